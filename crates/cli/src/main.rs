@@ -1,0 +1,2 @@
+//! Args, experiment file, progress, one function per command; wiring only.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The LLM behind the runtime: in process, and scripted.

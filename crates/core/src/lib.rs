@@ -1,0 +1,48 @@
+//! The nouns, traits and pure maths of token-level routing between a small
+//! language model on a device (SLM) and a large one in the cloud (LLM).
+//!
+//! This crate has no I/O, no clock, no randomness and no tensor library; every
+//! other crate of the workspace speaks in its types.
+//!
+//! Key types:
+//! - [`Question`], [`grade`]: a task item and how an answer to it is judged.
+//! - [`LanguageModel`], [`Step`], [`Feed`]: a local decoder and what it says at a position.
+//! - [`Llm`], [`Ask`], [`Reply`]: the large model as the runtime sees it.
+//! - [`Score`], [`Tau`]: the router's output and the threshold on it.
+//! - [`Scorer`], [`Position`], [`Features`]: from a decoding position to a score.
+//! - [`LabelRow`], [`Relation`]: what labelling finds at a position.
+//! - [`RouterHeader`]: what a router file says about itself.
+//! - [`Trace`]: the record of one generation.
+//! - [`QuestionCurve`], [`Curve`]: exact step functions of τ and the metrics on them.
+
+mod curve;
+mod features;
+mod grading;
+mod hash;
+mod label;
+mod llm;
+mod metrics;
+mod model;
+mod progress;
+mod question;
+mod router;
+mod score;
+mod trace;
+mod vocabulary;
+
+pub use curve::{Curve, CurvePoint, Piece, QuestionCurve, Sweepable};
+pub use features::{FeatureSpec, Features};
+pub use grading::{answer_letter, grade};
+pub use hash::{prefix_hash, stable_hash, unit_hash};
+pub use label::{Counts, LabelRow, Relation, soft_target};
+pub use llm::{Ask, Llm, LlmError, Reply};
+pub use metrics::{Gap, apgr, cpt};
+pub use model::{Detail, Feed, LanguageModel, ModelError, ModelInfo, Step, TokenId};
+pub use progress::{Progress, Silent};
+pub use question::{Choices, Question, QuestionError};
+pub use router::{
+    Activation, Architecture, Normalisation, Platt, RouterHeader, TauPoint, TrainingRecord,
+};
+pub use score::{Position, Score, ScoreError, Scorer, Tau, TauError};
+pub use trace::{Origin, Trace, TraceToken};
+pub use vocabulary::Vocabulary;

@@ -1,0 +1,48 @@
+//! The LLM as the runtime sees it: greedy tokens for the ends of prefixes,
+//! asked in batches, each of which may fail on its own.
+
+use crate::TokenId;
+
+/// One sequence put to the LLM.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask<'a> {
+    /// Prompt and committed tokens.
+    pub context: &'a [TokenId],
+    /// The LLM's greedy token is wanted after `context[..i]` for every `i` in
+    /// `from..=context.len()`; `from = context.len()` asks for the next token
+    /// alone. At least 1.
+    pub from: usize,
+}
+
+/// The LLM's answer to one [`Ask`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// One greedy token for each `i` in `from..=context.len()`.
+    pub tokens: Vec<TokenId>,
+    /// Positions the LLM processed for it, prefill included.
+    pub positions: u64,
+}
+
+/// A large model, in process or behind a network.
+pub trait Llm: Sync {
+    /// Answers every ask, in order; one failing leaves the others whole.
+    fn ask(&self, asks: &[Ask<'_>]) -> Vec<Result<Reply, LlmError>>;
+
+    /// Tells the LLM that no further ask will begin with this prompt, so that
+    /// it may free what it kept for it.
+    fn forget(&self, prompt: &[TokenId]);
+}
+
+/// Why the LLM gave no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LlmError {
+    /// The cloud cannot be reached or answered too late.
+    #[error("the LLM is unavailable: {0}")]
+    Unavailable(String),
+    /// The cloud answered something that cannot be used.
+    #[error("the LLM's reply cannot be used: {0}")]
+    BadReply(String),
+    /// The model in process failed.
+    #[error(transparent)]
+    Model(#[from] crate::ModelError),
+}

@@ -1,0 +1,178 @@
+//! Scores, the threshold τ, and the one function that compares them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Step, TokenId};
+
+/// The router's P(the SLM's token may be kept), clamped to [2⁻²⁴, 1−2⁻²⁴].
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub struct Score(f32);
+
+impl Score {
+    /// The least score, 2⁻²⁴.
+    pub const MIN: Score = Score(5.960_464_5e-8);
+    /// The greatest score, 1−2⁻²⁴.
+    pub const MAX: Score = Score(0.999_999_94);
+
+    /// Clamps a probability into the range of scores.
+    ///
+    /// # Errors
+    /// NaN is refused.
+    pub fn new(value: f32) -> Result<Self, ScoreError> {
+        if value.is_nan() {
+            return Err(ScoreError);
+        }
+        Ok(Score(value.clamp(Self::MIN.0, Self::MAX.0)))
+    }
+
+    /// The logistic function of a logit, as a score.
+    ///
+    /// # Errors
+    /// NaN is refused.
+    pub fn from_logit(logit: f32) -> Result<Self, ScoreError> {
+        Self::new(1.0 / (1.0 + (-logit).exp()))
+    }
+
+    /// The score as a number.
+    #[must_use]
+    pub fn get(self) -> f32 {
+        self.0
+    }
+}
+
+/// A score that is not a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the router's score is NaN; its weights or its input are damaged")]
+pub struct ScoreError;
+
+/// The threshold: a token is offloaded iff its score < τ. τ = 0 is SLM-only,
+/// τ = 1 is LLM-only.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(try_from = "f32", into = "f32")]
+pub struct Tau(f32);
+
+impl Tau {
+    /// SLM-only.
+    pub const SLM_ONLY: Tau = Tau(0.0);
+    /// LLM-only.
+    pub const LLM_ONLY: Tau = Tau(1.0);
+
+    /// A threshold in [0, 1].
+    ///
+    /// # Errors
+    /// Anything outside, NaN included.
+    pub fn new(value: f32) -> Result<Self, TauError> {
+        if (0.0..=1.0).contains(&value) { Ok(Tau(value)) } else { Err(TauError(value)) }
+    }
+
+    /// The threshold as a number.
+    #[must_use]
+    pub fn get(self) -> f32 {
+        self.0
+    }
+
+    /// Whether a token with this score goes to the LLM.
+    #[must_use]
+    pub fn offloads(self, score: Score) -> bool {
+        score.0 < self.0
+    }
+}
+
+impl std::fmt::Display for Tau {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Rust prints the shortest decimal that reads back as the same f32.
+        write!(f, "{}", self.0)
+    }
+}
+
+impl std::str::FromStr for Tau {
+    type Err = TauError;
+    fn from_str(text: &str) -> Result<Self, TauError> {
+        Tau::new(text.trim().parse().unwrap_or(f32::NAN))
+    }
+}
+
+impl TryFrom<f32> for Tau {
+    type Error = TauError;
+    fn try_from(value: f32) -> Result<Self, TauError> {
+        Tau::new(value)
+    }
+}
+
+impl From<Tau> for f32 {
+    fn from(tau: Tau) -> f32 {
+        tau.0
+    }
+}
+
+/// A threshold outside [0, 1].
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+#[error("τ is {0}; expected a number from 0 (SLM-only) to 1 (LLM-only)")]
+pub struct TauError(pub f32);
+
+/// Everything a policy may look at when it scores a step.
+#[derive(Debug, Clone, Copy)]
+pub struct Position<'a> {
+    /// Id of the question, for policies that hash.
+    pub question: &'a str,
+    /// Number of tokens generated before this one.
+    pub index: usize,
+    /// The token before this position (the prompt's last for index 0).
+    pub previous: TokenId,
+    /// What the SLM says here.
+    pub step: &'a Step,
+    /// The SLM's entropy at the first token of the current sentence, in nats.
+    pub sentence_entropy: f32,
+    /// The LLM's greedy token here; `None` unless the scorer asked for it.
+    pub llm_token: Option<TokenId>,
+}
+
+/// A routing policy: gives every position the probability that the SLM's token
+/// may be kept. A pure function of the position.
+pub trait Scorer: Sync {
+    /// Scores one position.
+    ///
+    /// # Errors
+    /// A score that is not a number.
+    fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError>;
+
+    /// Whether [`Position::llm_token`] must be known, as only oracles need it.
+    fn needs_llm(&self) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_score_at_tau_keeps() {
+        let s = Score::new(0.25).expect("a number");
+        assert!(!Tau(0.25).offloads(s));
+        assert!(Tau(0.25f32.next_up()).offloads(s));
+    }
+
+    #[test]
+    fn the_ends_route_nothing_and_everything() {
+        for v in [-1.0, 0.0, 0.5, 1.0, 2.0] {
+            let s = Score::new(v).expect("a number");
+            assert!(!Tau::SLM_ONLY.offloads(s));
+            assert!(Tau::LLM_ONLY.offloads(s));
+        }
+        assert_eq!(Score::MIN.get(), 2f32.powi(-24));
+        assert_eq!(Score::MAX.get(), 1.0 - 2f32.powi(-24));
+        assert!(Score::new(f32::NAN).is_err());
+    }
+
+    #[test]
+    fn tau_prints_round_trip_and_refuses_outsiders() {
+        for v in [0.0f32, 1.0, 0.1, 0.333_333_34, 5.960_464_5e-8] {
+            let tau = Tau::new(v).expect("in range");
+            assert_eq!(tau.to_string().parse::<Tau>(), Ok(tau));
+        }
+        for text in ["-0.1", "1.5", "NaN", "half"] {
+            assert!(text.parse::<Tau>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The record of one generation.
+
+use serde::{Deserialize, Serialize};
+
+use crate::TokenId;
+
+/// Who made a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// The SLM; the router kept its token.
+    Slm,
+    /// The LLM; the router offloaded.
+    Llm,
+    /// The SLM, because the LLM could not be asked. Counted apart from offload.
+    Degraded,
+}
+
+/// One generated token.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TraceToken {
+    /// The committed token.
+    pub token: TokenId,
+    /// Who made it.
+    pub origin: Origin,
+    /// What the SLM would have said.
+    pub slm_token: TokenId,
+    /// The policy's score.
+    pub score: f32,
+}
+
+/// One generation.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Trace {
+    /// Generated tokens; an end token, if reached, is the last and counts.
+    pub tokens: Vec<TraceToken>,
+    /// Whether an end token was reached within the limit.
+    pub ended: bool,
+    /// Positions the SLM processed, prompt included.
+    pub slm_positions: u64,
+    /// Positions the LLM processed, prefill included.
+    pub llm_positions: u64,
+}
+
+impl Trace {
+    /// The committed token ids.
+    pub fn ids(&self) -> impl Iterator<Item = TokenId> + '_ {
+        self.tokens.iter().map(|t| t.token)
+    }
+
+    /// Tokens the LLM made.
+    #[must_use]
+    pub fn offloaded(&self) -> usize {
+        self.tokens.iter().filter(|t| t.origin == Origin::Llm).count()
+    }
+}

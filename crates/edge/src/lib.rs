@@ -1,0 +1,1 @@
+//! The model on the device: decoder, KV state, tokenizer, loading, router scorer (candle).

@@ -1,0 +1,1 @@
+//! Grading, the exact τ sweep, baselines, statistics, report rendering.

@@ -1,0 +1,1 @@
+//! Questions, SLM and LLM to a label table.

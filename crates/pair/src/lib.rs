@@ -1,0 +1,1 @@
+//! The bundled pair: task generator, tokenizer, Burn transformer, training, export.

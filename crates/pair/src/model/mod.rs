@@ -1,0 +1,130 @@
+//! A Qwen2 decoder in Burn: pre-norm, grouped-query attention with biases, rotary positions,
+//! SwiGLU, tied embeddings. Field names are Hugging Face's, so paths are its tensor names.
+
+mod attention;
+mod layers;
+mod parameters;
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+pub use attention::Attention;
+pub use layers::{Layer, Mlp, Projection, RmsNorm};
+pub use parameters::NamedParameter;
+pub(crate) use parameters::Builder;
+
+use crate::config::ModelConfig;
+use crate::error::PairError;
+use attention::Positions;
+
+/// The token embedding, which is the LM head as well.
+#[derive(Module, Debug)]
+pub struct Embedding {
+    /// `[vocab, width]`
+    pub weight: Param<Tensor<2>>,
+}
+
+/// The whole decoder.
+#[derive(Module, Debug)]
+pub struct Qwen2 {
+    /// Token embedding and LM head.
+    pub embed_tokens: Embedding,
+    /// Decoder layers.
+    pub layers: Vec<Layer>,
+    /// Final norm.
+    pub norm: RmsNorm,
+    #[module(skip)]
+    config: ModelConfig,
+}
+
+impl Qwen2 {
+    /// A decoder with random weights that depend on the seed alone.
+    ///
+    /// # Errors
+    /// [`PairError::Config`] if the configuration does not fit together.
+    pub fn new(config: &ModelConfig, seed: u64, device: &Device) -> Result<Self, PairError> {
+        let mut normal = parameters::Normal::new(seed);
+        let range = config.initializer_range;
+        #[expect(clippy::cast_precision_loss, reason = "layer counts are small")]
+        let residual = 1.0 / (2.0 * config.num_hidden_layers as f64).sqrt();
+        Self::from_values(config, device, &mut |name, shape| {
+            let count = shape.iter().product();
+            #[expect(clippy::cast_precision_loss, reason = "widths are small")]
+            let fan_in = 1.0 / (shape[shape.len() - 1] as f64).sqrt();
+            Ok(if name.ends_with("norm.weight") {
+                vec![1.0; count]
+            } else if name.ends_with(".bias") {
+                vec![0.0; count]
+            } else if name.contains("embed_tokens") {
+                normal.take(count, range)
+            } else if name.contains("o_proj") || name.contains("down_proj") {
+                normal.take(count, fan_in * residual)
+            } else {
+                normal.take(count, fan_in)
+            })
+        })
+    }
+
+    /// A decoder whose tensors are given by Hugging Face name and shape.
+    ///
+    /// # Errors
+    /// [`PairError::Config`] if the configuration does not fit together, or what `values` reports.
+    pub fn from_values(
+        config: &ModelConfig,
+        device: &Device,
+        values: &mut dyn FnMut(&str, &[usize]) -> Result<Vec<f32>, PairError>,
+    ) -> Result<Self, PairError> {
+        config.validate()?;
+        let mut build = Builder::new(device, values);
+        let embed_tokens = Embedding {
+            weight: build.matrix(
+                "model.embed_tokens.weight",
+                [config.vocab_size, config.hidden_size],
+            )?,
+        };
+        let layers = (0..config.num_hidden_layers)
+            .map(|index| Layer::build(config, &format!("model.layers.{index}"), &mut build))
+            .collect::<Result<_, _>>()?;
+        let norm = RmsNorm::build(config, "model.norm", &mut build)?;
+        Ok(Self { embed_tokens, layers, norm, config: config.clone() })
+    }
+
+    /// The configuration it was built from.
+    #[must_use]
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// Ids `[batch, seq]` to hidden states after the final norm `[batch, seq, width]`.
+    #[must_use]
+    pub fn forward_hidden(&self, ids: Tensor<2, Int>) -> Tensor<3> {
+        let [batch, seq] = ids.dims();
+        let width = self.config.hidden_size;
+        let positions = Positions::new(&self.config, seq, &ids.device());
+        let mut x = self
+            .embed_tokens
+            .weight
+            .val()
+            .select(0, ids.reshape([batch * seq]))
+            .reshape([batch, seq, width]);
+        for layer in &self.layers {
+            x = layer.forward(x, &positions); // [batch, seq, width]
+        }
+        self.norm.forward(x)
+    }
+
+    /// Hidden states `[rows, width]` to logits `[rows, vocab]`.
+    #[must_use]
+    pub fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
+        hidden.matmul(self.embed_tokens.weight.val().transpose())
+    }
+
+    /// Puts ids, all rows equally long, on the model's device as `[batch, seq]`.
+    #[must_use]
+    pub fn ids(&self, rows: &[Vec<u32>]) -> Tensor<2, Int> {
+        let seq = rows.first().map_or(0, Vec::len);
+        let flat: Vec<i64> = rows.iter().flatten().map(|&id| i64::from(id)).collect();
+        let device = self.embed_tokens.weight.val().device();
+        Tensor::from_data(TensorData::new(flat, [rows.len(), seq]), &device)
+    }
+}

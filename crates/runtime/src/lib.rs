@@ -1,0 +1,1 @@
+//! The routed decoding loop, generic over core's traits: what a device runs.

@@ -1,0 +1,1 @@
+//! Label table to router (Burn).
