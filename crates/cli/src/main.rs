@@ -1,2 +1,54 @@
-//! Args, experiment file, progress, one function per command; wiring only.
-fn main() {}
+//! `tokenroute`: arguments, experiment file, progress, one function per command.
+
+mod args;
+mod commands;
+#[cfg(feature = "train")]
+mod experiment;
+mod output;
+mod progress;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+use args::{Cli, Command};
+use progress::Terminal;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let progress = Terminal::new(cli.quiet);
+    match run(&cli.command, &progress) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            progress.finish();
+            output::complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: &Command, progress: &Terminal) -> Result<()> {
+    match command {
+        #[cfg(feature = "train")]
+        Command::Run(args) => commands::run::run(args, progress),
+        #[cfg(feature = "train")]
+        Command::Label(args) => commands::label::run(args, progress),
+        #[cfg(feature = "lab")]
+        Command::Inspect(args) => commands::inspect::run(args),
+        #[cfg(feature = "train")]
+        Command::Train(args) => commands::train::run(args, progress),
+        #[cfg(feature = "train")]
+        Command::Sweep(args) => commands::sweep::run(args, progress),
+        #[cfg(feature = "train")]
+        Command::Calibrate(args) => commands::calibrate::run(args),
+        #[cfg(feature = "train")]
+        Command::Report(args) => commands::report::run(args, progress),
+        #[cfg(feature = "train")]
+        Command::CheckSweep(args) => commands::check_sweep::run(args, progress),
+        Command::Step(args) => commands::step::run(args),
+        Command::Generate(args) => commands::generate::run(args),
+        #[cfg(feature = "train")]
+        Command::Pair(args) => commands::pair::run(args, progress),
+    }
+}

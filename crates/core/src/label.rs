@@ -93,11 +93,11 @@ pub struct LabelRow {
     pub hidden: Vec<f32>,
     /// How the tokens relate.
     pub relation: Relation,
-    /// Mean grade when the SLM's token is kept.
+    /// Mean grade when the SLM's token is kept; NaN where no rollout judged it.
     pub keep_grade: f32,
-    /// Mean grade when the LLM's token is taken.
+    /// Mean grade when the LLM's token is taken; NaN where no rollout judged it.
     pub offload_grade: f32,
-    /// Soft preference for keep, [`soft_target`].
+    /// Soft preference for keep, [`soft_target`]; 0.5 where unjudged.
     pub target: f32,
     /// Weight of the row in training; 0 leaves it out (unjudged).
     pub weight: f32,
@@ -137,4 +137,33 @@ impl Counts {
     pub fn total(&self) -> u64 {
         self.identical + self.neutral + self.both_wrong + self.divergent + self.unjudged
     }
+
+    /// What each relation makes up of all positions.
+    #[must_use]
+    pub fn shares(&self) -> Shares {
+        let of = |n: u64| n as f64 / self.total().max(1) as f64;
+        Shares {
+            identical: of(self.identical),
+            neutral: of(self.neutral + self.both_wrong),
+            both_wrong: of(self.both_wrong),
+            divergent: of(self.divergent),
+            unjudged: of(self.unjudged),
+        }
+    }
+}
+
+/// Shares of positions in each relation; all but `both_wrong`, which is a part
+/// of `neutral`, sum to 1.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Shares {
+    /// See [`Relation::Identical`].
+    pub identical: f64,
+    /// [`Relation::Neutral`] and [`Relation::BothWrong`] together.
+    pub neutral: f64,
+    /// See [`Relation::BothWrong`].
+    pub both_wrong: f64,
+    /// See [`Relation::Divergent`].
+    pub divergent: f64,
+    /// See [`Relation::Unjudged`].
+    pub unjudged: f64,
 }

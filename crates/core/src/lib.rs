@@ -27,6 +27,7 @@ mod progress;
 mod question;
 mod router;
 mod score;
+mod token_class;
 mod trace;
 mod vocabulary;
 
@@ -34,7 +35,7 @@ pub use curve::{Curve, CurvePoint, Piece, QuestionCurve, Sweepable};
 pub use features::{FeatureSpec, Features};
 pub use grading::{answer_letter, grade};
 pub use hash::{prefix_hash, stable_hash, unit_hash};
-pub use label::{Counts, LabelRow, Relation, soft_target};
+pub use label::{Counts, LabelRow, Relation, Shares, soft_target};
 pub use llm::{Ask, Llm, LlmError, Reply};
 pub use metrics::{Gap, apgr, cpt};
 pub use model::{Detail, Feed, LanguageModel, ModelError, ModelInfo, Step, TokenId};
@@ -44,5 +45,6 @@ pub use router::{
     Activation, Architecture, Normalisation, Platt, RouterHeader, TauPoint, TrainingRecord,
 };
 pub use score::{Position, Score, ScoreError, Scorer, Tau, TauError};
+pub use token_class::TokenClass;
 pub use trace::{Origin, Trace, TraceToken};
 pub use vocabulary::Vocabulary;

@@ -1,1 +1,66 @@
-//! The model on the device: decoder, KV state, tokenizer, loading, router scorer (candle).
+//! The model on the device: decoder, KV state, tokenizer, loading, router scorer.
+//!
+//! Safetensors files are read with candle; the arithmetic is this crate's own,
+//! because a row's bits must not depend on the batch it is in and candle's matrix
+//! product changes them. Everything is f32 on the CPU; equal bits are claimed per
+//! build and instruction set.
+//!
+//! Key types:
+//! - [`LoadedModel`]: a decoder with its tokenizer and vocabulary, from [`load_model`].
+//! - [`Decoder`]: the Qwen2 decoder; implements [`tokenroute_core::LanguageModel`].
+//! - [`KvState`]: one sequence's keys and values; clones share their prefix.
+//! - [`Tokenizer`]: text to ids and back; its [`Tokenizer::pair_hash`] identifies a pair.
+//! - [`RouterScorer`]: a router file as a [`tokenroute_core::Scorer`].
+//! - [`Linear`]: the row-stable linear layer they are all built on.
+//!
+//! Usage:
+//! ```no_run
+//! use std::path::Path;
+//! use tokenroute_core::{Detail, Feed, LanguageModel};
+//! use tokenroute_edge::{LoadOptions, RouterScorer, check_pair, load_model};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // 1. Load the pair; its tokenizers must agree.
+//! let slm = load_model(Path::new("models/slm"), &LoadOptions::default())?;
+//! let llm = load_model(Path::new("models/llm"), &LoadOptions::default())?;
+//! check_pair(&slm, &llm)?;
+//! // 2. Open the router and check that it was trained for this SLM.
+//! let router = RouterScorer::open(Path::new("router.safetensors"))?;
+//! router.check(slm.decoder.info(), slm.vocabulary.hash())?;
+//! // 3. Feed a prompt; the step at its end holds the token, its hidden state and more.
+//! let prompt = slm.tokenizer.encode("Mia has 3 apples.")?;
+//! let mut state = slm.decoder.start();
+//! let from = prompt.len() - 1;
+//! let mut feeds = [Feed { state: &mut state, tokens: &prompt, from }];
+//! let steps = slm.decoder.advance(&mut feeds, Detail::Full)?;
+//! let token = steps[0][0].token;
+//! // 4. Fork the state and go on with the token; the parent stays as it was.
+//! let mut fork = state.clone();
+//! let mut feeds = [Feed { state: &mut fork, tokens: &[token], from: 0 }];
+//! slm.decoder.advance(&mut feeds, Detail::Full)?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod attention;
+mod cache;
+mod config;
+mod decoder;
+mod error;
+mod forward;
+mod kernel;
+mod load;
+mod rows;
+mod scorer;
+mod steps;
+mod tokenizer;
+mod weights;
+
+pub use cache::KvState;
+pub use config::Config;
+pub use decoder::{Decoder, continue_greedy};
+pub use error::EdgeError;
+pub use kernel::Linear;
+pub use load::{LoadOptions, LoadedModel, check_pair, load_model};
+pub use scorer::RouterScorer;
+pub use tokenizer::Tokenizer;

@@ -126,11 +126,13 @@ impl ModelConfig {
             return Err(PairError::config("hidden_size", self.hidden_size, expected));
         }
         if !self.num_attention_heads.is_multiple_of(self.num_key_value_heads) {
-            let expected = format!(
-                "expected a divisor of num_attention_heads = {}",
-                self.num_attention_heads
-            );
-            return Err(PairError::config("num_key_value_heads", self.num_key_value_heads, expected));
+            let expected =
+                format!("expected a divisor of num_attention_heads = {}", self.num_attention_heads);
+            return Err(PairError::config(
+                "num_key_value_heads",
+                self.num_key_value_heads,
+                expected,
+            ));
         }
         if self.eos_token_id as usize >= self.vocab_size {
             let expected = format!("expected a token below vocab_size = {}", self.vocab_size);
@@ -253,12 +255,13 @@ impl TrainConfig {
             return Err(PairError::config(field, value, "expected at least 1 each"));
         }
         if self.batch_tokens < 2 {
-            return Err(PairError::config("batch_tokens", self.batch_tokens, "expected at least 2"));
+            return Err(PairError::config(
+                "batch_tokens",
+                self.batch_tokens,
+                "expected at least 2",
+            ));
         }
-        let rates = [
-            ("learning_rate", self.learning_rate),
-            ("gradient_clip", self.gradient_clip),
-        ];
+        let rates = [("learning_rate", self.learning_rate), ("gradient_clip", self.gradient_clip)];
         for (field, value) in rates {
             if !(value.is_finite() && value > 0.0) {
                 return Err(PairError::config(field, value, "expected a positive number"));

@@ -76,9 +76,7 @@ impl PairError {
     }
 
     /// Wraps a decoding error with the path it concerns.
-    pub(crate) fn format<E: std::fmt::Display>(
-        path: impl Into<PathBuf>,
-    ) -> impl FnOnce(E) -> Self {
+    pub(crate) fn format<E: std::fmt::Display>(path: impl Into<PathBuf>) -> impl FnOnce(E) -> Self {
         let path = path.into();
         move |error| Self::Format { path, reason: error.to_string() }
     }

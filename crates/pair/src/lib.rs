@@ -1,1 +1,10 @@
 //! The bundled pair: task generator, tokenizer, Burn transformer, training, export.
+
+pub mod config;
+pub mod error;
+pub mod export;
+mod files;
+pub mod model;
+pub mod task;
+pub mod tokenizer;
+pub mod training;

@@ -1,1 +1,37 @@
-//! Core values to files and back: question sets, label tables, router files, curves, manifests.
+//! Core values to files and back: question sets, label tables, router files,
+//! curves, manifests. The only crate that knows polars.
+//!
+//! Key types:
+//! - [`Dataset`]: a data-set directory, its card and its question files.
+//! - [`Columns`]: how much of a label table is read; the table itself is a
+//!   `Vec` of [`tokenroute_core::LabelRow`].
+//! - [`RouterFile`]: a router's header and layers.
+//! - [`PolicyCurves`]: the exact step functions of one policy on one split.
+//! - [`Manifest`]: what a finished stage read, did and wrote.
+//! - [`StoreError`]: every failure, naming the file and the cause.
+//!
+//! Every write goes through [`write`] or [`write_all`]: whole or not at all.
+
+mod atomic;
+mod curves;
+mod dataset;
+mod error;
+mod hash;
+mod labels;
+mod manifest;
+mod router;
+mod table;
+
+pub use atomic::{
+    exists, file_len, list, make_dir, move_file, read, read_text, remove, remove_leftovers, write,
+    write_all,
+};
+pub use curves::{PolicyCurves, curve_csv, read_curves, write_curves};
+pub use dataset::{Dataset, DatasetCard, Split, questions_jsonl, read_questions, write_questions};
+pub use error::StoreError;
+pub use hash::{sha256, sha256_file};
+pub use labels::{
+    Columns, encode_labels, label_shards, read_labels, read_labels_dir, write_labels,
+};
+pub use manifest::Manifest;
+pub use router::{RouterFile, RouterLayer};

@@ -110,14 +110,14 @@ impl Attention {
         // Queries that share a key head are stacked, so keys and values are never repeated.
         #[expect(clippy::cast_precision_loss, reason = "head widths are small")]
         let scale = (head_dim as f64).powf(-0.5);
-        let q = q
-            .mul_scalar(scale)
-            .reshape([batch, self.key_value_heads, group * seq, head_dim]);
-        let scores = q
-            .matmul(k.swap_dims(2, 3))
-            .reshape([batch, self.heads, seq, seq]);
-        let weights = softmax(scores + positions.mask.clone(), 3)
-            .reshape([batch, self.key_value_heads, group * seq, seq]);
+        let q = q.mul_scalar(scale).reshape([batch, self.key_value_heads, group * seq, head_dim]);
+        let scores = q.matmul(k.swap_dims(2, 3)).reshape([batch, self.heads, seq, seq]);
+        let weights = softmax(scores + positions.mask.clone(), 3).reshape([
+            batch,
+            self.key_value_heads,
+            group * seq,
+            seq,
+        ]);
         let mixed = weights
             .matmul(v)
             .reshape([batch, self.heads, seq, head_dim])

@@ -85,9 +85,8 @@ pub struct Mlp {
 impl Mlp {
     fn build(config: &ModelConfig, name: &str, build: &mut Builder<'_>) -> Result<Self, PairError> {
         let (width, inner) = (config.hidden_size, config.intermediate_size);
-        let mut projection = |part: &str, shape| {
-            Projection::build(&format!("{name}.{part}"), shape, false, build)
-        };
+        let mut projection =
+            |part: &str, shape| Projection::build(&format!("{name}.{part}"), shape, false, build);
         Ok(Self {
             gate_proj: projection("gate_proj", [inner, width])?,
             up_proj: projection("up_proj", [inner, width])?,

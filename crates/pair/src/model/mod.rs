@@ -11,11 +11,12 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 pub use attention::Attention;
 pub use layers::{Layer, Mlp, Projection, RmsNorm};
 pub use parameters::NamedParameter;
-pub(crate) use parameters::Builder;
+pub(crate) use parameters::{Builder, values};
 
 use crate::config::ModelConfig;
 use crate::error::PairError;
 use attention::Positions;
+pub(crate) use attention::rotary_table;
 
 /// The token embedding, which is the LM head as well.
 #[derive(Module, Debug)]
@@ -77,10 +78,8 @@ impl Qwen2 {
         config.validate()?;
         let mut build = Builder::new(device, values);
         let embed_tokens = Embedding {
-            weight: build.matrix(
-                "model.embed_tokens.weight",
-                [config.vocab_size, config.hidden_size],
-            )?,
+            weight: build
+                .matrix("model.embed_tokens.weight", [config.vocab_size, config.hidden_size])?,
         };
         let layers = (0..config.num_hidden_layers)
             .map(|index| Layer::build(config, &format!("model.layers.{index}"), &mut build))

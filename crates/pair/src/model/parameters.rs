@@ -108,7 +108,11 @@ impl ModuleVisitor for Lister {
 
 /// Copies an f32 tensor out.
 pub(crate) fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().iter::<f32>().collect()
+    let data = tensor.into_data();
+    match data.as_slice::<f32>() {
+        Ok(slice) => slice.to_vec(),
+        Err(_) => data.iter::<f32>().collect(),
+    }
 }
 
 /// Seeded normal numbers (Box-Muller), the same on every device.

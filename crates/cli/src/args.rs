@@ -1,0 +1,214 @@
+//! The command line, parsed and nothing more.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Token-level routing between a small model on the device and a large one in the cloud.
+#[derive(Debug, Parser)]
+#[command(name = "tokenroute", version, arg_required_else_help = true)]
+pub struct Cli {
+    /// Say nothing but results and errors.
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// One variant per command.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Label, train, sweep and report, skipping what has not changed.
+    #[cfg(feature = "train")]
+    Run(Staged),
+    /// Compare what the two models say at every token, and what it costs.
+    #[cfg(feature = "train")]
+    Label(Label),
+    /// Print what is in a label table.
+    #[cfg(feature = "lab")]
+    Inspect(Inspect),
+    /// Train a router on the label table.
+    #[cfg(feature = "train")]
+    Train(Staged),
+    /// Sweep τ exactly, for the router and every baseline.
+    #[cfg(feature = "train")]
+    Sweep(Staged),
+    /// The τ for a wished offload ratio or accuracy, and what it gives on test.
+    #[cfg(feature = "train")]
+    Calibrate(Calibrate),
+    /// Render the report of a finished sweep.
+    #[cfg(feature = "train")]
+    Report(Staged),
+    /// Hold the exact sweep against brute-force decoding.
+    #[cfg(feature = "train")]
+    CheckSweep(CheckSweep),
+    /// What a model says at every position of a text.
+    Step(Step),
+    /// Decode with one model, or with a routed pair.
+    Generate(Generate),
+    /// Make, train and verify the bundled pair.
+    #[cfg(feature = "train")]
+    #[command(subcommand)]
+    Pair(Pair),
+}
+
+/// A stage of an experiment.
+#[derive(Debug, Args)]
+pub struct Staged {
+    /// The experiment's experiment.toml.
+    pub experiment: PathBuf,
+    /// Burn backend to train on: flex, ndarray or wgpu, if built in.
+    #[arg(long, default_value = "flex")]
+    pub device: String,
+}
+
+/// Arguments of `label`.
+#[derive(Debug, Args)]
+pub struct Label {
+    /// The experiment's experiment.toml.
+    pub experiment: PathBuf,
+    /// Burn backend for the router of the on-policy round.
+    #[arg(long, default_value = "flex")]
+    pub device: String,
+    /// Print LLM positions and time, and run nothing.
+    #[arg(long)]
+    pub estimate: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `inspect`.
+#[derive(Debug, Args)]
+pub struct Inspect {
+    /// An experiment.toml, or a folder of Parquet shards.
+    pub path: PathBuf,
+    /// Rows to print as a sample.
+    #[arg(long, default_value_t = 5)]
+    pub sample: usize,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `calibrate`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("wish").required(true))]
+pub struct Calibrate {
+    /// The experiment's experiment.toml, already swept.
+    pub experiment: PathBuf,
+    /// At most this share of tokens from the LLM, 0 to 1.
+    #[arg(long, group = "wish")]
+    pub offload: Option<f64>,
+    /// At least this accuracy, 0 to 1.
+    #[arg(long, group = "wish")]
+    pub accuracy: Option<f64>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `check-sweep`.
+#[derive(Debug, Args)]
+pub struct CheckSweep {
+    /// The experiment's experiment.toml, with its router trained.
+    pub experiment: PathBuf,
+    /// How many test questions.
+    #[arg(long, default_value_t = 50)]
+    pub questions: usize,
+}
+
+/// Arguments of `step`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("input").required(true))]
+pub struct Step {
+    /// A model in Hugging Face layout.
+    #[arg(long)]
+    pub model: PathBuf,
+    /// Token ids, separated by commas.
+    #[arg(long, value_delimiter = ',', group = "input")]
+    pub ids: Option<Vec<u32>>,
+    /// A text, tokenised as it stands.
+    #[arg(long, group = "input")]
+    pub text: Option<String>,
+    /// How many of the most probable tokens.
+    #[arg(long, default_value_t = 8)]
+    pub top_k: usize,
+    /// Print all logits too.
+    #[arg(long)]
+    pub logits: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `generate`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("prompt").required(true))]
+pub struct Generate {
+    /// One model alone.
+    #[arg(long, conflicts_with_all = ["slm", "llm", "router", "tau"], required_unless_present = "slm")]
+    pub model: Option<PathBuf>,
+    /// The small model of a routed pair.
+    #[arg(long, requires_all = ["llm", "router", "tau"])]
+    pub slm: Option<PathBuf>,
+    /// The large model of a routed pair.
+    #[arg(long, requires = "slm")]
+    pub llm: Option<PathBuf>,
+    /// The router file.
+    #[arg(long, requires = "slm")]
+    pub router: Option<PathBuf>,
+    /// Offload tokens that score below this, 0 to 1.
+    #[arg(long, requires = "slm")]
+    pub tau: Option<String>,
+    /// The prompt, tokenised as it stands (\n is a line break).
+    #[arg(long, group = "prompt")]
+    pub text: Option<String>,
+    /// Token ids of the prompt, separated by commas.
+    #[arg(long, value_delimiter = ',', group = "prompt")]
+    pub ids: Option<Vec<u32>>,
+    /// A file of questions in CommonsenseQA's schema, one JSON object per line.
+    #[arg(long, group = "prompt")]
+    pub questions: Option<PathBuf>,
+    /// Stop after this many tokens.
+    #[arg(long, default_value_t = 128)]
+    pub max_tokens: usize,
+    /// Print JSON, one object per prompt.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The bundled pair.
+#[cfg(feature = "train")]
+#[derive(Debug, Subcommand)]
+pub enum Pair {
+    /// Write the data set and the tokenizer.
+    Data(PairFile),
+    /// Train both models; a killed run resumes.
+    Train(PairTrain),
+    /// Grade the committed weights again and hold them against their card.
+    Verify(PairFile),
+}
+
+/// Arguments of `pair data` and `pair verify`.
+#[cfg(feature = "train")]
+#[derive(Debug, Args)]
+pub struct PairFile {
+    /// The pair's experiment.toml.
+    pub experiment: PathBuf,
+}
+
+/// Arguments of `pair train`.
+#[cfg(feature = "train")]
+#[derive(Debug, Args)]
+pub struct PairTrain {
+    /// The pair's experiment.toml.
+    pub experiment: PathBuf,
+    /// Burn backend: flex, ndarray or wgpu, if built in.
+    #[arg(long, default_value = "flex")]
+    pub device: String,
+    /// Train only this one: slm or llm.
+    #[arg(long)]
+    pub only: Option<String>,
+}

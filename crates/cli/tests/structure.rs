@@ -1,0 +1,120 @@
+//! The house as `crates/README.md` describes it: every crate listed, only the
+//! allowed arrows between crates, no heavy dependency in an edge-only build,
+//! and every module opening with what it owns.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use cargo_metadata::{DependencyKind, MetadataCommand};
+
+/// Arrows besides `core`, which every crate may use, and `cli`, which may use all.
+const ARROWS: &[(&str, &str)] = &[
+    ("label", "store"),
+    ("train", "store"),
+    ("eval", "store"),
+    ("pair", "store"),
+    ("label", "runtime"),
+    ("eval", "runtime"),
+];
+
+/// Arrows that only tests and benches may draw: parity with the edge engine,
+/// and the scripted fakes.
+const TEST_ARROWS: &[(&str, &str)] = &[
+    ("train", "edge"),
+    ("pair", "edge"),
+    ("runtime", "cloud"),
+    ("label", "cloud"),
+    ("eval", "cloud"),
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the workspace")
+}
+
+fn crate_folders() -> BTreeSet<String> {
+    std::fs::read_dir(root().join("crates"))
+        .expect("crates/")
+        .filter_map(|entry| {
+            let entry = entry.expect("an entry");
+            entry.path().join("Cargo.toml").is_file().then(|| entry.file_name().into_string())
+        })
+        .map(|name| name.expect("a name in UTF-8"))
+        .collect()
+}
+
+#[test]
+fn the_code_map_lists_every_crate() {
+    let map = std::fs::read_to_string(root().join("crates/README.md")).expect("crates/README.md");
+    for name in crate_folders() {
+        assert!(map.contains(&format!("`{name}`")), "crates/README.md does not list `{name}`");
+    }
+}
+
+#[test]
+fn only_the_allowed_arrows_are_drawn() {
+    let metadata = MetadataCommand::new()
+        .manifest_path(root().join("Cargo.toml"))
+        .no_deps()
+        .other_options(["--offline".to_owned()])
+        .exec()
+        .expect("cargo metadata");
+    let folder = |name: &str| match name {
+        "tokenroute" => "cli".to_owned(),
+        _ => name.trim_start_matches("tokenroute-").to_owned(),
+    };
+    for package in &metadata.packages {
+        let from = folder(&package.name);
+        for dependency in package.dependencies.iter().filter(|d| d.name.starts_with("tokenroute")) {
+            let to = folder(&dependency.name);
+            let arrow = (from.as_str(), to.as_str());
+            let allowed = to == "core"
+                || from == "cli"
+                || ARROWS.contains(&arrow)
+                || (dependency.kind == DependencyKind::Development && TEST_ARROWS.contains(&arrow));
+            assert!(allowed, "{from} -> {to} is not an arrow of crates/README.md");
+        }
+    }
+}
+
+#[test]
+fn an_edge_only_build_pulls_neither_burn_nor_polars() {
+    let output = Command::new(env!("CARGO"))
+        .current_dir(root())
+        .args(["tree", "--offline", "--locked", "-p", "tokenroute", "--no-default-features"])
+        .args(["-e", "normal,build", "--prefix", "none"])
+        .output()
+        .expect("cargo tree");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let tree = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(tree.contains("candle-core"), "cargo tree printed no tree:\n{tree}");
+    for line in tree.lines() {
+        assert!(
+            !line.starts_with("burn") && !line.starts_with("polars"),
+            "an edge-only build pulls {line}"
+        );
+    }
+}
+
+#[test]
+fn every_module_says_what_it_owns() {
+    fn visit(folder: &Path) {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                visit(&path);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                let text = std::fs::read_to_string(&path).expect("source");
+                assert!(text.starts_with("//! "), "{} does not open with //!", path.display());
+            }
+        }
+    }
+    for name in crate_folders() {
+        for part in ["src", "tests", "benches"] {
+            let folder = root().join("crates").join(&name).join(part);
+            if folder.is_dir() {
+                visit(&folder);
+            }
+        }
+    }
+}

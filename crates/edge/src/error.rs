@@ -1,0 +1,143 @@
+//! Everything that can go wrong while a model or a router is loaded.
+
+use std::path::PathBuf;
+
+/// Why a model directory, a tokenizer or a router file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum EdgeError {
+    /// A file that cannot be read.
+    #[error("cannot read {}: {source}; expected {expected}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What should have been there.
+        expected: &'static str,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// A JSON file that does not parse.
+    #[error("{}: {message}", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        message: String,
+    },
+    /// A configuration this decoder does not implement.
+    #[error("{}: `{field}` is {value}; expected {expected}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// The offending field.
+        field: String,
+        /// Its value.
+        value: String,
+        /// What this decoder can run.
+        expected: String,
+    },
+    /// A weights file cut short, or no safetensors file at all.
+    #[error(
+        "{} ({bytes} bytes) is not a whole safetensors file: {message}; copy or export it again",
+        path.display()
+    )]
+    BadFile {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        bytes: usize,
+        /// The parser's words.
+        message: String,
+    },
+    /// A tensor that is not there.
+    #[error("{} has no tensor `{tensor}`; expected it with shape {shape:?}", path.display())]
+    MissingTensor {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// The shape it should have.
+        shape: Vec<usize>,
+    },
+    /// A tensor of another shape than the configuration asks for.
+    #[error("{}: tensor `{tensor}` has shape {found:?}; expected {expected:?}", path.display())]
+    Shape {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// Its shape.
+        found: Vec<usize>,
+        /// The shape it should have.
+        expected: Vec<usize>,
+    },
+    /// A tensor of a type that is not read.
+    #[error("{}: tensor `{tensor}` is {found}; expected {expected}", path.display())]
+    Dtype {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// Its type.
+        found: String,
+        /// The types that are read.
+        expected: &'static str,
+    },
+    /// A weight that is NaN or infinite.
+    #[error(
+        "{}: tensor `{tensor}` holds {value} at index {index}; expected finite weights: export them again",
+        path.display()
+    )]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// Index into the flattened tensor.
+        index: usize,
+        /// The value there.
+        value: f32,
+    },
+    /// A tokenizer that does not load, encode or decode.
+    #[error("{}: {message}", path.display())]
+    Tokenizer {
+        /// The tokenizer's file.
+        path: PathBuf,
+        /// Why.
+        message: String,
+    },
+    /// Two models that do not share a tokenizer.
+    #[error(
+        "{slm} and {llm} do not share a tokenizer: their {part} differ; a pair needs the same vocabulary, merges, added tokens and pre-tokenizer"
+    )]
+    PairMismatch {
+        /// The small model's name.
+        slm: String,
+        /// The large model's name.
+        llm: String,
+        /// What differs first.
+        part: &'static str,
+    },
+    /// A router file that says something this version cannot use.
+    #[error("{}: {message}", path.display())]
+    Router {
+        /// The file.
+        path: PathBuf,
+        /// What it says and what was expected.
+        message: String,
+    },
+    /// A router trained for another model or tokenizer.
+    #[error(
+        "{} was trained for {what} {router}, but the model has {model}; train a router for this pair",
+        path.display()
+    )]
+    RouterMismatch {
+        /// The router file.
+        path: PathBuf,
+        /// What differs.
+        what: &'static str,
+        /// The router's side.
+        router: String,
+        /// The model's side.
+        model: String,
+    },
+}

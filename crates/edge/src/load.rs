@@ -1,0 +1,88 @@
+//! From a model directory in Hugging Face layout to something that runs, and
+//! whether two of them are a pair.
+
+use std::path::Path;
+
+use tokenroute_core::{ModelInfo, Vocabulary};
+
+use crate::config::{end_tokens, read_json};
+use crate::weights::WeightFile;
+use crate::{Config, Decoder, EdgeError, Tokenizer};
+
+/// How to load a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// Name in messages and records; the directory if `None`.
+    pub name: Option<String>,
+    /// How many of the most probable tokens a step carries.
+    pub top_k: usize,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        LoadOptions { name: None, top_k: 8 }
+    }
+}
+
+/// A model with its tokenizer.
+#[derive(Debug)]
+pub struct LoadedModel {
+    /// Runs tokens.
+    pub decoder: Decoder,
+    /// Text to tokens and back.
+    pub tokenizer: Tokenizer,
+    /// Where answers and sentences end.
+    pub vocabulary: Vocabulary,
+}
+
+/// Loads `config.json`, `tokenizer.json`, `generation_config.json` (optional) and
+/// `model.safetensors` (f16, bf16 or f32) from a directory.
+///
+/// Rows of embedding and LM head beyond the tokenizer's vocabulary are padding and
+/// left out: [`ModelInfo::vocabulary`] is what the tokenizer knows.
+///
+/// # Errors
+/// A missing or damaged file, an unsupported configuration, a tensor that is
+/// missing, of the wrong shape or not finite, each named.
+pub fn load_model(dir: &Path, options: &LoadOptions) -> Result<LoadedModel, EdgeError> {
+    let config_path = dir.join("config.json");
+    let json = read_json(&config_path, "a Hugging Face model directory with a config.json")?;
+    let config = Config::parse(&config_path, &json)?;
+    let tokenizer = Tokenizer::read(&dir.join("tokenizer.json"))?;
+    if tokenizer.size() > config.vocab_size {
+        return Err(EdgeError::Config {
+            path: config_path,
+            field: "vocab_size".to_owned(),
+            value: config.vocab_size.to_string(),
+            expected: format!("at least the tokenizer's {}", tokenizer.size()),
+        });
+    }
+    let vocabulary = tokenizer.vocabulary(&end_tokens(dir, &json)?)?;
+    let file = WeightFile::read(&dir.join("model.safetensors"), "the model's weights")?;
+    let info = ModelInfo {
+        name: options.name.clone().unwrap_or_else(|| dir.display().to_string()),
+        weights_hash: file.hash(),
+        hidden: config.hidden_size,
+        vocabulary: tokenizer.size(),
+        context: config.max_position_embeddings,
+        top_k: options.top_k,
+    };
+    let decoder = Decoder::new(info, config, &file.tensors()?)?;
+    Ok(LoadedModel { decoder, tokenizer, vocabulary })
+}
+
+/// Checks that two models share a tokenizer.
+///
+/// # Errors
+/// Names both models and what differs first: vocabularies, merges, added tokens
+/// or pre-tokenizers.
+pub fn check_pair(slm: &LoadedModel, llm: &LoadedModel) -> Result<(), EdgeError> {
+    match slm.tokenizer.difference(&llm.tokenizer) {
+        None => Ok(()),
+        Some(part) => Err(EdgeError::PairMismatch {
+            slm: slm.decoder.info.name.clone(),
+            llm: llm.decoder.info.name.clone(),
+            part,
+        }),
+    }
+}

@@ -1,0 +1,127 @@
+//! From logits to a step: greedy token, top-k probabilities and entropy.
+
+use pulp::{Simd, WithSimd};
+use tokenroute_core::{Detail, Step, TokenId};
+
+use crate::kernel::arch;
+use crate::rows::{dot, exponentials, max};
+
+/// What the logits of one position say; `None` if one is not a finite number.
+/// `hidden` is the position's hidden state.
+pub(crate) fn step(logits: &[f32], hidden: &[f32], detail: Detail, top_k: usize) -> Option<Step> {
+    let most = arch().dispatch(Greatest(logits))?;
+    if detail == Detail::Token {
+        let token = logits.iter().position(|&l| l == most)? as TokenId;
+        return Some(Step { token, top: vec![], entropy: 0.0, hidden: [].into(), logits: None });
+    }
+    let mut top = greatest(logits, top_k.max(1));
+    let token = top.first()?.0;
+    let spread = arch().dispatch(Spread(logits));
+    for (id, p) in &mut top {
+        *p = spread.exponentials[*id as usize] / spread.total;
+    }
+    top.truncate(top_k);
+    Some(Step {
+        token,
+        top,
+        entropy: spread.entropy,
+        hidden: hidden.into(),
+        logits: (detail == Detail::Logits).then(|| logits.to_vec()),
+    })
+}
+
+/// The `k` greatest logits with their ids, best first, ties to the lowest id.
+fn greatest(logits: &[f32], k: usize) -> Vec<(TokenId, f32)> {
+    const CHUNK: usize = 32;
+    let mut top: Vec<(TokenId, f32)> = Vec::with_capacity(k + 1);
+    let mut least = f32::NEG_INFINITY;
+    for (chunk, logits) in logits.chunks(CHUNK).enumerate() {
+        // Most chunks hold nothing that would enter.
+        if top.len() == k && max(logits) <= least {
+            continue;
+        }
+        for (i, &logit) in logits.iter().enumerate() {
+            if logit > least || top.len() < k {
+                let at = top.partition_point(|t| t.1 >= logit);
+                top.insert(at, ((chunk * CHUNK + i) as TokenId, logit));
+                top.truncate(k);
+                if top.len() == k {
+                    least = top[k - 1].1;
+                }
+            }
+        }
+    }
+    top
+}
+
+/// The greatest logit, if all are finite.
+struct Greatest<'a>(&'a [f32]);
+
+impl WithSimd for Greatest<'_> {
+    type Output = Option<f32>;
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Option<f32> {
+        let odd = self
+            .0
+            .iter()
+            .fold(0u32, |odd, x| odd | u32::from(x.to_bits() & 0x7f80_0000 == 0x7f80_0000));
+        (odd == 0 && !self.0.is_empty()).then(|| max(self.0))
+    }
+}
+
+struct Distribution {
+    exponentials: Vec<f32>,
+    total: f32,
+    entropy: f32,
+}
+
+/// Softmax and its entropy, H = ln Z − Σ eᵢ·(lᵢ − max) / Z.
+struct Spread<'a>(&'a [f32]);
+
+impl WithSimd for Spread<'_> {
+    type Output = Distribution;
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Distribution {
+        let mut values = self.0.to_vec();
+        let (most, total) = exponentials::<S>(&mut values, self.0.len());
+        let below: Vec<f32> = self.0.iter().map(|l| l - most).collect();
+        let mean = dot::<S>(&values, &below) / total;
+        Distribution { exponentials: values, total, entropy: (total.ln() - mean).max(0.0) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ties_go_to_the_lowest_id_and_probabilities_are_exact_enough() {
+        let logits = [1.0, 3.0, -2.0, 3.0, 0.0];
+        let s = step(&logits, &[0.5], Detail::Full, 3).expect("finite");
+        let z: f64 = logits.iter().map(|l| f64::from(*l).exp()).sum();
+        let p: Vec<f64> = logits.iter().map(|l| f64::from(*l).exp() / z).collect();
+        let entropy: f64 = p.iter().map(|p| -p * p.ln()).sum();
+        assert_eq!(s.token, 1);
+        assert_eq!(s.top.iter().map(|t| t.0).collect::<Vec<_>>(), [1, 3, 0]);
+        assert!((f64::from(s.top[2].1) - p[0]).abs() < 1e-6);
+        assert!((f64::from(s.entropy) - entropy).abs() < 1e-6);
+        assert_eq!((s.hidden.as_ref(), s.logits), ([0.5].as_slice(), None));
+        let token = step(&logits, &[0.5], Detail::Token, 3).expect("finite");
+        assert_eq!((token.token, token.top.len(), token.hidden.len()), (1, 0, 0));
+    }
+
+    #[test]
+    fn what_is_not_finite_gives_no_step() {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            assert!(step(&[0.0, bad, 1.0], &[], Detail::Token, 1).is_none());
+        }
+    }
+
+    #[test]
+    fn a_certain_distribution_has_no_entropy() {
+        let s = step(&[0.0, 500.0], &[], Detail::Logits, 8).expect("finite");
+        assert!((0.0..1e-30).contains(&s.entropy));
+        assert_eq!(s.top[0], (1, 1.0));
+        assert_eq!(s.logits, Some(vec![0.0, 500.0]));
+    }
+}

@@ -1,0 +1,109 @@
+//! Figures as SVG, for the Markdown report and the README. Text stays text, so
+//! no font file is needed; a white ground keeps them readable on dark pages.
+
+mod curve;
+mod labels;
+mod reliability;
+
+pub use curve::{CurveFigure, svg_curve};
+pub use labels::svg_labels;
+pub use reliability::svg_reliability;
+
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+use super::RenderError;
+use super::data::ReportData;
+
+/// A figure and the file name the Markdown refers to it by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Figure {
+    /// File name, as in "curve.svg".
+    pub name: &'static str,
+    /// What it shows, for readers who cannot see it.
+    pub caption: &'static str,
+    /// The SVG document.
+    pub svg: String,
+}
+
+/// All figures that the data allow, in the order the Markdown shows them.
+///
+/// # Errors
+/// A figure the plotting library refuses.
+pub fn figures(data: &ReportData) -> Result<Vec<Figure>, RenderError> {
+    let mut figures = vec![
+        Figure {
+            name: "curve-zoom.svg",
+            caption: "Accuracy against offload ratio, 0 to 20%",
+            svg: svg_curve(
+                &data.test,
+                &CurveFigure { max_offload: 0.2, ..CurveFigure::default() },
+            )?,
+        },
+        Figure {
+            name: "curve.svg",
+            caption: "Accuracy against offload ratio, 0 to 100%",
+            svg: svg_curve(&data.test, &CurveFigure::default())?,
+        },
+    ];
+    if !data.labels.is_empty() {
+        let svg = svg_labels(&data.labels)?;
+        figures.push(Figure { name: "labels.svg", caption: "Label composition by split", svg });
+    }
+    if let Some(svg) = data.diagnostics.as_ref().map(svg_reliability).transpose()?.flatten() {
+        figures.push(Figure { name: "reliability.svg", caption: "Reliability of the scores", svg });
+    }
+    if let Some(ood) = &data.ood {
+        let options = CurveFigure { max_offload: 0.2, ..CurveFigure::default() };
+        figures.push(Figure {
+            name: "curve-ood.svg",
+            caption: "Accuracy against offload ratio out of distribution, 0 to 20%",
+            svg: svg_curve(ood, &options)?,
+        });
+    }
+    Ok(figures)
+}
+
+const INK: RGBColor = RGBColor(40, 44, 50);
+const MUTED: RGBColor = RGBColor(95, 102, 112);
+const GRID: RGBColor = RGBColor(230, 232, 235);
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+type Drawn = Result<(), Box<dyn std::error::Error>>;
+
+/// Sets up a white page of that size, draws on it, and returns the document.
+fn page(
+    name: &str,
+    size: (u32, u32),
+    draw: impl FnOnce(&Area<'_>) -> Drawn,
+) -> Result<String, RenderError> {
+    let mut svg = String::new();
+    let drawn = {
+        let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
+        area.fill(&WHITE)
+            .map_err(Into::into)
+            .and_then(|()| draw(&area))
+            .and_then(|()| area.present().map_err(Into::into))
+    };
+    match drawn {
+        Ok(()) => Ok(svg),
+        Err(cause) => {
+            Err(RenderError::Figure { figure: name.to_owned(), cause: cause.to_string() })
+        }
+    }
+}
+
+/// Text style of that size and colour, anchored as told.
+fn text(size: u32, colour: RGBColor, anchor: HPos) -> TextStyle<'static> {
+    ("sans-serif", size).into_font().color(&colour).pos(Pos::new(anchor, VPos::Center))
+}
+
+fn rgb([r, g, b]: [u8; 3]) -> RGBColor {
+    RGBColor(r, g, b)
+}
+
+/// An axis label without idle decimals: "5%".
+fn tick(x: &f64) -> String {
+    super::number::target(*x)
+}

@@ -1,0 +1,171 @@
+//! One split in words: headline, points, policies.
+
+use serde::Serialize;
+
+use crate::report::data::{Point, PolicyKind, PolicyResult, SplitResult};
+use crate::report::number::{
+    count, decimal, offload, percent, percent_interval, signed, signed_interval, target, tau,
+};
+
+/// One split.
+#[derive(Debug, Serialize)]
+pub(in crate::report) struct SplitView {
+    pub split: String,
+    pub questions: String,
+    pub lead: Option<Lead>,
+    pub ends: Vec<EndView>,
+    pub points: Vec<PointView>,
+    pub policies: Vec<PolicyView>,
+    /// Targets shown as columns of the table of policies.
+    pub columns: Vec<String>,
+}
+
+/// The headline: the router at the target nearest 7%.
+#[derive(Debug, Serialize)]
+pub(in crate::report) struct Lead {
+    pub target: String,
+    pub offload: String,
+    pub accuracy: String,
+    pub interval: String,
+    pub pgr: String,
+    pub slm: String,
+    pub llm: String,
+    pub factor: String,
+    pub best_other: Option<[String; 2]>,
+}
+
+/// SLM-only or LLM-only.
+#[derive(Debug, Serialize)]
+pub(in crate::report) struct EndView {
+    pub name: &'static str,
+    pub tau: &'static str,
+    pub offload: &'static str,
+    pub accuracy: String,
+    pub interval: String,
+    pub pgr: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+pub(in crate::report) struct PointView {
+    pub target: String,
+    pub tau: String,
+    pub offload: String,
+    pub accuracy: String,
+    pub interval: String,
+    pub pgr: String,
+    pub per_question: String,
+}
+
+#[derive(Debug, Serialize)]
+pub(in crate::report) struct PolicyView {
+    pub name: String,
+    pub kind: &'static str,
+    pub router: bool,
+    pub apgr: String,
+    pub apgr_interval: String,
+    pub cpt50: String,
+    pub cpt80: String,
+    pub advantage: String,
+    pub advantage_interval: String,
+    /// Whether the interval of the difference leaves 0 out.
+    pub clear: bool,
+    /// Accuracy at the split's `columns`.
+    pub accuracies: Vec<String>,
+}
+
+impl SplitView {
+    pub(super) fn of(split: &SplitResult) -> SplitView {
+        let end = |name, tau, offload, pgr, accuracy, interval: Option<[f64; 2]>| EndView {
+            name,
+            tau,
+            offload,
+            pgr,
+            accuracy: percent(accuracy),
+            interval: interval.map(percent_interval).unwrap_or_default(),
+        };
+        let router = split.router();
+        let points: &[Point] = router.map_or(&[], |r| &r.points);
+        SplitView {
+            split: split.split.clone(),
+            questions: count(split.questions),
+            lead: lead(split),
+            ends: vec![
+                end("SLM alone", "0", "0%", "0.00", split.gap.slm, split.slm_interval),
+                end("LLM alone", "1", "100%", "1.00", split.gap.llm, split.llm_interval),
+            ],
+            points: points.iter().map(PointView::of).collect(),
+            policies: split.policies.iter().map(|p| policy_view(p, points)).collect(),
+            columns: points.iter().map(|p| target(p.target)).collect(),
+        }
+    }
+}
+
+/// The router at the target nearest 7%, beside the best training-free policy.
+fn lead(split: &SplitResult) -> Option<Lead> {
+    let nearest = |points: &[Point]| {
+        points
+            .iter()
+            .copied()
+            .min_by(|a, b| (a.target - 0.07).abs().total_cmp(&(b.target - 0.07).abs()))
+    };
+    let point = nearest(&split.router()?.points)?;
+    let best_other = split
+        .policies
+        .iter()
+        .filter(|p| matches!(p.kind, PolicyKind::TrainingFree | PolicyKind::Lookup))
+        .filter_map(|p| Some((p.name.clone(), nearest(&p.points)?.accuracy)))
+        .reduce(|best, other| if other.1 > best.1 { other } else { best })
+        .map(|(name, accuracy)| [name, percent(accuracy)]);
+    Some(Lead {
+        target: target(point.target),
+        offload: offload(point.offload),
+        accuracy: percent(point.accuracy),
+        interval: percent_interval(point.interval),
+        pgr: decimal(point.pgr, 2),
+        slm: percent(split.gap.slm),
+        llm: percent(split.gap.llm),
+        factor: decimal((split.gap.slm > 0.0).then(|| point.accuracy / split.gap.slm), 2),
+        best_other,
+    })
+}
+
+impl PointView {
+    pub(super) fn of(point: &Point) -> PointView {
+        PointView {
+            target: target(point.target),
+            tau: tau(point.tau),
+            offload: offload(point.offload),
+            accuracy: percent(point.accuracy),
+            interval: percent_interval(point.interval),
+            pgr: decimal(point.pgr, 2),
+            per_question: format!("{:.2}", point.offloaded_per_question),
+        }
+    }
+}
+
+fn policy_view(policy: &PolicyResult, columns: &[Point]) -> PolicyView {
+    let accuracy_at = |column: &Point| {
+        let same = policy.points.iter().find(|p| (p.target - column.target).abs() < 1e-9);
+        same.map_or_else(|| "–".to_owned(), |p| percent(p.accuracy))
+    };
+    let ratio = |x: Option<f64>| x.map_or_else(|| "–".to_owned(), offload);
+    PolicyView {
+        name: policy.name.clone(),
+        kind: policy.kind.label(),
+        router: policy.kind == PolicyKind::Router,
+        apgr: decimal(policy.apgr, 3),
+        apgr_interval: policy
+            .apgr_interval
+            .map(|[a, b]| format!("{}–{}", decimal(Some(a), 3), decimal(Some(b), 3)))
+            .unwrap_or_default(),
+        cpt50: ratio(policy.cpt50),
+        cpt80: ratio(policy.cpt80),
+        advantage: policy.router_advantage.map(|d| signed(d.value, 3)).unwrap_or_default(),
+        advantage_interval: policy
+            .router_advantage
+            .map(|d| signed_interval(d.interval, 3))
+            .unwrap_or_default(),
+        clear: policy.router_advantage.is_some_and(|d| d.interval[0] > 0.0 || d.interval[1] < 0.0),
+        accuracies: columns.iter().map(accuracy_at).collect(),
+    }
+}

@@ -1,0 +1,173 @@
+//! One branch of a sweep: an interval of τ, the trajectory all of it shares so
+//! far, and the rules by which it runs, is checked, splits and ends.
+
+use std::ops::RangeInclusive;
+
+use tokenroute_core::{LanguageModel, Piece, ScoreError, Scorer, Step, TokenId};
+use tokenroute_runtime::Path;
+
+/// A score that is not a number, and where.
+pub(super) struct BadScore {
+    pub index: usize,
+    pub source: ScoreError,
+}
+
+/// A trajectory under way.
+pub(super) struct Branch<'v, S> {
+    /// Which question.
+    pub question: usize,
+    /// The interval (above, upto] of τ. Never empty.
+    pub above: f32,
+    pub upto: f32,
+    /// Prompt and tokens; those from `run` on are the SLM's own, kept on trust
+    /// until the LLM has checked them.
+    pub path: Path<'v>,
+    /// Index of the first token of the unchecked run.
+    pub run: usize,
+    /// One score for each token of the path, as far as they are known.
+    pub scores: Vec<f32>,
+    /// The SLM's steps along the run, only for scorers that wait for the LLM.
+    pub steps: Vec<Step>,
+    /// The SLM after everything but `pending`.
+    pub state: S,
+    /// Tokens the SLM has not processed yet.
+    pub pending: Vec<TokenId>,
+}
+
+impl<'v, S: Clone> Branch<'v, S> {
+    /// The branch that owns all of [0, 1].
+    pub fn root(question: usize, path: Path<'v>, state: S) -> Self {
+        let pending = path.tokens().to_vec();
+        Branch {
+            question,
+            above: 0.0,
+            upto: 1.0,
+            path,
+            run: 0,
+            scores: Vec::new(),
+            steps: Vec::new(),
+            state,
+            pending,
+        }
+    }
+
+    /// Lets the SLM's token of this step extend the run. Returns whether the run
+    /// must stop: the answer is closed, or no τ of the branch keeps the token.
+    pub fn extend(
+        &mut self,
+        step: Step,
+        id: &str,
+        scorer: &dyn Scorer,
+        max_tokens: usize,
+    ) -> Result<bool, BadScore> {
+        let waits = scorer.needs_llm();
+        if !waits {
+            let position = self.path.position(id, &step, None);
+            let score = scorer
+                .score(&position)
+                .map_err(|source| BadScore { index: position.index, source })?;
+            self.scores.push(score.get());
+        }
+        let token = self.path.commit(step.token, &step);
+        self.pending.clear();
+        self.pending.push(token);
+        if waits {
+            self.steps.push(step);
+        }
+        let certain = self.scores.get(self.path.index() - 1).is_some_and(|&s| s <= self.above);
+        Ok(certain || self.path.closed(max_tokens))
+    }
+
+    /// The indices at which the LLM's token matters: from the first to the last
+    /// of the run that some τ of the branch offloads.
+    pub fn to_ask(&self, needs_llm: bool) -> Option<RangeInclusive<usize>> {
+        let run = self.run..self.path.index();
+        if needs_llm {
+            return (!run.is_empty()).then(|| run.start..=run.end - 1);
+        }
+        let asked = |i: &usize| self.scores[*i] < self.upto;
+        Some(run.clone().find(asked)?..=run.rev().find(asked)?)
+    }
+
+    /// Scores the run once the LLM's tokens for it are known.
+    pub fn score_run(
+        &mut self,
+        id: &str,
+        scorer: &dyn Scorer,
+        llm: &[TokenId],
+    ) -> Result<(), BadScore> {
+        for (i, (step, &token)) in self.steps.iter().zip(llm).enumerate() {
+            let index = self.run + i;
+            let position = self.path.position_at(index, id, step, Some(token));
+            let score = scorer.score(&position).map_err(|source| BadScore { index, source })?;
+            self.scores.push(score.get());
+        }
+        self.steps.clear();
+        Ok(())
+    }
+
+    /// Walks the run with the LLM's tokens, `llm[i]` being the one at index
+    /// `first + i`. Where they differ from the SLM's below `upto`, a branch that
+    /// took the LLM's splits off into `out`. What is left of this one, if any τ
+    /// kept all of the run, follows them.
+    pub fn check<M: LanguageModel<State = S>>(
+        mut self,
+        slm: &M,
+        first: usize,
+        llm: &[TokenId],
+        out: &mut Vec<Self>,
+    ) {
+        for index in self.run..self.path.index() {
+            let score = self.scores[index];
+            if score >= self.upto {
+                continue;
+            }
+            let token = llm[index - first];
+            if token == self.path.answer()[index] {
+                continue;
+            }
+            let path = self.path.fork(index, token);
+            let held = path.prompt_len() + index;
+            let keep_is_empty = score <= self.above;
+            let mut offload = Branch {
+                question: self.question,
+                above: self.above.max(score),
+                upto: self.upto,
+                path,
+                run: index + 1,
+                scores: self.scores[..=index].to_vec(),
+                steps: Vec::new(),
+                state: self.state.clone(),
+                pending: vec![token],
+            };
+            if keep_is_empty {
+                // Nothing else needs this state any more: let the clone be its only holder.
+                drop(self);
+                slm.truncate(&mut offload.state, held);
+                out.push(offload);
+                return;
+            }
+            slm.truncate(&mut offload.state, held);
+            out.push(offload);
+            self.upto = score;
+        }
+        self.run = self.path.index();
+        out.push(self);
+    }
+
+    /// The pieces of the step function on this branch's interval.
+    pub fn pieces(&self, correct: bool) -> Vec<Piece> {
+        let generated = self.scores.len() as u32;
+        let mut inside: Vec<f32> =
+            self.scores.iter().copied().filter(|&s| s > self.above && s < self.upto).collect();
+        inside.sort_unstable_by(f32::total_cmp);
+        let mut offloaded = self.scores.iter().filter(|&&s| s <= self.above).count() as u32;
+        let mut pieces = Vec::new();
+        for same in inside.chunk_by(|a, b| a == b) {
+            pieces.push(Piece { end: same[0], correct, offloaded, generated });
+            offloaded += same.len() as u32;
+        }
+        pieces.push(Piece { end: self.upto, correct, offloaded, generated });
+        pieces
+    }
+}

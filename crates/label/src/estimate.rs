@@ -1,0 +1,52 @@
+//! What a labelling run will cost, from a sample that is really labelled.
+
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+use tokenroute_core::LanguageModel;
+
+use crate::{Item, LabelError, Labeller, Round};
+
+/// The expected cost of a run from nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// Questions of the whole run.
+    pub questions: usize,
+    /// Positions the LLM will process: its answers, the forced pass, rollouts.
+    pub llm_positions: u64,
+    /// Positions the SLM will process.
+    pub slm_positions: u64,
+    /// Wall-clock seconds on this machine. The sample fills the batches less
+    /// than the run will, so it runs a little slower: an upper estimate.
+    pub seconds: f64,
+}
+
+impl<S: LanguageModel, L: LanguageModel> Labeller<'_, S, L> {
+    /// Labels `sample` questions (8 is a fair number) spread evenly over the
+    /// items, keeps nothing, and scales positions and seconds by the number of
+    /// questions.
+    ///
+    /// # Errors
+    /// As [`Labeller::label`].
+    pub fn estimate(
+        &self,
+        items: &[Item<'_>],
+        round: &Round<'_>,
+        sample: usize,
+    ) -> Result<Estimate, LabelError> {
+        self.check(items)?;
+        let taken = sample.clamp(1, items.len().max(1));
+        let picked: Vec<Item<'_>> =
+            (0..taken).filter_map(|i| items.get(i * items.len() / taken).cloned()).collect();
+        let begun = Instant::now();
+        let batch = self.batch(&picked, round)?;
+        let seconds = begun.elapsed().as_secs_f64();
+        let factor = items.len() as f64 / picked.len().max(1) as f64;
+        Ok(Estimate {
+            questions: items.len(),
+            llm_positions: (batch.llm_positions as f64 * factor).round() as u64,
+            slm_positions: (batch.slm_positions as f64 * factor).round() as u64,
+            seconds: seconds * factor,
+        })
+    }
+}

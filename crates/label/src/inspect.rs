@@ -1,0 +1,139 @@
+//! What label tables hold: counts, sizes, the kinds of divergent tokens, and a
+//! sample.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use tokenroute_core::{Counts, LabelRow, Relation, Shares, TokenClass, TokenId};
+use tokenroute_store::{self as store, Columns};
+
+use crate::LabelError;
+
+/// Counts of one split in one round.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Group {
+    /// Name of the split.
+    pub split: String,
+    /// 0 for the reference path.
+    pub round: u32,
+    /// Questions.
+    pub questions: u64,
+    /// Positions by relation.
+    pub counts: Counts,
+    /// The same as shares of positions.
+    pub shares: Shares,
+}
+
+/// One row in words.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
+    /// Id of the question.
+    pub question: String,
+    /// Answer tokens before this one.
+    pub position: u32,
+    /// Text of the token before.
+    pub previous: String,
+    /// Text of the SLM's token.
+    pub slm: String,
+    /// Text of the LLM's token.
+    pub llm: String,
+    /// How they relate.
+    pub relation: Relation,
+    /// Soft preference for keep.
+    pub target: f32,
+    /// Rollouts run.
+    pub rollouts: u32,
+}
+
+/// What is in one or more label directories.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Inspection {
+    /// By round, then by split.
+    pub groups: Vec<Group>,
+    /// All groups together.
+    pub counts: Counts,
+    /// The same as shares of positions.
+    pub shares: Shares,
+    /// Rows.
+    pub rows: u64,
+    /// Shards.
+    pub shards: u64,
+    /// Bytes of all shards.
+    pub bytes: u64,
+    /// Rollouts run.
+    pub rollouts: u64,
+    /// Divergent positions by the class of the LLM's token.
+    pub divergent_by_llm: BTreeMap<TokenClass, u64>,
+    /// Divergent positions by the class of the SLM's token.
+    pub divergent_by_slm: BTreeMap<TokenClass, u64>,
+    /// Differing rows spread evenly over the table.
+    pub sample: Vec<Sample>,
+}
+
+/// Reads the shards of label directories, without hidden states, and counts.
+/// `text` gives a token's text; `sample` is the number of sample rows.
+///
+/// # Errors
+/// A directory without shards, or a shard that cannot be read.
+pub fn inspect(
+    dirs: &[PathBuf],
+    text: &dyn Fn(TokenId) -> String,
+    sample: usize,
+) -> Result<Inspection, LabelError> {
+    let mut found = Inspection::default();
+    let mut groups: BTreeMap<(u32, String), (BTreeSet<String>, Counts)> = BTreeMap::new();
+    let mut differing = Vec::new();
+    for dir in dirs {
+        for shard in store::label_shards(dir)? {
+            found.shards += 1;
+            found.bytes += store::file_len(&shard)?;
+            for row in store::read_labels(&shard, Columns::Scalars)? {
+                found.rows += 1;
+                found.rollouts += u64::from(row.rollouts);
+                found.counts.add(row.relation);
+                let (questions, counts) = groups.entry((row.round, row.split.clone())).or_default();
+                counts.add(row.relation);
+                if !questions.contains(&row.question) {
+                    questions.insert(row.question.clone());
+                }
+                if row.relation == Relation::Divergent {
+                    let class = |token| TokenClass::of(&text(token));
+                    *found.divergent_by_llm.entry(class(row.llm_token)).or_default() += 1;
+                    *found.divergent_by_slm.entry(class(row.slm_token)).or_default() += 1;
+                }
+                if row.relation != Relation::Identical {
+                    differing.push(row);
+                }
+            }
+        }
+    }
+    found.shares = found.counts.shares();
+    found.groups = groups
+        .into_iter()
+        .map(|((round, split), (questions, counts))| Group {
+            split,
+            round,
+            questions: questions.len() as u64,
+            counts,
+            shares: counts.shares(),
+        })
+        .collect();
+    let taken = sample.min(differing.len());
+    found.sample =
+        (0..taken).map(|i| in_words(&differing[i * differing.len() / taken], text)).collect();
+    Ok(found)
+}
+
+fn in_words(row: &LabelRow, text: &dyn Fn(TokenId) -> String) -> Sample {
+    Sample {
+        question: row.question.clone(),
+        position: row.position,
+        previous: text(row.previous),
+        slm: text(row.slm_token),
+        llm: text(row.llm_token),
+        relation: row.relation,
+        target: row.target,
+        rollouts: row.rollouts,
+    }
+}

@@ -1,0 +1,234 @@
+//! A run over all questions, shard by shard, that can be killed anywhere.
+//!
+//! Until the run is complete everything lies in `partial/`: finished shards and
+//! `progress.json`, which pins each by its hash. Then the shards move up, and
+//! `shards.json` and the manifest are written last. What lay there before stays
+//! whole until that moment.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokenroute_core::{LanguageModel, Progress};
+use tokenroute_store::{self as store, Manifest, StoreError};
+
+use crate::{Item, LabelError, Labeller, Round};
+
+/// File beside the manifest with one [`ShardRecord`] per shard.
+pub const SHARDS: &str = "shards.json";
+const PARTIAL: &str = "partial";
+const PROGRESS: &str = "progress.json";
+
+/// What is known of one finished shard.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardRecord {
+    /// SHA-256 of the file.
+    pub sha256: String,
+    /// Questions in it.
+    pub questions: u64,
+    /// Rows in it.
+    pub rows: u64,
+    /// Positions the SLM processed for it.
+    pub slm_positions: u64,
+    /// Positions the LLM processed for it.
+    pub llm_positions: u64,
+}
+
+type Records = BTreeMap<String, ShardRecord>;
+
+/// `partial/progress.json`
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    work: Manifest,
+    shards: Records,
+}
+
+/// One shard to make.
+struct Planned<'i, 'q> {
+    name: String,
+    items: Vec<&'i Item<'q>>,
+}
+
+impl<S: LanguageModel, L: LanguageModel> Labeller<'_, S, L> {
+    /// The manifest of this work before it is done: pass it to
+    /// [`Manifest::finished`] to learn whether it can be skipped. Inputs are
+    /// the questions with their prompts, the models, the tokenizer and, after
+    /// round 0, the router.
+    ///
+    /// # Errors
+    /// A configuration that JSON cannot hold.
+    pub fn work(&self, items: &[Item<'_>], round: &Round<'_>) -> Result<Manifest, LabelError> {
+        let mut config = json(serde_json::to_value(&self.config))?;
+        config["round"] = round.number().into();
+        let mut questions = String::new();
+        for item in items {
+            let question = json(serde_json::to_string(item.question))?;
+            let (prompt, gold) = (&item.prompt, &item.gold);
+            questions.push_str(&format!("{} {question} {prompt:?} {gold:?}\n", item.split));
+        }
+        if let Round::OnPolicy { tau, .. } = round {
+            config["tau"] = json(serde_json::to_value(tau))?;
+        }
+        let work = Manifest::new("label", config, self.config.seed)
+            .with_input("questions", &store::sha256(questions.as_bytes()))
+            .with_input("slm", &self.slm.info().weights_hash)
+            .with_input("llm", &self.llm.info().weights_hash)
+            .with_input("tokenizer", self.vocabulary.hash());
+        Ok(match round {
+            Round::Reference => work,
+            Round::OnPolicy { router_hash, .. } => work.with_input("router", router_hash),
+        })
+    }
+
+    /// Labels all items into `dir`, which this run owns, and returns the
+    /// manifest. Work that is already finished is skipped; work that was
+    /// begun under the same manifest goes on. The files do not depend on where
+    /// or how often the run was stopped.
+    ///
+    /// # Errors
+    /// As [`Labeller::label`], or a file that cannot be read or written.
+    pub fn run(
+        &self,
+        items: &[Item<'_>],
+        round: &Round<'_>,
+        dir: &Path,
+        progress: &dyn Progress,
+    ) -> Result<Manifest, LabelError> {
+        self.check(items)?;
+        let work = self.work(items, round)?;
+        let partial = dir.join(PARTIAL);
+        if let Some(done) = work.finished(dir)? {
+            // A run killed between its manifest and its end leaves this behind.
+            store::remove(&partial)?;
+            return Ok(done);
+        }
+        store::make_dir(&partial)?;
+        store::remove_leftovers(dir)?;
+        store::remove_leftovers(&partial)?;
+        let shards = self.plan(items, round);
+        let mut records = resume(&work, dir, &partial)?;
+
+        progress.begin(
+            &format!("label, round {}", round.number()),
+            items.len() as u64,
+            "questions",
+        );
+        for shard in &shards {
+            let questions = shard.items.len() as u64;
+            if !records.contains_key(&shard.name) {
+                let items: Vec<Item<'_>> = shard.items.iter().map(|&i| i.clone()).collect();
+                let batch = self.batch(&items, round)?;
+                let bytes = store::encode_labels(&batch.rows)?;
+                store::write(&partial.join(&shard.name), &bytes)?;
+                let record = ShardRecord {
+                    sha256: store::sha256(&bytes),
+                    questions,
+                    rows: batch.rows.len() as u64,
+                    slm_positions: batch.slm_positions,
+                    llm_positions: batch.llm_positions,
+                };
+                records.insert(shard.name.clone(), record);
+                let saved = Saved { work: work.clone(), shards: records.clone() };
+                let bytes = json(serde_json::to_vec_pretty(&saved))?;
+                store::write(&partial.join(PROGRESS), &bytes)?;
+            }
+            progress.advance(questions);
+        }
+        finish(work, &shards, &records, dir, &partial)
+    }
+
+    /// Shards of equal size within each split, splits in order of appearance.
+    fn plan<'i, 'q>(&self, items: &'i [Item<'q>], round: &Round<'_>) -> Vec<Planned<'i, 'q>> {
+        let mut splits: Vec<&str> = Vec::new();
+        for item in items {
+            if !splits.contains(&item.split) {
+                splits.push(item.split);
+            }
+        }
+        let mut shards = Vec::new();
+        for split in splits {
+            let of_split: Vec<&Item<'_>> = items.iter().filter(|i| i.split == split).collect();
+            for (i, chunk) in of_split.chunks(self.config.questions_per_shard).enumerate() {
+                let name = format!("round{}-{split}-{i:05}.parquet", round.number());
+                shards.push(Planned { name, items: chunk.to_vec() });
+            }
+        }
+        shards
+    }
+}
+
+/// The shards that an earlier run of the same work finished and that are whole.
+fn resume(work: &Manifest, dir: &Path, partial: &Path) -> Result<Records, LabelError> {
+    let mut whole = Records::new();
+    for (name, record) in recorded(work, dir, partial)? {
+        // A run killed at its very end has moved some shards up already.
+        for home in [partial, dir] {
+            let path = home.join(&name);
+            if store::exists(&path) && store::sha256_file(&path)? == record.sha256 {
+                whole.insert(name, record);
+                break;
+            }
+        }
+    }
+    Ok(whole)
+}
+
+/// What the same work recorded before: while it ran, or when it had finished.
+fn recorded(work: &Manifest, dir: &Path, partial: &Path) -> Result<Records, LabelError> {
+    let path = partial.join(PROGRESS);
+    if store::exists(&path) {
+        let saved: Saved = parse(&path)?;
+        if saved.work == *work {
+            return Ok(saved.shards);
+        }
+    }
+    let path = dir.join(SHARDS);
+    match Manifest::load(dir)? {
+        Some(done) if done.matches(work) && store::exists(&path) => parse(&path),
+        _ => Ok(Records::new()),
+    }
+}
+
+fn parse<T: DeserializeOwned>(path: &Path) -> Result<T, LabelError> {
+    serde_json::from_slice(&store::read(path)?).map_err(|e| {
+        let what = format!("{e}; delete it to start over");
+        StoreError::Format { path: path.to_owned(), kind: "progress file", what }.into()
+    })
+}
+
+/// Moves the shards up and writes the manifest.
+fn finish(
+    mut work: Manifest,
+    shards: &[Planned<'_, '_>],
+    records: &Records,
+    dir: &Path,
+    partial: &Path,
+) -> Result<Manifest, LabelError> {
+    let names: BTreeSet<&str> = shards.iter().map(|s| s.name.as_str()).collect();
+    for name in &names {
+        if store::exists(&partial.join(name)) {
+            store::move_file(&partial.join(name), &dir.join(name))?;
+        }
+    }
+    for path in store::list(dir)? {
+        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        if name.ends_with(".parquet") && !names.contains(name.as_str()) {
+            store::remove(&path)?;
+        }
+    }
+    let mut table = json(serde_json::to_vec_pretty(records))?;
+    table.push(b'\n');
+    for (name, record) in records {
+        work.outputs.insert(name.clone(), record.sha256.clone());
+    }
+    work.outputs.insert(SHARDS.to_owned(), store::sha256(&table));
+    store::write_all(dir, &[(SHARDS, &table), (Manifest::NAME, &work.to_json()?)])?;
+    store::remove(partial)?;
+    Ok(work)
+}
+
+fn json<T>(result: serde_json::Result<T>) -> Result<T, LabelError> {
+    result
+        .map_err(|e| StoreError::Encode { kind: "label configuration", what: e.to_string() }.into())
+}

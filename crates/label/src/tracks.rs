@@ -1,0 +1,177 @@
+//! Labelled paths: which positions need rollouts, and the rows that the grades
+//! of both ways make. Both rounds share this.
+
+use tokenroute_core::{
+    LabelRow, Relation, Step, TokenId, Vocabulary, prefix_hash, soft_target, unit_hash,
+};
+use tokenroute_runtime::Path;
+
+use crate::{Item, LabelConfig};
+
+/// One answer and what both models say along it.
+pub(crate) struct Track {
+    /// The answer, canonical, with its end token if it has one.
+    pub answer: Vec<TokenId>,
+    /// The SLM at each position, `[answer]`.
+    pub steps: Vec<Step>,
+    /// The LLM's token at each position, `[answer]`.
+    pub llm: Vec<TokenId>,
+    /// Grade of the answer.
+    pub grade: f32,
+}
+
+/// One way not taken, to be followed to its end.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Rollout {
+    /// Index of the track it leaves.
+    pub track: usize,
+    /// Where it leaves.
+    pub position: usize,
+    /// The token it leaves by.
+    pub token: TokenId,
+}
+
+/// Grades of both ways at one position; NaN where not known.
+#[derive(Debug, Clone, Copy)]
+struct Judgement {
+    relation: Relation,
+    keep: f32,
+    offload: f32,
+    target: f32,
+    weight: f32,
+    rollouts: u32,
+}
+
+/// The judgements of all tracks, some waiting for rollouts.
+pub(crate) struct Judged {
+    judgements: Vec<Vec<Judgement>>,
+}
+
+impl Judged {
+    /// Settles what needs no rollout and lists the rollouts that the rest
+    /// needs, by track and position. The path's own grade serves for whichever
+    /// token it took. With `shortcut`, the path is a gold rationale and a token
+    /// equal to its own settles the position (CITER §3).
+    pub(crate) fn plan(
+        config: &LabelConfig,
+        items: &[Item<'_>],
+        tracks: &[Track],
+        shortcut: bool,
+    ) -> (Judged, Vec<Rollout>) {
+        let mut rollouts = Vec::new();
+        let mut judgements = Vec::with_capacity(tracks.len());
+        for (t, (track, item)) in tracks.iter().zip(items).enumerate() {
+            let mut of_track = Vec::with_capacity(track.answer.len());
+            let mut open = Vec::new();
+            for (i, &taken) in track.answer.iter().enumerate() {
+                let (slm, llm) = (track.steps[i].token, track.llm[i]);
+                let known = |token| if token == taken { track.grade } else { f32::NAN };
+                let settled = |relation, target| Judgement {
+                    relation,
+                    keep: known(slm),
+                    offload: known(llm),
+                    target,
+                    weight: 1.0,
+                    rollouts: 0,
+                };
+                of_track.push(if slm == llm {
+                    let (keep, offload) = (track.grade, track.grade);
+                    Judgement { keep, offload, ..settled(Relation::Identical, 1.0) }
+                } else if shortcut && slm == taken {
+                    settled(Relation::from_grades(track.grade, track.grade), 1.0)
+                } else if shortcut && llm == taken {
+                    settled(Relation::Divergent, 0.0)
+                } else {
+                    let ways = [slm, llm].into_iter().filter(|&token| token != taken);
+                    open.push((i, ways.collect::<Vec<_>>()));
+                    Judgement { weight: 0.0, ..settled(Relation::Unjudged, 0.5) }
+                });
+            }
+            for (position, ways) in choose(config, &item.question.id, open) {
+                of_track[position].rollouts = ways.len() as u32;
+                let leave = |token| Rollout { track: t, position, token };
+                rollouts.extend(ways.into_iter().map(leave));
+            }
+            judgements.push(of_track);
+        }
+        (Judged { judgements }, rollouts)
+    }
+
+    /// Takes in the grade of one rollout.
+    pub(crate) fn grade(&mut self, tracks: &[Track], rollout: &Rollout, grade: f32) {
+        let track = &tracks[rollout.track];
+        let judgement = &mut self.judgements[rollout.track][rollout.position];
+        if rollout.token == track.steps[rollout.position].token {
+            judgement.keep = grade;
+        } else {
+            judgement.offload = grade;
+        }
+        if !judgement.keep.is_nan() && !judgement.offload.is_nan() {
+            judgement.relation = Relation::from_grades(judgement.keep, judgement.offload);
+            judgement.target = soft_target(judgement.keep, judgement.offload);
+            judgement.weight = 1.0;
+        }
+    }
+
+    /// The rows of all tracks, by track and position.
+    pub(crate) fn rows(
+        self,
+        vocabulary: &Vocabulary,
+        items: &[Item<'_>],
+        round: u32,
+        tracks: Vec<Track>,
+    ) -> Vec<LabelRow> {
+        let mut rows = Vec::new();
+        for ((judgements, track), item) in self.judgements.into_iter().zip(tracks).zip(items) {
+            let mut path = Path::new(vocabulary, &item.prompt);
+            for (i, (judgement, step)) in judgements.into_iter().zip(track.steps).enumerate() {
+                let position = path.position(&item.question.id, &step, None);
+                rows.push(LabelRow {
+                    question: item.question.id.clone(),
+                    split: item.split.to_owned(),
+                    round,
+                    position: i as u32,
+                    prefix_hash: prefix_hash(path.tokens()),
+                    previous: position.previous,
+                    slm_token: step.token,
+                    llm_token: track.llm[i],
+                    entropy: step.entropy,
+                    sentence_entropy: position.sentence_entropy,
+                    hidden: step.hidden.to_vec(),
+                    relation: judgement.relation,
+                    keep_grade: judgement.keep,
+                    offload_grade: judgement.offload,
+                    target: judgement.target,
+                    weight: judgement.weight,
+                    rollouts: judgement.rollouts,
+                    top: step.top.clone(),
+                });
+                path.commit(track.answer[i], &step);
+            }
+        }
+        rows
+    }
+}
+
+/// The open positions that the cap leaves, in order of position. They are
+/// taken in hashed order as long as their rollouts fit.
+fn choose(
+    config: &LabelConfig,
+    question: &str,
+    mut open: Vec<(usize, Vec<TokenId>)>,
+) -> Vec<(usize, Vec<TokenId>)> {
+    let cap = config.max_rollouts_per_question;
+    if cap == 0 {
+        return open;
+    }
+    let order = |position| unit_hash(config.seed, question, position);
+    open.sort_by(|a, b| order(a.0).total_cmp(&order(b.0)).then(a.0.cmp(&b.0)));
+    let mut left = cap;
+    open.retain(|(_, ways)| {
+        let fits = ways.len() <= left;
+        left -= if fits { ways.len() } else { left };
+        fits
+    });
+    open.sort_by_key(|o| o.0);
+    open
+}

@@ -1,0 +1,130 @@
+//! Toy questions, graded by a hash-like rule of the answer's tokens, so that
+//! every token may win or lose an answer.
+
+#![allow(dead_code)]
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokenroute_cloud::ToyModel;
+use tokenroute_core::{
+    Choices, Detail, Feed, LanguageModel, ModelError, ModelInfo, Position, Question, Score,
+    ScoreError, Scorer, Step, TokenId,
+};
+use tokenroute_label::{Item, LabelConfig};
+
+pub const MAX_TOKENS: usize = 20;
+
+pub fn questions(n: usize) -> Vec<Question> {
+    (0..n)
+        .map(|i| Question {
+            id: format!("q{i}"),
+            question: format!("question {i}"),
+            choices: Choices {
+                label: ["A", "B"].map(String::from).to_vec(),
+                text: ["1", "2"].map(String::from).to_vec(),
+            },
+            answer_key: "A".into(),
+            cot: None,
+            family: None,
+            steps: None,
+            operands: None,
+        })
+        .collect()
+}
+
+/// Two thirds of the questions in "train", the rest in "validation".
+pub fn items(questions: &[Question]) -> Vec<Item<'_>> {
+    let train = questions.len() * 2 / 3;
+    questions
+        .iter()
+        .enumerate()
+        .map(|(i, question)| Item {
+            question,
+            split: if i < train { "train" } else { "validation" },
+            prompt: vec![1, (i % 13) as TokenId, (i / 13) as TokenId],
+            gold: None,
+        })
+        .collect()
+}
+
+/// Right iff the sum of the tokens is no multiple of 3.
+pub fn decode(answer: &[TokenId]) -> String {
+    let right = answer.iter().sum::<TokenId>() % 3 != 0;
+    format!("the answer is 1 ({})", if right { "A" } else { "B" })
+}
+
+pub fn config() -> LabelConfig {
+    LabelConfig { max_tokens: MAX_TOKENS, questions_per_shard: 4, ..LabelConfig::default() }
+}
+
+pub fn models() -> (ToyModel, ToyModel) {
+    let llm = ToyModel::new(7);
+    (ToyModel::following(3, &llm, 0.7), llm)
+}
+
+/// Keeps what the SLM is sure of, in sentences that it began surely.
+pub struct Sure;
+
+impl Scorer for Sure {
+    fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError> {
+        let p = position.step.max_probability();
+        Score::new(p / (1.0 + 0.1 * position.sentence_entropy))
+    }
+}
+
+/// Prefers to keep where both models agree.
+pub struct Oracle;
+
+impl Scorer for Oracle {
+    fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError> {
+        let agree = position.llm_token == Some(position.step.token);
+        Score::new(if agree { 0.9 } else { position.step.max_probability() })
+    }
+
+    fn needs_llm(&self) -> bool {
+        true
+    }
+}
+
+/// A model that fails after so many calls.
+pub struct Failing<'m> {
+    pub model: &'m ToyModel,
+    pub calls: AtomicU64,
+}
+
+impl<'m> Failing<'m> {
+    pub fn after(model: &'m ToyModel, calls: u64) -> Self {
+        Failing { model, calls: AtomicU64::new(calls) }
+    }
+}
+
+impl LanguageModel for Failing<'_> {
+    type State = <ToyModel as LanguageModel>::State;
+
+    fn info(&self) -> &ModelInfo {
+        self.model.info()
+    }
+
+    fn start(&self) -> Self::State {
+        self.model.start()
+    }
+
+    fn positions(&self, state: &Self::State) -> usize {
+        self.model.positions(state)
+    }
+
+    fn truncate(&self, state: &mut Self::State, len: usize) {
+        self.model.truncate(state, len);
+    }
+
+    fn advance(
+        &self,
+        feeds: &mut [Feed<'_, Self::State>],
+        detail: Detail,
+    ) -> Result<Vec<Vec<Step>>, ModelError> {
+        if self.calls.fetch_sub(1, Ordering::Relaxed) == 0 {
+            return Err(ModelError::Backend { model: "toy".into(), message: "pulled plug".into() });
+        }
+        self.model.advance(feeds, detail)
+    }
+}

@@ -1,0 +1,213 @@
+//! Runs that are stopped anywhere and started again leave the same files as
+//! runs that were not.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Mutex;
+
+use common::{Failing, Sure, config, decode, items, models, questions};
+use tokenroute_cloud::ToyModel;
+use tokenroute_core::{LanguageModel, Progress, Relation, Silent, Tau, TokenId};
+use tokenroute_label::{
+    Item, LabelConfig, LabelError, Labeller, Round, SHARDS, ShardRecord, inspect,
+};
+use tokenroute_store::{Columns, Manifest, read_labels_dir};
+
+/// Every file below a directory.
+fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(dir).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        let bytes = if path.is_dir() { Vec::new() } else { fs::read(&path).expect("a file") };
+        found.insert(name, bytes);
+    }
+    found
+}
+
+fn run<L: LanguageModel>(
+    llm: &L,
+    items: &[Item<'_>],
+    round: &Round<'_>,
+    config: LabelConfig,
+    dir: &Path,
+    progress: &dyn Progress,
+) -> Result<Manifest, LabelError> {
+    let (slm, _) = models();
+    let vocabulary = ToyModel::vocabulary();
+    Labeller { slm: &slm, llm, vocabulary: &vocabulary, decode: &decode, config }
+        .run(items, round, dir, progress)
+}
+
+#[test]
+fn a_run_stopped_anywhere_ends_in_the_same_bytes() {
+    let (_, llm) = models();
+    let questions = questions(20);
+    let items = items(&questions);
+    let tau = Tau::new(0.4).expect("in range");
+    let on_policy = Round::OnPolicy { number: 1, scorer: &Sure, tau, router_hash: "r" };
+    for round in [Round::Reference, on_policy] {
+        let whole = tempfile::tempdir().expect("a directory");
+        run(&llm, &items, &round, config(), whole.path(), &Silent).expect("good models");
+        let expected = files(whole.path());
+        for calls in [0, 1, 5, 40, 90, 150] {
+            let dir = tempfile::tempdir().expect("a directory");
+            let dir = dir.path();
+            let mut stops = 0;
+            // The plug is pulled again and again; each life gets a bit further.
+            let mut budget = calls;
+            loop {
+                let model = Failing::after(&llm, budget);
+                match run(&model, &items, &round, config(), dir, &Silent) {
+                    Ok(_) => break,
+                    Err(error) => assert!(error.to_string().contains("pulled plug"), "{error}"),
+                }
+                assert!(!dir.join(Manifest::NAME).exists());
+                fs::write(dir.join("partial/.partial-cut"), "cut").expect("a write");
+                stops += 1;
+                budget = budget.max(60) + 10 * stops;
+            }
+            assert!(stops > 0, "{calls} calls stopped nothing");
+            assert_eq!(files(dir), expected, "stopped first after {calls} calls");
+        }
+    }
+}
+
+#[test]
+fn no_row_is_lost_or_doubled_and_shards_stay_within_splits() {
+    let (_, llm) = models();
+    let questions = questions(20);
+    let items = items(&questions);
+    let dir = tempfile::tempdir().expect("a directory");
+    let manifest =
+        run(&llm, &items, &Round::Reference, config(), dir.path(), &Silent).expect("good models");
+    let names: Vec<&str> = manifest.outputs.keys().map(String::as_str).collect();
+    assert_eq!(
+        names,
+        [
+            "round0-train-00000.parquet",
+            "round0-train-00001.parquet",
+            "round0-train-00002.parquet",
+            "round0-train-00003.parquet",
+            "round0-validation-00000.parquet",
+            "round0-validation-00001.parquet",
+            SHARDS,
+        ]
+    );
+    let vocabulary = ToyModel::vocabulary();
+    let (slm, _) = models();
+    let labeller = Labeller {
+        slm: &slm,
+        llm: &llm,
+        vocabulary: &vocabulary,
+        decode: &decode,
+        config: config(),
+    };
+    let in_memory = labeller.label(&items, &Round::Reference).expect("good models");
+    assert_eq!(read_labels_dir(dir.path(), Columns::All).expect("good shards"), in_memory);
+}
+
+#[test]
+fn finished_work_is_skipped_and_changed_work_replaces_it() {
+    let (_, llm) = models();
+    let questions = questions(12);
+    let items = items(&questions);
+    let dir = tempfile::tempdir().expect("a directory");
+    let dir = dir.path();
+    let first = run(&llm, &items, &Round::Reference, config(), dir, &Silent).expect("good");
+    let dead = Failing::after(&llm, 0);
+    let again = run(&dead, &items, &Round::Reference, config(), dir, &Silent);
+    assert_eq!(again.expect("nothing is run"), first);
+
+    // Other work that fails leaves the finished table whole.
+    let before = files(dir);
+    let other = LabelConfig { questions_per_shard: 50, ..config() };
+    let stopped = Failing::after(&llm, 30);
+    run(&stopped, &items, &Round::Reference, other.clone(), dir, &Silent).expect_err("it stops");
+    let mut after = files(dir);
+    assert!(after.remove("partial").is_some());
+    assert_eq!(after, before);
+
+    // A shard that was cut is made anew, and only it.
+    fs::write(dir.join("round0-train-00001.parquet"), "cut").expect("a write");
+    let processed = llm.processed();
+    run(&llm, &items, &Round::Reference, config(), dir, &Silent).expect("good");
+    assert_eq!(files(dir), before);
+    let shards: BTreeMap<String, ShardRecord> =
+        serde_json::from_slice(&before[SHARDS]).expect("JSON");
+    let paid = shards["round0-train-00001.parquet"].llm_positions;
+    assert_eq!(llm.processed() - processed, paid);
+
+    run(&llm, &items, &Round::Reference, other, dir, &Silent).expect("good");
+    let names: Vec<_> = files(dir).into_keys().collect();
+    assert_eq!(
+        names,
+        ["manifest.json", "round0-train-00000.parquet", "round0-validation-00000.parquet", SHARDS]
+    );
+}
+
+/// Remembers what it was told.
+#[derive(Default)]
+struct Told(Mutex<(u64, u64)>);
+
+impl Progress for Told {
+    fn begin(&self, _: &str, total: u64, unit: &str) {
+        assert_eq!(unit, "questions");
+        self.0.lock().expect("not poisoned").0 += total;
+    }
+    fn advance(&self, units: u64) {
+        self.0.lock().expect("not poisoned").1 += units;
+    }
+    fn note(&self, _: &str) {}
+}
+
+#[test]
+fn estimates_and_inspections_agree_with_the_run() {
+    let (slm, llm) = models();
+    let vocabulary = ToyModel::vocabulary();
+    let questions = questions(30);
+    let items = items(&questions);
+    let dir = tempfile::tempdir().expect("a directory");
+    let told = Told::default();
+    run(&llm, &items, &Round::Reference, config(), dir.path(), &told).expect("good models");
+    assert_eq!(*told.0.lock().expect("not poisoned"), (30, 30));
+    let shards: BTreeMap<String, ShardRecord> =
+        serde_json::from_slice(&fs::read(dir.path().join(SHARDS)).expect("a file")).expect("JSON");
+
+    let labeller = Labeller {
+        slm: &slm,
+        llm: &llm,
+        vocabulary: &vocabulary,
+        decode: &decode,
+        config: config(),
+    };
+    let estimate = labeller.estimate(&items, &Round::Reference, 30).expect("good models");
+    assert_eq!(estimate.questions, 30);
+    assert_eq!(estimate.llm_positions, shards.values().map(|s| s.llm_positions).sum::<u64>());
+    assert_eq!(estimate.slm_positions, shards.values().map(|s| s.slm_positions).sum::<u64>());
+    let rough = labeller.estimate(&items, &Round::Reference, 8).expect("good models");
+    let ratio = rough.llm_positions as f64 / estimate.llm_positions as f64;
+    assert!((0.5..2.0).contains(&ratio), "8 questions tell {ratio} of the truth");
+
+    let text = |token: TokenId| if token < 8 { token.to_string() } else { "word".to_owned() };
+    let rows = read_labels_dir(dir.path(), Columns::All).expect("good shards");
+    let found = inspect(&[dir.path().to_owned()], &text, 5).expect("good shards");
+    assert_eq!(found.rows as usize, rows.len());
+    assert_eq!(found.counts.total(), found.rows);
+    assert_eq!(found.shards as usize, shards.len());
+    assert_eq!(
+        found.groups.iter().map(|g| (g.split.as_str(), g.questions)).collect::<Vec<_>>(),
+        [("train", 20), ("validation", 10)]
+    );
+    let divergent = rows.iter().filter(|r| r.relation == Relation::Divergent);
+    let digits = divergent.clone().filter(|r| r.llm_token < 8).count() as u64;
+    let by_llm = &found.divergent_by_llm;
+    assert_eq!(by_llm.values().sum::<u64>() as usize, divergent.count());
+    assert_eq!(by_llm[&tokenroute_core::TokenClass::Digit], digits);
+    assert_eq!(found.sample.len(), 5);
+    assert!(found.bytes > 0 && found.shares.divergent > 0.0);
+    assert!(found.sample.iter().all(|s| s.relation != Relation::Identical));
+}

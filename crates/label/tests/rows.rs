@@ -1,0 +1,261 @@
+//! Labels against a loop that decodes one token at a time, with no batches,
+//! states or forks.
+
+mod common;
+
+use common::{MAX_TOKENS, Oracle, Sure, config, decode, items, models, questions};
+use tokenroute_cloud::{InProcess, ToyModel};
+use tokenroute_core::{
+    Detail, Feed, LabelRow, LanguageModel, Origin, Relation, Scorer, Step, Tau, TokenId, grade,
+    prefix_hash, soft_target,
+};
+use tokenroute_label::{Item, LabelConfig, LabelError, Labeller, Reference, Round};
+use tokenroute_runtime::{Pair, Path, Request};
+
+/// What a model says after a prefix, canonical.
+fn says(model: &ToyModel, prefix: &[TokenId]) -> Step {
+    let mut state = model.start();
+    let mut feeds = [Feed { state: &mut state, tokens: prefix, from: prefix.len() - 1 }];
+    let mut steps = model.advance(&mut feeds, Detail::Full).expect("a good prefix");
+    let mut step = steps.remove(0).remove(0);
+    step.token = ToyModel::vocabulary().canonical(step.token);
+    step
+}
+
+/// Grade of an answer in tokens.
+fn graded(item: &Item<'_>, answer: &[TokenId]) -> f32 {
+    let vocabulary = ToyModel::vocabulary();
+    let text: Vec<_> = answer.iter().copied().filter(|&t| !vocabulary.is_end(t)).collect();
+    f32::from(u8::from(grade(item.question, &decode(&text))))
+}
+
+/// Goes on from `answer` to the end by `next`, which gets prompt and answer.
+fn finish(
+    item: &Item<'_>,
+    mut answer: Vec<TokenId>,
+    next: &dyn Fn(&[TokenId]) -> TokenId,
+) -> Vec<TokenId> {
+    let vocabulary = ToyModel::vocabulary();
+    while !answer.last().is_some_and(|&t| vocabulary.is_end(t)) && answer.len() < MAX_TOKENS {
+        answer.push(next(&[&item.prompt[..], &answer].concat()));
+    }
+    answer
+}
+
+/// The routed choice after a prefix of prompt and answer.
+fn routed(
+    item: &Item<'_>,
+    tokens: &[TokenId],
+    scorer: &dyn Scorer,
+    tau: Tau,
+    slm: &ToyModel,
+    llm: &ToyModel,
+) -> TokenId {
+    let vocabulary = ToyModel::vocabulary();
+    let mut path = Path::new(&vocabulary, &item.prompt);
+    for i in item.prompt.len()..tokens.len() {
+        path.commit(tokens[i], &says(slm, &tokens[..i]));
+    }
+    let (small, large) = (says(slm, tokens), says(llm, tokens).token);
+    let known = scorer.needs_llm().then_some(large);
+    let score = scorer.score(&path.position(&item.question.id, &small, known)).expect("a number");
+    if tau.offloads(score) { large } else { small.token }
+}
+
+/// Checks the rows of one item along `answer` against both ways finished by `next`.
+fn check(
+    rows: &[LabelRow],
+    item: &Item<'_>,
+    answer: &[TokenId],
+    next: &dyn Fn(&[TokenId]) -> TokenId,
+) {
+    let (slm, llm) = models();
+    assert_eq!(rows.len(), answer.len(), "{}: one row per position", item.question.id);
+    let mut sentence = None;
+    for (i, row) in rows.iter().enumerate() {
+        let prefix = [&item.prompt[..], &answer[..i]].concat();
+        let (small, large) = (says(&slm, &prefix), says(&llm, &prefix).token);
+        if sentence.is_none() || i == 0 || prefix.last() == Some(&13) {
+            sentence = Some(small.entropy);
+        }
+        assert_eq!(row.question, item.question.id);
+        assert_eq!((row.split.as_str(), row.position as usize), (item.split, i));
+        assert_eq!(row.prefix_hash, prefix_hash(&prefix));
+        assert_eq!(Some(&row.previous), prefix.last());
+        assert_eq!((row.slm_token, row.llm_token), (small.token, large));
+        assert_eq!((&row.top, row.entropy), (&small.top, small.entropy));
+        assert_eq!(row.hidden, small.hidden.to_vec());
+        assert_eq!(Some(row.sentence_entropy), sentence);
+        let way = |token| graded(item, &finish(item, [&answer[..i], &[token]].concat(), next));
+        if small.token == large {
+            assert_eq!((row.relation, row.target), (Relation::Identical, 1.0));
+            assert_eq!(row.rollouts, 0);
+        } else {
+            let (keep, offload) = (way(small.token), way(large));
+            assert_eq!((row.keep_grade, row.offload_grade), (keep, offload), "{row:?}");
+            assert_eq!(row.relation, Relation::from_grades(keep, offload));
+            assert_eq!(row.target, soft_target(keep, offload));
+            assert_eq!(row.rollouts, 1);
+        }
+        assert_eq!(row.weight, 1.0);
+    }
+}
+
+fn of<'r>(rows: &'r [LabelRow], item: &Item<'_>) -> &'r [LabelRow] {
+    let from = rows.iter().position(|r| r.question == item.question.id).unwrap_or(0);
+    let len = rows.iter().filter(|r| r.question == item.question.id).count();
+    &rows[from..from + len]
+}
+
+fn label(
+    items: &[Item<'_>],
+    round: &Round<'_>,
+    config: LabelConfig,
+) -> Result<Vec<LabelRow>, LabelError> {
+    let (slm, llm) = models();
+    let vocabulary = ToyModel::vocabulary();
+    Labeller { slm: &slm, llm: &llm, vocabulary: &vocabulary, decode: &decode, config }
+        .label(items, round)
+}
+
+#[test]
+fn round_0_follows_the_llm_and_rolls_out_every_difference() {
+    let (_, llm) = models();
+    let questions = questions(30);
+    let items = items(&questions);
+    let rows = label(&items, &Round::Reference, config()).expect("good models");
+    let next = |prefix: &[TokenId]| says(&llm, prefix).token;
+    for item in &items {
+        let answer = finish(item, Vec::new(), &next);
+        check(of(&rows, item), item, &answer, &next);
+    }
+    for relation in
+        [Relation::Identical, Relation::Neutral, Relation::BothWrong, Relation::Divergent]
+    {
+        assert!(rows.iter().any(|r| r.relation == relation), "no {relation:?} was exercised");
+    }
+}
+
+#[test]
+fn on_policy_rounds_follow_the_router() {
+    let (slm, llm) = models();
+    let vocabulary = ToyModel::vocabulary();
+    let questions = questions(30);
+    let items = items(&questions);
+    let tau = Tau::new(0.4).expect("in range");
+    for scorer in [&Sure as &dyn Scorer, &Oracle] {
+        let round = Round::OnPolicy { number: 2, scorer, tau, router_hash: "r" };
+        let rows = label(&items, &round, config()).expect("good models");
+        let server = InProcess::new(models().1);
+        let requests: Vec<_> = items
+            .iter()
+            .map(|i| Request {
+                question: &i.question.id,
+                prompt: &i.prompt,
+                max_tokens: MAX_TOKENS,
+            })
+            .collect();
+        let pair = Pair::new(&slm, &server, &vocabulary);
+        let traces = tokenroute_runtime::decode(pair, scorer, tau, &requests, 8).expect("good");
+        let kept = |o| traces.iter().flat_map(|t| &t.tokens).any(|t| t.origin == o);
+        assert!(kept(Origin::Slm) && kept(Origin::Llm), "τ routes both ways");
+        for (item, trace) in items.iter().zip(&traces) {
+            let next = |prefix: &[TokenId]| routed(item, prefix, scorer, tau, &slm, &llm);
+            let answer: Vec<_> = trace.ids().collect();
+            check(of(&rows, item), item, &answer, &next);
+        }
+        assert!(rows.iter().all(|r| r.round == 2));
+    }
+}
+
+#[test]
+fn a_gold_rationale_takes_citers_shortcut() {
+    let (slm, llm) = models();
+    let questions = questions(24);
+    let mut items = items(&questions);
+    for (i, item) in items.iter_mut().enumerate() {
+        // Mostly the LLM's answer with a stranger in the middle; 15 also ends.
+        let next = |prefix: &[TokenId]| says(&llm, prefix).token;
+        let mut gold = finish(item, Vec::new(), &next);
+        gold.truncate(5);
+        let small = says(&slm, &[&item.prompt[..], &gold].concat()).token;
+        let stranger = if i % 3 == 0 { (i % 13) as TokenId } else { small };
+        gold.extend([stranger, 4, 15, 2]);
+        item.gold = Some(gold);
+    }
+    let config = LabelConfig { reference: Reference::Gold, ..config() };
+    let rows = label(&items, &Round::Reference, config.clone()).expect("good models");
+    let next = |prefix: &[TokenId]| says(&llm, prefix).token;
+    let mut seen = [0; 4];
+    for item in &items {
+        let rows = of(&rows, item);
+        let gold = item.gold.as_ref().expect("set above");
+        let end = gold.iter().position(|&t| t >= 14).expect("it ends");
+        let mut answer = gold[..end].to_vec();
+        answer.push(14);
+        assert_eq!(rows.len(), answer.len(), "up to the first end token");
+        for (i, row) in rows.iter().enumerate() {
+            let prefix = [&item.prompt[..], &answer[..i]].concat();
+            let (small, large) = (says(&slm, &prefix).token, says(&llm, &prefix).token);
+            let way = |token| graded(item, &finish(item, [&answer[..i], &[token]].concat(), &next));
+            let (case, target, rollouts) = if small == large {
+                (0, 1.0, 0)
+            } else if small == answer[i] {
+                (1, 1.0, 0)
+            } else if large == answer[i] {
+                (2, 0.0, 0)
+            } else {
+                (3, soft_target(way(small), way(large)), 2)
+            };
+            assert_eq!((row.target, row.rollouts, row.weight), (target, rollouts, 1.0), "{case}");
+            seen[case] += 1;
+        }
+    }
+    assert!(seen.iter().all(|&n| n > 0), "every case was exercised: {seen:?}");
+
+    items[3].gold = None;
+    let missing = label(&items, &Round::Reference, config).expect_err("no rationale").to_string();
+    assert!(missing.contains("\"q3\""), "{missing}");
+}
+
+#[test]
+fn a_cap_leaves_the_rest_unjudged_and_weightless() {
+    let questions = questions(20);
+    let items = items(&questions);
+    let all = label(&items, &Round::Reference, config()).expect("good models");
+    let capped = LabelConfig { max_rollouts_per_question: 2, ..config() };
+    let some = label(&items, &Round::Reference, capped).expect("good models");
+    assert_eq!(all.len(), some.len());
+    let mut unjudged = 0;
+    for (full, row) in all.iter().zip(&some) {
+        if row.relation == Relation::Unjudged {
+            assert_eq!((row.weight, row.target, row.rollouts), (0.0, 0.5, 0));
+            assert!(row.keep_grade.is_nan());
+            assert_ne!(row.slm_token, row.llm_token);
+            unjudged += 1;
+        } else {
+            assert_eq!(full, row, "a judged row does not depend on the cap");
+        }
+    }
+    assert!(unjudged > 0);
+    for item in &items {
+        let used: u32 = of(&some, item).iter().map(|r| r.rollouts).sum();
+        let open: u32 = of(&all, item).iter().map(|r| r.rollouts).sum();
+        assert_eq!(used, open.min(2), "{}: the cap is used up", item.question.id);
+    }
+}
+
+#[test]
+fn bad_items_are_refused_by_name() {
+    let questions = questions(3);
+    let good = items(&questions);
+    let message = |items: &[Item<'_>], config| {
+        label(items, &Round::Reference, config).expect_err("this is bad").to_string()
+    };
+    let mut empty = good.clone();
+    empty[1].prompt.clear();
+    assert!(message(&empty, config()).contains("\"q1\""));
+    let twice = [good.clone(), good[..1].to_vec()].concat();
+    assert!(message(&twice, config()).contains("\"q0\""));
+    assert!(message(&good, LabelConfig { max_tokens: 0, ..config() }).contains("max_tokens"));
+}

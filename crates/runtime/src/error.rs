@@ -1,0 +1,28 @@
+//! Why routed decoding stopped. A failing LLM is no such reason: its tokens
+//! degrade to the SLM's.
+
+use tokenroute_core::{ModelError, ScoreError};
+
+/// Why routed decoding stopped.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RuntimeError {
+    /// The SLM failed.
+    #[error("the SLM failed: {0}")]
+    Model(#[from] ModelError),
+    /// A policy gave a score that is not a number.
+    #[error("question {question:?}, token {index}: {source}")]
+    Score {
+        /// Id of the question.
+        question: String,
+        /// Number of tokens generated before the one that was scored.
+        index: usize,
+        /// What was wrong with the score.
+        source: ScoreError,
+    },
+    /// A request without a prompt.
+    #[error("question {question:?} has an empty prompt; expected at least one token")]
+    EmptyPrompt {
+        /// Id of the question.
+        question: String,
+    },
+}

@@ -1,0 +1,48 @@
+//! A pair of models behind one vocabulary, and the one place where the SLM's
+//! end tokens become canonical.
+
+use tokenroute_core::{Detail, Feed, LanguageModel, Llm, ModelError, Step, Vocabulary};
+
+/// One SLM and one LLM that share a tokenizer.
+#[derive(Debug)]
+pub struct Pair<'a, S, L: ?Sized> {
+    /// The small model, here.
+    pub slm: &'a S,
+    /// The large model, wherever it is.
+    pub llm: &'a L,
+    /// Facts about the shared token ids.
+    pub vocabulary: &'a Vocabulary,
+}
+
+impl<S, L: ?Sized> Clone for Pair<'_, S, L> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S, L: ?Sized> Copy for Pair<'_, S, L> {}
+
+impl<'a, S: LanguageModel, L: Llm + ?Sized> Pair<'a, S, L> {
+    /// Brings the three together.
+    pub fn new(slm: &'a S, llm: &'a L, vocabulary: &'a Vocabulary) -> Self {
+        Pair { slm, llm, vocabulary }
+    }
+}
+
+/// [`LanguageModel::advance`] with every step's token made canonical, so that
+/// all end tokens are one.
+///
+/// # Errors
+/// What the model reports.
+pub fn advance_canonical<M: LanguageModel>(
+    model: &M,
+    vocabulary: &Vocabulary,
+    feeds: &mut [Feed<'_, M::State>],
+    detail: Detail,
+) -> Result<Vec<Vec<Step>>, ModelError> {
+    let mut steps = model.advance(feeds, detail)?;
+    for step in steps.iter_mut().flatten() {
+        step.token = vocabulary.canonical(step.token);
+    }
+    Ok(steps)
+}

@@ -1,0 +1,126 @@
+//! Curves: the exact step functions of policies as Parquet, and the summed
+//! curve as CSV.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use polars::prelude::Column;
+use tokenroute_core::{Curve, Piece, QuestionCurve};
+
+use crate::table::{Table, encode};
+use crate::{StoreError, atomic};
+
+const KIND: &str = "curve file";
+
+/// The step functions of one policy over the questions of one split.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PolicyCurves {
+    /// Name of the policy ("router", "random", ...).
+    pub policy: String,
+    /// Name of the split.
+    pub split: String,
+    /// One per question, in the split's order.
+    pub curves: Vec<QuestionCurve>,
+}
+
+/// Writes policies' curves, one row per piece: policy, split, question, `end`
+/// (f32, the greatest τ of the piece), correct, offloaded, generated.
+///
+/// # Errors
+/// A write that fails.
+pub fn write_curves(path: &Path, policies: &[PolicyCurves]) -> Result<(), StoreError> {
+    let mut names = Vec::new();
+    let mut pieces: Vec<Piece> = Vec::new();
+    for policy in policies {
+        for curve in &policy.curves {
+            for &piece in &curve.pieces {
+                let name = [&policy.policy, &policy.split, &curve.question].map(String::as_str);
+                names.push(name);
+                pieces.push(piece);
+            }
+        }
+    }
+    let string = |name: &str, i: usize| {
+        Column::new(name.into(), names.iter().map(|n| n[i]).collect::<Vec<_>>())
+    };
+    let columns = vec![
+        string("policy", 0),
+        string("split", 1),
+        string("question", 2),
+        Column::new("end".into(), pieces.iter().map(|p| p.end).collect::<Vec<_>>()),
+        Column::new("correct".into(), pieces.iter().map(|p| p.correct).collect::<Vec<_>>()),
+        Column::new("offloaded".into(), pieces.iter().map(|p| p.offloaded).collect::<Vec<_>>()),
+        Column::new("generated".into(), pieces.iter().map(|p| p.generated).collect::<Vec<_>>()),
+    ];
+    atomic::write(path, &encode(KIND, pieces.len(), columns)?)
+}
+
+/// Reads what [`write_curves`] wrote, in its order.
+///
+/// # Errors
+/// A file that cannot be read, or pieces that make no step function.
+pub fn read_curves(path: &Path) -> Result<Vec<PolicyCurves>, StoreError> {
+    let names = ["policy", "split", "question", "end", "correct", "offloaded", "generated"];
+    let table = Table::read(path, KIND, &names)?;
+    let (policy, split, question) =
+        (table.strings("policy")?, table.strings("split")?, table.strings("question")?);
+    let (end, correct) = (table.f32s("end")?, table.bools("correct")?);
+    let (offloaded, generated) = (table.u32s("offloaded")?, table.u32s("generated")?);
+    let mut policies: Vec<PolicyCurves> = Vec::new();
+    for i in 0..end.len() {
+        let piece = Piece {
+            end: end[i],
+            correct: correct[i],
+            offloaded: offloaded[i],
+            generated: generated[i],
+        };
+        if policies.last().is_none_or(|p| p.policy != policy[i] || p.split != split[i]) {
+            policies.push(PolicyCurves {
+                policy: policy[i].clone(),
+                split: split[i].clone(),
+                curves: Vec::new(),
+            });
+        }
+        let Some(current) = policies.last_mut() else { continue };
+        if current.curves.last().is_none_or(|c| c.question != question[i]) {
+            let question = question[i].clone();
+            current.curves.push(QuestionCurve { question, pieces: Vec::new() });
+        }
+        if let Some(curve) = current.curves.last_mut() {
+            curve.pieces.push(piece);
+        }
+    }
+    for curve in policies.iter().flat_map(|p| &p.curves) {
+        let rising = curve.pieces.windows(2).all(|w| w[0].end < w[1].end);
+        if !rising || curve.pieces.last().is_none_or(|p| p.end != 1.0) {
+            let question = &curve.question;
+            return Err(
+                table.error(format!("the pieces of question {question:?} do not rise to τ = 1"))
+            );
+        }
+    }
+    Ok(policies)
+}
+
+/// The summed curve as CSV, one line per constant piece: the greatest τ of the
+/// piece, offload ratio, accuracy, right answers, questions, LLM tokens,
+/// generated tokens. Numbers print so that they read back the same.
+#[must_use]
+pub fn curve_csv(curve: &Curve) -> String {
+    let mut text = "tau_end,offload,accuracy,correct,questions,offloaded,generated\n".to_owned();
+    for point in &curve.points {
+        // Writing into a String cannot fail.
+        let _ = writeln!(
+            text,
+            "{},{},{},{},{},{},{}",
+            point.end,
+            point.offload(),
+            curve.accuracy(point),
+            point.correct,
+            curve.questions,
+            point.offloaded,
+            point.generated
+        );
+    }
+    text
+}

@@ -1,0 +1,215 @@
+//! Label tables: Parquet shards, one row per generated position. Python's
+//! pyarrow and polars open them as they are.
+//!
+//! | columns | type |
+//! | --- | --- |
+//! | question, split, relation | string |
+//! | round, position, previous, slm_token, llm_token, rollouts | u32 |
+//! | prefix_hash | u64 |
+//! | top_ids, top_probabilities | fixed-size list `[top_k]` of u32, f32 |
+//! | hidden | fixed-size list `[hidden]` of f32 |
+//! | margin, entropy, sentence_entropy, keep_grade, offload_grade, target, weight | f32 |
+
+use std::path::{Path, PathBuf};
+
+use polars::prelude::{Column, Float32Type, UInt32Type};
+use tokenroute_core::{LabelRow, Relation};
+
+use crate::table::{Table, array_column, encode};
+use crate::{StoreError, atomic};
+
+const KIND: &str = "label table";
+
+/// How much of a label table is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Columns {
+    /// Everything.
+    All,
+    /// All but `hidden` and `top`, which stay empty: a small part of the bytes.
+    Scalars,
+}
+
+const SCALARS: [&str; 16] = [
+    "question",
+    "split",
+    "round",
+    "position",
+    "prefix_hash",
+    "previous",
+    "slm_token",
+    "llm_token",
+    "entropy",
+    "sentence_entropy",
+    "relation",
+    "keep_grade",
+    "offload_grade",
+    "target",
+    "weight",
+    "rollouts",
+];
+const LISTS: [&str; 3] = ["top_ids", "top_probabilities", "hidden"];
+
+/// The bytes of one shard; equal rows give equal bytes.
+///
+/// # Errors
+/// No rows, or rows whose hidden states or top lists differ in width.
+pub fn encode_labels(rows: &[LabelRow]) -> Result<Vec<u8>, StoreError> {
+    let strings = |name: &str, of: fn(&LabelRow) -> &str| {
+        Column::new(name.into(), rows.iter().map(of).collect::<Vec<_>>())
+    };
+    let whole = |name: &str, of: fn(&LabelRow) -> u32| {
+        Column::new(name.into(), rows.iter().map(of).collect::<Vec<_>>())
+    };
+    let float = |name: &str, of: fn(&LabelRow) -> f32| {
+        Column::new(name.into(), rows.iter().map(of).collect::<Vec<_>>())
+    };
+    let ids: Vec<Vec<u32>> = rows.iter().map(|r| r.top.iter().map(|t| t.0).collect()).collect();
+    let probabilities: Vec<Vec<f32>> =
+        rows.iter().map(|r| r.top.iter().map(|t| t.1).collect()).collect();
+    let hidden: Vec<&[f32]> = rows.iter().map(|r| r.hidden.as_slice()).collect();
+    let hashes: Vec<u64> = rows.iter().map(|r| r.prefix_hash).collect();
+    let columns = vec![
+        strings("question", |r| &r.question),
+        strings("split", |r| &r.split),
+        whole("round", |r| r.round),
+        whole("position", |r| r.position),
+        Column::new("prefix_hash".into(), hashes),
+        whole("previous", |r| r.previous),
+        whole("slm_token", |r| r.slm_token),
+        whole("llm_token", |r| r.llm_token),
+        strings("relation", |r| r.relation.name()),
+        float("keep_grade", |r| r.keep_grade),
+        float("offload_grade", |r| r.offload_grade),
+        float("target", |r| r.target),
+        float("weight", |r| r.weight),
+        whole("rollouts", |r| r.rollouts),
+        float("entropy", |r| r.entropy),
+        float("sentence_entropy", |r| r.sentence_entropy),
+        float("margin", margin),
+        array_column::<UInt32Type>(KIND, "top_ids", &slices(&ids))?,
+        array_column::<Float32Type>(KIND, "top_probabilities", &slices(&probabilities))?,
+        array_column::<Float32Type>(KIND, "hidden", &hidden)?,
+    ];
+    encode(KIND, rows.len(), columns)
+}
+
+/// Writes one shard.
+///
+/// # Errors
+/// As [`encode_labels`], or a write that fails.
+pub fn write_labels(path: &Path, rows: &[LabelRow]) -> Result<(), StoreError> {
+    atomic::write(path, &encode_labels(rows)?)
+}
+
+/// Reads one shard.
+///
+/// # Errors
+/// A file that cannot be read, is truncated, lacks a column, has nulls, or has
+/// a relation that is not known.
+pub fn read_labels(path: &Path, columns: Columns) -> Result<Vec<LabelRow>, StoreError> {
+    let mut names = SCALARS.to_vec();
+    if columns == Columns::All {
+        names.extend(LISTS);
+    }
+    let table = Table::read(path, KIND, &names)?;
+    let mut rows = scalars(&table)?;
+    if columns == Columns::All {
+        let (ids, k) = table.u32_arrays("top_ids")?;
+        let (probabilities, p) = table.f32_arrays("top_probabilities")?;
+        let (hidden, width) = table.f32_arrays("hidden")?;
+        if k != p || k == 0 || width == 0 {
+            return Err(table.error(format!(
+                "`top_ids` has {k} entries a row, `top_probabilities` {p}, `hidden` {width}"
+            )));
+        }
+        let lists = ids.chunks_exact(k).zip(probabilities.chunks_exact(k));
+        for ((row, (ids, probabilities)), hidden) in
+            rows.iter_mut().zip(lists).zip(hidden.chunks_exact(width))
+        {
+            row.top = ids.iter().copied().zip(probabilities.iter().copied()).collect();
+            row.hidden = hidden.to_vec();
+        }
+    }
+    Ok(rows)
+}
+
+/// The shards of a label directory, in name order.
+///
+/// # Errors
+/// A directory that cannot be read or has no shards.
+pub fn label_shards(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let mut shards = atomic::list(dir)?;
+    shards.retain(|p| p.extension().is_some_and(|e| e == "parquet"));
+    if shards.is_empty() {
+        return Err(StoreError::Format {
+            path: dir.to_owned(),
+            kind: "label table directory",
+            what: "it has no .parquet shards; run `tokenroute label` first".to_owned(),
+        });
+    }
+    Ok(shards)
+}
+
+/// Reads all shards of a directory in name order.
+///
+/// # Errors
+/// As [`label_shards`] and [`read_labels`].
+pub fn read_labels_dir(dir: &Path, columns: Columns) -> Result<Vec<LabelRow>, StoreError> {
+    let mut rows = Vec::new();
+    for shard in label_shards(dir)? {
+        rows.extend(read_labels(&shard, columns)?);
+    }
+    Ok(rows)
+}
+
+fn scalars(table: &Table) -> Result<Vec<LabelRow>, StoreError> {
+    let whole = |name| table.u32s(name).map(Vec::into_iter);
+    let float = |name| table.f32s(name).map(Vec::into_iter);
+    let questions = table.strings("question")?;
+    let mut splits = table.strings("split")?.into_iter();
+    let mut relations = table.strings("relation")?.into_iter();
+    let mut hashes = table.u64s("prefix_hash")?.into_iter();
+    let (mut rounds, mut positions) = (whole("round")?, whole("position")?);
+    let (mut previous, mut slm) = (whole("previous")?, whole("slm_token")?);
+    let (mut llm, mut rollouts) = (whole("llm_token")?, whole("rollouts")?);
+    let (mut entropies, mut sentence) = (float("entropy")?, float("sentence_entropy")?);
+    let (mut keep, mut offload) = (float("keep_grade")?, float("offload_grade")?);
+    let (mut targets, mut weights) = (float("target")?, float("weight")?);
+    let mut rows = Vec::with_capacity(questions.len());
+    for question in questions {
+        // Every column has the frame's height, so no `next` comes up empty.
+        let name = relations.next().unwrap_or_default();
+        let relation = Relation::from_name(&name)
+            .ok_or_else(|| table.error(format!("`relation` holds {name:?}, which is unknown")))?;
+        rows.push(LabelRow {
+            question,
+            split: splits.next().unwrap_or_default(),
+            round: rounds.next().unwrap_or_default(),
+            position: positions.next().unwrap_or_default(),
+            prefix_hash: hashes.next().unwrap_or_default(),
+            previous: previous.next().unwrap_or_default(),
+            slm_token: slm.next().unwrap_or_default(),
+            llm_token: llm.next().unwrap_or_default(),
+            top: Vec::new(),
+            entropy: entropies.next().unwrap_or_default(),
+            sentence_entropy: sentence.next().unwrap_or_default(),
+            hidden: Vec::new(),
+            relation,
+            keep_grade: keep.next().unwrap_or_default(),
+            offload_grade: offload.next().unwrap_or_default(),
+            target: targets.next().unwrap_or_default(),
+            weight: weights.next().unwrap_or_default(),
+            rollouts: rollouts.next().unwrap_or_default(),
+        });
+    }
+    Ok(rows)
+}
+
+fn margin(row: &LabelRow) -> f32 {
+    let p = |i: usize| row.top.get(i).map_or(0.0, |t| t.1);
+    p(0) - p(1)
+}
+
+fn slices<T>(rows: &[Vec<T>]) -> Vec<&[T]> {
+    rows.iter().map(Vec::as_slice).collect()
+}

@@ -1,0 +1,144 @@
+//! Manifests: what a stage read, how it was set up and what it wrote, without
+//! clock or machine paths, so that equal work has equal bytes.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{StoreError, atomic, hash};
+
+/// The record of one stage, saved as `manifest.json` beside its outputs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Name of the stage.
+    pub stage: String,
+    /// Name of an input to its hash.
+    pub inputs: BTreeMap<String, String>,
+    /// The stage's configuration.
+    pub config: Value,
+    /// Seed of everything random in it.
+    pub seed: u64,
+    /// Name of a program or library to its version.
+    pub versions: BTreeMap<String, String>,
+    /// File name beside the manifest to its SHA-256; empty before the work.
+    pub outputs: BTreeMap<String, String>,
+}
+
+impl Manifest {
+    /// Name of the file.
+    pub const NAME: &'static str = "manifest.json";
+
+    /// The manifest of a stage about to run: this workspace's version and no
+    /// inputs or outputs yet.
+    #[must_use]
+    pub fn new(stage: &str, config: Value, seed: u64) -> Self {
+        let versions =
+            BTreeMap::from([("tokenroute".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]);
+        Manifest {
+            stage: stage.to_owned(),
+            inputs: BTreeMap::new(),
+            config,
+            seed,
+            versions,
+            outputs: BTreeMap::new(),
+        }
+    }
+
+    /// Adds an input's hash.
+    #[must_use]
+    pub fn with_input(mut self, name: &str, hash: &str) -> Self {
+        self.inputs.insert(name.to_owned(), hash.to_owned());
+        self
+    }
+
+    /// Hashes a file that the stage wrote into `dir`, as an output.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn add_output(&mut self, dir: &Path, name: &str) -> Result<(), StoreError> {
+        self.outputs.insert(name.to_owned(), hash::sha256_file(&dir.join(name))?);
+        Ok(())
+    }
+
+    /// One hash over the outputs' names and hashes: the artefact's identity,
+    /// as the next stage's input.
+    #[must_use]
+    pub fn outputs_hash(&self) -> String {
+        let lines: String = self.outputs.iter().map(|(n, h)| format!("{h}  {n}\n")).collect();
+        hash::sha256(lines.as_bytes())
+    }
+
+    /// The manifest's JSON, indented, ending in a line break.
+    ///
+    /// # Errors
+    /// A configuration that JSON cannot hold.
+    pub fn to_json(&self) -> Result<Vec<u8>, StoreError> {
+        let mut bytes = serde_json::to_vec_pretty(self)
+            .map_err(|e| StoreError::Encode { kind: "manifest", what: e.to_string() })?;
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+
+    /// Writes `manifest.json` into `dir`, after the outputs it names.
+    ///
+    /// # Errors
+    /// A write that fails.
+    pub fn save(&self, dir: &Path) -> Result<(), StoreError> {
+        atomic::write(&dir.join(Self::NAME), &self.to_json()?)
+    }
+
+    /// The manifest in `dir`, if there is one.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is no manifest.
+    pub fn load(dir: &Path) -> Result<Option<Self>, StoreError> {
+        let path = dir.join(Self::NAME);
+        if !atomic::exists(&path) {
+            return Ok(None);
+        }
+        serde_json::from_slice(&atomic::read(&path)?).map(Some).map_err(|e| StoreError::Format {
+            path,
+            kind: "manifest",
+            what: format!("{e}; delete it to run the stage again"),
+        })
+    }
+
+    /// Whether both describe the same work: everything equal but the outputs.
+    #[must_use]
+    pub fn matches(&self, other: &Manifest) -> bool {
+        self.stage == other.stage
+            && self.inputs == other.inputs
+            && self.config == other.config
+            && self.seed == other.seed
+            && self.versions == other.versions
+    }
+
+    /// Whether every output is in `dir` with the recorded hash.
+    ///
+    /// # Errors
+    /// A file that is there but cannot be read.
+    pub fn is_whole(&self, dir: &Path) -> Result<bool, StoreError> {
+        for (name, expected) in &self.outputs {
+            let path = dir.join(name);
+            if !atomic::exists(&path) || hash::sha256_file(&path)? != *expected {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The manifest in `dir` if it records this very work and its outputs are
+    /// whole: the stage may then be skipped.
+    ///
+    /// # Errors
+    /// A manifest or output that cannot be read.
+    pub fn finished(&self, dir: &Path) -> Result<Option<Self>, StoreError> {
+        match Self::load(dir)? {
+            Some(found) if found.matches(self) && found.is_whole(dir)? => Ok(Some(found)),
+            _ => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Router files: one safetensors file, the header's JSON in its metadata and
+//! `layers.{i}.weight` `[out, in]`, `layers.{i}.bias` `[out]` as F32 tensors.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use tokenroute_core::RouterHeader;
+
+use crate::{StoreError, atomic};
+
+const KIND: &str = "router file";
+
+/// One linear layer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RouterLayer {
+    /// `[out, in]`, row-major.
+    pub weight: Vec<f32>,
+    /// `[out]`
+    pub bias: Vec<f32>,
+}
+
+/// A router as its file holds it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RouterFile {
+    /// Everything besides the weights.
+    pub header: RouterHeader,
+    /// First to last, of the shapes that `header.architecture` gives.
+    pub layers: Vec<RouterLayer>,
+}
+
+impl RouterFile {
+    /// The bytes of the file.
+    ///
+    /// # Errors
+    /// Layers or normalisation that do not fit the header, or values that are
+    /// not finite.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, StoreError> {
+        let failed = |what: String| StoreError::Encode { kind: KIND, what };
+        self.check().map_err(failed)?;
+        let json = serde_json::to_string(&self.header).map_err(|e| failed(e.to_string()))?;
+        let metadata = HashMap::from([(RouterHeader::METADATA_KEY.to_owned(), json)]);
+        let shapes = self.header.architecture.layers(self.header.features.width());
+        let mut tensors = Vec::new();
+        for (i, (layer, (input, output))) in self.layers.iter().zip(shapes).enumerate() {
+            let bytes = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect();
+            tensors.push((format!("layers.{i}.weight"), vec![output, input], bytes(&layer.weight)));
+            tensors.push((format!("layers.{i}.bias"), vec![output], bytes(&layer.bias)));
+        }
+        let views = tensors
+            .iter()
+            .map(|(name, shape, data): &(String, Vec<usize>, Vec<u8>)| {
+                Ok((name, TensorView::new(Dtype::F32, shape.clone(), data)?))
+            })
+            .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
+            .map_err(|e| failed(e.to_string()))?;
+        safetensors::serialize(views, Some(metadata)).map_err(|e| failed(e.to_string()))
+    }
+
+    /// Writes the file.
+    ///
+    /// # Errors
+    /// As [`RouterFile::to_bytes`], or a write that fails.
+    pub fn write(&self, path: &Path) -> Result<(), StoreError> {
+        atomic::write(path, &self.to_bytes()?)
+    }
+
+    /// Reads a file and checks it against its own header.
+    ///
+    /// # Errors
+    /// A missing, truncated or foreign file, an unknown format, shapes that do
+    /// not fit, or weights that are not finite.
+    pub fn read(path: &Path) -> Result<Self, StoreError> {
+        Self::from_bytes(&atomic::read(path)?).map_err(|what| StoreError::Format {
+            path: path.to_owned(),
+            kind: KIND,
+            what,
+        })
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
+        let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| e.to_string())?;
+        let json = metadata
+            .metadata()
+            .as_ref()
+            .and_then(|m| m.get(RouterHeader::METADATA_KEY))
+            .ok_or_else(|| format!("its metadata has no {:?}", RouterHeader::METADATA_KEY))?;
+        let version: serde_json::Value = serde_json::from_str(json).map_err(|e| e.to_string())?;
+        let format = version.get("format").and_then(serde_json::Value::as_u64);
+        if format != Some(u64::from(RouterHeader::FORMAT)) {
+            return Err(format!(
+                "its format is {}; this version reads {}",
+                format.map_or("missing".to_owned(), |f| f.to_string()),
+                RouterHeader::FORMAT
+            ));
+        }
+        let header: RouterHeader = serde_json::from_str(json).map_err(|e| e.to_string())?;
+        let tensors = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
+        let shapes = header.architecture.layers(header.features.width());
+        let mut layers = Vec::with_capacity(shapes.len());
+        for (i, (input, output)) in shapes.into_iter().enumerate() {
+            layers.push(RouterLayer {
+                weight: values(&tensors, &format!("layers.{i}.weight"), &[output, input])?,
+                bias: values(&tensors, &format!("layers.{i}.bias"), &[output])?,
+            });
+        }
+        let file = RouterFile { header, layers };
+        file.check()?;
+        Ok(file)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let width = self.header.features.width();
+        let norm = &self.header.normalisation;
+        if norm.mean.len() != width || norm.scale.len() != width {
+            return Err(format!(
+                "normalisation has {} means and {} scales; expected {width}, one per feature",
+                norm.mean.len(),
+                norm.scale.len()
+            ));
+        }
+        let shapes = self.header.architecture.layers(width);
+        if self.layers.len() != shapes.len() {
+            let (found, expected) = (self.layers.len(), shapes.len());
+            return Err(format!("it has {found} layers; its architecture has {expected}"));
+        }
+        let finite = |values: &[f32]| values.iter().all(|v| v.is_finite());
+        if !finite(&norm.mean) || !finite(&norm.scale) {
+            return Err("its normalisation holds a value that is not a finite number".to_owned());
+        }
+        for (i, (layer, (input, output))) in self.layers.iter().zip(shapes).enumerate() {
+            if layer.weight.len() != input * output || layer.bias.len() != output {
+                return Err(format!(
+                    "layers.{i} has {} weights and {} biases; expected [{output}, {input}] and [{output}]",
+                    layer.weight.len(),
+                    layer.bias.len()
+                ));
+            }
+            if !finite(&layer.weight) || !finite(&layer.bias) {
+                return Err(format!("layers.{i} holds a value that is not a finite number"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn values(tensors: &SafeTensors<'_>, name: &str, shape: &[usize]) -> Result<Vec<f32>, String> {
+    let tensor = tensors.tensor(name).map_err(|e| format!("{name}: {e}"))?;
+    if tensor.dtype() != Dtype::F32 || tensor.shape() != shape {
+        return Err(format!(
+            "{name} is {:?} {:?}; expected F32 {shape:?}",
+            tensor.dtype(),
+            tensor.shape()
+        ));
+    }
+    // Chunks of exactly four bytes: the shape check above fixes the length.
+    let (chunks, _) = tensor.data().as_chunks::<4>();
+    Ok(chunks.iter().map(|c| f32::from_le_bytes(*c)).collect())
+}

@@ -1,0 +1,56 @@
+//! A write that fails midway leaves earlier files whole and nothing beside them.
+#![cfg(unix)]
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use tokenroute_store::{remove_leftovers, write, write_all};
+
+const CHILD: &str = "TOKENROUTE_TEST_TARGET";
+
+/// Runs this test again in a child that may write 4 KiB or so per file.
+#[test]
+fn a_full_disk_changes_nothing() {
+    if let Ok(dir) = std::env::var(CHILD) {
+        let dir = PathBuf::from(dir);
+        let big = vec![b'x'; 1 << 20];
+        let one = write(&dir.join("one"), &big).expect_err("over the limit").to_string();
+        assert!(one.contains("one") && one.contains("unchanged"), "{one}");
+        let error = write_all(&dir, &[("one", b"new"), ("two", &big)]);
+        assert!(error.expect_err("over the limit").to_string().contains("two"));
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    fs::write(dir.path().join("one"), "old").expect("a write");
+    let test = std::env::current_exe().expect("this test");
+    let child = Command::new("sh")
+        .args(["-c", "ulimit -f 8 && exec \"$0\" --exact a_full_disk_changes_nothing"])
+        .arg(test)
+        .env(CHILD, dir.path())
+        .output()
+        .expect("a shell");
+    assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stdout));
+    let names: Vec<_> = fs::read_dir(dir.path())
+        .expect("a directory")
+        .map(|e| e.expect("an entry").file_name())
+        .collect();
+    assert_eq!(names, ["one"], "no temporary file stays behind");
+    assert_eq!(fs::read(dir.path().join("one")).expect("the file"), b"old");
+}
+
+#[test]
+fn writes_replace_whole_files_and_make_directories() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("new/file");
+    write(&path, b"a long first content").expect("a write");
+    write(&path, b"short").expect("a write");
+    assert_eq!(fs::read(&path).expect("the file"), b"short");
+    let blocked = write(&path.join("below"), b"x").expect_err("a file is no directory");
+    assert!(blocked.to_string().contains("file"), "{blocked}");
+
+    let parent = dir.path().join("new");
+    fs::write(parent.join(".partial-abc"), "cut").expect("a write");
+    remove_leftovers(&parent).expect("a removal");
+    assert!(!parent.join(".partial-abc").exists() && path.exists());
+}

@@ -1,0 +1,174 @@
+//! What is trained and how: the `[train]` section of an experiment file.
+
+use serde::{Deserialize, Serialize};
+use tokenroute_core::{Activation, Architecture};
+
+use crate::TrainError;
+
+/// How a router is trained. Every field has a default.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Shape of the head. Absent: CITER's MLP, widths `[2h, h]` for hidden
+    /// states of width h, two rewards.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub architecture: Option<Architecture>,
+    /// Log-probabilities read beside the hidden state; 0 reads the hidden state alone.
+    pub top_k: usize,
+    /// Split the router learns from.
+    pub train_split: String,
+    /// Split that decides when to stop and calibrates the score. If the table
+    /// has none of it, `validation_share` of the training questions serve.
+    pub validation_split: String,
+    /// See `validation_split`.
+    pub validation_share: f64,
+    /// Most passes over the training rows.
+    pub epochs: u32,
+    /// Rows in a mini-batch.
+    pub batch_rows: usize,
+    /// Greatest learning rate, reached after the first epoch's first half and
+    /// lowered along a cosine to a hundredth.
+    pub learning_rate: f64,
+    /// AdamW's decoupled weight decay.
+    pub weight_decay: f64,
+    /// Share of a layer's activations dropped while training.
+    pub dropout: f64,
+    /// Decay per step of the running average of the weights, which is what is
+    /// validated and kept; 0 keeps the weights themselves.
+    pub average: f64,
+    /// Weight of divergent rows against the rest.
+    pub class_weight: ClassWeight,
+    /// Factor on the weight of rows whose tokens differ without loss.
+    pub neutral_weight: f64,
+    /// Exponent γ of the focal loss (Lin et al. 2017); 0 is cross-entropy.
+    pub focal_gamma: f64,
+    /// Epochs without a better validation loss before training stops.
+    pub patience: u32,
+    /// Seed of initialisation, order and dropout.
+    pub seed: u64,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        TrainConfig {
+            architecture: None,
+            top_k: 8,
+            train_split: "router-train".to_owned(),
+            validation_split: "validation".to_owned(),
+            validation_share: 0.15,
+            epochs: 20,
+            batch_rows: 1024,
+            learning_rate: 2e-3,
+            weight_decay: 0.05,
+            dropout: 0.1,
+            average: 0.995,
+            class_weight: ClassWeight::Rule(ClassRule::Balanced),
+            neutral_weight: 1.0,
+            focal_gamma: 0.0,
+            patience: 5,
+            seed: 0,
+        }
+    }
+}
+
+/// Weight of divergent rows: `"balanced"`, `"none"` or a number.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected \"balanced\", \"none\" or a number above 0")]
+pub enum ClassWeight {
+    /// By a rule.
+    Rule(ClassRule),
+    /// This factor.
+    Factor(f64),
+}
+
+/// How the weight of divergent rows follows from their share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClassRule {
+    /// Both classes weigh the same in total.
+    Balanced,
+    /// Every row weighs the same.
+    None,
+}
+
+impl ClassWeight {
+    /// The factor on divergent rows, given the total weight of both classes.
+    #[must_use]
+    pub fn factor(self, keep: f64, offload: f64) -> f64 {
+        match self {
+            ClassWeight::Rule(ClassRule::Balanced) => keep / offload.max(f64::MIN_POSITIVE),
+            ClassWeight::Rule(ClassRule::None) => 1.0,
+            ClassWeight::Factor(factor) => factor,
+        }
+    }
+}
+
+impl TrainConfig {
+    /// The head's shape for hidden states of this width.
+    #[must_use]
+    pub fn architecture(&self, hidden: usize) -> Architecture {
+        self.architecture.clone().unwrap_or_else(|| Architecture::Mlp {
+            widths: vec![2 * hidden, hidden],
+            activation: Activation::Relu,
+            rewards: 2,
+        })
+    }
+
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// The first field out of range.
+    pub fn check(&self) -> Result<(), TrainError> {
+        let bad = |field, value: String, expected: &str| {
+            Err(TrainError::Config { field, value, expected: expected.to_owned() })
+        };
+        let (rewards, widths): (usize, &[usize]) = match &self.architecture {
+            None => (2, &[]),
+            Some(Architecture::Linear { rewards }) => (*rewards, &[]),
+            Some(Architecture::Mlp { widths, rewards, .. }) => (*rewards, widths),
+        };
+        if !(1..=2).contains(&rewards) {
+            let expected = "expected 1 (a logit) or 2 (r_keep, r_offload)";
+            return bad("architecture.rewards", rewards.to_string(), expected);
+        }
+        if widths.contains(&0) {
+            return bad("architecture.widths", format!("{widths:?}"), "expected widths above 0");
+        }
+        if self.epochs == 0 {
+            return bad("epochs", "0".to_owned(), "expected at least 1");
+        }
+        if self.batch_rows == 0 {
+            return bad("batch_rows", "0".to_owned(), "expected at least 1");
+        }
+        let positive = |x: f64| x.is_finite() && x > 0.0;
+        if !positive(self.learning_rate) {
+            let expected = "expected a number above 0";
+            return bad("learning_rate", self.learning_rate.to_string(), expected);
+        }
+        if let ClassWeight::Factor(factor) = self.class_weight
+            && !positive(factor)
+        {
+            let expected = "expected \"balanced\", \"none\" or a number above 0";
+            return bad("class_weight", factor.to_string(), expected);
+        }
+        for (field, value) in [
+            ("weight_decay", self.weight_decay),
+            ("neutral_weight", self.neutral_weight),
+            ("focal_gamma", self.focal_gamma),
+        ] {
+            if !value.is_finite() || value < 0.0 {
+                return bad(field, value.to_string(), "expected 0 or a number above it");
+            }
+        }
+        for (field, value) in [("dropout", self.dropout), ("average", self.average)] {
+            if !(0.0..1.0).contains(&value) {
+                return bad(field, value.to_string(), "expected 0 or more, and below 1");
+            }
+        }
+        if !(self.validation_share > 0.0 && self.validation_share < 1.0) {
+            let expected = "expected a share between 0 and 1";
+            return bad("validation_share", self.validation_share.to_string(), expected);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,74 @@
+//! What can go wrong between a label table and a router.
+
+use crate::device::backends;
+
+/// An error of this crate; each names the value, what was expected and what to do next.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// A configuration value is out of range or contradicts another.
+    #[error("train.{field} = {value}: {expected}")]
+    Config {
+        /// The configuration field.
+        field: &'static str,
+        /// Its value.
+        value: String,
+        /// What was expected, and what to change.
+        expected: String,
+    },
+    /// A device name that this build does not know.
+    #[error(
+        "device {0:?} is not available: this build has {have}; build with `--features {0}` if that is a backend",
+        have = backends().join(", ")
+    )]
+    Device(String),
+    /// Nothing to train on or to validate with.
+    #[error(
+        "no labelled rows of split {split:?} among {rows} rows (splits found: {found}); label that split first or set `train.{field}`"
+    )]
+    NoRows {
+        /// The split that was asked for.
+        split: String,
+        /// Rows in the table.
+        rows: usize,
+        /// The splits the table has.
+        found: String,
+        /// The configuration field that names the split.
+        field: &'static str,
+    },
+    /// All rows of a part are of one class, so nothing can be ranked.
+    #[error(
+        "all {rows} {part} rows are to be {kept}: a router needs positions of both kinds; label more questions, or a pair whose models differ more"
+    )]
+    OneClass {
+        /// "training" or "validation".
+        part: &'static str,
+        /// Rows in that part.
+        rows: usize,
+        /// "kept" or "offloaded".
+        kept: &'static str,
+    },
+    /// A row that cannot be used.
+    #[error("question {question:?}, position {position}: {what}")]
+    Row {
+        /// Id of the question.
+        question: String,
+        /// Number of answer tokens before the row's.
+        position: u32,
+        /// What is wrong, what was expected and what to do.
+        what: String,
+    },
+    /// The loss stopped being a number.
+    #[error("the loss of epoch {epoch} is {loss}; lower train.learning_rate (now {learning_rate})")]
+    Diverged {
+        /// Epoch, counted from 1.
+        epoch: u32,
+        /// The validation loss.
+        loss: f64,
+        /// The configured rate.
+        learning_rate: f64,
+    },
+    /// The backend failed to hand values out.
+    #[error("the tensor backend failed: {0}; try another `--device`")]
+    Backend(String),
+}

@@ -1,0 +1,189 @@
+//! Training proper: the Bradley-Terry loss, mini-batches and early stopping.
+
+use burn::optim::{AdamWConfig, GradientsParams};
+use burn::tensor::activation::{log_sigmoid, sigmoid};
+use burn::tensor::{Device, Tensor, TensorData};
+use rand::seq::SliceRandom;
+use rand::{RngCore, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use tokenroute_core::{Architecture, Progress};
+use tokenroute_store::RouterLayer;
+
+use crate::model::initial;
+use crate::platt::cross_entropy;
+use crate::{Dataset, Head, Rows, TrainConfig, TrainError};
+
+/// The weights that validated best, and how training went.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fitted {
+    /// The kept weights: copied out of the model, never shared with it.
+    pub layers: Vec<RouterLayer>,
+    /// Validation cross-entropy after every epoch, class weights left out.
+    pub losses: Vec<f64>,
+    /// Epoch whose weights were kept, counted from 1.
+    pub best_epoch: u32,
+    /// Added to a logit to undo the class weight: weighting divergent rows by c
+    /// moves the optimum of the logit by −ln c.
+    pub shift: f64,
+}
+
+/// Minimises the cross-entropy of P(keep ≻ offload | h) = σ(f(h)) against the
+/// soft targets (Bradley-Terry; CITER §3) with AdamW, and keeps the weights of
+/// the epoch with the least validation loss.
+///
+/// # Errors
+/// A loss that is not a number, or a failure of the backend.
+pub fn fit(
+    config: &TrainConfig,
+    architecture: &Architecture,
+    data: &Dataset,
+    device: &Device,
+    progress: &dyn Progress,
+) -> Result<Fitted, TrainError> {
+    let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
+    let training = device.clone().autodiff();
+    let (rows, width) = (&data.train, data.spec.width());
+    let (coefficients, shift) = coefficients(config, rows);
+    let mut average = initial(architecture, width, &mut rng);
+    let mut head = Head::new(architecture, width, &average, &training);
+    let mut optimizer = AdamWConfig::new()
+        .with_epsilon(1e-8)
+        .with_weight_decay(config.weight_decay as f32)
+        .init();
+
+    let mut order: Vec<usize> = (0..rows.len()).collect();
+    let steps_per_epoch = rows.len().div_ceil(config.batch_rows) as u64;
+    let steps = u64::from(config.epochs) * steps_per_epoch;
+    let widths: Vec<usize> = average[..average.len() - 1].iter().map(|l| l.bias.len()).collect();
+    let mut step = 0;
+    let mut best: Option<(f64, u32, Vec<RouterLayer>)> = None;
+    let mut losses = Vec::new();
+    progress.begin("train", u64::from(config.epochs) * rows.len() as u64, "rows");
+    for epoch in 1..=config.epochs {
+        order.shuffle(&mut rng);
+        for batch in order.chunks(config.batch_rows) {
+            let masks: Vec<_> = widths
+                .iter()
+                .filter(|_| config.dropout > 0.0)
+                .map(|&w| mask(config.dropout, batch.len(), w, &mut rng, &training))
+                .collect();
+            let logits = head.logits(gather(rows, width, batch, &training), &masks);
+            let loss = loss(config, logits, &coefficients, batch, &training);
+            let gradients = GradientsParams::from_grads(loss.backward(), &head);
+            head = optimizer.step(learning_rate(config, step, steps), head, gradients);
+            step += 1;
+            average = running_average(average, head.layers()?, config.average, step);
+            progress.advance(batch.len() as u64);
+        }
+        let now = Head::new(architecture, width, &average, device);
+        let logits = now.score(&data.validation.features)?;
+        let loss = mean_cross_entropy(&logits, shift, &data.validation.targets);
+        if !loss.is_finite() {
+            let learning_rate = config.learning_rate;
+            return Err(TrainError::Diverged { epoch, loss, learning_rate });
+        }
+        losses.push(loss);
+        if best.as_ref().is_none_or(|b| loss < b.0) {
+            best = Some((loss, epoch, average.clone()));
+        }
+        if best.as_ref().is_some_and(|b| epoch - b.1 >= config.patience.max(1)) {
+            break;
+        }
+    }
+    let (_, best_epoch, layers) = best.unwrap_or((f64::INFINITY, config.epochs, average));
+    Ok(Fitted { layers, losses, best_epoch, shift })
+}
+
+/// Per row the factors of −ln σ(f) and −ln σ(−f), scaled to a mean of 1 over
+/// both, and the shift of the logit by the class weight.
+fn coefficients(config: &TrainConfig, rows: &Rows) -> (Vec<[f32; 2]>, f64) {
+    let (mut keep, mut offload) = (0.0, 0.0);
+    for (&w, &y) in rows.weights.iter().zip(&rows.targets) {
+        keep += f64::from(w) * f64::from(y);
+        offload += f64::from(w) * f64::from(1.0 - y);
+    }
+    let factor = config.class_weight.factor(keep, offload);
+    let scale = rows.len() as f64 / (keep + factor * offload);
+    let of_row = |(&w, &y): (&f32, &f32)| {
+        let w = f64::from(w) * scale;
+        [(w * f64::from(y)) as f32, (w * factor * f64::from(1.0 - y)) as f32]
+    };
+    (rows.weights.iter().zip(&rows.targets).map(of_row).collect(), factor.ln())
+}
+
+/// The batch's features `[batch, width]`.
+fn gather(rows: &Rows, width: usize, batch: &[usize], device: &Device) -> Tensor<2> {
+    let mut values = Vec::with_capacity(batch.len() * width);
+    for &row in batch {
+        values.extend_from_slice(&rows.features[row * width..(row + 1) * width]);
+    }
+    Tensor::from_data(TensorData::new(values, [batch.len(), width]), device)
+}
+
+/// Dropout's factors `[rows, width]`, 0 or 1 / (share kept), the same on every
+/// device. The share dropped is rounded to 1/256.
+fn mask(p: f64, rows: usize, width: usize, rng: &mut ChaCha8Rng, device: &Device) -> Tensor<2> {
+    let dropped = (p * 256.0).round() as u8;
+    let kept = 256.0 / (256.0 - f32::from(dropped));
+    let mut bytes = vec![0u8; rows * width];
+    rng.fill_bytes(&mut bytes);
+    let values: Vec<f32> = bytes.iter().map(|&b| if b < dropped { 0.0 } else { kept }).collect();
+    Tensor::from_data(TensorData::new(values, [rows, width]), device)
+}
+
+/// −mean(a (1 − p)^γ ln p + b p^γ ln(1 − p)) with p = σ(f) and the rows' [a, b].
+fn loss(
+    config: &TrainConfig,
+    logits: Tensor<1>,
+    coefficients: &[[f32; 2]],
+    batch: &[usize],
+    device: &Device,
+) -> Tensor<1> {
+    let column = |side: usize| -> Tensor<1> {
+        let values: Vec<f32> = batch.iter().map(|&row| coefficients[row][side]).collect();
+        Tensor::from_data(TensorData::new(values, [batch.len()]), device)
+    };
+    let mut keep = log_sigmoid(logits.clone());
+    let mut offload = log_sigmoid(logits.clone().neg());
+    if config.focal_gamma > 0.0 {
+        let gamma = config.focal_gamma as f32;
+        keep = keep * sigmoid(logits.clone().neg()).powf_scalar(gamma);
+        offload = offload * sigmoid(logits).powf_scalar(gamma);
+    }
+    (keep * column(0) + offload * column(1)).mean().neg()
+}
+
+/// Linear over the first twentieth of all steps, then a cosine to a hundredth.
+fn learning_rate(config: &TrainConfig, step: u64, steps: u64) -> f64 {
+    let warmup = (steps / 20).max(1);
+    let rise = (step + 1) as f64 / warmup as f64;
+    let past = step.saturating_sub(warmup) as f64 / steps.saturating_sub(warmup).max(1) as f64;
+    let cosine = 0.5 * (1.0 + (std::f64::consts::PI * past).cos());
+    config.learning_rate * rise.min(1.0) * (0.01 + 0.99 * cosine)
+}
+
+/// Moves the average towards the weights; its decay rises to `decay` over the
+/// first steps, so that the random start is soon forgotten.
+fn running_average(average: Vec<RouterLayer>, now: Vec<RouterLayer>, decay: f64, step: u64) -> Vec<RouterLayer> {
+    let decay = decay.min((1 + step) as f64 / (10 + step) as f64) as f32;
+    if decay <= 0.0 {
+        return now;
+    }
+    let mut average = average;
+    for (old, new) in average.iter_mut().zip(&now) {
+        let old = old.weight.iter_mut().chain(&mut old.bias);
+        for (a, w) in old.zip(new.weight.iter().chain(&new.bias)) {
+            *a += (1.0 - decay) * (w - *a);
+        }
+    }
+    average
+}
+
+fn mean_cross_entropy(logits: &[f32], shift: f64, targets: &[f32]) -> f64 {
+    let sum: f64 = logits
+        .iter()
+        .zip(targets)
+        .map(|(&f, &y)| cross_entropy(f64::from(f) + shift, f64::from(y)))
+        .sum();
+    sum / targets.len().max(1) as f64
+}

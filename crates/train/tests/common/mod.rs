@@ -1,0 +1,99 @@
+//! Synthetic label rows, and a router's logit computed by hand.
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use tokenroute_core::{Activation, Architecture, LabelRow, Relation};
+use tokenroute_store::RouterFile;
+
+/// Width of the synthetic hidden states.
+pub const HIDDEN: usize = 6;
+
+/// Rows of `questions` questions, twelve each, of one split. About one in eight
+/// is divergent: where two hidden values are both high, which no linear head
+/// can tell from one of them being very high.
+pub fn rows(split: &str, questions: usize, seed: u64) -> Vec<LabelRow> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut rows = Vec::new();
+    for question in 0..questions {
+        for position in 0..12 {
+            let hidden: Vec<f32> = (0..HIDDEN).map(|_| rng.random_range(-1.0..1.0)).collect();
+            let divergent = hidden[0] > 0.3 && hidden[1] > 0.3;
+            let p = rng.random_range(0.2..0.8f32);
+            rows.push(LabelRow {
+                question: format!("{split}-{question}"),
+                split: split.to_owned(),
+                round: 0,
+                position,
+                prefix_hash: 0,
+                previous: 1,
+                slm_token: 2,
+                llm_token: if divergent { 3 } else { 2 },
+                top: vec![(2, p), (3, 0.7 * (1.0 - p)), (4, 0.3 * (1.0 - p))],
+                entropy: rng.random_range(0.1..1.0),
+                sentence_entropy: 0.5,
+                hidden,
+                relation: if divergent { Relation::Divergent } else { Relation::Identical },
+                keep_grade: f32::from(!divergent),
+                offload_grade: 1.0,
+                target: f32::from(!divergent),
+                weight: 1.0,
+                rollouts: 0,
+            });
+        }
+    }
+    rows
+}
+
+/// Training and validation rows.
+pub fn table() -> Vec<LabelRow> {
+    let mut all = rows("router-train", 120, 1);
+    all.extend(rows("validation", 50, 2));
+    all
+}
+
+/// A router's logit in f64, written out from the file's definition alone.
+pub fn logit(router: &RouterFile, features: &[f32]) -> f64 {
+    let norm = &router.header.normalisation;
+    let mut x: Vec<f64> = features
+        .iter()
+        .zip(&norm.mean)
+        .zip(&norm.scale)
+        .map(|((&x, &m), &s)| f64::from((x - m) * s))
+        .collect();
+    for (i, layer) in router.layers.iter().enumerate() {
+        if i > 0 {
+            x.iter_mut().for_each(|x| *x = activate(&router.header.architecture, *x));
+        }
+        x = layer
+            .weight
+            .chunks_exact(x.len())
+            .zip(&layer.bias)
+            .map(|(w, &b)| {
+                f64::from(b) + w.iter().zip(&x).map(|(&w, x)| f64::from(w) * x).sum::<f64>()
+            })
+            .collect();
+    }
+    if x.len() == 2 { x[0] - x[1] } else { x[0] }
+}
+
+fn activate(architecture: &Architecture, x: f64) -> f64 {
+    let Architecture::Mlp { activation, .. } = architecture else { return x };
+    match activation {
+        Activation::Relu => x.max(0.0),
+        Activation::Silu => x / (1.0 + (-x).exp()),
+        Activation::Gelu => 0.5 * x * (1.0 + erf(x / std::f64::consts::SQRT_2)),
+    }
+}
+
+/// The error function by its Maclaurin series, good to 1e-9 for |x| < 4.
+fn erf(x: f64) -> f64 {
+    if x.abs() >= 4.0 {
+        return x.signum();
+    }
+    let (mut term, mut sum) = (x, x);
+    for n in 1..80 {
+        term *= -x * x / f64::from(n);
+        sum += term / f64::from(2 * n + 1);
+    }
+    2.0 / std::f64::consts::PI.sqrt() * sum
+}

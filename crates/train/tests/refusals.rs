@@ -1,0 +1,126 @@
+//! What training refuses, and how it says so.
+
+mod common;
+
+use common::{logit, rows, table};
+use tokenroute_core::{Architecture, LabelRow, Silent};
+use tokenroute_train::{Dataset, Provenance, TrainConfig, device, train};
+
+fn config() -> TrainConfig {
+    TrainConfig { top_k: 3, epochs: 1, ..TrainConfig::default() }
+}
+
+fn check(config: &TrainConfig, rows: &[LabelRow], says: &[&str]) {
+    let cpu = device("flex").expect("the default backend");
+    let error = train(config, rows, Provenance::default(), &cpu, &Silent)
+        .err()
+        .map_or("trained".to_owned(), |e| e.to_string());
+    for part in says {
+        assert!(error.contains(part), "{error:?} lacks {part:?}");
+    }
+}
+
+#[test]
+fn rows_that_cannot_be_trained_on() {
+    check(&config(), &[], &["\"router-train\"", "found: none", "label"]);
+    check(&config(), &rows("test", 3, 0), &["\"router-train\"", "found: test"]);
+
+    let mut agreeing = table();
+    agreeing.iter_mut().for_each(|r| r.target = 1.0);
+    check(&config(), &agreeing, &["all 1440 training rows are to be kept", "label more questions"]);
+
+    let spoil = |change: &dyn Fn(&mut LabelRow)| {
+        let mut rows = table();
+        change(&mut rows[30]);
+        rows
+    };
+    let place = "question \"router-train-2\", position 6";
+    check(&config(), &spoil(&|r| r.hidden[4] = f32::NAN), &[place, "feature 4 is NaN"]);
+    check(&config(), &spoil(&|r| r.entropy = f32::INFINITY), &[place, "feature 10 is inf"]);
+    check(&config(), &spoil(&|r| r.hidden.truncate(5)), &[place, "5 values", "first row has 6"]);
+    check(&config(), &spoil(&|r| r.target = 1.5), &[place, "target is 1.5"]);
+    check(&config(), &spoil(&|r| r.weight = -1.0), &[place, "weight is -1"]);
+    let wide = TrainConfig { top_k: 8, ..config() };
+    check(&wide, &table(), &["router-train-0", "3 top probabilities", "train.top_k = 8"]);
+}
+
+#[test]
+fn configurations_out_of_range() {
+    let of = |change: &dyn Fn(&mut TrainConfig)| {
+        let mut config = config();
+        change(&mut config);
+        config
+    };
+    check(&of(&|c| c.epochs = 0), &table(), &["train.epochs = 0", "at least 1"]);
+    check(&of(&|c| c.batch_rows = 0), &table(), &["train.batch_rows = 0"]);
+    check(&of(&|c| c.learning_rate = f64::NAN), &table(), &["train.learning_rate = NaN"]);
+    check(&of(&|c| c.dropout = 1.0), &table(), &["train.dropout = 1"]);
+    check(&of(&|c| c.validation_share = 0.0), &table(), &["train.validation_share = 0"]);
+    let three = Some(Architecture::Linear { rewards: 3 });
+    check(&of(&|c| c.architecture.clone_from(&three)), &table(), &["rewards = 3", "1 (a logit)"]);
+    check(&of(&|c| c.learning_rate = 1e30), &table(), &["lower train.learning_rate (now 1"]);
+}
+
+#[test]
+fn devices_this_build_lacks() {
+    let error = device("abacus").expect_err("no backend").to_string();
+    assert!(error.contains("\"abacus\"") && error.contains("this build has flex"), "{error}");
+}
+
+#[test]
+fn splits_never_share_a_question() {
+    // Without a validation split a share of the training questions serves,
+    // whole questions at a time, and the same ones for every seed.
+    let rows = rows("router-train", 80, 5);
+    let data = Dataset::new(&config(), &rows).expect("both classes");
+    assert_eq!(data.train.len() + data.validation.len(), rows.len());
+    assert!(data.validation.len().is_multiple_of(12) && data.validation.len() < rows.len() / 2);
+    let reseeded = TrainConfig { seed: 9, ..config() };
+    assert_eq!(Dataset::new(&reseeded, &rows).expect("both classes").validation, data.validation);
+
+    // Rows of other splits change nothing, and neither do unjudged rows but
+    // for the positions on which τ ↔ offload is measured.
+    let mut more = table();
+    let before = Dataset::new(&config(), &more).expect("both classes");
+    more.extend(common::rows("test", 10, 6));
+    assert_eq!(Dataset::new(&config(), &more).expect("both classes"), before);
+    let mut unjudged = common::rows("validation", 1, 7);
+    unjudged.iter_mut().for_each(|r| r.weight = 0.0);
+    more.extend(unjudged);
+    let after = Dataset::new(&config(), &more).expect("both classes");
+    assert_eq!((&after.train, &after.validation), (&before.train, &before.validation));
+    assert_eq!(after.positions.len(), before.positions.len() + 12 * before.spec.width());
+}
+
+#[test]
+fn normalisation_is_of_the_training_rows_alone() {
+    let mut rows = table();
+    for row in &mut rows {
+        row.hidden[5] = 4.0; // a constant feature stays harmless
+        if row.split == "validation" {
+            row.hidden[2] += 100.0;
+        }
+    }
+    let data = Dataset::new(&config(), &rows).expect("both classes");
+    let width = data.spec.width();
+    for column in 0..width {
+        let values: Vec<f32> =
+            data.train.features.iter().skip(column).step_by(width).copied().collect();
+        let n = values.len() as f32;
+        let mean = values.iter().sum::<f32>() / n;
+        let std = (values.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / n).sqrt();
+        assert!(mean.abs() < 1e-4, "column {column}: mean {mean}");
+        let expected = if column == 5 { 0.0 } else { 1.0 };
+        assert!((std - expected).abs() < 1e-3, "column {column}: {std}");
+    }
+    let trained = train(
+        &config(),
+        &rows,
+        Provenance::default(),
+        &device("flex").expect("the default backend"),
+        &Silent,
+    )
+    .expect("trains");
+    assert_eq!(trained.header.normalisation, data.normalisation);
+    assert!(logit(&trained, &vec![4.0; width]).is_finite());
+}

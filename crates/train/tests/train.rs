@@ -1,0 +1,263 @@
+//! Training through the crate's public face, on a small synthetic table.
+
+mod common;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use common::{logit, rows, table};
+use tokenroute_core::{Activation, Architecture, Features, LabelRow, Relation, Score, Silent};
+use tokenroute_store::{RouterFile, RouterLayer};
+use tokenroute_train::{
+    ClassRule, ClassWeight, Dataset, Head, Provenance, TrainConfig, TrainError, fit, train,
+};
+
+fn cpu() -> Device {
+    tokenroute_train::device("flex").expect("the default backend")
+}
+
+fn config() -> TrainConfig {
+    TrainConfig {
+        top_k: 3,
+        epochs: 12,
+        batch_rows: 96,
+        learning_rate: 1e-2,
+        ..TrainConfig::default()
+    }
+}
+
+fn run(config: &TrainConfig, rows: &[LabelRow]) -> Result<RouterFile, TrainError> {
+    let provenance = Provenance { slm: "a".into(), llm: "b".into(), ..Provenance::default() };
+    train(config, rows, provenance, &cpu(), &Silent)
+}
+
+fn mlp(activation: Activation, rewards: usize) -> Option<Architecture> {
+    Some(Architecture::Mlp { widths: vec![12, 6], activation, rewards })
+}
+
+#[test]
+fn it_learns_what_can_be_learnt_and_says_how_well() {
+    let router = run(&config(), &table()).expect("trains");
+    let record = &router.header.training;
+    assert!(record.auroc > 0.95, "{record:?}");
+    assert!(record.auprc > 0.8, "{record:?}");
+    assert!(record.ece_after < record.ece_before, "balanced weights shift the scores: {record:?}");
+    assert!(record.ece_after < 0.05, "{record:?}");
+    assert_eq!(record.rows, [1440, 600]);
+    assert_eq!((router.header.slm_hash.as_str(), router.header.llm_hash.as_str()), ("a", "b"));
+
+    // The header is enough to score unseen rows: divergent ones come out low.
+    let unseen = rows("test", 60, 3);
+    let mean = |relation: Relation| {
+        let scores: Vec<f32> = unseen
+            .iter()
+            .filter(|r| r.relation == relation)
+            .map(|r| score(&router, r).get())
+            .collect();
+        scores.iter().sum::<f32>() / scores.len() as f32
+    };
+    assert!(mean(Relation::Divergent) < 0.5 && mean(Relation::Identical) > 0.8);
+    // Calibration: the τ for an offload of about 10% gives about that.
+    let point = router.header.calibration.iter().find(|p| p.offload >= 0.1).expect("reaches 1");
+    let below = unseen.iter().filter(|r| point.tau.offloads(score(&router, r))).count();
+    assert!((below as f64 / unseen.len() as f64 - point.offload).abs() < 0.06);
+}
+
+fn score(router: &RouterFile, row: &LabelRow) -> Score {
+    let features =
+        Features::from_parts(&router.header.features, &row.hidden, &row.top, row.entropy).0;
+    let platt = router.header.platt;
+    Score::from_logit(platt.scale * logit(router, &features) as f32 + platt.bias)
+        .expect("a number")
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes() {
+    let bytes = |seed| {
+        let config = TrainConfig { seed, epochs: 3, ..config() };
+        run(&config, &table()).expect("trains").to_bytes().expect("fits its header")
+    };
+    let first = bytes(7);
+    assert_eq!(first, bytes(7));
+    assert_ne!(first, bytes(8));
+}
+
+#[test]
+fn the_kept_weights_are_those_of_the_best_epoch() {
+    // Few rows with shuffled labels and no restraint: validation soon worsens.
+    let mut noisy = table();
+    for (i, row) in noisy.iter_mut().enumerate() {
+        row.target = f32::from(i % 7 != 0);
+    }
+    let config = TrainConfig {
+        epochs: 10,
+        patience: 20,
+        learning_rate: 2e-2,
+        weight_decay: 0.0,
+        dropout: 0.0,
+        average: 0.0,
+        architecture: mlp(Activation::Relu, 1),
+        ..config()
+    };
+    let data = Dataset::new(&config, &noisy).expect("both classes");
+    let architecture = config.architecture(data.spec.hidden);
+    let fitted = fit(&config, &architecture, &data, &cpu(), &Silent).expect("trains");
+    let best = fitted.losses[fitted.best_epoch as usize - 1];
+    assert!(fitted.losses.iter().all(|&l| l >= best));
+    assert!(*fitted.losses.last().expect("epochs ran") > best + 1e-3, "{:?}", fitted.losses);
+
+    let head = Head::new(&architecture, data.spec.width(), &fitted.layers, &cpu());
+    let logits = head.score(&data.validation.features).expect("scores");
+    let loss: f64 = logits
+        .iter()
+        .zip(&data.validation.targets)
+        .map(|(&f, &y)| {
+            let p = 1.0 / (1.0 + (-(f64::from(f) + fitted.shift)).exp());
+            -(f64::from(y) * p.ln() + f64::from(1.0 - y) * (1.0 - p).ln())
+        })
+        .sum::<f64>()
+        / logits.len() as f64;
+    assert!((loss - best).abs() < 1e-6, "kept {loss}, best epoch had {best}");
+
+    let stopped = fit(
+        &TrainConfig { patience: 1, ..config.clone() },
+        &architecture,
+        &data,
+        &cpu(),
+        &Silent,
+    )
+    .expect("trains");
+    assert!(stopped.losses.len() < fitted.losses.len());
+}
+
+#[test]
+fn logits_agree_with_a_plain_implementation() {
+    for architecture in [
+        Some(Architecture::Linear { rewards: 1 }),
+        mlp(Activation::Relu, 2),
+        mlp(Activation::Gelu, 1),
+        mlp(Activation::Silu, 2),
+        None,
+    ] {
+        let config = TrainConfig { architecture, epochs: 2, ..config() };
+        let router = run(&config, &table()).expect("trains");
+        let header = &router.header;
+        let head =
+            Head::new(&header.architecture, header.features.width(), &router.layers, &cpu());
+        for row in rows("test", 3, 9) {
+            let raw = Features::from_parts(&header.features, &row.hidden, &row.top, row.entropy).0;
+            let norm = &header.normalisation;
+            let normalised: Vec<f32> =
+                (0..raw.len()).map(|i| (raw[i] - norm.mean[i]) * norm.scale[i]).collect();
+            let burn = f64::from(head.score(&normalised).expect("scores")[0]);
+            let plain = logit(&router, &raw);
+            assert!((burn - plain).abs() < 1e-5, "{:?}: {burn} {plain}", header.architecture);
+        }
+        assert_eq!(head.layers().expect("copies out"), router.layers);
+    }
+}
+
+#[test]
+fn two_rewards_are_one_logit_reparametrised() {
+    let config = TrainConfig { architecture: mlp(Activation::Gelu, 2), epochs: 2, ..config() };
+    let two = run(&config, &table()).expect("trains");
+    let mut layers = two.layers.clone();
+    let last = layers.pop().expect("three layers");
+    let (keep, offload) = last.weight.split_at(6);
+    layers.push(RouterLayer {
+        weight: keep.iter().zip(offload).map(|(k, o)| k - o).collect(),
+        bias: vec![last.bias[0] - last.bias[1]],
+    });
+    let width = two.header.features.width();
+    let one = Head::new(&mlp(Activation::Gelu, 1).expect("set"), width, &layers, &cpu());
+    let two = Head::new(&two.header.architecture, width, &two.layers, &cpu());
+    let features: Vec<f32> = (0..width * 50).map(|i| (i as f32 * 0.37).sin() * 2.0).collect();
+    let (one, two) = (one.score(&features).expect("scores"), two.score(&features).expect("scores"));
+    assert!(one.iter().zip(&two).all(|(a, b)| (a - b).abs() < 1e-5));
+
+    // Trained by themselves they reach the same quality.
+    let quality = |rewards| {
+        let config = TrainConfig { architecture: mlp(Activation::Gelu, rewards), ..self::config() };
+        run(&config, &table()).expect("trains").header.training.auroc
+    };
+    assert!((quality(1) - quality(2)).abs() < 0.03);
+}
+
+#[test]
+fn a_row_scores_the_same_alone_and_in_a_batch() {
+    let config = TrainConfig { epochs: 1, ..config() };
+    let router = run(&config, &table()).expect("trains");
+    let width = router.header.features.width();
+    let head = Head::new(&router.header.architecture, width, &router.layers, &cpu());
+    let features: Vec<f32> = (0..width * 5000).map(|i| (i as f32 * 0.13).cos()).collect();
+    let batch = head.score(&features).expect("scores"); // more than one chunk
+    for row in [0, 1, 4095, 4096, 4999] {
+        let row_features = features[row * width..(row + 1) * width].to_vec();
+        let x = Tensor::from_data(TensorData::new(row_features, [1, width]), &cpu());
+        let alone: f32 = head.logits(x, &[]).into_scalar();
+        assert!((alone - batch[row]).abs() < 1e-5);
+    }
+}
+
+#[test]
+fn every_option_of_the_loss_learns() {
+    for (class_weight, focal_gamma) in [
+        (ClassWeight::Rule(ClassRule::None), 0.0),
+        (ClassWeight::Factor(3.0), 0.0),
+        (ClassWeight::Rule(ClassRule::Balanced), 2.0),
+    ] {
+        let config = TrainConfig { class_weight, focal_gamma, ..config() };
+        let record = run(&config, &table()).expect("trains").header.training;
+        assert!(record.auroc > 0.93, "{class_weight:?} {focal_gamma}: {record:?}");
+    }
+}
+
+#[test]
+fn configurations_read_from_toml_shaped_json_and_refuse_unknown_keys() {
+    let read = |json: &str| serde_json::from_str::<TrainConfig>(json);
+    let config = read(r#"{"class_weight": 4, "seed": 3, "architecture": {"kind": "linear", "rewards": 1}}"#)
+        .expect("known keys");
+    assert_eq!(config.class_weight, ClassWeight::Factor(4.0));
+    assert_eq!(config.architecture, Some(Architecture::Linear { rewards: 1 }));
+    assert_eq!(config.epochs, TrainConfig::default().epochs);
+    let none = read(r#"{"class_weight": "none"}"#).expect("a rule");
+    assert_eq!(none.class_weight, ClassWeight::Rule(ClassRule::None));
+    for (json, says) in [
+        (r#"{"epoch": 3}"#, "unknown field `epoch`"),
+        (r#"{"class_weight": "heavy"}"#, "\"balanced\", \"none\" or a number"),
+    ] {
+        let error = read(json).expect_err("not a configuration").to_string();
+        assert!(error.contains(says), "{error}");
+    }
+}
+
+#[test]
+fn the_edge_scores_the_file_as_burn_does() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, architecture) in [
+        ("default", None),
+        ("linear", Some(Architecture::Linear { rewards: 1 })),
+        ("gelu", mlp(Activation::Gelu, 2)),
+        ("silu", mlp(Activation::Silu, 1)),
+    ] {
+        let config = TrainConfig { architecture, epochs: 2, ..config() };
+        let router = run(&config, &table()).expect("trains");
+        let path = folder.path().join(name);
+        router.write(&path).expect("writes");
+        let edge = tokenroute_edge::RouterScorer::open(&path).expect("reads");
+        assert_eq!(edge.header(), &router.header);
+        let head = Head::new(
+            &router.header.architecture,
+            router.header.features.width(),
+            &router.layers,
+            &cpu(),
+        );
+        let data = Dataset::new(&config, &table()).expect("both classes");
+        let burn = head.score(&data.validation.features).expect("scores");
+        let rows = rows("validation", 50, 2); // as in the table
+        for (row, burn) in rows.iter().zip(burn) {
+            let spec = &router.header.features;
+            let raw = Features::from_parts(spec, &row.hidden, &row.top, row.entropy).0;
+            let edge = edge.logit(&raw);
+            assert!((burn - edge).abs() < 1e-5, "{name}: {burn} {edge}");
+        }
+    }
+}
