@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
+use tokenroute_label::Reference;
 
 /// An experiment.toml as written.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -32,6 +33,9 @@ pub struct Experiment {
     /// Folder of the file; not part of it.
     #[serde(skip)]
     pub folder: PathBuf,
+    /// The file as the user named it; not part of it.
+    #[serde(skip)]
+    pub file: PathBuf,
 }
 
 /// The two models of the pair.
@@ -81,7 +85,7 @@ pub struct LabelSection {
     /// Offload ratio at which the on-policy rounds decode.
     pub on_policy_offload: f64,
     /// Questions per shard.
-    pub shard: usize,
+    pub questions_per_shard: usize,
 }
 
 impl Default for LabelSection {
@@ -91,19 +95,9 @@ impl Default for LabelSection {
             max_rollouts_per_question: 0,
             rounds: 1,
             on_policy_offload: 0.07,
-            shard: 200,
+            questions_per_shard: 100,
         }
     }
-}
-
-/// What the labels compare with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Reference {
-    /// The LLM's own greedy answer.
-    Llm,
-    /// The data set's rationale.
-    Gold,
 }
 
 /// Sweeping.
@@ -151,6 +145,7 @@ impl Experiment {
         let mut experiment: Experiment =
             toml::from_str(&text).with_context(|| format!("in {}", path.display()))?;
         experiment.folder = path.parent().unwrap_or(Path::new("")).to_owned();
+        experiment.file = path.to_owned();
         for (key, count) in [
             ("data.router_train", experiment.data.router_train),
             ("data.validation", experiment.data.validation),
@@ -158,7 +153,7 @@ impl Experiment {
             ("data.max_tokens", experiment.data.max_tokens),
             ("sweep.resamples", experiment.sweep.resamples),
             ("sweep.chunk", experiment.sweep.chunk),
-            ("label.shard", experiment.label.shard),
+            ("label.questions_per_shard", experiment.label.questions_per_shard),
         ] {
             if count == 0 {
                 bail!("{key} is 0 in {}; expected at least 1", path.display());
@@ -174,6 +169,13 @@ impl Experiment {
     /// A path of the file, seen from where the program runs.
     pub fn path(&self, relative: &Path) -> PathBuf {
         self.folder.join(relative)
+    }
+
+    /// The file's last folders, which say the same on every machine.
+    pub fn shown(&self) -> String {
+        let parts: Vec<_> = self.file.components().rev().take(3).collect();
+        let parts: PathBuf = parts.into_iter().rev().collect();
+        parts.display().to_string()
     }
 
     /// Where a stage keeps its artefacts.

@@ -3,6 +3,8 @@
 mod args;
 mod commands;
 #[cfg(feature = "train")]
+mod chain;
+#[cfg(feature = "train")]
 mod experiment;
 mod output;
 mod progress;

@@ -120,6 +120,16 @@ pub struct Counts {
     pub unjudged: u64,
 }
 
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.identical += other.identical;
+        self.neutral += other.neutral;
+        self.both_wrong += other.both_wrong;
+        self.divergent += other.divergent;
+        self.unjudged += other.unjudged;
+    }
+}
+
 impl Counts {
     /// Counts one more position.
     pub fn add(&mut self, relation: Relation) {

@@ -39,21 +39,14 @@ pub struct Question {
 }
 
 impl Question {
-    /// The prompt: the question, a line with the choices, a line break.
+    /// The prompt: the question, a line with the choices, a line break. A choice
+    /// stands as in the answer, `text (letter)`, so that "the answer is 12 (B)"
+    /// repeats what was read.
     #[must_use]
     pub fn prompt(&self) -> String {
-        let mut text = self.question.clone();
-        text.push('\n');
-        for (i, (label, choice)) in self.choices.label.iter().zip(&self.choices.text).enumerate() {
-            if i > 0 {
-                text.push(' ');
-            }
-            text.push_str(label);
-            text.push(' ');
-            text.push_str(choice);
-        }
-        text.push('\n');
-        text
+        let choices = self.choices.text.iter().zip(&self.choices.label);
+        let choices: Vec<String> = choices.map(|(text, label)| format!("{text} ({label})")).collect();
+        format!("{}\n{}\n", self.question, choices.join(" "))
     }
 
     /// Checks what the type cannot: non-empty fields, as many letters as texts,

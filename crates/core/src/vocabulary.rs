@@ -34,6 +34,15 @@ impl Vocabulary {
         if self.is_end(token) { self.ends[0] } else { token }
     }
 
+    /// The least end token.
+    ///
+    /// # Panics
+    /// If the pair has no end token, which loading refuses.
+    #[must_use]
+    pub fn end(&self) -> TokenId {
+        self.ends[0]
+    }
+
     /// Whether the token closes a sentence.
     #[must_use]
     pub fn ends_sentence(&self, token: TokenId) -> bool {

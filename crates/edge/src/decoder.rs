@@ -11,8 +11,9 @@ use crate::rows::Rotary;
 use crate::weights::Weights;
 use crate::{Config, EdgeError};
 
-/// Multiply-adds that are worth a thread of their own.
-const PART_WORK: usize = 2 << 20;
+/// Multiply-adds that are worth a thread of their own, about a tenth of a
+/// millisecond: less is lost again in waking it, many times over when the machine is shared.
+const PART_WORK: usize = 8 << 20;
 
 /// One decoder layer.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 /// Multiply-adds below which threads cost more than they bring.
-const PARALLEL_WORK: usize = 4 << 20;
+const PARALLEL_WORK: usize = 8 << 20;
 /// Rows of the largest register block.
 const BLOCK_ROWS: usize = 6;
 /// Rows that share a panel while it is in the first-level cache.
@@ -283,8 +283,9 @@ mod tests {
 
     #[test]
     fn splitting_over_threads_changes_no_bit() {
-        // Large enough to split: 600 rows over rows, one row over panels.
-        let (inputs, outputs) = (256, 17_000);
+        // Large enough to split: 13 rows by rows, one row by panels.
+        let (inputs, outputs) = (256, 33_000);
+        assert!(inputs * outputs > PARALLEL_WORK);
         let layer = Linear::new(inputs, outputs, &noise(5, inputs * outputs), None);
         let pool =
             |n| rayon::ThreadPoolBuilder::new().num_threads(n).build().expect("a small pool");

@@ -8,6 +8,7 @@
 //! - [`report::ReportData`]: those figures as pages.
 
 pub mod bootstrap;
+pub mod diagnostics;
 pub mod policies;
 pub mod report;
 pub mod study;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tokenroute_core::{Counts, Tau};
+use tokenroute_core::{Shares, Tau};
 
 use crate::report::{Difference, PolicyKind, PolicyResult, SplitResult, SweepCost};
 
@@ -20,7 +20,7 @@ pub struct Summary {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ood: Option<SplitSummary>,
     /// Shares of labelled positions.
-    pub labels: LabelShares,
+    pub labels: Shares,
     /// What the router's exact sweep cost on the test split.
     pub sweep: SweepSummary,
     /// Wall time by stage.
@@ -90,34 +90,6 @@ pub struct PointSummary {
     pub pgr: Option<f64>,
     /// LLM tokens per question.
     pub offloaded_tokens_per_question: f64,
-}
-
-/// Shares of labelled positions; they sum to 1 with the unjudged.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub struct LabelShares {
-    /// Same token.
-    pub identical: f64,
-    /// Different, nothing lost by keeping; both-wrong included.
-    pub neutral: f64,
-    /// The part of the neutral that ends wrong both ways.
-    pub both_wrong: f64,
-    /// Different, and keeping loses the answer.
-    pub divergent: f64,
-    /// Different and not rolled out.
-    pub unjudged: f64,
-}
-
-impl From<Counts> for LabelShares {
-    fn from(counts: Counts) -> Self {
-        let share = |n: u64| n as f64 / counts.total().max(1) as f64;
-        LabelShares {
-            identical: share(counts.identical),
-            neutral: share(counts.neutral + counts.both_wrong),
-            both_wrong: share(counts.both_wrong),
-            divergent: share(counts.divergent),
-            unjudged: share(counts.unjudged),
-        }
-    }
 }
 
 /// What an exact sweep cost; see [`SweepCost`].

@@ -18,8 +18,6 @@ pub struct Card {
     pub steps: u64,
     /// Tokens processed in training, prompts included.
     pub tokens_seen: u64,
-    /// Answer tokens the loss was taken on.
-    pub answer_tokens_seen: u64,
     /// Wall-clock seconds of training.
     pub seconds: f64,
     /// Processor, threads and Burn backend.
@@ -77,7 +75,7 @@ impl Card {
         row("parameters", self.parameters.to_string());
         row("seed", self.seed.to_string());
         row("steps", self.steps.to_string());
-        row("tokens seen", format!("{} ({} with loss)", self.tokens_seen, self.answer_tokens_seen));
+        row("tokens seen", self.tokens_seen.to_string());
         row("training time", format!("{:.0} s", self.seconds));
         row("hardware", self.hardware.clone());
         row("loss fell over the last tenth by", format!("{:.2}%", 100.0 * self.last_tenth_fall));
@@ -109,7 +107,6 @@ mod tests {
             seed: 1,
             steps: 2,
             tokens_seen: 30,
-            answer_tokens_seen: 20,
             seconds: 4.0,
             hardware: "one core".into(),
             loss: vec![(1, 2.5), (2, 1.25)],

@@ -1,5 +1,6 @@
 //! The bundled pair: task generator, tokenizer, Burn transformer, training, export.
 
+pub mod card;
 pub mod config;
 pub mod error;
 pub mod export;

@@ -68,6 +68,7 @@ fn hidden_states_and_logits_match_candle() {
 #[test]
 fn bits_do_not_depend_on_batch_chunking_or_threads() {
     let model = ModelFiles::new(3).load().expect("a sound model").decoder;
+    // Together more than 500 rows, enough for a batch of 16 to be split over threads.
     let lengths = [33, 1, 64, 7, 90, 31, 32, 12, 50, 3, 65, 20, 40, 2, 28, 45];
     let sequences = sequences(4, &lengths);
     let expected: Vec<Vec<Vec<u32>>> =

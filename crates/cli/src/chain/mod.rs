@@ -1,0 +1,130 @@
+//! The stages of an experiment over one loaded pair. Each skips itself when its
+//! manifest still matches, and says whether it did.
+
+mod timing;
+pub mod labels;
+pub mod report;
+pub mod router;
+pub mod sweep;
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+use tokenroute_core::{Question, TokenId};
+use tokenroute_edge::{Decoder, LoadOptions, LoadedModel, check_pair, load_model};
+use tokenroute_store::{self as store, Dataset, Manifest};
+
+use crate::experiment::Experiment;
+use crate::progress::Terminal;
+
+pub use timing::seconds;
+
+/// An experiment with its pair loaded.
+pub struct Chain<'a> {
+    /// The file.
+    pub experiment: Experiment,
+    /// The small model.
+    pub slm: LoadedModel,
+    /// The large one.
+    pub llm: LoadedModel,
+    /// Who listens.
+    pub progress: &'a Terminal,
+}
+
+/// Questions of one split with their prompts.
+pub struct Asked {
+    /// Name of the split.
+    pub split: &'static str,
+    /// The questions.
+    pub questions: Vec<Question>,
+    /// Their prompts in tokens.
+    pub prompts: Vec<Vec<TokenId>>,
+}
+
+impl<'a> Chain<'a> {
+    /// Reads the experiment and loads its pair.
+    pub fn open(path: &Path, progress: &'a Terminal) -> Result<Self> {
+        let experiment = Experiment::load(path)?;
+        let options = LoadOptions { top_k: experiment.train.top_k.max(8), ..Default::default() };
+        let slm = load_model(&experiment.path(&experiment.pair.slm), &options)?;
+        let llm = load_model(&experiment.path(&experiment.pair.llm), &options)?;
+        check_pair(&slm, &llm)?;
+        Ok(Chain { experiment, slm, llm, progress })
+    }
+
+    /// The first questions of a split, as many as the experiment wants.
+    pub fn questions(&self, split: &'static str) -> Result<Asked> {
+        let data = &self.experiment.data;
+        let wanted = match split {
+            "router-train" => data.router_train,
+            "validation" => data.validation,
+            "test" => data.test,
+            _ => data.test_ood,
+        };
+        let mut questions = Vec::new();
+        if wanted > 0 {
+            questions = Dataset::open(&self.experiment.path(&data.dataset))?.questions(split)?;
+            anyhow::ensure!(
+                questions.len() >= wanted,
+                "the experiment wants {wanted} questions of {split}; the data set has {}",
+                questions.len()
+            );
+            questions.truncate(wanted);
+        }
+        let prompts = questions
+            .iter()
+            .map(|q| self.slm.tokenizer.encode(&q.prompt()))
+            .collect::<Result<_, _>>()?;
+        Ok(Asked { split, questions, prompts })
+    }
+
+    /// Text of tokens; a token that is no text by itself shows as U+FFFD.
+    pub fn text(&self, ids: &[TokenId]) -> String {
+        self.slm.tokenizer.decode(ids).unwrap_or_else(|_| "\u{fffd}".to_owned())
+    }
+
+    /// Text of an answer, its end token left out.
+    pub fn answer_text(&self, ids: &[TokenId]) -> String {
+        let ends = ids.last().is_some_and(|&last| self.slm.vocabulary.is_end(last));
+        self.text(&ids[..ids.len() - usize::from(ends)])
+    }
+
+    /// A manifest with the pair's hashes among its inputs.
+    pub fn manifest(&self, stage: &str, config: Value) -> Manifest {
+        Manifest::new(stage, config, self.experiment.seed)
+            .with_input("slm", &info(&self.slm.decoder).weights_hash)
+            .with_input("llm", &info(&self.llm.decoder).weights_hash)
+            .with_input("tokenizer", self.slm.vocabulary.hash())
+    }
+}
+
+/// Facts about a decoder.
+pub fn info(decoder: &Decoder) -> &tokenroute_core::ModelInfo {
+    tokenroute_core::LanguageModel::info(decoder)
+}
+
+/// A hash over questions, as an input of a stage.
+pub fn questions_hash(asked: &[&Asked]) -> Result<String> {
+    let mut text = String::new();
+    for part in asked {
+        text.push_str(part.split);
+        for question in &part.questions {
+            text.push('\n');
+            text.push_str(&serde_json::to_string(question)?);
+        }
+    }
+    Ok(store::sha256(text.as_bytes()))
+}
+
+/// Runs a stage's work and records beside it how long it took, added to what a
+/// killed run before it had taken.
+pub fn timed<T>(folder: &Path, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    store::make_dir(folder)?;
+    let begun = Instant::now();
+    let result = work();
+    let spent = timing::seconds(folder) + begun.elapsed().as_secs_f64();
+    timing::record(folder, spent).context("cannot record the stage's time")?;
+    result
+}

@@ -1,0 +1,131 @@
+//! `tokenroute generate`: decode with one model alone, or with a routed pair.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Serialize;
+use tokenroute_cloud::InProcess;
+use tokenroute_core::{LanguageModel, Question, Tau, TokenId, Trace, grade};
+use tokenroute_edge::{LoadOptions, LoadedModel, RouterScorer, check_pair, load_model};
+use tokenroute_runtime::{DEFAULT_BATCH, Pair, Request, decode, greedy};
+
+use crate::args::Generate;
+use crate::output;
+
+/// A prompt and, where it comes from a data set, its question.
+struct Prompt {
+    question: Option<Question>,
+    ids: Vec<TokenId>,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    text: String,
+    tokens: Vec<TokenId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    correct: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offload: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace: Option<Trace>,
+}
+
+/// Decodes every prompt and prints the answers.
+pub fn run(args: &Generate) -> Result<()> {
+    ensure!(args.max_tokens > 0, "--max-tokens is 0; expected at least 1");
+    match (&args.model, &args.slm, &args.llm, &args.router, &args.tau) {
+        (Some(model), ..) => alone(args, model),
+        (None, Some(slm), Some(llm), Some(router), Some(tau)) => {
+            routed(args, slm, llm, router, tau.parse()?)
+        }
+        _ => bail!("give --model, or all of --slm, --llm, --router and --tau"),
+    }
+}
+
+fn alone(args: &Generate, model: &Path) -> Result<()> {
+    let model = load_model(model, &LoadOptions::default())?;
+    let prompts = prompts(args, &model)?;
+    let ids: Vec<&[TokenId]> = prompts.iter().map(|p| &p.ids[..]).collect();
+    let answers = greedy(&model.decoder, &model.vocabulary, &ids, args.max_tokens)?;
+    for (prompt, tokens) in prompts.iter().zip(answers) {
+        show(args, answer(&model, prompt, tokens, None)?)?;
+    }
+    Ok(())
+}
+
+fn routed(args: &Generate, slm: &Path, llm: &Path, router: &Path, tau: Tau) -> Result<()> {
+    let scorer = RouterScorer::open(router)?;
+    let top_k = scorer.header().features.top_k.max(8);
+    let options = LoadOptions { top_k, ..Default::default() };
+    let slm = load_model(slm, &options)?;
+    let llm = load_model(llm, &options)?;
+    check_pair(&slm, &llm)?;
+    scorer.check(slm.decoder.info(), slm.vocabulary.hash())?;
+    let prompts = prompts(args, &slm)?;
+    let requests: Vec<Request<'_>> = prompts
+        .iter()
+        .map(|p| Request {
+            question: p.question.as_ref().map_or("", |q| &q.id),
+            prompt: &p.ids,
+            max_tokens: args.max_tokens,
+        })
+        .collect();
+    let cloud = InProcess::new(&llm.decoder);
+    let pair = Pair::new(&slm.decoder, &cloud, &slm.vocabulary);
+    let traces = decode(pair, &scorer, tau, &requests, DEFAULT_BATCH)?;
+    for (prompt, trace) in prompts.iter().zip(traces) {
+        let tokens = trace.ids().collect();
+        show(args, answer(&slm, prompt, tokens, Some(trace))?)?;
+    }
+    Ok(())
+}
+
+fn prompts(args: &Generate, model: &LoadedModel) -> Result<Vec<Prompt>> {
+    if let Some(path) = &args.questions {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the questions {}", path.display()))?;
+        return text
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| !line.trim().is_empty())
+            .map(|(i, line)| {
+                let place = || format!("line {} of {}", i + 1, path.display());
+                let question: Question = serde_json::from_str(line).with_context(place)?;
+                question.check().with_context(place)?;
+                let ids = model.tokenizer.encode(&question.prompt())?;
+                Ok(Prompt { question: Some(question), ids })
+            })
+            .collect();
+    }
+    let ids = match (&args.ids, &args.text) {
+        (Some(ids), _) => ids.clone(),
+        (None, Some(text)) => model.tokenizer.encode(&text.replace("\\n", "\n"))?,
+        (None, None) => Vec::new(),
+    };
+    ensure!(!ids.is_empty(), "the prompt has no tokens; give at least one");
+    Ok(vec![Prompt { question: None, ids }])
+}
+
+fn answer(
+    model: &LoadedModel,
+    prompt: &Prompt,
+    tokens: Vec<TokenId>,
+    trace: Option<Trace>,
+) -> Result<Answer> {
+    let ended = tokens.last().is_some_and(|&last| model.vocabulary.is_end(last));
+    let text = model.tokenizer.decode(&tokens[..tokens.len() - usize::from(ended)])?;
+    Ok(Answer {
+        id: prompt.question.as_ref().map(|q| q.id.clone()),
+        correct: prompt.question.as_ref().map(|q| grade(q, &text)),
+        offload: trace.as_ref().map(|t| t.offloaded() as f64 / t.tokens.len().max(1) as f64),
+        text,
+        tokens,
+        trace,
+    })
+}
+
+fn show(args: &Generate, answer: Answer) -> Result<()> {
+    if args.json { output::json(&answer) } else { output::line(&answer.text) }
+}

@@ -1,0 +1,22 @@
+//! One module per command, each with a `run` function.
+
+#[cfg(feature = "train")]
+pub mod calibrate;
+#[cfg(feature = "train")]
+pub mod check_sweep;
+pub mod generate;
+#[cfg(feature = "lab")]
+pub mod inspect;
+#[cfg(feature = "train")]
+pub mod label;
+#[cfg(feature = "train")]
+pub mod pair;
+#[cfg(feature = "train")]
+pub mod report;
+#[cfg(feature = "train")]
+pub mod run;
+pub mod step;
+#[cfg(feature = "train")]
+pub mod sweep;
+#[cfg(feature = "train")]
+pub mod train;

@@ -1,0 +1,15 @@
+//! `tokenroute report`: the report stage of an experiment.
+
+use anyhow::Result;
+
+use crate::args::Staged;
+use crate::chain::Chain;
+use crate::output;
+use crate::progress::Terminal;
+
+/// Renders the report of a swept experiment.
+pub fn run(args: &Staged, progress: &Terminal) -> Result<()> {
+    let chain = Chain::open(&args.experiment, progress)?;
+    chain.report()?;
+    output::line(&chain.report_folder().join("index.html").display().to_string())
+}

@@ -1,0 +1,29 @@
+//! `tokenroute run`: every stage of an experiment, skipping what is done.
+
+use anyhow::Result;
+use tokenroute_core::Progress;
+use tokenroute_store as store;
+
+use crate::args::Staged;
+use crate::chain::{Chain, report};
+use crate::output;
+use crate::progress::Terminal;
+
+/// Labels, trains, sweeps and reports.
+pub fn run(args: &Staged, progress: &Terminal) -> Result<()> {
+    let chain = Chain::open(&args.experiment, progress)?;
+    let stages: [(&str, &dyn Fn() -> Result<bool>); 4] = [
+        ("label", &|| chain.label(&args.device)),
+        ("train", &|| chain.train(&args.device)),
+        ("sweep", &|| chain.sweep()),
+        ("report", &|| chain.report()),
+    ];
+    for (name, stage) in stages {
+        if stage()? {
+            progress.note(&format!("{name}: unchanged, skipped"));
+        }
+    }
+    let out = chain.report_folder();
+    let summary = serde_json::from_slice(&store::read(&out.join("summary.json"))?)?;
+    report::headline(&summary, &out).iter().try_for_each(|line| output::line(line))
+}

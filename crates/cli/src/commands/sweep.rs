@@ -1,0 +1,15 @@
+//! `tokenroute sweep`: the sweep stage of an experiment.
+
+use anyhow::Result;
+
+use crate::args::Staged;
+use crate::chain::{Chain, sweep::FOLDER};
+use crate::output;
+use crate::progress::Terminal;
+
+/// Sweeps τ for the router and every baseline of an experiment.
+pub fn run(args: &Staged, progress: &Terminal) -> Result<()> {
+    let chain = Chain::open(&args.experiment, progress)?;
+    chain.sweep()?;
+    output::line(&chain.experiment.run(FOLDER).display().to_string())
+}

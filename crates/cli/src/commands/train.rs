@@ -1,0 +1,20 @@
+//! `tokenroute train`: the train stage of an experiment.
+
+use anyhow::Result;
+
+use crate::args::Staged;
+use crate::chain::Chain;
+use crate::output;
+use crate::progress::Terminal;
+
+/// Trains the router of a labelled experiment.
+pub fn run(args: &Staged, progress: &Terminal) -> Result<()> {
+    let chain = Chain::open(&args.experiment, progress)?;
+    chain.train(&args.device)?;
+    let (router, _) = chain.router()?;
+    output::line(&format!(
+        "{}\n{}",
+        chain.router_path().display(),
+        serde_json::to_string_pretty(&router.header().training)?
+    ))
+}

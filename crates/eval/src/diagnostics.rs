@@ -1,0 +1,70 @@
+//! What a router's scores look like beside the labels: reliability and the two
+//! classes' histograms.
+
+use tokenroute_core::Score;
+
+use crate::report::{HistogramBin, ReliabilityBin};
+
+/// Bins of equal mass in a reliability diagram.
+const BINS: usize = 15;
+/// Bins of equal width in a histogram of scores.
+const BARS: usize = 20;
+
+/// Mean score and mean target of rows with like scores, in bins of equal mass;
+/// targets are P(keep) as labelled.
+#[must_use]
+pub fn reliability(rows: &[(Score, f32)]) -> Vec<ReliabilityBin> {
+    let mut rows: Vec<(f32, f32)> = rows.iter().map(|&(s, y)| (s.get(), y)).collect();
+    rows.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
+    let size = rows.len().div_ceil(BINS).max(1);
+    rows.chunks(size)
+        .map(|bin| {
+            let mean = |of: fn(&(f32, f32)) -> f32| {
+                bin.iter().map(|row| f64::from(of(row))).sum::<f64>() / bin.len() as f64
+            };
+            ReliabilityBin {
+                predicted: mean(|r| r.0),
+                observed: mean(|r| r.1),
+                count: bin.len() as u64,
+            }
+        })
+        .collect()
+}
+
+/// How many rows of each class score how high; a target below one half is divergent.
+#[must_use]
+pub fn histogram(rows: &[(Score, f32)]) -> Vec<HistogramBin> {
+    let mut bars = vec![HistogramBin::default(); BARS];
+    for &(score, target) in rows {
+        let bar = ((score.get() * BARS as f32) as usize).min(BARS - 1);
+        if target < 0.5 {
+            bars[bar].divergent += 1;
+        } else {
+            bars[bar].keep += 1;
+        }
+    }
+    bars
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_counted_once_in_its_class_and_bin() {
+        let rows: Vec<(Score, f32)> = (0..300u16)
+            .map(|i| {
+                let score = Score::new(f32::from(i) / 300.0).expect("a number");
+                (score, f32::from(u8::from(i >= 100)))
+            })
+            .collect();
+        let bins = reliability(&rows);
+        assert_eq!(bins.iter().map(|b| b.count).sum::<u64>(), 300);
+        assert!(bins.windows(2).all(|w| w[0].predicted < w[1].predicted));
+        assert_eq!((bins[0].observed, bins[14].observed), (0.0, 1.0));
+        let bars = histogram(&rows);
+        assert_eq!(bars.iter().map(|b| b.divergent).sum::<u64>(), 100);
+        assert_eq!(bars.iter().map(|b| b.keep).sum::<u64>(), 200);
+        assert_eq!(bars[0].keep, 0);
+    }
+}
