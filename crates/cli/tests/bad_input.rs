@@ -1,0 +1,111 @@
+//! Bad input: one clear error that names file and value, a non-zero exit, and
+//! earlier artefacts whole.
+
+mod support;
+
+use std::process::Command;
+
+use support::{Lab, complain, fail, succeed};
+
+const SLM: &str = "models/word-problems-slm/model.safetensors";
+const QUESTIONS: &str = "datasets/word-problems/test.jsonl";
+
+#[test]
+fn missing_weights() {
+    let lab = Lab::new(4, 4, 4);
+    std::fs::remove_file(lab.path(SLM)).expect("weights");
+    fail(&["run", &lab.experiment()], &["model.safetensors"]);
+}
+
+#[test]
+fn truncated_weights() {
+    let lab = Lab::new(4, 4, 4);
+    let bytes = lab.bytes(SLM);
+    std::fs::write(lab.path(SLM), &bytes[..bytes.len() / 2]).expect("a file");
+    fail(&["run", &lab.experiment()], &["model.safetensors"]);
+}
+
+#[test]
+fn weights_that_are_not_numbers() {
+    let lab = Lab::new(4, 4, 4);
+    let mut bytes = lab.bytes(SLM);
+    let last = bytes.len() - 2;
+    // A half-precision NaN, little endian.
+    bytes[last..].copy_from_slice(&[0x00, 0x7e]);
+    std::fs::write(lab.path(SLM), bytes).expect("a file");
+    fail(&["run", &lab.experiment()], &["model.safetensors", "NaN"]);
+}
+
+#[test]
+fn tokenizers_that_do_not_match() {
+    let lab = Lab::new(4, 4, 4);
+    lab.replace("models/word-problems-llm/tokenizer.json", "Ġpens", "Ġpans");
+    fail(&["run", &lab.experiment()], &["word-problems-slm", "word-problems-llm", "vocabulary"]);
+}
+
+#[test]
+fn a_malformed_question() {
+    let lab = Lab::new(4, 4, 4);
+    lab.replace(QUESTIONS, "\n{\"id\"", "\n{\"id\" oops");
+    succeed(&["label", &lab.experiment()]);
+    fail(&["sweep", &lab.experiment()], &["the router is missing"]);
+    fail(&["run", &lab.experiment()], &["test.jsonl", "line 2"]);
+}
+
+#[test]
+fn a_question_without_its_answer_key() {
+    let lab = Lab::new(4, 4, 4);
+    let text = String::from_utf8(lab.bytes(QUESTIONS)).expect("UTF-8");
+    let line = text.lines().next().expect("a question");
+    let mut question: serde_json::Value = serde_json::from_str(line).expect("JSON");
+    question.as_object_mut().expect("an object").remove("answerKey");
+    lab.replace(QUESTIONS, line, &question.to_string());
+    fail(&["run", &lab.experiment()], &["test.jsonl", "line 1", "answerKey"]);
+}
+
+#[test]
+fn a_threshold_out_of_range() {
+    let lab = Lab::new(4, 4, 4);
+    let path = |p: &str| lab.path(p).display().to_string();
+    let (slm, llm) = (path("models/word-problems-slm"), path("models/word-problems-llm"));
+    fail(
+        &[
+            "generate", "--slm", &slm, "--llm", &llm, "--router", "r", "--tau", "1.5", "--text",
+            "a",
+        ],
+        &["τ is 1.5", "from 0"],
+    );
+}
+
+#[test]
+fn an_unknown_key_in_the_experiment() {
+    let lab = Lab::new(4, 4, 4);
+    lab.replace("experiments/e/experiment.toml", "resamples", "resampels");
+    fail(&["run", &lab.experiment()], &["experiment.toml", "resampels"]);
+}
+
+#[test]
+fn a_baseline_that_does_not_exist() {
+    let lab = Lab::new(4, 4, 4);
+    lab.replace("experiments/e/experiment.toml", "\"entropy\"", "\"entropie\"");
+    fail(&["run", &lab.experiment()], &["entropie", "max-probability"]);
+}
+
+/// A file-size limit makes a write fail midway: the table that was there stays.
+#[cfg(unix)]
+#[test]
+fn a_write_that_fails_midway() {
+    let lab = Lab::new(10, 10, 4);
+    succeed(&["label", &lab.experiment()]);
+    let shard = "experiments/e/run/labels/round-0/round0-router-train-00000.parquet";
+    let before = lab.bytes(shard);
+    lab.replace("experiments/e/experiment.toml", "questions_per_shard = 10", "questions_per_shard = 9");
+    let output = Command::new("sh")
+        .args(["-c", "ulimit -f 8; exec \"$0\" --quiet label \"$1\""])
+        .args([env!("CARGO_BIN_EXE_tokenroute"), &lab.experiment()])
+        .output()
+        .expect("a shell");
+    complain(&output, &["parquet"]);
+    assert_eq!(lab.bytes(shard), before);
+    succeed(&["label", &lab.experiment()]);
+}

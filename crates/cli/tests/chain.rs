@@ -1,0 +1,109 @@
+//! The whole chain on the bundled pair: it runs, skips what is done, survives a
+//! kill with identical curves, and its exact sweep equals brute force.
+
+mod support;
+
+use std::time::Duration;
+
+use support::{Lab, succeed, tokenroute};
+
+const CURVES: &str = "experiments/e/run/sweep/curves.parquet";
+
+#[test]
+fn the_chain_runs_skips_and_answers_questions_about_itself() {
+    let lab = Lab::new(30, 16, 10);
+    let experiment = lab.experiment();
+    let estimate = succeed(&["label", &experiment, "--estimate", "--json"]);
+    let estimate: serde_json::Value = serde_json::from_str(&estimate).expect("JSON");
+    assert_eq!(estimate["questions"], 46);
+    assert!(!lab.path("experiments/e/run").exists(), "an estimate must run nothing");
+
+    let table = succeed(&["run", &experiment]);
+    assert!(table.contains("SLM alone") && table.contains("index.html"), "{table}");
+    let curves = lab.bytes(CURVES);
+    let report = std::fs::metadata(lab.path("reports/e/index.html")).expect("a report");
+
+    // Nothing has changed, so nothing is written again.
+    succeed(&["run", &experiment]);
+    assert_eq!(lab.bytes(CURVES), curves);
+    let again = std::fs::metadata(lab.path("reports/e/index.html")).expect("a report");
+    assert_eq!(report.modified().expect("a time"), again.modified().expect("a time"));
+
+    // The summary has the keys that programs read.
+    let summary: serde_json::Value =
+        serde_json::from_slice(&lab.bytes("reports/e/summary.json")).expect("JSON");
+    for pointer in [
+        "/questions",
+        "/slm/accuracy",
+        "/llm/accuracy",
+        "/points/0/target",
+        "/points/3/tau",
+        "/points/5/pgr",
+        "/apgr",
+        "/cpt50",
+        "/cpt80",
+        "/baselines/entropy/points/5/ci",
+        "/baselines/lookup-tokens/apgr",
+        "/labels/identical",
+        "/labels/neutral",
+        "/labels/divergent",
+        "/sweep/decoded_tokens",
+        "/sweep/slm_only_tokens",
+        "/sweep/cost_ratio",
+        "/sweep/llm_cost_ratio",
+        "/offloaded_tokens_per_question",
+        "/seconds/sweep",
+        "/provenance/slm",
+    ] {
+        assert!(summary.pointer(pointer).is_some(), "summary.json has no {pointer}");
+    }
+    assert_eq!(summary["questions"], 10);
+
+    // Exact sweep = brute force at 21 values of τ, token for token.
+    let checked = succeed(&["check-sweep", &experiment, "--questions", "8"]);
+    assert!(checked.contains("8 questions at 21 values of τ"), "{checked}");
+
+    let inspected = succeed(&["inspect", &experiment, "--json"]);
+    let inspected: serde_json::Value = serde_json::from_str(&inspected).expect("JSON");
+    assert_eq!(inspected["groups"].as_array().map(Vec::len), Some(4));
+
+    let wished = succeed(&["calibrate", &experiment, "--offload", "0.07", "--json"]);
+    let wished: serde_json::Value = serde_json::from_str(&wished).expect("JSON");
+    assert!(wished["validation"]["offload"].as_f64().expect("a ratio") <= 0.07);
+    assert_eq!(wished["tau"], summary["points"][3]["tau"]);
+
+    // At τ = 1 the routed pair says what the LLM says, at τ = 0 what the SLM says.
+    let slm = lab.path("models/word-problems-slm").display().to_string();
+    let llm = lab.path("models/word-problems-llm").display().to_string();
+    let router = lab.path("experiments/e/run/router/router.safetensors").display().to_string();
+    let text = "Mia has 7 pens. Tom has 4 more pens than Mia. How many pens does Tom have?\n\
+                11 (A) 3 (B) 12 (C) 4 (D) 7 (E)\n";
+    for (model, tau) in [(&slm, "0"), (&llm, "1")] {
+        let alone = succeed(&["generate", "--model", model, "--text", text]);
+        let routed = succeed(&[
+            "generate", "--slm", &slm, "--llm", &llm, "--router", &router, "--tau", tau, "--text",
+            text,
+        ]);
+        assert_eq!(alone, routed, "τ = {tau}");
+    }
+}
+
+#[test]
+fn a_killed_run_ends_with_the_same_curves() {
+    let whole = Lab::new(20, 8, 8);
+    succeed(&["run", &whole.experiment()]);
+    let killed = Lab::new(20, 8, 8);
+    for milliseconds in [150, 400, 900, 1500] {
+        let mut child = tokenroute(&["run", &killed.experiment()])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .expect("a process");
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        // It may have finished; killing it then is no error that matters here.
+        let _ = child.kill();
+        child.wait().expect("an end");
+    }
+    succeed(&["run", &killed.experiment()]);
+    assert_eq!(whole.bytes(CURVES), killed.bytes(CURVES));
+}

@@ -1,0 +1,136 @@
+//! A laboratory in a temporary folder: a small experiment over the bundled pair
+//! and data set, and the program run on it.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+/// A folder laid out like the repository's.
+pub struct Lab {
+    folder: TempDir,
+}
+
+/// The repository.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the workspace")
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        std::fs::copy(&path, to.join(path.file_name().expect("a name"))).expect("a copy");
+    }
+}
+
+impl Lab {
+    /// Copies of models and data set, and an experiment of so many questions.
+    pub fn new(train: usize, validation: usize, test: usize) -> Self {
+        let folder = TempDir::new().expect("a temporary folder");
+        for part in ["models/word-problems-slm", "models/word-problems-llm"] {
+            copy(&root().join(part), &folder.path().join(part));
+        }
+        let data = "datasets/word-problems";
+        copy(&root().join(data), &folder.path().join(data));
+        let lab = Lab { folder };
+        lab.write(
+            "experiments/e/experiment.toml",
+            &format!(
+                r#"title = "A small study"
+seed = 3
+
+[pair]
+slm = "../../models/word-problems-slm"
+llm = "../../models/word-problems-llm"
+
+[data]
+dataset = "../../datasets/word-problems"
+router_train = {train}
+validation = {validation}
+test = {test}
+
+[label]
+questions_per_shard = 10
+
+[train]
+epochs = 3
+
+[sweep]
+baselines = ["random", "entropy", "lookup-tokens"]
+resamples = 50
+chunk = 4
+
+[report]
+folder = "../../reports/e"
+examples = 2
+"#
+            ),
+        );
+        lab
+    }
+
+    /// A path in the laboratory.
+    pub fn path(&self, relative: &str) -> PathBuf {
+        self.folder.path().join(relative)
+    }
+
+    /// The experiment file.
+    pub fn experiment(&self) -> String {
+        self.path("experiments/e/experiment.toml").display().to_string()
+    }
+
+    /// Writes a file.
+    pub fn write(&self, relative: &str, text: &str) {
+        let path = self.path(relative);
+        std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+        std::fs::write(path, text).expect("a file");
+    }
+
+    /// The bytes of a file.
+    pub fn bytes(&self, relative: &str) -> Vec<u8> {
+        std::fs::read(self.path(relative)).unwrap_or_else(|e| panic!("{relative}: {e}"))
+    }
+
+    /// Replaces text in a file that must contain it.
+    pub fn replace(&self, relative: &str, from: &str, to: &str) {
+        let text = String::from_utf8(self.bytes(relative)).expect("UTF-8");
+        assert!(text.contains(from), "{relative} does not contain {from}");
+        std::fs::write(self.path(relative), text.replacen(from, to, 1)).expect("a file");
+    }
+}
+
+/// The program with arguments.
+pub fn tokenroute(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tokenroute"));
+    command.arg("--quiet").args(arguments);
+    command
+}
+
+/// Runs it and expects success; returns standard output.
+pub fn succeed(arguments: &[&str]) -> String {
+    let output = tokenroute(arguments).output().expect("a process");
+    assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+/// Runs it and expects one clear error with all these parts in it.
+pub fn fail(arguments: &[&str], parts: &[&str]) {
+    let output = tokenroute(arguments).output().expect("a process");
+    complain(&output, parts);
+}
+
+/// Expects a failure whose complaint is one line with all these parts in it.
+pub fn complain(output: &Output, parts: &[&str]) {
+    let error = stderr(output);
+    assert!(!output.status.success(), "expected a failure, got success: {error}");
+    assert!(!error.contains("panicked"), "{error}");
+    for part in parts {
+        assert!(error.contains(part), "{part:?} is not in: {error}");
+    }
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
