@@ -1,9 +1,9 @@
 //! `tokenroute`: arguments, experiment file, progress, one function per command.
 
 mod args;
-mod commands;
 #[cfg(feature = "train")]
 mod chain;
+mod commands;
 #[cfg(feature = "train")]
 mod experiment;
 mod output;

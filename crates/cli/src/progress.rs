@@ -66,7 +66,8 @@ impl Progress for Terminal {
         self.finish();
         let bar = match self.look {
             Look::Bar => {
-                let template = "{prefix} {wide_bar} {human_pos}/{human_len} {msg} {per_sec} eta {eta}";
+                let template =
+                    "{prefix} {wide_bar} {human_pos}/{human_len} {msg} {per_sec} eta {eta}";
                 let style = ProgressStyle::with_template(template);
                 ProgressBar::new(total)
                     .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))

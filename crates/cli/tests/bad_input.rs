@@ -69,10 +69,7 @@ fn a_threshold_out_of_range() {
     let path = |p: &str| lab.path(p).display().to_string();
     let (slm, llm) = (path("models/word-problems-slm"), path("models/word-problems-llm"));
     fail(
-        &[
-            "generate", "--slm", &slm, "--llm", &llm, "--router", "r", "--tau", "1.5", "--text",
-            "a",
-        ],
+        &["generate", "--slm", &slm, "--llm", &llm, "--router", "r", "--tau", "1.5", "--text", "a"],
         &["τ is 1.5", "from 0"],
     );
 }
@@ -99,7 +96,11 @@ fn a_write_that_fails_midway() {
     succeed(&["label", &lab.experiment()]);
     let shard = "experiments/e/run/labels/round-0/round0-router-train-00000.parquet";
     let before = lab.bytes(shard);
-    lab.replace("experiments/e/experiment.toml", "questions_per_shard = 10", "questions_per_shard = 9");
+    lab.replace(
+        "experiments/e/experiment.toml",
+        "questions_per_shard = 10",
+        "questions_per_shard = 9",
+    );
     let output = Command::new("sh")
         .args(["-c", "ulimit -f 8; exec \"$0\" --quiet label \"$1\""])
         .args([env!("CARGO_BIN_EXE_tokenroute"), &lab.experiment()])

@@ -39,13 +39,12 @@ pub struct Question {
 }
 
 impl Question {
-    /// The prompt: the question, a line with the choices, a line break. A choice
-    /// stands as in the answer, `text (letter)`, so that "the answer is 12 (B)"
-    /// repeats what was read.
+    /// The prompt: the question, a line with the choices, a line break. A letter
+    /// directly follows its choice's text, which small models find most easily.
     #[must_use]
     pub fn prompt(&self) -> String {
         let choices = self.choices.text.iter().zip(&self.choices.label);
-        let choices: Vec<String> = choices.map(|(text, label)| format!("{text} ({label})")).collect();
+        let choices: Vec<String> = choices.map(|(text, label)| format!("{text} {label}")).collect();
         format!("{}\n{}\n", self.question, choices.join(" "))
     }
 

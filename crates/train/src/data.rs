@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use tokenroute_core::{
-    FeatureSpec, Features, LabelRow, Normalisation, Relation, unit_hash,
-};
+use tokenroute_core::{FeatureSpec, Features, LabelRow, Normalisation, Relation, unit_hash};
 
 use crate::{TrainConfig, TrainError};
 
@@ -90,10 +88,8 @@ impl Dataset {
             return Err(no_rows(&config.train_split, "train_split"));
         }
         let hashed = !of_split(&config.validation_split);
-        let hidden = rows
-            .iter()
-            .find(|r| r.split == config.train_split)
-            .map_or(0, |r| r.hidden.len());
+        let hidden =
+            rows.iter().find(|r| r.split == config.train_split).map_or(0, |r| r.hidden.len());
         let spec = FeatureSpec { hidden, top_k: config.top_k };
 
         let (mut train, mut validation) = (Rows::default(), Rows::default());

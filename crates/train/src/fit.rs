@@ -46,10 +46,8 @@ pub fn fit(
     let (coefficients, shift) = coefficients(config, rows);
     let mut average = initial(architecture, width, &mut rng);
     let mut head = Head::new(architecture, width, &average, &training);
-    let mut optimizer = AdamWConfig::new()
-        .with_epsilon(1e-8)
-        .with_weight_decay(config.weight_decay as f32)
-        .init();
+    let mut optimizer =
+        AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(config.weight_decay as f32).init();
 
     let mut order: Vec<usize> = (0..rows.len()).collect();
     let steps_per_epoch = rows.len().div_ceil(config.batch_rows) as u64;
@@ -164,7 +162,12 @@ fn learning_rate(config: &TrainConfig, step: u64, steps: u64) -> f64 {
 
 /// Moves the average towards the weights; its decay rises to `decay` over the
 /// first steps, so that the random start is soon forgotten.
-fn running_average(average: Vec<RouterLayer>, now: Vec<RouterLayer>, decay: f64, step: u64) -> Vec<RouterLayer> {
+fn running_average(
+    average: Vec<RouterLayer>,
+    now: Vec<RouterLayer>,
+    decay: f64,
+    step: u64,
+) -> Vec<RouterLayer> {
     let decay = decay.min((1 + step) as f64 / (10 + step) as f64) as f32;
     if decay <= 0.0 {
         return now;

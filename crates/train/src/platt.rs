@@ -30,9 +30,8 @@ pub fn fit_platt(logits: &[f32], targets: &[f32]) -> Result<Platt, TrainError> {
         .zip(targets)
         .map(|(&f, &y)| (f64::from(f), low + f64::from(y) * (high - low)))
         .collect();
-    let loss = |a: f64, b: f64| -> f64 {
-        points.iter().map(|&(f, t)| cross_entropy(a * f + b, t)).sum()
-    };
+    let loss =
+        |a: f64, b: f64| -> f64 { points.iter().map(|&(f, t)| cross_entropy(a * f + b, t)).sum() };
 
     let (mut a, mut b) = (0.0, ((positive + 1.0) / (negative + 1.0)).ln());
     let mut now = loss(a, b);

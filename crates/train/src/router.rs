@@ -1,9 +1,7 @@
 //! From label rows to a router file: fit, calibrate, measure.
 
 use burn::tensor::Device;
-use tokenroute_core::{
-    LabelRow, Platt, Progress, RouterHeader, Score, ScoreError, TrainingRecord,
-};
+use tokenroute_core::{LabelRow, Platt, Progress, RouterHeader, Score, ScoreError, TrainingRecord};
 use tokenroute_store::RouterFile;
 
 use crate::{
@@ -94,4 +92,3 @@ fn scores(logits: &[f32], platt: Platt) -> Result<Vec<Score>, TrainError> {
     let collected: Result<_, ScoreError> = scaled.collect();
     collected.map_err(|e| TrainError::Backend(e.to_string()))
 }
-

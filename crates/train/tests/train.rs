@@ -65,8 +65,7 @@ fn score(router: &RouterFile, row: &LabelRow) -> Score {
     let features =
         Features::from_parts(&router.header.features, &row.hidden, &row.top, row.entropy).0;
     let platt = router.header.platt;
-    Score::from_logit(platt.scale * logit(router, &features) as f32 + platt.bias)
-        .expect("a number")
+    Score::from_logit(platt.scale * logit(router, &features) as f32 + platt.bias).expect("a number")
 }
 
 #[test]
@@ -117,14 +116,9 @@ fn the_kept_weights_are_those_of_the_best_epoch() {
         / logits.len() as f64;
     assert!((loss - best).abs() < 1e-6, "kept {loss}, best epoch had {best}");
 
-    let stopped = fit(
-        &TrainConfig { patience: 1, ..config.clone() },
-        &architecture,
-        &data,
-        &cpu(),
-        &Silent,
-    )
-    .expect("trains");
+    let stopped =
+        fit(&TrainConfig { patience: 1, ..config.clone() }, &architecture, &data, &cpu(), &Silent)
+            .expect("trains");
     assert!(stopped.losses.len() < fitted.losses.len());
 }
 
@@ -140,8 +134,7 @@ fn logits_agree_with_a_plain_implementation() {
         let config = TrainConfig { architecture, epochs: 2, ..config() };
         let router = run(&config, &table()).expect("trains");
         let header = &router.header;
-        let head =
-            Head::new(&header.architecture, header.features.width(), &router.layers, &cpu());
+        let head = Head::new(&header.architecture, header.features.width(), &router.layers, &cpu());
         for row in rows("test", 3, 9) {
             let raw = Features::from_parts(&header.features, &row.hidden, &row.top, row.entropy).0;
             let norm = &header.normalisation;
@@ -213,8 +206,9 @@ fn every_option_of_the_loss_learns() {
 #[test]
 fn configurations_read_from_toml_shaped_json_and_refuse_unknown_keys() {
     let read = |json: &str| serde_json::from_str::<TrainConfig>(json);
-    let config = read(r#"{"class_weight": 4, "seed": 3, "architecture": {"kind": "linear", "rewards": 1}}"#)
-        .expect("known keys");
+    let config =
+        read(r#"{"class_weight": 4, "seed": 3, "architecture": {"kind": "linear", "rewards": 1}}"#)
+            .expect("known keys");
     assert_eq!(config.class_weight, ClassWeight::Factor(4.0));
     assert_eq!(config.architecture, Some(Architecture::Linear { rewards: 1 }));
     assert_eq!(config.epochs, TrainConfig::default().epochs);

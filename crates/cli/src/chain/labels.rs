@@ -21,7 +21,7 @@ impl Chain<'_> {
         if self.labelled(&asked)?.is_some() {
             return Ok(true);
         }
-        if !self.round_folder(0).join(store::Manifest::NAME).exists()
+        if !self.round_folder(0).join(Manifest::NAME).exists()
             && !self.round_folder(0).join("partial").exists()
         {
             timing::forget(&folder)?;
@@ -36,12 +36,8 @@ impl Chain<'_> {
                     labeller.run(&items, &Round::Reference, &folder, self.progress)?;
                 } else {
                     let (scorer, tau, hash) = self.interim_router(number, device)?;
-                    let round = Round::OnPolicy {
-                        number,
-                        scorer: &scorer,
-                        tau,
-                        router_hash: &hash,
-                    };
+                    let round =
+                        Round::OnPolicy { number, scorer: &scorer, tau, router_hash: &hash };
                     labeller.run(&items, &round, &folder, self.progress)?;
                 }
             }

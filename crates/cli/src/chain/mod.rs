@@ -1,11 +1,11 @@
 //! The stages of an experiment over one loaded pair. Each skips itself when its
 //! manifest still matches, and says whether it did.
 
-mod timing;
 pub mod labels;
 pub mod report;
 pub mod router;
 pub mod sweep;
+mod timing;
 
 use std::path::Path;
 use std::time::Instant;
@@ -18,8 +18,6 @@ use tokenroute_store::{self as store, Dataset, Manifest};
 
 use crate::experiment::Experiment;
 use crate::progress::Terminal;
-
-pub use timing::seconds;
 
 /// An experiment with its pair loaded.
 pub struct Chain<'a> {

@@ -9,7 +9,10 @@ use tokenroute_core::{Counts, Features, LabelRow, Relation, Score, Tau, TokenCla
 use tokenroute_edge::RouterScorer;
 use tokenroute_eval::diagnostics::{histogram, reliability};
 use tokenroute_eval::policies::Baseline;
-use tokenroute_eval::report::{self, *};
+use tokenroute_eval::report::{
+    self, ClassCount, Diagnostics, Example, ExampleRun, ExampleToken, Fact, LabelCounts,
+    PolicyKind, ReportData, SplitResult, StageSeconds,
+};
 use tokenroute_eval::study::{self, Resampling, study};
 use tokenroute_eval::summary::{HEADLINE_TARGET, Summary};
 use tokenroute_runtime::{DEFAULT_BATCH, Pair, decode};
@@ -60,7 +63,12 @@ impl Chain<'_> {
         self.experiment.path(&self.experiment.report.folder)
     }
 
-    fn gather(&self, curves: &[PolicyCurves], costs: &Costs, work: &Manifest) -> Result<ReportData> {
+    fn gather(
+        &self,
+        curves: &[PolicyCurves],
+        costs: &Costs,
+        work: &Manifest,
+    ) -> Result<ReportData> {
         let (labels_hash, rows) = self.label_rows(Columns::All)?;
         let (scorer, router_hash) = self.router()?;
         let test = self.study(curves, "test")?;
@@ -146,7 +154,8 @@ impl Chain<'_> {
         for (label, tau) in runs {
             let requests = self.requests(&asked, 0..keep);
             let traces = decode(pair, scorer, tau, &requests, DEFAULT_BATCH)?;
-            for ((shown, question), trace) in examples.iter_mut().zip(&asked.questions).zip(traces) {
+            for ((shown, question), trace) in examples.iter_mut().zip(&asked.questions).zip(traces)
+            {
                 let ids: Vec<_> = trace.ids().collect();
                 let tokens = trace.tokens.iter().filter(|t| !self.slm.vocabulary.is_end(t.token));
                 shown.runs.push(ExampleRun {

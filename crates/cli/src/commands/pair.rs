@@ -116,10 +116,8 @@ fn train_pair(args: &PairTrain, progress: &Terminal) -> Result<()> {
             done = step;
             if step.is_multiple_of((p.steps / 50).max(1)) {
                 let tokens = p.record.tokens as f64 / 1e6;
-                progress.note(&format!(
-                    "step {step}: {tokens:.1} M tokens, loss {:.4}",
-                    p.record.loss
-                ));
+                progress
+                    .note(&format!("step {step}: {tokens:.1} M tokens, loss {:.4}", p.record.loss));
             }
         })?;
         progress.finish();
@@ -202,9 +200,10 @@ fn verify(path: &Path, progress: &Terminal) -> Result<()> {
         let out = folder.join(&model.folder);
         let card: Card = serde_json::from_slice(&store::read(&out.join("card.json"))?)
             .with_context(|| format!("in {}", out.join("card.json").display()))?;
-        for (name, stated) in
-            [("model.safetensors", &card.weights_sha256), ("tokenizer.json", &card.tokenizer_sha256)]
-        {
+        for (name, stated) in [
+            ("model.safetensors", &card.weights_sha256),
+            ("tokenizer.json", &card.tokenizer_sha256),
+        ] {
             let found = store::sha256_file(&out.join(name))?;
             ensure!(
                 found == *stated,

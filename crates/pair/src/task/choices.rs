@@ -30,7 +30,13 @@ pub(super) fn distractors(b: &mut Build<'_>) -> Option<(String, Vec<String>)> {
                 .collect();
             let mut wrong = mistakes(&b.calcs, &numbers, right);
             wrong.shuffle(b.rng);
-            wrong.truncate(CHOICES - 2);
+            let mut digits = vec![right % 10];
+            wrong.retain(|w| {
+                digits.len() < CHOICES - 1 && !digits.contains(&(w % 10)) && {
+                    digits.push(w % 10);
+                    true
+                }
+            });
             fill_with_slips(&mut wrong, right, b.rng);
             Some((right.to_string(), wrong.iter().map(ToString::to_string).collect()))
         }
@@ -84,12 +90,14 @@ fn replay(calcs: &[Calc], k: usize, wrong: impl Fn(i64, i64) -> Option<i64>) -> 
     results.last().copied()
 }
 
-/// Adds slips by one, two, three or ten until there are four wrong results.
+/// Adds slips by one to four until there are four wrong results. No two choices
+/// end in the same digit, so that finding a choice's letter takes one look.
 fn fill_with_slips(wrong: &mut Vec<i64>, right: i64, rng: &mut ChaCha8Rng) {
     while wrong.len() < CHOICES - 1 {
-        let size = [1, 1, 1, 2, 2, 3, 10, 10][rng.random_range(0..8)];
+        let size = [1, 1, 1, 2, 2, 3, 3, 4][rng.random_range(0..8)];
         let slip = if rng.random_bool(0.5) { right + size } else { right - size };
-        if (1..=99).contains(&slip) && !wrong.contains(&slip) {
+        let alike = wrong.iter().any(|w| w % 10 == slip % 10);
+        if (1..=99).contains(&slip) && !alike {
             wrong.push(slip);
         }
     }

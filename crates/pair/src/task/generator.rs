@@ -48,14 +48,15 @@ impl Generator {
     }
 
     /// Draws question `index` of a split with at most `max_steps` steps: a pure function of its
-    /// arguments.
+    /// arguments. With 0 steps the story tells the answer, and only its letter is to be found:
+    /// the first lesson of a curriculum.
     #[must_use]
     pub fn sample(&self, split: Split, index: u64, max_steps: u32) -> Question {
         let mut rng = ChaCha8Rng::from_seed(seed_bytes(self.seed, split, index));
         // About one draw in 25 falls into the smallest split, so this ends quickly.
         loop {
             if let Some(question) = self.attempt(split, index, max_steps, &mut rng) {
-                return question;
+                return if max_steps == 0 { told(question, &mut rng) } else { question };
             }
         }
     }
@@ -158,6 +159,17 @@ fn seed_bytes(seed: u64, split: Split, index: u64) -> [u8; 32] {
     bytes[8..16].copy_from_slice(&index.to_le_bytes());
     bytes[16] = split as u8;
     bytes
+}
+
+/// The same question with its answer told.
+fn told(mut question: Question, rng: &mut ChaCha8Rng) -> Question {
+    let choices = &question.choices;
+    let right = choices.label.iter().position(|label| *label == question.answer_key);
+    let text = right.map_or(String::new(), |at| choices.text[at].clone());
+    question.question = format!("The answer is {text}.");
+    question.cot = Some(phrase(&[], &text, &question.answer_key, rng));
+    question.steps = Some(0);
+    question
 }
 
 /// FNV-1a with a final mix: stable across builds and machines.

@@ -43,7 +43,7 @@ impl Scale {
     }
 }
 
-/// States how `next` relates to `known` and calculates `next`. Half of the relations are told
+/// States how `next` relates to `known` and calculates `next`. Two in five relations are told
 /// from the side of `known`, which flips the operator.
 fn relate(b: &mut Build<'_>, scale: Scale, known: &str, value: Val, next: &str) -> Option<Val> {
     let reversed = b.chance(0.4);
