@@ -48,15 +48,15 @@ impl Generator {
     }
 
     /// Draws question `index` of a split with at most `max_steps` steps: a pure function of its
-    /// arguments. With 0 steps the story tells the answer, and only its letter is to be found:
-    /// the first lesson of a curriculum.
+    /// arguments. With 0 steps there is no story and the rationale reads off letters: the first
+    /// lesson of a curriculum.
     #[must_use]
     pub fn sample(&self, split: Split, index: u64, max_steps: u32) -> Question {
         let mut rng = ChaCha8Rng::from_seed(seed_bytes(self.seed, split, index));
         // About one draw in 25 falls into the smallest split, so this ends quickly.
         loop {
             if let Some(question) = self.attempt(split, index, max_steps, &mut rng) {
-                return if max_steps == 0 { told(question, &mut rng) } else { question };
+                return if max_steps == 0 { letters(question, &mut rng) } else { question };
             }
         }
     }
@@ -140,7 +140,9 @@ impl Generator {
     }
 }
 
-/// Writes the rationale: every step with a drawn lead and verb, then the answer.
+/// Writes the rationale: every step with a drawn lead and verb, then the choice as the prompt has
+/// it and the answer. Reading the choice off first makes its letter the continuation of a text
+/// already seen; small models find it no other way.
 fn phrase(steps: &[Step], answer: &str, label: &str, rng: &mut ChaCha8Rng) -> String {
     let mut text = String::new();
     for Step { target, expression } in steps {
@@ -149,7 +151,7 @@ fn phrase(steps: &[Step], answer: &str, label: &str, rng: &mut ChaCha8Rng) -> St
         text.push_str(&format!("{lead}, {verb} {target}: {expression}. "));
     }
     let opener = OPENERS[rng.random_range(0..OPENERS.len())];
-    text.push_str(&format!("{opener} the answer is {answer} ({label})."));
+    text.push_str(&format!("{opener} {answer} {label}: the answer is {answer} ({label})."));
     text
 }
 
@@ -161,13 +163,24 @@ fn seed_bytes(seed: u64, split: Split, index: u64) -> [u8; 32] {
     bytes
 }
 
-/// The same question with its answer told.
-fn told(mut question: Question, rng: &mut ChaCha8Rng) -> Question {
-    let choices = &question.choices;
-    let right = choices.label.iter().position(|label| *label == question.answer_key);
-    let text = right.map_or(String::new(), |at| choices.text[at].clone());
-    question.question = format!("The answer is {text}.");
-    question.cot = Some(phrase(&[], &text, &question.answer_key, rng));
+/// Two to five choices under letters in drawn order, without a story: each is read off twice.
+/// Looking up a letter is learnt only after very many look-ups, of which a story holds just one;
+/// and since here not every letter is there, copying one that is already helps.
+fn letters(mut question: Question, rng: &mut ChaCha8Rng) -> Question {
+    let count = rng.random_range(2..=CHOICES);
+    let mut texts = question.choices.text;
+    texts.shuffle(rng);
+    texts.truncate(count);
+    let mut labels = LABELS.map(str::to_owned).to_vec();
+    labels.shuffle(rng);
+    labels.truncate(count);
+    let mut order: Vec<usize> = (0..2 * count).map(|i| i % count).collect();
+    order.shuffle(rng);
+    let read: Vec<String> = order.iter().map(|&i| format!(" {} {}:", texts[i], labels[i])).collect();
+    question.question = "Which way?".to_owned();
+    question.answer_key = order.last().map_or(String::new(), |&i| labels[i].clone());
+    question.choices = Choices { label: labels, text: texts };
+    question.cot = Some(read.concat());
     question.steps = Some(0);
     question
 }
