@@ -182,11 +182,17 @@ mod tests {
             [policy("router", PolicyKind::Router), policy("margin", PolicyKind::TrainingFree)];
         let resampling = Resampling { resamples: 50, seed: 1 };
         let split = study("test", &policies, resampling).expect("two policies");
-        let counts = Counts { identical: 85, neutral: 6, both_wrong: 3, divergent: 5, unjudged: 1 };
+        let counts = tokenroute_core::Counts {
+            identical: 85,
+            neutral: 6,
+            both_wrong: 3,
+            divergent: 5,
+            unjudged: 1,
+        };
         let summary = Summary {
             test: SplitSummary::from(&split),
             ood: None,
-            labels: counts.into(),
+            labels: counts.shares(),
             sweep: SweepSummary::default(),
             seconds: [("label".to_owned(), 1.5)].into(),
             provenance: [("seed".to_owned(), 7.into())].into(),

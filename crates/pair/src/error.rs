@@ -82,6 +82,7 @@ impl PairError {
     }
 
     /// A configuration error.
+    #[expect(clippy::needless_pass_by_value, reason = "callers pass numbers and strings alike")]
     pub(crate) fn config(
         field: &'static str,
         value: impl ToString,

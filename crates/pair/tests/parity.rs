@@ -12,7 +12,7 @@ use tokenroute_pair::tokenizer::{PairTokenizer, TokenizerConfig};
 use tokenroute_pair::training::device;
 
 fn values(tensor: burn::tensor::Tensor<2>) -> Vec<f32> {
-    tensor.into_data().convert::<f32>().to_vec().expect("f32")
+    tensor.into_data().convert::<f32>().try_to_vec().expect("f32")
 }
 
 fn largest_difference(a: &[f32], b: &[f32]) -> f32 {

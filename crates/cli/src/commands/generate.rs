@@ -50,7 +50,7 @@ fn alone(args: &Generate, model: &Path) -> Result<()> {
     let ids: Vec<&[TokenId]> = prompts.iter().map(|p| &p.ids[..]).collect();
     let answers = greedy(&model.decoder, &model.vocabulary, &ids, args.max_tokens)?;
     for (prompt, tokens) in prompts.iter().zip(answers) {
-        show(args, answer(&model, prompt, tokens, None)?)?;
+        show(args, &answer(&model, prompt, tokens, None)?)?;
     }
     Ok(())
 }
@@ -77,7 +77,7 @@ fn routed(args: &Generate, slm: &Path, llm: &Path, router: &Path, tau: Tau) -> R
     let traces = decode(pair, &scorer, tau, &requests, DEFAULT_BATCH)?;
     for (prompt, trace) in prompts.iter().zip(traces) {
         let tokens = trace.ids().collect();
-        show(args, answer(&slm, prompt, tokens, Some(trace))?)?;
+        show(args, &answer(&slm, prompt, tokens, Some(trace))?)?;
     }
     Ok(())
 }
@@ -126,6 +126,6 @@ fn answer(
     })
 }
 
-fn show(args: &Generate, answer: Answer) -> Result<()> {
-    if args.json { output::json(&answer) } else { output::line(&answer.text) }
+fn show(args: &Generate, answer: &Answer) -> Result<()> {
+    if args.json { output::json(answer) } else { output::line(&answer.text) }
 }

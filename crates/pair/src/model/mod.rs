@@ -10,8 +10,8 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 pub use attention::Attention;
 pub use layers::{Layer, Mlp, Projection, RmsNorm};
-pub use parameters::NamedParameter;
 pub(crate) use parameters::{Builder, values};
+pub use parameters::{NamedParameter, Values};
 
 use crate::config::ModelConfig;
 use crate::error::PairError;
@@ -73,7 +73,7 @@ impl Qwen2 {
     pub fn from_values(
         config: &ModelConfig,
         device: &Device,
-        values: &mut dyn FnMut(&str, &[usize]) -> Result<Vec<f32>, PairError>,
+        values: Values<'_>,
     ) -> Result<Self, PairError> {
         config.validate()?;
         let mut build = Builder::new(device, values);

@@ -8,7 +8,8 @@ use rand_chacha::ChaCha8Rng;
 use super::Qwen2;
 use crate::error::PairError;
 
-type Values<'a> = &'a mut dyn FnMut(&str, &[usize]) -> Result<Vec<f32>, PairError>;
+/// Gives a tensor's values by Hugging Face name and shape.
+pub type Values<'a> = &'a mut dyn FnMut(&str, &[usize]) -> Result<Vec<f32>, PairError>;
 
 /// Makes parameters in a fixed order, so that their ids are the same in every process and an
 /// optimizer's saved state finds its parameters again.

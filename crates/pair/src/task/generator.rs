@@ -176,7 +176,8 @@ fn letters(mut question: Question, rng: &mut ChaCha8Rng) -> Question {
     labels.truncate(count);
     let mut order: Vec<usize> = (0..2 * count).map(|i| i % count).collect();
     order.shuffle(rng);
-    let read: Vec<String> = order.iter().map(|&i| format!(" {} {}:", texts[i], labels[i])).collect();
+    let read: Vec<String> =
+        order.iter().map(|&i| format!(" {} {}:", texts[i], labels[i])).collect();
     question.question = "Which way?".to_owned();
     question.answer_key = order.last().map_or(String::new(), |&i| labels[i].clone());
     question.choices = Choices { label: labels, text: texts };
