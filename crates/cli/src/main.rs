@@ -30,6 +30,7 @@ fn main() -> ExitCode {
     }
 }
 
+#[cfg_attr(not(feature = "train"), expect(unused_variables, reason = "the edge does no long work"))]
 fn run(command: &Command, progress: &Terminal) -> Result<()> {
     match command {
         #[cfg(feature = "train")]
