@@ -56,7 +56,6 @@ fn only_the_allowed_arrows_are_drawn() {
     let metadata = MetadataCommand::new()
         .manifest_path(root().join("Cargo.toml"))
         .no_deps()
-        .other_options(["--offline".to_owned()])
         .exec()
         .expect("cargo metadata");
     let folder = |name: &str| match name {
@@ -81,7 +80,7 @@ fn only_the_allowed_arrows_are_drawn() {
 fn an_edge_only_build_pulls_neither_burn_nor_polars() {
     let output = Command::new(env!("CARGO"))
         .current_dir(root())
-        .args(["tree", "--offline", "--locked", "-p", "tokenroute", "--no-default-features"])
+        .args(["tree", "--locked", "-p", "tokenroute", "--no-default-features"])
         .args(["-e", "normal,build", "--prefix", "none"])
         .output()
         .expect("cargo tree");
