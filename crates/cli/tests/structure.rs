@@ -12,7 +12,6 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 const ARROWS: &[(&str, &str)] = &[
     ("label", "store"),
     ("train", "store"),
-    ("eval", "store"),
     ("pair", "store"),
     ("label", "runtime"),
     ("eval", "runtime"),

@@ -18,6 +18,14 @@ pub struct Piece {
     pub generated: u32,
 }
 
+impl Piece {
+    /// Offload ratio of this question alone: LLM tokens / generated tokens.
+    #[must_use]
+    pub fn offload(&self) -> f64 {
+        f64::from(self.offloaded) / f64::from(self.generated.max(1))
+    }
+}
+
 /// What routed decoding does with one question at every τ.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct QuestionCurve {
@@ -34,6 +42,14 @@ impl QuestionCurve {
         let i = self.pieces.partition_point(|p| p.end < tau.get());
         self.pieces[i.min(self.pieces.len() - 1)]
     }
+}
+
+/// The questions' offload ratios at τ, averaged with equal weights: reported
+/// beside the ratio over all tokens, which long answers dominate. 0 without questions.
+#[must_use]
+pub fn mean_offload(questions: &[QuestionCurve], tau: Tau) -> f64 {
+    let sum: f64 = questions.iter().map(|q| q.at(tau).offload()).sum();
+    sum / questions.len().max(1) as f64
 }
 
 /// One constant piece of the summed step function.

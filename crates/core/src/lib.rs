@@ -31,7 +31,7 @@ mod token_class;
 mod trace;
 mod vocabulary;
 
-pub use curve::{Curve, CurvePoint, Piece, QuestionCurve, Sweepable};
+pub use curve::{Curve, CurvePoint, Piece, QuestionCurve, Sweepable, mean_offload};
 pub use features::{FeatureSpec, Features};
 pub use grading::{answer_letter, grade};
 pub use hash::{prefix_hash, stable_hash, unit_hash};

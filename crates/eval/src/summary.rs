@@ -80,8 +80,10 @@ pub struct PointSummary {
     pub target: f64,
     /// The τ chosen there.
     pub tau: Tau,
-    /// Offload ratio measured.
+    /// Offload ratio measured, over all tokens.
     pub offload: f64,
+    /// Mean of the questions' own offload ratios.
+    pub mean_offload: f64,
     /// Accuracy measured.
     pub accuracy: f64,
     /// 95% interval of the accuracy.
@@ -125,6 +127,7 @@ impl From<&PolicyResult> for PolicySummary {
             target: p.target,
             tau: p.tau,
             offload: p.offload,
+            mean_offload: p.mean_offload,
             accuracy: p.accuracy,
             ci: p.interval,
             pgr: p.pgr,

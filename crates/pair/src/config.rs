@@ -151,6 +151,22 @@ pub struct CurriculumStage {
     pub until: f64,
     /// Passed to [`crate::training::ExampleSource::example`].
     pub max_steps: u32,
+    /// Share of the stage's examples that keep 0 reasoning steps, so that what the first lesson
+    /// taught is not lost.
+    #[serde(default)]
+    pub zero_steps: f64,
+}
+
+impl CurriculumStage {
+    /// Difficulty limit of an example: a low-discrepancy sequence over the indices hands out the
+    /// examples without steps.
+    #[must_use]
+    pub fn max_steps_of(&self, index: u64) -> u32 {
+        const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+        #[expect(clippy::cast_precision_loss, reason = "a fraction of 2⁶⁴")]
+        let place = index.wrapping_mul(GOLDEN) as f64 / u64::MAX as f64;
+        if place < self.zero_steps { 0 } else { self.max_steps }
+    }
 }
 
 /// The optimizer of the layers' matrices; everything else always uses AdamW.
@@ -273,21 +289,26 @@ impl TrainConfig {
                 let expected = format!("expected a fraction in ({previous}, 1], rising by stage");
                 return Err(PairError::config("curriculum.until", stage.until, expected));
             }
+            if !(0.0..=1.0).contains(&stage.zero_steps) {
+                let expected = "expected a share from 0 to 1";
+                return Err(PairError::config("curriculum.zero_steps", stage.zero_steps, expected));
+            }
             previous = stage.until;
         }
         Ok(())
     }
 
-    /// Difficulty limit at a step (counted from 0).
+    /// The stage of a step (counted from 0); one without limit if there is no curriculum.
     #[must_use]
-    pub fn max_steps_at(&self, step: u64) -> u32 {
+    pub fn stage_at(&self, step: u64) -> CurriculumStage {
         #[expect(clippy::cast_precision_loss, reason = "a fraction of the run")]
         let done = step as f64 / self.steps as f64;
         self.curriculum
             .iter()
             .find(|stage| done < stage.until)
             .or(self.curriculum.last())
-            .map_or(u32::MAX, |stage| stage.max_steps)
+            .copied()
+            .unwrap_or(CurriculumStage { until: 1.0, max_steps: u32::MAX, zero_steps: 0.0 })
     }
 
     /// Learning rate at a step (counted from 0): linear warmup, then a cosine.

@@ -1,18 +1,16 @@
 //! The pair's tokenizer: byte-level BPE on Qwen2's pre-tokenizer pattern, trained on the task.
 //!
-//! The vocabulary holds the 256 bytes and whole words only. Plain BPE would also keep every
-//! fragment on the way to a word (about three per word here), which would cost a tiny model a
-//! third of its parameters; so the trained fragments that no text uses are dropped and
-//! `ignore_merges` (as in Llama 3) finds words directly.
+//! Plain BPE with its merges, so that every library that reads Qwen2 tokenizers splits alike. With
+//! room for about 1,400 tokens every word of the task is one token.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
 use tokenizers::decoders::DecoderWrapper;
 use tokenizers::models::ModelWrapper;
-use tokenizers::models::bpe::{BPE, BpeTrainer, Vocab};
+use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::normalizers::NormalizerWrapper;
 use tokenizers::normalizers::unicode::NFC;
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
@@ -34,9 +32,6 @@ pub const END_OF_TEXT: &str = "<|endoftext|>";
 /// Qwen2's pre-tokenizer: digits stand alone, a word takes the space before it.
 const QWEN2_PATTERN: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
-/// Enough room for every fragment before the unused ones are dropped.
-const UNPRUNED_VOCAB: usize = 8192;
-
 /// Longest chunk and largest number of chunks whose tokens [`PairTokenizer`] remembers.
 const CACHED_CHUNK: usize = 32;
 const CACHED_CHUNKS: usize = 1 << 16;
@@ -51,7 +46,7 @@ type Parts<M> =
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TokenizerConfig {
-    /// Most tokens, the 256 bytes and the special token included; the rarest words fall away.
+    /// Most tokens, the 256 bytes and the special token included; rare words stay in pieces.
     pub vocab_size: usize,
     /// Fewest occurrences of a merged pair.
     pub min_frequency: u64,
@@ -61,7 +56,7 @@ pub struct TokenizerConfig {
 
 impl Default for TokenizerConfig {
     fn default() -> Self {
-        Self { vocab_size: 768, min_frequency: 2, questions: 10_000 }
+        Self { vocab_size: 1400, min_frequency: 2, questions: 10_000 }
     }
 }
 
@@ -126,27 +121,18 @@ impl PairTokenizer {
                 [question.prompt(), question.cot.unwrap_or_default()]
             })
             .collect();
-        let bytes: BTreeSet<char> = ByteLevel::alphabet().into_iter().collect();
         let mut trained = assemble(BPE::default())?;
         let mut trainer = BpeTrainer::builder()
-            .vocab_size(UNPRUNED_VOCAB)
+            .vocab_size(config.vocab_size - 1)
             .min_frequency(config.min_frequency)
-            .initial_alphabet(bytes.iter().copied().collect())
+            .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
             .show_progress(false)
             .build();
         trained
             .train(&mut trainer, texts.iter().map(String::as_str))
             .map_err(library("train the tokenizer"))?;
-        let words = used_words(&trained, &texts, config.min_frequency)?;
-        let room = config.vocab_size - bytes.len() - 1;
-        let bytes = bytes.iter().map(char::to_string);
-        let vocab: Vocab = bytes.chain(words.into_iter().take(room)).zip(0..).collect();
-        let model = BPE::builder()
-            .vocab_and_merges(vocab, Vec::new())
-            .ignore_merges(true)
-            .build()
-            .map_err(library("build the tokenizer"))?;
-        let mut inner = Tokenizer::from(assemble(ModelWrapper::BPE(model))?);
+        let model = ModelWrapper::BPE(trained.get_model().clone());
+        let mut inner = Tokenizer::from(assemble(model)?);
         inner
             .add_special_tokens([AddedToken::from(END_OF_TEXT, true)])
             .map_err(library("add the end token"))?;
@@ -273,30 +259,4 @@ fn assemble<M: tokenizers::Model>(model: M) -> Result<Parts<M>, TokenizerError> 
         .with_post_processor(Some(PostProcessorWrapper::ByteLevel(byte_level)))
         .with_decoder(Some(DecoderWrapper::ByteLevel(byte_level)));
     Ok(parts)
-}
-
-/// Whole pre-tokens that became one token, the most frequent first, single bytes left out.
-fn used_words(
-    trained: &Parts<BPE>,
-    texts: &[String],
-    min_frequency: u64,
-) -> Result<Vec<String>, TokenizerError> {
-    let mut counts: HashMap<&str, u64> = HashMap::new();
-    for chunk in texts.iter().flat_map(|t| chunks(t)) {
-        *counts.entry(chunk).or_default() += 1;
-    }
-    let mut words: HashMap<String, u64> = HashMap::new();
-    for (chunk, count) in counts {
-        let encoding = trained.encode(chunk, false).map_err(library("encode a text"))?;
-        let of = encoding.get_word_ids();
-        for (i, token) in encoding.get_tokens().iter().enumerate() {
-            let alone = (i == 0 || of[i - 1] != of[i]) && of.get(i + 1) != Some(&of[i]);
-            if alone && token.chars().count() > 1 {
-                *words.entry(token.clone()).or_default() += count;
-            }
-        }
-    }
-    let mut words: Vec<_> = words.into_iter().filter(|w| w.1 >= min_frequency).collect();
-    words.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-    Ok(words.into_iter().map(|w| w.0).collect())
 }

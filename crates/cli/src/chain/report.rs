@@ -20,6 +20,7 @@ use tokenroute_store::{self as store, Columns, Manifest, PolicyCurves};
 
 use super::sweep::{Costs, FOLDER as SWEEP, ROUTER};
 use super::{Chain, labels, router, timed, timing};
+use crate::output;
 
 /// Where the report's manifest lies, under `run/`.
 pub const FOLDER: &str = "report";
@@ -296,6 +297,6 @@ pub fn headline(summary: &Value, out: &std::path::Path) -> Vec<String> {
             p["pgr"].as_f64().map_or("-".to_owned(), |x| format!("{x:.2}")),
         ));
     }
-    lines.push(format!("report: {}", out.join("index.html").display()));
+    lines.push(format!("report: {}", output::shown(&out.join("index.html"))));
     lines
 }

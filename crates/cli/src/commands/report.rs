@@ -11,5 +11,5 @@ use crate::progress::Terminal;
 pub fn run(args: &Staged, progress: &Terminal) -> Result<()> {
     let chain = Chain::open(&args.experiment, progress)?;
     chain.report()?;
-    output::line(&chain.report_folder().join("index.html").display().to_string())
+    output::line(&output::shown(&chain.report_folder().join("index.html")))
 }

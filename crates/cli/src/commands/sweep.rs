@@ -11,5 +11,5 @@ use crate::progress::Terminal;
 pub fn run(args: &Staged, progress: &Terminal) -> Result<()> {
     let chain = Chain::open(&args.experiment, progress)?;
     chain.sweep()?;
-    output::line(&chain.experiment.run(FOLDER).display().to_string())
+    output::line(&output::shown(&chain.experiment.run(FOLDER)))
 }

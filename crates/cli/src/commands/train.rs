@@ -14,7 +14,7 @@ pub fn run(args: &Staged, progress: &Terminal) -> Result<()> {
     let (router, _) = chain.router()?;
     output::line(&format!(
         "{}\n{}",
-        chain.router_path().display(),
+        output::shown(&chain.router_path()),
         serde_json::to_string_pretty(&router.header().training)?
     ))
 }

@@ -127,8 +127,10 @@ pub struct Point {
     pub target: f64,
     /// The τ chosen there.
     pub tau: Tau,
-    /// Offload ratio measured here.
+    /// Offload ratio measured here, over all tokens.
     pub offload: f64,
+    /// Mean of the questions' own offload ratios.
+    pub mean_offload: f64,
     /// Accuracy measured here.
     pub accuracy: f64,
     /// 95% interval of the accuracy.

@@ -120,6 +120,7 @@ fn policy_result(
                 target,
                 tau,
                 offload: at.offload(),
+                mean_offload: at.offload(),
                 accuracy,
                 interval: interval(accuracy),
                 pgr: gap.pgr(accuracy),

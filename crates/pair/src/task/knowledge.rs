@@ -130,14 +130,14 @@ pub(super) fn kinds(b: &mut Build<'_>) -> Option<()> {
     items.shuffle(b.rng);
     b.tag(name);
     let mut told = Vec::new();
-    let mut listed: Vec<&str> = Vec::new();
+    let mut listed: Vec<String> = Vec::new();
     let mut counts: Vec<Val> = Vec::new();
     for &(item, member) in &items {
         b.tag(item);
         let n = b.draw(2, 12);
         told.push(format!("{} {item}", n.value));
         if member {
-            listed.push(item);
+            listed.push(format!("{item} {}", n.value));
             counts.push(n);
         }
     }

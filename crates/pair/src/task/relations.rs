@@ -162,11 +162,13 @@ pub(super) fn most(b: &mut Build<'_>) -> Option<()> {
         if x == y {
             return None;
         }
-        let sign = if x > y { '>' } else { '<' };
         if (x < y) == more {
             best = (who, value);
         }
-        b.note(target.clone(), format!("{x}{sign}{y}, so {}", best.0));
+        let best_value = best.1.value;
+        let other = x + y - best_value;
+        let sign = if more { '>' } else { '<' };
+        b.note(target.clone(), format!("{x} or {y}? {best_value}{sign}{other}, so {}", best.0));
     }
     let question = match (scale, people) {
         (Scale::Age, 2) => format!("Who is {word}?"),

@@ -10,6 +10,8 @@ use super::{Generator, Split, TaskConfig, families, key};
 /// Checks one expression and returns its result as text.
 fn result(expression: &str) -> String {
     if let Some((numbers, name)) = expression.split_once(", so ") {
+        let (both, numbers) = numbers.split_once("? ").unwrap();
+        assert!(numbers.split(['<', '>']).all(|n| both.split(" or ").any(|m| m == n)));
         let (sign, holds): (char, fn(i64, i64) -> bool) =
             if numbers.contains('>') { ('>', |a, b| a > b) } else { ('<', |a, b| a < b) };
         let (a, b) = numbers.split_once(sign).unwrap();

@@ -98,12 +98,12 @@ impl Pool {
         start: u64,
         step: u64,
     ) -> Result<Self, PairError> {
-        let max_steps = config.max_steps_at(step);
+        let stage = config.stage_at(step);
         let wanted = config.batch_tokens * config.pool_batches;
         let (longest, vocab) = (config.model.max_position_embeddings, config.model.vocab_size);
         let (mut sequences, mut tokens, mut end) = (Vec::new(), 0, start);
         while tokens < wanted || sequences.len() < config.pool_batches {
-            let example = source.example(end, max_steps)?;
+            let example = source.example(end, stage.max_steps_of(end))?;
             let sequence = Sequence::new(end, example, longest, vocab)?;
             tokens += sequence.inputs().len();
             sequences.push(sequence);

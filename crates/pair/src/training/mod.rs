@@ -103,7 +103,7 @@ pub fn train(
         if checkpoint {
             checkpoint::save(run_dir, config, &run.state, &run.model, &run.optimizer, &run.log)?;
         }
-        let max_steps = config.max_steps_at(run.state.pool_step);
+        let max_steps = config.stage_at(run.state.pool_step).max_steps;
         progress(Progress { record, steps: config.steps, max_steps, checkpoint });
     }
     let Run { model, log, state, .. } = run;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::config::{ModelConfig, OptimizerKind};
+use crate::config::{CurriculumStage, ModelConfig, OptimizerKind};
 
 struct Doubling;
 
@@ -119,6 +119,21 @@ fn pools_are_even_and_complete() {
     assert!(sizes.iter().all(|size| size.abs_diff(config.batch_tokens) <= 24), "{sizes:?}");
     let count: usize = pool.batches.iter().map(Vec::len).sum();
     assert_eq!(count as u64, pool.end - 40);
+}
+
+#[test]
+fn a_stage_keeps_its_share_of_the_first_lesson() {
+    let stage = |until, max_steps, zero_steps| CurriculumStage { until, max_steps, zero_steps };
+    let curriculum = vec![stage(0.5, 0, 0.0), stage(1.0, 3, 0.2)];
+    let config = TrainConfig { steps: 10, curriculum, ..config() };
+    config.validate().unwrap();
+    assert!((0..100).all(|index| config.stage_at(4).max_steps_of(index) == 0));
+    let limits: Vec<u32> = (0..1000).map(|index| config.stage_at(5).max_steps_of(index)).collect();
+    let kept = limits.iter().filter(|&&limit| limit == 0).count();
+    assert!((195..=205).contains(&kept), "{kept}");
+    assert!(limits.iter().all(|&limit| limit == 0 || limit == 3));
+    let wrong = TrainConfig { curriculum: vec![stage(1.0, 3, 1.5)], ..config };
+    assert!(wrong.validate().unwrap_err().to_string().contains("zero_steps"));
 }
 
 #[test]

@@ -53,6 +53,7 @@ pub(in crate::report) struct PointView {
     pub accuracy: String,
     pub interval: String,
     pub pgr: String,
+    pub mean_offload: String,
     pub per_question: String,
 }
 
@@ -135,6 +136,7 @@ impl PointView {
             target: target(point.target),
             tau: tau(point.tau),
             offload: offload(point.offload),
+            mean_offload: offload(point.mean_offload),
             accuracy: percent(point.accuracy),
             interval: percent_interval(point.interval),
             pgr: decimal(point.pgr, 2),
