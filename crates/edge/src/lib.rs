@@ -10,6 +10,8 @@
 //! - [`Decoder`]: the Qwen2 decoder; implements [`tokenroute_core::LanguageModel`].
 //! - [`KvState`]: one sequence's keys and values; clones share their prefix.
 //! - [`Tokenizer`]: text to ids and back; its [`Tokenizer::pair_hash`] identifies a pair.
+//! - [`ChatTemplate`]: messages to a prompt, as the model's makers wrote it.
+//! - [`Detokeniser`]: tokens to text as they come, never half a character.
 //! - [`RouterScorer`]: a router file as a [`tokenroute_core::Scorer`].
 //! - [`Linear`]: the row-stable linear layer they are all built on.
 //!
@@ -44,8 +46,10 @@
 
 mod attention;
 mod cache;
+mod chat;
 mod config;
 mod decoder;
+mod detokenise;
 mod error;
 mod forward;
 mod kernel;
@@ -57,8 +61,10 @@ mod tokenizer;
 mod weights;
 
 pub use cache::KvState;
+pub use chat::{ChatError, ChatOptions, ChatTemplate, Message};
 pub use config::Config;
 pub use decoder::{Decoder, continue_greedy};
+pub use detokenise::Detokeniser;
 pub use error::EdgeError;
 pub use kernel::Linear;
 pub use load::{LoadOptions, LoadedModel, check_pair, load_model};
