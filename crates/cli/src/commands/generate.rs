@@ -5,12 +5,12 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 use tokenroute_cloud::InProcess;
-use tokenroute_core::{LanguageModel, Question, Tau, TokenId, Trace, grade};
+use tokenroute_core::{LanguageModel, Progress, Question, Tau, TokenId, Trace, grade};
 use tokenroute_edge::{LoadOptions, LoadedModel, RouterScorer, check_pair, load_model};
 use tokenroute_runtime::{DEFAULT_BATCH, Pair, Request, decode, greedy};
 
 use crate::args::Generate;
-use crate::output;
+use crate::{output, source};
 
 /// A prompt and, where it comes from a data set, its question.
 struct Prompt {
@@ -33,37 +33,46 @@ struct Answer {
 }
 
 /// Decodes every prompt and prints the answers.
-pub fn run(args: &Generate) -> Result<()> {
+pub fn run(args: &Generate, progress: &dyn Progress) -> Result<()> {
     ensure!(args.max_tokens > 0, "--max-tokens is 0; expected at least 1");
     match (&args.model, &args.slm, &args.llm, &args.router, &args.tau) {
-        (Some(model), ..) => alone(args, model),
+        (Some(model), ..) => alone(args, &load(model, 8, progress)?),
         (None, Some(slm), Some(llm), Some(router), Some(tau)) => {
-            routed(args, slm, llm, router, tau.parse()?)
+            let scorer = RouterScorer::open(router)?;
+            let top_k = scorer.header().features.top_k.max(8);
+            let (slm, llm) = (load(slm, top_k, progress)?, load(llm, top_k, progress)?);
+            routed(args, &slm, &llm, &scorer, tau.parse()?)
         }
         _ => bail!("give --model, or all of --slm, --llm, --router and --tau"),
     }
 }
 
-fn alone(args: &Generate, model: &Path) -> Result<()> {
-    let model = load_model(model, &LoadOptions::default())?;
-    let prompts = prompts(args, &model)?;
+/// Loads a model from a folder or an `hf:` reference.
+fn load(named: &Path, top_k: usize, progress: &dyn Progress) -> Result<LoadedModel> {
+    let options = LoadOptions { name: source::name(named), top_k };
+    Ok(load_model(&source::local(named, progress)?, &options)?)
+}
+
+fn alone(args: &Generate, model: &LoadedModel) -> Result<()> {
+    let prompts = prompts(args, model)?;
     let ids: Vec<&[TokenId]> = prompts.iter().map(|p| &p.ids[..]).collect();
     let answers = greedy(&model.decoder, &model.vocabulary, &ids, args.max_tokens)?;
     for (prompt, tokens) in prompts.iter().zip(answers) {
-        show(args, &answer(&model, prompt, tokens, None)?)?;
+        show(args, &answer(model, prompt, tokens, None)?)?;
     }
     Ok(())
 }
 
-fn routed(args: &Generate, slm: &Path, llm: &Path, router: &Path, tau: Tau) -> Result<()> {
-    let scorer = RouterScorer::open(router)?;
-    let top_k = scorer.header().features.top_k.max(8);
-    let options = LoadOptions { top_k, ..Default::default() };
-    let slm = load_model(slm, &options)?;
-    let llm = load_model(llm, &options)?;
-    check_pair(&slm, &llm)?;
+fn routed(
+    args: &Generate,
+    slm: &LoadedModel,
+    llm: &LoadedModel,
+    scorer: &RouterScorer,
+    tau: Tau,
+) -> Result<()> {
+    check_pair(slm, llm)?;
     scorer.check(slm.decoder.info(), slm.vocabulary.hash())?;
-    let prompts = prompts(args, &slm)?;
+    let prompts = prompts(args, slm)?;
     let requests: Vec<Request<'_>> = prompts
         .iter()
         .map(|p| Request {
@@ -74,10 +83,10 @@ fn routed(args: &Generate, slm: &Path, llm: &Path, router: &Path, tau: Tau) -> R
         .collect();
     let cloud = InProcess::new(&llm.decoder);
     let pair = Pair::new(&slm.decoder, &cloud, &slm.vocabulary);
-    let traces = decode(pair, &scorer, tau, &requests, DEFAULT_BATCH)?;
+    let traces = decode(pair, scorer, tau, &requests, DEFAULT_BATCH)?;
     for (prompt, trace) in prompts.iter().zip(traces) {
         let tokens = trace.ids().collect();
-        show(args, &answer(&slm, prompt, tokens, Some(trace))?)?;
+        show(args, &answer(slm, prompt, tokens, Some(trace))?)?;
     }
     Ok(())
 }
