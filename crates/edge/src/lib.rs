@@ -48,6 +48,7 @@ mod config;
 mod decoder;
 mod error;
 mod forward;
+pub mod gguf;
 mod kernel;
 mod load;
 mod rows;

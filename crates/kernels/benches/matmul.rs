@@ -24,8 +24,12 @@ const LAYER: [(usize, usize); 4] = [
     (HIDDEN, INTERMEDIATE),
 ];
 /// Rows of a call and whether the LM head runs on all of them or on the last alone.
-const CASES: [(&str, usize, bool); 4] =
-    [("decode", 1, true), ("2 sequences", 2, true), ("8 sequences", 8, true), ("prefill 512", 512, false)];
+const CASES: [(&str, usize, bool); 4] = [
+    ("decode", 1, true),
+    ("2 sequences", 2, true),
+    ("8 sequences", 8, true),
+    ("prefill 512", 512, false),
+];
 const ROUNDS: usize = 5;
 
 type Error = Box<dyn std::error::Error>;
@@ -57,7 +61,13 @@ struct Ours {
 }
 
 impl Ours {
-    fn step(&mut self, pool: &Pool, inputs: &[Vec<f32>], count: usize, all: bool) -> Result<(), Error> {
+    fn step(
+        &mut self,
+        pool: &Pool,
+        inputs: &[Vec<f32>],
+        count: usize,
+        all: bool,
+    ) -> Result<(), Error> {
         let mut run = |matrix: &QuantMatrix, count: usize| -> Result<(), Error> {
             let input = &inputs[usize::from(matrix.inputs() == INTERMEDIATE)];
             self.x.quantise(pool, &input[..count * matrix.inputs()], matrix.inputs())?;
@@ -94,7 +104,10 @@ fn main() -> Result<(), Error> {
     let threads = given.unwrap_or(std::thread::available_parallelism()?.get());
     let pool = Pool::new(threads)?;
     let gigabytes = bandwidth(&pool);
-    println!("{threads} threads, {}, {gigabytes:.1} GB/s read; tokens/s of the weight products", pool.isa());
+    println!(
+        "{threads} threads, {}, {gigabytes:.1} GB/s read; tokens/s of the weight products",
+        pool.isa()
+    );
     println!("| format | case | tokens/s | of bandwidth | Gop/s | candle | ratio |");
     println!("| --- | --- | --- | --- | --- | --- | --- |");
     for (format, dtype) in [(Format::Q8_0, GgmlDType::Q8_0), (Format::Q4_0, GgmlDType::Q4_0)] {
@@ -144,7 +157,8 @@ fn main() -> Result<(), Error> {
                 peer = peer.min(start.elapsed().as_secs_f64());
             }
             let head_rows = if all { count } else { 1 };
-            let products = (weights - VOCABULARY * HIDDEN) * count + VOCABULARY * HIDDEN * head_rows;
+            let products =
+                (weights - VOCABULARY * HIDDEN) * count + VOCABULARY * HIDDEN * head_rows;
             println!(
                 "| {format:?} | {name} | {:.1} | {:.0}% | {:.0} | {:.1} | {:.2} |",
                 count as f64 / best,

@@ -93,7 +93,8 @@ macro_rules! kernel {
                                     let high = _mm256_and_si256(_mm256_srli_epi16::<4>(w), nibble);
                                     for r in 0..R {
                                         dots[r][h] = step::<Q4>(dots[r][h], low, columns(r, v));
-                                        dots[r][h] = step::<Q4>(dots[r][h], high, columns(r, 4 + v));
+                                        dots[r][h] =
+                                            step::<Q4>(dots[r][h], high, columns(r, 4 + v));
                                     }
                                 } else {
                                     for r in 0..R {

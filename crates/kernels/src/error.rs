@@ -14,7 +14,9 @@ pub enum KernelError {
         expected: usize,
     },
     /// A matrix without rows or columns, or one too large to address.
-    #[error("a matrix of {outputs} x {inputs} cannot be packed; expected both at least 1 and a size in memory")]
+    #[error(
+        "a matrix of {outputs} x {inputs} cannot be packed; expected both at least 1 and a size in memory"
+    )]
     Size {
         /// Rows.
         outputs: usize,
@@ -28,7 +30,9 @@ pub enum KernelError {
         inputs: usize,
     },
     /// A weight or a scale that is NaN, infinite or beyond f16.
-    #[error("row {row}, block {block}: {value} cannot be a weight's scale; expected finite weights whose scale fits f16 (65504): check the file")]
+    #[error(
+        "row {row}, block {block}: {value} cannot be a weight's scale; expected finite weights whose scale fits f16 (65504): check the file"
+    )]
     NotFinite {
         /// Row of the matrix.
         row: usize,

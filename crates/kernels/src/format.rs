@@ -77,7 +77,8 @@ fn q8_0(block: &[f32; BLOCK], out: &mut Vec<u8>) {
 
 /// `quantize_row_q4_0_ref`: scale = the weight greatest in magnitude / −8.
 fn q4_0(block: &[f32; BLOCK], out: &mut Vec<u8>) {
-    let extreme = block.iter().fold(0.0f32, |m, &w| if greater(m.abs(), w.abs()) == m.abs() { m } else { w });
+    let extreme =
+        block.iter().fold(0.0f32, |m, &w| if greater(m.abs(), w.abs()) == m.abs() { m } else { w });
     let scale = extreme / -8.0;
     let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
     out.extend(f16::from_f32(scale).to_le_bytes());

@@ -96,7 +96,11 @@ impl QuantMatrix {
         for part in parts {
             if row_bytes == 0 || !part.len().is_multiple_of(row_bytes) {
                 let expected = part.len().next_multiple_of(row_bytes.max(1));
-                return Err(KernelError::Length { what: "a tensor's bytes", found: part.len(), expected });
+                return Err(KernelError::Length {
+                    what: "a tensor's bytes",
+                    found: part.len(),
+                    expected,
+                });
             }
             rows.extend(part.chunks_exact(row_bytes));
         }
@@ -224,7 +228,8 @@ fn pack_row(
 ) -> Result<(), KernelError> {
     let flip = if format == Format::Q8_0 { 0x80 } else { 0 };
     let blocks = blocks.chunks_exact(format.block_bytes());
-    for (index, (block, tile)) in blocks.zip(tiles.chunks_exact_mut(tile_bytes(format))).enumerate() {
+    for (index, (block, tile)) in blocks.zip(tiles.chunks_exact_mut(tile_bytes(format))).enumerate()
+    {
         let (scale, quants) = block.split_at(2);
         let value = f16::from_le_bytes([scale[0], scale[1]]);
         if !value.is_finite() {
@@ -244,4 +249,3 @@ fn pack_row(
 pub(crate) fn check(what: &'static str, found: usize, expected: usize) -> Result<(), KernelError> {
     if found == expected { Ok(()) } else { Err(KernelError::Length { what, found, expected }) }
 }
-

@@ -136,7 +136,8 @@ fn blocks_go_in_and_out_unchanged_and_stack() {
         let mut blocks = Vec::new();
         format.quantise(&weights, &mut blocks);
         let (head, tail) = blocks.split_at(5 * 3 * format.block_bytes());
-        let stacked = QuantMatrix::from_blocks(&pool, format, 96, &[head, tail]).expect("whole rows");
+        let stacked =
+            QuantMatrix::from_blocks(&pool, format, 96, &[head, tail]).expect("whole rows");
         assert_eq!((stacked.outputs(), stacked.inputs(), stacked.format()), (21, 96, format));
         let quantised = QuantMatrix::from_f32(&pool, format, 21, 96, &weights).expect("finite");
         for matrix in [stacked, quantised] {
@@ -174,20 +175,34 @@ fn activations_that_are_not_finite_make_outputs_nan() {
 #[test]
 fn misfits_are_named() {
     let pool = pool(Isa::Portable);
-    let message = |result: Result<QuantMatrix, KernelError>| {
-        result.expect_err("a misfit").to_string()
-    };
+    let message =
+        |result: Result<QuantMatrix, KernelError>| result.expect_err("a misfit").to_string();
     let q8 = Format::Q8_0;
     for (result, words) in [
-        (QuantMatrix::from_f32(&pool, q8, 2, 32, &[0.0; 63]), "weights holds 63 elements; expected 64"),
+        (
+            QuantMatrix::from_f32(&pool, q8, 2, 32, &[0.0; 63]),
+            "weights holds 63 elements; expected 64",
+        ),
         (QuantMatrix::from_f32(&pool, q8, 0, 32, &[]), "0 x 32"),
         (QuantMatrix::from_rows(&pool, q8, usize::MAX, 64, |_, _| ()), "cannot be packed"),
         (QuantMatrix::from_blocks(&pool, q8, 33, &[&[0; 34]]), "rows of 33"),
         (QuantMatrix::from_blocks(&pool, q8, 64, &[&[0; 69]]), "69 elements; expected 136"),
         (QuantMatrix::from_blocks(&pool, q8, 32, &[&[0xff; 34]]), "row 0, block 0: NaN"),
         (QuantMatrix::from_f32(&pool, q8, 2, 32, &[1e9; 64]), "block 0: inf"),
-        (QuantMatrix::from_f32(&pool, q8, 1, 64, &[[0.0; 63].as_slice(), &[f32::NAN]].concat()), "row 0, block 1: NaN"),
-        (QuantMatrix::from_f32(&pool, Format::Q4_0, 1, 32, &[[0.0; 31].as_slice(), &[f32::NAN]].concat()), "block 0: NaN"),
+        (
+            QuantMatrix::from_f32(&pool, q8, 1, 64, &[[0.0; 63].as_slice(), &[f32::NAN]].concat()),
+            "row 0, block 1: NaN",
+        ),
+        (
+            QuantMatrix::from_f32(
+                &pool,
+                Format::Q4_0,
+                1,
+                32,
+                &[[0.0; 31].as_slice(), &[f32::NAN]].concat(),
+            ),
+            "block 0: NaN",
+        ),
     ] {
         let found = message(result);
         assert!(found.contains(words), "{found}");
