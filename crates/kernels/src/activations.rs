@@ -109,8 +109,9 @@ fn quantise_avx2(x: &[f32], out: Row<'_>) {
 /// Compiled once per instruction set; no operation depends on it.
 #[inline(always)]
 fn quantise_blocks(x: &[f32], out: Row<'_>) {
-    let places = out.quants.as_chunks_mut::<BLOCK>().0.iter_mut();
-    let places = places.zip(out.scales.iter_mut().zip(out.offsets.iter_mut()));
+    let Row { quants, scales, offsets } = out;
+    let places = quants.as_chunks_mut::<BLOCK>().0.iter_mut();
+    let places = places.zip(scales.iter_mut().zip(offsets.iter_mut()));
     for (chunk, (quants, (scale, offset))) in x.chunks(BLOCK).zip(places) {
         let (s, o) = match chunk.try_into() {
             Ok(block) => quantise_block(block, quants),

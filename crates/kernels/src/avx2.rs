@@ -5,6 +5,8 @@
 //! Q8_0 goes by |w|·(±x) ≤ 128·127, whose pairs are at most 32512; Q4_0's pairs are
 //! at most 15·127·2 = 3810, and the eight of a block, 30480, fit 16 bits as well.
 #![allow(unsafe_code)]
+// Registers are told apart by their numbers.
+#![allow(clippy::needless_range_loop)]
 
 /// A kernel over three steps on accumulators: begin with the offset of a block, add
 /// the products of 4 columns, and end with 32-bit sums.

@@ -1,5 +1,7 @@
 //! The product with AVX-512 VNNI: one vector is 4 columns of 16 outputs.
 #![allow(unsafe_code)]
+// Registers are told apart by their numbers.
+#![allow(clippy::needless_range_loop)]
 
 use std::arch::x86_64::*;
 use std::ops::Range;

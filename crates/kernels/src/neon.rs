@@ -2,6 +2,8 @@
 //!
 //! Written against the portable kernel and not yet run on such a machine.
 #![allow(unsafe_code)]
+// Registers are told apart by their numbers.
+#![allow(clippy::needless_range_loop)]
 
 use std::arch::aarch64::*;
 use std::arch::asm;

@@ -219,7 +219,7 @@ impl Drop for Job<'_> {
         }
         shared.state.fetch_and(!OPEN, Ordering::SeqCst);
         let done = || shared.state.load(Ordering::SeqCst) & ACTIVE == 0;
-        if spin_until(&done) {
+        if spin_until(done) {
             return;
         }
         *shared.caller.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread::current());

@@ -59,7 +59,13 @@ impl Gguf {
 
     fn positive(&self, key: &str, value: Value<'_>) -> Result<f64, GgufError> {
         let number = value.as_f64().filter(|n| n.is_finite() && *n > 0.0);
-        number.ok_or_else(|| GgufError::value(key, value, "a positive number"))
+        let number = number.ok_or_else(|| GgufError::value(key, value, "a positive number"))?;
+        // An f32 stands for the shortest decimal that gives it: 1e-6, not 9.99999997e-7.
+        let short = number as f32;
+        if f64::from(short) != number {
+            return Ok(number);
+        }
+        Ok(short.to_string().parse().unwrap_or(number))
     }
 
     /// The file's `config.json`.

@@ -51,6 +51,8 @@ pub enum GgufError {
 }
 
 impl GgufError {
+    // By value, so that callers may pass numbers and texts alike.
+    #[allow(clippy::needless_pass_by_value)]
     pub(super) fn value(
         what: impl Into<String>,
         value: impl ToString,

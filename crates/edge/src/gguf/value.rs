@@ -75,7 +75,7 @@ impl<'a> Cursor<'a> {
     }
 
     pub fn u64(&mut self, what: &str) -> Result<u64, GgufError> {
-        self.take(8, what).map(|bytes| little(bytes))
+        self.take(8, what).map(little)
     }
 
     pub fn text(&mut self, what: &str) -> Result<&'a str, GgufError> {
