@@ -13,6 +13,8 @@ fn every_part_is_done_once() {
         for parts in [0, 1, 2, 3, 100] {
             let counts: Vec<AtomicUsize> = (0..parts).map(|_| AtomicUsize::new(0)).collect();
             pool.run(parts, &|i| {
+                // A caller that does not wait for the others would look too early.
+                std::thread::sleep(Duration::from_micros(100));
                 counts[i].fetch_add(1, Ordering::Relaxed);
             });
             assert!(counts.iter().all(|c| c.load(Ordering::Relaxed) == 1));
