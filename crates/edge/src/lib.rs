@@ -54,6 +54,7 @@ mod detokenise;
 mod error;
 mod fields;
 mod forward;
+pub mod gguf;
 mod kernel;
 mod layers;
 mod load;
