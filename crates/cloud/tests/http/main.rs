@@ -1,0 +1,1 @@
+//! The client and the server over real sockets.
