@@ -104,13 +104,12 @@ impl Http {
 }
 
 impl Llm for Http {
-    /// Each ask is a request of its own, at most `connections` at once; all end
-    /// by the same deadline.
+    /// Each ask is a request of its own, at most `connections` at once, and has
+    /// its own deadline from when its turn comes.
     fn ask(&self, asks: &[Ask<'_>]) -> Vec<Result<Reply, LlmError>> {
         let inner = &self.inner;
-        let deadline = Instant::now() + inner.config.total;
         if let [ask] = asks {
-            return vec![inner.answer(ask, deadline)];
+            return vec![inner.answer(ask)];
         }
         let next = AtomicUsize::new(0);
         let replies: Vec<_> = asks.iter().map(|_| OnceLock::new()).collect();
@@ -118,7 +117,7 @@ impl Llm for Http {
             loop {
                 let i = next.fetch_add(1, Ordering::Relaxed);
                 let (Some(ask), Some(reply)) = (asks.get(i), replies.get(i)) else { return };
-                reply.get_or_init(|| inner.answer(ask, deadline));
+                reply.get_or_init(|| inner.answer(ask));
             }
         };
         thread::scope(|scope| {
@@ -169,8 +168,9 @@ impl Inner {
         Ok(self.server.get_or_init(|| Server { api, model: model.id.clone() }).clone())
     }
 
-    /// Answers one ask, by the deadline.
-    fn answer(self: &Arc<Self>, ask: &Ask<'_>, deadline: Instant) -> Result<Reply, LlmError> {
+    /// Answers one ask within its time.
+    fn answer(self: &Arc<Self>, ask: &Ask<'_>) -> Result<Reply, LlmError> {
+        let deadline = Instant::now() + self.config.total;
         if ask.from == 0 || ask.from > ask.context.len() {
             let (from, tokens) = (ask.from, ask.context.len());
             return Err(LlmError::Refused(format!(

@@ -76,7 +76,7 @@ pub struct HttpConfig {
     pub connect: Duration,
     /// Longest wait from the request's end to the reply's head.
     pub first_byte: Duration,
-    /// Longest time for one call of [`tokenroute_core::Llm::ask`], whatever it takes.
+    /// Longest time for one ask, second attempts and pauses included.
     pub total: Duration,
     /// Most attempts for one ask, at least 1. Greedy completions change nothing
     /// on the server, so asking again is safe.

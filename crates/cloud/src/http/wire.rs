@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use tokenroute_core::{LlmError, Reply, TokenId, Vocabulary};
 
@@ -258,9 +259,17 @@ struct Meta {
     output_token_logprobs: Vec<SglangToken>,
 }
 
-/// Log-probability (none at a window's start), token id, and its text if asked for.
+/// Log-probability (none at a window's start), token id, and its text or none;
+/// only the id counts here.
 #[derive(Deserialize)]
-struct SglangToken(Option<f64>, TokenId, #[serde(default)] Value);
+#[serde(from = "(IgnoredAny, TokenId, IgnoredAny)")]
+struct SglangToken(TokenId);
+
+impl From<(IgnoredAny, TokenId, IgnoredAny)> for SglangToken {
+    fn from((_, token, _): (IgnoredAny, TokenId, IgnoredAny)) -> Self {
+        SglangToken(token)
+    }
+}
 
 fn sglang(bytes: &[u8], query: &Query<'_>, facts: &Facts) -> Result<Reply, LlmError> {
     let reply: Generated = parse(bytes)?;
@@ -275,19 +284,19 @@ fn sglang(bytes: &[u8], query: &Query<'_>, facts: &Facts) -> Result<Reply, LlmEr
             return bad(format!("input log-probabilities for {echoed} and {scored} tokens; expected {window}"));
         }
         // SGLang writes 0 for the vocabulary's last id.
-        if echoed.iter().zip(window).any(|(e, &sent)| e.1 != sent && e.1 != 0) {
+        if echoed.iter().zip(window).any(|(e, &sent)| e.0 != sent && e.0 != 0) {
             return bad("an answer to another prefix".to_owned());
         }
         for (at, entry) in scored.iter().enumerate().skip(1) {
             match entry.as_deref() {
-                Some([best, ..]) => tokens.push(best.1),
+                Some([best, ..]) => tokens.push(best.0),
                 _ => return bad(format!("no token at prompt position {}", query.from - 1 + at)),
             }
         }
     }
     let stopped = meta.finish_reason.as_ref().is_some_and(|r| r["type"] == "stop");
     let said = match (reply.output_ids.as_deref(), meta.output_token_logprobs.as_slice()) {
-        (Some([token]), _) | (_, [SglangToken(_, token, _)]) => *token,
+        (Some([token]), _) | (_, [SglangToken(token)]) => *token,
         (_, []) if stopped => facts.vocabulary.end(),
         (ids, _) => return bad(format!("{} output ids; expected 1", ids.map_or(0, <[_]>::len))),
     };

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::ApiKey;
 use crate::server::Service;
 
 /// How long requests under way may take after the server was told to stop.
@@ -31,6 +32,18 @@ pub enum ServerError {
     },
 }
 
+/// Refuses an address that other machines can reach without a key.
+///
+/// # Errors
+/// [`ServerError::NoKey`].
+pub fn check_bind(address: SocketAddr, key: Option<&ApiKey>) -> Result<(), ServerError> {
+    if address.ip().is_loopback() || key.is_some() {
+        Ok(())
+    } else {
+        Err(ServerError::NoKey { address })
+    }
+}
+
 /// A running server. Dropping it stops it.
 #[derive(Debug)]
 pub struct Server {
@@ -46,9 +59,7 @@ impl Server {
     /// # Errors
     /// An address beyond loopback without a key; a port that cannot be bound.
     pub fn start(address: SocketAddr, service: &Service) -> Result<Self, ServerError> {
-        if !address.ip().is_loopback() && !service.guarded() {
-            return Err(ServerError::NoKey { address });
-        }
+        check_bind(address, service.key())?;
         let io = |source| ServerError::Io { address, source };
         let listener = TcpListener::bind(address).map_err(io)?;
         listener.set_nonblocking(true).map_err(io)?;

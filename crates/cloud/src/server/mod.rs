@@ -13,7 +13,7 @@ mod score;
 use tokenroute_core::TokenId;
 
 pub use engine::EngineConfig;
-pub use listen::{Server, ServerError};
+pub use listen::{Server, ServerError, check_bind};
 pub(crate) use refusal::Refusal;
 pub use routes::Service;
 

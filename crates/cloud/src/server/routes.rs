@@ -74,10 +74,8 @@ impl Service {
         Service { inner: Arc::new(inner) }
     }
 
-    /// Whether a key is wanted.
-    #[must_use]
-    pub fn guarded(&self) -> bool {
-        self.inner.key.is_some()
+    pub(crate) fn key(&self) -> Option<&ApiKey> {
+        self.inner.key.as_ref()
     }
 
     pub(crate) fn router(&self) -> Router {
