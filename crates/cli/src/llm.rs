@@ -51,7 +51,8 @@ fn over_http(url: &str, remote: &Remote, slm: &LoadedModel) -> Result<Box<dyn Ll
     config.first_byte = config.first_byte.min(config.total);
     config.connect = config.connect.min(config.total);
     config.hedge = remote.llm_hedge.map(Duration::from_millis);
-    let texts = matches!(config.api, None | Some(Api::OpenAi)).then(|| spelling(slm)).transpose()?;
+    let texts =
+        matches!(config.api, None | Some(Api::OpenAi)).then(|| spelling(slm)).transpose()?;
     let http = Http::new(config, slm.vocabulary.clone(), texts)?;
     // A cloud that is away may come back; one that says no, or that holds
     // another tokenizer, will not change its mind.

@@ -117,8 +117,20 @@ fn arguments(lab: &TempDir, llm: &str, tau: &str, more: &[&str]) -> Vec<String> 
     let (slm, router) = (model("word-problems-slm"), path("router.safetensors"));
     let questions = path("questions.jsonl");
     let fixed = [
-        "generate", "--slm", &slm, "--llm", llm, "--router", &router, "--tau", tau,
-        "--questions", &questions, "--max-tokens", "40", "--json",
+        "generate",
+        "--slm",
+        &slm,
+        "--llm",
+        llm,
+        "--router",
+        &router,
+        "--tau",
+        tau,
+        "--questions",
+        &questions,
+        "--max-tokens",
+        "40",
+        "--json",
     ];
     fixed.iter().chain(more).map(|a| (*a).to_owned()).collect()
 }

@@ -62,8 +62,7 @@ impl<L> Answers<L> {
         hash.update((identity.len() as u64).to_le_bytes());
         hash.update(identity);
         let unforced = AtomicU64::new(0);
-        let answers =
-            Answers { llm, path: path.to_owned(), database, identity: hash, unforced };
+        let answers = Answers { llm, path: path.to_owned(), database, identity: hash, unforced };
         // The table must be there before the first read.
         answers.keep(&[]).map_err(|error| answers.fault(&error))?;
         Ok(answers)

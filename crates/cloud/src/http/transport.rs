@@ -179,7 +179,8 @@ impl Transport {
         let message = format!("{} answered {status}: {}", self.base, said.trim());
         let busy = status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::REQUEST_TIMEOUT;
         let failing = status.is_server_error();
-        let error = if failing { LlmError::Unavailable(message) } else { LlmError::Refused(message) };
+        let error =
+            if failing { LlmError::Unavailable(message) } else { LlmError::Refused(message) };
         let after = response.headers().get("retry-after");
         let seconds = after.and_then(|v| v.to_str().ok()?.trim().parse().ok());
         Failure {

@@ -281,7 +281,9 @@ fn sglang(bytes: &[u8], query: &Query<'_>, facts: &Facts) -> Result<Reply, LlmEr
         let (echoed, scored) = (&meta.input_token_logprobs, &meta.input_top_logprobs);
         if echoed.len() != window.len() || scored.len() != window.len() {
             let (echoed, scored, window) = (echoed.len(), scored.len(), window.len());
-            return bad(format!("input log-probabilities for {echoed} and {scored} tokens; expected {window}"));
+            return bad(format!(
+                "input log-probabilities for {echoed} and {scored} tokens; expected {window}"
+            ));
         }
         // SGLang writes 0 for the vocabulary's last id.
         if echoed.iter().zip(window).any(|(e, &sent)| e.0 != sent && e.0 != 0) {

@@ -17,7 +17,9 @@ const GRACE: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// Others could reach it, and it has no key.
-    #[error("{address} can be reached from other machines and there is no API key; set one, or bind to 127.0.0.1")]
+    #[error(
+        "{address} can be reached from other machines and there is no API key; set one, or bind to 127.0.0.1"
+    )]
     NoKey {
         /// The address to bind.
         address: SocketAddr,

@@ -75,7 +75,8 @@ impl Request {
         if self.n.unwrap_or(1) != 1 || self.best_of.unwrap_or(1) != 1 {
             return bad("n and best_of must be 1: greedy answers are all the same".to_owned());
         }
-        let stop = self.stop.is_some_and(|stop| stop != Value::Null && stop != Value::from([""; 0]));
+        let stop =
+            self.stop.is_some_and(|stop| stop != Value::Null && stop != Value::from([""; 0]));
         for (field, given) in [
             ("echo", self.echo == Some(true)),
             ("stop", stop),
@@ -119,7 +120,9 @@ impl Request {
             }
             if self.prompt_logprobs.is_some() && start > prompt.len() {
                 let found = prompt.len();
-                return bad(format!("prompt_logprobs_start is {start}; the prompt has {found} tokens"));
+                return bad(format!(
+                    "prompt_logprobs_start is {start}; the prompt has {found} tokens"
+                ));
             }
         }
         Ok(Plan {

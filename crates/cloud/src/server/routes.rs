@@ -252,8 +252,7 @@ impl Pieces {
         let (prompt, from) = (&plan.prompts[self.at], self.sent.0);
         let choice = self.choice.json(self.at, prompt, options(plan), from, new, texts)?;
         let running = &self.running;
-        let mut piece =
-            completion(&running.id, running.created, &self.inner.name, vec![choice]);
+        let mut piece = completion(&running.id, running.created, &self.inner.name, vec![choice]);
         self.sent = (self.choice.tokens.len(), text.len());
         if self.choice.ended.is_some() {
             let prompt = std::slice::from_ref(prompt);

@@ -18,16 +18,17 @@ fn what_was_answered_once_is_not_asked_again() {
     let plain = InProcess::new(ToyModel::new(7));
     let context: Vec<TokenId> = (0..12).collect();
     {
-        let kept = Answers::open(&path, "toy-7", InProcess::new(ToyModel::new(7))).expect("a cache");
-        for (from, to) in [(3, 5), (5, 5), (1, 8), (2, 12)] {
+        let kept =
+            Answers::open(&path, "toy-7", InProcess::new(ToyModel::new(7))).expect("a cache");
+        for (from, to) in [(3, 5), (5, 5), (3, 8), (4, 12)] {
             assert_eq!(tokens(&kept, &context[..to], from), tokens(&plain, &context[..to], from));
         }
         assert_eq!(kept.llm().model().processed(), 12);
     }
     let kept = Answers::open(&path, "toy-7", Scripted::new(|_| Err(LlmError::Late("x".into()))));
     let kept = kept.expect("a cache");
-    let again = kept.ask(&[Ask { context: &context, from: 1 }]).remove(0);
-    let expected = tokens(&plain, &context, 1);
+    let again = kept.ask(&[Ask { context: &context, from: 3 }]).remove(0);
+    let expected = tokens(&plain, &context, 3);
     assert_eq!(again, Ok(Reply { tokens: expected, positions: 0 }));
     assert_eq!(kept.llm().asked(), 0);
     let other = kept.ask(&[Ask { context: &[9, 9], from: 1 }]).remove(0);

@@ -64,9 +64,10 @@ fn a_token_is_asked_for_by_ids_and_comes_back_as_one() {
         assert_eq!(asked.line, format!("POST {path} HTTP/1.1"));
         let ids = asked.body.get("prompt").or_else(|| asked.body.get("input_ids"));
         assert_eq!(ids, Some(&json!(CONTEXT)), "{api}: ids, never text");
-        let penalty = ["/repetition_penalty", "/repeat_penalty", "/sampling_params/repetition_penalty"]
-            .into_iter()
-            .find_map(|field| asked.body.pointer(field));
+        let penalty =
+            ["/repetition_penalty", "/repeat_penalty", "/sampling_params/repetition_penalty"]
+                .into_iter()
+                .find_map(|field| asked.body.pointer(field));
         if matches!(api, Api::Vllm | Api::Sglang | Api::LlamaCpp) {
             assert_eq!(penalty, Some(&json!(1.0)), "{api}: the checkpoint's own is switched off");
         }
@@ -105,8 +106,14 @@ fn many_positions_are_scored_in_one_request_where_the_server_can() {
 #[test]
 fn the_end_of_an_answer_is_the_end_token() {
     for (api, changes) in [
-        (Api::Vllm, vec![("/choices/0/token_ids", json!([])), ("/choices/0/finish_reason", json!("stop"))]),
-        (Api::OpenAi, vec![("/choices/0/text", json!("")), ("/choices/0/finish_reason", json!("stop"))]),
+        (
+            Api::Vllm,
+            vec![("/choices/0/token_ids", json!([])), ("/choices/0/finish_reason", json!("stop"))],
+        ),
+        (
+            Api::OpenAi,
+            vec![("/choices/0/text", json!("")), ("/choices/0/finish_reason", json!("stop"))],
+        ),
         (Api::LlamaCpp, vec![("/tokens", json!([])), ("/stop_type", json!("eos"))]),
     ] {
         let mut reply = fixture(api);

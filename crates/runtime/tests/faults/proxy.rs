@@ -1,6 +1,6 @@
 //! A proxy that spoils HTTP exchanges on their way to a healthy server.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -134,18 +134,19 @@ impl Shared {
             match fault {
                 Fault::CloseAtOnce => return Ok(()),
                 Fault::NeverRead => {
-                    thread::sleep(Duration::from_secs(3));
+                    thread::sleep(Duration::from_secs(10));
                     return Ok(());
                 }
                 _ => {}
             }
             let request = read(&mut requests)?;
             if fault == Fault::Silence {
-                thread::sleep(Duration::from_secs(3));
+                thread::sleep(Duration::from_secs(10));
                 return Ok(());
             }
             if let Fault::Status(status) = fault {
-                client.write_all(&reply(&format!("{status} Spoilt"), b"{\"error\": \"spoilt\"}"))?;
+                client
+                    .write_all(&reply(&format!("{status} Spoilt"), b"{\"error\": \"spoilt\"}"))?;
                 continue;
             }
             if upstream.is_none() {
@@ -186,7 +187,9 @@ impl Shared {
                 }
                 return Ok(());
             }
-            Fault::CloseMidReply => return client.write_all(&whole[..whole.len() - body.len() / 2]),
+            Fault::CloseMidReply => {
+                return client.write_all(&whole[..whole.len() - body.len() / 2]);
+            }
             Fault::Garbage => return client.write_all(&reply("200 OK", b"<html>no</html>")),
             Fault::BrokenOff => return client.write_all(&reply("200 OK", &body[..body.len() / 2])),
             Fault::ForeignToken => {
