@@ -179,6 +179,7 @@ impl Inner {
         }
         let mut pause = BACKOFF;
         let mut attempt = 1;
+        let mut last = None;
         loop {
             match self.breaker.permit(Instant::now()) {
                 Permit::Go => {}
@@ -186,8 +187,11 @@ impl Inner {
                     if permit == Permit::Probe {
                         self.probe(ask);
                     }
+                    // What went wrong here tells more than what went wrong elsewhere.
                     let base = self.transport.base();
-                    return Err(LlmError::Unavailable(format!("{base} failed too often; waiting")));
+                    let open =
+                        || LlmError::Unavailable(format!("{base} failed too often; waiting"));
+                    return Err(last.unwrap_or_else(open));
                 }
             }
             let failure = match self.attempt(ask.context, ask.from, deadline) {
@@ -206,6 +210,7 @@ impl Inner {
             if !failure.again || late || attempt >= self.config.attempts {
                 return Err(failure.error);
             }
+            last = Some(failure.error);
             thread::sleep(wait);
             pause *= 2;
             attempt += 1;

@@ -2,6 +2,7 @@
 //! when it fails. Connections are kept alive; redirects are not followed, so
 //! that the key goes nowhere else.
 
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -162,6 +163,12 @@ impl Transport {
                 LlmError::Unavailable(format!("{base}: no connection in time ({text})"))
             }
             ureq::Error::Timeout(_) => LlmError::Late(format!("{base}: {text}")),
+            // So a time limit shows while the body is read.
+            ureq::Error::Io(error)
+                if matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock) =>
+            {
+                LlmError::Late(format!("{base}: {text}"))
+            }
             ureq::Error::Protocol(_) | ureq::Error::LargeResponseHeader(..) => {
                 LlmError::BadReply(format!("{base}: {text}"))
             }
