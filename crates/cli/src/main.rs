@@ -6,6 +6,7 @@ mod chain;
 mod commands;
 #[cfg(feature = "train")]
 mod experiment;
+mod llm;
 mod output;
 mod progress;
 #[cfg(feature = "train")]
@@ -53,6 +54,9 @@ fn run(command: &Command, progress: &Terminal) -> Result<()> {
         Command::CheckSweep(args) => commands::check_sweep::run(args, progress),
         Command::Step(args) => commands::step::run(args),
         Command::Generate(args) => commands::generate::run(args, progress),
+        Command::Generate(args) => commands::generate::run(args),
+        #[cfg(feature = "server")]
+        Command::Cloud(args) => commands::cloud::run(args),
         #[cfg(feature = "train")]
         Command::Pair(args) => commands::pair::run(args, progress),
     }

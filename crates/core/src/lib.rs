@@ -38,7 +38,7 @@ pub use features::{FeatureSpec, Features};
 pub use grading::{Grader, answer_letter, grade, is_number};
 pub use hash::{prefix_hash, stable_hash, unit_hash};
 pub use label::{Counts, LabelRow, Relation, Shares, soft_target};
-pub use llm::{Ask, Llm, LlmError, Reply};
+pub use llm::{Ask, Cause, Llm, LlmError, Reply};
 pub use metrics::{Gap, apgr, cpt};
 pub use model::{Detail, Feed, LanguageModel, ModelError, ModelInfo, Step, TokenId};
 pub use progress::{Progress, Silent};

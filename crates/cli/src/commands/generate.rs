@@ -1,5 +1,6 @@
 //! `tokenroute generate`: decode with one model alone, or with a routed pair.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -11,6 +12,12 @@ use tokenroute_runtime::{DEFAULT_BATCH, Pair, Request, decode, greedy};
 
 use crate::args::Generate;
 use crate::{output, source};
+use tokenroute_core::{Cause, LanguageModel, Question, Tau, TokenId, Trace, grade};
+use tokenroute_edge::{LoadOptions, LoadedModel, RouterScorer, load_model};
+use tokenroute_runtime::{DEFAULT_BATCH, Pair, Request, decode, greedy};
+
+use crate::args::Generate;
+use crate::{llm, output};
 
 /// A prompt and, where it comes from a data set, its question.
 struct Prompt {
@@ -28,6 +35,9 @@ struct Answer {
     correct: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     offload: Option<f64>,
+    /// Tokens of the SLM that stand where the LLM could not be asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    degraded: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     trace: Option<Trace>,
 }
@@ -71,6 +81,12 @@ fn routed(
     tau: Tau,
 ) -> Result<()> {
     check_pair(slm, llm)?;
+fn routed(args: &Generate, slm: &Path, llm: &Path, router: &Path, tau: Tau) -> Result<()> {
+    let scorer = RouterScorer::open(router)?;
+    let top_k = scorer.header().features.top_k.max(8);
+    let options = LoadOptions { top_k, ..Default::default() };
+    let slm = load_model(slm, &options)?;
+    let cloud = llm::open(llm, &args.remote, &slm, &options)?;
     scorer.check(slm.decoder.info(), slm.vocabulary.hash())?;
     let prompts = prompts(args, slm)?;
     let requests: Vec<Request<'_>> = prompts
@@ -84,11 +100,32 @@ fn routed(
     let cloud = InProcess::new(&llm.decoder);
     let pair = Pair::new(&slm.decoder, &cloud, &slm.vocabulary);
     let traces = decode(pair, scorer, tau, &requests, DEFAULT_BATCH)?;
+    let pair = Pair::new(&slm.decoder, &*cloud, &slm.vocabulary);
+    let traces = decode(pair, &scorer, tau, &requests, DEFAULT_BATCH)?;
+    warn_of_degraded(&traces);
     for (prompt, trace) in prompts.iter().zip(traces) {
         let tokens = trace.ids().collect();
         show(args, &answer(slm, prompt, tokens, Some(trace))?)?;
     }
     Ok(())
+}
+
+/// Says how many tokens the LLM should have made and did not, by cause.
+fn warn_of_degraded(traces: &[Trace]) {
+    let mut causes: BTreeMap<Cause, usize> = BTreeMap::new();
+    for cause in traces.iter().flat_map(|t| &t.tokens).filter_map(|t| t.cause) {
+        *causes.entry(cause).or_default() += 1;
+    }
+    if causes.is_empty() {
+        return;
+    }
+    let all: usize = traces.iter().map(|t| t.tokens.len()).sum();
+    let degraded: usize = causes.values().sum();
+    let causes: Vec<String> = causes.iter().map(|(cause, n)| format!("{cause:?} {n}")).collect();
+    let causes = causes.join(", ");
+    output::warn(&format!(
+        "{degraded} of {all} tokens are the small model's because the LLM gave none: {causes}"
+    ));
 }
 
 fn prompts(args: &Generate, model: &LoadedModel) -> Result<Vec<Prompt>> {
@@ -129,6 +166,7 @@ fn answer(
         id: prompt.question.as_ref().map(|q| q.id.clone()),
         correct: prompt.question.as_ref().map(|q| grade(q, &text)),
         offload: trace.as_ref().map(|t| t.offloaded() as f64 / t.tokens.len().max(1) as f64),
+        degraded: trace.as_ref().map(Trace::degraded),
         text,
         tokens,
         trace,
