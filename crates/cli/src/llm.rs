@@ -6,11 +6,11 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tokenroute_cloud::http::{Answers, Api, Http, HttpConfig, HttpError, Spelling};
 use tokenroute_cloud::{ApiKey, InProcess};
-use tokenroute_core::{Llm, LlmError, TokenId};
-use tokenroute_edge::{LoadOptions, LoadedModel, check_pair, load_model};
+use tokenroute_core::{Llm, LlmError, Progress, TokenId};
+use tokenroute_edge::{LoadedModel, check_pair};
 
 use crate::args::Remote;
-use crate::output;
+use crate::{output, source};
 
 /// The environment variable that holds the key, on both sides.
 const KEY: &str = "TOKENROUTE_CLOUD_KEY";
@@ -31,13 +31,14 @@ pub fn open(
     llm: &Path,
     remote: &Remote,
     slm: &LoadedModel,
-    options: &LoadOptions,
+    top_k: usize,
+    progress: &dyn Progress,
 ) -> Result<Box<dyn Llm>> {
     let text = llm.to_string_lossy();
     if text.starts_with("http://") || text.starts_with("https://") {
         return over_http(&text, remote, slm);
     }
-    let llm = load_model(llm, options)?;
+    let llm = source::load(llm, top_k, progress)?;
     check_pair(slm, &llm)?;
     Ok(Box::new(InProcess::new(llm.decoder)))
 }

@@ -54,7 +54,6 @@ fn run(command: &Command, progress: &Terminal) -> Result<()> {
         Command::CheckSweep(args) => commands::check_sweep::run(args, progress),
         Command::Step(args) => commands::step::run(args),
         Command::Generate(args) => commands::generate::run(args, progress),
-        Command::Generate(args) => commands::generate::run(args),
         #[cfg(feature = "server")]
         Command::Cloud(args) => commands::cloud::run(args),
         #[cfg(feature = "train")]

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use tokenroute_core::Progress;
+use tokenroute_edge::{LoadOptions, LoadedModel, load_model};
 use tokenroute_hub::{PREFIX, Settings, fetch};
 
 /// The local path of an `hf:` reference, fetched if need be; `None` for a path.
@@ -25,4 +26,10 @@ pub fn local(named: &Path, progress: &dyn Progress) -> Result<PathBuf> {
 /// machine to machine. `None` for a path, which is name enough.
 pub fn name(named: &Path) -> Option<String> {
     named.to_str().filter(|text| text.starts_with(PREFIX)).map(str::to_owned)
+}
+
+/// Loads a model from a folder or an `hf:` reference.
+pub fn load(named: &Path, top_k: usize, progress: &dyn Progress) -> Result<LoadedModel> {
+    let options = LoadOptions { name: name(named), top_k };
+    Ok(load_model(&local(named, progress)?, &options)?)
 }

@@ -1,23 +1,15 @@
 //! `tokenroute generate`: decode with one model alone, or with a routed pair.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
-use tokenroute_cloud::InProcess;
-use tokenroute_core::{LanguageModel, Progress, Question, Tau, TokenId, Trace, grade};
-use tokenroute_edge::{LoadOptions, LoadedModel, RouterScorer, check_pair, load_model};
+use tokenroute_core::{Cause, LanguageModel, Llm, Progress, Question, Tau, TokenId, Trace, grade};
+use tokenroute_edge::{LoadedModel, RouterScorer};
 use tokenroute_runtime::{DEFAULT_BATCH, Pair, Request, decode, greedy};
 
 use crate::args::Generate;
-use crate::{output, source};
-use tokenroute_core::{Cause, LanguageModel, Question, Tau, TokenId, Trace, grade};
-use tokenroute_edge::{LoadOptions, LoadedModel, RouterScorer, load_model};
-use tokenroute_runtime::{DEFAULT_BATCH, Pair, Request, decode, greedy};
-
-use crate::args::Generate;
-use crate::{llm, output};
+use crate::{llm, output, source};
 
 /// A prompt and, where it comes from a data set, its question.
 struct Prompt {
@@ -46,21 +38,16 @@ struct Answer {
 pub fn run(args: &Generate, progress: &dyn Progress) -> Result<()> {
     ensure!(args.max_tokens > 0, "--max-tokens is 0; expected at least 1");
     match (&args.model, &args.slm, &args.llm, &args.router, &args.tau) {
-        (Some(model), ..) => alone(args, &load(model, 8, progress)?),
+        (Some(model), ..) => alone(args, &source::load(model, 8, progress)?),
         (None, Some(slm), Some(llm), Some(router), Some(tau)) => {
             let scorer = RouterScorer::open(router)?;
             let top_k = scorer.header().features.top_k.max(8);
-            let (slm, llm) = (load(slm, top_k, progress)?, load(llm, top_k, progress)?);
-            routed(args, &slm, &llm, &scorer, tau.parse()?)
+            let slm = source::load(slm, top_k, progress)?;
+            let llm = llm::open(llm, &args.remote, &slm, top_k, progress)?;
+            routed(args, &slm, &*llm, &scorer, tau.parse()?)
         }
         _ => bail!("give --model, or all of --slm, --llm, --router and --tau"),
     }
-}
-
-/// Loads a model from a folder or an `hf:` reference.
-fn load(named: &Path, top_k: usize, progress: &dyn Progress) -> Result<LoadedModel> {
-    let options = LoadOptions { name: source::name(named), top_k };
-    Ok(load_model(&source::local(named, progress)?, &options)?)
 }
 
 fn alone(args: &Generate, model: &LoadedModel) -> Result<()> {
@@ -76,17 +63,10 @@ fn alone(args: &Generate, model: &LoadedModel) -> Result<()> {
 fn routed(
     args: &Generate,
     slm: &LoadedModel,
-    llm: &LoadedModel,
+    llm: &dyn Llm,
     scorer: &RouterScorer,
     tau: Tau,
 ) -> Result<()> {
-    check_pair(slm, llm)?;
-fn routed(args: &Generate, slm: &Path, llm: &Path, router: &Path, tau: Tau) -> Result<()> {
-    let scorer = RouterScorer::open(router)?;
-    let top_k = scorer.header().features.top_k.max(8);
-    let options = LoadOptions { top_k, ..Default::default() };
-    let slm = load_model(slm, &options)?;
-    let cloud = llm::open(llm, &args.remote, &slm, &options)?;
     scorer.check(slm.decoder.info(), slm.vocabulary.hash())?;
     let prompts = prompts(args, slm)?;
     let requests: Vec<Request<'_>> = prompts
@@ -97,11 +77,8 @@ fn routed(args: &Generate, slm: &Path, llm: &Path, router: &Path, tau: Tau) -> R
             max_tokens: args.max_tokens,
         })
         .collect();
-    let cloud = InProcess::new(&llm.decoder);
-    let pair = Pair::new(&slm.decoder, &cloud, &slm.vocabulary);
+    let pair = Pair::new(&slm.decoder, llm, &slm.vocabulary);
     let traces = decode(pair, scorer, tau, &requests, DEFAULT_BATCH)?;
-    let pair = Pair::new(&slm.decoder, &*cloud, &slm.vocabulary);
-    let traces = decode(pair, &scorer, tau, &requests, DEFAULT_BATCH)?;
     warn_of_degraded(&traces);
     for (prompt, trace) in prompts.iter().zip(traces) {
         let tokens = trace.ids().collect();
