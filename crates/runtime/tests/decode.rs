@@ -3,7 +3,8 @@
 
 use tokenroute_cloud::{InProcess, Scripted, ToyModel};
 use tokenroute_core::{
-    Cause, Detail, LlmError, Origin, Position, Score, ScoreError, Scorer, Tau, TokenId, Trace, unit_hash,
+    Cause, Detail, LlmError, Origin, Position, Score, ScoreError, Scorer, Tau, TokenId, Trace,
+    unit_hash,
 };
 use tokenroute_runtime::{
     DEFAULT_BATCH, Pair, Request, RuntimeError, Start, decode, extend, forced, greedy, stream,

@@ -1,9 +1,9 @@
 //! The edge engine through its public face, on tiny random models.
 
 mod chat;
-mod detokenise;
 mod config;
 mod decoder;
+mod detokenise;
 mod fixture;
 mod loading;
 mod parity;
