@@ -1,5 +1,7 @@
 //! The command line, parsed and nothing more.
 
+#[cfg(feature = "server")]
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -47,6 +49,9 @@ pub enum Command {
     Step(Step),
     /// Decode with one model, or with a routed pair.
     Generate(Generate),
+    /// Serve a checkpoint as the LLM of a pair, over the OpenAI completions API.
+    #[cfg(feature = "server")]
+    Cloud(Cloud),
     /// Make, train and verify the bundled pair.
     #[cfg(feature = "train")]
     #[command(subcommand)]
@@ -153,9 +158,13 @@ pub struct Generate {
     /// The small model of a routed pair.
     #[arg(long, requires_all = ["llm", "router", "tau"])]
     pub slm: Option<PathBuf>,
-    /// The large model of a routed pair.
+    /// The large model of a routed pair: a directory, or the URL of a server
+    /// (a key for it is read from TOKENROUTE_CLOUD_KEY).
     #[arg(long, requires = "slm")]
     pub llm: Option<PathBuf>,
+    /// How to reach it, if it is a server.
+    #[command(flatten)]
+    pub remote: Remote,
     /// The router file.
     #[arg(long, requires = "slm")]
     pub router: Option<PathBuf>,
@@ -177,6 +186,47 @@ pub struct Generate {
     /// Print JSON, one object per prompt.
     #[arg(long)]
     pub json: bool,
+}
+
+/// How to reach an LLM over HTTP.
+#[derive(Debug, Args)]
+pub struct Remote {
+    /// API of the server at --llm, if its list of models does not tell:
+    /// tokenroute, vllm, sglang, llama-cpp or openai.
+    #[arg(long, value_name = "API")]
+    pub llm_api: Option<String>,
+    /// Name of the model there; the first listed if not given.
+    #[arg(long, value_name = "NAME")]
+    pub llm_model: Option<String>,
+    /// Longest wait for a token of the LLM, in milliseconds; then the small
+    /// model's stands, marked degraded.
+    #[arg(long, value_name = "MS", default_value_t = 4000)]
+    pub llm_deadline: u64,
+    /// Ask a second time in parallel after so many milliseconds.
+    #[arg(long, value_name = "MS")]
+    pub llm_hedge: Option<u64>,
+    /// Keep the LLM's answers in this file; what it holds is not asked again.
+    #[arg(long, value_name = "FILE")]
+    pub llm_cache: Option<PathBuf>,
+}
+
+/// Arguments of `cloud`.
+#[cfg(feature = "server")]
+#[derive(Debug, Args)]
+pub struct Cloud {
+    /// A model in Hugging Face layout.
+    #[arg(long)]
+    pub model: PathBuf,
+    /// Where to listen. Beyond loopback a key is required: set
+    /// TOKENROUTE_CLOUD_KEY, here and where it is asked.
+    #[arg(long, default_value = "127.0.0.1:8433")]
+    pub bind: SocketAddr,
+    /// Most sequences in one batch.
+    #[arg(long, default_value_t = 32)]
+    pub batch: usize,
+    /// Most positions of earlier prompts kept for the next request.
+    #[arg(long, default_value_t = 65536)]
+    pub kept_positions: usize,
 }
 
 /// The bundled pair.

@@ -1,11 +1,16 @@
 //! The experiment file: one section per stage, unknown keys refused, paths
 //! relative to the file itself.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
+use tokenroute_core::{Grader, Progress, PromptFormat};
 use tokenroute_label::Reference;
+use tokenroute_store::Schema;
+
+use crate::source;
 
 /// An experiment.toml as written.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -52,8 +57,21 @@ pub struct PairSection {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataSection {
-    /// Folder of the data set, with its dataset.toml.
-    pub dataset: PathBuf,
+    /// Folder of the data set, with its dataset.toml; or else `schema` and `files`.
+    #[serde(default)]
+    pub dataset: Option<PathBuf>,
+    /// Whose columns `files` have.
+    #[serde(default)]
+    pub schema: Option<Schema>,
+    /// Split name to its published file.
+    #[serde(default)]
+    pub files: BTreeMap<String, SplitFile>,
+    /// How answers are judged; what suits the schema if left out.
+    #[serde(default)]
+    pub grader: Option<Grader>,
+    /// How questions are asked; the bundled pair's format if left out.
+    #[serde(default)]
+    pub prompt: PromptFormat,
     /// Most tokens of an answer.
     #[serde(default = "default_max_tokens")]
     pub max_tokens: usize,
@@ -66,6 +84,70 @@ pub struct DataSection {
     /// Questions of families the router never saw.
     #[serde(default)]
     pub test_ood: usize,
+}
+
+/// Where one split's questions lie.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SplitFile {
+    /// A local JSON Lines or Parquet file, or `hf:datasets/owner/name[@revision]:file`.
+    pub file: PathBuf,
+    /// Questions of the file to leave out at its start.
+    #[serde(default)]
+    pub skip: usize,
+}
+
+/// Splits an experiment uses, in the order of the stages.
+pub const SPLITS: [&str; 4] = ["router-train", "validation", "test", "test-ood"];
+
+impl DataSection {
+    /// Questions wanted of a split.
+    pub fn wanted(&self, split: &str) -> usize {
+        match split {
+            "router-train" => self.router_train,
+            "validation" => self.validation,
+            "test" => self.test,
+            _ => self.test_ood,
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        self.prompt.check().context("in [data.prompt]")?;
+        if self.dataset.is_some() {
+            ensure!(
+                self.schema.is_none() && self.files.is_empty() && self.grader.is_none(),
+                "data.dataset goes with none of data.schema, data.files and data.grader: its questions say how they are judged"
+            );
+            return Ok(());
+        }
+        ensure!(self.schema.is_some(), "data needs `dataset`, or `schema` and `files`");
+        if let Some(name) = self.files.keys().find(|name| !SPLITS.contains(&name.as_str())) {
+            bail!("data.files.{name} is no split; expected {}", SPLITS.join(", "));
+        }
+        let mut taken: Vec<(&str, &SplitFile, usize)> = Vec::new();
+        for split in SPLITS {
+            let wanted = self.wanted(split);
+            let Some(source) = self.files.get(split) else {
+                ensure!(
+                    wanted == 0,
+                    "data wants {wanted} questions of {split}; name its file in data.files.{split}"
+                );
+                continue;
+            };
+            let overlaps = taken.iter().find(|(_, other, count)| {
+                other.file == source.file
+                    && source.skip < other.skip.saturating_add(*count)
+                    && other.skip < source.skip.saturating_add(wanted)
+            });
+            if let Some((other, ..)) = overlaps {
+                bail!(
+                    "data.files.{split} and data.files.{other} share questions of one file; set `skip` so that they do not"
+                );
+            }
+            taken.push((split, source, wanted));
+        }
+        Ok(())
+    }
 }
 
 fn default_max_tokens() -> usize {
@@ -159,6 +241,7 @@ impl Experiment {
                 bail!("{key} is 0 in {}; expected at least 1", path.display());
             }
         }
+        experiment.data.check().with_context(|| format!("in {}", path.display()))?;
         let offload = experiment.label.on_policy_offload;
         if !(0.0..=1.0).contains(&offload) {
             bail!("label.on_policy_offload is {offload} in {}; expected 0 to 1", path.display());
@@ -171,6 +254,12 @@ impl Experiment {
         self.folder.join(relative)
     }
 
+    /// A model or data file of the experiment on this machine: a path of the file,
+    /// or an `hf:` reference, fetched if need be.
+    pub fn source(&self, named: &Path, progress: &dyn Progress) -> Result<PathBuf> {
+        Ok(source::fetched(named, progress)?.unwrap_or_else(|| self.path(named)))
+    }
+
     /// The file's last folders, which say the same on every machine.
     pub fn shown(&self) -> String {
         let parts: Vec<_> = self.file.components().rev().take(3).collect();
@@ -181,5 +270,68 @@ impl Experiment {
     /// Where a stage keeps its artefacts.
     pub fn run(&self, stage: &str) -> PathBuf {
         self.folder.join("run").join(stage)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn experiments() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments")
+    }
+
+    #[test]
+    fn every_experiment_of_the_tree_loads() {
+        let mut loaded = Vec::new();
+        for entry in std::fs::read_dir(experiments()).expect("experiments/") {
+            let path = entry.expect("an entry").path().join("experiment.toml");
+            if !path.is_file() {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).expect("the file");
+            let table: toml::Table = text.parse().expect("TOML");
+            if table.contains_key("pair") {
+                let experiment = Experiment::load(&path).unwrap_or_else(|e| panic!("{e:#}"));
+                loaded.push(experiment.title);
+            } else {
+                crate::commands::pair::load(&path).unwrap_or_else(|e| panic!("{e:#}"));
+            }
+        }
+        assert!(loaded.len() >= 4, "{loaded:?}");
+    }
+
+    #[test]
+    fn the_bundled_experiments_ask_in_the_bundled_format() {
+        for name in ["word-problems", "quickstart"] {
+            let path = experiments().join(name).join("experiment.toml");
+            let experiment = Experiment::load(&path).expect("a good file");
+            assert_eq!(experiment.data.prompt, PromptFormat::default(), "{name}");
+        }
+    }
+
+    #[test]
+    fn data_sections_that_cannot_work_are_named() {
+        let text = std::fs::read_to_string(experiments().join("csqa-qwen2.5/experiment.toml"));
+        let text = text.expect("the file");
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("experiment.toml");
+        for (from, to, cause) in [
+            ("schema = \"commonsense-qa\"", "", "data needs `dataset`"),
+            ("schema = \"commonsense-qa\"", "schema = \"csqa\"", "unknown variant `csqa`"),
+            ("schema = \"commonsense-qa\"", "dataset = \"x\"", "goes with none of"),
+            ("[data.files.test]", "[data.files.dev]", "data.files.dev is no split"),
+            ("test = 1221", "test = 1221\ntest_ood = 5", "name its file in data.files.test-ood"),
+            ("skip = 9000", "skip = 999", "share questions of one file"),
+            ("skip = 9000", "take = 9000", "unknown field `take`"),
+            ("chat = true", "chat = true\nstyle = \"x\"", "unknown field `style`"),
+            ("{choices}", "{options}", "{options} is unknown"),
+            ("grader = \"choice\"", "grader = \"vibes\"", "unknown variant `vibes`"),
+        ] {
+            assert!(text.contains(from), "{from}");
+            std::fs::write(&path, text.replace(from, to)).expect("a write");
+            let error = format!("{:#}", Experiment::load(&path).expect_err(cause));
+            assert!(error.contains(cause) && error.contains("experiment.toml"), "{error}");
+        }
     }
 }

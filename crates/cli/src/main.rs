@@ -6,8 +6,12 @@ mod chain;
 mod commands;
 #[cfg(feature = "train")]
 mod experiment;
+mod llm;
 mod output;
 mod progress;
+#[cfg(feature = "train")]
+mod prompts;
+mod source;
 
 use std::process::ExitCode;
 
@@ -30,7 +34,6 @@ fn main() -> ExitCode {
     }
 }
 
-#[cfg_attr(not(feature = "train"), expect(unused_variables, reason = "the edge does no long work"))]
 fn run(command: &Command, progress: &Terminal) -> Result<()> {
     match command {
         #[cfg(feature = "train")]
@@ -50,7 +53,9 @@ fn run(command: &Command, progress: &Terminal) -> Result<()> {
         #[cfg(feature = "train")]
         Command::CheckSweep(args) => commands::check_sweep::run(args, progress),
         Command::Step(args) => commands::step::run(args),
-        Command::Generate(args) => commands::generate::run(args),
+        Command::Generate(args) => commands::generate::run(args, progress),
+        #[cfg(feature = "server")]
+        Command::Cloud(args) => commands::cloud::run(args),
         #[cfg(feature = "train")]
         Command::Pair(args) => commands::pair::run(args, progress),
     }

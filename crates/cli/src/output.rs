@@ -32,3 +32,9 @@ pub fn json<T: Serialize>(value: &T) -> Result<()> {
 pub fn complain(error: &anyhow::Error) {
     eprintln!("error: {error:#}");
 }
+
+/// Prints a warning on one line.
+#[expect(clippy::print_stderr, reason = "this is where complaints go")]
+pub fn warn(text: &str) {
+    eprintln!("warning: {text}");
+}

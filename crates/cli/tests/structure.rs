@@ -10,6 +10,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// Arrows besides `core`, which every crate may use, and `cli`, which may use all.
 const ARROWS: &[(&str, &str)] = &[
+    ("edge", "kernels"),
     ("label", "store"),
     ("train", "store"),
     ("pair", "store"),

@@ -1,16 +1,29 @@
-//! The LLM behind the runtime: in process, and scripted.
+//! The LLM behind the runtime: in process, over HTTP, scripted; and its server.
 //!
 //! Key types:
 //! - [`InProcess`]: any local [`tokenroute_core::LanguageModel`] as the LLM, with
 //!   a cache so that what it has read or answered is not paid for twice.
 //! - [`Scripted`]: answers and failures from a script.
 //! - [`ToyModel`]: a tiny deterministic model of no use but to exercise the rest.
+//! - `http::Http` (feature `http`): vLLM, SGLang, llama.cpp's server, `tokenroute cloud`
+//!   or any OpenAI-compatible completions API as the LLM; `http::Answers` keeps any
+//!   LLM's answers on disk.
+//! - `server::Server` (feature `server`): a local model served over that API.
+//! - `ApiKey`: the secret between the two.
 
+#[cfg(feature = "http")]
+pub mod http;
 mod in_process;
+#[cfg(any(feature = "http", feature = "server"))]
+mod key;
 mod prefixes;
 mod scripted;
+#[cfg(feature = "server")]
+pub mod server;
 mod toy;
 
 pub use in_process::InProcess;
+#[cfg(any(feature = "http", feature = "server"))]
+pub use key::{ApiKey, BadKey};
 pub use scripted::{Scripted, table};
 pub use toy::ToyModel;

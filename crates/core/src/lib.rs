@@ -5,7 +5,8 @@
 //! other crate of the workspace speaks in its types.
 //!
 //! Key types:
-//! - [`Question`], [`grade`]: a task item and how an answer to it is judged.
+//! - [`Question`], [`PromptFormat`], [`Grader`]: a task item, how it is asked and how an
+//!   answer to it is judged.
 //! - [`LanguageModel`], [`Step`], [`Feed`]: a local decoder and what it says at a position.
 //! - [`Llm`], [`Ask`], [`Reply`]: the large model as the runtime sees it.
 //! - [`Score`], [`Tau`]: the router's output and the threshold on it.
@@ -24,6 +25,7 @@ mod llm;
 mod metrics;
 mod model;
 mod progress;
+mod prompt;
 mod question;
 mod router;
 mod score;
@@ -33,13 +35,14 @@ mod vocabulary;
 
 pub use curve::{Curve, CurvePoint, Piece, QuestionCurve, Sweepable, mean_offload};
 pub use features::{FeatureSpec, Features};
-pub use grading::{answer_letter, grade};
+pub use grading::{Grader, answer_letter, grade, is_number};
 pub use hash::{prefix_hash, stable_hash, unit_hash};
 pub use label::{Counts, LabelRow, Relation, Shares, soft_target};
-pub use llm::{Ask, Llm, LlmError, Reply};
+pub use llm::{Ask, Cause, Llm, LlmError, Reply};
 pub use metrics::{Gap, apgr, cpt};
 pub use model::{Detail, Feed, LanguageModel, ModelError, ModelInfo, Step, TokenId};
 pub use progress::{Progress, Silent};
+pub use prompt::{PromptError, PromptFormat};
 pub use question::{Choices, Question, QuestionError};
 pub use router::{
     Activation, Architecture, Normalisation, Platt, RouterHeader, TauPoint, TrainingRecord,

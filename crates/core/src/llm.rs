@@ -1,6 +1,8 @@
 //! The LLM as the runtime sees it: greedy tokens for the ends of prefixes,
 //! asked in batches, each of which may fail on its own.
 
+use serde::{Deserialize, Serialize};
+
 use crate::TokenId;
 
 /// One sequence put to the LLM.
@@ -36,13 +38,49 @@ pub trait Llm: Sync {
 /// Why the LLM gave no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LlmError {
-    /// The cloud cannot be reached or answered too late.
+    /// The cloud cannot be reached.
     #[error("the LLM is unavailable: {0}")]
     Unavailable(String),
+    /// The cloud did not answer in time.
+    #[error("the LLM is late: {0}")]
+    Late(String),
+    /// The cloud answered that it will not: overload, a wrong key, a bad request.
+    #[error("the LLM refused: {0}")]
+    Refused(String),
     /// The cloud answered something that cannot be used.
     #[error("the LLM's reply cannot be used: {0}")]
     BadReply(String),
     /// The model in process failed.
     #[error(transparent)]
     Model(#[from] crate::ModelError),
+}
+
+impl LlmError {
+    /// The kind of failure, without its words.
+    #[must_use]
+    pub fn cause(&self) -> Cause {
+        match self {
+            LlmError::Unavailable(_) => Cause::Unavailable,
+            LlmError::Late(_) => Cause::Late,
+            LlmError::Refused(_) => Cause::Refused,
+            LlmError::BadReply(_) => Cause::BadReply,
+            LlmError::Model(_) => Cause::Model,
+        }
+    }
+}
+
+/// Why a token is degraded: one kind for each kind of [`LlmError`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// [`LlmError::Unavailable`].
+    Unavailable,
+    /// [`LlmError::Late`].
+    Late,
+    /// [`LlmError::Refused`].
+    Refused,
+    /// [`LlmError::BadReply`].
+    BadReply,
+    /// [`LlmError::Model`].
+    Model,
 }

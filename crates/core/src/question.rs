@@ -1,15 +1,26 @@
-//! A multiple-choice question in CommonsenseQA's Hugging Face schema, with what
-//! this project adds, and the prompt made from it.
+//! A question in CommonsenseQA's Hugging Face schema, with what this project adds:
+//! free answers, and how an answer is judged.
 
 use serde::{Deserialize, Serialize};
 
+use crate::grading::{Grader, is_number};
+use crate::prompt::PromptFormat;
+
 /// The choices of a question, letter and text side by side.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Choices {
     /// Letters, "A" onwards.
     pub label: Vec<String>,
     /// Texts, one per letter.
     pub text: Vec<String>,
+}
+
+impl Choices {
+    /// Whether there are none: the answer is free.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.label.is_empty() && self.text.is_empty()
+    }
 }
 
 /// One question.
@@ -19,11 +30,15 @@ pub struct Question {
     pub id: String,
     /// The question itself.
     pub question: String,
-    /// What may be answered.
+    /// What may be answered; empty if the answer is free.
+    #[serde(default, skip_serializing_if = "Choices::is_empty")]
     pub choices: Choices,
-    /// Letter of the right choice.
+    /// Letter of the right choice, or the right free answer.
     #[serde(rename = "answerKey")]
     pub answer_key: String,
+    /// How an answer is judged.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub grader: Grader,
     /// A rationale that ends in the answer, where the data set has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cot: Option<String>,
@@ -38,18 +53,19 @@ pub struct Question {
     pub operands: Option<Vec<String>>,
 }
 
+fn is_default(grader: &Grader) -> bool {
+    *grader == Grader::default()
+}
+
 impl Question {
-    /// The prompt: the question, a line with the choices, a line break. A letter
-    /// directly follows its choice's text, which small models find most easily.
+    /// The prompt in the bundled pair's format: [`PromptFormat::default`].
     #[must_use]
     pub fn prompt(&self) -> String {
-        let choices = self.choices.text.iter().zip(&self.choices.label);
-        let choices: Vec<String> = choices.map(|(text, label)| format!("{text} {label}")).collect();
-        format!("{}\n{}\n", self.question, choices.join(" "))
+        PromptFormat::default().fill(self)
     }
 
     /// Checks what the type cannot: non-empty fields, as many letters as texts,
-    /// an answer key among the letters.
+    /// an answer key among the letters, a grader that can judge it.
     ///
     /// # Errors
     /// The first thing found wrong.
@@ -61,17 +77,33 @@ impl Question {
         if self.question.trim().is_empty() {
             return Err(bad("`question` is empty"));
         }
+        if self.answer_key.is_empty() {
+            return Err(bad("`answerKey` is empty; expected the letter of the right choice"));
+        }
+        if self.choices.is_empty() && !self.grader.needs_choices() {
+            return self.check_free(bad);
+        }
         if self.choices.label.len() != self.choices.text.len() || self.choices.label.len() < 2 {
             return Err(bad("`choices` needs at least two letters and one text for each letter"));
         }
-        if self.answer_key.is_empty() {
-            return Err(bad("`answerKey` is empty; expected the letter of the right choice"));
+        if !self.grader.needs_choices() {
+            return self.check_free(bad);
         }
         if !self.choices.label.contains(&self.answer_key) {
             return Err(bad(&format!(
                 "`answerKey` is {:?}; expected one of {}",
                 self.answer_key,
                 self.choices.label.join(", ")
+            )));
+        }
+        Ok(())
+    }
+
+    fn check_free(&self, bad: impl Fn(&str) -> QuestionError) -> Result<(), QuestionError> {
+        if self.grader == Grader::FinalNumber && !is_number(&self.answer_key) {
+            return Err(bad(&format!(
+                "`answerKey` is {:?}; the grader final-number expects a number of at most 30 digits",
+                self.answer_key
             )));
         }
         Ok(())

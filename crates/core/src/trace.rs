@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::TokenId;
+use crate::{Cause, TokenId};
 
 /// Who made a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,9 @@ pub struct TraceToken {
     pub slm_token: TokenId,
     /// The policy's score.
     pub score: f32,
+    /// Why the LLM could not be asked, with [`Origin::Degraded`] alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
 }
 
 /// One generation.
@@ -52,5 +55,12 @@ impl Trace {
     #[must_use]
     pub fn offloaded(&self) -> usize {
         self.tokens.iter().filter(|t| t.origin == Origin::Llm).count()
+    }
+
+    /// Tokens of the SLM that stand where the LLM could not be asked; they do
+    /// not count as offloaded.
+    #[must_use]
+    pub fn degraded(&self) -> usize {
+        self.tokens.iter().filter(|t| t.origin == Origin::Degraded).count()
     }
 }

@@ -1,6 +1,7 @@
 //! Causal attention of one row over its own sequence's keys, in order: its bits
 //! depend on that sequence alone.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use pulp::{Simd, WithSimd};
@@ -9,13 +10,13 @@ use crate::cache::{BLOCK, Block, COLUMN, CacheShape};
 use crate::kernel::arch;
 use crate::rows::exponentials;
 
-/// One row's queries against the first `positions` of its cache.
+/// One row's queries against the positions of its cache that it sees.
 pub(crate) struct Attend<'a> {
     pub(crate) shape: &'a CacheShape,
     pub(crate) blocks: &'a [Arc<Block>],
     pub(crate) layer: usize,
-    /// Keys seen, the row's own included.
-    pub(crate) positions: usize,
+    /// Positions seen, the row's own the last.
+    pub(crate) seen: Range<usize>,
     /// `[heads, head_dim]`, scaled by 1/√head_dim.
     pub(crate) queries: &'a [f32],
     /// Scratch, grown to whole blocks of positions.
@@ -34,8 +35,11 @@ impl WithSimd for Attend<'_> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Attend { shape, blocks, layer, positions, queries, scores, out } = self;
-        let blocks = &blocks[..positions.div_ceil(BLOCK)];
+        let Attend { shape, blocks, layer, seen, queries, scores, out } = self;
+        // From here on positions count from the first block that is seen.
+        let first = seen.start / BLOCK;
+        let blocks = &blocks[first..seen.end.div_ceil(BLOCK)];
+        let seen = seen.start - first * BLOCK..seen.end - first * BLOCK;
         scores.resize(blocks.len() * BLOCK, 0.0);
         let group = queries.len() / shape.head_dim / shape.kv_heads;
         let heads = queries.chunks_exact(shape.head_dim).zip(out.chunks_exact_mut(shape.head_dim));
@@ -44,10 +48,10 @@ impl WithSimd for Attend<'_> {
             for (block, scores) in blocks.iter().zip(scores.chunks_exact_mut(BLOCK)) {
                 score_block(simd, block.head(shape, layer, kv_head).0, query, scores);
             }
-            // Positions after this row's weigh 0, so that whole groups of four can be summed.
-            let (_, total) = exponentials::<S>(scores, positions);
+            // Positions not seen weigh 0, so that whole groups of four can be summed.
+            let (_, total) = exponentials::<S>(scores, seen.clone());
             let values = Values { shape, blocks, layer, kv_head };
-            weigh(simd, &values, positions, scores, 1.0 / total, out);
+            weigh(simd, &values, seen.end, scores, 1.0 / total, out);
         }
     }
 }

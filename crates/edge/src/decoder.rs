@@ -1,5 +1,7 @@
-//! The Qwen2 decoder: a ragged batch flattened to rows, no padding, every
-//! row's bits a function of its own prefix.
+//! The decoder: a ragged batch flattened to rows, no padding, every row's bits a
+//! function of its own prefix.
+
+use std::sync::Arc;
 
 use rayon::prelude::*;
 use tokenroute_core::{Detail, Feed, LanguageModel, ModelError, ModelInfo, Step, TokenId};
@@ -7,36 +9,23 @@ use tokenroute_core::{Detail, Feed, LanguageModel, ModelError, ModelInfo, Step, 
 use crate::cache::{CacheShape, KvState};
 use crate::forward::Pass;
 use crate::kernel::Linear;
-use crate::rows::Rotary;
-use crate::weights::Weights;
+use crate::layers::{Embedding, Layer, final_norm, head};
+use crate::rope::Rotary;
+use crate::weights::WeightSource;
 use crate::{Config, EdgeError};
 
 /// Multiply-adds that are worth a thread of their own, about a tenth of a
 /// millisecond: less is lost again in waking it, many times over when the machine is shared.
 const PART_WORK: usize = 8 << 20;
 
-/// One decoder layer.
-#[derive(Debug)]
-pub(crate) struct Layer {
-    pub(crate) attention_norm: Vec<f32>,
-    /// hidden → queries, keys and values side by side
-    pub(crate) qkv: Linear,
-    pub(crate) output: Linear,
-    pub(crate) mlp_norm: Vec<f32>,
-    /// hidden → gate and up side by side
-    pub(crate) gate_up: Linear,
-    pub(crate) down: Linear,
-}
-
-/// A loaded Qwen2 decoder (RMS norm, grouped-query attention with biases on q, k
-/// and v, `rotate_half` RoPE, SwiGLU, tied or untied LM head), in f32.
+/// A loaded decoder (RMS norm, grouped-query attention with or without biases, head
+/// norms and windows, `rotate_half` RoPE, SwiGLU, tied or untied LM head), in f32.
 #[derive(Debug)]
 pub struct Decoder {
     pub(crate) info: ModelInfo,
     pub(crate) config: Config,
     pub(crate) shape: CacheShape,
-    /// `[vocabulary, hidden]`
-    pub(crate) embedding: Vec<f32>,
+    pub(crate) embedding: Embedding,
     pub(crate) layers: Vec<Layer>,
     pub(crate) norm: Vec<f32>,
     pub(crate) head: Linear,
@@ -46,63 +35,30 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Builds a decoder from Hugging Face's tensor names. Only the first
+    /// Builds a decoder from a checked configuration and its weights. Only the first
     /// `info.vocabulary` rows of embedding and LM head are used: rows beyond the
     /// tokenizer's vocabulary are padding and can never win.
     pub(crate) fn new(
         info: ModelInfo,
         config: Config,
-        weights: &Weights<'_>,
+        weights: &Arc<dyn WeightSource>,
     ) -> Result<Self, EdgeError> {
+        let source = &**weights;
+        let layers: Result<Vec<_>, _> =
+            (0..config.num_hidden_layers).map(|i| Layer::read(source, &config, i)).collect();
+        let layers = layers?;
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
-        let key_value = config.key_value_size();
-        let table = [config.vocab_size, hidden];
-        let mut embedding = weights.tensor("model.embed_tokens.weight", &table)?;
-        embedding.truncate(info.vocabulary * hidden);
-        let mut layers = Vec::with_capacity(config.num_hidden_layers);
-        for i in 0..config.num_hidden_layers {
-            let get = |name: &str, shape: &[usize]| {
-                weights.tensor(&format!("model.layers.{i}.{name}"), shape)
-            };
-            let mut qkv = get("self_attn.q_proj.weight", &[hidden, hidden])?;
-            qkv.extend(get("self_attn.k_proj.weight", &[key_value, hidden])?);
-            qkv.extend(get("self_attn.v_proj.weight", &[key_value, hidden])?);
-            let mut bias = get("self_attn.q_proj.bias", &[hidden])?;
-            bias.extend(get("self_attn.k_proj.bias", &[key_value])?);
-            bias.extend(get("self_attn.v_proj.bias", &[key_value])?);
-            let mut gate_up = get("mlp.gate_proj.weight", &[inner, hidden])?;
-            gate_up.extend(get("mlp.up_proj.weight", &[inner, hidden])?);
-            let output = get("self_attn.o_proj.weight", &[hidden, hidden])?;
-            let down = get("mlp.down_proj.weight", &[hidden, inner])?;
-            layers.push(Layer {
-                attention_norm: get("input_layernorm.weight", &[hidden])?,
-                qkv: Linear::new(hidden, hidden + 2 * key_value, &qkv, Some(&bias)),
-                output: Linear::new(hidden, hidden, &output, None),
-                mlp_norm: get("post_attention_layernorm.weight", &[hidden])?,
-                gate_up: Linear::new(hidden, 2 * inner, &gate_up, None),
-                down: Linear::new(inner, hidden, &down, None),
-            });
-        }
-        let norm = weights.tensor("model.norm.weight", &[hidden])?;
-        let head = if config.tie_word_embeddings {
-            Linear::new(hidden, info.vocabulary, &embedding, None)
-        } else {
-            let rows = weights.tensor("lm_head.weight", &table)?;
-            Linear::new(hidden, info.vocabulary, &rows[..info.vocabulary * hidden], None)
-        };
-        let head_dim = config.head_dim();
-        let rotary = Rotary::new(head_dim, config.rope_theta, config.max_position_embeddings);
-        let layer = 2 * hidden * (hidden + key_value) + 3 * hidden * inner;
+        let attention = 2 * hidden * (config.query_size() + config.key_value_size());
         Ok(Decoder {
-            shape: CacheShape::new(layers.len(), config.num_key_value_heads, head_dim),
-            work: config.num_hidden_layers * layer + hidden * info.vocabulary,
+            shape: CacheShape::new(layers.len(), config.num_key_value_heads, config.head_dim),
+            work: layers.len() * (attention + 3 * hidden * inner) + hidden * info.vocabulary,
+            norm: final_norm(source, &config)?,
+            head: head(source, &config, info.vocabulary)?,
+            embedding: Embedding::new(Arc::clone(weights), &config, info.vocabulary)?,
+            rotary: Rotary::new(&config.rope, config.head_dim),
+            layers,
             info,
             config,
-            embedding,
-            layers,
-            norm,
-            head,
-            rotary,
         })
     }
 
@@ -188,10 +144,10 @@ impl LanguageModel for Decoder {
         self.check(feeds)?;
         let mut parts = self.split(feeds);
         if let [only] = parts.as_mut_slice() {
-            return Pass::new(self, only, detail).run();
+            return Pass::new(self, only, detail)?.run();
         }
         let results: Result<Vec<_>, ModelError> =
-            parts.into_par_iter().map(|part| Pass::new(self, part, detail).run()).collect();
+            parts.into_par_iter().map(|part| Pass::new(self, part, detail)?.run()).collect();
         Ok(results?.into_iter().flatten().collect())
     }
 }

@@ -4,7 +4,9 @@ use tokenroute_core::{Detail, Feed, ModelError, Step};
 
 use crate::attention::Attend;
 use crate::cache::KvState;
-use crate::decoder::{Decoder, Layer};
+use crate::decoder::Decoder;
+use crate::layers::Layer;
+use crate::rope::rotate;
 use crate::rows::{rms_norm, swiglu};
 use crate::steps::step;
 
@@ -28,6 +30,8 @@ pub(crate) struct Pass<'p, 'a> {
     rows: Vec<Row>,
     /// Residual stream `[rows, hidden]`.
     stream: Vec<f32>,
+    /// Rotary angles `[rows, head_dim]`.
+    angles: Vec<f32>,
 }
 
 impl<'p, 'a> Pass<'p, 'a> {
@@ -36,18 +40,26 @@ impl<'p, 'a> Pass<'p, 'a> {
         model: &'p Decoder,
         feeds: &'p mut [Feed<'a, KvState>],
         detail: Detail,
-    ) -> Self {
+    ) -> Result<Self, ModelError> {
         let hidden = model.info.hidden;
-        let (mut rows, mut stream) = (Vec::new(), Vec::new());
+        let total: usize = feeds.iter().map(|feed| feed.tokens.len()).sum();
+        let mut rows = Vec::with_capacity(total);
+        let mut stream = vec![0.0; total * hidden];
+        let mut angles = Vec::with_capacity(total * model.shape.head_dim);
+        let mut embedded = stream.chunks_exact_mut(hidden);
         for (feed, f) in feeds.iter_mut().enumerate() {
             let start = f.state.len();
             f.state.reserve(&model.shape, start + f.tokens.len());
-            for (i, &token) in f.tokens.iter().enumerate() {
+            for (i, (&token, out)) in f.tokens.iter().zip(&mut embedded).enumerate() {
                 rows.push(Row { feed, position: start + i, wanted: i >= f.from });
-                stream.extend_from_slice(&model.embedding[token as usize * hidden..][..hidden]);
+                model.rotary.angles(start + i, &mut angles);
+                model.embedding.row(token as usize, out).map_err(|error| {
+                    let model = model.info.name.clone();
+                    ModelError::Backend { model, message: error.to_string() }
+                })?;
             }
         }
-        Pass { model, feeds, detail, rows, stream }
+        Ok(Pass { model, feeds, detail, rows, stream, angles })
     }
 
     /// Runs all layers and the head. On success the tokens are committed.
@@ -68,46 +80,54 @@ impl<'p, 'a> Pass<'p, 'a> {
     /// x += O · attention(norm x). After the last layer's keys and values are
     /// written, only rows whose steps are wanted go on.
     fn attention(&mut self, index: usize, layer: &Layer, last: bool) {
-        let Decoder { info, config, shape, rotary, .. } = self.model;
+        let Decoder { info, config, shape, .. } = self.model;
         let (hidden, head_dim) = (info.hidden, shape.head_dim);
-        let key_value = config.key_value_size();
-        let width = hidden + 2 * key_value;
+        let (queries, key_value) = (config.query_size(), config.key_value_size());
+        let width = queries + 2 * key_value;
         let eps = config.rms_norm_eps as f32;
 
         let mut normed = vec![0.0; self.stream.len()]; // [rows, hidden]
         rms_norm(&self.stream, &layer.attention_norm, eps, &mut normed);
-        let mut qkv = vec![0.0; self.rows.len() * width]; // [rows, hidden + 2 key_value]
+        let mut qkv = vec![0.0; self.rows.len() * width]; // [rows, queries + 2 key_value]
         layer.qkv.apply(&normed, &mut qkv);
-        for (row, qkv) in self.rows.iter().zip(qkv.chunks_exact_mut(width)) {
-            let (q, kv) = qkv.split_at_mut(hidden);
+        let mut raw = vec![0.0; if layer.qk_norm.is_some() { queries + key_value } else { 0 }];
+        let angles = self.angles.chunks_exact(head_dim);
+        for ((row, qkv), angles) in self.rows.iter().zip(qkv.chunks_exact_mut(width)).zip(angles) {
+            if let Some((q_norm, k_norm)) = &layer.qk_norm {
+                raw.copy_from_slice(&qkv[..queries + key_value]);
+                rms_norm(&raw[..queries], q_norm, eps, &mut qkv[..queries]);
+                rms_norm(&raw[queries..], k_norm, eps, &mut qkv[queries..][..key_value]);
+            }
+            let (q, kv) = qkv.split_at_mut(queries);
             let (k, v) = kv.split_at_mut(key_value);
-            rotary.apply(q, row.position, 1.0 / (head_dim as f32).sqrt());
-            rotary.apply(k, row.position, 1.0);
+            rotate(q, angles, 1.0 / (head_dim as f32).sqrt());
+            rotate(k, angles, 1.0);
             self.feeds[row.feed].state.write(shape, index, row.position, k, v);
         }
         if last && self.rows.iter().any(|row| !row.wanted) {
             keep_wanted(&self.rows, &mut self.stream, hidden);
             keep_wanted(&self.rows, &mut qkv, width);
             self.rows.retain(|row| row.wanted);
-            normed.truncate(self.stream.len());
         }
+        let mut mixed = vec![0.0; self.rows.len() * queries]; // [rows, queries]
         let mut scores = Vec::new();
-        let outputs = normed.chunks_exact_mut(hidden).zip(qkv.chunks_exact(width));
+        let outputs = mixed.chunks_exact_mut(queries).zip(qkv.chunks_exact(width));
         for (row, (out, qkv)) in self.rows.iter().zip(outputs) {
+            let positions = row.position + 1;
             Attend {
                 shape,
                 blocks: self.feeds[row.feed].state.blocks(),
                 layer: index,
-                positions: row.position + 1,
-                queries: &qkv[..hidden],
+                seen: positions.saturating_sub(layer.window.unwrap_or(positions))..positions,
+                queries: &qkv[..queries],
                 scores: &mut scores,
                 out,
             }
             .run();
         }
-        qkv.truncate(self.stream.len());
-        layer.output.apply(&normed, &mut qkv); // [rows, hidden]
-        add(&mut self.stream, &qkv);
+        normed.truncate(self.stream.len());
+        layer.output.apply(&mixed, &mut normed); // [rows, hidden]
+        add(&mut self.stream, &normed);
     }
 
     /// x += down(silu(gate) · up)(norm x)

@@ -4,6 +4,7 @@
 //! Every output element is one chain of multiply-adds over the inputs in order;
 //! vectors run across outputs, register blocks across rows.
 
+use std::convert::Infallible;
 use std::ops::Range;
 use std::sync::OnceLock;
 
@@ -58,22 +59,58 @@ impl Linear {
     #[must_use]
     pub fn new(inputs: usize, outputs: usize, weights: &[f32], bias: Option<&[f32]>) -> Self {
         assert_eq!(weights.len(), inputs * outputs, "weights of a linear layer");
+        let copy = |first: usize, rows: &mut [f32]| {
+            rows.copy_from_slice(&weights[first * inputs..][..rows.len()]);
+            Ok::<_, Infallible>(())
+        };
+        match Self::pack(inputs, outputs, bias, copy) {
+            Ok(layer) => layer,
+            Err(never) => match never {},
+        }
+    }
+
+    /// Packs weights as they are read: `read` fills whole rows `[_, inputs]` from a
+    /// given output on, for several threads at once, so that no second copy of the
+    /// matrix is ever held.
+    ///
+    /// # Errors
+    /// What `read` says.
+    ///
+    /// # Panics
+    /// If the bias is not `[outputs]`.
+    pub(crate) fn pack<E: Send>(
+        inputs: usize,
+        outputs: usize,
+        bias: Option<&[f32]>,
+        read: impl Fn(usize, &mut [f32]) -> Result<(), E> + Sync,
+    ) -> Result<Self, E> {
+        const LINE: usize = 16;
         let width = arch().dispatch(PanelWidth);
         let panels = outputs.div_ceil(width);
-        const LINE: usize = 16;
-        let mut packed = vec![0.0; panels * inputs * width + LINE];
+        let size = inputs * width;
+        let mut packed = vec![0.0; panels * size + LINE];
         let start = packed.as_ptr().align_offset(64).min(LINE);
-        for (o, row) in weights.chunks_exact(inputs.max(1)).enumerate() {
-            let (panel, lane) = (o / width, o % width);
-            let first = start + panel * inputs * width + lane;
-            for (i, &w) in row.iter().enumerate() {
-                packed[first + i * width] = w;
-            }
-        }
+        packed[start..][..panels * size]
+            .par_chunks_mut(size.max(1))
+            .enumerate()
+            .try_for_each_init(
+                || vec![0.0; size],
+                |rows, (panel, packed)| {
+                    let first = panel * width;
+                    let rows = &mut rows[..width.min(outputs - first) * inputs];
+                    read(first, rows)?;
+                    for (lane, row) in rows.chunks_exact(inputs).enumerate() {
+                        for (column, &w) in packed.chunks_exact_mut(width).zip(row) {
+                            column[lane] = w;
+                        }
+                    }
+                    Ok(())
+                },
+            )?;
         let mut padded = bias.unwrap_or(&[]).to_vec();
         assert!(padded.is_empty() || padded.len() == outputs, "bias of a linear layer");
         padded.resize(panels * width, 0.0);
-        Linear { inputs, outputs, width, packed, start, bias: padded }
+        Ok(Linear { inputs, outputs, width, packed, start, bias: padded })
     }
 
     /// Number of inputs.

@@ -1,15 +1,17 @@
 //! The model on the device: decoder, KV state, tokenizer, loading, router scorer.
 //!
-//! Safetensors files are read with candle; the arithmetic is this crate's own,
+//! Safetensors files are mapped into memory; the arithmetic is this crate's own,
 //! because a row's bits must not depend on the batch it is in and candle's matrix
 //! product changes them. Everything is f32 on the CPU; equal bits are claimed per
 //! build and instruction set.
 //!
 //! Key types:
 //! - [`LoadedModel`]: a decoder with its tokenizer and vocabulary, from [`load_model`].
-//! - [`Decoder`]: the Qwen2 decoder; implements [`tokenroute_core::LanguageModel`].
+//! - [`Decoder`]: one decoder for all of [`Family`]; implements [`tokenroute_core::LanguageModel`].
 //! - [`KvState`]: one sequence's keys and values; clones share their prefix.
 //! - [`Tokenizer`]: text to ids and back; its [`Tokenizer::pair_hash`] identifies a pair.
+//! - [`ChatTemplate`]: messages to a prompt, as the model's makers wrote it.
+//! - [`Detokeniser`]: tokens to text as they come, never half a character.
 //! - [`RouterScorer`]: a router file as a [`tokenroute_core::Scorer`].
 //! - [`Linear`]: the row-stable linear layer they are all built on.
 //!
@@ -44,23 +46,34 @@
 
 mod attention;
 mod cache;
+mod chat;
 mod config;
+mod config_json;
 mod decoder;
+mod detokenise;
 mod error;
+mod fields;
 mod forward;
+pub mod gguf;
 mod kernel;
+mod layers;
 mod load;
+mod rope;
 mod rows;
 mod scorer;
+mod shards;
 mod steps;
 mod tokenizer;
 mod weights;
 
 pub use cache::KvState;
-pub use config::Config;
+pub use chat::{ChatError, ChatOptions, ChatTemplate, Message};
+pub use config::{Config, Family};
 pub use decoder::{Decoder, continue_greedy};
+pub use detokenise::Detokeniser;
 pub use error::EdgeError;
 pub use kernel::Linear;
-pub use load::{LoadOptions, LoadedModel, check_pair, load_model};
+pub use load::{LoadOptions, LoadedModel, check_pair, load_decoder, load_model};
+pub use rope::{Rope, RopeScaling};
 pub use scorer::RouterScorer;
 pub use tokenizer::Tokenizer;

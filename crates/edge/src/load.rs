@@ -2,11 +2,14 @@
 //! whether two of them are a pair.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use tokenroute_core::{ModelInfo, Vocabulary};
 
-use crate::config::{end_tokens, read_json};
-use crate::weights::WeightFile;
+use crate::config_json::end_tokens;
+use crate::fields::read_json;
+use crate::shards::Shards;
+use crate::weights::WeightSource;
 use crate::{Config, Decoder, EdgeError, Tokenizer};
 
 /// How to load a model.
@@ -36,7 +39,10 @@ pub struct LoadedModel {
 }
 
 /// Loads `config.json`, `tokenizer.json`, `generation_config.json` (optional) and
-/// `model.safetensors` (f16, bf16 or f32) from a directory.
+/// `model.safetensors`, whole or in shards (f16, bf16 or f32), from a directory.
+///
+/// The weights' files are mapped for as long as the model lives: replace them by
+/// renaming new ones over them, never in place.
 ///
 /// Rows of embedding and LM head beyond the tokenizer's vocabulary are padding and
 /// left out: [`ModelInfo::vocabulary`] is what the tokenizer knows.
@@ -49,26 +55,48 @@ pub fn load_model(dir: &Path, options: &LoadOptions) -> Result<LoadedModel, Edge
     let json = read_json(&config_path, "a Hugging Face model directory with a config.json")?;
     let config = Config::parse(&config_path, &json)?;
     let tokenizer = Tokenizer::read(&dir.join("tokenizer.json"))?;
-    if tokenizer.size() > config.vocab_size {
+    let vocabulary = tokenizer.vocabulary(&end_tokens(dir, &json)?)?;
+    let decoder = decoder(dir, config, tokenizer.size(), options)?;
+    Ok(LoadedModel { decoder, tokenizer, vocabulary })
+}
+
+/// Loads only the decoder of a directory, for callers that bring ids of their own
+/// (measurements, comparisons): no tokenizer is needed, and every row of the
+/// embedding counts as a token.
+///
+/// # Errors
+/// As [`load_model`].
+pub fn load_decoder(dir: &Path, options: &LoadOptions) -> Result<Decoder, EdgeError> {
+    let config = Config::read(&dir.join("config.json"))?;
+    let vocabulary = config.vocab_size;
+    decoder(dir, config, vocabulary, options)
+}
+
+fn decoder(
+    dir: &Path,
+    config: Config,
+    vocabulary: usize,
+    options: &LoadOptions,
+) -> Result<Decoder, EdgeError> {
+    if vocabulary > config.vocab_size {
         return Err(EdgeError::Config {
-            path: config_path,
+            path: dir.join("config.json"),
             field: "vocab_size".to_owned(),
             value: config.vocab_size.to_string(),
-            expected: format!("at least the tokenizer's {}", tokenizer.size()),
+            expected: format!("at least the tokenizer's {vocabulary}"),
         });
     }
-    let vocabulary = tokenizer.vocabulary(&end_tokens(dir, &json)?)?;
-    let file = WeightFile::read(&dir.join("model.safetensors"), "the model's weights")?;
+    let shards = Shards::open(dir)?;
     let info = ModelInfo {
         name: options.name.clone().unwrap_or_else(|| dir.display().to_string()),
-        weights_hash: file.hash(),
+        weights_hash: shards.hash(),
         hidden: config.hidden_size,
-        vocabulary: tokenizer.size(),
+        vocabulary,
         context: config.max_position_embeddings,
         top_k: options.top_k,
     };
-    let decoder = Decoder::new(info, config, &file.tensors()?)?;
-    Ok(LoadedModel { decoder, tokenizer, vocabulary })
+    let source: Arc<dyn WeightSource> = Arc::new(shards);
+    Decoder::new(info, config, &source)
 }
 
 /// Checks that two models share a tokenizer.

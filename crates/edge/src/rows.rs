@@ -1,8 +1,10 @@
 //! Row-stable functions of one row: sums in a fixed order, exponential, softmax,
-//! RMS norm, SwiGLU and the rotary embedding.
+//! RMS norm and SwiGLU.
 //!
 //! Sums run in 16 lanes folded pairwise at the end, so their order depends on the
 //! row's length alone; everything else is done element by element.
+
+use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
@@ -110,16 +112,18 @@ pub(crate) fn max(x: &[f32]) -> f32 {
     lanes[0]
 }
 
-/// Replaces the first `len` elements by e^(x − their max) and the rest, which is
+/// Replaces the elements in `range` by e^(x − their max) and the others, which are
 /// only there to make whole vectors, by 0; returns (max, Σ e^(x − max)).
 #[inline(always)]
-pub(crate) fn exponentials<S: Simd>(x: &mut [f32], len: usize) -> (f32, f32) {
-    x[len..].fill(f32::NEG_INFINITY);
+pub(crate) fn exponentials<S: Simd>(x: &mut [f32], range: Range<usize>) -> (f32, f32) {
+    x[..range.start].fill(f32::NEG_INFINITY);
+    x[range.end..].fill(f32::NEG_INFINITY);
     let most = max(x);
     for x in x.iter_mut() {
         *x = exp::<S>(*x - most);
     }
-    x[len..].fill(0.0);
+    x[..range.start].fill(0.0);
+    x[range.end..].fill(0.0);
     (most, sum(x))
 }
 
@@ -175,41 +179,6 @@ impl WithSimd for SwiGlu<'_> {
     }
 }
 
-/// Rotary angles of every position.
-#[derive(Debug)]
-pub(crate) struct Rotary {
-    half: usize,
-    /// `[positions, half]`
-    cos: Vec<f32>,
-    sin: Vec<f32>,
-}
-
-impl Rotary {
-    /// Frequencies θ^(−2i/d) in f32, as Hugging Face computes them.
-    pub(crate) fn new(head_dim: usize, theta: f64, positions: usize) -> Self {
-        let half = head_dim / 2;
-        let frequency: Vec<f32> =
-            (0..half).map(|i| 1.0 / theta.powf((2 * i) as f64 / head_dim as f64) as f32).collect();
-        let angles = (0..positions).flat_map(|p| frequency.iter().map(move |f| p as f32 * f));
-        let (cos, sin) = angles.map(|angle| (angle.cos(), angle.sin())).unzip();
-        Rotary { half, cos, sin }
-    }
-
-    /// Rotates every head of `x` `[heads, head_dim]` (`rotate_half`) and scales it.
-    pub(crate) fn apply(&self, x: &mut [f32], position: usize, scale: f32) {
-        let cos = &self.cos[position * self.half..][..self.half];
-        let sin = &self.sin[position * self.half..][..self.half];
-        for head in x.chunks_exact_mut(2 * self.half) {
-            let (first, second) = head.split_at_mut(self.half);
-            for i in 0..self.half {
-                let (a, b) = (first[i], second[i]);
-                first[i] = (a * cos[i] - b * sin[i]) * scale;
-                second[i] = (b * cos[i] + a * sin[i]) * scale;
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -237,14 +206,5 @@ mod tests {
         let mut odd = [f32::NAN, f32::NEG_INFINITY, f32::INFINITY];
         arch().dispatch(Exps(&mut odd));
         assert!(odd[0].is_nan() && odd[1] < 1e-37 && odd[2].is_finite());
-    }
-
-    #[test]
-    fn rotation_keeps_lengths_and_scales() {
-        let rotary = Rotary::new(4, 10_000.0, 8);
-        let mut x = [1.0, 2.0, 3.0, 4.0];
-        rotary.apply(&mut x, 7, 0.5);
-        let length: f32 = x.iter().map(|x| x * x).sum();
-        assert!((length - 30.0 / 4.0).abs() < 1e-5);
     }
 }

@@ -11,7 +11,7 @@ use tokenroute_core::{
 
 use crate::EdgeError;
 use crate::kernel::Linear;
-use crate::weights::WeightFile;
+use crate::weights::{WeightFile, WeightSource};
 
 /// A trained router: features → normalisation → layers → logit → Platt → score.
 #[derive(Debug)]
@@ -29,23 +29,22 @@ impl RouterScorer {
     /// A file that cannot be read, a header of another format or that contradicts
     /// itself, tensors missing, of the wrong shape, unknown or not finite.
     pub fn open(path: &Path) -> Result<Self, EdgeError> {
-        let file = WeightFile::read(path, "a router file")?;
+        let file = WeightFile::open(path, "a router file")?;
         let header = header(path, &file)?;
         let shapes = header.architecture.layers(header.features.width());
-        let weights = file.tensors()?;
         let mut layers = Vec::with_capacity(shapes.len());
         for (i, &(inputs, outputs)) in shapes.iter().enumerate() {
-            let weight = weights.tensor(&format!("layers.{i}.weight"), &[outputs, inputs])?;
-            let bias = weights.tensor(&format!("layers.{i}.bias"), &[outputs])?;
+            let weight = file.tensor(&format!("layers.{i}.weight"), &[outputs, inputs])?;
+            let bias = file.tensor(&format!("layers.{i}.bias"), &[outputs])?;
             layers.push(Linear::new(inputs, outputs, &weight, Some(&bias)));
         }
-        let known = |name: &&str| {
+        let known = |name: &str| {
             (0..shapes.len()).any(|i| {
                 [format!("layers.{i}.weight"), format!("layers.{i}.bias")]
-                    .contains(&(*name).to_owned())
+                    .contains(&name.to_owned())
             })
         };
-        if let Some(name) = weights.names().into_iter().find(|name| !known(name)) {
+        if let Some(name) = file.names().into_iter().find(|name| !known(name)) {
             let message = format!(
                 "tensor `{name}` belongs to no layer of the {} its header describes",
                 shapes.len()
@@ -157,10 +156,10 @@ fn activate(activation: Activation, x: &mut [f32]) {
 fn header(path: &Path, file: &WeightFile) -> Result<RouterHeader, EdgeError> {
     let bad = |message: String| EdgeError::Router { path: path.to_owned(), message };
     let key = RouterHeader::METADATA_KEY;
-    let text = file.metadata(key)?.ok_or_else(|| {
+    let text = file.metadata(key).ok_or_else(|| {
         bad(format!("no `{key}` in its metadata; expected a file written by `tokenroute train`"))
     })?;
-    let json: Value = serde_json::from_str(&text).map_err(|e| bad(format!("`{key}`: {e}")))?;
+    let json: Value = serde_json::from_str(text).map_err(|e| bad(format!("`{key}`: {e}")))?;
     let format = json.get("format").unwrap_or(&Value::Null);
     if format.as_u64() != Some(u64::from(RouterHeader::FORMAT)) {
         let known = RouterHeader::FORMAT;

@@ -83,7 +83,7 @@ impl WithSimd for Spread<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) -> Distribution {
         let mut values = self.0.to_vec();
-        let (most, total) = exponentials::<S>(&mut values, self.0.len());
+        let (most, total) = exponentials::<S>(&mut values, 0..self.0.len());
         let below: Vec<f32> = self.0.iter().map(|l| l - most).collect();
         let mean = dot::<S>(&values, &below) / total;
         Distribution { exponentials: values, total, entropy: (total.ln() - mean).max(0.0) }

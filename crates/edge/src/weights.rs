@@ -1,111 +1,212 @@
-//! Safetensors files: read whole, hashed, and turned into checked f32 tensors.
+//! Where tensors come from: the trait a decoder takes its weights through, and
+//! safetensors files, mapped into memory rather than read.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use candle_core::safetensors::Load;
-use candle_core::{DType, Device};
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+use memmap2::Mmap;
+use safetensors::tensor::{Metadata, TensorInfo};
 use safetensors::{Dtype, SafeTensors};
 use sha2::{Digest, Sha256};
 
 use crate::EdgeError;
 
-/// The bytes of a safetensors file and where they came from.
+/// Tensors by their Hugging Face names, wherever and however they are stored.
+/// What is read are rows as f32, so that a reader never holds more than it asks for.
+pub(crate) trait WeightSource: std::fmt::Debug + Send + Sync {
+    /// Checks that a tensor is there with exactly this shape and a type that is read.
+    fn check(&self, tensor: &str, shape: &[usize]) -> Result<(), EdgeError>;
+
+    /// Fills `out` with consecutive elements of a tensor that was checked, in
+    /// row-major order, from the start of row `row`; `out` is whole rows of
+    /// `width`, the tensor's last dimension. Values may be NaN or infinite.
+    fn rows(
+        &self,
+        tensor: &str,
+        row: usize,
+        width: usize,
+        out: &mut [f32],
+    ) -> Result<(), EdgeError>;
+
+    /// The file a tensor is in, for messages.
+    fn path(&self, tensor: &str) -> &Path;
+
+    /// [`WeightSource::rows`], refusing NaN and infinity.
+    fn finite_rows(
+        &self,
+        tensor: &str,
+        row: usize,
+        width: usize,
+        out: &mut [f32],
+    ) -> Result<(), EdgeError> {
+        self.rows(tensor, row, width, out)?;
+        if out.iter().fold(true, |sound, x| sound & x.is_finite()) {
+            return Ok(());
+        }
+        let odd = out.iter().position(|x| !x.is_finite()).unwrap_or(0);
+        Err(EdgeError::NotFinite {
+            path: self.path(tensor).to_owned(),
+            tensor: tensor.to_owned(),
+            index: row * width + odd,
+            value: out[odd],
+        })
+    }
+
+    /// A whole tensor of exactly this shape, finite, flattened in row-major order.
+    fn tensor(&self, tensor: &str, shape: &[usize]) -> Result<Vec<f32>, EdgeError> {
+        self.check(tensor, shape)?;
+        let mut values = vec![0.0; shape.iter().product()];
+        self.finite_rows(tensor, 0, shape.last().copied().unwrap_or(1), &mut values)?;
+        Ok(values)
+    }
+}
+
+/// A safetensors file, mapped and its header checked.
+///
+/// The file must stay as it is while it is mapped: replace weights by renaming a
+/// new file over them, which leaves the mapped one alone, and never in place.
 #[derive(Debug)]
 pub(crate) struct WeightFile {
     path: PathBuf,
-    bytes: Vec<u8>,
+    map: Mmap,
+    header: Metadata,
+    /// Where the tensors' bytes begin.
+    start: usize,
 }
 
 impl WeightFile {
-    /// Reads a file into memory.
-    pub(crate) fn read(path: &Path, expected: &'static str) -> Result<Self, EdgeError> {
-        let bytes = std::fs::read(path).map_err(|source| EdgeError::Read {
+    /// Maps a file and checks its header: sizes, offsets and types must fit.
+    pub(crate) fn open(path: &Path, expected: &'static str) -> Result<Self, EdgeError> {
+        let map = map(path).map_err(|source| EdgeError::Read {
             path: path.to_owned(),
             expected,
             source,
         })?;
-        Ok(WeightFile { path: path.to_owned(), bytes })
+        let (length, header) =
+            SafeTensors::read_metadata(&map).map_err(|error| EdgeError::BadFile {
+                path: path.to_owned(),
+                bytes: map.len(),
+                message: error.to_string(),
+            })?;
+        // The length of the header is itself eight bytes.
+        Ok(WeightFile { path: path.to_owned(), start: length + 8, map, header })
     }
 
-    /// SHA-256 of the file, hexadecimal.
-    pub(crate) fn hash(&self) -> String {
-        hex(&Sha256::digest(&self.bytes))
+    /// SHA-256 of the file.
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        Sha256::digest(&self.map[..]).into()
     }
 
     /// The value of a key of the file's metadata.
-    pub(crate) fn metadata(&self, key: &str) -> Result<Option<String>, EdgeError> {
-        let (_, metadata) =
-            SafeTensors::read_metadata(&self.bytes).map_err(|error| self.bad_file(&error))?;
-        Ok(metadata.metadata().as_ref().and_then(|map| map.get(key).cloned()))
+    pub(crate) fn metadata(&self, key: &str) -> Option<&str> {
+        self.header.metadata().as_ref().and_then(|map| map.get(key)).map(String::as_str)
     }
 
-    /// The tensors.
-    pub(crate) fn tensors(&self) -> Result<Weights<'_>, EdgeError> {
-        let tensors =
-            SafeTensors::deserialize(&self.bytes).map_err(|error| self.bad_file(&error))?;
-        Ok(Weights { path: &self.path, tensors })
+    /// Names of all tensors.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.header.offset_keys()
     }
 
-    fn bad_file(&self, error: &safetensors::SafeTensorError) -> EdgeError {
-        EdgeError::BadFile {
+    fn missing(&self, tensor: &str, shape: &[usize]) -> EdgeError {
+        EdgeError::MissingTensor {
             path: self.path.clone(),
-            bytes: self.bytes.len(),
-            message: error.to_string(),
+            tensor: tensor.to_owned(),
+            shape: shape.to_vec(),
         }
     }
-}
 
-/// The tensors of a file.
-#[derive(Debug)]
-pub(crate) struct Weights<'a> {
-    path: &'a Path,
-    tensors: SafeTensors<'a>,
-}
-
-impl Weights<'_> {
-    /// Names of all tensors.
-    pub(crate) fn names(&self) -> Vec<&str> {
-        self.tensors.names()
+    fn bytes(&self, info: &TensorInfo) -> &[u8] {
+        let (from, to) = info.data_offsets;
+        &self.map[self.start + from..self.start + to]
     }
+}
 
-    /// A tensor of exactly this shape, flattened in row-major order, as f32.
-    pub(crate) fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, EdgeError> {
-        let path = || self.path.to_owned();
-        let view = self.tensors.tensor(name).map_err(|_| EdgeError::MissingTensor {
-            path: path(),
-            tensor: name.to_owned(),
-            shape: shape.to_vec(),
-        })?;
-        if view.shape() != shape {
+impl WeightSource for WeightFile {
+    fn check(&self, tensor: &str, shape: &[usize]) -> Result<(), EdgeError> {
+        let info = self.header.info(tensor).ok_or_else(|| self.missing(tensor, shape))?;
+        if info.shape != shape {
             return Err(EdgeError::Shape {
-                path: path(),
-                tensor: name.to_owned(),
-                found: view.shape().to_vec(),
+                path: self.path.clone(),
+                tensor: tensor.to_owned(),
+                found: info.shape.clone(),
                 expected: shape.to_vec(),
             });
         }
-        let unread = |found: String| EdgeError::Dtype {
-            path: path(),
-            tensor: name.to_owned(),
-            found,
-            expected: "F16, BF16 or F32",
-        };
-        if !matches!(view.dtype(), Dtype::F16 | Dtype::BF16 | Dtype::F32) {
-            return Err(unread(format!("{:?}", view.dtype())));
+        if size(info.dtype).is_none() {
+            return Err(EdgeError::Dtype {
+                path: self.path.clone(),
+                tensor: tensor.to_owned(),
+                found: format!("{:?}", info.dtype),
+                expected: "F16, BF16 or F32",
+            });
         }
-        let values: Vec<f32> = view
-            .load(&Device::Cpu)
-            .and_then(|tensor| tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1())
-            .map_err(|error| unread(error.to_string()))?;
-        match values.iter().position(|v| !v.is_finite()) {
-            None => Ok(values),
-            Some(index) => Err(EdgeError::NotFinite {
-                path: path(),
-                tensor: name.to_owned(),
-                index,
-                value: values[index],
-            }),
+        Ok(())
+    }
+
+    fn rows(
+        &self,
+        tensor: &str,
+        row: usize,
+        width: usize,
+        out: &mut [f32],
+    ) -> Result<(), EdgeError> {
+        let missing = || self.missing(tensor, &[row + out.len() / width.max(1), width]);
+        let info = self.header.info(tensor).ok_or_else(missing)?;
+        let size = size(info.dtype).ok_or_else(missing)?;
+        let bytes = self.bytes(info).get(row * width * size..).ok_or_else(missing)?;
+        let bytes = bytes.get(..out.len() * size).ok_or_else(missing)?;
+        match info.dtype {
+            Dtype::F16 => halves(bytes, out),
+            Dtype::BF16 => {
+                for (out, bytes) in out.iter_mut().zip(bytes.as_chunks::<2>().0) {
+                    *out = f32::from_bits(u32::from(u16::from_le_bytes(*bytes)) << 16);
+                }
+            }
+            _ => {
+                for (out, bytes) in out.iter_mut().zip(bytes.as_chunks::<4>().0) {
+                    *out = f32::from_le_bytes(*bytes);
+                }
+            }
         }
+        Ok(())
+    }
+
+    fn path(&self, _: &str) -> &Path {
+        &self.path
+    }
+}
+
+/// Bytes of an element, for the types that are read.
+fn size(dtype: Dtype) -> Option<usize> {
+    match dtype {
+        Dtype::F16 | Dtype::BF16 => Some(2),
+        Dtype::F32 => Some(4),
+        _ => None,
+    }
+}
+
+/// f16 to f32, some at a time, so that the conversion runs in vectors.
+fn halves(bytes: &[u8], out: &mut [f32]) {
+    const SOME: usize = 64;
+    let mut values = [f16::ZERO; SOME];
+    for (out, bytes) in out.chunks_mut(SOME).zip(bytes.chunks(2 * SOME)) {
+        let values = &mut values[..out.len()];
+        for (value, bytes) in values.iter_mut().zip(bytes.as_chunks::<2>().0) {
+            *value = f16::from_le_bytes(*bytes);
+        }
+        values.convert_to_f32_slice(out);
+    }
+}
+
+fn map(path: &Path) -> std::io::Result<Mmap> {
+    let file = File::open(path)?;
+    // SAFETY: the mapping is private and only read. That nobody changes the file in
+    // place meanwhile is the caller's part of the contract, as for every mapped file.
+    #[allow(unsafe_code)]
+    unsafe {
+        Mmap::map(&file)
     }
 }
 

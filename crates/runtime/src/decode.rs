@@ -2,8 +2,8 @@
 //! the LLM is asked for what is offloaded, and the token is committed.
 
 use tokenroute_core::{
-    Ask, Detail, Feed, LanguageModel, Llm, Origin, Score, Scorer, Step, Tau, TokenId, Trace,
-    TraceToken,
+    Ask, Cause, Detail, Feed, LanguageModel, Llm, LlmError, Origin, Score, Scorer, Step, Tau,
+    TokenId, Trace, TraceToken,
 };
 
 use crate::{Pair, Path, RuntimeError, advance_canonical};
@@ -66,11 +66,14 @@ struct Live<'v, S> {
 enum Verdict {
     /// The SLM's token stays.
     Keep(Score),
-    /// The LLM is to be asked, or was asked and said this.
-    Offload(Score, Option<TokenId>),
-    /// The LLM should have spoken and could not.
-    Degraded(Score),
+    /// The LLM is to be asked, or was asked and said this or failed.
+    Offload(Score, Option<Said>),
+    /// The LLM should have spoken before the score was made, and could not.
+    Degraded(Score, Cause),
 }
+
+/// The LLM's token, or why there is none.
+type Said = Result<TokenId, Cause>;
 
 fn run<S: LanguageModel, L: Llm + ?Sized>(
     pair: Pair<'_, S, L>,
@@ -109,15 +112,19 @@ fn run<S: LanguageModel, L: Llm + ?Sized>(
         let mut outcomes = steps.iter().zip(verdicts);
         live.retain_mut(|l| {
             let Some((step, verdict)) = outcomes.next() else { return false };
-            let (token, origin, score) = match verdict {
-                Verdict::Offload(score, Some(token)) => (token, Origin::Llm, score),
-                Verdict::Keep(score) => (step.token, Origin::Slm, score),
-                Verdict::Offload(score, None) | Verdict::Degraded(score) => {
-                    (step.token, Origin::Degraded, score)
+            let (token, origin, score, cause) = match verdict {
+                Verdict::Offload(score, Some(Ok(token))) => (token, Origin::Llm, score, None),
+                Verdict::Keep(score) => (step.token, Origin::Slm, score, None),
+                Verdict::Offload(score, Some(Err(cause))) | Verdict::Degraded(score, cause) => {
+                    (step.token, Origin::Degraded, score, Some(cause))
+                }
+                Verdict::Offload(score, None) => {
+                    (step.token, Origin::Degraded, score, Some(Cause::BadReply))
                 }
             };
             let token = l.path.commit(token, step);
-            let made = TraceToken { token, origin, slm_token: step.token, score: score.get() };
+            let (slm_token, score) = (step.token, score.get());
+            let made = TraceToken { token, origin, slm_token, score, cause };
             on_token(&made);
             let trace = &mut traces[l.request];
             trace.tokens.push(made);
@@ -160,22 +167,22 @@ fn judge<S: LanguageModel, L: Llm + ?Sized>(
     steps: &[Step],
     traces: &mut [Trace],
 ) -> Result<Vec<Verdict>, RuntimeError> {
-    let known: Option<Vec<Option<TokenId>>> =
+    let known: Option<Vec<Said>> =
         scorer.needs_llm().then(|| ask(pair, &live.iter().collect::<Vec<_>>(), traces));
     let mut verdicts = Vec::with_capacity(live.len());
     for (i, (l, step)) in live.iter().zip(steps).enumerate() {
         let question = requests[l.request].question;
         let llm_token = known.as_ref().map(|k| k[i]);
-        let position = l.path.position(question, step, llm_token.flatten());
+        let position = l.path.position(question, step, llm_token.and_then(Result::ok));
         let score = scorer.score(&position).map_err(|source| RuntimeError::Score {
             question: question.to_owned(),
             index: position.index,
             source,
         })?;
         verdicts.push(match llm_token {
-            Some(None) => Verdict::Degraded(score),
+            Some(Err(cause)) => Verdict::Degraded(score, cause),
             _ if !tau.offloads(score) => Verdict::Keep(score),
-            known => Verdict::Offload(score, known.flatten()),
+            known => Verdict::Offload(score, known),
         });
     }
     Ok(verdicts)
@@ -200,16 +207,16 @@ fn ask_offloaded<S: LanguageModel, L: Llm + ?Sized>(
         return;
     }
     for (token, said) in wanting.into_iter().zip(ask(pair, &asking, traces)) {
-        *token = said;
+        *token = Some(said);
     }
 }
 
-/// The LLM's next token for each of `live`; `None` where it could not be had.
+/// The LLM's next token for each of `live`, or why it could not be had.
 fn ask<S: LanguageModel, L: Llm + ?Sized>(
     pair: Pair<'_, S, L>,
     live: &[&Live<'_, S::State>],
     traces: &mut [Trace],
-) -> Vec<Option<TokenId>> {
+) -> Vec<Said> {
     let asks: Vec<Ask<'_>> = live
         .iter()
         .map(|l| Ask { context: l.path.tokens(), from: l.path.tokens().len() })
@@ -217,9 +224,11 @@ fn ask<S: LanguageModel, L: Llm + ?Sized>(
     let mut replies = pair.llm.ask(&asks).into_iter();
     live.iter()
         .map(|l| {
-            let reply = replies.next()?.ok()?;
+            let none = || Err(LlmError::BadReply("no reply to this ask".to_owned()));
+            let reply = replies.next().unwrap_or_else(none).map_err(|e| e.cause())?;
             traces[l.request].llm_positions += reply.positions;
-            reply.tokens.first().map(|&t| pair.vocabulary.canonical(t))
+            let token = reply.tokens.first().ok_or(Cause::BadReply)?;
+            Ok(pair.vocabulary.canonical(*token))
         })
         .collect()
 }

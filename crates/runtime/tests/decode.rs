@@ -3,7 +3,8 @@
 
 use tokenroute_cloud::{InProcess, Scripted, ToyModel};
 use tokenroute_core::{
-    Detail, LlmError, Origin, Position, Score, ScoreError, Scorer, Tau, TokenId, Trace, unit_hash,
+    Cause, Detail, LlmError, Origin, Position, Score, ScoreError, Scorer, Tau, TokenId, Trace,
+    unit_hash,
 };
 use tokenroute_runtime::{
     DEFAULT_BATCH, Pair, Request, RuntimeError, Start, decode, extend, forced, greedy, stream,
@@ -144,8 +145,9 @@ fn a_failing_llm_degrades_and_never_truncates() {
     for scorer in [&Hidden as &dyn Scorer, &Oracle] {
         let traces = decode(pair, scorer, Tau::LLM_ONLY, &requests(&prompts), 4).expect("degrades");
         assert_eq!(ids(&traces), alone);
-        let degraded = |t: &Trace| t.tokens.iter().all(|t| t.origin == Origin::Degraded);
-        assert!(traces.iter().all(degraded));
+        assert!(traces.iter().all(|t| t.degraded() == t.tokens.len()));
+        let causes = traces.iter().flat_map(|t| &t.tokens).map(|t| t.cause);
+        assert!(causes.into_iter().all(|cause| cause == Some(Cause::Unavailable)));
         assert!(traces.iter().all(|t| t.offloaded() == 0));
     }
 
@@ -159,6 +161,7 @@ fn a_failing_llm_degrades_and_never_truncates() {
         let (origin, made) =
             if i == 2 { (Origin::Degraded, token.slm_token) } else { (Origin::Llm, 3) };
         assert_eq!((token.origin, token.token), (origin, made), "token {i}");
+        assert_eq!(token.cause, (i == 2).then_some(Cause::Unavailable), "token {i}");
     }
 }
 

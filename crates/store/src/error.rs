@@ -32,6 +32,16 @@ pub enum StoreError {
         /// The field, what it holds and what was expected.
         what: String,
     },
+    /// A row of a Parquet file that is no question.
+    #[error("{}, row {row}: {what}", path.display())]
+    Row {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        row: usize,
+        /// The column, what it holds and what was expected.
+        what: String,
+    },
     /// A file whose content is damaged or not of the expected layout.
     #[error("{} is not a usable {kind}: {what}", path.display())]
     Format {

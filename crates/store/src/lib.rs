@@ -3,6 +3,7 @@
 //!
 //! Key types:
 //! - [`Dataset`]: a data-set directory, its card and its question files.
+//! - [`load_questions`], [`Schema`]: public question sets as their makers publish them.
 //! - [`Columns`]: how much of a label table is read; the table itself is a
 //!   `Vec` of [`tokenroute_core::LabelRow`].
 //! - [`RouterFile`]: a router's header and layers.
@@ -19,6 +20,7 @@ mod error;
 mod hash;
 mod labels;
 mod manifest;
+mod public;
 mod router;
 mod table;
 
@@ -34,4 +36,5 @@ pub use labels::{
     Columns, encode_labels, label_shards, read_labels, read_labels_dir, write_labels,
 };
 pub use manifest::Manifest;
+pub use public::{Schema, load_questions};
 pub use router::{RouterFile, RouterLayer};

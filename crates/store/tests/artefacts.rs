@@ -23,6 +23,7 @@ fn question(id: &str) -> Question {
             text: ["5", "6"].map(String::from).to_vec(),
         },
         answer_key: "A".into(),
+        grader: Default::default(),
         cot: Some("2 + 3 = 5. So the answer is 5 (A).".into()),
         family: Some("purchases".into()),
         steps: Some(1),

@@ -18,6 +18,8 @@ use tokenroute_store::{self as store, Dataset, Manifest};
 
 use crate::experiment::Experiment;
 use crate::progress::Terminal;
+use crate::prompts::Prompter;
+use crate::source;
 
 /// An experiment with its pair loaded.
 pub struct Chain<'a> {
@@ -45,9 +47,13 @@ impl<'a> Chain<'a> {
     /// Reads the experiment and loads its pair.
     pub fn open(path: &Path, progress: &'a Terminal) -> Result<Self> {
         let experiment = Experiment::load(path)?;
-        let options = LoadOptions { top_k: experiment.train.top_k.max(8), ..Default::default() };
-        let slm = load_model(&experiment.path(&experiment.pair.slm), &options)?;
-        let llm = load_model(&experiment.path(&experiment.pair.llm), &options)?;
+        let load = |named: &Path| -> Result<LoadedModel> {
+            let options =
+                LoadOptions { top_k: experiment.train.top_k.max(8), name: source::name(named) };
+            Ok(load_model(&experiment.source(named, progress)?, &options)?)
+        };
+        let slm = load(&experiment.pair.slm)?;
+        let llm = load(&experiment.pair.llm)?;
         check_pair(&slm, &llm)?;
         Ok(Chain { experiment, slm, llm, progress })
     }
@@ -55,15 +61,10 @@ impl<'a> Chain<'a> {
     /// The first questions of a split, as many as the experiment wants.
     pub fn questions(&self, split: &'static str) -> Result<Asked> {
         let data = &self.experiment.data;
-        let wanted = match split {
-            "router-train" => data.router_train,
-            "validation" => data.validation,
-            "test" => data.test,
-            _ => data.test_ood,
-        };
+        let wanted = data.wanted(split);
         let mut questions = Vec::new();
         if wanted > 0 {
-            questions = Dataset::open(&self.experiment.path(&data.dataset))?.questions(split)?;
+            questions = self.all_questions(split)?;
             anyhow::ensure!(
                 questions.len() >= wanted,
                 "the experiment wants {wanted} questions of {split}; the data set has {}",
@@ -71,11 +72,26 @@ impl<'a> Chain<'a> {
             );
             questions.truncate(wanted);
         }
+        let folder = self.experiment.source(&self.experiment.pair.slm, self.progress)?;
+        let prompter = Prompter::new(&data.prompt, &folder)?;
         let prompts = questions
             .iter()
-            .map(|q| self.slm.tokenizer.encode(&q.prompt()))
-            .collect::<Result<_, _>>()?;
+            .map(|q| Ok(self.slm.tokenizer.encode(&prompter.prompt(q)?)?))
+            .collect::<Result<_>>()?;
         Ok(Asked { split, questions, prompts })
+    }
+
+    fn all_questions(&self, split: &str) -> Result<Vec<Question>> {
+        let data = &self.experiment.data;
+        if let Some(dataset) = &data.dataset {
+            return Ok(Dataset::open(&self.experiment.path(dataset))?.questions(split)?);
+        }
+        let source = data.files.get(split).context("the split has no file")?;
+        let schema = data.schema.context("the experiment has no data.schema")?;
+        let path = self.experiment.source(&source.file, self.progress)?;
+        let mut questions = store::load_questions(&path, schema, data.grader)?;
+        questions.drain(..source.skip.min(questions.len()));
+        Ok(questions)
     }
 
     /// Text of tokens; a token that is no text by itself shows as U+FFFD.

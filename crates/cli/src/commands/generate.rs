@@ -1,16 +1,15 @@
 //! `tokenroute generate`: decode with one model alone, or with a routed pair.
 
-use std::path::Path;
+use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
-use tokenroute_cloud::InProcess;
-use tokenroute_core::{LanguageModel, Question, Tau, TokenId, Trace, grade};
-use tokenroute_edge::{LoadOptions, LoadedModel, RouterScorer, check_pair, load_model};
+use tokenroute_core::{Cause, LanguageModel, Llm, Progress, Question, Tau, TokenId, Trace, grade};
+use tokenroute_edge::{LoadedModel, RouterScorer};
 use tokenroute_runtime::{DEFAULT_BATCH, Pair, Request, decode, greedy};
 
 use crate::args::Generate;
-use crate::output;
+use crate::{llm, output, source};
 
 /// A prompt and, where it comes from a data set, its question.
 struct Prompt {
@@ -28,42 +27,48 @@ struct Answer {
     correct: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     offload: Option<f64>,
+    /// Tokens of the SLM that stand where the LLM could not be asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    degraded: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     trace: Option<Trace>,
 }
 
 /// Decodes every prompt and prints the answers.
-pub fn run(args: &Generate) -> Result<()> {
+pub fn run(args: &Generate, progress: &dyn Progress) -> Result<()> {
     ensure!(args.max_tokens > 0, "--max-tokens is 0; expected at least 1");
     match (&args.model, &args.slm, &args.llm, &args.router, &args.tau) {
-        (Some(model), ..) => alone(args, model),
+        (Some(model), ..) => alone(args, &source::load(model, 8, progress)?),
         (None, Some(slm), Some(llm), Some(router), Some(tau)) => {
-            routed(args, slm, llm, router, tau.parse()?)
+            let scorer = RouterScorer::open(router)?;
+            let top_k = scorer.header().features.top_k.max(8);
+            let slm = source::load(slm, top_k, progress)?;
+            let llm = llm::open(llm, &args.remote, &slm, top_k, progress)?;
+            routed(args, &slm, &*llm, &scorer, tau.parse()?)
         }
         _ => bail!("give --model, or all of --slm, --llm, --router and --tau"),
     }
 }
 
-fn alone(args: &Generate, model: &Path) -> Result<()> {
-    let model = load_model(model, &LoadOptions::default())?;
-    let prompts = prompts(args, &model)?;
+fn alone(args: &Generate, model: &LoadedModel) -> Result<()> {
+    let prompts = prompts(args, model)?;
     let ids: Vec<&[TokenId]> = prompts.iter().map(|p| &p.ids[..]).collect();
     let answers = greedy(&model.decoder, &model.vocabulary, &ids, args.max_tokens)?;
     for (prompt, tokens) in prompts.iter().zip(answers) {
-        show(args, &answer(&model, prompt, tokens, None)?)?;
+        show(args, &answer(model, prompt, tokens, None)?)?;
     }
     Ok(())
 }
 
-fn routed(args: &Generate, slm: &Path, llm: &Path, router: &Path, tau: Tau) -> Result<()> {
-    let scorer = RouterScorer::open(router)?;
-    let top_k = scorer.header().features.top_k.max(8);
-    let options = LoadOptions { top_k, ..Default::default() };
-    let slm = load_model(slm, &options)?;
-    let llm = load_model(llm, &options)?;
-    check_pair(&slm, &llm)?;
+fn routed(
+    args: &Generate,
+    slm: &LoadedModel,
+    llm: &dyn Llm,
+    scorer: &RouterScorer,
+    tau: Tau,
+) -> Result<()> {
     scorer.check(slm.decoder.info(), slm.vocabulary.hash())?;
-    let prompts = prompts(args, &slm)?;
+    let prompts = prompts(args, slm)?;
     let requests: Vec<Request<'_>> = prompts
         .iter()
         .map(|p| Request {
@@ -72,14 +77,32 @@ fn routed(args: &Generate, slm: &Path, llm: &Path, router: &Path, tau: Tau) -> R
             max_tokens: args.max_tokens,
         })
         .collect();
-    let cloud = InProcess::new(&llm.decoder);
-    let pair = Pair::new(&slm.decoder, &cloud, &slm.vocabulary);
-    let traces = decode(pair, &scorer, tau, &requests, DEFAULT_BATCH)?;
+    let pair = Pair::new(&slm.decoder, llm, &slm.vocabulary);
+    let traces = decode(pair, scorer, tau, &requests, DEFAULT_BATCH)?;
+    warn_of_degraded(&traces);
     for (prompt, trace) in prompts.iter().zip(traces) {
         let tokens = trace.ids().collect();
-        show(args, &answer(&slm, prompt, tokens, Some(trace))?)?;
+        show(args, &answer(slm, prompt, tokens, Some(trace))?)?;
     }
     Ok(())
+}
+
+/// Says how many tokens the LLM should have made and did not, by cause.
+fn warn_of_degraded(traces: &[Trace]) {
+    let mut causes: BTreeMap<Cause, usize> = BTreeMap::new();
+    for cause in traces.iter().flat_map(|t| &t.tokens).filter_map(|t| t.cause) {
+        *causes.entry(cause).or_default() += 1;
+    }
+    if causes.is_empty() {
+        return;
+    }
+    let all: usize = traces.iter().map(|t| t.tokens.len()).sum();
+    let degraded: usize = causes.values().sum();
+    let causes: Vec<String> = causes.iter().map(|(cause, n)| format!("{cause:?} {n}")).collect();
+    let causes = causes.join(", ");
+    output::warn(&format!(
+        "{degraded} of {all} tokens are the small model's because the LLM gave none: {causes}"
+    ));
 }
 
 fn prompts(args: &Generate, model: &LoadedModel) -> Result<Vec<Prompt>> {
@@ -120,6 +143,7 @@ fn answer(
         id: prompt.question.as_ref().map(|q| q.id.clone()),
         correct: prompt.question.as_ref().map(|q| grade(q, &text)),
         offload: trace.as_ref().map(|t| t.offloaded() as f64 / t.tokens.len().max(1) as f64),
+        degraded: trace.as_ref().map(Trace::degraded),
         text,
         tokens,
         trace,

@@ -22,7 +22,8 @@ fn target(args: &Inspect) -> Result<(Vec<PathBuf>, Option<tokenroute_edge::Token
     #[cfg(feature = "train")]
     if args.path.extension().is_some_and(|e| e == "toml") {
         let experiment = crate::experiment::Experiment::load(&args.path)?;
-        let tokenizer = experiment.path(&experiment.pair.slm).join("tokenizer.json");
+        let slm = experiment.source(&experiment.pair.slm, &tokenroute_core::Silent)?;
+        let tokenizer = slm.join("tokenizer.json");
         let rounds = 0..=experiment.label.rounds;
         let labels = experiment.run(crate::chain::labels::FOLDER);
         return Ok((

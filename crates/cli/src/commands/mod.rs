@@ -4,6 +4,8 @@
 pub mod calibrate;
 #[cfg(feature = "train")]
 pub mod check_sweep;
+#[cfg(feature = "server")]
+pub mod cloud;
 pub mod generate;
 #[cfg(feature = "lab")]
 pub mod inspect;

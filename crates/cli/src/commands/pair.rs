@@ -27,7 +27,7 @@ const LOSS_POINTS: usize = 20;
 /// The pair's experiment.toml.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct PairExperiment {
+pub struct PairExperiment {
     /// Seed of the generator.
     seed: u64,
     task: TaskConfig,
@@ -55,7 +55,8 @@ pub fn run(command: &Pair, progress: &Terminal) -> Result<()> {
     }
 }
 
-fn load(path: &Path) -> Result<(PairExperiment, PathBuf)> {
+/// Reads the pair's file; its folder comes with it.
+pub fn load(path: &Path) -> Result<(PairExperiment, PathBuf)> {
     let text = store::read_text(path)?;
     let file = toml::from_str(&text).with_context(|| format!("in {}", path.display()))?;
     Ok((file, path.parent().unwrap_or(Path::new("")).to_owned()))

@@ -1,6 +1,12 @@
 //! The edge engine through its public face, on tiny random models.
 
+mod chat;
+mod config;
 mod decoder;
+mod detokenise;
+mod fixture;
 mod loading;
+mod parity;
 mod router;
+mod shards;
 mod support;

@@ -24,6 +24,7 @@ pub fn questions(n: usize) -> Vec<Question> {
                 text: ["1", "2"].map(String::from).to_vec(),
             },
             answer_key: "A".into(),
+            grader: Default::default(),
             cot: None,
             family: None,
             steps: None,

@@ -104,6 +104,7 @@ impl Generator {
             question: String::new(),
             choices: Choices { label: LABELS.map(str::to_owned).to_vec(), text: Vec::new() },
             answer_key: String::new(),
+            grader: Default::default(),
             cot: None,
             family: Some(family.name.to_owned()),
             steps: u32::try_from(steps).ok(),

@@ -1,0 +1,64 @@
+//! `tokenroute cloud`: a checkpoint as the LLM of a pair, over the OpenAI
+//! completions API.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Result;
+use tokenroute_cloud::server::{EngineConfig, Server, Service, Texts, check_bind};
+use tokenroute_core::{LanguageModel, TokenId};
+use tokenroute_edge::{LoadOptions, Tokenizer, load_model};
+
+use crate::args::Cloud;
+use crate::{llm, output};
+
+/// How often to look whether the server is to stop.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Serves until it is interrupted or terminated.
+pub fn run(args: &Cloud) -> Result<()> {
+    let key = llm::key()?;
+    check_bind(args.bind, key.as_ref())?;
+    let model = load_model(&args.model, &LoadOptions::default())?;
+    let info = model.decoder.info();
+    // Clients keep answers by this name, so it changes with the weights.
+    let folder = args.model.canonicalize().unwrap_or_else(|_| args.model.clone());
+    let folder = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = format!("{folder}@{}", info.weights_hash.get(..12).unwrap_or_default());
+    let stop = Arc::new(AtomicBool::new(false));
+    for &signal in signal_hook::consts::TERM_SIGNALS {
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    let config = EngineConfig {
+        batch: args.batch,
+        kept_positions: args.kept_positions,
+        ..EngineConfig::default()
+    };
+    let texts = Box::new(Served(model.tokenizer));
+    let service = Service::new(name.clone(), model.decoder, model.vocabulary, texts, key, config);
+    let server = Server::start(args.bind, &service)?;
+    output::line(&format!("{name} at http://{}", server.address()))?;
+    while !stop.load(Ordering::Relaxed) {
+        std::thread::sleep(LOOK);
+    }
+    server.stop()?;
+    Ok(())
+}
+
+/// The model's tokenizer as the server sees it.
+struct Served(Tokenizer);
+
+impl Texts for Served {
+    fn encode(&self, text: &str) -> Result<Vec<TokenId>, String> {
+        self.0.encode(text).map_err(|error| error.to_string())
+    }
+
+    fn decode(&self, ids: &[TokenId]) -> Result<String, String> {
+        self.0.decode(ids).map_err(|error| error.to_string())
+    }
+
+    fn token(&self, id: TokenId) -> Result<String, String> {
+        self.0.token_text(id).map_err(|error| error.to_string())
+    }
+}

@@ -1,0 +1,79 @@
+//! The LLM of a pair, from a directory or a URL.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokenroute_cloud::http::{Answers, Api, Http, HttpConfig, HttpError, Spelling};
+use tokenroute_cloud::{ApiKey, InProcess};
+use tokenroute_core::{Llm, LlmError, Progress, TokenId};
+use tokenroute_edge::{LoadedModel, check_pair};
+
+use crate::args::Remote;
+use crate::{output, source};
+
+/// The environment variable that holds the key, on both sides.
+const KEY: &str = "TOKENROUTE_CLOUD_KEY";
+
+/// The key in the environment, if there is one.
+pub fn key() -> Result<Option<ApiKey>> {
+    match std::env::var_os(KEY) {
+        None => Ok(None),
+        Some(key) => {
+            let key = ApiKey::new(&key.to_string_lossy()).with_context(|| KEY)?;
+            Ok(Some(key))
+        }
+    }
+}
+
+/// Opens the LLM that goes with this SLM.
+pub fn open(
+    llm: &Path,
+    remote: &Remote,
+    slm: &LoadedModel,
+    top_k: usize,
+    progress: &dyn Progress,
+) -> Result<Box<dyn Llm>> {
+    let text = llm.to_string_lossy();
+    if text.starts_with("http://") || text.starts_with("https://") {
+        return over_http(&text, remote, slm);
+    }
+    let llm = source::load(llm, top_k, progress)?;
+    check_pair(slm, &llm)?;
+    Ok(Box::new(InProcess::new(llm.decoder)))
+}
+
+fn over_http(url: &str, remote: &Remote, slm: &LoadedModel) -> Result<Box<dyn Llm>> {
+    let mut config = HttpConfig::new(url);
+    config.api = remote.llm_api.as_deref().map(str::parse).transpose()?;
+    config.model = remote.llm_model.clone();
+    config.key = key()?;
+    config.total = Duration::from_millis(remote.llm_deadline);
+    config.first_byte = config.first_byte.min(config.total);
+    config.connect = config.connect.min(config.total);
+    config.hedge = remote.llm_hedge.map(Duration::from_millis);
+    let texts =
+        matches!(config.api, None | Some(Api::OpenAi)).then(|| spelling(slm)).transpose()?;
+    let http = Http::new(config, slm.vocabulary.clone(), texts)?;
+    // A cloud that is away may come back; one that says no, or that holds
+    // another tokenizer, will not change its mind.
+    let server = match http.server() {
+        Ok(server) => Some(server),
+        Err(error @ HttpError::Llm(LlmError::Unavailable(_) | LlmError::Late(_))) => {
+            output::warn(&format!("{error}; the small model goes on alone until it is back"));
+            None
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let Some(path) = &remote.llm_cache else { return Ok(Box::new(http)) };
+    let model = server.map(|server| server.model).or_else(|| remote.llm_model.clone());
+    let model = model.context("--llm-cache needs --llm-model while the LLM cannot be asked")?;
+    let identity = format!("{model} {}", slm.vocabulary.hash());
+    Ok(Box::new(Answers::open(path, &identity, http)?))
+}
+
+fn spelling(slm: &LoadedModel) -> Result<Spelling> {
+    let size = slm.tokenizer.size() as TokenId;
+    let texts: Result<Vec<String>, _> = (0..size).map(|id| slm.tokenizer.token_text(id)).collect();
+    Ok(Spelling::new(texts?))
+}

@@ -1,0 +1,197 @@
+//! Answers that outlive the process: greedy tokens by model and prefix, in one
+//! redb file. The first answer kept for a prefix stays; a later one gives way.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
+use sha2::{Digest, Sha256};
+use tokenroute_core::{Ask, Llm, LlmError, Reply, TokenId};
+
+/// SHA-256 over the model's identity and the prefix (ids as u32, little endian)
+/// to the greedy token.
+const TABLE: TableDefinition<'_, [u8; 32], u32> = TableDefinition::new("answers-v1");
+
+/// Answers that may be lost in a crash before they are forced to disk.
+const UNFORCED: u64 = 1024;
+
+/// Why an answer cache cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum AnswersError {
+    /// Another process has it.
+    #[error("the answer cache {path} is in use; end the other process or name another file")]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file cannot be read or written, or is none of ours.
+    #[error("the answer cache {path}: {message}; name another file, or delete this one")]
+    Store {
+        /// The file.
+        path: PathBuf,
+        /// The store's words.
+        message: String,
+    },
+}
+
+/// An LLM whose answers are kept on disk. What is known costs no positions.
+#[derive(Debug)]
+pub struct Answers<L> {
+    llm: L,
+    path: PathBuf,
+    database: Database,
+    /// Hash over the identity, ready for a prefix.
+    identity: Sha256,
+    unforced: AtomicU64,
+}
+
+impl<L> Answers<L> {
+    /// Opens or creates the file. `identity` names the model and its tokenizer
+    /// so that no other model's answers are taken for this one's.
+    ///
+    /// # Errors
+    /// A file in use, unreadable, or of another kind.
+    pub fn open(path: &Path, identity: &str, llm: L) -> Result<Self, AnswersError> {
+        let database = Database::create(path).map_err(|error| match error {
+            redb::DatabaseError::DatabaseAlreadyOpen => {
+                AnswersError::InUse { path: path.to_owned() }
+            }
+            other => AnswersError::Store { path: path.to_owned(), message: other.to_string() },
+        })?;
+        let mut hash = Sha256::new();
+        hash.update((identity.len() as u64).to_le_bytes());
+        hash.update(identity);
+        let unforced = AtomicU64::new(0);
+        let answers = Answers { llm, path: path.to_owned(), database, identity: hash, unforced };
+        // The table must be there before the first read.
+        answers.keep(&[]).map_err(|error| answers.fault(&error))?;
+        Ok(answers)
+    }
+
+    /// The LLM behind it.
+    pub fn llm(&self) -> &L {
+        &self.llm
+    }
+
+    /// Forces everything kept so far to disk.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn force(&self) -> Result<(), AnswersError> {
+        if self.unforced.swap(0, Ordering::Relaxed) == 0 {
+            return Ok(());
+        }
+        let commit = || Ok::<_, redb::Error>(self.database.begin_write()?.commit()?);
+        commit().map_err(|error| self.fault(&error))
+    }
+
+    fn fault(&self, error: &redb::Error) -> AnswersError {
+        AnswersError::Store { path: self.path.clone(), message: error.to_string() }
+    }
+
+    /// Keys of `context[..i]` for every `i` in `from..=context.len()`.
+    fn keys(&self, ask: &Ask<'_>) -> Vec<[u8; 32]> {
+        let mut hash = self.identity.clone();
+        let mut keys = Vec::with_capacity((ask.context.len() + 1).saturating_sub(ask.from));
+        for (i, token) in (1..).zip(ask.context) {
+            hash.update(token.to_le_bytes());
+            if i >= ask.from {
+                keys.push(hash.clone().finalize().into());
+            }
+        }
+        keys
+    }
+
+    fn known(&self, keys: &[Vec<[u8; 32]>]) -> Result<Vec<Vec<Option<TokenId>>>, redb::Error> {
+        let reading = self.database.begin_read()?;
+        let table = reading.open_table(TABLE)?;
+        keys.iter()
+            .map(|keys| {
+                keys.iter().map(|key| Ok(table.get(key)?.map(|token| token.value()))).collect()
+            })
+            .collect()
+    }
+
+    /// Keeps what is new and returns what is kept.
+    fn keep(&self, said: &[([u8; 32], TokenId)]) -> Result<Vec<TokenId>, redb::Error> {
+        let mut writing = self.database.begin_write()?;
+        let unforced = self.unforced.load(Ordering::Relaxed) + said.len() as u64;
+        let force = said.is_empty() || unforced >= UNFORCED;
+        if !force {
+            writing.set_durability(Durability::None)?;
+        }
+        let mut kept = Vec::with_capacity(said.len());
+        {
+            let mut table = writing.open_table(TABLE)?;
+            for (key, token) in said {
+                let first = table.get(key)?.map(|first| first.value());
+                if first.is_none() {
+                    table.insert(key, token)?;
+                }
+                kept.push(first.unwrap_or(*token));
+            }
+        }
+        writing.commit()?;
+        self.unforced.store(if force { 0 } else { unforced }, Ordering::Relaxed);
+        Ok(kept)
+    }
+}
+
+impl<L: Llm> Llm for Answers<L> {
+    /// A store that fails makes the asks fail: an answer that is not kept could
+    /// not be given again.
+    fn ask(&self, asks: &[Ask<'_>]) -> Vec<Result<Reply, LlmError>> {
+        let keys: Vec<_> = asks.iter().map(|ask| self.keys(ask)).collect();
+        let fail = |error: &redb::Error| LlmError::Unavailable(self.fault(error).to_string());
+        let known = match self.known(&keys) {
+            Ok(known) => known,
+            Err(error) => return asks.iter().map(|_| Err(fail(&error))).collect(),
+        };
+        let mut replies: Vec<Result<Reply, LlmError>> = known
+            .iter()
+            .map(|tokens| {
+                Ok(Reply { tokens: tokens.iter().map_while(|t| *t).collect(), positions: 0 })
+            })
+            .collect();
+        let open = |i: &usize| replies[*i].as_ref().is_ok_and(|r| r.tokens.len() < keys[*i].len());
+        let missing: Vec<usize> = (0..asks.len()).filter(open).collect();
+        // What is known at the front is not asked again.
+        let rest: Vec<Ask<'_>> = missing
+            .iter()
+            .map(|&i| {
+                let front = known[i].iter().take_while(|t| t.is_some()).count();
+                Ask { context: asks[i].context, from: asks[i].from + front }
+            })
+            .collect();
+        if rest.is_empty() {
+            return replies;
+        }
+        for ((&i, ask), said) in missing.iter().zip(&rest).zip(self.llm.ask(&rest)) {
+            let new = &keys[i][ask.from - asks[i].from..];
+            replies[i] = said.and_then(|said| {
+                if said.tokens.len() != new.len() {
+                    let (found, wanted) = (said.tokens.len(), new.len());
+                    return Err(LlmError::BadReply(format!("{found} tokens; expected {wanted}")));
+                }
+                let pairs: Vec<_> = new.iter().copied().zip(said.tokens).collect();
+                let kept = self.keep(&pairs).map_err(|error| fail(&error))?;
+                let front = known[i].iter().map_while(|t| *t);
+                Ok(Reply { tokens: front.chain(kept).collect(), positions: said.positions })
+            });
+        }
+        replies
+    }
+
+    /// An answer has come to its end: what it was made from goes to disk.
+    fn forget(&self, prompt: &[TokenId]) {
+        // A failure shows at the next ask, which keeps nothing either.
+        drop(self.force());
+        self.llm.forget(prompt);
+    }
+}
+
+impl<L> Drop for Answers<L> {
+    fn drop(&mut self) {
+        drop(self.force());
+    }
+}

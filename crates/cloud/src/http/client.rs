@@ -1,0 +1,297 @@
+//! The LLM over HTTP as the runtime calls it: every ask within its deadline,
+//! asked again where that helps, given up at once while the server is down.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokenroute_core::{Ask, Llm, LlmError, Reply, TokenId, Vocabulary};
+
+use crate::http::breaker::{Breaker, Permit};
+use crate::http::transport::{Failure, Transport};
+use crate::http::wire::{Facts, Query, models};
+use crate::http::{Api, HttpConfig, HttpError, Spelling};
+
+/// First pause before asking again; doubles each time, and is shortened at
+/// random by up to a half.
+const BACKOFF: Duration = Duration::from_millis(20);
+
+/// What a server said of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// The API it speaks.
+    pub api: Api,
+    /// The model's name there.
+    pub model: String,
+}
+
+/// Work done so far, over all calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Traffic {
+    /// HTTP requests, second attempts included.
+    pub requests: u64,
+    /// Second requests sent because the first was slow.
+    pub hedges: u64,
+    /// Bytes of request bodies.
+    pub bytes_up: u64,
+    /// Bytes of reply bodies.
+    pub bytes_down: u64,
+}
+
+/// An LLM behind HTTP.
+#[derive(Debug)]
+pub struct Http {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    config: HttpConfig,
+    transport: Transport,
+    facts: Facts,
+    server: OnceLock<Server>,
+    breaker: Breaker,
+    hedges: AtomicU64,
+}
+
+impl Http {
+    /// A client for the pair with this vocabulary. `spelling` is needed only
+    /// for servers that answer with text alone. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// A URL that cannot be asked.
+    pub fn new(
+        config: HttpConfig,
+        vocabulary: Vocabulary,
+        spelling: Option<Spelling>,
+    ) -> Result<Self, HttpError> {
+        let transport = Transport::new(&config, config.base()?);
+        let server = OnceLock::new();
+        if let (Some(api), Some(model)) = (config.api, &config.model) {
+            server.get_or_init(|| Server { api, model: model.clone() });
+        }
+        let breaker = Breaker::new(config.breaker);
+        let facts = Facts { vocabulary, spelling };
+        let hedges = AtomicU64::new(0);
+        Ok(Http { inner: Arc::new(Inner { config, transport, facts, server, breaker, hedges }) })
+    }
+
+    /// What the server is. Asks it once; later calls, and every ask, know.
+    ///
+    /// # Errors
+    /// A server that cannot be asked or has no such model; a tokenizer other
+    /// than the pair's, where the server tells.
+    pub fn server(&self) -> Result<Server, HttpError> {
+        let inner = &self.inner;
+        match inner.server.get() {
+            Some(server) => Ok(server.clone()),
+            None => inner.hello(Instant::now() + inner.config.total),
+        }
+    }
+
+    /// Work done so far.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        let counters = &self.inner.transport.counters;
+        Traffic {
+            requests: counters.requests.load(Ordering::Relaxed),
+            hedges: self.inner.hedges.load(Ordering::Relaxed),
+            bytes_up: counters.bytes_up.load(Ordering::Relaxed),
+            bytes_down: counters.bytes_down.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Llm for Http {
+    /// Each ask is a request of its own, at most `connections` at once, and has
+    /// its own deadline from when its turn comes.
+    fn ask(&self, asks: &[Ask<'_>]) -> Vec<Result<Reply, LlmError>> {
+        let inner = &self.inner;
+        if let [ask] = asks {
+            return vec![inner.answer(ask)];
+        }
+        let next = AtomicUsize::new(0);
+        let replies: Vec<_> = asks.iter().map(|_| OnceLock::new()).collect();
+        let work = || {
+            loop {
+                let i = next.fetch_add(1, Ordering::Relaxed);
+                let (Some(ask), Some(reply)) = (asks.get(i), replies.get(i)) else { return };
+                reply.get_or_init(|| inner.answer(ask));
+            }
+        };
+        thread::scope(|scope| {
+            for _ in 1..inner.config.connections.min(asks.len()) {
+                scope.spawn(work);
+            }
+            work();
+        });
+        let lost = || Err(LlmError::Unavailable("its worker was lost".to_owned()));
+        replies.into_iter().map(|reply| reply.into_inner().unwrap_or_else(lost)).collect()
+    }
+
+    fn forget(&self, _: &[TokenId]) {}
+}
+
+impl Inner {
+    /// Asks `/v1/models` what is there.
+    fn hello(&self, deadline: Instant) -> Result<Server, HttpError> {
+        let url = self.transport.base();
+        let bytes = self
+            .transport
+            .exchange("/v1/models", None, deadline)
+            .map_err(|failure| HttpError::Llm(failure.error))?;
+        let listed = models(&bytes)?;
+        let wanted = self.config.model.as_deref();
+        let found = match wanted {
+            None => listed.first(),
+            Some(name) => listed.iter().find(|model| model.id == name),
+        };
+        let Some(model) = found else {
+            let names: Vec<_> = listed.iter().map(|model| model.id.as_str()).collect();
+            let wanted = wanted.unwrap_or("any");
+            return Err(HttpError::Llm(LlmError::Refused(format!(
+                "{url} has no model {wanted}; it has {}",
+                names.join(", ")
+            ))));
+        };
+        let ours = self.facts.vocabulary.hash();
+        if let Some(theirs) = model.tokenizer_hash.as_deref().filter(|&hash| hash != ours) {
+            return Err(HttpError::OtherTokenizer {
+                model: model.id.clone(),
+                url: url.to_owned(),
+                theirs: theirs.to_owned(),
+                ours: ours.to_owned(),
+            });
+        }
+        let api = self.config.api.unwrap_or_else(|| Api::of_owner(&model.owned_by));
+        Ok(self.server.get_or_init(|| Server { api, model: model.id.clone() }).clone())
+    }
+
+    /// Answers one ask within its time.
+    fn answer(self: &Arc<Self>, ask: &Ask<'_>) -> Result<Reply, LlmError> {
+        let deadline = Instant::now() + self.config.total;
+        if ask.from == 0 || ask.from > ask.context.len() {
+            let (from, tokens) = (ask.from, ask.context.len());
+            return Err(LlmError::Refused(format!(
+                "an ask from {from} of {tokens} tokens; expected 1 to {tokens}"
+            )));
+        }
+        let mut pause = BACKOFF;
+        let mut attempt = 1;
+        let mut last = None;
+        loop {
+            match self.breaker.permit(Instant::now()) {
+                Permit::Go => {}
+                permit => {
+                    if permit == Permit::Probe {
+                        self.probe(ask);
+                    }
+                    // What went wrong here tells more than what went wrong elsewhere.
+                    let base = self.transport.base();
+                    let open =
+                        || LlmError::Unavailable(format!("{base} failed too often; waiting"));
+                    return Err(last.unwrap_or_else(open));
+                }
+            }
+            let failure = match self.attempt(ask.context, ask.from, deadline) {
+                Ok(reply) => {
+                    self.breaker.well();
+                    return Ok(reply);
+                }
+                Err(failure) => failure,
+            };
+            if failure.sick {
+                self.breaker.sick(Instant::now());
+            }
+            let jittered = pause.mul_f64(0.5 + 0.5 * fastrand::f64());
+            let wait = failure.after.unwrap_or_default().max(jittered);
+            let late = Instant::now() + wait >= deadline;
+            if !failure.again || late || attempt >= self.config.attempts {
+                return Err(failure.error);
+            }
+            last = Some(failure.error);
+            thread::sleep(wait);
+            pause *= 2;
+            attempt += 1;
+        }
+    }
+
+    /// Finds out in the background whether the server is back. Nobody waits for it.
+    fn probe(self: &Arc<Self>, ask: &Ask<'_>) {
+        let (inner, context) = (Arc::clone(self), ask.context.to_vec());
+        let run = move || {
+            let deadline = Instant::now() + inner.config.total;
+            match inner.once(&context, context.len(), deadline) {
+                Err(failure) if failure.sick => inner.breaker.still_sick(Instant::now()),
+                _ => inner.breaker.well(),
+            }
+        };
+        if thread::Builder::new().name("llm-probe".to_owned()).spawn(run).is_err() {
+            self.breaker.still_sick(Instant::now());
+        }
+    }
+
+    /// One attempt, with a second request beside it if the first is slow.
+    fn attempt(
+        self: &Arc<Self>,
+        context: &[TokenId],
+        from: usize,
+        deadline: Instant,
+    ) -> Result<Reply, Failure> {
+        let Some(hedge) = self.config.hedge else { return self.once(context, from, deadline) };
+        let (send, receive) = mpsc::channel();
+        let start = || {
+            let (inner, context, send) = (Arc::clone(self), context.to_vec(), send.clone());
+            // The receiver is gone if the other request was faster.
+            thread::spawn(move || drop(send.send(inner.once(&context, from, deadline))));
+        };
+        start();
+        let lost = || Failure::passing(LlmError::Unavailable("its worker was lost".to_owned()));
+        if let Ok(result) = receive.recv_timeout(hedge) {
+            return result;
+        }
+        self.hedges.fetch_add(1, Ordering::Relaxed);
+        start();
+        match receive.recv().unwrap_or_else(|_| Err(lost())) {
+            Ok(reply) => Ok(reply),
+            Err(_) => receive.recv().unwrap_or_else(|_| Err(lost())),
+        }
+    }
+
+    /// Asks the server once (or once for each position, where it answers one at
+    /// a time).
+    fn once(&self, context: &[TokenId], from: usize, deadline: Instant) -> Result<Reply, Failure> {
+        let server = match self.server.get() {
+            Some(server) => server.clone(),
+            None => self.hello(deadline).map_err(|error| match error {
+                HttpError::Llm(error @ LlmError::Refused(_)) => Failure::lasting(error),
+                HttpError::Llm(error) => Failure::passing(error),
+                other => Failure::lasting(LlmError::Refused(other.to_string())),
+            })?,
+        };
+        if from == context.len() || server.api.scores() {
+            return self.query(&server, &Query { context, from }, deadline);
+        }
+        let mut whole = Reply { tokens: Vec::new(), positions: 0 };
+        for end in from..=context.len() {
+            let query = Query { context: &context[..end], from: end };
+            let reply = self.query(&server, &query, deadline)?;
+            whole.tokens.extend(reply.tokens);
+            whole.positions += reply.positions;
+        }
+        Ok(whole)
+    }
+
+    fn query(
+        &self,
+        server: &Server,
+        query: &Query<'_>,
+        deadline: Instant,
+    ) -> Result<Reply, Failure> {
+        let body = server.api.body(&server.model, query);
+        let bytes = self.transport.exchange(server.api.path(), Some(&body), deadline)?;
+        // A reply may be garbled on its way; the next one need not be.
+        server.api.read(&bytes, query, &self.facts).map_err(Failure::passing)
+    }
+}

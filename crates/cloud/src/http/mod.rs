@@ -1,0 +1,32 @@
+//! The LLM over HTTP: configuration, client, boundary rule for texts, and the
+//! answer cache that goes before any LLM.
+//!
+//! | API | one token | many positions in one request | prefix checked by |
+//! | --- | --- | --- | --- |
+//! | `tokenroute cloud` | `token_ids` | `prompt_logprobs` from `prompt_logprobs_start` | echoed ids |
+//! | vLLM | `token_ids`, or `token_id:N` of older versions | `prompt_logprobs` | echoed ids, or their count |
+//! | SGLang | `output_ids` | `input_top_logprobs` | echoed ids when scoring, else their count |
+//! | llama.cpp | `tokens` | no: one request for each | count |
+//! | any other | text, by the rule of [`Spelling`] | no: one request for each | count |
+//!
+//! Tested against a running `tokenroute cloud`; the others against replies written
+//! after their sources (`tests/fixtures`), not against running servers.
+//!
+//! HTTP/1.1 with kept-alive connections, TLS by rustls with the roots of
+//! webpki-roots. Greedy completions leave nothing behind on the server, so asking
+//! again after a failure is safe.
+
+mod answers;
+mod breaker;
+mod client;
+mod config;
+mod error;
+mod spelling;
+mod transport;
+mod wire;
+
+pub use answers::{Answers, AnswersError};
+pub use client::{Http, Server, Traffic};
+pub use config::{Api, BreakerConfig, HttpConfig};
+pub use error::HttpError;
+pub use spelling::Spelling;

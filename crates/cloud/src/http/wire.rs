@@ -1,0 +1,358 @@
+//! What each API is sent and what its replies mean: token ids in, checked token
+//! ids out.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::{Value, json};
+use tokenroute_core::{LlmError, Reply, TokenId, Vocabulary};
+
+use crate::http::{Api, Spelling};
+
+/// One question for the server: the greedy token after `context[..i]` for every
+/// `i` in `from..=context.len()`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Query<'a> {
+    pub(crate) context: &'a [TokenId],
+    pub(crate) from: usize,
+}
+
+impl Query<'_> {
+    /// Whether earlier positions are wanted too.
+    fn scores(&self) -> bool {
+        self.from < self.context.len()
+    }
+}
+
+/// What a reply is checked against.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub(crate) vocabulary: Vocabulary,
+    pub(crate) spelling: Option<Spelling>,
+}
+
+impl Api {
+    /// Whether one request answers many positions of one context.
+    pub(crate) fn scores(self) -> bool {
+        matches!(self, Api::Tokenroute | Api::Vllm | Api::Sglang)
+    }
+
+    /// Path of the completions endpoint.
+    pub(crate) fn path(self) -> &'static str {
+        match self {
+            Api::Tokenroute | Api::Vllm | Api::OpenAi => "/v1/completions",
+            Api::Sglang => "/generate",
+            Api::LlamaCpp => "/completion",
+        }
+    }
+
+    /// The request's body. Penalties are switched off by name: servers take
+    /// them from the checkpoint's generation_config.json, and with one the
+    /// answer is not the argmax of the model.
+    pub(crate) fn body(self, model: &str, query: &Query<'_>) -> Vec<u8> {
+        let prompt = query.context;
+        let mut body = match self {
+            Api::Tokenroute => json!({
+                "model": model, "prompt": prompt, "max_tokens": 1, "temperature": 0,
+                "return_token_ids": true,
+            }),
+            // Older versions know return_tokens_as_token_ids alone.
+            Api::Vllm => json!({
+                "model": model, "prompt": prompt, "max_tokens": 1, "temperature": 0,
+                "repetition_penalty": 1.0, "frequency_penalty": 0.0, "presence_penalty": 0.0,
+                "return_token_ids": true, "return_tokens_as_token_ids": true, "logprobs": 1,
+            }),
+            Api::Sglang => json!({
+                "input_ids": prompt,
+                "sampling_params": {
+                    "max_new_tokens": 1, "temperature": 0, "repetition_penalty": 1.0,
+                    "frequency_penalty": 0.0, "presence_penalty": 0.0,
+                },
+                "return_logprob": true, "top_logprobs_num": 1,
+                // The first position of the window carries no prediction.
+                "logprob_start_len": query.from - 1,
+            }),
+            Api::LlamaCpp => json!({
+                "prompt": prompt, "n_predict": 1, "temperature": 0, "top_k": 1,
+                "repeat_penalty": 1.0, "frequency_penalty": 0.0, "presence_penalty": 0.0,
+                "dry_multiplier": 0.0, "cache_prompt": true, "return_tokens": true,
+                "stream": false,
+            }),
+            Api::OpenAi => json!({
+                "model": model, "prompt": prompt, "max_tokens": 1, "temperature": 0,
+                "frequency_penalty": 0.0, "presence_penalty": 0.0, "logprobs": 1,
+            }),
+        };
+        if query.scores() && matches!(self, Api::Tokenroute | Api::Vllm) {
+            body["prompt_logprobs"] = json!(1);
+            // Ours alone: earlier positions stay in its cache.
+            if self == Api::Tokenroute {
+                body["prompt_logprobs_start"] = json!(query.from);
+            }
+        }
+        body.to_string().into_bytes()
+    }
+
+    /// Reads and checks a reply.
+    ///
+    /// # Errors
+    /// [`LlmError::BadReply`] for anything that is not the answer to this query
+    /// in tokens of this vocabulary.
+    pub(crate) fn read(
+        self,
+        bytes: &[u8],
+        query: &Query<'_>,
+        facts: &Facts,
+    ) -> Result<Reply, LlmError> {
+        let reply = match self {
+            Api::Tokenroute | Api::Vllm | Api::OpenAi => completion(bytes, query, facts),
+            Api::Sglang => sglang(bytes, query, facts),
+            Api::LlamaCpp => llama_cpp(bytes, query, facts),
+        }?;
+        let wanted = query.context.len() - query.from + 1;
+        if reply.tokens.len() != wanted {
+            return bad(format!("{} tokens; expected {wanted}", reply.tokens.len()));
+        }
+        let size = facts.vocabulary.len();
+        match reply.tokens.iter().find(|&&t| t as usize >= size) {
+            Some(token) => bad(format!("token {token} is outside the vocabulary of {size}")),
+            None => Ok(reply),
+        }
+    }
+}
+
+fn bad<T>(message: String) -> Result<T, LlmError> {
+    Err(LlmError::BadReply(message))
+}
+
+fn parse<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, LlmError> {
+    serde_json::from_slice(bytes)
+        .map_err(|error| LlmError::BadReply(format!("{} bytes of JSON: {error}", bytes.len())))
+}
+
+/// The prompt as the server counted it; another count is another prefix, or a
+/// server that put a token before it.
+fn check_count(counted: Option<u64>, query: &Query<'_>) -> Result<(), LlmError> {
+    match counted {
+        Some(counted) if counted != query.context.len() as u64 => {
+            bad(format!("an answer to {counted} prompt tokens; {} were sent", query.context.len()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn positions(query: &Query<'_>, cached: Option<u64>) -> u64 {
+    (query.context.len() as u64).saturating_sub(cached.unwrap_or(0))
+}
+
+#[derive(Deserialize)]
+struct Completion {
+    choices: Vec<Choice>,
+    usage: Option<Usage>,
+}
+
+#[derive(Deserialize)]
+struct Choice {
+    text: Option<String>,
+    finish_reason: Option<String>,
+    token_ids: Option<Vec<TokenId>>,
+    prompt_token_ids: Option<Vec<TokenId>>,
+    logprobs: Option<Logprobs>,
+    prompt_logprobs: Option<Vec<Option<BTreeMap<String, Candidate>>>>,
+}
+
+#[derive(Deserialize)]
+struct Logprobs {
+    tokens: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+struct Candidate {
+    rank: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Usage {
+    prompt_tokens: Option<u64>,
+    prompt_tokens_details: Option<Details>,
+}
+
+#[derive(Deserialize)]
+struct Details {
+    cached_tokens: Option<u64>,
+}
+
+fn completion(bytes: &[u8], query: &Query<'_>, facts: &Facts) -> Result<Reply, LlmError> {
+    let reply: Completion = parse(bytes)?;
+    let [choice] = reply.choices.as_slice() else {
+        return bad(format!("{} choices; expected 1", reply.choices.len()));
+    };
+    if choice.prompt_token_ids.as_ref().is_some_and(|ids| ids != query.context) {
+        return bad("an answer to another prefix".to_owned());
+    }
+    let usage = reply.usage.as_ref();
+    check_count(usage.and_then(|u| u.prompt_tokens), query)?;
+    let mut tokens = Vec::with_capacity(query.context.len() - query.from + 1);
+    if query.scores() {
+        let Some(scored) = &choice.prompt_logprobs else {
+            return bad("no prompt_logprobs".to_owned());
+        };
+        if scored.len() != query.context.len() {
+            let (found, sent) = (scored.len(), query.context.len());
+            return bad(format!("prompt_logprobs for {found} tokens; {sent} were sent"));
+        }
+        for (at, entry) in scored.iter().enumerate().skip(query.from) {
+            let best = entry.iter().flatten().find(|(_, c)| c.rank == Some(1));
+            match best.and_then(|(id, _)| id.parse().ok()) {
+                Some(token) => tokens.push(token),
+                None => return bad(format!("no token of rank 1 at prompt position {at}")),
+            }
+        }
+    }
+    tokens.push(last(choice, facts)?);
+    let cached = usage.and_then(|u| u.prompt_tokens_details.as_ref()?.cached_tokens);
+    Ok(Reply { tokens, positions: positions(query, cached) })
+}
+
+/// The generated token, from ids where there are any.
+fn last(choice: &Choice, facts: &Facts) -> Result<TokenId, LlmError> {
+    let stopped = choice.finish_reason.as_deref() == Some("stop");
+    match choice.token_ids.as_deref() {
+        Some([token]) => return Ok(*token),
+        Some([]) if stopped => return Ok(facts.vocabulary.end()),
+        Some(ids) => return bad(format!("{} token ids; expected 1", ids.len())),
+        None => {}
+    }
+    let spelled = choice.logprobs.as_ref().and_then(|l| l.tokens.as_ref());
+    if let Some([token]) = spelled.map(Vec::as_slice)
+        && let Some(id) = token.strip_prefix("token_id:").and_then(|id| id.parse().ok())
+    {
+        return Ok(id);
+    }
+    let text = choice.text.as_deref().unwrap_or_default();
+    if text.is_empty() && stopped {
+        return Ok(facts.vocabulary.end());
+    }
+    match &facts.spelling {
+        Some(spelling) => spelling.token(text),
+        None => bad("no token ids, and no texts of the vocabulary to compare with".to_owned()),
+    }
+}
+
+#[derive(Deserialize)]
+struct Generated {
+    output_ids: Option<Vec<TokenId>>,
+    meta_info: Meta,
+}
+
+#[derive(Deserialize)]
+struct Meta {
+    prompt_tokens: Option<u64>,
+    cached_tokens: Option<u64>,
+    finish_reason: Option<Value>,
+    #[serde(default)]
+    input_token_logprobs: Vec<SglangToken>,
+    #[serde(default)]
+    input_top_logprobs: Vec<Option<Vec<SglangToken>>>,
+    #[serde(default)]
+    output_token_logprobs: Vec<SglangToken>,
+}
+
+/// Log-probability (none at a window's start), token id, and its text or none;
+/// only the id counts here.
+#[derive(Deserialize)]
+#[serde(from = "(IgnoredAny, TokenId, IgnoredAny)")]
+struct SglangToken(TokenId);
+
+impl From<(IgnoredAny, TokenId, IgnoredAny)> for SglangToken {
+    fn from((_, token, _): (IgnoredAny, TokenId, IgnoredAny)) -> Self {
+        SglangToken(token)
+    }
+}
+
+fn sglang(bytes: &[u8], query: &Query<'_>, facts: &Facts) -> Result<Reply, LlmError> {
+    let reply: Generated = parse(bytes)?;
+    let meta = &reply.meta_info;
+    check_count(meta.prompt_tokens, query)?;
+    let mut tokens = Vec::with_capacity(query.context.len() - query.from + 1);
+    if query.scores() {
+        let window = &query.context[query.from - 1..];
+        let (echoed, scored) = (&meta.input_token_logprobs, &meta.input_top_logprobs);
+        if echoed.len() != window.len() || scored.len() != window.len() {
+            let (echoed, scored, window) = (echoed.len(), scored.len(), window.len());
+            return bad(format!(
+                "input log-probabilities for {echoed} and {scored} tokens; expected {window}"
+            ));
+        }
+        // SGLang writes 0 for the vocabulary's last id.
+        if echoed.iter().zip(window).any(|(e, &sent)| e.0 != sent && e.0 != 0) {
+            return bad("an answer to another prefix".to_owned());
+        }
+        for (at, entry) in scored.iter().enumerate().skip(1) {
+            match entry.as_deref() {
+                Some([best, ..]) => tokens.push(best.0),
+                _ => return bad(format!("no token at prompt position {}", query.from - 1 + at)),
+            }
+        }
+    }
+    let stopped = meta.finish_reason.as_ref().is_some_and(|r| r["type"] == "stop");
+    let said = match (reply.output_ids.as_deref(), meta.output_token_logprobs.as_slice()) {
+        (Some([token]), _) | (_, [SglangToken(token)]) => *token,
+        (_, []) if stopped => facts.vocabulary.end(),
+        (ids, _) => return bad(format!("{} output ids; expected 1", ids.map_or(0, <[_]>::len))),
+    };
+    tokens.push(said);
+    Ok(Reply { tokens, positions: positions(query, meta.cached_tokens) })
+}
+
+#[derive(Deserialize)]
+struct LlamaCpp {
+    tokens: Option<Vec<TokenId>>,
+    tokens_evaluated: Option<u64>,
+    #[serde(default)]
+    truncated: bool,
+    stop_type: Option<String>,
+    timings: Option<Timings>,
+}
+
+#[derive(Deserialize)]
+struct Timings {
+    prompt_n: Option<u64>,
+}
+
+fn llama_cpp(bytes: &[u8], query: &Query<'_>, facts: &Facts) -> Result<Reply, LlmError> {
+    let reply: LlamaCpp = parse(bytes)?;
+    check_count(reply.tokens_evaluated, query)?;
+    if reply.truncated {
+        return bad("the server cut the prompt; start it with a larger context".to_owned());
+    }
+    let token = match reply.tokens.as_deref() {
+        Some([token]) => *token,
+        Some([]) if reply.stop_type.as_deref() == Some("eos") => facts.vocabulary.end(),
+        Some(ids) => return bad(format!("{} token ids; expected 1", ids.len())),
+        None => return bad("no token ids; use a server that knows return_tokens".to_owned()),
+    };
+    let processed = reply.timings.and_then(|t| t.prompt_n);
+    let positions = processed.unwrap_or(query.context.len() as u64);
+    Ok(Reply { tokens: vec![token], positions })
+}
+
+/// What `/v1/models` says of one model.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Listed {
+    pub(crate) id: String,
+    #[serde(default)]
+    pub(crate) owned_by: String,
+    /// Hash of the tokenizer, from `tokenroute cloud` alone.
+    pub(crate) tokenizer_hash: Option<String>,
+}
+
+/// The models a server lists.
+pub(crate) fn models(bytes: &[u8]) -> Result<Vec<Listed>, LlmError> {
+    #[derive(Deserialize)]
+    struct Models {
+        data: Vec<Listed>,
+    }
+    parse::<Models>(bytes).map(|models| models.data)
+}

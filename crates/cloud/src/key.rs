@@ -1,0 +1,54 @@
+//! The API key: given in the environment, shown nowhere.
+
+use std::fmt;
+
+/// A key that no header can carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the API key is empty or holds characters other than visible ASCII; set it again")]
+pub struct BadKey;
+
+/// A secret that neither `Debug` nor any error shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ApiKey(String);
+
+impl ApiKey {
+    /// Takes a key of visible ASCII characters.
+    ///
+    /// # Errors
+    /// An empty key, or one that no header can carry; the message holds no part of it.
+    pub fn new(key: &str) -> Result<Self, BadKey> {
+        let key = key.trim();
+        if key.is_empty() || !key.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(BadKey);
+        }
+        Ok(ApiKey(key.to_owned()))
+    }
+
+    /// Value of the `authorization` header.
+    #[cfg(feature = "http")]
+    pub(crate) fn header(&self) -> String {
+        format!("Bearer {}", self.0)
+    }
+
+    /// Whether a header's value carries this key; the time taken does not tell
+    /// how much of it is right.
+    #[cfg(feature = "server")]
+    pub(crate) fn opens(&self, header: &[u8]) -> bool {
+        use subtle::ConstantTimeEq;
+        let given = header.strip_prefix(b"Bearer ").unwrap_or_default();
+        given.ct_eq(self.0.as_bytes()).into()
+    }
+
+    /// The text with every occurrence of the key taken out: servers quote what
+    /// they refuse.
+    #[cfg(feature = "http")]
+    pub(crate) fn redact(&self, text: &str) -> String {
+        text.replace(&self.0, "[key]")
+    }
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ApiKey([key])")
+    }
+}

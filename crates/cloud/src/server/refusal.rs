@@ -1,0 +1,59 @@
+//! Refusals, as OpenAI's API words them.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+/// Why a request is not answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The request cannot be understood or done.
+    Bad(String),
+    /// No key, or a wrong one.
+    NoKey,
+    /// Another model is wanted.
+    NoModel(String),
+    /// Too much is waiting already.
+    Busy,
+    /// The model failed.
+    Failed(String),
+}
+
+impl Refusal {
+    fn parts(&self) -> (StatusCode, &'static str, &str) {
+        match self {
+            Refusal::Bad(message) => (StatusCode::BAD_REQUEST, "invalid_request_error", message),
+            Refusal::NoKey => {
+                let message = "no API key, or a wrong one; send it as a bearer token";
+                (StatusCode::UNAUTHORIZED, "authentication_error", message)
+            }
+            Refusal::NoModel(message) => (StatusCode::NOT_FOUND, "invalid_request_error", message),
+            Refusal::Busy => {
+                let message = "too many requests are waiting; try again";
+                (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", message)
+            }
+            Refusal::Failed(message) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "server_error", message)
+            }
+        }
+    }
+
+    /// The refusal in OpenAI's words.
+    pub(crate) fn json(&self) -> Value {
+        let (status, kind, message) = self.parts();
+        let code = status.as_u16();
+        json!({"error": {"message": message, "type": kind, "param": null, "code": code}})
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let (status, ..) = self.parts();
+        let mut response = (status, Json(self.json())).into_response();
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}

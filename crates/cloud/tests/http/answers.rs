@@ -1,0 +1,84 @@
+//! Answers on disk: asked for once, the first one stays.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tempfile::TempDir;
+use tokenroute_cloud::http::{Answers, AnswersError};
+use tokenroute_cloud::{InProcess, Scripted, ToyModel};
+use tokenroute_core::{Ask, Llm, LlmError, Reply, TokenId};
+
+fn tokens(llm: &impl Llm, context: &[TokenId], from: usize) -> Vec<TokenId> {
+    llm.ask(&[Ask { context, from }]).remove(0).expect("an answer").tokens
+}
+
+#[test]
+fn what_was_answered_once_is_not_asked_again() {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("answers.redb");
+    let plain = InProcess::new(ToyModel::new(7));
+    let context: Vec<TokenId> = (0..12).collect();
+    {
+        let kept =
+            Answers::open(&path, "toy-7", InProcess::new(ToyModel::new(7))).expect("a cache");
+        for (from, to) in [(3, 5), (5, 5), (3, 8), (4, 12)] {
+            assert_eq!(tokens(&kept, &context[..to], from), tokens(&plain, &context[..to], from));
+        }
+        assert_eq!(kept.llm().model().processed(), 12);
+    }
+    let kept = Answers::open(&path, "toy-7", Scripted::new(|_| Err(LlmError::Late("x".into()))));
+    let kept = kept.expect("a cache");
+    let again = kept.ask(&[Ask { context: &context, from: 3 }]).remove(0);
+    let expected = tokens(&plain, &context, 3);
+    assert_eq!(again, Ok(Reply { tokens: expected, positions: 0 }));
+    assert_eq!(kept.llm().asked(), 0);
+    let other = kept.ask(&[Ask { context: &[9, 9], from: 1 }]).remove(0);
+    assert_eq!(other, Err(LlmError::Late("x".into())), "failures pass through and are not kept");
+    drop(kept);
+    let other = Answers::open(&path, "toy-8", InProcess::new(ToyModel::new(8))).expect("a cache");
+    let fresh = tokens(&InProcess::new(ToyModel::new(8)), &context, 1);
+    assert_eq!(tokens(&other, &context, 1), fresh, "another model has answers of its own");
+}
+
+#[test]
+fn the_first_answer_stays() {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("answers.redb");
+    // A model that says something else every time.
+    let count = AtomicU32::new(0);
+    let moody = Scripted::new(|_: &[TokenId]| Ok(count.fetch_add(1, Ordering::Relaxed) % 10));
+    let kept = Answers::open(&path, "moody", moody).expect("a cache");
+    let first = tokens(&kept, &[1, 2, 3], 2);
+    // Asked twice in one batch, before either is kept.
+    let both = kept.ask(&[Ask { context: &[4], from: 1 }; 2]);
+    assert_eq!(both[0].as_ref().map(|r| &r.tokens), both[1].as_ref().map(|r| &r.tokens));
+    assert_eq!(tokens(&kept, &[1, 2, 3], 2), first);
+    assert_eq!(tokens(&kept, &[1, 2, 3, 4], 2)[..2], first, "also as the front of a longer ask");
+}
+
+#[test]
+fn an_answer_that_has_ended_is_on_disk() {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("answers.redb");
+    let kept = Answers::open(&path, "m", Scripted::new(|_| Ok(3))).expect("a cache");
+    tokens(&kept, &[1, 2], 2);
+    kept.forget(&[1]);
+    // As after a crash: the file as it is on disk now.
+    let copy = folder.path().join("copy.redb");
+    std::fs::copy(&path, &copy).expect("a copy");
+    let copied = Answers::open(&copy, "m", Scripted::new(|_| Ok(4))).expect("a cache");
+    assert_eq!(tokens(&copied, &[1, 2], 2), [3]);
+}
+
+#[test]
+fn files_that_cannot_be_used_are_named() {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("answers.redb");
+    let open = || Answers::open(&path, "m", Scripted::new(|_| Ok(3)));
+    let first = open().expect("a cache");
+    let error = open().err().expect("in use");
+    assert!(matches!(error, AnswersError::InUse { .. }), "{error:?}");
+    drop(first);
+    std::fs::write(&path, "no database".repeat(1000)).expect("a file");
+    let error = open().err().expect("not a database").to_string();
+    assert!(error.contains("answers.redb") && error.contains("delete this one"), "{error}");
+}

@@ -1,0 +1,179 @@
+//! Waiting, asking again, giving up, and keeping the key to oneself.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tokenroute_cloud::ApiKey;
+use tokenroute_cloud::http::{Api, Http, HttpConfig};
+use tokenroute_core::{Ask, Llm, LlmError, Reply};
+
+use crate::stub::{Said, Stub};
+
+const OK: &str = r#"{"choices": [{"text": "", "token_ids": [5]}]}"#;
+
+fn known(config: &mut HttpConfig) {
+    config.api = Some(Api::Vllm);
+    config.model = Some("m".to_owned());
+}
+
+fn ask(llm: &Http) -> Result<Reply, LlmError> {
+    llm.ask(&[Ask { context: &[1, 2], from: 2 }]).remove(0)
+}
+
+#[test]
+fn asks_again_only_where_that_can_help() {
+    for (status, body, requests, answered) in [
+        (503, "down", 3, true),
+        (429, "busy", 3, true),
+        (500, "", 3, true),
+        (200, "{\"choices\": [{", 3, true),
+        (400, "bad prompt", 1, false),
+        (401, "who are you", 1, false),
+        (404, "", 1, false),
+        (302, "elsewhere", 1, false),
+    ] {
+        let stub = Stub::start(move |number, _| match number {
+            0 | 1 => Said::status(status, body),
+            _ => Said::ok(OK),
+        });
+        let result = ask(&stub.client(|config| {
+            known(config);
+            config.breaker.failures = 9;
+        }));
+        assert_eq!(stub.requests().len(), requests, "{status}");
+        match result {
+            Ok(reply) => assert!(answered && reply.tokens == [5], "{status}"),
+            Err(error) => {
+                assert!(!answered && matches!(error, LlmError::Refused(_)), "{status}: {error}");
+                assert!(error.to_string().contains(body), "{error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn connections_are_kept_and_batches_keep_their_order() {
+    let stub = Stub::start(|_, asked| {
+        let last = asked.body["prompt"].as_array().and_then(|p| p.last().cloned());
+        Said::ok(&OK.replace('5', &last.unwrap_or_default().to_string()))
+    });
+    let llm = stub.client(known);
+    for _ in 0..10 {
+        assert_eq!(ask(&llm).expect("an answer").tokens, [2]);
+    }
+    assert_eq!(stub.connections.load(Ordering::SeqCst), 1, "one connection for all");
+    assert_eq!(llm.traffic().requests, 10);
+    assert!(llm.traffic().bytes_up > 200 && llm.traffic().bytes_down > 200);
+
+    let contexts: Vec<[u32; 2]> = (0..14).map(|i| [1, i]).collect();
+    let mut asks: Vec<Ask<'_>> = contexts.iter().map(|c| Ask { context: c, from: 2 }).collect();
+    asks[3].from = 0;
+    let replies = llm.ask(&asks);
+    for (i, reply) in replies.into_iter().enumerate() {
+        match reply {
+            Ok(reply) => assert_eq!(reply.tokens, [i as u32]),
+            Err(error) => assert!(i == 3 && error.to_string().contains("from 0"), "{i}: {error}"),
+        }
+    }
+    assert!(stub.connections.load(Ordering::SeqCst) <= 9, "at most eight more");
+    assert!(llm.ask(&[]).is_empty());
+}
+
+#[test]
+fn the_deadline_holds_against_a_server_that_never_answers() {
+    let slow = Duration::from_secs(5);
+    let stub = Stub::start(move |_, _| Said { after: slow, ..Said::ok(OK) });
+    let llm = stub.client(|config| {
+        known(config);
+        config.first_byte = Duration::from_millis(100);
+        config.total = Duration::from_millis(250);
+    });
+    let asks = [Ask { context: &[1, 2], from: 2 }; 20];
+    let start = Instant::now();
+    for reply in llm.ask(&asks) {
+        let error = reply.expect_err("late");
+        assert!(matches!(error, LlmError::Late(_) | LlmError::Unavailable(_)), "{error:?}");
+    }
+    assert!(start.elapsed() < Duration::from_millis(700), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_server_that_is_down_costs_no_time_and_comes_back_by_itself() {
+    let up = Arc::new(AtomicBool::new(false));
+    let state = Arc::clone(&up);
+    let stub = Stub::start(move |_, _| match state.load(Ordering::SeqCst) {
+        true => Said::ok(OK),
+        false => Said { after: Duration::from_millis(50), ..Said::status(503, "down") },
+    });
+    let llm = stub.client(|config| {
+        known(config);
+        config.breaker.pause = Duration::from_millis(40);
+        config.breaker.longest = Duration::from_millis(80);
+    });
+    assert!(ask(&llm).is_err());
+    assert_eq!(stub.requests().len(), 3, "the circuit opens after three failures");
+    let start = Instant::now();
+    for _ in 0..100 {
+        let error = ask(&llm).expect_err("open");
+        assert!(error.to_string().contains("failed too often"), "{error}");
+    }
+    assert!(start.elapsed() < Duration::from_millis(30), "nobody waits: {:?}", start.elapsed());
+    up.store(true, Ordering::SeqCst);
+    let start = Instant::now();
+    while ask(&llm).is_err() {
+        assert!(start.elapsed() < Duration::from_secs(2), "no recovery");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_second_request_helps_where_the_first_is_slow() {
+    let slow = Duration::from_secs(4);
+    let stub = Stub::start(move |number, _| match number {
+        0 => Said { after: slow, ..Said::ok(OK) },
+        _ => Said::ok(OK),
+    });
+    let llm = stub.client(|config| {
+        known(config);
+        config.hedge = Some(Duration::from_millis(300));
+        config.first_byte = Duration::from_secs(5);
+        config.total = Duration::from_secs(5);
+    });
+    let start = Instant::now();
+    assert_eq!(ask(&llm).expect("an answer").tokens, [5]);
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    assert_eq!(llm.traffic().hedges, 1);
+    assert_eq!(ask(&llm).expect("an answer").tokens, [5]);
+    assert_eq!(llm.traffic().hedges, 1, "a fast first request is alone");
+}
+
+#[test]
+fn the_key_is_sent_and_shown_nowhere() {
+    const KEY: &str = "sesame-4711";
+    let stub = Stub::start(|number, _| match number {
+        0 => Said::status(401, "Incorrect API key provided: sesame-4711."),
+        1 => Said { headers: "location: http://127.0.0.1:9/\r\n", ..Said::status(307, "") },
+        2 => Said::ok("not JSON: sesame-4711"),
+        _ => Said::status(503, "sesame-4711"),
+    });
+    let llm = stub.client(|config| {
+        known(config);
+        config.attempts = 1;
+        config.key = Some(ApiKey::new(KEY).expect("a key"));
+    });
+    let mut shown = format!("{llm:?} {:?}", llm.server());
+    for _ in 0..6 {
+        let error = ask(&llm).expect_err("refused");
+        shown += &format!("{error} {error:?}");
+    }
+    assert!(!shown.contains("sesame"), "{shown}");
+    assert!(shown.contains("[key]"), "the server's words are there without it: {shown}");
+    for asked in stub.requests() {
+        assert!(asked.headers.to_lowercase().contains("authorization: bearer sesame-4711"));
+    }
+    for bad in ["", "  ", "a b", "naïve", "line\nbreak"] {
+        let error = ApiKey::new(bad).expect_err("no key");
+        assert!(!error.to_string().contains(bad) || bad.trim().is_empty());
+    }
+}

@@ -1,0 +1,168 @@
+//! The number an answer commits to, compared by value: "1,234.50" is 1234.5.
+
+use super::cue;
+
+/// Most digits of a numerator or denominator; longer runs are no numbers here.
+const MOST_DIGITS: usize = 30;
+
+/// A fraction in lowest terms; the denominator is positive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Number {
+    numerator: i128,
+    denominator: i128,
+}
+
+impl Number {
+    fn new(numerator: i128, denominator: i128) -> Option<Self> {
+        let (mut a, mut b) = (numerator.unsigned_abs(), denominator.unsigned_abs());
+        while b != 0 {
+            (a, b) = (b, a % b);
+        }
+        let divisor = i128::try_from(a).ok()?;
+        (denominator > 0).then(|| Number {
+            numerator: numerator / divisor.max(1),
+            denominator: denominator / divisor.max(1),
+        })
+    }
+}
+
+/// The number an answer commits to, by the first of these that gives one: the last
+/// `\boxed{…}`; after the last `####`; the sentence after the last "answer is",
+/// where "= 18" outdoes what stands before it; the last number of the answer.
+pub(super) fn committed(answer: &str) -> Option<Number> {
+    let answer = &plain(answer);
+    cue::last_boxed(answer)
+        .and_then(result)
+        .or_else(|| result(cue::after_hashes(answer)?))
+        .or_else(|| result(cue::clause(cue::after_last(answer)?)))
+        .or_else(|| scan(answer).last().map(|(number, _)| *number))
+}
+
+/// The number, if the text is one number, its currency or per cent sign and nothing else.
+pub(super) fn whole(text: &str) -> Option<Number> {
+    let text = plain(text);
+    match scan(&text)[..] {
+        [(number, (start, end))] => {
+            let around = [&text[..start], &text[end..]].concat();
+            let only = around.trim().trim_matches(['-', '−', '+', '$', '€', '£', '%', '.']);
+            only.is_empty().then_some(number)
+        }
+        _ => None,
+    }
+}
+
+/// The first number, or the first after the last equals sign.
+fn result(text: &str) -> Option<Number> {
+    let after = text.rfind('=').map(|at| &text[at + 1..]);
+    after
+        .and_then(|tail| scan(tail).first().copied())
+        .or_else(|| scan(text).first().copied())
+        .map(|(number, _)| number)
+}
+
+/// The text without LaTeX's spacing, with `\frac{a}{b}` as a/b.
+fn plain(text: &str) -> String {
+    let mut text = text.replace("{,}", ",").replace("\\$", "$").replace("\\%", "%");
+    for spacing in ["\\!", "\\,", "\\;", "\\ "] {
+        text = text.replace(spacing, "");
+    }
+    let text = text.replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac");
+    let mut parts = text.split("\\frac{");
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let fraction = part.split_once("}{").and_then(|(above, rest)| {
+            let (below, rest) = rest.split_once('}')?;
+            let digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
+            (digits(above) && digits(below)).then(|| format!("{above}/{below}{rest}"))
+        });
+        plain.push_str(&fraction.unwrap_or_else(|| format!("\\frac{{{part}")));
+    }
+    plain
+}
+
+/// Every number of a text and the bytes it spans, without its sign.
+fn scan(text: &str) -> Vec<(Number, (usize, usize))> {
+    let bytes = text.as_bytes();
+    let digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
+    let mut found = Vec::new();
+    let mut at = 0;
+    while at < bytes.len() {
+        let begins = digit(at) || (bytes[at] == b'.' && digit(at + 1));
+        if !begins {
+            at += 1;
+            continue;
+        }
+        let (digits, places, end) = decimal(bytes, at);
+        let mut end = end;
+        let in_word = text[..at].ends_with(|c: char| c.is_alphabetic() || c == '_');
+        let mut denominator = 10_i128.checked_pow(places);
+        if bytes.get(end) == Some(&b'/') && digit(end + 1) && places == 0 {
+            let (below, places, after) = decimal(bytes, end + 1);
+            if places == 0 {
+                denominator = value(&below);
+                end = after;
+            }
+        }
+        if let (false, false, Some(above), Some(below)) =
+            (in_word, ordinal(&text[end..]), value(&digits), denominator)
+        {
+            let above = if negative(&text[..at]) { -above } else { above };
+            found.extend(Number::new(above, below).map(|number| (number, (at, end))));
+        }
+        at = end;
+    }
+    found
+}
+
+/// Digits, how many of them are decimal places, and where they end. A comma
+/// belongs to the number where exactly three digits follow it.
+fn decimal(bytes: &[u8], from: usize) -> (Vec<u8>, u32, usize) {
+    let digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
+    let (mut digits, mut at) = (Vec::new(), from);
+    let run = |at: &mut usize, digits: &mut Vec<u8>| {
+        let start = *at;
+        while digit(*at) {
+            digits.push(bytes[*at]);
+            *at += 1;
+        }
+        *at - start
+    };
+    let first = run(&mut at, &mut digits);
+    let grouped = |at: usize| {
+        bytes.get(at) == Some(&b',') && (1..=3).all(|i| digit(at + i)) && !digit(at + 4)
+    };
+    if (1..=3).contains(&first) {
+        while grouped(at) {
+            at += 1;
+            run(&mut at, &mut digits);
+        }
+    }
+    let mut places = 0;
+    if bytes.get(at) == Some(&b'.') && digit(at + 1) {
+        at += 1;
+        places = run(&mut at, &mut digits);
+    }
+    (digits, u32::try_from(places).unwrap_or(u32::MAX), at)
+}
+
+fn value(digits: &[u8]) -> Option<i128> {
+    let digits = std::str::from_utf8(digits).ok()?.trim_start_matches('0');
+    match digits.len() {
+        0 => Some(0),
+        1..=MOST_DIGITS => digits.parse().ok(),
+        _ => None,
+    }
+}
+
+/// Whether a minus stands before a number, a currency sign between them allowed,
+/// and is no hyphen or subtraction: "-5", "-$5", not "10-5".
+fn negative(before: &str) -> bool {
+    let before = before.trim_end_matches(['$', '€', '£']);
+    let Some(before) = before.strip_suffix(['-', '−']) else { return false };
+    !before.ends_with(|c: char| c.is_alphanumeric() || matches!(c, ')' | '-' | '/'))
+}
+
+/// Whether "1" goes on as "1st".
+fn ordinal(after: &str) -> bool {
+    ["st", "nd", "rd", "th"].iter().any(|suffix| cue::strip_word(after, suffix).is_some())
+}

@@ -1,0 +1,223 @@
+//! Hard cases of every grader.
+
+use super::*;
+use crate::Choices;
+
+fn asked(grader: Grader, texts: &[&str], key: &str) -> Question {
+    Question {
+        id: "q".into(),
+        question: "Which?".into(),
+        choices: Choices {
+            label: ["A", "B", "C", "D", "E"][..texts.len()].iter().map(|&l| l.into()).collect(),
+            text: texts.iter().map(|&t| t.into()).collect(),
+        },
+        answer_key: key.into(),
+        grader,
+        cot: None,
+        family: None,
+        steps: None,
+        operands: None,
+    }
+}
+
+fn check(question: &Question, cases: &[(&str, bool)]) {
+    for (answer, right) in cases {
+        assert_eq!(grade(question, answer), *right, "{:?}: {answer:?}", question.grader);
+    }
+}
+
+#[test]
+fn only_a_stated_right_letter_counts() {
+    let cases = [
+        ("1+1=2. So the answer is 2 (B).", true),
+        ("1+1=2. So the answer is 2 (C).", false),
+        ("(B) 1+1=2.", false),
+        ("the answer is 1 (A). No, the answer is 2 (B).", true),
+        ("the answer is 2 (Z).", false),
+        ("", false),
+    ];
+    check(&asked(Grader::StatedLetter, &["1", "2", "3"], "B"), &cases);
+}
+
+#[test]
+fn choice_letters() {
+    let texts = ["a cat", "bank", "library", "mall", "new york"];
+    let cases = [
+        ("B", true),
+        ("b", true),
+        (" B\n", true),
+        ("B.", true),
+        ("B) bank", true),
+        ("(B) bank", true),
+        ("(b)", true),
+        ("**B**", true),
+        ("B. bank\n\nA revolving door is for security.", true),
+        ("Answer: B", true),
+        ("**Answer:** B", true),
+        ("ANSWER: (B)", true),
+        ("The answer is B.", true),
+        ("The answer is: B", true),
+        ("The correct answer is **B) bank**.", true),
+        ("The correct option is B, because banks need security.", true),
+        ("The answer to the question is B.", true),
+        ("The answer would be option B.", true),
+        ("So the answer is bank (B).", true),
+        ("The answer is a bank, so B.", true),
+        ("The answer is not (A) but (B).", true),
+        ("The answer is not A, it is B.", true),
+        ("The answer is A. Wait: the answer is B.", true),
+        ("The answer is (B), not (C).", true),
+        ("$\\boxed{B}$", true),
+        ("\\boxed{\\text{B}}", true),
+        ("Thinking about doors...\n\nB", true),
+        ("A revolving door suggests security, as in (B).", true),
+        ("B is the best choice.", true),
+        ("A is wrong. The answer is B", true),
+        ("The answer is (A)", false),
+        ("The answer is not (B).", false),
+        ("The answer is Bank", false),
+        ("The answer is bank", false),
+        ("Bank", false),
+        ("B-sides are songs", false),
+        ("A bank.", false),
+        ("(A) or (B)", false),
+        ("The answer is (F).", false),
+        ("The answer is", false),
+        ("The answer is B's neighbour", false),
+        ("", false),
+    ];
+    check(&asked(Grader::ChoiceLetter, &texts, "B"), &cases);
+    let cases = [
+        ("A", true),
+        ("A.", true),
+        ("A because cats purr", true),
+        ("A bank is where money is.", false),
+        ("The answer is a bank.", false),
+        ("The answer is A because cats purr.", true),
+    ];
+    check(&asked(Grader::ChoiceLetter, &texts, "A"), &cases);
+}
+
+#[test]
+fn choice_texts() {
+    let texts = ["race", "race track", "the Bank", "don't know", "-5"];
+    let cases = [
+        ("race track", true),
+        ("Race Track.", true),
+        ("The race-track!", true),
+        ("A race track is where horses run.", true),
+        ("The answer is race track, not the bank.", true),
+        ("A bank? No. The answer is the race track.", true),
+        ("\\boxed{race track}", true),
+        ("\\boxed{\\text{Race track}}", true),
+        ("a race", false),
+        ("a race or the bank", false),
+        ("race track or bank", false),
+        ("race tracks", false),
+        ("The answer is bank. Horses run on a race track.", false),
+        ("B", false),
+        ("", false),
+    ];
+    check(&asked(Grader::ChoiceText, &texts, "B"), &cases);
+    check(
+        &asked(Grader::ChoiceText, &texts, "C"),
+        &[("It is a bank.", true), ("embankment", false)],
+    );
+    check(&asked(Grader::ChoiceText, &texts, "D"), &[("I don’t know", true), ("I know", false)]);
+    check(&asked(Grader::ChoiceText, &texts, "E"), &[("it is -5", true), ("it is 5", false)]);
+}
+
+#[test]
+fn a_letter_outranks_a_text_and_a_text_will_do() {
+    let cases = [
+        ("The answer is B", true),
+        ("The answer is a dog", true),
+        ("dog", true),
+        ("The answer is dog (A)", false),
+        ("cat", false),
+    ];
+    check(&asked(Grader::Choice, &["cat", "dog"], "B"), &cases);
+}
+
+#[test]
+fn final_numbers() {
+    let cases = [
+        ("1234.5", true),
+        ("It is 2 * 617.25 = 1234.5\n#### 1234.5", true),
+        ("#### 1,234.50", true),
+        ("####1234.500", true),
+        ("\\boxed{1234.5}", true),
+        ("$\\boxed{\\$1{,}234.50}$", true),
+        ("\\boxed{1,\\!234.5\\text{ dollars}}", true),
+        ("\\boxed{\\frac{2469}{2}}", true),
+        ("The answer is $1,234.50.", true),
+        ("The answer is: 2469/2", true),
+        ("The answer is 1000 + 234.5 = 1234.5 dollars.", true),
+        ("The answer is **1234.5**. That leaves 7.", true),
+        ("First 3, then 4; in all 1234.5 dollars", true),
+        ("So we get 01234.5.", true),
+        ("He pays 1234.5$ on the 2nd day", true),
+        ("#### 1234.5\n", true),
+        ("The answer is 7. No: #### 1234.5", true),
+        ("1,2345", false),
+        ("#### -1234.5", false),
+        ("−1234.5", false),
+        ("12345", false),
+        ("#### 1234,5", false),
+        ("x1234.5", false),
+        ("\\boxed{7}, not 1234.5", false),
+        ("1234.5 and then 3", false),
+        ("1234.5/0", false),
+        ("no number", false),
+        ("", false),
+    ];
+    check(&asked(Grader::FinalNumber, &[], "1234.5"), &cases);
+    let cases = [
+        ("#### 18", true),
+        ("She makes 9 * 2 = $18 every day", true),
+        ("18%", true),
+        ("18.00", true),
+        ("It is 18 apples (A4 paper).", true),
+        ("10-28", false),
+        ("\\boxed{}", false),
+        ("18th", false),
+        ("18000000000000000000000000000000000000000000", false),
+    ];
+    check(&asked(Grader::FinalNumber, &[], "18"), &cases);
+    let cases = [("-5", true), ("−5", true), ("-$5", true), ("(-5)", true), ("10-5", false)];
+    check(&asked(Grader::FinalNumber, &[], "-5"), &cases);
+}
+
+#[test]
+fn free_text() {
+    let cases = [
+        ("Paris", true),
+        ("the answer is Paris.", true),
+        ("France's capital.\n#### paris", true),
+        ("\\boxed{Paris}", true),
+        ("Thinking...\nParis\n\n", true),
+        ("Paris is in France", false),
+        ("", false),
+    ];
+    check(&asked(Grader::Text, &[], "Paris"), &cases);
+}
+
+/// Marks of every kind, cut anywhere: grading stays inside character boundaries.
+#[test]
+fn no_text_breaks_a_grader() {
+    let nasty = "The answer is é “\\boxed{−\\frac{1}{0}} (B #### −€,5.5/ 1,000,00 \\boxed{{ ’s (ß) answer:… (";
+    for (at, _) in nasty.char_indices() {
+        for text in [&nasty[..at], &nasty[at..]] {
+            for grader in [
+                Grader::StatedLetter,
+                Grader::ChoiceLetter,
+                Grader::ChoiceText,
+                Grader::Choice,
+                Grader::FinalNumber,
+                Grader::Text,
+            ] {
+                let _ = grade(&asked(grader, &["é", "ß"], "B"), text);
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Tensor types: sizes and conversion to f32. Layouts and formulas are ggml's
+//! (`ggml-common.h`, `dequantize_row_*` of `ggml-quants.c`).
+
+use half::{bf16, f16};
+
+/// How a tensor is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// 32-bit floats.
+    F32,
+    /// 16-bit floats.
+    F16,
+    /// The upper half of 32-bit floats.
+    BF16,
+    /// Blocks of 32 of 4 bits.
+    Q4_0,
+    /// Blocks of 32 of 8 bits.
+    Q8_0,
+    /// Blocks of 256 of 4 bits.
+    Q4K,
+    /// Blocks of 256 of 5 bits.
+    Q5K,
+    /// Blocks of 256 of 6 bits.
+    Q6K,
+}
+
+/// ggml's numbers, names, weights and bytes of a block.
+const KINDS: [(Kind, u32, &str, usize, usize); 8] = [
+    (Kind::F32, 0, "F32", 1, 4),
+    (Kind::F16, 1, "F16", 1, 2),
+    (Kind::BF16, 30, "BF16", 1, 2),
+    (Kind::Q4_0, 2, "Q4_0", 32, 18),
+    (Kind::Q8_0, 8, "Q8_0", 32, 34),
+    (Kind::Q4K, 12, "Q4_K", 256, 144),
+    (Kind::Q5K, 13, "Q5_K", 256, 176),
+    (Kind::Q6K, 14, "Q6_K", 256, 210),
+];
+
+impl Kind {
+    fn entry(self) -> (Kind, u32, &'static str, usize, usize) {
+        KINDS.into_iter().find(|entry| entry.0 == self).unwrap_or(KINDS[0])
+    }
+
+    pub(super) fn from_number(number: u32) -> Option<Kind> {
+        KINDS.into_iter().find(|entry| entry.1 == number).map(|entry| entry.0)
+    }
+
+    pub(super) fn number(self) -> u32 {
+        self.entry().1
+    }
+
+    /// ggml's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.entry().2
+    }
+
+    /// Names of all that are read.
+    pub(super) fn names() -> String {
+        KINDS.map(|entry| entry.2).join(", ")
+    }
+
+    /// Weights of a block; rows are whole blocks.
+    #[must_use]
+    pub fn block(self) -> usize {
+        self.entry().3
+    }
+
+    /// Bytes of a block.
+    #[must_use]
+    pub fn block_bytes(self) -> usize {
+        self.entry().4
+    }
+
+    /// Bytes of a row of `columns`, if that is whole blocks.
+    #[must_use]
+    pub fn row_bytes(self, columns: usize) -> Option<usize> {
+        let whole = columns.is_multiple_of(self.block());
+        whole.then(|| (columns / self.block()).checked_mul(self.block_bytes())).flatten()
+    }
+
+    /// Stored blocks as f32, as many as `out` holds.
+    pub fn dequantise(self, bytes: &[u8], out: &mut [f32]) {
+        let blocks = bytes.chunks_exact(self.block_bytes()).zip(out.chunks_mut(self.block()));
+        for (b, y) in blocks {
+            match self {
+                Kind::F32 => y[0] = f32::from_le_bytes([b[0], b[1], b[2], b[3]]),
+                Kind::F16 => y[0] = half(b),
+                Kind::BF16 => y[0] = bf16::from_le_bytes([b[0], b[1]]).to_f32(),
+                Kind::Q4_0 => q4_0(b, y),
+                Kind::Q8_0 => q8_0(b, y),
+                Kind::Q4K => q4_k(b, y),
+                Kind::Q5K => q5_k(b, y),
+                Kind::Q6K => q6_k(b, y),
+            }
+        }
+    }
+}
+
+fn half(b: &[u8]) -> f32 {
+    f16::from_le_bytes([b[0], b[1]]).to_f32()
+}
+
+fn q8_0(b: &[u8], y: &mut [f32]) {
+    let d = half(b);
+    for (y, &q) in y.iter_mut().zip(&b[2..]) {
+        *y = f32::from(q as i8) * d;
+    }
+}
+
+fn q4_0(b: &[u8], y: &mut [f32]) {
+    let d = half(b);
+    for (j, &q) in b[2..].iter().enumerate() {
+        y[j] = f32::from((q & 15) as i8 - 8) * d;
+        y[j + 16] = f32::from((q >> 4) as i8 - 8) * d;
+    }
+}
+
+/// Scale and minimum `j` of the eight that 12 bytes hold in 6 bits each.
+fn scale_min(j: usize, s: &[u8]) -> (f32, f32) {
+    let (scale, min) = if j < 4 {
+        (s[j] & 63, s[j + 4] & 63)
+    } else {
+        ((s[j + 4] & 15) | (s[j - 4] >> 6) << 4, (s[j + 4] >> 4) | (s[j] >> 6) << 4)
+    };
+    (f32::from(scale), f32::from(min))
+}
+
+fn q4_k(b: &[u8], y: &mut [f32]) {
+    let (d, dmin, scales) = (half(b), half(&b[2..]), &b[4..16]);
+    for (j, (q, y)) in b[16..].chunks_exact(32).zip(y.chunks_exact_mut(64)).enumerate() {
+        let (s1, m1) = scale_min(2 * j, scales);
+        let (s2, m2) = scale_min(2 * j + 1, scales);
+        for (l, &q) in q.iter().enumerate() {
+            y[l] = d * s1 * f32::from(q & 15) - dmin * m1;
+            y[l + 32] = d * s2 * f32::from(q >> 4) - dmin * m2;
+        }
+    }
+}
+
+fn q5_k(b: &[u8], y: &mut [f32]) {
+    let (d, dmin, scales, high) = (half(b), half(&b[2..]), &b[4..16], &b[16..48]);
+    for (j, (q, y)) in b[48..].chunks_exact(32).zip(y.chunks_exact_mut(64)).enumerate() {
+        let (s1, m1) = scale_min(2 * j, scales);
+        let (s2, m2) = scale_min(2 * j + 1, scales);
+        for (l, (&q, &h)) in q.iter().zip(high).enumerate() {
+            let (h1, h2) = (h >> (2 * j) & 1, h >> (2 * j + 1) & 1);
+            y[l] = d * s1 * f32::from((q & 15) | h1 << 4) - dmin * m1;
+            y[l + 32] = d * s2 * f32::from((q >> 4) | h2 << 4) - dmin * m2;
+        }
+    }
+}
+
+fn q6_k(b: &[u8], y: &mut [f32]) {
+    let d = half(&b[208..]);
+    for n in 0..2 {
+        let (low, high) = (&b[64 * n..][..64], &b[128 + 32 * n..][..32]);
+        let scales = &b[192 + 8 * n..][..8];
+        let y = &mut y[128 * n..][..128];
+        for l in 0..32 {
+            let quarter = |i: usize| {
+                let low = low[l + 32 * (i % 2)] >> (4 * (i / 2)) & 15;
+                let q = (low | (high[l] >> (2 * i) & 3) << 4) as i8 - 32;
+                d * f32::from(scales[l / 16 + 2 * i] as i8) * f32::from(q)
+            };
+            for i in 0..4 {
+                y[l + 32 * i] = quarter(i);
+            }
+        }
+    }
+}

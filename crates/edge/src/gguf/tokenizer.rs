@@ -1,0 +1,185 @@
+//! `tokenizer.ggml.*` to Hugging Face's `tokenizer.json` and back: byte-level BPE.
+
+use serde_json::{Map, Value as Json, json};
+
+use super::{Array, Gguf, GgufError, Value};
+
+/// Where a GGUF file may keep the whole `tokenizer.json`.
+pub(super) const WHOLE: &str = "tokenizer.huggingface.json";
+
+/// Token types of llama.cpp (`llama_token_type`).
+pub(super) const NORMAL: i32 = 1;
+pub(super) const CONTROL: i32 = 3;
+pub(super) const USER_DEFINED: i32 = 4;
+pub(super) const UNUSED: i32 = 5;
+
+const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
+fn byte_level(regex: bool, trim: bool) -> Json {
+    json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": trim, "use_regex": regex})
+}
+
+fn split(regex: &str, trim: bool) -> Json {
+    json!({"type": "Sequence", "pretokenizers": [
+        {"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": false},
+        byte_level(false, trim),
+    ]})
+}
+
+/// The pre-tokenizer behind a `tokenizer.ggml.pre`, as the released models have it.
+fn pre_tokenizer(pre: &str) -> Option<Json> {
+    Some(match pre {
+        "qwen2" | "deepseek-r1-qwen" => split(QWEN2, true),
+        "llama-bpe" | "llama3" => split(LLAMA3, true),
+        "gpt-2" | "default" => byte_level(true, true),
+        "smollm" => json!({"type": "Sequence", "pretokenizers": [
+            {"type": "Digits", "individual_digits": true}, byte_level(true, true),
+        ]}),
+        _ => return None,
+    })
+}
+
+/// The `tokenizer.ggml.pre` of a pre-tokenizer; how offsets are trimmed changes no ids.
+pub(super) fn pre_name(pre: &Json) -> Option<&'static str> {
+    fn plain(json: &Json) -> Json {
+        match json {
+            Json::Object(map) => {
+                let kept = map.iter().filter(|(key, _)| *key != "trim_offsets");
+                Json::Object(kept.map(|(key, value)| (key.clone(), plain(value))).collect())
+            }
+            Json::Array(list) => list.iter().map(plain).collect(),
+            other => other.clone(),
+        }
+    }
+    let names = ["qwen2", "llama-bpe", "gpt-2", "smollm"];
+    names.into_iter().find(|name| pre_tokenizer(name).is_some_and(|p| plain(&p) == plain(pre)))
+}
+
+impl Gguf {
+    /// The file's `tokenizer.json`: the one it keeps whole, if it does, else made from
+    /// its vocabulary and merges.
+    ///
+    /// # Errors
+    /// A tokenizer that is not byte-level BPE or whose pre-tokenizer is not known; lists
+    /// that do not fit together. A `tokenizer.json` beside the file then helps.
+    pub fn tokenizer(&self) -> Result<Json, GgufError> {
+        if let Some(text) = self.get(WHOLE).and_then(|value| value.as_str()) {
+            return serde_json::from_str(text)
+                .map_err(|error| GgufError::value(WHOLE, error, "a tokenizer.json"));
+        }
+        let text = |key: &str, expected: &str| {
+            let value = self.get(key).ok_or_else(|| GgufError::missing(key, expected))?;
+            value.as_str().ok_or_else(|| GgufError::value(key, value, expected))
+        };
+        let beside = "; else put the model's tokenizer.json beside the file";
+        let model = text("tokenizer.ggml.model", "\"gpt2\"")?;
+        if model != "gpt2" {
+            let expected = format!("\"gpt2\", byte-level BPE{beside}");
+            return Err(GgufError::value("tokenizer.ggml.model", format!("{model:?}"), expected));
+        }
+        let pre = text("tokenizer.ggml.pre", "the name of a pre-tokenizer")?;
+        let pre_json = pre_tokenizer(pre).ok_or_else(|| {
+            let expected = format!("qwen2, llama-bpe, gpt-2 or smollm{beside}");
+            GgufError::value("tokenizer.ggml.pre", format!("{pre:?}"), expected)
+        })?;
+        let (vocabulary, added) = self.vocabulary()?;
+        let mut merges = Vec::new();
+        for merge in texts(self.list("tokenizer.ggml.merges")?, "tokenizer.ggml.merges")? {
+            let (left, right) = merge.split_once(' ').ok_or_else(|| {
+                GgufError::value("tokenizer.ggml.merges", format!("{merge:?}"), "two tokens")
+            })?;
+            merges.push(json!([left, right]));
+        }
+        let nfc = matches!(pre, "qwen2" | "deepseek-r1-qwen");
+        Ok(json!({
+            "version": "1.0", "truncation": null, "padding": null, "added_tokens": added,
+            "normalizer": nfc.then(|| json!({"type": "NFC"})),
+            "pre_tokenizer": pre_json, "post_processor": null,
+            "decoder": byte_level(false, true),
+            "model": {
+                "type": "BPE", "dropout": null, "unk_token": null,
+                "continuing_subword_prefix": null, "end_of_word_suffix": null,
+                "fuse_unk": false, "byte_fallback": false,
+                "ignore_merges": matches!(pre, "llama-bpe" | "llama3"),
+                "vocab": vocabulary, "merges": merges,
+            },
+        }))
+    }
+
+    /// Ordinary tokens with their ids, and the list of added ones.
+    fn vocabulary(&self) -> Result<(Map<String, Json>, Vec<Json>), GgufError> {
+        let key = "tokenizer.ggml.tokens";
+        let tokens = texts(self.list(key)?, key)?;
+        let kind_key = "tokenizer.ggml.token_type";
+        let kinds: Vec<Option<u64>> = match self.get(kind_key) {
+            None => vec![Some(NORMAL as u64); tokens.len()],
+            Some(_) => self.list(kind_key)?.iter().map(|kind| kind.as_u64()).collect(),
+        };
+        if kinds.len() != tokens.len() {
+            let expected = format!("as many as tokens, {}", tokens.len());
+            return Err(GgufError::value(kind_key, kinds.len(), expected));
+        }
+        let (mut vocabulary, mut added) = (Map::new(), Vec::new());
+        for (id, (token, kind)) in tokens.into_iter().zip(kinds).enumerate() {
+            match kind.and_then(|kind| i32::try_from(kind).ok()) {
+                Some(CONTROL | USER_DEFINED) => added.push(json!({
+                    "id": id, "content": token, "single_word": false, "lstrip": false,
+                    "rstrip": false, "normalized": false,
+                    "special": kind == Some(CONTROL as u64),
+                })),
+                // Padding of the embedding.
+                Some(UNUSED) => {}
+                _ => {
+                    if vocabulary.insert(token.to_owned(), json!(id)).is_some() {
+                        return Err(GgufError::value(key, format!("{token:?} twice"), "once each"));
+                    }
+                }
+            }
+        }
+        Ok((vocabulary, added))
+    }
+
+    fn list(&self, key: &str) -> Result<Array<'_>, GgufError> {
+        match self.get(key) {
+            Some(Value::Array(array)) => Ok(array),
+            Some(other) => Err(GgufError::value(key, other, "an array")),
+            None => Err(GgufError::missing(key, "an array")),
+        }
+    }
+}
+
+fn texts<'a>(array: Array<'a>, key: &str) -> Result<Vec<&'a str>, GgufError> {
+    let text = |value: Value<'a>| {
+        value.as_str().ok_or_else(|| GgufError::value(key, value, "an array of texts"))
+    };
+    array.iter().map(text).collect()
+}
+
+/// Tokens and types of a `tokenizer.json`, `size` of them; ids that no token has are
+/// padding.
+pub(super) fn tokens(tokenizer: &Json, size: usize) -> Result<(Vec<String>, Vec<i32>), GgufError> {
+    let mut tokens: Vec<String> = (0..size).map(|id| format!("[PAD{id}]")).collect();
+    let mut kinds = vec![UNUSED; size];
+    let mut put = |id: &Json, token: &str, kind: i32| {
+        let place = id.as_u64().map(|id| id as usize).filter(|&id| id < size).ok_or_else(|| {
+            GgufError::value(format!("id of {token:?}"), id, format!("below vocab_size, {size}"))
+        })?;
+        tokens[place] = token.to_owned();
+        kinds[place] = kind;
+        Ok::<(), GgufError>(())
+    };
+    let vocabulary = tokenizer.pointer("/model/vocab").and_then(Json::as_object);
+    let vocabulary =
+        vocabulary.ok_or_else(|| GgufError::missing("model.vocab", "a BPE vocabulary"))?;
+    for (token, id) in vocabulary {
+        put(id, token, NORMAL)?;
+    }
+    for added in tokenizer.get("added_tokens").and_then(Json::as_array).into_iter().flatten() {
+        let content = added.get("content").and_then(Json::as_str).unwrap_or("");
+        let special = added.get("special").and_then(Json::as_bool) == Some(true);
+        let kind = if special { CONTROL } else { USER_DEFINED };
+        put(added.get("id").unwrap_or(&Json::Null), content, kind)?;
+    }
+    Ok((tokens, kinds))
+}

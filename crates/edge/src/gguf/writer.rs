@@ -1,0 +1,312 @@
+//! Writes a model in Hugging Face's terms as a GGUF file that llama.cpp runs.
+
+use std::io::Write;
+
+use half::f16;
+use serde_json::Value as Json;
+use tokenroute_kernels::Format;
+
+use super::config::{COUNTS, ROPE_FACTORS, gguf_architecture, llama3_divisor};
+use super::names::{interleaved, permuted, to_gguf};
+use super::tokenizer::{WHOLE, pre_name, tokens};
+use super::{GgufError, Kind};
+
+const ALIGNMENT: usize = 32;
+
+/// A tensor to write.
+pub struct Source<'a> {
+    /// Its Hugging Face name.
+    pub name: &'a str,
+    /// `[rows, columns]` or `[columns]`.
+    pub shape: &'a [usize],
+    /// Fills a row; a vector is row 0.
+    pub row: &'a dyn Fn(usize, &mut [f32]),
+}
+
+/// Writes configuration, tokenizer and tensors. Matrices are stored as `kind` (F32, F16
+/// or Q8_0), vectors as F32, as llama.cpp's own converter does. `texts` are further
+/// metadata, such as `general.name` or `tokenizer.chat_template`.
+///
+/// The `tokenizer.json` is also kept whole, so that this workspace reads back exactly
+/// what it wrote.
+///
+/// # Errors
+/// What GGUF or llama.cpp cannot represent, by name; a writer that fails.
+pub fn export(
+    out: &mut impl Write,
+    config: &Json,
+    tokenizer: &Json,
+    kind: Kind,
+    texts: &[(&str, &str)],
+    tensors: &[Source<'_>],
+) -> Result<(), GgufError> {
+    let architecture = gguf_architecture(config)?;
+    let (heads, kv_heads) = heads(config)?;
+    let factors = rope_factors(config)?;
+    let fill = |_: usize, row: &mut [f32]| row.copy_from_slice(&factors);
+    let factor_shape = [factors.len()];
+    let mut sources: Vec<(String, &Source<'_>)> = Vec::new();
+    for source in tensors {
+        let name = to_gguf(source.name).ok_or_else(|| {
+            GgufError::value("tensor", source.name, "a tensor of Llama, Mistral, Qwen2 or Qwen3")
+        })?;
+        sources.push((name, source));
+    }
+    let rope = Source { name: ROPE_FACTORS, shape: &factor_shape, row: &fill };
+    if !factors.is_empty() {
+        sources.push((ROPE_FACTORS.to_owned(), &rope));
+    }
+
+    let mut entries = Entries::default();
+    entries.text("general.architecture", architecture);
+    texts.iter().for_each(|(key, text)| entries.text(key, text));
+    let file_type = match kind {
+        Kind::F32 => 0,
+        Kind::F16 => 1,
+        Kind::Q8_0 => 7,
+        other => return Err(GgufError::value("kind", other.name(), "F32, F16 or Q8_0")),
+    };
+    entries.number("general.file_type", file_type);
+    configuration(&mut entries, architecture, config)?;
+    vocabulary(&mut entries, config, tokenizer)?;
+
+    let mut header = b"GGUF".to_vec();
+    header.extend(3u32.to_le_bytes());
+    header.extend((sources.len() as u64).to_le_bytes());
+    header.extend(entries.count.to_le_bytes());
+    header.extend(entries.bytes);
+    let mut offset = 0usize;
+    for (name, source) in &sources {
+        let kind = if source.shape.len() > 1 { kind } else { Kind::F32 };
+        text(&mut header, name);
+        header.extend((source.shape.len() as u32).to_le_bytes());
+        for &n in source.shape.iter().rev() {
+            header.extend((n as u64).to_le_bytes());
+        }
+        header.extend(kind.number().to_le_bytes());
+        header.extend((offset as u64).to_le_bytes());
+        let (rows, columns) = matrix(source.shape);
+        let row = kind.row_bytes(columns).ok_or_else(|| {
+            let expected = format!("a multiple of {} for {}", kind.block(), kind.name());
+            GgufError::value(format!("width of {}", source.name), columns, expected)
+        })?;
+        offset += (rows * row).next_multiple_of(ALIGNMENT);
+    }
+    header.resize(header.len().next_multiple_of(ALIGNMENT), 0);
+    out.write_all(&header)?;
+    for (_, source) in &sources {
+        let kind = if source.shape.len() > 1 { kind } else { Kind::F32 };
+        let permuted = permuted(architecture, source.name, heads, kv_heads);
+        let (rows, columns) = matrix(source.shape);
+        let mut order: Vec<usize> = (0..if rows > 1 { rows } else { columns }).collect();
+        if let Some(heads) = permuted {
+            if !order.len().is_multiple_of(2 * heads) {
+                let expected = format!("a multiple of 2 x {heads} heads");
+                return Err(GgufError::value(source.name, order.len(), expected));
+            }
+            let len = order.len();
+            (0..len).for_each(|row| order[interleaved(row, len, heads)] = row);
+        }
+        let (mut values, mut bytes, mut written) = (vec![0.0; columns], Vec::new(), 0);
+        for row in 0..rows {
+            let vector = source.shape.len() == 1;
+            (source.row)(if vector { 0 } else { order[row] }, &mut values);
+            if vector && permuted.is_some() {
+                values = order.iter().map(|&i| values[i]).collect();
+            }
+            bytes.clear();
+            encode(kind, &values, &mut bytes);
+            out.write_all(&bytes)?;
+            written += bytes.len();
+        }
+        out.write_all(&vec![0; written.next_multiple_of(ALIGNMENT) - written])?;
+    }
+    Ok(())
+}
+
+fn matrix(shape: &[usize]) -> (usize, usize) {
+    (shape.iter().rev().skip(1).product(), shape.last().copied().unwrap_or(0))
+}
+
+fn encode(kind: Kind, values: &[f32], out: &mut Vec<u8>) {
+    match kind {
+        Kind::Q8_0 => Format::Q8_0.quantise(values, out),
+        Kind::F16 => out.extend(values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes())),
+        _ => out.extend(values.iter().flat_map(|v| v.to_le_bytes())),
+    }
+}
+
+/// Metadata entries as bytes.
+#[derive(Default)]
+struct Entries {
+    bytes: Vec<u8>,
+    count: u64,
+}
+
+fn text(out: &mut Vec<u8>, text: &str) {
+    out.extend((text.len() as u64).to_le_bytes());
+    out.extend(text.as_bytes());
+}
+
+impl Entries {
+    fn key(&mut self, key: &str, kind: u32) {
+        text(&mut self.bytes, key);
+        self.bytes.extend(kind.to_le_bytes());
+        self.count += 1;
+    }
+
+    fn text(&mut self, key: &str, value: &str) {
+        self.key(key, 8);
+        text(&mut self.bytes, value);
+    }
+
+    fn number(&mut self, key: &str, value: u32) {
+        self.key(key, 4);
+        self.bytes.extend(value.to_le_bytes());
+    }
+
+    fn float(&mut self, key: &str, value: f64) {
+        self.key(key, 6);
+        self.bytes.extend((value as f32).to_le_bytes());
+    }
+
+    fn boolean(&mut self, key: &str, value: bool) {
+        self.key(key, 7);
+        self.bytes.push(u8::from(value));
+    }
+
+    fn array(&mut self, key: &str, kind: u32, len: usize) {
+        self.key(key, 9);
+        self.bytes.extend(kind.to_le_bytes());
+        self.bytes.extend((len as u64).to_le_bytes());
+    }
+}
+
+fn count(config: &Json, field: &str) -> Result<u32, GgufError> {
+    let value = config.get(field).unwrap_or(&Json::Null);
+    let count = value.as_u64().and_then(|n| u32::try_from(n).ok()).filter(|&n| n > 0);
+    count.ok_or_else(|| GgufError::value(field, value, "a positive number in config.json"))
+}
+
+fn heads(config: &Json) -> Result<(usize, usize), GgufError> {
+    let heads = count(config, "num_attention_heads")?;
+    let key_value = config.get("num_key_value_heads").filter(|v| !v.is_null());
+    let key_value = key_value.map_or(Ok(heads), |_| count(config, "num_key_value_heads"))?;
+    Ok((heads as usize, key_value as usize))
+}
+
+fn head_dim(config: &Json) -> Result<u32, GgufError> {
+    match config.get("head_dim").filter(|v| !v.is_null()) {
+        Some(_) => count(config, "head_dim"),
+        None => Ok(count(config, "hidden_size")? / count(config, "num_attention_heads")?),
+    }
+}
+
+/// A rotary constant: newer files nest them.
+fn rope<'a>(config: &'a Json, field: &str) -> Option<&'a Json> {
+    let nested = ["rope_scaling", "rope_parameters"].into_iter().filter_map(|at| config.get(at));
+    nested.chain([config]).find_map(|place| place.get(field)).filter(|value| !value.is_null())
+}
+
+fn theta(config: &Json) -> f64 {
+    rope(config, "rope_theta").and_then(Json::as_f64).unwrap_or(10_000.0)
+}
+
+fn rope_type(config: &Json) -> &str {
+    let kind = rope(config, "rope_type").or_else(|| rope(config, "type"));
+    kind.and_then(Json::as_str).unwrap_or("default")
+}
+
+/// Llama 3's divisors, or none.
+fn rope_factors(config: &Json) -> Result<Vec<f32>, GgufError> {
+    if rope_type(config) != "llama3" {
+        return Ok(Vec::new());
+    }
+    let number = |field: &str| {
+        let value = rope(config, field).and_then(Json::as_f64).filter(|v| *v > 0.0);
+        value.ok_or_else(|| GgufError::missing(field, "a positive number in rope_scaling"))
+    };
+    let (factor, low) = (number("factor")?, number("low_freq_factor")?);
+    let (high, original) =
+        (number("high_freq_factor")?, number("original_max_position_embeddings")?);
+    let width = head_dim(config)? as usize;
+    let divisor = |i| llama3_divisor(i, width, theta(config), factor, low, high, original) as f32;
+    Ok((0..width / 2).map(divisor).collect())
+}
+
+fn configuration(
+    entries: &mut Entries,
+    architecture: &str,
+    config: &Json,
+) -> Result<(), GgufError> {
+    let key = |name: &str| format!("{architecture}.{name}");
+    for (field, name) in COUNTS {
+        let value = match field {
+            "num_key_value_heads" => heads(config)?.1 as u32,
+            field => count(config, field)?,
+        };
+        entries.number(&key(name), value);
+    }
+    entries.number(&key("vocab_size"), count(config, "vocab_size")?);
+    let width = head_dim(config)?;
+    for name in ["attention.key_length", "attention.value_length", "rope.dimension_count"] {
+        entries.number(&key(name), width);
+    }
+    let eps = config.get("rms_norm_eps").and_then(Json::as_f64).unwrap_or(1e-6);
+    entries.float(&key("attention.layer_norm_rms_epsilon"), eps);
+    entries.float(&key("rope.freq_base"), theta(config));
+    let window = config.get("sliding_window").filter(|w| !w.is_null());
+    if let Some(window) = window.filter(|_| architecture == "llama") {
+        return Err(GgufError::value("sliding_window", window, "none: llama.cpp would ignore it"));
+    }
+    match rope_type(config) {
+        "default" | "llama3" => Ok(()),
+        "linear" => {
+            let factor = rope(config, "factor").and_then(Json::as_f64);
+            let factor = factor.ok_or_else(|| GgufError::missing("factor", "a number"))?;
+            entries.text(&key("rope.scaling.type"), "linear");
+            entries.float(&key("rope.scaling.factor"), factor);
+            Ok(())
+        }
+        other => Err(GgufError::value("rope_type", other, "default, linear or llama3")),
+    }
+}
+
+fn vocabulary(entries: &mut Entries, config: &Json, tokenizer: &Json) -> Result<(), GgufError> {
+    let kind = tokenizer.pointer("/model/type").and_then(Json::as_str).unwrap_or("");
+    if kind != "BPE" {
+        return Err(GgufError::value("model.type of tokenizer.json", kind, "BPE"));
+    }
+    let pre = pre_name(tokenizer.get("pre_tokenizer").unwrap_or(&Json::Null)).ok_or_else(|| {
+        let expected = "that of Qwen2, Llama 3, GPT-2 or SmolLM, which llama.cpp knows";
+        GgufError::value("pre_tokenizer of tokenizer.json", "another", expected)
+    })?;
+    entries.text("tokenizer.ggml.model", "gpt2");
+    entries.text("tokenizer.ggml.pre", pre);
+    let (tokens, kinds) = tokens(tokenizer, count(config, "vocab_size")? as usize)?;
+    entries.array("tokenizer.ggml.tokens", 8, tokens.len());
+    tokens.iter().for_each(|token| text(&mut entries.bytes, token));
+    entries.array("tokenizer.ggml.token_type", 5, kinds.len());
+    entries.bytes.extend(kinds.iter().flat_map(|kind| kind.to_le_bytes()));
+    let merges = tokenizer.pointer("/model/merges").and_then(Json::as_array);
+    let merges = merges.map_or(&[][..], Vec::as_slice);
+    entries.array("tokenizer.ggml.merges", 8, merges.len());
+    for merge in merges {
+        let pair: Option<Vec<&str>> =
+            merge.as_array().and_then(|pair| pair.iter().map(Json::as_str).collect());
+        let merge = pair.map(|pair| pair.join(" ")).or(merge.as_str().map(str::to_owned));
+        let merge = merge.ok_or_else(|| GgufError::missing("merges", "pairs of tokens"))?;
+        text(&mut entries.bytes, &merge);
+    }
+    let first = |value: &Json| value.as_array().map_or(value.as_u64(), |ids| ids.first()?.as_u64());
+    for (key, field) in
+        [("bos", "bos_token_id"), ("eos", "eos_token_id"), ("padding", "pad_token_id")]
+    {
+        if let Some(id) = config.get(field).and_then(first) {
+            entries.number(&format!("tokenizer.ggml.{key}_token_id"), id as u32);
+        }
+    }
+    entries.boolean("tokenizer.ggml.add_bos_token", false);
+    entries.text(WHOLE, &tokenizer.to_string());
+    Ok(())
+}

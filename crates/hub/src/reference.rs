@@ -1,0 +1,92 @@
+//! `hf:` references: what they look like and what they name.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::HubError;
+
+/// What a reference begins with.
+pub const PREFIX: &str = "hf:";
+const DATASETS: &str = "datasets/";
+
+/// What a repository holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A model.
+    Model,
+    /// A data set.
+    Dataset,
+}
+
+/// A repository on the Hub, or one file of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference {
+    /// Model or data set.
+    pub kind: Kind,
+    /// "owner/name".
+    pub repository: String,
+    /// Branch, tag or commit; "main" if none was given.
+    pub revision: String,
+    /// Path inside the repository.
+    pub file: Option<String>,
+}
+
+impl FromStr for Reference {
+    type Err = HubError;
+
+    fn from_str(text: &str) -> Result<Self, HubError> {
+        let bad =
+            |what: &str| HubError::Reference { given: text.to_owned(), what: what.to_owned() };
+        let rest = text.strip_prefix(PREFIX).ok_or_else(|| bad("it does not begin with hf:"))?;
+        let (kind, rest) = match rest.strip_prefix(DATASETS) {
+            Some(rest) => (Kind::Dataset, rest),
+            None => (Kind::Model, rest),
+        };
+        let (rest, file) = match rest.split_once(':') {
+            Some((rest, file)) => (rest, Some(file.to_owned())),
+            None => (rest, None),
+        };
+        let (repository, revision) = rest.split_once('@').unwrap_or((rest, "main"));
+        let named = match repository.split_once('/') {
+            Some((owner, name)) => is_name(owner) && is_name(name),
+            None => false,
+        };
+        if !named {
+            return Err(bad("the repository is not owner/name"));
+        }
+        if !is_path(revision) {
+            return Err(bad("the revision after @ is no branch, tag or commit"));
+        }
+        if file.as_deref().is_some_and(|file| !is_path(file)) {
+            return Err(bad("what follows : is no path inside the repository"));
+        }
+        let (repository, revision) = (repository.to_owned(), revision.to_owned());
+        Ok(Reference { kind, repository, revision, file })
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !text.is_empty() && text.chars().all(known) && !text.contains("..") && !text.contains("--")
+}
+
+/// A relative path that stays where it is; it becomes part of a URL and of a file name.
+fn is_path(text: &str) -> bool {
+    let known = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '+' | '=' | ' ');
+    text.split('/')
+        .all(|part| !part.is_empty() && part != "." && part != ".." && part.chars().all(known))
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.kind == Kind::Dataset { DATASETS } else { "" };
+        write!(f, "{PREFIX}{kind}{}", self.repository)?;
+        if self.revision != "main" {
+            write!(f, "@{}", self.revision)?;
+        }
+        match &self.file {
+            Some(file) => write!(f, ":{file}"),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The environment variables that Hugging Face's tools share.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use hf_hub::Cache;
+
+/// Where to fetch from and to.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Address of the Hub.
+    pub endpoint: String,
+    /// The cache's `hub` folder.
+    pub cache: PathBuf,
+    /// Who asks.
+    pub token: Option<Token>,
+    /// Whether to use nothing but the cache.
+    pub offline: bool,
+}
+
+/// A secret that no message shows.
+#[derive(Clone)]
+pub struct Token(String);
+
+impl Token {
+    /// Takes a token as it is.
+    #[must_use]
+    pub fn new(token: &str) -> Self {
+        Token(token.to_owned())
+    }
+
+    pub(crate) fn secret(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+impl Settings {
+    /// From the environment: `HF_ENDPOINT`; `HF_HUB_CACHE`, else `HF_HOME`, else
+    /// `~/.cache/huggingface`; `HF_TOKEN`, else the file `token` that logging in
+    /// leaves; `HF_HUB_OFFLINE`.
+    #[must_use]
+    pub fn from_env() -> Self {
+        Settings::read(|name| std::env::var(name).ok())
+    }
+
+    /// As [`Settings::from_env`], from any source of variables. Empty ones count as
+    /// not set.
+    #[must_use]
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let given = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
+        let home = given("HF_HOME").map(|home| Cache::new(PathBuf::from(home).join("hub")));
+        let own = given("HF_HUB_CACHE").map(|cache| Cache::new(cache.into()));
+        let kept = home.unwrap_or_else(|| match given("HOME").or_else(|| given("USERPROFILE")) {
+            Some(home) => Cache::new(PathBuf::from(home).join(".cache/huggingface/hub")),
+            None => Cache::new(PathBuf::from(".cache/huggingface/hub")),
+        });
+        let token = given("HF_TOKEN").or_else(|| kept.token());
+        let endpoint = given("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".to_owned());
+        let offline = given("HF_HUB_OFFLINE").is_some_and(|value| {
+            matches!(value.trim().to_ascii_lowercase().as_str(), "1" | "true" | "yes" | "on")
+        });
+        Settings {
+            endpoint: endpoint.trim_end_matches('/').to_owned(),
+            cache: own.unwrap_or(kept).path().clone(),
+            token: token.map(|token| Token(token.trim().to_owned())),
+            offline,
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! A small server that answers as the Hub does: repository information, files with
+//! ranges, a redirect to where large files lie, and the statuses of refusals.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+/// The commit of every repository here.
+pub const COMMIT: &str = "7ae557604adf67be50417f59c2c2f167def9a775";
+
+#[derive(Default)]
+pub struct Hub {
+    /// Path of a file inside `owner/name` (or `datasets/owner/name`) to its content.
+    pub files: BTreeMap<(String, String), Vec<u8>>,
+    /// Status that every request gets.
+    pub status: Option<u16>,
+    /// Bytes after which the first answer with a whole file breaks off.
+    pub breaks_after: Option<usize>,
+    /// Request lines and the values of two headers, as they came.
+    pub seen: Vec<String>,
+}
+
+/// Serves until the test ends; returns the address.
+pub fn serve(hub: Hub) -> (String, Arc<Mutex<Hub>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = format!("http://{}", listener.local_addr().expect("an address"));
+    let hub = Arc::new(Mutex::new(hub));
+    let (shared, here) = (hub.clone(), address.clone());
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let (hub, here) = (shared.clone(), here.clone());
+            std::thread::spawn(move || while answer(&stream, &hub, &here).is_some() {});
+        }
+    });
+    (address, hub)
+}
+
+fn answer(stream: &TcpStream, hub: &Mutex<Hub>, here: &str) -> Option<()> {
+    let mut lines = BufReader::new(stream).lines();
+    let request = lines.next()?.ok()?;
+    let path = request.split(' ').nth(1)?.to_owned();
+    let (mut range, mut token) = (None, String::new());
+    for line in lines {
+        let line = line.ok()?;
+        let (name, value) = match line.split_once(": ") {
+            Some(parts) => parts,
+            None => break,
+        };
+        match name.to_ascii_lowercase().as_str() {
+            "range" => range = Some(value.trim_start_matches("bytes=").to_owned()),
+            "authorization" => token = value.to_owned(),
+            _ => {}
+        }
+    }
+    let mut hub = hub.lock().expect("no panic elsewhere");
+    hub.seen.push(format!("{path} {} {token}", range.as_deref().unwrap_or("-")));
+    let (head, body) = reply(&mut hub, &path, range.as_deref(), here);
+    let length = body.len();
+    let mut sent = &body[..];
+    let whole = range.as_deref() != Some("0-0") && head.starts_with("206");
+    if let Some(most) = hub.breaks_after.filter(|&most| whole && most < length) {
+        sent = &body[..most];
+        hub.breaks_after = None;
+    }
+    drop(hub);
+    let head = format!("HTTP/1.1 {head}\r\nContent-Length: {length}\r\n\r\n");
+    let mut stream = stream;
+    stream.write_all(head.as_bytes()).ok()?;
+    stream.write_all(sent).ok()?;
+    stream.flush().ok()?;
+    // A broken answer ends the connection.
+    (sent.len() == length).then_some(()).or_else(|| {
+        let _ = stream.shutdown(std::net::Shutdown::Both);
+        None
+    })
+}
+
+fn reply(hub: &mut Hub, path: &str, range: Option<&str>, here: &str) -> (String, Vec<u8>) {
+    if let Some(status) = hub.status {
+        let body = r#"{"error":"Invalid credentials in Authorization header"}"#;
+        return (format!("{status} Refused"), body.into());
+    }
+    let missing = || ("404 Not Found\r\nX-Error-Code: EntryNotFound".to_owned(), b"{}".to_vec());
+    if let Some(rest) = path.strip_prefix("/api/") {
+        let Some((repository, revision)) = rest.split_once("/revision/") else { return missing() };
+        let repository = repository.trim_start_matches("models/");
+        let names = hub.files.keys().filter(|(r, _)| r == repository);
+        let names: Vec<String> =
+            names.map(|(_, file)| format!(r#"{{"rfilename":"{file}"}}"#)).collect();
+        if names.is_empty() || !matches!(revision, "main" | COMMIT) {
+            return missing();
+        }
+        let body = format!(
+            r#"{{"_id":"66","id":"{repository}","private":false,"gated":false,"tags":[],"siblings":[{}],"sha":"{COMMIT}"}}"#,
+            names.join(",")
+        );
+        return ("200 OK\r\nContent-Type: application/json".into(), body.into());
+    }
+    let (large, path) = match path.strip_prefix("/cdn/") {
+        Some(rest) => (true, rest),
+        None => (false, path.trim_start_matches('/')),
+    };
+    let Some((repository, rest)) = path.split_once("/resolve/") else { return missing() };
+    let Some((_, file)) = rest.split_once('/') else { return missing() };
+    let key = (repository.to_owned(), file.to_owned());
+    let Some(content) = hub.files.get(&key) else { return missing() };
+    let tag = format!("{:040x}", content.iter().map(|&b| u64::from(b)).sum::<u64>());
+    if file.ends_with(".safetensors") && !large {
+        let head = format!(
+            "302 Found\r\nLocation: {here}/cdn/{path}\r\nX-Repo-Commit: {COMMIT}\r\nX-Linked-Etag: \"{tag}\"\r\nX-Linked-Size: {}",
+            content.len()
+        );
+        return (head, Vec::new());
+    }
+    let (from, to) = range.and_then(|range| range.split_once('-')).unwrap_or(("0", ""));
+    let from: usize = from.parse().unwrap_or(0);
+    let end = to.parse::<usize>().map_or(content.len(), |to| to + 1);
+    let head = format!(
+        "206 Partial Content\r\nETag: \"{tag}\"\r\nX-Repo-Commit: {COMMIT}\r\nContent-Range: bytes {from}-{}/{}",
+        end - 1,
+        content.len()
+    );
+    (head, content[from..end].to_vec())
+}

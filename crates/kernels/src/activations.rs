@@ -1,0 +1,149 @@
+//! Activations quantised to 8 bits: what a product's rows are.
+#![allow(unsafe_code)]
+
+use crate::memory::Parts;
+use crate::{BLOCK, Isa, KernelError, Pool};
+
+/// Rows a thread takes at a time.
+const ROWS: usize = 8;
+/// Elements below which threads cost more than they bring.
+const PARALLEL: usize = 1 << 15;
+/// Below this, 127 / (greatest element) is near the end of f32; such a block counts as 0.
+const LEAST: f32 = 1e-34;
+
+/// Rows of activations, quantised per block of 32: scale = max |x| / 127, integers
+/// rounded to the nearest, ties to even. A block with a NaN or an infinite element
+/// has the scale NaN, so that every output that reads it is NaN.
+///
+/// Buffers are kept from call to call.
+#[derive(Debug, Default, Clone)]
+pub struct Activations {
+    rows: usize,
+    inputs: usize,
+    /// `[rows, blocks, 32]`
+    pub(crate) quants: Vec<i8>,
+    /// `[rows, blocks]`
+    pub(crate) scales: Vec<f32>,
+    /// `[rows, blocks]`, −8 · Σ of the block's integers.
+    pub(crate) offsets: Vec<i32>,
+}
+
+impl Activations {
+    /// Quantises `x` `[rows, inputs]`; a last partial block is padded with zeros.
+    ///
+    /// # Errors
+    /// A length that is not whole rows.
+    pub fn quantise(&mut self, pool: &Pool, x: &[f32], inputs: usize) -> Result<(), KernelError> {
+        if inputs == 0 || !x.len().is_multiple_of(inputs) {
+            let expected = x.len().next_multiple_of(inputs.max(1));
+            return Err(KernelError::Length { what: "a batch of rows", found: x.len(), expected });
+        }
+        let (rows, blocks) = (x.len() / inputs, inputs.div_ceil(BLOCK));
+        (self.rows, self.inputs) = (rows, inputs);
+        self.quants.resize(rows * blocks * BLOCK, 0);
+        self.scales.resize(rows * blocks, 0.0);
+        self.offsets.resize(rows * blocks, 0);
+        let share = if x.len() < PARALLEL { rows } else { ROWS };
+        let quants = Parts::new(&mut self.quants);
+        let scales = Parts::new(&mut self.scales);
+        let offsets = Parts::new(&mut self.offsets);
+        pool.run(rows.div_ceil(share.max(1)), &|part| {
+            for row in part * share..rows.min((part + 1) * share) {
+                // SAFETY: every row belongs to one part, and rows are disjoint.
+                let out = unsafe {
+                    Row {
+                        quants: quants.slice(row * blocks * BLOCK, blocks * BLOCK),
+                        scales: scales.slice(row * blocks, blocks),
+                        offsets: offsets.slice(row * blocks, blocks),
+                    }
+                };
+                quantise_row(pool.isa(), &x[row * inputs..][..inputs], out);
+            }
+        });
+        Ok(())
+    }
+
+    /// Number of rows.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Width of a row.
+    #[must_use]
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+}
+
+/// One row's place.
+struct Row<'a> {
+    quants: &'a mut [i8],
+    scales: &'a mut [f32],
+    offsets: &'a mut [i32],
+}
+
+fn quantise_row(isa: Isa, x: &[f32], out: Row<'_>) {
+    match isa {
+        // SAFETY (both): a pool only carries an instruction set that its machine runs.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => unsafe { quantise_avx512(x, out) },
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 | Isa::AvxVnni => unsafe { quantise_avx2(x, out) },
+        _ => quantise_blocks(x, out),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2")]
+fn quantise_avx512(x: &[f32], out: Row<'_>) {
+    quantise_blocks(x, out);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn quantise_avx2(x: &[f32], out: Row<'_>) {
+    quantise_blocks(x, out);
+}
+
+/// Compiled once per instruction set; no operation depends on it.
+#[inline(always)]
+fn quantise_blocks(x: &[f32], out: Row<'_>) {
+    let Row { quants, scales, offsets } = out;
+    let places = quants.as_chunks_mut::<BLOCK>().0.iter_mut();
+    let places = places.zip(scales.iter_mut().zip(offsets.iter_mut()));
+    for (chunk, (quants, (scale, offset))) in x.chunks(BLOCK).zip(places) {
+        let (s, o) = match chunk.try_into() {
+            Ok(block) => quantise_block(block, quants),
+            Err(_) => {
+                let mut block = [0.0; BLOCK];
+                block[..chunk.len()].copy_from_slice(chunk);
+                quantise_block(&block, quants)
+            }
+        };
+        (*scale, *offset) = (s, o);
+    }
+}
+
+#[inline(always)]
+fn quantise_block(x: &[f32; BLOCK], quants: &mut [i8; BLOCK]) -> (f32, i32) {
+    // As integers, magnitudes order like the floats do, and infinity and NaN come last.
+    let mut most = 0u32;
+    for x in x {
+        most = most.max(x.to_bits() & 0x7fff_ffff);
+    }
+    let most = f32::from_bits(most);
+    if !(LEAST..f32::INFINITY).contains(&most) {
+        quants.fill(0);
+        return (if most < LEAST { 0.0 } else { f32::NAN }, 0);
+    }
+    // Adding 1.5·2^23 rounds to an integer, ties to even, and leaves it in the low bits.
+    const ROUND: f32 = 12_582_912.0;
+    let inverse = 127.0 / most;
+    let mut sum = 0i32;
+    for (q, x) in quants.iter_mut().zip(x) {
+        *q = (x * inverse + ROUND).to_bits() as i8;
+        sum += i32::from(*q);
+    }
+    (most / 127.0, -8 * sum)
+}

@@ -1,0 +1,188 @@
+//! The product with AVX2, with and without AVX-VNNI: a vector is 4 columns of 8
+//! outputs, half a tile's.
+//!
+//! `maddubs` adds pairs of products in 16 bits and saturates, so without VNNI
+//! Q8_0 goes by |w|·(±x) ≤ 128·127, whose pairs are at most 32512; Q4_0's pairs are
+//! at most 15·127·2 = 3810, and the eight of a block, 30480, fit 16 bits as well.
+#![allow(unsafe_code)]
+// Registers are told apart by their numbers.
+#![allow(clippy::needless_range_loop)]
+
+/// A kernel over three steps on accumulators: begin with the offset of a block, add
+/// the products of 4 columns, and end with 32-bit sums.
+macro_rules! kernel {
+    ($name:ident, $features:literal, $rows:literal, $steps:ident) => {
+        pub(crate) mod $name {
+            use std::arch::x86_64::*;
+            use std::ops::Range;
+
+            use super::$steps::{begin, end, step};
+            use crate::matrix::{PANEL, SCALES, tile_bytes};
+            use crate::product::{Job, row_blocks};
+            use crate::{BLOCK, Format};
+
+            #[target_feature(enable = $features)]
+            pub(crate) fn multiply(job: &Job<'_>, panels: Range<usize>) {
+                match job.format {
+                    Format::Q8_0 => by_rows::<false>(job, panels),
+                    Format::Q4_0 => by_rows::<true>(job, panels),
+                }
+            }
+
+            #[target_feature(enable = $features)]
+            fn by_rows<const Q4: bool>(job: &Job<'_>, panels: Range<usize>) {
+                for panel in panels {
+                    for rows in row_blocks(job.rows, $rows) {
+                        match rows.len() {
+                            1 => block::<Q4, 1, 2>(job, panel, rows.start, 0),
+                            2 => block::<Q4, 2, 2>(job, panel, rows.start, 0),
+                            3 => halves::<Q4, 3>(job, panel, rows.start),
+                            _ => halves::<Q4, 4>(job, panel, rows.start),
+                        }
+                    }
+                }
+            }
+
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn halves<const Q4: bool, const R: usize>(job: &Job<'_>, panel: usize, row: usize) {
+                block::<Q4, R, 1>(job, panel, row, 0);
+                block::<Q4, R, 1>(job, panel, row, 1);
+            }
+
+            /// Rows `row..row + R` by `H` halves of a panel from `half` on.
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn block<const Q4: bool, const R: usize, const H: usize>(
+                job: &Job<'_>,
+                panel: usize,
+                row: usize,
+                half: usize,
+            ) {
+                const HALF: usize = PANEL / 2;
+                let blocks = job.blocks;
+                let first = row * blocks;
+                assert!(row + R <= job.rows && job.quants.len() >= job.rows * blocks * BLOCK);
+                assert!(job.scales.len() >= job.rows * blocks);
+                assert!(job.offsets.len() >= job.rows * blocks && half + H <= 2);
+                let tiles = job.panel(panel).as_ptr();
+                let tile = tile_bytes(if Q4 { Format::Q4_0 } else { Format::Q8_0 });
+                let (x, scales) = (job.quants.as_ptr(), job.scales.as_ptr());
+                let offsets = job.offsets.as_ptr();
+                let nibble = _mm256_set1_epi8(15);
+                let mut sums = [[_mm256_setzero_ps(); H]; R];
+                for b in 0..blocks {
+                    let mut dots = [[_mm256_setzero_si256(); H]; R];
+                    // SAFETY (all pointers): block `b` of a row and tile `b` of a panel
+                    // are in bounds by the asserts and by `Job::panel`; prefetching
+                    // reads nothing.
+                    unsafe {
+                        for r in 0..R {
+                            let offset = _mm256_set1_epi32(*offsets.add(first + r * blocks + b));
+                            dots[r] = [begin::<Q4>(offset); H];
+                        }
+                        let columns = |r: usize, group: usize| {
+                            let at = x.add((first + r * blocks + b) * BLOCK + 4 * group);
+                            _mm256_set1_epi32(at.cast::<i32>().read_unaligned())
+                        };
+                        for v in 0..if Q4 { 4 } else { 8 } {
+                            let at = tiles.add(b * tile + SCALES + 4 * PANEL * v);
+                            _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(2048).cast());
+                            for h in 0..H {
+                                let w = _mm256_loadu_si256(at.add(4 * HALF * (half + h)).cast());
+                                if Q4 {
+                                    let low = _mm256_and_si256(w, nibble);
+                                    let high = _mm256_and_si256(_mm256_srli_epi16::<4>(w), nibble);
+                                    for r in 0..R {
+                                        dots[r][h] = step::<Q4>(dots[r][h], low, columns(r, v));
+                                        dots[r][h] =
+                                            step::<Q4>(dots[r][h], high, columns(r, 4 + v));
+                                    }
+                                } else {
+                                    for r in 0..R {
+                                        dots[r][h] = step::<Q4>(dots[r][h], w, columns(r, v));
+                                    }
+                                }
+                            }
+                        }
+                        for h in 0..H {
+                            let at = tiles.add(b * tile + 2 * HALF * (half + h));
+                            let w = _mm256_cvtph_ps(_mm_loadu_si128(at.cast()));
+                            for r in 0..R {
+                                let at = first + r * blocks + b;
+                                let offset = _mm256_set1_epi32(*offsets.add(at));
+                                let dot = _mm256_cvtepi32_ps(end::<Q4>(dots[r][h], offset));
+                                let scale = _mm256_mul_ps(w, _mm256_set1_ps(*scales.add(at)));
+                                sums[r][h] = _mm256_fmadd_ps(scale, dot, sums[r][h]);
+                            }
+                        }
+                    }
+                }
+                for (r, sums) in sums.iter().enumerate() {
+                    for (h, sums) in sums.iter().enumerate() {
+                        let mut out = [0.0; HALF];
+                        // SAFETY: `out` holds 8 floats.
+                        unsafe { _mm256_storeu_ps(out.as_mut_ptr(), *sums) };
+                        job.store(row + r, panel, HALF * (half + h), &out);
+                    }
+                }
+            }
+        }
+    };
+}
+
+kernel!(vnni, "avx2,fma,f16c,avxvnni", 4, with_vnni);
+kernel!(plain, "avx2,fma,f16c", 4, without_vnni);
+
+mod with_vnni {
+    use std::arch::x86_64::*;
+
+    /// −8·Σx undoes Q4_0's offset, −128·Σx Q8_0's.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub(super) fn begin<const Q4: bool>(offset: __m256i) -> __m256i {
+        if Q4 { offset } else { _mm256_slli_epi32::<4>(offset) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,avxvnni")]
+    pub(super) fn step<const Q4: bool>(dot: __m256i, w: __m256i, x: __m256i) -> __m256i {
+        _mm256_dpbusd_avx_epi32(dot, w, x)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub(super) fn end<const Q4: bool>(dot: __m256i, _offset: __m256i) -> __m256i {
+        dot
+    }
+}
+
+mod without_vnni {
+    use std::arch::x86_64::*;
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub(super) fn begin<const Q4: bool>(_offset: __m256i) -> __m256i {
+        _mm256_setzero_si256()
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub(super) fn step<const Q4: bool>(dot: __m256i, w: __m256i, x: __m256i) -> __m256i {
+        if Q4 {
+            return _mm256_add_epi16(dot, _mm256_maddubs_epi16(w, x));
+        }
+        let w = _mm256_xor_si256(w, _mm256_set1_epi8(-128));
+        let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
+        _mm256_add_epi32(dot, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub(super) fn end<const Q4: bool>(dot: __m256i, offset: __m256i) -> __m256i {
+        if Q4 {
+            return _mm256_add_epi32(_mm256_madd_epi16(dot, _mm256_set1_epi16(1)), offset);
+        }
+        dot
+    }
+}

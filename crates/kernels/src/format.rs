@@ -1,0 +1,93 @@
+//! ggml's block formats: sizes, quantisation of a block and back.
+
+use half::f16;
+
+/// Weights of a block; they share a scale.
+pub const BLOCK: usize = 32;
+
+/// How weights are stored. Byte layouts are ggml's (`ggml-common.h`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// f16 scale, 32 × i8: 8.5 bits a weight.
+    Q8_0,
+    /// f16 scale, 32 × 4 bits with offset 8 (element j in the low, j + 16 in the
+    /// high half of byte j): 4.5 bits a weight.
+    Q4_0,
+}
+
+impl Format {
+    /// Bytes of a ggml block.
+    #[must_use]
+    pub const fn block_bytes(self) -> usize {
+        2 + self.quant_bytes()
+    }
+
+    /// Bytes of a block without its scale.
+    pub(crate) const fn quant_bytes(self) -> usize {
+        match self {
+            Format::Q8_0 => BLOCK,
+            Format::Q4_0 => BLOCK / 2,
+        }
+    }
+
+    /// Appends the blocks of a row, as ggml's reference quantisation makes them;
+    /// a last partial block is padded with zeros.
+    pub fn quantise(self, row: &[f32], out: &mut Vec<u8>) {
+        for chunk in row.chunks(BLOCK) {
+            let mut block = [0.0; BLOCK];
+            block[..chunk.len()].copy_from_slice(chunk);
+            match self {
+                Format::Q8_0 => q8_0(&block, out),
+                Format::Q4_0 => q4_0(&block, out),
+            }
+        }
+    }
+
+    /// Weights of ggml blocks, as many as `out` holds.
+    ///
+    /// # Panics
+    /// If `blocks` holds fewer than `out` needs.
+    pub fn dequantise(self, blocks: &[u8], out: &mut [f32]) {
+        for (block, out) in blocks.chunks_exact(self.block_bytes()).zip(out.chunks_mut(BLOCK)) {
+            let scale = f16::from_le_bytes([block[0], block[1]]).to_f32();
+            for (j, out) in out.iter_mut().enumerate() {
+                *out = scale * self.integer(&block[2..], j) as f32;
+            }
+        }
+    }
+
+    /// Integer weight `j` of a block's quants.
+    fn integer(self, quants: &[u8], j: usize) -> i32 {
+        match self {
+            Format::Q8_0 => i32::from(quants[j] as i8),
+            Format::Q4_0 if j < BLOCK / 2 => i32::from(quants[j] & 15) - 8,
+            Format::Q4_0 => i32::from(quants[j - BLOCK / 2] >> 4) - 8,
+        }
+    }
+}
+
+/// `quantize_row_q8_0_ref`: scale = max |w| / 127.
+fn q8_0(block: &[f32; BLOCK], out: &mut Vec<u8>) {
+    let most = block.iter().fold(0.0f32, |most, w| greater(most, w.abs()));
+    let scale = most / 127.0;
+    let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
+    out.extend(f16::from_f32(scale).to_le_bytes());
+    out.extend(block.map(|w| (w * inverse).round() as i8 as u8));
+}
+
+/// `quantize_row_q4_0_ref`: scale = the weight greatest in magnitude / −8.
+fn q4_0(block: &[f32; BLOCK], out: &mut Vec<u8>) {
+    let extreme =
+        block.iter().fold(0.0f32, |m, &w| if greater(m.abs(), w.abs()) == m.abs() { m } else { w });
+    let scale = extreme / -8.0;
+    let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
+    out.extend(f16::from_f32(scale).to_le_bytes());
+    let nibble = |w: f32| ((w * inverse + 8.5) as i8).min(15) as u8;
+    let (low, high) = block.split_at(BLOCK / 2);
+    out.extend(low.iter().zip(high).map(|(&l, &h)| nibble(l) | nibble(h) << 4));
+}
+
+/// The greater of two; NaN wins, so that it ends in the scale and is refused there.
+fn greater(a: f32, b: f32) -> f32 {
+    if a.is_nan() || a >= b { a } else { b }
+}

@@ -1,0 +1,251 @@
+//! Packed weights: panels of 16 outputs, each a run of tiles of 16 x 32 weights.
+//!
+//! A tile is 16 f16 scales and then, in vectors of 64 bytes, 4 consecutive columns
+//! of 16 outputs: Q8_0 stores weight + 128 in 8 vectors (columns 4v..4v+4), Q4_0
+//! weight + 8 in 4 vectors (columns 4v.. in the low, 16 + 4v.. in the high halves).
+//! Outputs beyond the last are tiles of zero scale.
+
+use std::ops::Range;
+use std::sync::OnceLock;
+
+use half::f16;
+use memmap2::MmapMut;
+
+use crate::memory::zeroed;
+use crate::{BLOCK, Format, KernelError, Pool};
+
+/// Outputs of a panel.
+pub(crate) const PANEL: usize = 16;
+/// Bytes of a tile's scales.
+pub(crate) const SCALES: usize = 2 * PANEL;
+
+/// A quantised weight matrix `[outputs, inputs]`, packed for the kernels. The
+/// packing is the same for every instruction set.
+#[derive(Debug)]
+pub struct QuantMatrix {
+    format: Format,
+    outputs: usize,
+    inputs: usize,
+    blocks: usize,
+    packed: MmapMut,
+}
+
+impl QuantMatrix {
+    /// Quantises a matrix given row by row: `row(o, out)` fills `out` `[inputs]` with
+    /// the weights of output `o`. Rows are asked for on the pool's threads, so that
+    /// the f32 weights need never be in memory as a whole. Inputs that are not a
+    /// multiple of 32 are padded with zeros.
+    ///
+    /// # Errors
+    /// An empty or unaddressable shape, weights that are not finite or too large.
+    pub fn from_rows(
+        pool: &Pool,
+        format: Format,
+        outputs: usize,
+        inputs: usize,
+        row: impl Fn(usize, &mut [f32]) + Sync,
+    ) -> Result<Self, KernelError> {
+        let blocks = inputs.div_ceil(BLOCK);
+        QuantMatrix::pack(pool, format, outputs, inputs, |panel, tiles| {
+            let mut weights = vec![0.0; inputs];
+            let mut quantised = Vec::with_capacity(blocks * format.block_bytes());
+            for (lane, o) in panel.enumerate() {
+                row(o, &mut weights);
+                quantised.clear();
+                format.quantise(&weights, &mut quantised);
+                pack_row(format, o, lane, &quantised, tiles)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Quantises row-major f32 weights `[outputs, inputs]`.
+    ///
+    /// # Errors
+    /// As [`QuantMatrix::from_rows`], and a length that does not fit.
+    pub fn from_f32(
+        pool: &Pool,
+        format: Format,
+        outputs: usize,
+        inputs: usize,
+        weights: &[f32],
+    ) -> Result<Self, KernelError> {
+        check("weights", weights.len(), outputs.saturating_mul(inputs))?;
+        QuantMatrix::from_rows(pool, format, outputs, inputs, |o, row| {
+            row.copy_from_slice(&weights[o * inputs..][..inputs]);
+        })
+    }
+
+    /// Repacks ggml blocks (a GGUF tensor's bytes), bit for bit. Several parts are
+    /// stacked, in order: query, key and value projections become one matrix.
+    ///
+    /// # Errors
+    /// Rows that are not whole blocks, a part that is not whole rows, a scale that is
+    /// not finite.
+    pub fn from_blocks(
+        pool: &Pool,
+        format: Format,
+        inputs: usize,
+        parts: &[&[u8]],
+    ) -> Result<Self, KernelError> {
+        if !inputs.is_multiple_of(BLOCK) {
+            return Err(KernelError::PartialBlock { inputs });
+        }
+        let row_bytes = inputs / BLOCK * format.block_bytes();
+        let mut rows = Vec::new();
+        for part in parts {
+            if row_bytes == 0 || !part.len().is_multiple_of(row_bytes) {
+                let expected = part.len().next_multiple_of(row_bytes.max(1));
+                return Err(KernelError::Length {
+                    what: "a tensor's bytes",
+                    found: part.len(),
+                    expected,
+                });
+            }
+            rows.extend(part.chunks_exact(row_bytes));
+        }
+        QuantMatrix::pack(pool, format, rows.len(), inputs, |panel, tiles| {
+            for (lane, o) in panel.enumerate() {
+                pack_row(format, o, lane, rows[o], tiles)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn pack(
+        pool: &Pool,
+        format: Format,
+        outputs: usize,
+        inputs: usize,
+        fill: impl Fn(Range<usize>, &mut [u8]) -> Result<(), KernelError> + Sync,
+    ) -> Result<Self, KernelError> {
+        let blocks = inputs.div_ceil(BLOCK);
+        let panels = outputs.div_ceil(PANEL);
+        let bytes = tile_bytes(format).checked_mul(blocks).and_then(|b| b.checked_mul(panels));
+        let Some(bytes) = bytes.filter(|&b| b > 0 && b <= isize::MAX as usize) else {
+            return Err(KernelError::Size { outputs, inputs });
+        };
+        let mut packed = zeroed(bytes)?;
+        let failed = OnceLock::new();
+        pool.chunks_mut(&mut packed[..bytes], bytes / panels, |panel, tiles| {
+            let outputs = panel * PANEL..outputs.min((panel + 1) * PANEL);
+            if failed.get().is_none()
+                && let Err(error) = fill(outputs, tiles)
+            {
+                // Of several errors the first to come is as good as any.
+                let _ = failed.set(error);
+            }
+        });
+        match failed.into_inner() {
+            Some(error) => Err(error),
+            None => Ok(QuantMatrix { format, outputs, inputs, blocks, packed }),
+        }
+    }
+
+    /// How weights are stored.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Rows of the matrix.
+    #[must_use]
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// Columns of the matrix.
+    #[must_use]
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// Bytes that a product reads.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.panels() * self.panel_bytes()
+    }
+
+    pub(crate) fn blocks(&self) -> usize {
+        self.blocks
+    }
+
+    pub(crate) fn panels(&self) -> usize {
+        self.outputs.div_ceil(PANEL)
+    }
+
+    pub(crate) fn panel_bytes(&self) -> usize {
+        self.blocks * tile_bytes(self.format)
+    }
+
+    pub(crate) fn packed(&self) -> &[u8] {
+        &self.packed[..self.bytes()]
+    }
+
+    /// The ggml blocks of a row, appended to `out`: what [`QuantMatrix::from_blocks`]
+    /// takes, for a cache on disk or an export.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn row_blocks(&self, output: usize, out: &mut Vec<u8>) {
+        assert!(output < self.outputs, "row {output} of {}", self.outputs);
+        let (panel, lane) = (output / PANEL, output % PANEL);
+        let panel = &self.packed[panel * self.panel_bytes()..][..self.panel_bytes()];
+        let flip = if self.format == Format::Q8_0 { 0x80 } else { 0 };
+        for tile in panel.chunks_exact(tile_bytes(self.format)) {
+            let (scales, quants) = tile.split_at(SCALES);
+            out.extend(&scales[2 * lane..][..2]);
+            for vector in quants.chunks_exact(4 * PANEL) {
+                out.extend(vector[4 * lane..][..4].iter().map(|q| q ^ flip));
+            }
+        }
+    }
+
+    /// Weights of a row as f32, for embedding look-ups: `out` `[inputs]`.
+    ///
+    /// # Panics
+    /// If there is no such row or `out` has another length.
+    pub fn dequantise_row(&self, output: usize, out: &mut [f32]) {
+        assert_eq!(out.len(), self.inputs, "a row of weights");
+        let mut blocks = Vec::with_capacity(self.blocks * self.format.block_bytes());
+        self.row_blocks(output, &mut blocks);
+        self.format.dequantise(&blocks, out);
+    }
+}
+
+/// Bytes of a tile.
+pub(crate) const fn tile_bytes(format: Format) -> usize {
+    SCALES + PANEL * format.quant_bytes()
+}
+
+/// Spreads the blocks of output `row` over lane `lane` of its panel's tiles.
+fn pack_row(
+    format: Format,
+    row: usize,
+    lane: usize,
+    blocks: &[u8],
+    tiles: &mut [u8],
+) -> Result<(), KernelError> {
+    let flip = if format == Format::Q8_0 { 0x80 } else { 0 };
+    let blocks = blocks.chunks_exact(format.block_bytes());
+    for (index, (block, tile)) in blocks.zip(tiles.chunks_exact_mut(tile_bytes(format))).enumerate()
+    {
+        let (scale, quants) = block.split_at(2);
+        let value = f16::from_le_bytes([scale[0], scale[1]]);
+        if !value.is_finite() {
+            return Err(KernelError::NotFinite { row, block: index, value: value.to_f32() });
+        }
+        let (scales, vectors) = tile.split_at_mut(SCALES);
+        scales[2 * lane..][..2].copy_from_slice(scale);
+        for (vector, quants) in vectors.chunks_exact_mut(4 * PANEL).zip(quants.chunks_exact(4)) {
+            for (to, from) in vector[4 * lane..][..4].iter_mut().zip(quants) {
+                *to = from ^ flip;
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn check(what: &'static str, found: usize, expected: usize) -> Result<(), KernelError> {
+    if found == expected { Ok(()) } else { Err(KernelError::Length { what, found, expected }) }
+}

@@ -1,0 +1,47 @@
+//! Memory for packed weights, and slices that several threads write in parts.
+#![allow(unsafe_code)]
+
+use std::marker::PhantomData;
+
+use memmap2::MmapMut;
+
+use crate::KernelError;
+
+/// Zeroed memory on huge pages where the system has them.
+pub(crate) fn zeroed(bytes: usize) -> Result<MmapMut, KernelError> {
+    let map = MmapMut::map_anon(bytes.max(1))
+        .map_err(|source| KernelError::System { what: "memory for a weight matrix", source })?;
+    // Huge pages are an advantage, not a need: a refusal changes nothing but speed.
+    #[cfg(target_os = "linux")]
+    let _ = map.advise(memmap2::Advice::HugePage);
+    Ok(map)
+}
+
+/// A mutable slice whose disjoint parts several threads write.
+pub(crate) struct Parts<'a, T> {
+    start: *mut T,
+    len: usize,
+    slice: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: the parts handed out are disjoint (`slice`'s contract), so sharing `Parts`
+// is sending `&mut [T]` to other threads.
+unsafe impl<T: Send> Sync for Parts<'_, T> {}
+
+impl<'a, T> Parts<'a, T> {
+    pub(crate) fn new(slice: &'a mut [T]) -> Self {
+        Parts { start: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
+    }
+
+    /// Elements `first..first + len`.
+    ///
+    /// # Safety
+    /// No two slices in use at the same time may overlap.
+    #[allow(clippy::mut_from_ref)]
+    pub(crate) unsafe fn slice(&self, first: usize, len: usize) -> &mut [T] {
+        assert!(first <= self.len && len <= self.len - first, "a part of a shared slice");
+        // SAFETY: in bounds as just checked, disjoint by contract, and the exclusive
+        // borrow lives as long as `Parts`.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(first), len) }
+    }
+}

@@ -1,0 +1,119 @@
+//! The product with NEON's dot product extension: a vector is 4 columns of 4 outputs.
+//!
+//! Written against the portable kernel and not yet run on such a machine.
+#![allow(unsafe_code)]
+// Registers are told apart by their numbers.
+#![allow(clippy::needless_range_loop)]
+
+use std::arch::aarch64::*;
+use std::arch::asm;
+use std::ops::Range;
+
+use half::f16;
+
+use crate::matrix::{PANEL, SCALES, tile_bytes};
+use crate::product::{Job, row_blocks};
+use crate::{BLOCK, Format};
+
+/// Rows of a register block.
+const BLOCK_ROWS: usize = 4;
+/// Vectors of a panel.
+const VECTORS: usize = PANEL / 4;
+
+#[target_feature(enable = "neon,dotprod")]
+pub(crate) fn multiply(job: &Job<'_>, panels: Range<usize>) {
+    for panel in panels {
+        for rows in row_blocks(job.rows, BLOCK_ROWS) {
+            match (job.format, rows.len()) {
+                (Format::Q8_0, 1) => block::<false, 1>(job, panel, rows.start),
+                (Format::Q8_0, 2) => block::<false, 2>(job, panel, rows.start),
+                (Format::Q8_0, 3) => block::<false, 3>(job, panel, rows.start),
+                (Format::Q8_0, _) => block::<false, 4>(job, panel, rows.start),
+                (Format::Q4_0, 1) => block::<true, 1>(job, panel, rows.start),
+                (Format::Q4_0, 2) => block::<true, 2>(job, panel, rows.start),
+                (Format::Q4_0, 3) => block::<true, 3>(job, panel, rows.start),
+                (Format::Q4_0, _) => block::<true, 4>(job, panel, rows.start),
+            }
+        }
+    }
+}
+
+/// dot + Σ of 4 products per lane; the intrinsic is not stable yet.
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+fn sdot(mut dot: int32x4_t, w: int8x16_t, x: int8x16_t) -> int32x4_t {
+    // SAFETY: reads and writes the named registers only.
+    unsafe {
+        asm!(
+            "sdot {0:v}.4s, {1:v}.16b, {2:v}.16b",
+            inout(vreg) dot, in(vreg) w, in(vreg) x,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    dot
+}
+
+/// Rows `row..row + R` by one panel.
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+fn block<const Q4: bool, const R: usize>(job: &Job<'_>, panel: usize, row: usize) {
+    let blocks = job.blocks;
+    let first = row * blocks;
+    assert!(row + R <= job.rows && job.quants.len() >= job.rows * blocks * BLOCK);
+    assert!(job.scales.len() >= job.rows * blocks);
+    let tile = tile_bytes(if Q4 { Format::Q4_0 } else { Format::Q8_0 });
+    let tiles = job.panel(panel);
+    let x = job.quants.as_ptr();
+    let mut sums = [[vdupq_n_f32(0.0); VECTORS]; R];
+    for (b, tile) in tiles.chunks_exact(tile).enumerate() {
+        let (half_scales, weights) = tile.split_at(SCALES);
+        let mut dots = [[vdupq_n_s32(0); VECTORS]; R];
+        // SAFETY (all pointers): block `b` of a row is in bounds by the asserts, and
+        // a tile is as long as its format says.
+        unsafe {
+            let columns = |r: usize, group: usize| {
+                let at = x.add((first + r * blocks + b) * BLOCK + 4 * group);
+                vreinterpretq_s8_s32(vdupq_n_s32(at.cast::<i32>().read_unaligned()))
+            };
+            for v in 0..if Q4 { 4 } else { 8 } {
+                for q in 0..VECTORS {
+                    let w = vld1q_u8(weights.as_ptr().add(4 * PANEL * v + 16 * q));
+                    if Q4 {
+                        let signed = |w| vsubq_s8(vreinterpretq_s8_u8(w), vdupq_n_s8(8));
+                        let low = signed(vandq_u8(w, vdupq_n_u8(15)));
+                        let high = signed(vshrq_n_u8::<4>(w));
+                        for r in 0..R {
+                            dots[r][q] = sdot(dots[r][q], low, columns(r, v));
+                            dots[r][q] = sdot(dots[r][q], high, columns(r, 4 + v));
+                        }
+                    } else {
+                        let w = vreinterpretq_s8_u8(veorq_u8(w, vdupq_n_u8(0x80)));
+                        for r in 0..R {
+                            dots[r][q] = sdot(dots[r][q], w, columns(r, v));
+                        }
+                    }
+                }
+            }
+            let mut wide = [0.0f32; PANEL];
+            for (wide, half) in wide.iter_mut().zip(half_scales.chunks_exact(2)) {
+                *wide = f16::from_le_bytes([half[0], half[1]]).to_f32();
+            }
+            for q in 0..VECTORS {
+                let w = vld1q_f32(wide.as_ptr().add(4 * q));
+                for r in 0..R {
+                    let x = vdupq_n_f32(job.scales[first + r * blocks + b]);
+                    let dot = vcvtq_f32_s32(dots[r][q]);
+                    sums[r][q] = vfmaq_f32(sums[r][q], vmulq_f32(w, x), dot);
+                }
+            }
+        }
+    }
+    for (r, sums) in sums.iter().enumerate() {
+        let mut out = [0.0; PANEL];
+        for (q, sums) in sums.iter().enumerate() {
+            // SAFETY: `out` holds 16 floats.
+            unsafe { vst1q_f32(out.as_mut_ptr().add(4 * q), *sums) };
+        }
+        job.store(row + r, panel, 0, &out);
+    }
+}

@@ -1,0 +1,225 @@
+//! Every kernel of this machine against sums written out plainly, and against each
+//! other bit by bit.
+
+use tokenroute_kernels::{Activations, BLOCK, Format, Isa, KernelError, Pool, QuantMatrix};
+
+const FORMATS: [Format; 2] = [Format::Q8_0, Format::Q4_0];
+
+/// Numbers in [−1, 1), the same on every machine.
+fn numbers(count: usize, mut seed: u64) -> Vec<f32> {
+    let mut next = || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+fn pool(isa: Isa) -> Pool {
+    Pool::with_isa(2, isa).expect("an instruction set of this machine")
+}
+
+fn product(pool: &Pool, matrix: &QuantMatrix, x: &[f32]) -> Vec<f32> {
+    let mut rows = Activations::default();
+    rows.quantise(pool, x, matrix.inputs()).expect("whole rows");
+    let mut y = vec![f32::NAN; rows.rows() * matrix.outputs()];
+    matrix.matmul(pool, &rows, &mut y).expect("fitting lengths");
+    y
+}
+
+/// The formula of the crate's documentation, from dequantised weights.
+fn reference(matrix: &QuantMatrix, x: &[f32]) -> Vec<f32> {
+    let (inputs, blocks) = (matrix.inputs(), matrix.inputs().div_ceil(BLOCK));
+    let mut out = Vec::new();
+    for x in x.chunks(inputs) {
+        let mut x = x.to_vec();
+        x.resize(blocks * BLOCK, 0.0);
+        for o in 0..matrix.outputs() {
+            let mut bytes = Vec::new();
+            matrix.row_blocks(o, &mut bytes);
+            let mut y = 0.0f32;
+            for (block, x) in bytes.chunks(matrix.format().block_bytes()).zip(x.chunks(BLOCK)) {
+                let w_scale = half::f16::from_le_bytes([block[0], block[1]]).to_f32();
+                let most = x.iter().fold(0.0f32, |m, x| m.max(x.abs()));
+                let dot: i32 = (0..BLOCK)
+                    .map(|j| {
+                        let w = match matrix.format() {
+                            Format::Q8_0 => i32::from(block[2 + j] as i8),
+                            Format::Q4_0 if j < 16 => i32::from(block[2 + j] & 15) - 8,
+                            Format::Q4_0 => i32::from(block[2 + j - 16] >> 4) - 8,
+                        };
+                        let inverse = if most > 0.0 { 127.0 / most } else { 0.0 };
+                        w * (x[j] * inverse).round_ties_even() as i32
+                    })
+                    .sum();
+                y = (w_scale * (most / 127.0)).mul_add(dot as f32, y);
+            }
+            out.push(y);
+        }
+    }
+    out
+}
+
+fn bits(y: &[f32]) -> Vec<u32> {
+    y.iter().map(|y| y.to_bits()).collect()
+}
+
+#[test]
+fn every_kernel_gives_the_bits_of_the_formula() {
+    // Odd widths of real models, rows that do not fill a panel, a padded last block.
+    for (outputs, inputs) in [(1, 32), (17, 96), (128, 896), (40, 4864), (33, 100), (896, 64)] {
+        let weights = numbers(outputs * inputs, 1);
+        let x = numbers(9 * inputs, 2);
+        for format in FORMATS {
+            let portable = pool(Isa::Portable);
+            let matrix = QuantMatrix::from_f32(&portable, format, outputs, inputs, &weights);
+            let matrix = matrix.expect("finite weights");
+            let expected = bits(&reference(&matrix, &x));
+            for isa in Isa::available() {
+                let y = product(&pool(isa), &matrix, &x);
+                assert!(bits(&y) == expected, "{format:?} {outputs} x {inputs} on {isa}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_greatest_integers_do_not_saturate() {
+    // Every weight at an end of its range, −128 too, against activations at ±127.
+    for format in FORMATS {
+        for byte in [0x00u8, 0x7f, 0x80, 0x81, 0xff, 0x0f, 0xf0] {
+            let mut block = half::f16::ONE.to_le_bytes().to_vec();
+            block.resize(format.block_bytes(), byte);
+            let blocks = block.repeat(3 * 2);
+            let portable = pool(Isa::Portable);
+            let matrix = QuantMatrix::from_blocks(&portable, format, 2 * BLOCK, &[&blocks]);
+            let matrix = matrix.expect("three rows of two blocks");
+            for sign in [1.0, -1.0] {
+                let x = vec![sign; 5 * 2 * BLOCK];
+                let expected = bits(&reference(&matrix, &x));
+                for isa in Isa::available() {
+                    let y = product(&pool(isa), &matrix, &x);
+                    assert!(bits(&y) == expected, "{format:?} {byte:#x} on {isa}: {y:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_rows_bits_do_not_depend_on_the_batch_or_the_threads() {
+    let (outputs, inputs) = (200, 896);
+    let weights = numbers(outputs * inputs, 3);
+    let x = numbers(16 * inputs, 4);
+    for isa in Isa::available() {
+        for format in FORMATS {
+            let one = Pool::with_isa(1, isa).expect("a pool");
+            let matrix = QuantMatrix::from_f32(&one, format, outputs, inputs, &weights);
+            let matrix = matrix.expect("finite weights");
+            let alone: Vec<u32> =
+                x.chunks(inputs).flat_map(|x| bits(&product(&one, &matrix, x))).collect();
+            for rows in [2, 7, 16] {
+                for threads in [1, 2, 3] {
+                    let pool = Pool::with_isa(threads, isa).expect("a pool");
+                    let y = bits(&product(&pool, &matrix, &x[..rows * inputs]));
+                    assert!(y == alone[..rows * outputs], "{rows} rows, {threads} threads, {isa}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn blocks_go_in_and_out_unchanged_and_stack() {
+    let pool = pool(Isa::Portable);
+    for format in FORMATS {
+        let weights = numbers(21 * 96, 5);
+        let mut blocks = Vec::new();
+        format.quantise(&weights, &mut blocks);
+        let (head, tail) = blocks.split_at(5 * 3 * format.block_bytes());
+        let stacked =
+            QuantMatrix::from_blocks(&pool, format, 96, &[head, tail]).expect("whole rows");
+        assert_eq!((stacked.outputs(), stacked.inputs(), stacked.format()), (21, 96, format));
+        let quantised = QuantMatrix::from_f32(&pool, format, 21, 96, &weights).expect("finite");
+        for matrix in [stacked, quantised] {
+            let mut back = Vec::new();
+            (0..21).for_each(|o| matrix.row_blocks(o, &mut back));
+            assert!(back == blocks, "{format:?}");
+            let (mut row, mut expected) = ([0.0; 96], [0.0; 96]);
+            matrix.dequantise_row(20, &mut row);
+            format.dequantise(&blocks[20 * 3 * format.block_bytes()..], &mut expected);
+            assert_eq!(bits(&row), bits(&expected));
+        }
+    }
+}
+
+#[test]
+fn activations_that_are_not_finite_make_outputs_nan() {
+    for isa in Isa::available() {
+        let pool = pool(isa);
+        let matrix = QuantMatrix::from_f32(&pool, Format::Q8_0, 3, 64, &numbers(3 * 64, 6));
+        let matrix = matrix.expect("finite weights");
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut x = numbers(2 * 64, 7);
+            x[70] = bad;
+            let y = product(&pool, &matrix, &x);
+            assert!(y[..3].iter().all(|y| y.is_finite()), "{isa}: {y:?}");
+            assert!(y[3..].iter().all(|y| y.is_nan()), "{isa}: {y:?}");
+        }
+        let y = product(&pool, &matrix, &[0.0; 64]);
+        assert_eq!(bits(&y), [0; 3], "a row of zeros on {isa}");
+        let y = product(&pool, &matrix, &[1e-40; 64]);
+        assert_eq!(y, [0.0; 3], "subnormals count as zero on {isa}");
+    }
+}
+
+#[test]
+fn misfits_are_named() {
+    let pool = pool(Isa::Portable);
+    let message =
+        |result: Result<QuantMatrix, KernelError>| result.expect_err("a misfit").to_string();
+    let q8 = Format::Q8_0;
+    for (result, words) in [
+        (
+            QuantMatrix::from_f32(&pool, q8, 2, 32, &[0.0; 63]),
+            "weights holds 63 elements; expected 64",
+        ),
+        (QuantMatrix::from_f32(&pool, q8, 0, 32, &[]), "0 x 32"),
+        (QuantMatrix::from_rows(&pool, q8, usize::MAX, 64, |_, _| ()), "cannot be packed"),
+        (QuantMatrix::from_blocks(&pool, q8, 33, &[&[0; 34]]), "rows of 33"),
+        (QuantMatrix::from_blocks(&pool, q8, 64, &[&[0; 69]]), "69 elements; expected 136"),
+        (QuantMatrix::from_blocks(&pool, q8, 32, &[&[0xff; 34]]), "row 0, block 0: NaN"),
+        (QuantMatrix::from_f32(&pool, q8, 2, 32, &[1e9; 64]), "block 0: inf"),
+        (
+            QuantMatrix::from_f32(&pool, q8, 1, 64, &[[0.0; 63].as_slice(), &[f32::NAN]].concat()),
+            "row 0, block 1: NaN",
+        ),
+        (
+            QuantMatrix::from_f32(
+                &pool,
+                Format::Q4_0,
+                1,
+                32,
+                &[[0.0; 31].as_slice(), &[f32::NAN]].concat(),
+            ),
+            "block 0: NaN",
+        ),
+    ] {
+        let found = message(result);
+        assert!(found.contains(words), "{found}");
+    }
+    let matrix = QuantMatrix::from_f32(&pool, q8, 2, 32, &[0.5; 64]).expect("finite");
+    let mut x = Activations::default();
+    assert!(x.quantise(&pool, &[0.0; 33], 32).is_err());
+    x.quantise(&pool, &[0.0; 64], 64).expect("one row");
+    assert!(matrix.matmul(&pool, &x, &mut [0.0; 2]).is_err(), "another width");
+    x.quantise(&pool, &[0.0; 64], 32).expect("two rows");
+    assert!(matrix.matmul(&pool, &x, &mut [0.0; 2]).is_err(), "too short an output");
+}
+
+#[test]
+fn instruction_sets_have_names() {
+    assert_eq!(Isa::available()[0], Isa::Portable);
+    assert_eq!(Isa::named("portable").expect("everywhere"), Isa::Portable);
+    let error = Isa::named("avx9").expect_err("there is none").to_string();
+    assert!(error.contains("avx9") && error.contains("portable"), "{error}");
+}

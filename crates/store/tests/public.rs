@@ -1,0 +1,200 @@
+//! Public question sets: hand-made rows of every schema, the real rows where they
+//! are at hand, and files that are refused.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tokenroute_core::{Grader, Question, grade};
+use tokenroute_store::{Schema, load_questions};
+
+fn load(schema: Schema, lines: &str) -> Result<Vec<Question>, String> {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("rows.jsonl");
+    fs::write(&path, lines).expect("a write");
+    load_questions(&path, schema, None).map_err(|e| e.to_string())
+}
+
+fn one(schema: Schema, line: &str) -> Question {
+    load(schema, line).unwrap_or_else(|e| panic!("{e}")).remove(0)
+}
+
+#[test]
+fn every_schema_gives_letters_texts_and_the_key() {
+    let cases = [
+        // CommonsenseQA and ARC as Hugging Face serves them.
+        (
+            Schema::CommonsenseQa,
+            r#"{"id":"7","question":"What barks?","question_concept":"bark","choices":{"label":["A","B"],"text":["cat","dog"]},"answerKey":"B"}"#,
+        ),
+        (
+            Schema::Arc,
+            r#"{"id":"7","question":"What barks?","choices":{"text":["cat","dog"],"label":["1","2"]},"answerKey":"2"}"#,
+        ),
+        (
+            Schema::OpenbookQa,
+            r#"{"id":"7","question_stem":"What barks?","choices":{"text":["cat","dog"],"label":["A","B"]},"answerKey":"B"}"#,
+        ),
+        // The original lines of CommonsenseQA and OpenBookQA.
+        (
+            Schema::CommonsenseQa,
+            r#"{"answerKey":"B","id":"7","question":{"question_concept":"bark","choices":[{"label":"A","text":"cat"},{"label":"B","text":"dog"}],"stem":"What barks?"}}"#,
+        ),
+        (
+            Schema::OpenbookQa,
+            r#"{"id":"7","question":{"stem":"What barks?","choices":[{"text":"cat","label":"A"},{"text":"dog","label":"B"}]},"answerKey":"B"}"#,
+        ),
+        (Schema::Mmlu, r#"{"id":"7","question":"What barks?","choices":["cat","dog"],"answer":1}"#),
+        (Schema::Mmlu, r#"{"id":7,"question":"What barks?","choices":["cat","dog"],"answer":"B"}"#),
+        (
+            Schema::Plain,
+            r#"{"id":"7","question":"What barks?","choices":["cat","dog"],"answer":"dog"}"#,
+        ),
+        (
+            Schema::Plain,
+            r#"{"id":"7","question":"What barks?","choices":[{"label":"x","text":"cat"},{"label":"y","text":"dog"}],"answerKey":"y"}"#,
+        ),
+    ];
+    for (schema, line) in cases {
+        let question = one(schema, line);
+        assert_eq!(question.id, "7", "{schema:?}");
+        assert_eq!(question.prompt(), "What barks?\ncat A dog B\n", "{schema:?}");
+        assert_eq!(question.answer_key, "B", "{schema:?}");
+        assert_eq!(question.grader, Grader::Choice, "{schema:?}");
+        assert!(grade(&question, "The answer is a dog."), "{schema:?}");
+    }
+}
+
+#[test]
+fn free_answers_are_numbers_or_words() {
+    let line = r#"{"question":"How many?","answer":"She has 16 - 3 = <<16-3=13>>13 eggs.\nThat is 13 * 100 = $<<13*100=1300>>1300.\n#### 1,300"}"#;
+    let question = one(Schema::Gsm8k, line);
+    assert_eq!(question.answer_key, "1300");
+    let rationale = "She has 16 - 3 = 13 eggs.\nThat is 13 * 100 = $1300.\n#### 1300";
+    assert_eq!(question.cot.as_deref(), Some(rationale));
+    assert!(grade(&question, rationale) && grade(&question, "\\boxed{1,300.00}"));
+    assert_eq!(question.id, "rows-1");
+
+    let question = one(Schema::Plain, r#"{"question":"6 * 7?","answer":42,"family":"products"}"#);
+    assert_eq!(
+        (question.grader, question.family.as_deref()),
+        (Grader::FinalNumber, Some("products"))
+    );
+    let question =
+        one(Schema::Plain, r#"{"question":"Capital?","answer":"Paris","cot":"It is Paris."}"#);
+    assert_eq!((question.grader, question.cot.as_deref()), (Grader::Text, Some("It is Paris.")));
+}
+
+#[test]
+fn rows_without_an_id_are_numbered_and_a_grader_can_be_given() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("test-00000.jsonl");
+    let row = r#"{"question":"Is it?","choices":["yes","no"],"answer":0,"subject":"logic"}"#;
+    fs::write(&path, format!("{row}\n\n{row}\n")).expect("a write");
+    let questions =
+        load_questions(&path, Schema::Mmlu, Some(Grader::ChoiceLetter)).expect("good rows");
+    let ids: Vec<_> = questions.iter().map(|q| q.id.as_str()).collect();
+    assert_eq!(ids, ["test-00000-1", "test-00000-3"]);
+    assert_eq!(questions[0].grader, Grader::ChoiceLetter);
+    assert_eq!(questions[0].family.as_deref(), Some("logic"));
+}
+
+/// Written by pyarrow with Snappy, as Hugging Face's own conversion is.
+#[test]
+fn parquet_rows_read_as_lines_do() {
+    let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/files");
+    let path = files.join("commonsense-qa.parquet");
+    let questions = load_questions(&path, Schema::CommonsenseQa, None).expect("good rows");
+    assert_eq!(questions.len(), 2);
+    assert_eq!((questions[1].id.as_str(), questions[1].answer_key.as_str()), ("row-2", "A"));
+    assert_eq!(questions[1].choices.text, ["a bank", "Müller’s shop"]);
+    let questions =
+        load_questions(&files.join("mmlu.parquet"), Schema::Mmlu, None).expect("good rows");
+    assert_eq!((questions[0].id.as_str(), questions[0].answer_key.as_str()), ("mmlu-1", "B"));
+
+    let wrong = load_questions(&path, Schema::Gsm8k, None).expect_err("other columns");
+    assert!(wrong.to_string().contains("row 1: `answer` is missing; the row has"), "{wrong}");
+}
+
+#[test]
+fn rows_that_are_no_questions_are_named() {
+    use Schema::{Arc, CommonsenseQa, Gsm8k, Mmlu, Plain};
+    let cases = [
+        (CommonsenseQa, "[1]", "not a JSON object"),
+        (CommonsenseQa, "{", "not a JSON object"),
+        (CommonsenseQa, r#"{"stem":"?"}"#, "`question` is missing; the row has stem"),
+        (Arc, r#"{"question":3}"#, "`question` is 3; expected a string"),
+        (Arc, r#"{"question":"?","answerKey":"A"}"#, "`choices` is missing; expected a list"),
+        (Arc, r#"{"question":"?","choices":{"label":["A"],"text":["x","y"]}}"#, "`choices` is {"),
+        (Arc, r#"{"question":"?","choices":["x"],"answerKey":"A"}"#, "expected 2 to 26"),
+        (Arc, r#"{"question":"?","choices":["x","y"],"answerKey":""}"#, "without answers"),
+        (Arc, r#"{"question":"?","choices":["x","y"],"answerKey":"C"}"#, "expected one of A, B"),
+        (Mmlu, r#"{"question":"?","choices":["x","y"],"answer":2}"#, "its index 0 to 1"),
+        (Mmlu, r#"{"question":"?","choices":["x","y"],"answer":-1}"#, "`answer` is -1"),
+        (Plain, r#"{"question":"?","choices":["x","A"],"answer":"A"}"#, "the text of another"),
+        (Plain, r#"{"question":" ","answer":"x"}"#, "`question` is empty"),
+        (Plain, r#"{"question":"?"}"#, "`answerKey` is missing"),
+        (Gsm8k, r#"{"question":"?","answer":"18"}"#, "expected it to end in"),
+        (Gsm8k, r##"{"question":"?","answer":" #### many"}"##, "expects a number"),
+    ];
+    for (schema, line, cause) in cases {
+        let error = load(schema, &format!("\n{line}\n")).expect_err(line);
+        assert!(error.contains("rows.jsonl, line 2: ") && error.contains(cause), "{error}");
+    }
+    let twice = format!("{0}\n{0}", r#"{"id":"a","question":"?","answer":"x"}"#);
+    assert!(load(Plain, &twice).expect_err("twice").contains("ids must be unique"));
+}
+
+#[test]
+fn damaged_files_are_refused_without_a_panic() {
+    let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/files");
+    let whole = fs::read(files.join("commonsense-qa.parquet")).expect("the file");
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("rows.parquet");
+    for cut in (4..whole.len()).step_by(97) {
+        fs::write(&path, &whole[..cut]).expect("a write");
+        let error = load_questions(&path, Schema::CommonsenseQa, None).expect_err("cut short");
+        assert!(error.to_string().contains("rows.parquet is not a usable"), "{error}");
+    }
+    fs::write(&path, b"\xff\xfe").expect("a write");
+    let error = load_questions(&path, Schema::CommonsenseQa, None).expect_err("no text");
+    assert!(error.to_string().contains("neither Parquet nor UTF-8"), "{error}");
+}
+
+/// The published rows, where a copy lies beside the repository.
+#[test]
+fn real_rows_load_and_their_own_answers_are_right() {
+    let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
+    let shared = std::env::var_os("TOKENROUTE_DATA").map_or(shared, PathBuf::from);
+    let csqa = shared.join("csqa/train-slice.jsonl");
+    let gsm8k = shared.join("gsm8k/test-slice.jsonl");
+    if !csqa.is_file() || !gsm8k.is_file() {
+        eprintln!("skipped: no real rows; set TOKENROUTE_DATA to a folder with csqa/ and gsm8k/");
+        return;
+    }
+    let questions = load_questions(&csqa, Schema::CommonsenseQa, None).expect("CommonsenseQA");
+    assert_eq!(questions.len(), 400);
+    for question in &questions {
+        let right = question.choices.label.iter().position(|l| *l == question.answer_key);
+        let text = &question.choices.text[right.expect("checked")];
+        for answer in [
+            question.answer_key.clone(),
+            format!("The answer is {text} ({}).", question.answer_key),
+            format!("Answer: {text}"),
+            format!("{}. {text}", question.answer_key),
+        ] {
+            assert!(grade(question, &answer), "{}: {answer}", question.id);
+        }
+        let wrong = question.choices.label.iter().find(|l| **l != question.answer_key);
+        let wrong = wrong.expect("five choices");
+        assert!(!grade(question, &format!("The answer is ({wrong}).")), "{}", question.id);
+    }
+    let questions = load_questions(&gsm8k, Schema::Gsm8k, None).expect("GSM8K");
+    assert_eq!(questions.len(), 200);
+    for question in &questions {
+        let rationale = question.cot.as_deref().expect("a rationale");
+        assert!(grade(question, rationale), "{}: {rationale}", question.id);
+        assert!(!rationale.contains("<<"), "{rationale}");
+        assert!(grade(question, &format!("So \\boxed{{{}}}", question.answer_key)));
+        assert!(!grade(question, &format!("#### {}1", question.answer_key)));
+    }
+}
