@@ -48,7 +48,7 @@ pub enum Command {
     /// What a model says at every position of a text.
     Step(Step),
     /// Decode with one model, or with a routed pair.
-    Generate(Generate),
+    Generate(Box<Generate>),
     /// Serve a checkpoint as the LLM of a pair, over the OpenAI completions API.
     #[cfg(feature = "server")]
     Cloud(Cloud),

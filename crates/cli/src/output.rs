@@ -1,6 +1,7 @@
 //! Standard output and error: results go to the one, complaints to the other.
 
 use std::io::Write;
+#[cfg(feature = "train")]
 use std::path::Path;
 
 use anyhow::Result;
@@ -15,6 +16,7 @@ pub fn line(text: &str) -> Result<()> {
 
 /// A path as one would type it here: without detours, relative to the current
 /// folder where it lies within.
+#[cfg(feature = "train")]
 pub fn shown(path: &Path) -> String {
     let Ok(full) = path.canonicalize() else { return path.display().to_string() };
     let here = std::env::current_dir().and_then(|p| p.canonicalize());

@@ -39,7 +39,7 @@ impl Layer {
         let linear = |inputs, bias, parts: &[(&str, usize)]| {
             let mut stack = Stack::new(source, inputs, bias);
             for &(part, outputs) in parts {
-                stack.push(name(part), outputs)?;
+                stack.push(&name(part), outputs)?;
             }
             stack.linear()
         };
@@ -142,7 +142,7 @@ impl<'a> Stack<'a> {
     }
 
     /// Adds `{module}.weight` `[outputs, inputs]` and, with biases, `{module}.bias`.
-    fn push(&mut self, module: String, outputs: usize) -> Result<(), EdgeError> {
+    fn push(&mut self, module: &str, outputs: usize) -> Result<(), EdgeError> {
         let weight = format!("{module}.weight");
         self.source.check(&weight, &[outputs, self.inputs])?;
         if let Some(bias) = &mut self.bias {

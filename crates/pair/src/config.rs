@@ -211,6 +211,8 @@ pub struct TrainConfig {
     pub learning_rate: f64,
     /// The last step's learning rate as a fraction of the peak.
     pub final_learning_rate: f64,
+    /// Share of the steps at the end that keep that rate, to see that the loss has settled.
+    pub settle: f64,
     /// Steps of linear warmup.
     pub warmup: u64,
     /// Decoupled weight decay of matrices (not of norms and biases).
@@ -244,6 +246,7 @@ impl Default for TrainConfig {
             pool_batches: 32,
             learning_rate: 3e-3,
             final_learning_rate: 0.02,
+            settle: 0.0,
             warmup: 100,
             weight_decay: 0.05,
             beta_1: 0.9,
@@ -283,6 +286,9 @@ impl TrainConfig {
                 return Err(PairError::config(field, value, "expected a positive number"));
             }
         }
+        if !(0.0..1.0).contains(&self.settle) {
+            return Err(PairError::config("settle", self.settle, "expected a share in [0, 1)"));
+        }
         let mut previous = 0.0;
         for stage in &self.curriculum {
             if !(stage.until > previous && stage.until <= 1.0) {
@@ -311,15 +317,15 @@ impl TrainConfig {
             .unwrap_or(CurriculumStage { until: 1.0, max_steps: u32::MAX, zero_steps: 0.0 })
     }
 
-    /// Learning rate at a step (counted from 0): linear warmup, then a cosine.
+    /// Learning rate at a step (counted from 0): linear warmup, a cosine, then the final rate.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "step counts are far below 2^52")]
     pub fn learning_rate_at(&self, step: u64) -> f64 {
         if step < self.warmup {
             return self.learning_rate * (step + 1) as f64 / self.warmup as f64;
         }
-        let span = self.steps.saturating_sub(self.warmup).max(1) as f64;
-        let done = ((step - self.warmup) as f64 / span).min(1.0);
+        let span = self.steps as f64 * (1.0 - self.settle) - self.warmup as f64;
+        let done = ((step - self.warmup) as f64 / span.max(1.0)).min(1.0);
         let cosine = 0.5 * (1.0 + (std::f64::consts::PI * done).cos());
         let floor = self.final_learning_rate;
         self.learning_rate * (floor + (1.0 - floor) * cosine)

@@ -118,7 +118,7 @@ fn prompt_entry(scored: &Scored, texts: &dyn Texts) -> Result<Value, Refusal> {
 }
 
 /// The reply, or one piece of it.
-pub(crate) fn completion(id: &str, created: u64, model: &str, choices: Vec<Value>) -> Value {
+pub(crate) fn completion(id: &str, created: u64, model: &str, choices: &[Value]) -> Value {
     json!({
         "id": id, "object": "text_completion", "created": created, "model": model,
         "choices": choices,

@@ -190,7 +190,7 @@ async fn whole(inner: &Inner, mut running: Running) -> Result<Value, Refusal> {
         let text = choice.text(&*inner.texts)?;
         said.push(choice.json(i, prompt, options(plan), 0, &text, &*inner.texts)?);
     }
-    let mut reply = completion(&running.id, running.created, &inner.name, said);
+    let mut reply = completion(&running.id, running.created, &inner.name, &said);
     reply["usage"] = usage(&plan.prompts, &choices);
     Ok(reply)
 }
@@ -252,7 +252,7 @@ impl Pieces {
         let (prompt, from) = (&plan.prompts[self.at], self.sent.0);
         let choice = self.choice.json(self.at, prompt, options(plan), from, new, texts)?;
         let running = &self.running;
-        let mut piece = completion(&running.id, running.created, &self.inner.name, vec![choice]);
+        let mut piece = completion(&running.id, running.created, &self.inner.name, &[choice]);
         self.sent = (self.choice.tokens.len(), text.len());
         if self.choice.ended.is_some() {
             let prompt = std::slice::from_ref(prompt);

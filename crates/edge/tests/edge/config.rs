@@ -169,11 +169,11 @@ fn windows_follow_each_family() {
     check(Family::Mistral, &[("sliding_window", Value::Null)], [None; 4]);
     // Left out, transformers' own default applies.
     check(Family::Mistral, &[], [Some(4096); 4]);
-    check(Family::Llama, &[("layer_types", json!(["full_attention"; 4]))], [None; 4]);
+    check(Family::Llama, &[("layer_types", json!(vec!["full_attention"; 4]))], [None; 4]);
 
     refused(qwen2(), "layer_types", json!(types), &["sliding_attention", "sliding_window"]);
     refused(qwen2(), "layer_types", json!(["full_attention"]), &["4"]);
-    refused(qwen2(), "layer_types", json!(["chunked_attention"; 4]), &["chunked"]);
+    refused(qwen2(), "layer_types", json!(vec!["chunked_attention"; 4]), &["chunked"]);
     let mut mistral = of(Family::Mistral);
     mistral["sliding_window"] = json!(8);
     refused(mistral, "layer_types", json!(types), &["full_attention"]);

@@ -130,7 +130,7 @@ impl Shared {
             }
             let number = self.exchanges.fetch_add(1, Ordering::SeqCst);
             let plan = *self.plan.lock().expect("no panic");
-            let fault = if number % plan.every == 0 { plan.fault } else { Fault::None };
+            let fault = if number.is_multiple_of(plan.every) { plan.fault } else { Fault::None };
             match fault {
                 Fault::CloseAtOnce => return Ok(()),
                 Fault::NeverRead => {
