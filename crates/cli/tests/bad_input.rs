@@ -39,7 +39,13 @@ fn weights_that_are_not_numbers() {
 #[test]
 fn tokenizers_that_do_not_match() {
     let lab = Lab::new(4, 4, 4);
-    lab.replace("models/word-problems-llm/tokenizer.json", "Ġpens", "Ġpans");
+    let path = "models/word-problems-llm/tokenizer.json";
+    let mut tokenizer: serde_json::Value =
+        serde_json::from_slice(&lab.bytes(path)).expect("a tokenizer");
+    let vocabulary = &mut tokenizer["model"]["vocab"];
+    let (pens, cups) = (vocabulary["Ġpens"].take(), vocabulary["Ġcups"].take());
+    (vocabulary["Ġpens"], vocabulary["Ġcups"]) = (cups, pens);
+    lab.write(path, &tokenizer.to_string());
     fail(&["run", &lab.experiment()], &["word-problems-slm", "word-problems-llm", "vocabulary"]);
 }
 

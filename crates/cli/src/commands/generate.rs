@@ -40,11 +40,12 @@ pub fn run(args: &Generate, progress: &dyn Progress) -> Result<()> {
     match (&args.model, &args.slm, &args.llm, &args.router, &args.tau) {
         (Some(model), ..) => alone(args, &source::load(model, 8, progress)?),
         (None, Some(slm), Some(llm), Some(router), Some(tau)) => {
+            let tau = tau.parse()?;
             let scorer = RouterScorer::open(router)?;
             let top_k = scorer.header().features.top_k.max(8);
             let slm = source::load(slm, top_k, progress)?;
             let llm = llm::open(llm, &args.remote, &slm, top_k, progress)?;
-            routed(args, &slm, &*llm, &scorer, tau.parse()?)
+            routed(args, &slm, &*llm, &scorer, tau)
         }
         _ => bail!("give --model, or all of --slm, --llm, --router and --tau"),
     }
