@@ -5,7 +5,7 @@ mod support;
 
 use std::process::Command;
 
-use support::{Lab, complain, fail, succeed};
+use support::{Lab, complain, fail, succeed, swap_two_tokens};
 
 const SLM: &str = "models/word-problems-slm/model.safetensors";
 const QUESTIONS: &str = "datasets/word-problems/test.jsonl";
@@ -39,13 +39,7 @@ fn weights_that_are_not_numbers() {
 #[test]
 fn tokenizers_that_do_not_match() {
     let lab = Lab::new(4, 4, 4);
-    let path = "models/word-problems-llm/tokenizer.json";
-    let mut tokenizer: serde_json::Value =
-        serde_json::from_slice(&lab.bytes(path)).expect("a tokenizer");
-    let vocabulary = &mut tokenizer["model"]["vocab"];
-    let (pens, cups) = (vocabulary["Ġpens"].take(), vocabulary["Ġcups"].take());
-    (vocabulary["Ġpens"], vocabulary["Ġcups"]) = (cups, pens);
-    lab.write(path, &tokenizer.to_string());
+    swap_two_tokens(&lab.path("models/word-problems-llm/tokenizer.json"));
     fail(&["run", &lab.experiment()], &["word-problems-slm", "word-problems-llm", "vocabulary"]);
 }
 

@@ -12,7 +12,7 @@ use std::process::{Child, Stdio};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde_json::Value;
-use support::{fail, root, succeed, tokenroute};
+use support::{fail, root, succeed, swap_two_tokens, tokenroute};
 use tempfile::TempDir;
 use tokenroute_core::{
     Architecture, FeatureSpec, LanguageModel, Normalisation, Platt, RouterHeader, TrainingRecord,
@@ -216,9 +216,7 @@ fn a_cloud_with_another_tokenizer_is_no_pair() {
         let path = entry.expect("an entry").path();
         std::fs::copy(&path, other.join(path.file_name().expect("a name"))).expect("a copy");
     }
-    let tokenizer = other.join("tokenizer.json");
-    let text = std::fs::read_to_string(&tokenizer).expect("a tokenizer");
-    std::fs::write(&tokenizer, text.replacen("Ġpens", "Ġpans", 1)).expect("a file");
+    swap_two_tokens(&other.join("tokenizer.json"));
     let other = other.display().to_string();
     let cloud = Cloud::start(&other, None);
     let arguments = arguments(&lab, &cloud.url, "1", &[]);
