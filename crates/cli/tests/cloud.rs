@@ -12,7 +12,7 @@ use std::process::{Child, Stdio};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde_json::Value;
-use support::{fail, root, succeed, swap_two_tokens, tokenroute};
+use support::{copy, fail, root, succeed, swap_two_tokens, tokenroute};
 use tempfile::TempDir;
 use tokenroute_core::{
     Architecture, FeatureSpec, LanguageModel, Normalisation, Platt, RouterHeader, TrainingRecord,
@@ -211,11 +211,7 @@ fn a_key_opens_the_cloud_and_is_never_shown() {
 fn a_cloud_with_another_tokenizer_is_no_pair() {
     let lab = lab();
     let other = lab.path().join("word-problems-llm");
-    std::fs::create_dir(&other).expect("a folder");
-    for entry in std::fs::read_dir(model("word-problems-llm")).expect("the bundled LLM") {
-        let path = entry.expect("an entry").path();
-        std::fs::copy(&path, other.join(path.file_name().expect("a name"))).expect("a copy");
-    }
+    copy(Path::new(&model("word-problems-llm")), &other);
     swap_two_tokens(&other.join("tokenizer.json"));
     let other = other.display().to_string();
     let cloud = Cloud::start(&other, None);
