@@ -30,6 +30,6 @@ pub fn name(named: &Path) -> Option<String> {
 
 /// Loads a model from a folder or an `hf:` reference.
 pub fn load(named: &Path, top_k: usize, progress: &dyn Progress) -> Result<LoadedModel> {
-    let options = LoadOptions { name: name(named), top_k };
+    let options = LoadOptions { name: name(named), top_k, ..LoadOptions::default() };
     Ok(load_model(&local(named, progress)?, &options)?)
 }

@@ -1,15 +1,17 @@
 //! The decoder: a ragged batch flattened to rows, no padding, every row's bits a
 //! function of its own prefix.
 
-use std::sync::Arc;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 use tokenroute_core::{Detail, Feed, LanguageModel, ModelError, ModelInfo, Step, TokenId};
+use tokenroute_kernels::{Format, Isa, Pool};
 
 use crate::cache::{CacheShape, KvState};
-use crate::forward::Pass;
-use crate::kernel::Linear;
-use crate::layers::{Embedding, Layer, final_norm, head};
+use crate::forward::{Pass, Scratch};
+use crate::layers::{Embedding, Layer, Loading, final_norm, head};
+use crate::matrix::Matrix;
 use crate::rope::Rotary;
 use crate::weights::WeightSource;
 use crate::{Config, EdgeError};
@@ -19,7 +21,8 @@ use crate::{Config, EdgeError};
 const PART_WORK: usize = 8 << 20;
 
 /// A loaded decoder (RMS norm, grouped-query attention with or without biases, head
-/// norms and windows, `rotate_half` RoPE, SwiGLU, tied or untied LM head), in f32.
+/// norms and windows, `rotate_half` RoPE, SwiGLU, tied or untied LM head). Weights are
+/// f32 or quantised; everything between the matrices is f32.
 #[derive(Debug)]
 pub struct Decoder {
     pub(crate) info: ModelInfo,
@@ -28,10 +31,16 @@ pub struct Decoder {
     pub(crate) embedding: Embedding,
     pub(crate) layers: Vec<Layer>,
     pub(crate) norm: Vec<f32>,
-    pub(crate) head: Linear,
+    pub(crate) head: Matrix,
     pub(crate) rotary: Rotary,
+    /// The threads of quantised products and of what lies between them; one alone
+    /// where weights are f32, whose sequences are shared out instead.
+    pub(crate) pool: Pool,
+    quantised: bool,
     /// Multiply-adds of one row, about.
     work: usize,
+    /// Buffers of passes that are over.
+    scratch: Mutex<Vec<Scratch>>,
 }
 
 impl Decoder {
@@ -42,18 +51,33 @@ impl Decoder {
         info: ModelInfo,
         config: Config,
         weights: &Arc<dyn WeightSource>,
+        quantize: Option<Format>,
+        threads: Option<usize>,
     ) -> Result<Self, EdgeError> {
         let source = &**weights;
+        let threads = threads.map_or_else(std::thread::available_parallelism, |n| {
+            Ok(NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN))
+        });
+        let mut pool = Pool::new(threads.map_or(1, NonZeroUsize::get))?;
+        let loading = Loading { source, pool: &pool, quantize };
         let layers: Result<Vec<_>, _> =
-            (0..config.num_hidden_layers).map(|i| Layer::read(source, &config, i)).collect();
+            (0..config.num_hidden_layers).map(|i| Layer::read(loading, &config, i)).collect();
         let layers = layers?;
+        let head = head(loading, &config, info.vocabulary)?;
+        let quantised = head.format().is_some() || layers.iter().any(Layer::is_quantised);
+        if !quantised {
+            pool = Pool::new(1)?;
+        }
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         let attention = 2 * hidden * (config.query_size() + config.key_value_size());
         Ok(Decoder {
             shape: CacheShape::new(layers.len(), config.num_key_value_heads, config.head_dim),
             work: layers.len() * (attention + 3 * hidden * inner) + hidden * info.vocabulary,
             norm: final_norm(source, &config)?,
-            head: head(source, &config, info.vocabulary)?,
+            head,
+            pool,
+            quantised,
+            scratch: Mutex::default(),
             embedding: Embedding::new(Arc::clone(weights), &config, info.vocabulary)?,
             rotary: Rotary::new(&config.rope, config.head_dim),
             layers,
@@ -66,6 +90,29 @@ impl Decoder {
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Bytes of weights that one token's step reads, LM head included.
+    #[must_use]
+    pub fn bytes_per_token(&self) -> usize {
+        self.layers.iter().map(Layer::bytes).sum::<usize>() + self.head.bytes()
+    }
+
+    /// Kernels of quantised products, and the threads they run on; `None` if all
+    /// weights are f32.
+    #[must_use]
+    pub fn kernels(&self) -> Option<(Isa, usize)> {
+        self.quantised.then(|| (self.pool.isa(), self.pool.threads()))
+    }
+
+    /// Buffers for a pass.
+    pub(crate) fn scratch(&self) -> Scratch {
+        self.scratch.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    /// Takes buffers back.
+    pub(crate) fn recycle(&self, scratch: Scratch) {
+        self.scratch.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
     }
 
     fn check(&self, feeds: &[Feed<'_, KvState>]) -> Result<(), ModelError> {
@@ -92,11 +139,15 @@ impl Decoder {
     }
 
     /// Splits the feeds into runs of about equal work, one per thread. Sequences
-    /// share nothing, so no thread waits for another within a layer.
+    /// share nothing, so no thread waits for another within a layer. Quantised
+    /// weights are read once for all feeds instead, by all threads.
     fn split<'f, 'a>(
         &self,
         feeds: &'f mut [Feed<'a, KvState>],
     ) -> Vec<&'f mut [Feed<'a, KvState>]> {
+        if self.quantised {
+            return vec![feeds];
+        }
         let rows: usize = feeds.iter().map(|f| f.tokens.len()).sum();
         let threads = rayon::current_num_threads();
         let parts = (rows * self.work / PART_WORK).clamp(1, threads);

@@ -48,6 +48,19 @@ pub enum EdgeError {
         /// The parser's words.
         message: String,
     },
+    /// Weights that cannot be quantised.
+    #[error("{}: tensor `{tensor}`: {message}", path.display())]
+    Pack {
+        /// The file.
+        path: PathBuf,
+        /// The tensor, the first if several are stacked.
+        tensor: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The threads or kernels that quantised weights need.
+    #[error(transparent)]
+    Kernels(#[from] tokenroute_kernels::KernelError),
     /// A tensor that is not there.
     #[error("{} has no tensor `{tensor}`; expected it with shape {shape:?}", path.display())]
     MissingTensor {

@@ -1,27 +1,40 @@
 //! From named tensors to what the decoder computes with: the one place that knows
 //! the tensors' names, and the one to change for another type of matrix.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+
+use tokenroute_kernels::{Format, Pool, QuantMatrix};
 
 use crate::kernel::Linear;
+use crate::matrix::Matrix;
 use crate::weights::WeightSource;
 use crate::{Config, EdgeError};
 
 const EMBEDDING: &str = "model.embed_tokens.weight";
+
+/// Where matrices come from and how they are to be held.
+#[derive(Clone, Copy)]
+pub(crate) struct Loading<'a> {
+    pub(crate) source: &'a dyn WeightSource,
+    /// Threads that pack, and later multiply.
+    pub(crate) pool: &'a Pool,
+    /// Quantise floats to this.
+    pub(crate) quantize: Option<Format>,
+}
 
 /// One decoder layer.
 #[derive(Debug)]
 pub(crate) struct Layer {
     pub(crate) attention_norm: Vec<f32>,
     /// hidden → queries, keys and values side by side
-    pub(crate) qkv: Linear,
+    pub(crate) qkv: Matrix,
     /// Weights of the norms of query and key heads `[head_dim]`, if there are any.
     pub(crate) qk_norm: Option<(Vec<f32>, Vec<f32>)>,
-    pub(crate) output: Linear,
+    pub(crate) output: Matrix,
     pub(crate) mlp_norm: Vec<f32>,
     /// hidden → gate and up side by side
-    pub(crate) gate_up: Linear,
-    pub(crate) down: Linear,
+    pub(crate) gate_up: Matrix,
+    pub(crate) down: Matrix,
     /// Positions a row sees, its own included; `None` is all.
     pub(crate) window: Option<usize>,
 }
@@ -29,19 +42,20 @@ pub(crate) struct Layer {
 impl Layer {
     /// Reads layer `index`.
     pub(crate) fn read(
-        source: &dyn WeightSource,
+        loading: Loading<'_>,
         config: &Config,
         index: usize,
     ) -> Result<Self, EdgeError> {
+        let source = loading.source;
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         let (queries, key_value) = (config.query_size(), config.key_value_size());
         let name = |part: &str| format!("model.layers.{index}.{part}");
         let linear = |inputs, bias, parts: &[(&str, usize)]| {
-            let mut stack = Stack::new(source, inputs, bias);
+            let mut stack = Stack::new(loading, inputs, bias);
             for &(part, outputs) in parts {
                 stack.push(&name(part), outputs)?;
             }
-            stack.linear()
+            stack.matrix(loading.quantize)
         };
         let norm = |part: &str, width: usize| source.tensor(&name(part), &[width]);
         let qkv = [
@@ -71,6 +85,22 @@ impl Layer {
     }
 }
 
+impl Layer {
+    fn matrices(&self) -> [&Matrix; 4] {
+        [&self.qkv, &self.output, &self.gate_up, &self.down]
+    }
+
+    /// Bytes of its matrices.
+    pub(crate) fn bytes(&self) -> usize {
+        self.matrices().iter().map(|m| m.bytes()).sum()
+    }
+
+    /// Whether a matrix is quantised.
+    pub(crate) fn is_quantised(&self) -> bool {
+        self.matrices().iter().any(|m| m.format().is_some())
+    }
+}
+
 /// Weight of the final norm `[hidden]`.
 pub(crate) fn final_norm(
     source: &dyn WeightSource,
@@ -79,17 +109,18 @@ pub(crate) fn final_norm(
     source.tensor("model.norm.weight", &[config.hidden_size])
 }
 
-/// The first `vocabulary` rows of the LM head: hidden → logits.
+/// The first `vocabulary` rows of the LM head: hidden → logits. It is never held in
+/// fewer than 8 bits, as llama.cpp does: each of its rows is a token's one chance.
 pub(crate) fn head(
-    source: &dyn WeightSource,
+    loading: Loading<'_>,
     config: &Config,
     vocabulary: usize,
-) -> Result<Linear, EdgeError> {
+) -> Result<Matrix, EdgeError> {
     let tensor = if config.tie_word_embeddings { EMBEDDING } else { "lm_head.weight" };
-    source.check(tensor, &[config.vocab_size, config.hidden_size])?;
-    let mut stack = Stack::new(source, config.hidden_size, false);
+    loading.source.check(tensor, &[config.vocab_size, config.hidden_size])?;
+    let mut stack = Stack::new(loading, config.hidden_size, false);
     stack.parts.push((tensor.to_owned(), vocabulary));
-    stack.linear()
+    stack.matrix(loading.quantize.map(|_| Format::Q8_0))
 }
 
 /// The input embedding. Its rows stay where they are stored and are read one by
@@ -129,7 +160,7 @@ impl Embedding {
 
 /// Matrices one above another, read as one.
 struct Stack<'a> {
-    source: &'a dyn WeightSource,
+    loading: Loading<'a>,
     inputs: usize,
     /// Tensors that were checked, and how many of their rows count.
     parts: Vec<(String, usize)>,
@@ -137,16 +168,16 @@ struct Stack<'a> {
 }
 
 impl<'a> Stack<'a> {
-    fn new(source: &'a dyn WeightSource, inputs: usize, bias: bool) -> Self {
-        Stack { source, inputs, parts: Vec::new(), bias: bias.then(Vec::new) }
+    fn new(loading: Loading<'a>, inputs: usize, bias: bool) -> Self {
+        Stack { loading, inputs, parts: Vec::new(), bias: bias.then(Vec::new) }
     }
 
     /// Adds `{module}.weight` `[outputs, inputs]` and, with biases, `{module}.bias`.
     fn push(&mut self, module: &str, outputs: usize) -> Result<(), EdgeError> {
         let weight = format!("{module}.weight");
-        self.source.check(&weight, &[outputs, self.inputs])?;
+        self.loading.source.check(&weight, &[outputs, self.inputs])?;
         if let Some(bias) = &mut self.bias {
-            bias.extend(self.source.tensor(&format!("{module}.bias"), &[outputs])?);
+            bias.extend(self.loading.source.tensor(&format!("{module}.bias"), &[outputs])?);
         }
         self.parts.push((weight, outputs));
         Ok(())
@@ -161,7 +192,7 @@ impl<'a> Stack<'a> {
             }
             let here = (outputs - first).min(out.len() / self.inputs);
             let (rows, rest) = out.split_at_mut(here * self.inputs);
-            self.source.finite_rows(tensor, first, self.inputs, rows)?;
+            self.loading.source.finite_rows(tensor, first, self.inputs, rows)?;
             out = rest;
             first = 0;
             if out.is_empty() {
@@ -171,8 +202,73 @@ impl<'a> Stack<'a> {
         Ok(())
     }
 
-    fn linear(&self) -> Result<Linear, EdgeError> {
+    /// The part that holds row `row` of the whole, and its row there.
+    fn part(&self, mut row: usize) -> Option<(&str, usize)> {
+        for (tensor, outputs) in &self.parts {
+            if row < *outputs {
+                return Some((tensor, row));
+            }
+            row -= outputs;
+        }
+        None
+    }
+
+    /// What the matrix is held in: what was asked for, else what all parts are stored
+    /// in; several formats meet in the one that keeps most.
+    fn format(&self, quantize: Option<Format>) -> Option<Format> {
+        quantize.or_else(|| {
+            let formats: Option<Vec<_>> =
+                self.parts.iter().map(|(tensor, _)| self.loading.source.format(tensor)).collect();
+            let (first, rest) = formats?.split_first().map(|(f, rest)| (*f, rest.to_vec()))?;
+            Some(if rest.iter().all(|f| *f == first) { first } else { Format::Q8_0 })
+        })
+    }
+
+    fn matrix(&self, quantize: Option<Format>) -> Result<Matrix, EdgeError> {
         let outputs = self.parts.iter().map(|part| part.1).sum();
-        Linear::pack(self.inputs, outputs, self.bias.as_deref(), |first, out| self.rows(first, out))
+        let Some(format) = self.format(quantize) else {
+            let read = |first: usize, out: &mut [f32]| self.rows(first, out);
+            return Linear::pack(self.inputs, outputs, self.bias.as_deref(), read)
+                .map(Matrix::Plain);
+        };
+        let weights = self.quantised(format, outputs)?;
+        Ok(Matrix::Quantised { weights, bias: self.bias.clone().unwrap_or_default() })
+    }
+
+    fn quantised(&self, format: Format, outputs: usize) -> Result<QuantMatrix, EdgeError> {
+        let Loading { source, pool, .. } = self.loading;
+        let blocks = |row: usize| {
+            let (tensor, row) = self.part(row)?;
+            source.blocks(tensor, row).filter(|b| b.0 == format).map(|b| b.1)
+        };
+        let failed = OnceLock::new();
+        let mut first = 0;
+        let stored = self.parts.iter().all(|(_, outputs)| {
+            first += outputs;
+            blocks(first - outputs).is_some()
+        });
+        let packed = if stored {
+            let row = |o| blocks(o).unwrap_or_default();
+            QuantMatrix::from_block_rows(pool, format, outputs, self.inputs, row)
+        } else {
+            QuantMatrix::from_rows(pool, format, outputs, self.inputs, |o, out| {
+                if let Err(error) = self.rows(o, out) {
+                    // Of several errors the first to come is as good as any.
+                    let _ = failed.set(error);
+                    out.fill(0.0);
+                }
+            })
+        };
+        match failed.into_inner() {
+            Some(error) => Err(error),
+            None => packed.map_err(|error| {
+                let tensor = self.parts.first().map_or("", |part| &part.0);
+                EdgeError::Pack {
+                    path: source.path(tensor).to_owned(),
+                    tensor: tensor.to_owned(),
+                    message: error.to_string(),
+                }
+            }),
+        }
     }
 }

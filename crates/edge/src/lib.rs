@@ -2,8 +2,8 @@
 //!
 //! Safetensors files are mapped into memory; the arithmetic is this crate's own,
 //! because a row's bits must not depend on the batch it is in and candle's matrix
-//! product changes them. Everything is f32 on the CPU; equal bits are claimed per
-//! build and instruction set.
+//! product changes them. Weights are f32, or quantised on `tokenroute-kernels`; what
+//! lies between matrices is f32. Equal bits are claimed per build and instruction set.
 //!
 //! Key types:
 //! - [`LoadedModel`]: a decoder with its tokenizer and vocabulary, from [`load_model`].
@@ -58,6 +58,7 @@ pub mod gguf;
 mod kernel;
 mod layers;
 mod load;
+mod matrix;
 mod rope;
 mod rows;
 mod scorer;
@@ -77,3 +78,4 @@ pub use load::{LoadOptions, LoadedModel, check_pair, load_decoder, load_model};
 pub use rope::{Rope, RopeScaling};
 pub use scorer::RouterScorer;
 pub use tokenizer::Tokenizer;
+pub use tokenroute_kernels::{Format, Isa};

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tokenroute_core::{ModelInfo, Vocabulary};
+use tokenroute_kernels::Format;
 
 use crate::config_json::end_tokens;
 use crate::fields::read_json;
@@ -19,11 +20,15 @@ pub struct LoadOptions {
     pub name: Option<String>,
     /// How many of the most probable tokens a step carries.
     pub top_k: usize,
+    /// Quantise floats to this; `None` keeps weights as they are stored.
+    pub quantize: Option<Format>,
+    /// Threads of quantised products; as many as the machine has if `None`.
+    pub threads: Option<usize>,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        LoadOptions { name: None, top_k: 8 }
+        LoadOptions { name: None, top_k: 8, quantize: None, threads: None }
     }
 }
 
@@ -89,14 +94,22 @@ fn decoder(
     let shards = Shards::open(dir)?;
     let info = ModelInfo {
         name: options.name.clone().unwrap_or_else(|| dir.display().to_string()),
-        weights_hash: shards.hash(),
+        weights_hash: identity(shards.hash(), options.quantize),
         hidden: config.hidden_size,
         vocabulary,
         context: config.max_position_embeddings,
         top_k: options.top_k,
     };
     let source: Arc<dyn WeightSource> = Arc::new(shards);
-    Decoder::new(info, config, &source)
+    Decoder::new(info, config, &source, options.quantize, options.threads)
+}
+
+/// What a router is trained for: the weights' hash and how they were quantised.
+fn identity(hash: String, quantize: Option<Format>) -> String {
+    match quantize {
+        None => hash,
+        Some(format) => format!("{hash}+{format}"),
+    }
 }
 
 /// Checks that two models share a tokenizer.

@@ -45,8 +45,9 @@ pub(crate) fn exp<S: Simd>(x: f32) -> f32 {
     p * power
 }
 
+/// Lanes of a sum, pairwise.
 #[inline(always)]
-fn fold(mut lanes: [f32; LANES]) -> f32 {
+pub(crate) fn fold(mut lanes: [f32; LANES]) -> f32 {
     let mut half = LANES / 2;
     while half > 0 {
         for i in 0..half {
@@ -149,6 +150,31 @@ impl WithSimd for RmsNorm<'_> {
             let scale = 1.0 / (mean + self.eps).sqrt();
             for ((out, &x), &w) in out.iter_mut().zip(x).zip(self.weight) {
                 *out = x * scale * w;
+            }
+        }
+    }
+}
+
+/// The same of every head of `x` `[heads, width]`, in place.
+pub(crate) fn rms_norm_heads(x: &mut [f32], weight: &[f32], eps: f32) {
+    arch().dispatch(RmsNormHeads { x, weight, eps });
+}
+
+struct RmsNormHeads<'a> {
+    x: &'a mut [f32],
+    weight: &'a [f32],
+    eps: f32,
+}
+
+impl WithSimd for RmsNormHeads<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for head in self.x.chunks_exact_mut(self.weight.len()) {
+            let mean = dot::<S>(head, head) / self.weight.len() as f32;
+            let scale = 1.0 / (mean + self.eps).sqrt();
+            for (x, &w) in head.iter_mut().zip(self.weight) {
+                *x = *x * scale * w;
             }
         }
     }

@@ -1,5 +1,5 @@
 //! The router on the device: a router file scored with the decoder's own
-//! row-stable kernel, one position at a time.
+//! row-stable kernels, one position at a time.
 
 use std::path::{Path, PathBuf};
 
@@ -8,17 +8,27 @@ use tokenroute_core::{
     Activation, Architecture, Features, ModelInfo, Position, RouterHeader, Score, ScoreError,
     Scorer,
 };
+use tokenroute_kernels::{Activations, Format, Pool, QuantMatrix};
 
 use crate::EdgeError;
 use crate::kernel::Linear;
+use crate::matrix::Matrix;
 use crate::weights::{WeightFile, WeightSource};
 
+/// Weights from which on a layer is held in 8 bits: reading it is then most of what
+/// a score costs, and a score comes with every token.
+const LARGE: usize = 1 << 20;
+
 /// A trained router: features → normalisation → layers → logit → Platt → score.
+///
+/// Layers of 2^20 weights and more run in 8 bits (Q8_0, activations likewise). This
+/// is the only scorer there is: labels, sweep and decoding see the same scores.
 #[derive(Debug)]
 pub struct RouterScorer {
     path: PathBuf,
     header: RouterHeader,
-    layers: Vec<Linear>,
+    layers: Vec<Matrix>,
+    pool: Pool,
 }
 
 impl RouterScorer {
@@ -32,11 +42,17 @@ impl RouterScorer {
         let file = WeightFile::open(path, "a router file")?;
         let header = header(path, &file)?;
         let shapes = header.architecture.layers(header.features.width());
+        let pool = Pool::new(1)?;
         let mut layers = Vec::with_capacity(shapes.len());
         for (i, &(inputs, outputs)) in shapes.iter().enumerate() {
             let weight = file.tensor(&format!("layers.{i}.weight"), &[outputs, inputs])?;
             let bias = file.tensor(&format!("layers.{i}.bias"), &[outputs])?;
-            layers.push(Linear::new(inputs, outputs, &weight, Some(&bias)));
+            layers.push(if inputs * outputs < LARGE {
+                Matrix::Plain(Linear::new(inputs, outputs, &weight, Some(&bias)))
+            } else {
+                let weights = QuantMatrix::from_f32(&pool, Format::Q8_0, outputs, inputs, &weight)?;
+                Matrix::Quantised { weights, bias }
+            });
         }
         let known = |name: &str| {
             (0..shapes.len()).any(|i| {
@@ -51,7 +67,7 @@ impl RouterScorer {
             );
             return Err(EdgeError::Router { path: path.to_owned(), message });
         }
-        Ok(RouterScorer { path: path.to_owned(), header, layers })
+        Ok(RouterScorer { path: path.to_owned(), header, layers, pool })
     }
 
     /// What the file says about itself.
@@ -97,6 +113,7 @@ impl RouterScorer {
             .zip(normalisation.mean.iter().zip(&normalisation.scale))
             .map(|(x, (mean, scale))| (x - mean) * scale)
             .collect();
+        let mut buffer = Activations::default();
         for (i, layer) in self.layers.iter().enumerate() {
             if i > 0
                 && let Architecture::Mlp { activation, .. } = &self.header.architecture
@@ -104,7 +121,9 @@ impl RouterScorer {
                 activate(*activation, &mut x);
             }
             let mut y = vec![0.0; layer.outputs()];
-            layer.apply(&x, &mut y);
+            if layer.apply(&self.pool, &mut buffer, &x, &mut y).is_err() {
+                return f32::NAN;
+            }
             x = y;
         }
         match x.as_slice() {

@@ -4,7 +4,7 @@ use pulp::{Simd, WithSimd};
 use tokenroute_core::{Detail, Step, TokenId};
 
 use crate::kernel::arch;
-use crate::rows::{dot, exponentials, max};
+use crate::rows::{exp, fma, fold, max};
 
 /// What the logits of one position say; `None` if one is not a finite number.
 /// `hidden` is the position's hidden state.
@@ -16,15 +16,12 @@ pub(crate) fn step(logits: &[f32], hidden: &[f32], detail: Detail, top_k: usize)
     }
     let mut top = greatest(logits, top_k.max(1));
     let token = top.first()?.0;
-    let spread = arch().dispatch(Spread(logits));
-    for (id, p) in &mut top {
-        *p = spread.exponentials[*id as usize] / spread.total;
-    }
+    let entropy = arch().dispatch(Spread { logits, most, top: &mut top });
     top.truncate(top_k);
     Some(Step {
         token,
         top,
-        entropy: spread.entropy,
+        entropy,
         hidden: hidden.into(),
         logits: (detail == Detail::Logits).then(|| logits.to_vec()),
     })
@@ -69,24 +66,44 @@ impl WithSimd for Greatest<'_> {
     }
 }
 
-struct Distribution {
-    exponentials: Vec<f32>,
-    total: f32,
-    entropy: f32,
+/// Softmax and its entropy, H = ln Z − Σ eᵢ·(lᵢ − max) / Z; the logits of `top` are
+/// replaced by their probabilities.
+struct Spread<'a> {
+    logits: &'a [f32],
+    /// The greatest logit.
+    most: f32,
+    top: &'a mut [(TokenId, f32)],
 }
 
-/// Softmax and its entropy, H = ln Z − Σ eᵢ·(lᵢ − max) / Z.
-struct Spread<'a>(&'a [f32]);
-
 impl WithSimd for Spread<'_> {
-    type Output = Distribution;
+    type Output = f32;
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> Distribution {
-        let mut values = self.0.to_vec();
-        let (most, total) = exponentials::<S>(&mut values, 0..self.0.len());
-        let below: Vec<f32> = self.0.iter().map(|l| l - most).collect();
-        let mean = dot::<S>(&values, &below) / total;
-        Distribution { exponentials: values, total, entropy: (total.ln() - mean).max(0.0) }
+    fn with_simd<S: Simd>(self, _: S) -> f32 {
+        const LANES: usize = 16;
+        let (mut totals, mut weighted) = ([0.0; LANES], [0.0; LANES]);
+        let (chunks, rest) = self.logits.as_chunks::<LANES>();
+        for chunk in chunks {
+            let below = chunk.map(|logit| logit - self.most);
+            let mut exponentials = [0.0; LANES];
+            for i in 0..LANES {
+                exponentials[i] = exp::<S>(below[i]);
+            }
+            for i in 0..LANES {
+                totals[i] += exponentials[i];
+                weighted[i] = fma::<S>(exponentials[i], below[i], weighted[i]);
+            }
+        }
+        for (i, &logit) in rest.iter().enumerate() {
+            let below = logit - self.most;
+            let exponential = exp::<S>(below);
+            totals[i] += exponential;
+            weighted[i] = fma::<S>(exponential, below, weighted[i]);
+        }
+        let total = fold(totals);
+        for (_, p) in self.top {
+            *p = exp::<S>(*p - self.most) / total;
+        }
+        (total.ln() - fold(weighted) / total).max(0.0)
     }
 }
 

@@ -10,6 +10,7 @@ use memmap2::Mmap;
 use safetensors::tensor::{Metadata, TensorInfo};
 use safetensors::{Dtype, SafeTensors};
 use sha2::{Digest, Sha256};
+use tokenroute_kernels::Format;
 
 use crate::EdgeError;
 
@@ -32,6 +33,18 @@ pub(crate) trait WeightSource: std::fmt::Debug + Send + Sync {
 
     /// The file a tensor is in, for messages.
     fn path(&self, tensor: &str) -> &Path;
+
+    /// The format that holds what a tensor stored in blocks says; `None` if it is
+    /// stored as floats.
+    fn format(&self, _tensor: &str) -> Option<Format> {
+        None
+    }
+
+    /// The ggml blocks of row `row` of a tensor that was checked, if it is stored in
+    /// blocks that the kernels read, so that they are packed as they are.
+    fn blocks(&self, _tensor: &str, _row: usize) -> Option<(Format, &[u8])> {
+        None
+    }
 
     /// [`WeightSource::rows`], refusing NaN and infinity.
     fn finite_rows(

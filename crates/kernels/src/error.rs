@@ -41,6 +41,14 @@ pub enum KernelError {
         /// The scale.
         value: f32,
     },
+    /// A format that does not exist.
+    #[error("`{wanted}` is no format of quantised weights; expected one of {available}")]
+    Format {
+        /// What was asked for.
+        wanted: String,
+        /// Names it knows.
+        available: String,
+    },
     /// An instruction set this machine does not have.
     #[error("this machine cannot run `{wanted}` kernels; it can run: {available}")]
     Isa {

@@ -1,6 +1,11 @@
 //! ggml's block formats: sizes, quantisation of a block and back.
 
+use std::fmt;
+use std::str::FromStr;
+
 use half::f16;
+
+use crate::KernelError;
 
 /// Weights of a block; they share a scale.
 pub const BLOCK: usize = 32;
@@ -13,6 +18,27 @@ pub enum Format {
     /// f16 scale, 32 × 4 bits with offset 8 (element j in the low, j + 16 in the
     /// high half of byte j): 4.5 bits a weight.
     Q4_0,
+}
+
+/// Names of [`Format`], as users write them.
+const NAMES: [(Format, &str); 2] = [(Format::Q8_0, "q8_0"), (Format::Q4_0, "q4_0")];
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(NAMES.iter().find(|(format, _)| format == self).map_or("", |(_, name)| name))
+    }
+}
+
+impl FromStr for Format {
+    type Err = KernelError;
+
+    fn from_str(name: &str) -> Result<Self, KernelError> {
+        let known = NAMES.iter().find(|(_, known)| known.eq_ignore_ascii_case(name));
+        known.map(|(format, _)| *format).ok_or_else(|| KernelError::Format {
+            wanted: name.to_owned(),
+            available: NAMES.map(|(_, name)| name).join(", "),
+        })
+    }
 }
 
 impl Format {

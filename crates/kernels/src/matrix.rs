@@ -88,10 +88,7 @@ impl QuantMatrix {
         inputs: usize,
         parts: &[&[u8]],
     ) -> Result<Self, KernelError> {
-        if !inputs.is_multiple_of(BLOCK) {
-            return Err(KernelError::PartialBlock { inputs });
-        }
-        let row_bytes = inputs / BLOCK * format.block_bytes();
+        let row_bytes = row_bytes(format, inputs)?;
         let mut rows = Vec::new();
         for part in parts {
             if row_bytes == 0 || !part.len().is_multiple_of(row_bytes) {
@@ -104,9 +101,27 @@ impl QuantMatrix {
             }
             rows.extend(part.chunks_exact(row_bytes));
         }
-        QuantMatrix::pack(pool, format, rows.len(), inputs, |panel, tiles| {
+        QuantMatrix::from_block_rows(pool, format, rows.len(), inputs, |o| rows[o])
+    }
+
+    /// The same row by row, for rows that do not lie one after another: `row(o)` gives
+    /// the blocks of output `o`.
+    ///
+    /// # Errors
+    /// As [`QuantMatrix::from_blocks`].
+    pub fn from_block_rows<'b>(
+        pool: &Pool,
+        format: Format,
+        outputs: usize,
+        inputs: usize,
+        row: impl Fn(usize) -> &'b [u8] + Sync,
+    ) -> Result<Self, KernelError> {
+        let row_bytes = row_bytes(format, inputs)?;
+        QuantMatrix::pack(pool, format, outputs, inputs, |panel, tiles| {
             for (lane, o) in panel.enumerate() {
-                pack_row(format, o, lane, rows[o], tiles)?;
+                let blocks = row(o);
+                check("a row's bytes", blocks.len(), row_bytes)?;
+                pack_row(format, o, lane, blocks, tiles)?;
             }
             Ok(())
         })
@@ -211,6 +226,14 @@ impl QuantMatrix {
         self.row_blocks(output, &mut blocks);
         self.format.dequantise(&blocks, out);
     }
+}
+
+/// Bytes of a row of ggml blocks.
+fn row_bytes(format: Format, inputs: usize) -> Result<usize, KernelError> {
+    if !inputs.is_multiple_of(BLOCK) {
+        return Err(KernelError::PartialBlock { inputs });
+    }
+    Ok(inputs / BLOCK * format.block_bytes())
 }
 
 /// Bytes of a tile.

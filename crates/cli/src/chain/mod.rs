@@ -48,8 +48,11 @@ impl<'a> Chain<'a> {
     pub fn open(path: &Path, progress: &'a Terminal) -> Result<Self> {
         let experiment = Experiment::load(path)?;
         let load = |named: &Path| -> Result<LoadedModel> {
-            let options =
-                LoadOptions { top_k: experiment.train.top_k.max(8), name: source::name(named) };
+            let options = LoadOptions {
+                top_k: experiment.train.top_k.max(8),
+                name: source::name(named),
+                ..LoadOptions::default()
+            };
             Ok(load_model(&experiment.source(named, progress)?, &options)?)
         };
         let slm = load(&experiment.pair.slm)?;

@@ -7,6 +7,7 @@ mod detokenise;
 mod fixture;
 mod loading;
 mod parity;
+mod quantised;
 mod router;
 mod shards;
 mod support;
