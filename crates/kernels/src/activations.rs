@@ -24,7 +24,7 @@ pub struct Activations {
     pub(crate) quants: Vec<i8>,
     /// `[rows, blocks]`
     pub(crate) scales: Vec<f32>,
-    /// `[rows, blocks]`, −8 · Σ of the block's integers.
+    /// `[rows, blocks]`, −128 · Σ of the block's integers.
     pub(crate) offsets: Vec<i32>,
 }
 
@@ -94,10 +94,46 @@ fn quantise_row(isa: Isa, x: &[f32], out: Row<'_>) {
     }
 }
 
+/// The same operations as [`quantise_block`], 16 at a time.
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2")]
+#[target_feature(enable = "avx512f")]
 fn quantise_avx512(x: &[f32], out: Row<'_>) {
-    quantise_blocks(x, out);
+    use std::arch::x86_64::*;
+    let magnitude = _mm512_set1_epi32(0x7fff_ffff);
+    let Row { quants, scales, offsets } = out;
+    let (whole, rest) = x.as_chunks::<BLOCK>();
+    let count = whole.len();
+    let places = quants.as_chunks_mut::<BLOCK>().0.iter_mut();
+    for (x, (quants, (scale, offset))) in
+        whole.iter().zip(places.zip(scales.iter_mut().zip(offsets.iter_mut())))
+    {
+        // SAFETY: a block is 32 floats, and 32 bytes of quants.
+        unsafe {
+            let (low, high) = (_mm512_loadu_ps(x.as_ptr()), _mm512_loadu_ps(x[16..].as_ptr()));
+            let most = _mm512_max_epu32(
+                _mm512_and_si512(_mm512_castps_si512(low), magnitude),
+                _mm512_and_si512(_mm512_castps_si512(high), magnitude),
+            );
+            let most = f32::from_bits(_mm512_reduce_max_epu32(most));
+            if !(LEAST..f32::INFINITY).contains(&most) {
+                (*scale, *offset) = odd_block(most, quants);
+                continue;
+            }
+            let inverse = _mm512_set1_ps(127.0 / most);
+            // To the nearest integer, ties to even.
+            let low = _mm512_cvtps_epi32(_mm512_mul_ps(low, inverse));
+            let high = _mm512_cvtps_epi32(_mm512_mul_ps(high, inverse));
+            _mm_storeu_si128(quants.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(low));
+            _mm_storeu_si128(quants[16..].as_mut_ptr().cast(), _mm512_cvtepi32_epi8(high));
+            let sum = _mm512_reduce_add_epi32(_mm512_add_epi32(low, high));
+            (*scale, *offset) = (most / 127.0, -128 * sum);
+        }
+    }
+    if !rest.is_empty() {
+        let (quants, scales, offsets) =
+            (&mut quants[count * BLOCK..], &mut scales[count..], &mut offsets[count..]);
+        quantise_blocks(rest, Row { quants, scales, offsets });
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -134,8 +170,7 @@ fn quantise_block(x: &[f32; BLOCK], quants: &mut [i8; BLOCK]) -> (f32, i32) {
     }
     let most = f32::from_bits(most);
     if !(LEAST..f32::INFINITY).contains(&most) {
-        quants.fill(0);
-        return (if most < LEAST { 0.0 } else { f32::NAN }, 0);
+        return odd_block(most, quants);
     }
     // Adding 1.5·2^23 rounds to an integer, ties to even, and leaves it in the low bits.
     const ROUND: f32 = 12_582_912.0;
@@ -145,5 +180,11 @@ fn quantise_block(x: &[f32; BLOCK], quants: &mut [i8; BLOCK]) -> (f32, i32) {
         *q = (x * inverse + ROUND).to_bits() as i8;
         sum += i32::from(*q);
     }
-    (most / 127.0, -8 * sum)
+    (most / 127.0, -128 * sum)
+}
+
+/// A block that is all but zero, or that holds a value that is not finite.
+fn odd_block(most: f32, quants: &mut [i8; BLOCK]) -> (f32, i32) {
+    quants.fill(0);
+    (if most < LEAST { 0.0 } else { f32::NAN }, 0)
 }

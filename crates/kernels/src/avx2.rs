@@ -32,7 +32,7 @@ macro_rules! kernel {
             #[target_feature(enable = $features)]
             fn by_rows<const Q4: bool>(job: &Job<'_>, panels: Range<usize>) {
                 for panel in panels {
-                    for rows in row_blocks(job.rows, $rows) {
+                    for rows in row_blocks(0..job.rows, $rows) {
                         match rows.len() {
                             1 => block::<Q4, 1, 2>(job, panel, rows.start, 0),
                             2 => block::<Q4, 2, 2>(job, panel, rows.start, 0),
@@ -141,7 +141,7 @@ mod with_vnni {
     #[inline]
     #[target_feature(enable = "avx2")]
     pub(super) fn begin<const Q4: bool>(offset: __m256i) -> __m256i {
-        if Q4 { offset } else { _mm256_slli_epi32::<4>(offset) }
+        if Q4 { _mm256_srai_epi32::<4>(offset) } else { offset }
     }
 
     #[inline]
@@ -181,6 +181,7 @@ mod without_vnni {
     #[target_feature(enable = "avx2")]
     pub(super) fn end<const Q4: bool>(dot: __m256i, offset: __m256i) -> __m256i {
         if Q4 {
+            let offset = _mm256_srai_epi32::<4>(offset);
             return _mm256_add_epi32(_mm256_madd_epi16(dot, _mm256_set1_epi16(1)), offset);
         }
         dot

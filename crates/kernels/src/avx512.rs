@@ -8,12 +8,12 @@ use std::ops::Range;
 
 use crate::matrix::{PANEL, SCALES, tile_bytes};
 use crate::product::{Job, row_blocks};
-use crate::{BLOCK, Format};
+use crate::{BLOCK, Format, prefill};
 
 /// Rows up to which one panel is multiplied at a time, weights coming from memory.
 const FEW: usize = 8;
-/// Rows of a register block of two panels.
-const BLOCK_ROWS: usize = 6;
+/// Rows from which on unpacking Q4_0 pays.
+const MANY: usize = 48;
 /// How far ahead of the weights in use the next are fetched, in bytes.
 const AHEAD: usize = 2048;
 
@@ -28,30 +28,34 @@ pub(crate) fn multiply(job: &Job<'_>, panels: Range<usize>) {
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 fn by_rows<const Q4: bool>(job: &Job<'_>, panels: Range<usize>) {
     let mut panel = panels.start;
-    if job.rows > FEW {
-        while panel + 2 <= panels.end {
-            for rows in row_blocks(job.rows, BLOCK_ROWS) {
-                match rows.len() {
-                    4 => block::<Q4, 4, 2>(job, panel, rows.start),
-                    5 => block::<Q4, 5, 2>(job, panel, rows.start),
-                    _ => block::<Q4, 6, 2>(job, panel, rows.start),
-                }
+    if job.rows > if Q4 { MANY } else { FEW } {
+        while panel + prefill::PANELS <= panels.end {
+            let done = prefill::multiply(job, panel);
+            for panel in panel..panel + prefill::PANELS {
+                few_rows::<Q4>(job, panel, done..job.rows);
             }
-            panel += 2;
+            panel += prefill::PANELS;
         }
     }
     for panel in panel..panels.end {
-        for rows in row_blocks(job.rows, FEW) {
-            match rows.len() {
-                1 => block::<Q4, 1, 1>(job, panel, rows.start),
-                2 => block::<Q4, 2, 1>(job, panel, rows.start),
-                3 => block::<Q4, 3, 1>(job, panel, rows.start),
-                4 => block::<Q4, 4, 1>(job, panel, rows.start),
-                5 => block::<Q4, 5, 1>(job, panel, rows.start),
-                6 => block::<Q4, 6, 1>(job, panel, rows.start),
-                7 => block::<Q4, 7, 1>(job, panel, rows.start),
-                _ => block::<Q4, 8, 1>(job, panel, rows.start),
-            }
+        few_rows::<Q4>(job, panel, 0..job.rows);
+    }
+}
+
+/// Rows by one panel, a few at a time.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+fn few_rows<const Q4: bool>(job: &Job<'_>, panel: usize, rows: Range<usize>) {
+    for rows in row_blocks(rows, FEW) {
+        match rows.len() {
+            0 => {}
+            1 => block::<Q4, 1, 1>(job, panel, rows.start),
+            2 => block::<Q4, 2, 1>(job, panel, rows.start),
+            3 => block::<Q4, 3, 1>(job, panel, rows.start),
+            4 => block::<Q4, 4, 1>(job, panel, rows.start),
+            5 => block::<Q4, 5, 1>(job, panel, rows.start),
+            6 => block::<Q4, 6, 1>(job, panel, rows.start),
+            7 => block::<Q4, 7, 1>(job, panel, rows.start),
+            _ => block::<Q4, 8, 1>(job, panel, rows.start),
         }
     }
 }
@@ -77,7 +81,7 @@ fn block<const Q4: bool, const R: usize, const P: usize>(job: &Job<'_>, panel: u
             for r in 0..R {
                 let offset = _mm512_set1_epi32(*offsets.add(first + r * blocks + b));
                 // −8·Σx undoes Q4_0's offset, −128·Σx Q8_0's.
-                let start = if Q4 { offset } else { _mm512_slli_epi32::<4>(offset) };
+                let start = if Q4 { _mm512_srai_epi32::<4>(offset) } else { offset };
                 dots[r] = [start; P];
             }
             let columns = |r: usize, group: usize| {

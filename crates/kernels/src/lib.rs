@@ -55,6 +55,8 @@ mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod portable;
+#[cfg(target_arch = "x86_64")]
+mod prefill;
 
 pub use activations::Activations;
 pub use error::KernelError;

@@ -23,7 +23,7 @@ const VECTORS: usize = PANEL / 4;
 #[target_feature(enable = "neon,dotprod")]
 pub(crate) fn multiply(job: &Job<'_>, panels: Range<usize>) {
     for panel in panels {
-        for rows in row_blocks(job.rows, BLOCK_ROWS) {
+        for rows in row_blocks(0..job.rows, BLOCK_ROWS) {
             match (job.format, rows.len()) {
                 (Format::Q8_0, 1) => block::<false, 1>(job, panel, rows.start),
                 (Format::Q8_0, 2) => block::<false, 2>(job, panel, rows.start),

@@ -107,7 +107,8 @@ fn multiply(isa: Isa, job: &Job<'_>, panels: Range<usize>) {
 }
 
 /// Splits `rows` into the fewest blocks of at most `most`, as even as can be.
-pub(crate) fn row_blocks(rows: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
+pub(crate) fn row_blocks(rows: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> {
+    let (start, rows) = (rows.start, rows.len());
     let count = rows.div_ceil(most).max(1);
-    (0..count).map(move |i| i * rows / count..(i + 1) * rows / count)
+    (0..count).map(move |i| start + i * rows / count..start + (i + 1) * rows / count)
 }

@@ -68,7 +68,8 @@ fn every_kernel_gives_the_bits_of_the_formula() {
     // Odd widths of real models, rows that do not fill a panel, a padded last block.
     for (outputs, inputs) in [(1, 32), (17, 96), (128, 896), (40, 4864), (33, 100), (896, 64)] {
         let weights = numbers(outputs * inputs, 1);
-        let x = numbers(9 * inputs, 2);
+        // Enough rows for the kernels of many rows, and some left over.
+        let x = numbers(55 * inputs, 2);
         for format in FORMATS {
             let portable = pool(Isa::Portable);
             let matrix = QuantMatrix::from_f32(&portable, format, outputs, inputs, &weights);
