@@ -15,7 +15,7 @@ const FEW: usize = 8;
 /// Rows from which on unpacking Q4_0 pays.
 const MANY: usize = 48;
 /// How far ahead of the weights in use the next are fetched, in bytes.
-const AHEAD: usize = 2048;
+const AHEAD: usize = 4096;
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 pub(crate) fn multiply(job: &Job<'_>, panels: Range<usize>) {

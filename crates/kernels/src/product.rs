@@ -75,13 +75,22 @@ impl Job<'_> {
     /// Stores outputs of a panel in a row, from its output `from` on; what lies
     /// beyond the last output of the matrix is left out.
     #[inline(always)]
-    pub(crate) fn store(&self, row: usize, panel: usize, from: usize, sums: &[f32]) {
+    pub(crate) fn store<const N: usize>(
+        &self,
+        row: usize,
+        panel: usize,
+        from: usize,
+        sums: &[f32; N],
+    ) {
         let first = panel * PANEL + from;
-        let len = sums.len().min(self.outputs.saturating_sub(first));
+        let len = N.min(self.outputs.saturating_sub(first));
         // SAFETY: a panel belongs to one share and a share to one thread, and the
         // slice ends here.
         let place = unsafe { self.y.slice(row * self.outputs + first.min(self.outputs), len) };
-        place.copy_from_slice(&sums[..len]);
+        match place.as_mut_array::<N>() {
+            Some(place) => *place = *sums,
+            None => place.copy_from_slice(&sums[..len]),
+        }
     }
 
     /// The tiles of a panel.
