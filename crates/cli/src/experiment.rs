@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
-use tokenroute_core::{Grader, Progress, PromptFormat};
+use tokenroute_core::{Grader, Progress, PromptFormat, Tau};
 use tokenroute_label::Reference;
 use tokenroute_store::Schema;
 
@@ -194,6 +194,10 @@ pub struct SweepSection {
     /// Questions swept and saved at a time.
     #[serde(default = "default_chunk")]
     pub chunk: usize,
+    /// Values that τ is restricted to, for trial runs of models that differ at nearly
+    /// every token; left out, the sweep is exact at every τ.
+    #[serde(default)]
+    pub taus: Vec<f32>,
 }
 
 fn default_resamples() -> usize {
@@ -240,6 +244,9 @@ impl Experiment {
             if count == 0 {
                 bail!("{key} is 0 in {}; expected at least 1", path.display());
             }
+        }
+        for &tau in &experiment.sweep.taus {
+            Tau::new(tau).with_context(|| format!("sweep.taus in {}", path.display()))?;
         }
         experiment.data.check().with_context(|| format!("in {}", path.display()))?;
         let offload = experiment.label.on_policy_offload;

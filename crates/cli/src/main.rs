@@ -7,6 +7,8 @@ mod commands;
 #[cfg(feature = "train")]
 mod experiment;
 mod llm;
+#[cfg(feature = "train")]
+mod memory;
 mod output;
 mod progress;
 #[cfg(feature = "train")]

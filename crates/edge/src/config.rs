@@ -72,6 +72,9 @@ pub struct Config {
     pub rms_norm_eps: f64,
     /// The rotary embedding.
     pub rope: Rope,
+    /// Whether the weights were drawn at random, as `tokenroute random-model` says of
+    /// what it writes: nothing the model answers means anything.
+    pub random_weights: bool,
     /// Whether the LM head is the embedding.
     pub tie_word_embeddings: bool,
     /// Biases on queries, keys and values.

@@ -84,6 +84,7 @@ impl Config {
             max_position_embeddings: fields.count("max_position_embeddings")?,
             rms_norm_eps: fields.number("rms_norm_eps")?.unwrap_or(1e-6),
             rope: rope(&fields)?,
+            random_weights: fields.flag("random_weights")?.unwrap_or(false),
             tie_word_embeddings: fields.flag("tie_word_embeddings")?.unwrap_or(false),
             qkv_bias: family == Family::Qwen2 || bias,
             output_bias: family != Family::Qwen2 && bias,

@@ -25,6 +25,9 @@ pub struct Summary {
     pub sweep: SweepSummary,
     /// Wall time by stage.
     pub seconds: BTreeMap<String, f64>,
+    /// Peak memory in bytes by stage, where the system tells.
+    #[serde(default)]
+    pub peak_bytes: BTreeMap<String, u64>,
     /// Hashes, seeds, versions.
     pub provenance: BTreeMap<String, serde_json::Value>,
 }
@@ -198,6 +201,7 @@ mod tests {
             labels: counts.shares(),
             sweep: SweepSummary::default(),
             seconds: [("label".to_owned(), 1.5)].into(),
+            peak_bytes: [("label".to_owned(), 9)].into(),
             provenance: [("seed".to_owned(), 7.into())].into(),
         };
         let json = serde_json::to_value(&summary).expect("plain values");
@@ -226,6 +230,7 @@ mod tests {
             ("/sweep/llm_cost_ratio", 0.0.into()),
             ("/offloaded_tokens_per_question", 1.0.into()),
             ("/seconds/label", 1.5.into()),
+            ("/peak_bytes/label", 9.into()),
             ("/provenance/seed", 7.into()),
         ] {
             let found: Option<&serde_json::Value> = json.pointer(pointer);

@@ -8,7 +8,9 @@ use tokenroute_core::{
     TokenId, stable_hash, unit_hash,
 };
 use tokenroute_eval::policies::{DifferenceOracle, MaxProbability, Random, SentenceEntropy};
-use tokenroute_eval::sweep::{Leaf, SweepCost, SweepError, SweepOptions, SweptQuestion, sweep};
+use tokenroute_eval::sweep::{
+    Leaf, Restricted, SweepCost, SweepError, SweepOptions, SweptQuestion, sweep,
+};
 use tokenroute_runtime::{Pair, Request, decode};
 
 const MAX_TOKENS: usize = 20;
@@ -103,6 +105,33 @@ fn hold_against_brute_force(seed: u64, scorer: &dyn Scorer, share: f32) -> Sweep
         }
     }
     sum
+}
+
+#[test]
+fn restricted_to_a_few_taus_the_sweep_is_exact_there_and_has_few_leaves() {
+    let vocabulary = ToyModel::vocabulary();
+    let slm = ToyModel::new(3);
+    // They agree on few tokens, so that an exact sweep splits again and again.
+    let llm = InProcess::new(ToyModel::following(1003, &slm, 0.3));
+    let prompts = prompts(8);
+    let requests = requests(&prompts);
+    let pair = Pair::new(&slm, &llm, &vocabulary);
+    let exact = sweep(pair, &Hidden, &requests, &grade, &KEEP, &Silent).expect("no errors");
+    let taus: Vec<Tau> =
+        [0.7, 0.1, 0.3, 0.2].iter().map(|&t| Tau::new(t).expect("within [0, 1]")).collect();
+    let restricted = Restricted::new(&Hidden, &taus);
+    let swept = sweep(pair, &restricted, &requests, &grade, &KEEP, &Silent).expect("no errors");
+    assert!(exact.iter().any(|q| q.leaf_count > 5));
+    for (exact, swept) in exact.iter().zip(&swept) {
+        assert!(swept.leaf_count <= taus.len() + 1, "{}", swept.leaf_count);
+        for &tau in taus.iter().chain(&[Tau::SLM_ONLY, Tau::LLM_ONLY]) {
+            let (a, b) = (exact.curve.at(tau), swept.curve.at(tau));
+            assert_eq!(
+                (a.correct, a.offloaded, a.generated),
+                (b.correct, b.offloaded, b.generated)
+            );
+        }
+    }
 }
 
 #[test]

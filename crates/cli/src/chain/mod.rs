@@ -19,7 +19,8 @@ use tokenroute_store::{self as store, Dataset, Manifest};
 use crate::experiment::Experiment;
 use crate::progress::Terminal;
 use crate::prompts::Prompter;
-use crate::source;
+use crate::{memory, source};
+use timing::Took;
 
 /// An experiment with its pair loaded.
 pub struct Chain<'a> {
@@ -135,13 +136,18 @@ pub fn questions_hash(asked: &[&Asked]) -> Result<String> {
     Ok(store::sha256(text.as_bytes()))
 }
 
-/// Runs a stage's work and records beside it how long it took, added to what a
-/// killed run before it had taken.
+/// Runs a stage's work and records beside it what it took, added to what a killed
+/// run before it had taken.
 pub fn timed<T>(folder: &Path, work: impl FnOnce() -> Result<T>) -> Result<T> {
     store::make_dir(folder)?;
+    let before = timing::took(folder);
     let begun = Instant::now();
+    memory::reset_peak();
     let result = work();
-    let spent = timing::seconds(folder) + begun.elapsed().as_secs_f64();
-    timing::record(folder, spent).context("cannot record the stage's time")?;
+    let took = Took {
+        seconds: before.seconds + begun.elapsed().as_secs_f64(),
+        peak_bytes: memory::peak().max(before.peak_bytes),
+    };
+    timing::record(folder, took).context("cannot record what the stage took")?;
     result
 }

@@ -11,7 +11,7 @@ use tokenroute_eval::diagnostics::{histogram, reliability};
 use tokenroute_eval::policies::Baseline;
 use tokenroute_eval::report::{
     self, ClassCount, Diagnostics, Example, ExampleRun, ExampleToken, Fact, LabelCounts,
-    PolicyKind, ReportData, SplitResult, StageSeconds,
+    PolicyKind, ReportData, SplitResult, StageCost,
 };
 use tokenroute_eval::study::{self, Resampling, study};
 use tokenroute_eval::summary::{HEADLINE_TARGET, Summary};
@@ -19,7 +19,8 @@ use tokenroute_runtime::{DEFAULT_BATCH, Pair, decode};
 use tokenroute_store::{self as store, Columns, Manifest, PolicyCurves};
 
 use super::sweep::{Costs, FOLDER as SWEEP, ROUTER};
-use super::{Chain, labels, router, timed, timing};
+use super::timing::{self, Took};
+use super::{Chain, labels, router, timed};
 use crate::output;
 
 /// Where the report's manifest lies, under `run/`.
@@ -45,7 +46,7 @@ impl Chain<'_> {
         }
         timing::forget(&folder)?;
         let mut data = timed(&folder, || self.gather(&curves, &costs, &work))?;
-        data.seconds = self.seconds();
+        data.stages = self.stages();
         let files = self.render(&data, &costs)?;
         store::make_dir(&out)?;
         let views: Vec<(&str, &[u8])> =
@@ -92,7 +93,8 @@ impl Chain<'_> {
             diagnostics: Some(diagnose(&scorer, &rows)?),
             cost,
             examples: self.examples(&scorer, headline)?,
-            seconds: Vec::new(),
+            notices: self.notices(),
+            stages: Vec::new(),
             provenance: self.provenance_facts(work, &labels_hash, &router_hash),
             command: format!("tokenroute run {}", self.experiment.shown()),
             test,
@@ -177,13 +179,34 @@ impl Chain<'_> {
         Ok(examples)
     }
 
-    fn seconds(&self) -> Vec<StageSeconds> {
+    fn stages(&self) -> Vec<StageCost> {
         [labels::FOLDER, router::FOLDER, SWEEP, FOLDER]
-            .map(|stage| StageSeconds {
-                stage: stage.to_owned(),
-                seconds: timing::seconds(&self.experiment.run(stage)),
+            .map(|stage| {
+                let Took { seconds, peak_bytes } = timing::took(&self.experiment.run(stage));
+                StageCost { stage: stage.to_owned(), seconds, peak_bytes }
             })
             .to_vec()
+    }
+
+    /// What must be said before the numbers.
+    fn notices(&self) -> Vec<String> {
+        let mut notices = Vec::new();
+        for (role, model) in [("small", &self.slm), ("large", &self.llm)] {
+            if model.decoder.config().random_weights {
+                notices.push(format!(
+                    "The weights of the {role} model are random: its accuracy is chance, and only times and memory mean anything."
+                ));
+            }
+        }
+        let taus = &self.experiment.sweep.taus;
+        if !taus.is_empty() {
+            let taus: Vec<String> = taus.iter().map(f32::to_string).collect();
+            notices.push(format!(
+                "τ was restricted to {}: between these values the curves say nothing.",
+                taus.join(", ")
+            ));
+        }
+        notices
     }
 
     fn provenance_facts(&self, work: &Manifest, labels: &str, router: &str) -> Vec<Fact> {
@@ -213,7 +236,12 @@ impl Chain<'_> {
             ood: data.ood.as_ref().map(Into::into),
             labels: counts.shares(),
             sweep: data.cost.into(),
-            seconds: data.seconds.iter().map(|s| (s.stage.clone(), s.seconds)).collect(),
+            seconds: data.stages.iter().map(|s| (s.stage.clone(), s.seconds)).collect(),
+            peak_bytes: data
+                .stages
+                .iter()
+                .filter_map(|s| Some((s.stage.clone(), s.peak_bytes?)))
+                .collect(),
             provenance,
         };
         let mut json = serde_json::to_vec_pretty(&summary)?;

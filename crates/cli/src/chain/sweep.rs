@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use tokenroute_cloud::InProcess;
-use tokenroute_core::{Progress, Scorer, TokenId, grade};
+use tokenroute_core::{Progress, Scorer, Tau, TokenId, grade};
 use tokenroute_edge::Decoder;
 use tokenroute_eval::policies::{Baseline, BaselineInputs};
-use tokenroute_eval::sweep::{SweepCost, SweepOptions, SweptQuestion, sweep};
+use tokenroute_eval::sweep::{Restricted, SweepCost, SweepOptions, SweptQuestion, sweep};
 use tokenroute_runtime::{Pair, Request};
 use tokenroute_store::{self as store, Columns, Manifest, PolicyCurves};
 
@@ -130,10 +130,13 @@ impl Chain<'_> {
 
     fn sweep_work(&self, asked: &[Asked]) -> Result<Manifest> {
         let (_, router) = self.router()?;
-        let config = serde_json::json!({
+        let mut config = serde_json::json!({
             "baselines": self.experiment.sweep.baselines,
             "max_tokens": self.experiment.data.max_tokens,
         });
+        if !self.experiment.sweep.taus.is_empty() {
+            config["taus"] = serde_json::json!(self.experiment.sweep.taus);
+        }
         let parts: Vec<&Asked> = asked.iter().collect();
         // The tables are learnt from the labels, which the router's hash pins.
         Ok(self
@@ -155,6 +158,9 @@ impl Chain<'_> {
         let mut policies: Vec<(&str, Box<dyn Scorer>)> = vec![(ROUTER, Box::new(router))];
         policies.extend(baselines.iter().map(|b| (b.name(), b.build(&inputs))));
 
+        let taus: Result<Vec<Tau>, _> =
+            self.experiment.sweep.taus.iter().map(|&tau| Tau::new(tau)).collect();
+        let taus = taus?;
         let total: usize = asked.iter().map(|a| a.questions.len()).sum();
         self.progress.begin("sweep", (total * policies.len()) as u64, "question sweeps");
         for part in asked {
@@ -168,9 +174,10 @@ impl Chain<'_> {
                 let mut made = Vec::new();
                 let mut spent: BTreeMap<String, SweepCost> = BTreeMap::new();
                 for (name, scorer) in &policies {
+                    let restricted = Restricted::new(scorer.as_ref(), &taus);
                     let swept = self.sweep_part(
                         &cloud,
-                        scorer.as_ref(),
+                        if taus.is_empty() { scorer.as_ref() } else { &restricted },
                         part,
                         range.clone(),
                         &SweepOptions::default(),

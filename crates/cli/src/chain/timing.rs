@@ -1,23 +1,36 @@
-//! How long a stage took, kept beside its artefacts and out of its manifest.
+//! What a stage took, kept beside its artefacts and out of its manifest.
 
 use std::path::Path;
 
 use anyhow::Result;
+use serde::{Deserialize, Serialize};
 use tokenroute_store as store;
 
-const NAME: &str = "seconds.json";
+const NAME: &str = "took.json";
 
-/// Seconds recorded for the stage in a folder; 0 if none are.
-pub fn seconds(folder: &Path) -> f64 {
-    store::read_text(&folder.join(NAME)).ok().and_then(|t| t.trim().parse().ok()).unwrap_or(0.0)
+/// Time and memory of a stage, runs that were killed included.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct Took {
+    /// Wall time.
+    pub seconds: f64,
+    /// Most memory held meanwhile.
+    pub peak_bytes: Option<u64>,
 }
 
-/// Records them.
-pub fn record(folder: &Path, seconds: f64) -> Result<()> {
-    Ok(store::write(&folder.join(NAME), format!("{seconds:.3}\n").as_bytes())?)
+/// What is recorded for the stage in a folder; nothing if none is.
+pub fn took(folder: &Path) -> Took {
+    let text = store::read_text(&folder.join(NAME));
+    text.ok().and_then(|t| serde_json::from_str(&t).ok()).unwrap_or_default()
 }
 
-/// Forgets them, because the stage begins anew.
+/// Records it.
+pub fn record(folder: &Path, took: Took) -> Result<()> {
+    let mut json = serde_json::to_vec(&took)?;
+    json.push(b'\n');
+    Ok(store::write(&folder.join(NAME), &json)?)
+}
+
+/// Forgets it, because the stage begins anew.
 pub fn forget(folder: &Path) -> Result<()> {
     Ok(store::remove(&folder.join(NAME))?)
 }

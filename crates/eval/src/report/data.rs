@@ -21,10 +21,12 @@ pub struct ReportData {
     pub diagnostics: Option<Diagnostics>,
     /// What the exact sweep cost.
     pub cost: SweepCost,
+    /// What a reader must know before the numbers, a sentence each.
+    pub notices: Vec<String>,
     /// Answers to show token by token.
     pub examples: Vec<Example>,
-    /// Wall time of the stages, in the order they ran.
-    pub seconds: Vec<StageSeconds>,
+    /// What the stages took, in the order they ran.
+    pub stages: Vec<StageCost>,
     /// Name and value of what fixes the result: hashes, seeds, versions.
     pub provenance: Vec<Fact>,
     /// The command that makes this report again.
@@ -259,13 +261,16 @@ pub struct ExampleToken {
     pub score: f32,
 }
 
-/// Wall time of a stage.
+/// What a stage took.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct StageSeconds {
+pub struct StageCost {
     /// The stage, as in "label".
     pub stage: String,
-    /// Seconds.
+    /// Wall time in seconds.
     pub seconds: f64,
+    /// Most memory the process held while it ran, in bytes, mapped weights included;
+    /// `None` where the system does not tell.
+    pub peak_bytes: Option<u64>,
 }
 
 /// A named value.

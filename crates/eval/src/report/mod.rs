@@ -19,7 +19,7 @@ pub use csv::curves_csv;
 pub use data::{
     BandPoint, ClassCount, Diagnostics, Difference, Example, ExampleRun, ExampleToken, Fact,
     HistogramBin, LabelCounts, Point, PolicyKind, PolicyResult, ReliabilityBin, ReportData,
-    SplitResult, StageSeconds, SweepCost,
+    SplitResult, StageCost, SweepCost,
 };
 pub use grid::{GridPoint, budgets, on_grid};
 pub use html::html;

@@ -41,8 +41,13 @@ pub(super) fn report_of(questions: usize) -> ReportData {
             grid_cost_ratio: 103.4,
         },
         examples: (0..6).map(|i| example(i, tau)).collect(),
-        seconds: [("label", 312.4), ("train", 41.0), ("sweep", 900.2)]
-            .map(|(stage, seconds)| StageSeconds { stage: stage.into(), seconds })
+        notices: Vec::new(),
+        stages: [("label", 312.4), ("train", 41.0), ("sweep", 900.2)]
+            .map(|(stage, seconds)| StageCost {
+                stage: stage.into(),
+                seconds,
+                peak_bytes: Some(210_000_000),
+            })
             .to_vec(),
         provenance: [
             ("tokenroute", "0.1.0"),

@@ -9,6 +9,7 @@
 
 mod branch;
 mod cost;
+mod restricted;
 mod schedule;
 
 use tokenroute_core::{
@@ -17,6 +18,7 @@ use tokenroute_core::{
 use tokenroute_runtime::{Pair, Request};
 
 pub use cost::{GRID_POINTS, SweepCost};
+pub use restricted::Restricted;
 
 /// How a sweep runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,7 +103,7 @@ pub enum SweepError {
     },
     /// More distinct trajectories than allowed.
     #[error(
-        "question {question:?} has more than {limit} distinct trajectories over τ; raise `max_leaves` or lower `max_tokens`"
+        "question {question:?} has more than {limit} distinct trajectories over τ; restrict τ to a few values (`sweep.taus`), or lower `max_tokens`"
     )]
     LeafLimit {
         /// Id of the question.

@@ -6,7 +6,7 @@ mod split;
 
 use serde::Serialize;
 
-use super::data::{Diagnostics, LabelCounts, ReportData, SweepCost};
+use super::data::{Diagnostics, LabelCounts, ReportData, StageCost, SweepCost};
 use super::number::{count, decimal, duration, percent};
 use examples::ExampleView;
 use split::SplitView;
@@ -22,7 +22,8 @@ pub(super) struct View {
     pub diagnostics: Vec<Row>,
     pub cost: Vec<Row>,
     pub examples: Vec<ExampleView>,
-    pub seconds: Vec<Row>,
+    pub notices: Vec<String>,
+    pub stages: Vec<Row>,
     pub provenance: Vec<Row>,
     pub command: String,
 }
@@ -68,7 +69,8 @@ impl View {
             diagnostics: data.diagnostics.as_ref().map(diagnostic_rows).unwrap_or_default(),
             cost: cost_rows(&data.cost),
             examples: data.examples.iter().map(ExampleView::of).collect(),
-            seconds: data.seconds.iter().map(|s| row(&s.stage, duration(s.seconds))).collect(),
+            notices: data.notices.clone(),
+            stages: data.stages.iter().map(|s| row(&s.stage, stage_cost(s))).collect(),
             provenance: data.provenance.iter().map(|f| row(&f.name, f.value.clone())).collect(),
             command: data.command.clone(),
         }
@@ -93,6 +95,15 @@ impl LabelView {
             differing: shares_of(parts.into_iter(), differing),
             differing_share: percent(differing as f64 / total.max(1) as f64),
         }
+    }
+}
+
+/// As in "5 min 12 s, 1.40 GB".
+fn stage_cost(stage: &StageCost) -> String {
+    let time = duration(stage.seconds);
+    match stage.peak_bytes {
+        None => time,
+        Some(bytes) => format!("{time}, {:.2} GB", bytes as f64 / 1e9),
     }
 }
 

@@ -1,0 +1,35 @@
+//! A policy whose τ is restricted to a few values, so that a question has few
+//! trajectories: for models that differ at nearly every token.
+
+use tokenroute_core::{Position, Score, ScoreError, Scorer, Tau};
+
+/// A scorer seen at some values of τ only: every score is lowered to the greatest of
+/// them that it reaches, or to 0. At those values it offloads exactly what `scorer`
+/// does, and a question has at most one trajectory more than there are values.
+pub struct Restricted<'a> {
+    scorer: &'a dyn Scorer,
+    /// In ascending order.
+    taus: Vec<f32>,
+}
+
+impl<'a> Restricted<'a> {
+    /// The scorer at these values.
+    #[must_use]
+    pub fn new(scorer: &'a dyn Scorer, taus: &[Tau]) -> Self {
+        let mut taus: Vec<f32> = taus.iter().map(|tau| tau.get()).collect();
+        taus.sort_unstable_by(f32::total_cmp);
+        Restricted { scorer, taus }
+    }
+}
+
+impl Scorer for Restricted<'_> {
+    fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError> {
+        let score = self.scorer.score(position)?.get();
+        let reached = self.taus.partition_point(|&tau| tau <= score);
+        Score::new(if reached == 0 { 0.0 } else { self.taus[reached - 1] })
+    }
+
+    fn needs_llm(&self) -> bool {
+        self.scorer.needs_llm()
+    }
+}
