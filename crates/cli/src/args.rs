@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use tokenroute_edge::Format;
 
 /// Token-level routing between a small model on the device and a large one in the cloud.
 #[derive(Debug, Parser)]
@@ -128,9 +129,12 @@ pub struct CheckSweep {
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("input").required(true))]
 pub struct Step {
-    /// A model in Hugging Face layout.
+    /// A model: a folder in Hugging Face layout, a .gguf file, or an hf: reference to one.
     #[arg(long)]
     pub model: PathBuf,
+    /// Quantise its weights: q8_0 or q4_0.
+    #[arg(long, value_name = "FORMAT")]
+    pub quantize: Option<Format>,
     /// Token ids, separated by commas.
     #[arg(long, value_delimiter = ',', group = "input")]
     pub ids: Option<Vec<u32>>,
@@ -152,16 +156,22 @@ pub struct Step {
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("prompt").required(true))]
 pub struct Generate {
-    /// One model alone.
+    /// One model alone: a folder in Hugging Face layout, a .gguf file, or an hf: reference.
     #[arg(long, conflicts_with_all = ["slm", "llm", "router", "tau"], required_unless_present = "slm")]
     pub model: Option<PathBuf>,
     /// The small model of a routed pair.
     #[arg(long, requires_all = ["llm", "router", "tau"])]
     pub slm: Option<PathBuf>,
-    /// The large model of a routed pair: a directory, or the URL of a server
+    /// The large model of a routed pair: as the small one, or the URL of a server
     /// (a key for it is read from TOKENROUTE_CLOUD_KEY).
     #[arg(long, requires = "slm")]
     pub llm: Option<PathBuf>,
+    /// Quantise the weights of --model or --slm: q8_0 or q4_0.
+    #[arg(long, value_name = "FORMAT")]
+    pub quantize: Option<Format>,
+    /// Quantise the weights of --llm, if it runs here.
+    #[arg(long, value_name = "FORMAT", requires = "llm")]
+    pub llm_quantize: Option<Format>,
     /// How to reach it, if it is a server.
     #[command(flatten)]
     pub remote: Remote,
@@ -214,9 +224,12 @@ pub struct Remote {
 #[cfg(feature = "server")]
 #[derive(Debug, Args)]
 pub struct Cloud {
-    /// A model in Hugging Face layout.
+    /// A model: a folder in Hugging Face layout, a .gguf file, or an hf: reference to one.
     #[arg(long)]
     pub model: PathBuf,
+    /// Quantise its weights: q8_0 or q4_0.
+    #[arg(long, value_name = "FORMAT")]
+    pub quantize: Option<Format>,
     /// Where to listen. Beyond loopback a key is required: set
     /// TOKENROUTE_CLOUD_KEY, here and where it is asked.
     #[arg(long, default_value = "127.0.0.1:8433")]

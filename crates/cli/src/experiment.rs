@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use tokenroute_core::{Grader, Progress, PromptFormat, Tau};
+use tokenroute_edge::Format;
 use tokenroute_label::Reference;
 use tokenroute_store::Schema;
 
@@ -47,10 +48,37 @@ pub struct Experiment {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PairSection {
-    /// Folder of the SLM.
+    /// The SLM: a folder, a GGUF file or an `hf:` reference.
     pub slm: PathBuf,
-    /// Folder of the LLM.
+    /// The LLM.
     pub llm: PathBuf,
+    /// Quantise the SLM's weights.
+    #[serde(default, with = "format", skip_serializing_if = "Option::is_none")]
+    pub slm_quantize: Option<Format>,
+    /// Quantise the LLM's weights.
+    #[serde(default, with = "format", skip_serializing_if = "Option::is_none")]
+    pub llm_quantize: Option<Format>,
+}
+
+/// A format as the name that users write.
+mod format {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use tokenroute_edge::Format;
+
+    pub fn serialize<S: Serializer>(
+        format: &Option<Format>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        format.map(|format| format.to_string()).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Format>, D::Error> {
+        let name = Option::<String>::deserialize(deserializer)?;
+        name.map(|name| name.parse().map_err(D::Error::custom)).transpose()
+    }
 }
 
 /// The questions and how many of each split.

@@ -1,13 +1,13 @@
-//! The LLM of a pair, from a directory or a URL.
+//! The LLM of a pair, loaded here or behind a URL.
 
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tokenroute_cloud::http::{Answers, Api, Http, HttpConfig, HttpError, Spelling};
 use tokenroute_cloud::{ApiKey, InProcess};
 use tokenroute_core::{Llm, LlmError, Progress, TokenId};
-use tokenroute_edge::{LoadedModel, check_pair};
+use tokenroute_edge::{Format, LoadedModel, check_pair};
 
 use crate::args::Remote;
 use crate::{output, source};
@@ -26,19 +26,32 @@ pub fn key() -> Result<Option<ApiKey>> {
     }
 }
 
+/// How to open an LLM.
+pub struct Wanted<'a> {
+    /// If it is a server.
+    pub remote: &'a Remote,
+    /// If it runs here.
+    pub quantize: Option<Format>,
+    /// If it runs here.
+    pub top_k: usize,
+}
+
 /// Opens the LLM that goes with this SLM.
 pub fn open(
     llm: &Path,
-    remote: &Remote,
+    wanted: &Wanted<'_>,
     slm: &LoadedModel,
-    top_k: usize,
     progress: &dyn Progress,
 ) -> Result<Box<dyn Llm>> {
     let text = llm.to_string_lossy();
     if text.starts_with("http://") || text.starts_with("https://") {
-        return over_http(&text, remote, slm);
+        ensure!(
+            wanted.quantize.is_none(),
+            "--llm-quantize is for an LLM that runs here, not for {text}; quantise it where it is served"
+        );
+        return over_http(&text, wanted.remote, slm);
     }
-    let llm = source::load(llm, top_k, progress)?;
+    let llm = source::load(llm, wanted.top_k, wanted.quantize, progress)?;
     check_pair(slm, &llm)?;
     Ok(Box::new(InProcess::new(llm.decoder)))
 }

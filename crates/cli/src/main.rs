@@ -54,10 +54,10 @@ fn run(command: &Command, progress: &Terminal) -> Result<()> {
         Command::Report(args) => commands::report::run(args, progress),
         #[cfg(feature = "train")]
         Command::CheckSweep(args) => commands::check_sweep::run(args, progress),
-        Command::Step(args) => commands::step::run(args),
+        Command::Step(args) => commands::step::run(args, progress),
         Command::Generate(args) => commands::generate::run(args, progress),
         #[cfg(feature = "server")]
-        Command::Cloud(args) => commands::cloud::run(args),
+        Command::Cloud(args) => commands::cloud::run(args, progress),
         #[cfg(feature = "train")]
         Command::Pair(args) => commands::pair::run(args, progress),
     }

@@ -14,13 +14,13 @@ pub struct Prompter<'f> {
 }
 
 impl<'f> Prompter<'f> {
-    /// Reads the chat template of a model folder if the format asks for one.
+    /// Reads the chat template of a model if the format asks for one.
     pub fn new(format: &'f PromptFormat, model: &Path) -> Result<Self> {
         let mut chat = None;
         if format.chat {
             let template = ChatTemplate::read(model)?.with_context(|| {
                 format!(
-                    "{} has no chat template; expected chat_template.jinja or `chat_template` in tokenizer_config.json, or set data.prompt.chat = false",
+                    "{} has no chat template; expected chat_template.jinja or `chat_template` in tokenizer_config.json (`tokenizer.chat_template` in a GGUF file), or set data.prompt.chat = false",
                     model.display()
                 )
             })?;

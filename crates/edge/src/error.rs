@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::gguf::GgufError;
+
 /// Why a model directory, a tokenizer or a router file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum EdgeError {
@@ -61,6 +63,25 @@ pub enum EdgeError {
     /// The threads or kernels that quantised weights need.
     #[error(transparent)]
     Kernels(#[from] tokenroute_kernels::KernelError),
+    /// A GGUF file that is damaged, or that holds what is not supported.
+    #[error("{}: {source}", path.display())]
+    Gguf {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: GgufError,
+    },
+    /// Quantised weights that cannot be kept for the next time.
+    #[error(
+        "cannot keep quantised weights in {}: {source}; free space there, or set TOKENROUTE_CACHE to another folder or to nothing",
+        path.display()
+    )]
+    Cache {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        source: std::io::Error,
+    },
     /// A tensor that is not there.
     #[error("{} has no tensor `{tensor}`; expected it with shape {shape:?}", path.display())]
     MissingTensor {

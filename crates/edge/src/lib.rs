@@ -1,6 +1,6 @@
 //! The model on the device: decoder, KV state, tokenizer, loading, router scorer.
 //!
-//! Safetensors files are mapped into memory; the arithmetic is this crate's own,
+//! Safetensors and GGUF files are mapped into memory; the arithmetic is this crate's own,
 //! because a row's bits must not depend on the batch it is in and candle's matrix
 //! product changes them. Weights are f32, or quantised on `tokenroute-kernels`; what
 //! lies between matrices is f32. Equal bits are claimed per build and instruction set.
@@ -60,6 +60,7 @@ mod layers;
 mod load;
 mod matrix;
 mod rope;
+mod rounded;
 mod rows;
 mod scorer;
 mod shards;

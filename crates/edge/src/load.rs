@@ -1,7 +1,7 @@
-//! From a model directory in Hugging Face layout to something that runs, and
-//! whether two of them are a pair.
+//! From a model directory in Hugging Face layout, or a GGUF file, to something that
+//! runs, and whether two of them are a pair.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokenroute_core::{ModelInfo, Vocabulary};
@@ -9,6 +9,8 @@ use tokenroute_kernels::Format;
 
 use crate::config_json::end_tokens;
 use crate::fields::read_json;
+use crate::gguf::{GgufSource, Quantised, is_gguf};
+use crate::rounded::Rounded;
 use crate::shards::Shards;
 use crate::weights::WeightSource;
 use crate::{Config, Decoder, EdgeError, Tokenizer};
@@ -16,7 +18,7 @@ use crate::{Config, Decoder, EdgeError, Tokenizer};
 /// How to load a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoadOptions {
-    /// Name in messages and records; the directory if `None`.
+    /// Name in messages and records; the path if `None`.
     pub name: Option<String>,
     /// How many of the most probable tokens a step carries.
     pub top_k: usize,
@@ -24,11 +26,14 @@ pub struct LoadOptions {
     pub quantize: Option<Format>,
     /// Threads of quantised products; as many as the machine has if `None`.
     pub threads: Option<usize>,
+    /// Folder in which a directory's quantised weights are kept, so that they are made
+    /// only once; `None` keeps nothing.
+    pub cache: Option<PathBuf>,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        LoadOptions { name: None, top_k: 8, quantize: None, threads: None }
+        LoadOptions { name: None, top_k: 8, quantize: None, threads: None, cache: None }
     }
 }
 
@@ -43,8 +48,11 @@ pub struct LoadedModel {
     pub vocabulary: Vocabulary,
 }
 
-/// Loads `config.json`, `tokenizer.json`, `generation_config.json` (optional) and
-/// `model.safetensors`, whole or in shards (f16, bf16 or f32), from a directory.
+/// Loads a model from a directory in Hugging Face layout or from a GGUF file.
+///
+/// Of a directory, `config.json`, `tokenizer.json`, `generation_config.json` (optional)
+/// and `model.safetensors`, whole or in shards (f16, bf16 or f32). A file that ends in
+/// `.gguf` holds all of that; a `tokenizer.json` beside it goes before its own.
 ///
 /// The weights' files are mapped for as long as the model lives: replace them by
 /// renaming new ones over them, never in place.
@@ -54,54 +62,115 @@ pub struct LoadedModel {
 ///
 /// # Errors
 /// A missing or damaged file, an unsupported configuration, a tensor that is
-/// missing, of the wrong shape or not finite, each named.
-pub fn load_model(dir: &Path, options: &LoadOptions) -> Result<LoadedModel, EdgeError> {
-    let config_path = dir.join("config.json");
-    let json = read_json(&config_path, "a Hugging Face model directory with a config.json")?;
+/// missing, of the wrong shape or not finite, each named; quantised weights that
+/// cannot be kept.
+pub fn load_model(path: &Path, options: &LoadOptions) -> Result<LoadedModel, EdgeError> {
+    if is_gguf(path) {
+        let source = GgufSource::open(path)?;
+        let config = source.config()?;
+        let tokenizer = source.tokenizer()?;
+        let vocabulary = tokenizer.vocabulary(&source.end_tokens()?)?;
+        let decoder = of_file(path, source, config, tokenizer.size(), options)?;
+        return Ok(LoadedModel { decoder, tokenizer, vocabulary });
+    }
+    let config_path = path.join("config.json");
+    let expected = "a Hugging Face model directory with a config.json, or a .gguf file";
+    let json = read_json(&config_path, expected)?;
     let config = Config::parse(&config_path, &json)?;
-    let tokenizer = Tokenizer::read(&dir.join("tokenizer.json"))?;
-    let vocabulary = tokenizer.vocabulary(&end_tokens(dir, &json)?)?;
-    let decoder = decoder(dir, config, tokenizer.size(), options)?;
+    let tokenizer = Tokenizer::of_model(path)?;
+    let vocabulary = tokenizer.vocabulary(&end_tokens(path, &json)?)?;
+    let decoder = of_directory(path, config, tokenizer.size(), options)?;
     Ok(LoadedModel { decoder, tokenizer, vocabulary })
 }
 
-/// Loads only the decoder of a directory, for callers that bring ids of their own
-/// (measurements, comparisons): no tokenizer is needed, and every row of the
+/// Loads only the decoder of a directory or a GGUF file, for callers that bring ids of
+/// their own (measurements, comparisons): no tokenizer is needed, and every row of the
 /// embedding counts as a token.
 ///
 /// # Errors
 /// As [`load_model`].
-pub fn load_decoder(dir: &Path, options: &LoadOptions) -> Result<Decoder, EdgeError> {
-    let config = Config::read(&dir.join("config.json"))?;
+pub fn load_decoder(path: &Path, options: &LoadOptions) -> Result<Decoder, EdgeError> {
+    if is_gguf(path) {
+        let source = GgufSource::open(path)?;
+        let config = source.config()?;
+        let vocabulary = config.vocab_size;
+        return of_file(path, source, config, vocabulary, options);
+    }
+    let config = Config::read(&path.join("config.json"))?;
     let vocabulary = config.vocab_size;
-    decoder(dir, config, vocabulary, options)
+    of_directory(path, config, vocabulary, options)
 }
 
-fn decoder(
+fn of_file(
+    path: &Path,
+    source: GgufSource,
+    config: Config,
+    vocabulary: usize,
+    options: &LoadOptions,
+) -> Result<Decoder, EdgeError> {
+    check_vocabulary(path, &config, vocabulary)?;
+    let info = info(path, source.hash(), &config, vocabulary, options);
+    let source = Arc::new(source);
+    let weights: Arc<dyn WeightSource> = source.clone();
+    let decoder = Decoder::new(info, config, &weights, options.quantize, options.threads)?;
+    source.check_all_used()?;
+    Ok(decoder)
+}
+
+fn of_directory(
     dir: &Path,
     config: Config,
     vocabulary: usize,
     options: &LoadOptions,
 ) -> Result<Decoder, EdgeError> {
-    if vocabulary > config.vocab_size {
-        return Err(EdgeError::Config {
-            path: dir.join("config.json"),
-            field: "vocab_size".to_owned(),
-            value: config.vocab_size.to_string(),
-            expected: format!("at least the tokenizer's {vocabulary}"),
-        });
-    }
+    check_vocabulary(&dir.join("config.json"), &config, vocabulary)?;
     let shards = Shards::open(dir)?;
-    let info = ModelInfo {
-        name: options.name.clone().unwrap_or_else(|| dir.display().to_string()),
-        weights_hash: identity(shards.hash(), options.quantize),
+    let hash = shards.hash();
+    let info = info(dir, hash.clone(), &config, vocabulary, options);
+    let build = |weights: Arc<dyn WeightSource>| {
+        Decoder::new(info, config.clone(), &weights, options.quantize, options.threads)
+    };
+    let Some(format) = options.quantize else { return build(Arc::new(shards)) };
+    let tensors: Vec<_> = shards.tensors().map(|(name, shape)| (name, shape.to_vec())).collect();
+    let weights = Arc::new(Rounded(shards));
+    let Some(folder) = &options.cache else { return build(weights) };
+    let kept = Quantised::new(folder, &hash, format, &config, &*weights, tensors)?;
+    if let Some(found) = kept.open() {
+        return build(Arc::new(found));
+    }
+    // First the decoder, which finds what is wrong with the weights.
+    let decoder = build(weights.clone())?;
+    kept.write()?;
+    Ok(decoder)
+}
+
+fn check_vocabulary(path: &Path, config: &Config, vocabulary: usize) -> Result<(), EdgeError> {
+    if vocabulary <= config.vocab_size {
+        return Ok(());
+    }
+    Err(EdgeError::Config {
+        path: path.to_owned(),
+        field: "vocab_size".to_owned(),
+        value: config.vocab_size.to_string(),
+        expected: format!("at least the tokenizer's {vocabulary}"),
+    })
+}
+
+fn info(
+    path: &Path,
+    hash: String,
+    config: &Config,
+    vocabulary: usize,
+    options: &LoadOptions,
+) -> ModelInfo {
+    ModelInfo {
+        name: options.name.clone().unwrap_or_else(|| path.display().to_string()),
+        weights_hash: identity(hash, options.quantize),
         hidden: config.hidden_size,
         vocabulary,
         context: config.max_position_embeddings,
         top_k: options.top_k,
-    };
-    let source: Arc<dyn WeightSource> = Arc::new(shards);
-    Decoder::new(info, config, &source, options.quantize, options.threads)
+    }
 }
 
 /// What a router is trained for: the weights' hash and how they were quantised.

@@ -76,6 +76,15 @@ impl Shards {
         hex(&digests.finalize())
     }
 
+    /// Names and shapes of all tensors.
+    pub(crate) fn tensors(&self) -> impl Iterator<Item = (String, &[usize])> {
+        self.files.iter().flat_map(move |file| {
+            let ours = move |name: &String| self.file(name).is_some_and(|f| std::ptr::eq(f, file));
+            let names = file.names().into_iter().filter(ours);
+            names.filter_map(|name| file.shape(&name).map(|shape| (name, shape)))
+        })
+    }
+
     fn file(&self, tensor: &str) -> Option<&WeightFile> {
         let number =
             if self.places.is_empty() { Some(0) } else { self.places.get(tensor).copied() };

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use tokenroute_core::{TokenId, Vocabulary};
 
 use crate::EdgeError;
+use crate::gguf::{GgufSource, is_gguf};
 use crate::weights::hex;
 
 /// A `tokenizer.json`.
@@ -24,6 +25,17 @@ pub struct Tokenizer {
 const PARTS: [&str; 4] = ["vocabularies", "merges", "added tokens", "pre-tokenizers"];
 
 impl Tokenizer {
+    /// The tokenizer of a model, a directory or a GGUF file.
+    ///
+    /// # Errors
+    /// A file that cannot be read or that holds no tokenizer.
+    pub fn of_model(path: &Path) -> Result<Self, EdgeError> {
+        if is_gguf(path) {
+            return GgufSource::open(path)?.tokenizer();
+        }
+        Tokenizer::read(&path.join("tokenizer.json"))
+    }
+
     /// Reads a `tokenizer.json`.
     ///
     /// # Errors
@@ -34,15 +46,28 @@ impl Tokenizer {
             expected: "a Hugging Face tokenizer.json",
             source,
         })?;
-        let json: Value = serde_json::from_slice(&bytes).map_err(|error| EdgeError::Json {
+        Tokenizer::parse(path, &bytes)
+    }
+
+    /// The same from bytes; `path` is only named in errors.
+    ///
+    /// # Errors
+    /// What is no JSON or what `tokenizers` refuses.
+    pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Self, EdgeError> {
+        let json: Value = serde_json::from_slice(bytes).map_err(|error| EdgeError::Json {
             path: path.to_owned(),
             message: error.to_string(),
         })?;
-        let inner = tokenizers::Tokenizer::from_bytes(&bytes).map_err(|error| {
+        let inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| {
             EdgeError::Tokenizer { path: path.to_owned(), message: error.to_string() }
         })?;
         let size = inner.get_vocab(true).values().max().map_or(0, |&id| id as usize + 1);
         Ok(Tokenizer { path: path.to_owned(), inner, parts: part_hashes(&json), size })
+    }
+
+    /// The id of a token, special or not.
+    pub(crate) fn id(&self, token: &str) -> Option<TokenId> {
+        self.inner.token_to_id(token)
     }
 
     /// Ids of a text; no special tokens are added.
@@ -103,7 +128,7 @@ impl Tokenizer {
             return Err(EdgeError::Tokenizer {
                 path: self.path.clone(),
                 message: format!(
-                    "end token {id} (eos_token_id) is outside the vocabulary of {size}; correct generation_config.json or config.json"
+                    "end token {id} (eos_token_id) is outside the vocabulary of {size}; correct generation_config.json, config.json or the GGUF file's metadata"
                 ),
             });
         }

@@ -122,6 +122,11 @@ impl WeightFile {
         self.header.offset_keys()
     }
 
+    /// Shape of a tensor.
+    pub(crate) fn shape(&self, tensor: &str) -> Option<&[usize]> {
+        Some(&self.header.info(tensor)?.shape)
+    }
+
     fn missing(&self, tensor: &str, shape: &[usize]) -> EdgeError {
         EdgeError::MissingTensor {
             path: self.path.clone(),
@@ -172,16 +177,8 @@ impl WeightSource for WeightFile {
         let bytes = bytes.get(..out.len() * size).ok_or_else(missing)?;
         match info.dtype {
             Dtype::F16 => halves(bytes, out),
-            Dtype::BF16 => {
-                for (out, bytes) in out.iter_mut().zip(bytes.as_chunks::<2>().0) {
-                    *out = f32::from_bits(u32::from(u16::from_le_bytes(*bytes)) << 16);
-                }
-            }
-            _ => {
-                for (out, bytes) in out.iter_mut().zip(bytes.as_chunks::<4>().0) {
-                    *out = f32::from_le_bytes(*bytes);
-                }
-            }
+            Dtype::BF16 => upper_halves(bytes, out),
+            _ => floats(bytes, out),
         }
         Ok(())
     }
@@ -200,8 +197,22 @@ fn size(dtype: Dtype) -> Option<usize> {
     }
 }
 
+/// Stored f32.
+pub(crate) fn floats(bytes: &[u8], out: &mut [f32]) {
+    for (out, bytes) in out.iter_mut().zip(bytes.as_chunks::<4>().0) {
+        *out = f32::from_le_bytes(*bytes);
+    }
+}
+
+/// bf16 to f32.
+pub(crate) fn upper_halves(bytes: &[u8], out: &mut [f32]) {
+    for (out, bytes) in out.iter_mut().zip(bytes.as_chunks::<2>().0) {
+        *out = f32::from_bits(u32::from(u16::from_le_bytes(*bytes)) << 16);
+    }
+}
+
 /// f16 to f32, some at a time, so that the conversion runs in vectors.
-fn halves(bytes: &[u8], out: &mut [f32]) {
+pub(crate) fn halves(bytes: &[u8], out: &mut [f32]) {
     const SOME: usize = 64;
     let mut values = [f16::ZERO; SOME];
     for (out, bytes) in out.chunks_mut(SOME).zip(bytes.chunks(2 * SOME)) {

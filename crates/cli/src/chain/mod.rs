@@ -13,7 +13,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use serde_json::Value;
 use tokenroute_core::{Question, TokenId};
-use tokenroute_edge::{Decoder, LoadOptions, LoadedModel, check_pair, load_model};
+use tokenroute_edge::{Decoder, Format, LoadedModel, check_pair, load_model};
 use tokenroute_store::{self as store, Dataset, Manifest};
 
 use crate::experiment::Experiment;
@@ -48,16 +48,12 @@ impl<'a> Chain<'a> {
     /// Reads the experiment and loads its pair.
     pub fn open(path: &Path, progress: &'a Terminal) -> Result<Self> {
         let experiment = Experiment::load(path)?;
-        let load = |named: &Path| -> Result<LoadedModel> {
-            let options = LoadOptions {
-                top_k: experiment.train.top_k.max(8),
-                name: source::name(named),
-                ..LoadOptions::default()
-            };
+        let load = |named: &Path, quantize: Option<Format>| -> Result<LoadedModel> {
+            let options = source::options(named, experiment.train.top_k.max(8), quantize);
             Ok(load_model(&experiment.source(named, progress)?, &options)?)
         };
-        let slm = load(&experiment.pair.slm)?;
-        let llm = load(&experiment.pair.llm)?;
+        let slm = load(&experiment.pair.slm, experiment.pair.slm_quantize)?;
+        let llm = load(&experiment.pair.llm, experiment.pair.llm_quantize)?;
         check_pair(&slm, &llm)?;
         Ok(Chain { experiment, slm, llm, progress })
     }

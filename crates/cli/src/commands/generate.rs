@@ -38,13 +38,14 @@ struct Answer {
 pub fn run(args: &Generate, progress: &dyn Progress) -> Result<()> {
     ensure!(args.max_tokens > 0, "--max-tokens is 0; expected at least 1");
     match (&args.model, &args.slm, &args.llm, &args.router, &args.tau) {
-        (Some(model), ..) => alone(args, &source::load(model, 8, progress)?),
+        (Some(model), ..) => alone(args, &source::load(model, 8, args.quantize, progress)?),
         (None, Some(slm), Some(llm), Some(router), Some(tau)) => {
             let tau = tau.parse()?;
             let scorer = RouterScorer::open(router)?;
             let top_k = scorer.header().features.top_k.max(8);
-            let slm = source::load(slm, top_k, progress)?;
-            let llm = llm::open(llm, &args.remote, &slm, top_k, progress)?;
+            let slm = source::load(slm, top_k, args.quantize, progress)?;
+            let wanted = llm::Wanted { remote: &args.remote, quantize: args.llm_quantize, top_k };
+            let llm = llm::open(llm, &wanted, &slm, progress)?;
             routed(args, &slm, &*llm, &scorer, tau)
         }
         _ => bail!("give --model, or all of --slm, --llm, --router and --tau"),

@@ -23,12 +23,11 @@ fn target(args: &Inspect) -> Result<(Vec<PathBuf>, Option<tokenroute_edge::Token
     if args.path.extension().is_some_and(|e| e == "toml") {
         let experiment = crate::experiment::Experiment::load(&args.path)?;
         let slm = experiment.source(&experiment.pair.slm, &tokenroute_core::Silent)?;
-        let tokenizer = slm.join("tokenizer.json");
         let rounds = 0..=experiment.label.rounds;
         let labels = experiment.run(crate::chain::labels::FOLDER);
         return Ok((
             rounds.map(|n| labels.join(format!("round-{n}"))).collect(),
-            Some(tokenroute_edge::Tokenizer::read(&tokenizer)?),
+            Some(tokenroute_edge::Tokenizer::of_model(&slm)?),
         ));
     }
     Ok((vec![args.path.clone()], None))

@@ -2,11 +2,11 @@
 
 use anyhow::{Result, ensure};
 use serde::Serialize;
-use tokenroute_core::{Detail, Feed, LanguageModel, Step as Said};
-use tokenroute_edge::{LoadOptions, Tokenizer, load_model};
+use tokenroute_core::{Detail, Feed, LanguageModel, Progress, Step as Said};
+use tokenroute_edge::Tokenizer;
 
 use crate::args::Step;
-use crate::output;
+use crate::{output, source};
 
 #[derive(Serialize)]
 struct Position {
@@ -23,10 +23,9 @@ struct Position {
 }
 
 /// Prints one step for every position.
-pub fn run(args: &Step) -> Result<()> {
+pub fn run(args: &Step, progress: &dyn Progress) -> Result<()> {
     ensure!(args.top_k > 0, "--top-k is 0; expected at least 1");
-    let options = LoadOptions { top_k: args.top_k, ..Default::default() };
-    let model = load_model(&args.model, &options)?;
+    let model = source::load(&args.model, args.top_k, args.quantize, progress)?;
     let ids = match (&args.ids, &args.text) {
         (Some(ids), _) => ids.clone(),
         (None, Some(text)) => model.tokenizer.encode(&text.replace("\\n", "\n"))?,

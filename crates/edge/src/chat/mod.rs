@@ -11,6 +11,8 @@ use chrono::NaiveDate;
 use minijinja::{Environment, ErrorKind, Value};
 use serde::{Deserialize, Serialize};
 
+use crate::gguf::{Gguf, GgufError, is_gguf};
+
 /// Steps a template may take; the longest known templates take a few thousand for
 /// a long conversation.
 const FUEL: u64 = 2_000_000;
@@ -19,6 +21,8 @@ const MOST_BYTES: usize = 8 << 20;
 /// Calls that may be open inside one another.
 const MOST_DEPTH: usize = 100;
 const NAME: &str = "chat";
+/// Where a GGUF file keeps its template.
+const TEMPLATE: &str = "tokenizer.chat_template";
 
 /// One message of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,11 +72,30 @@ pub struct ChatTemplate {
 impl ChatTemplate {
     /// The template of a model directory: `chat_template.jinja`, or `chat_template`
     /// in tokenizer_config.json (of several the one named "default"), as
-    /// transformers looks for it. `None` if the directory has neither.
+    /// transformers looks for it. Of a GGUF file, those beside it or else
+    /// `tokenizer.chat_template` in its metadata. `None` if there is none of them.
     ///
     /// # Errors
     /// A file that cannot be read or a template that does not parse.
-    pub fn read(dir: &Path) -> Result<Option<Self>, ChatError> {
+    pub fn read(model: &Path) -> Result<Option<Self>, ChatError> {
+        if !is_gguf(model) {
+            return ChatTemplate::of_directory(model);
+        }
+        let beside = ChatTemplate::of_directory(model.parent().unwrap_or(Path::new("")))?;
+        if beside.is_some() {
+            return Ok(beside);
+        }
+        let file = Gguf::open(model)
+            .map_err(|source| ChatError::Gguf { path: model.to_owned(), source })?;
+        let Some(template) = file.get(TEMPLATE) else { return Ok(None) };
+        let source = template.as_str().ok_or_else(|| {
+            let what = format!("`{TEMPLATE}` is {template}; expected a text");
+            ChatError::Config { path: model.to_owned(), what }
+        })?;
+        ChatTemplate::new(model, source, file.special_tokens()).map(Some)
+    }
+
+    fn of_directory(dir: &Path) -> Result<Option<Self>, ChatError> {
         let config_path = dir.join("tokenizer_config.json");
         let config: serde_json::Value = match read_text(&config_path)? {
             None => serde_json::Value::Null,
@@ -238,7 +261,15 @@ pub enum ChatError {
         /// The system's words.
         source: io::Error,
     },
-    /// A tokenizer_config.json that says nothing usable.
+    /// A GGUF file that cannot be read.
+    #[error("{}: {source}", path.display())]
+    Gguf {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: GgufError,
+    },
+    /// A tokenizer_config.json, or metadata, that say nothing usable.
     #[error("{}: {what}", path.display())]
     Config {
         /// The file.

@@ -130,12 +130,7 @@ impl Gguf {
         if let Some(scaling) = self.rope_scaling(head_dim)? {
             config.insert("rope_scaling".to_owned(), scaling);
         }
-        let ends: Vec<u64> = ["eos", "eot", "eom"]
-            .iter()
-            .filter_map(|end| self.get(&format!("tokenizer.ggml.{end}_token_id")))
-            .filter_map(|id| id.as_u64())
-            .collect();
-        config.insert("eos_token_id".to_owned(), json!(ends));
+        config.insert("eos_token_id".to_owned(), json!(self.end_tokens()));
         Ok(Json::Object(config))
     }
 
@@ -211,11 +206,10 @@ pub(super) fn llama3_divisor(
     }
 }
 
-/// GGUF's architecture for a `config.json`.
-pub(super) fn gguf_architecture(config: &Json) -> Result<&'static str, GgufError> {
-    let model = config.get("model_type").and_then(Json::as_str).unwrap_or("");
-    let known = ARCHITECTURES.iter().find(|(_, model_type, _)| *model_type == model);
+/// GGUF's architecture for a `model_type`.
+pub(super) fn gguf_architecture(model_type: &str) -> Result<&'static str, GgufError> {
+    let known = ARCHITECTURES.iter().find(|(_, known, _)| *known == model_type);
     known
         .map(|entry| entry.0)
-        .ok_or_else(|| GgufError::value("model_type", model, "llama, mistral, qwen2 or qwen3"))
+        .ok_or_else(|| GgufError::value("model_type", model_type, "llama, mistral, qwen2 or qwen3"))
 }

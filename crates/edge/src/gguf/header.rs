@@ -143,6 +143,17 @@ impl Gguf {
         }
     }
 
+    /// The whole file.
+    pub(super) fn whole(&self) -> &[u8] {
+        self.data.bytes()
+    }
+
+    /// Everything from the first tensor on.
+    pub(super) fn after_header(&self) -> &[u8] {
+        let start = self.tensors.values().map(|tensor| tensor.start).min();
+        start.map_or(&[], |start| &self.data.bytes()[start..])
+    }
+
     /// A metadata value.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<Value<'_>> {

@@ -8,10 +8,13 @@
 //! - [`export`]: a model in Hugging Face's terms to a GGUF file.
 
 mod config;
+mod container;
 mod error;
 mod header;
 mod names;
+mod quantised;
 mod quants;
+mod source;
 mod tokenizer;
 mod value;
 mod weight;
@@ -23,3 +26,7 @@ pub use quants::Kind;
 pub use value::{Array, Value};
 pub use weight::Weight;
 pub use writer::{Source, export};
+
+pub(crate) use names::EMBEDDING;
+pub(crate) use quantised::Quantised;
+pub(crate) use source::{GgufSource, is_gguf};

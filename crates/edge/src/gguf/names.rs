@@ -1,11 +1,18 @@
 //! Tensor names of llama.cpp and of Hugging Face, and the order of rows that
 //! llama.cpp gives the queries and keys of Llama models.
 
+use super::GgufError;
+
+/// The input embedding.
+pub(crate) const EMBEDDING: &str = "model.embed_tokens.weight";
+/// The LM head, unless it is the embedding.
+pub(super) const HEAD: &str = "lm_head.weight";
+
 /// Outside the layers: GGUF name, Hugging Face name.
 const GLOBAL: [(&str, &str); 3] = [
-    ("token_embd.weight", "model.embed_tokens.weight"),
+    ("token_embd.weight", EMBEDDING),
     ("output_norm.weight", "model.norm.weight"),
-    ("output.weight", "lm_head.weight"),
+    ("output.weight", HEAD),
 ];
 
 /// Within `blk.N.` and `model.layers.N.`; each may have a weight and a bias.
@@ -80,4 +87,21 @@ pub(super) fn interleaved(row: usize, rows: usize, heads: usize) -> usize {
     let (head, within) = (row / width, row % width);
     let (half, index) = (within / (width / 2), within % (width / 2));
     head * width + 2 * index + half
+}
+
+/// Which of Hugging Face's `len` rows (of a vector: elements) stand where, in order.
+pub(super) fn stored_order(
+    name: &str,
+    len: usize,
+    heads: Option<usize>,
+) -> Result<Vec<usize>, GgufError> {
+    let mut order: Vec<usize> = (0..len).collect();
+    if let Some(heads) = heads {
+        if !len.is_multiple_of(2 * heads) {
+            let expected = format!("a multiple of 2 x {heads} heads");
+            return Err(GgufError::value(name, len, expected));
+        }
+        (0..len).for_each(|row| order[interleaved(row, len, heads)] = row);
+    }
+    Ok(order)
 }

@@ -1,7 +1,11 @@
 //! Tensor types: sizes and conversion to f32. Layouts and formulas are ggml's
 //! (`ggml-common.h`, `dequantize_row_*` of `ggml-quants.c`).
 
-use half::{bf16, f16};
+use half::f16;
+use tokenroute_kernels::Format;
+
+use super::names::{EMBEDDING, HEAD};
+use crate::weights::{floats, halves, upper_halves};
 
 /// How a tensor is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,21 +83,71 @@ impl Kind {
         whole.then(|| (columns / self.block()).checked_mul(self.block_bytes())).flatten()
     }
 
+    /// The format of the kernels that has these blocks, if there is one.
+    #[must_use]
+    pub fn format(self) -> Option<Format> {
+        match self {
+            Kind::Q8_0 => Some(Format::Q8_0),
+            Kind::Q4_0 => Some(Format::Q4_0),
+            _ => None,
+        }
+    }
+
+    /// The format of the kernels that holds what these blocks say; `None` for floats.
+    #[must_use]
+    pub fn held_in(self) -> Option<Format> {
+        match self {
+            Kind::F32 | Kind::F16 | Kind::BF16 => None,
+            Kind::Q4_0 => Some(Format::Q4_0),
+            Kind::Q8_0 | Kind::Q4K | Kind::Q5K | Kind::Q6K => Some(Format::Q8_0),
+        }
+    }
+
     /// Stored blocks as f32, as many as `out` holds.
     pub fn dequantise(self, bytes: &[u8], out: &mut [f32]) {
+        let block: fn(&[u8], &mut [f32]) = match self {
+            Kind::F32 => return floats(bytes, out),
+            Kind::F16 => return halves(bytes, out),
+            Kind::BF16 => return upper_halves(bytes, out),
+            Kind::Q4_0 => q4_0,
+            Kind::Q8_0 => q8_0,
+            Kind::Q4K => q4_k,
+            Kind::Q5K => q5_k,
+            Kind::Q6K => q6_k,
+        };
         let blocks = bytes.chunks_exact(self.block_bytes()).zip(out.chunks_mut(self.block()));
-        for (b, y) in blocks {
-            match self {
-                Kind::F32 => y[0] = f32::from_le_bytes([b[0], b[1], b[2], b[3]]),
-                Kind::F16 => y[0] = half(b),
-                Kind::BF16 => y[0] = bf16::from_le_bytes([b[0], b[1]]).to_f32(),
-                Kind::Q4_0 => q4_0(b, y),
-                Kind::Q8_0 => q8_0(b, y),
-                Kind::Q4K => q4_k(b, y),
-                Kind::Q5K => q5_k(b, y),
-                Kind::Q6K => q6_k(b, y),
+        blocks.for_each(|(bytes, out)| block(bytes, out));
+    }
+
+    /// Appends a row as it is stored, in one of the kinds that are written: F32, F16,
+    /// Q8_0, Q4_0.
+    pub(super) fn encode(self, values: &[f32], out: &mut Vec<u8>) {
+        match (self.format(), self) {
+            (Some(format), _) => format.quantise(values, out),
+            (None, Kind::F16) => {
+                out.extend(values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()));
             }
+            _ => out.extend(values.iter().flat_map(|v| v.to_le_bytes())),
         }
+    }
+}
+
+impl From<Format> for Kind {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Q8_0 => Kind::Q8_0,
+            Format::Q4_0 => Kind::Q4_0,
+        }
+    }
+}
+
+/// How a tensor of a file in `kind` is stored: vectors as they are, embedding and LM head
+/// in no less than 8 bits.
+pub(super) fn stored_kind(name: &str, shape: &[usize], kind: Kind) -> Kind {
+    match kind {
+        _ if shape.len() < 2 => Kind::F32,
+        Kind::Q4_0 if [EMBEDDING, HEAD].contains(&name) => Kind::Q8_0,
+        kind => kind,
     }
 }
 

@@ -1,11 +1,25 @@
 //! `tokenizer.ggml.*` to Hugging Face's `tokenizer.json` and back: byte-level BPE.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value as Json, json};
 
 use super::{Array, Gguf, GgufError, Value};
 
 /// Where a GGUF file may keep the whole `tokenizer.json`.
 pub(super) const WHOLE: &str = "tokenizer.huggingface.json";
+
+/// Tokens that end an answer, by the keys of their ids.
+pub(super) const ENDS: [&str; 3] =
+    ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"];
+
+/// Control tokens that end an answer whether or not a key names them, among those that
+/// llama.cpp knows by their text.
+const KNOWN_ENDS: [&str; 5] =
+    ["<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>"];
+
+pub(super) const TOKENS: &str = "tokenizer.ggml.tokens";
+const TOKEN_TYPES: &str = "tokenizer.ggml.token_type";
 
 /// Token types of llama.cpp (`llama_token_type`).
 pub(super) const NORMAL: i32 = 1;
@@ -109,35 +123,73 @@ impl Gguf {
 
     /// Ordinary tokens with their ids, and the list of added ones.
     fn vocabulary(&self) -> Result<(Map<String, Json>, Vec<Json>), GgufError> {
-        let key = "tokenizer.ggml.tokens";
-        let tokens = texts(self.list(key)?, key)?;
-        let kind_key = "tokenizer.ggml.token_type";
-        let kinds: Vec<Option<u64>> = match self.get(kind_key) {
-            None => vec![Some(NORMAL as u64); tokens.len()],
-            Some(_) => self.list(kind_key)?.iter().map(|kind| kind.as_u64()).collect(),
+        let tokens = texts(self.list(TOKENS)?, TOKENS)?;
+        let kinds: Vec<i32> = match self.get(TOKEN_TYPES) {
+            None => vec![NORMAL; tokens.len()],
+            Some(_) => self.list(TOKEN_TYPES)?.iter().map(token_type).collect(),
         };
         if kinds.len() != tokens.len() {
             let expected = format!("as many as tokens, {}", tokens.len());
-            return Err(GgufError::value(kind_key, kinds.len(), expected));
+            return Err(GgufError::value(TOKEN_TYPES, kinds.len(), expected));
         }
+        let is_added = |kind: i32| matches!(kind, CONTROL | USER_DEFINED);
+        // Unused ones are padding of the embedding.
+        let is_ordinary = |kind: i32| !is_added(kind) && kind != UNUSED;
+        let last = kinds.iter().rposition(|&kind| is_ordinary(kind));
         let (mut vocabulary, mut added) = (Map::new(), Vec::new());
-        for (id, (token, kind)) in tokens.into_iter().zip(kinds).enumerate() {
-            match kind.and_then(|kind| i32::try_from(kind).ok()) {
-                Some(CONTROL | USER_DEFINED) => added.push(json!({
+        for (id, (token, &kind)) in tokens.into_iter().zip(&kinds).enumerate() {
+            if is_added(kind) {
+                added.push(json!({
                     "id": id, "content": token, "single_word": false, "lstrip": false,
-                    "rstrip": false, "normalized": false,
-                    "special": kind == Some(CONTROL as u64),
-                })),
-                // Padding of the embedding.
-                Some(UNUSED) => {}
-                _ => {
-                    if vocabulary.insert(token.to_owned(), json!(id)).is_some() {
-                        return Err(GgufError::value(key, format!("{token:?} twice"), "once each"));
-                    }
-                }
+                    "rstrip": false, "normalized": false, "special": kind == CONTROL,
+                }));
+            }
+            // Added tokens beyond the ordinary ones are numbered on from them; one in
+            // between has its id from the vocabulary.
+            let within = is_added(kind) && Some(id) < last;
+            let twice = (within || is_ordinary(kind))
+                && vocabulary.insert(token.to_owned(), json!(id)).is_some();
+            if twice {
+                return Err(GgufError::value(TOKENS, format!("{token:?} twice"), "once each"));
             }
         }
         Ok((vocabulary, added))
+    }
+
+    /// Tokens that end an answer: those that metadata name, the first of them first, and
+    /// in files of others the control tokens that are known to.
+    pub(super) fn end_tokens(&self) -> Vec<u64> {
+        let mut ends = Vec::new();
+        let mut add = |id: u64| {
+            if !ends.contains(&id) {
+                ends.push(id);
+            }
+        };
+        ENDS.iter().filter_map(|key| self.get(key)?.as_u64()).for_each(&mut add);
+        if let (None, Ok(tokens), Ok(kinds)) =
+            (self.get(WHOLE), self.list(TOKENS), self.list(TOKEN_TYPES))
+        {
+            for (id, (token, kind)) in tokens.iter().zip(kinds.iter()).enumerate() {
+                let known = token.as_str().is_some_and(|token| KNOWN_ENDS.contains(&token));
+                if known && token_type(kind) == CONTROL {
+                    add(id as u64);
+                }
+            }
+        }
+        ends
+    }
+
+    /// Texts of the special tokens that a chat template may use, by their names there.
+    pub(crate) fn special_tokens(&self) -> BTreeMap<String, String> {
+        let text = |key: &str| {
+            let id = self.get(&format!("tokenizer.ggml.{key}_token_id"))?.as_u64()?;
+            let token = self.list(TOKENS).ok()?.iter().nth(usize::try_from(id).ok()?)?;
+            token.as_str().map(str::to_owned)
+        };
+        [("bos", "bos_token"), ("eos", "eos_token"), ("padding", "pad_token")]
+            .into_iter()
+            .filter_map(|(key, name)| Some((name.to_owned(), text(key)?)))
+            .collect()
     }
 
     fn list(&self, key: &str) -> Result<Array<'_>, GgufError> {
@@ -147,6 +199,11 @@ impl Gguf {
             None => Err(GgufError::missing(key, "an array")),
         }
     }
+}
+
+/// A token's type; what is none counts as an ordinary token.
+fn token_type(value: Value<'_>) -> i32 {
+    value.as_u64().and_then(|kind| i32::try_from(kind).ok()).unwrap_or(NORMAL)
 }
 
 fn texts<'a>(array: Array<'a>, key: &str) -> Result<Vec<&'a str>, GgufError> {

@@ -19,17 +19,34 @@ impl Gguf {
     /// # Errors
     /// A permuted tensor whose rows are not whole pairs of every head; missing metadata.
     pub fn weight(&self, name: &str) -> Result<Option<Weight<'_>>, GgufError> {
-        let Some(gguf_name) = to_gguf(name) else { return Ok(None) };
-        let Some(tensor) = self.tensor(&gguf_name) else { return Ok(None) };
+        let Some(tensor) = to_gguf(name).and_then(|name| self.tensor(&name)) else {
+            return Ok(None);
+        };
+        let heads = self.interleaved_heads(name, tensor)?;
+        Ok(Some(self.placed(tensor, heads)))
+    }
+
+    /// In how many heads the rows of a tensor with that Hugging Face name are
+    /// interleaved; `None` if they are in order.
+    pub(super) fn interleaved_heads(
+        &self,
+        name: &str,
+        tensor: &Tensor,
+    ) -> Result<Option<usize>, GgufError> {
         let (heads, kv_heads) = (self.number("attention.head_count")?, self.kv_heads()?);
         let heads = permuted(self.architecture()?, name, heads, kv_heads);
         if let Some(heads) = heads
             && !tensor.shape[0].is_multiple_of(2 * heads)
         {
             let expected = format!("rows in pairs for each of {heads} heads");
-            return Err(GgufError::value(gguf_name, format!("{} rows", tensor.shape[0]), expected));
+            return Err(GgufError::value(name, format!("{} rows", tensor.shape[0]), expected));
         }
-        Ok(Some(Weight { tensor, bytes: self.bytes(tensor), heads }))
+        Ok(heads)
+    }
+
+    /// A tensor with what [`Gguf::interleaved_heads`] says of it.
+    pub(super) fn placed<'a>(&'a self, tensor: &'a Tensor, heads: Option<usize>) -> Weight<'a> {
+        Weight { tensor, bytes: self.bytes(tensor), heads }
     }
 
     /// Hugging Face names of all weights.

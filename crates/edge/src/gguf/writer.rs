@@ -2,16 +2,14 @@
 
 use std::io::Write;
 
-use half::f16;
 use serde_json::Value as Json;
-use tokenroute_kernels::Format;
 
 use super::config::{COUNTS, ROPE_FACTORS, gguf_architecture, llama3_divisor};
-use super::names::{interleaved, permuted, to_gguf};
-use super::tokenizer::{WHOLE, pre_name, tokens};
+use super::container::{Entries, Part, header, matrix, padding};
+use super::names::{permuted, stored_order, to_gguf};
+use super::quants::stored_kind;
+use super::tokenizer::{ENDS, WHOLE, pre_name, tokens};
 use super::{GgufError, Kind};
-
-const ALIGNMENT: usize = 32;
 
 /// A tensor to write.
 pub struct Source<'a> {
@@ -23,9 +21,9 @@ pub struct Source<'a> {
     pub row: &'a dyn Fn(usize, &mut [f32]),
 }
 
-/// Writes configuration, tokenizer and tensors. Matrices are stored as `kind` (F32, F16
-/// or Q8_0), vectors as F32, as llama.cpp's own converter does. `texts` are further
-/// metadata, such as `general.name` or `tokenizer.chat_template`.
+/// Writes configuration, tokenizer and tensors. Matrices are stored as `kind` (F32, F16,
+/// Q8_0 or Q4_0, which leaves embedding and LM head in Q8_0), vectors as F32. `texts` are
+/// further metadata, such as `general.name` or `tokenizer.chat_template`.
 ///
 /// The `tokenizer.json` is also kept whole, so that this workspace reads back exactly
 /// what it wrote.
@@ -40,7 +38,8 @@ pub fn export(
     texts: &[(&str, &str)],
     tensors: &[Source<'_>],
 ) -> Result<(), GgufError> {
-    let architecture = gguf_architecture(config)?;
+    let model_type = config.get("model_type").and_then(Json::as_str).unwrap_or("");
+    let architecture = gguf_architecture(model_type)?;
     let (heads, kv_heads) = heads(config)?;
     let factors = rope_factors(config)?;
     let fill = |_: usize, row: &mut [f32]| row.copy_from_slice(&factors);
@@ -63,123 +62,41 @@ pub fn export(
     let file_type = match kind {
         Kind::F32 => 0,
         Kind::F16 => 1,
+        Kind::Q4_0 => 2,
         Kind::Q8_0 => 7,
-        other => return Err(GgufError::value("kind", other.name(), "F32, F16 or Q8_0")),
+        other => return Err(GgufError::value("kind", other.name(), "F32, F16, Q8_0 or Q4_0")),
     };
     entries.number("general.file_type", file_type);
     configuration(&mut entries, architecture, config)?;
     vocabulary(&mut entries, config, tokenizer)?;
 
-    let mut header = b"GGUF".to_vec();
-    header.extend(3u32.to_le_bytes());
-    header.extend((sources.len() as u64).to_le_bytes());
-    header.extend(entries.count.to_le_bytes());
-    header.extend(entries.bytes);
-    let mut offset = 0usize;
-    for (name, source) in &sources {
-        let kind = if source.shape.len() > 1 { kind } else { Kind::F32 };
-        text(&mut header, name);
-        header.extend((source.shape.len() as u32).to_le_bytes());
-        for &n in source.shape.iter().rev() {
-            header.extend((n as u64).to_le_bytes());
-        }
-        header.extend(kind.number().to_le_bytes());
-        header.extend((offset as u64).to_le_bytes());
-        let (rows, columns) = matrix(source.shape);
-        let row = kind.row_bytes(columns).ok_or_else(|| {
-            let expected = format!("a multiple of {} for {}", kind.block(), kind.name());
-            GgufError::value(format!("width of {}", source.name), columns, expected)
-        })?;
-        offset += (rows * row).next_multiple_of(ALIGNMENT);
-    }
-    header.resize(header.len().next_multiple_of(ALIGNMENT), 0);
-    out.write_all(&header)?;
-    for (_, source) in &sources {
-        let kind = if source.shape.len() > 1 { kind } else { Kind::F32 };
+    let parts: Vec<Part<'_>> = sources
+        .iter()
+        .map(|(name, source)| {
+            let kind = stored_kind(source.name, source.shape, kind);
+            Part { name, shape: source.shape, kind }
+        })
+        .collect();
+    out.write_all(&header(&entries, &parts)?)?;
+    for (part, (_, source)) in parts.iter().zip(&sources) {
         let permuted = permuted(architecture, source.name, heads, kv_heads);
         let (rows, columns) = matrix(source.shape);
-        let mut order: Vec<usize> = (0..if rows > 1 { rows } else { columns }).collect();
-        if let Some(heads) = permuted {
-            if !order.len().is_multiple_of(2 * heads) {
-                let expected = format!("a multiple of 2 x {heads} heads");
-                return Err(GgufError::value(source.name, order.len(), expected));
-            }
-            let len = order.len();
-            (0..len).for_each(|row| order[interleaved(row, len, heads)] = row);
-        }
+        let vector = source.shape.len() == 1;
+        let order = stored_order(source.name, if vector { columns } else { rows }, permuted)?;
         let (mut values, mut bytes, mut written) = (vec![0.0; columns], Vec::new(), 0);
         for row in 0..rows {
-            let vector = source.shape.len() == 1;
             (source.row)(if vector { 0 } else { order[row] }, &mut values);
             if vector && permuted.is_some() {
                 values = order.iter().map(|&i| values[i]).collect();
             }
             bytes.clear();
-            encode(kind, &values, &mut bytes);
+            part.kind.encode(&values, &mut bytes);
             out.write_all(&bytes)?;
             written += bytes.len();
         }
-        out.write_all(&vec![0; written.next_multiple_of(ALIGNMENT) - written])?;
+        out.write_all(padding(written))?;
     }
     Ok(())
-}
-
-fn matrix(shape: &[usize]) -> (usize, usize) {
-    (shape.iter().rev().skip(1).product(), shape.last().copied().unwrap_or(0))
-}
-
-fn encode(kind: Kind, values: &[f32], out: &mut Vec<u8>) {
-    match kind {
-        Kind::Q8_0 => Format::Q8_0.quantise(values, out),
-        Kind::F16 => out.extend(values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes())),
-        _ => out.extend(values.iter().flat_map(|v| v.to_le_bytes())),
-    }
-}
-
-/// Metadata entries as bytes.
-#[derive(Default)]
-struct Entries {
-    bytes: Vec<u8>,
-    count: u64,
-}
-
-fn text(out: &mut Vec<u8>, text: &str) {
-    out.extend((text.len() as u64).to_le_bytes());
-    out.extend(text.as_bytes());
-}
-
-impl Entries {
-    fn key(&mut self, key: &str, kind: u32) {
-        text(&mut self.bytes, key);
-        self.bytes.extend(kind.to_le_bytes());
-        self.count += 1;
-    }
-
-    fn text(&mut self, key: &str, value: &str) {
-        self.key(key, 8);
-        text(&mut self.bytes, value);
-    }
-
-    fn number(&mut self, key: &str, value: u32) {
-        self.key(key, 4);
-        self.bytes.extend(value.to_le_bytes());
-    }
-
-    fn float(&mut self, key: &str, value: f64) {
-        self.key(key, 6);
-        self.bytes.extend((value as f32).to_le_bytes());
-    }
-
-    fn boolean(&mut self, key: &str, value: bool) {
-        self.key(key, 7);
-        self.bytes.push(u8::from(value));
-    }
-
-    fn array(&mut self, key: &str, kind: u32, len: usize) {
-        self.key(key, 9);
-        self.bytes.extend(kind.to_le_bytes());
-        self.bytes.extend((len as u64).to_le_bytes());
-    }
 }
 
 fn count(config: &Json, field: &str) -> Result<u32, GgufError> {
@@ -285,9 +202,9 @@ fn vocabulary(entries: &mut Entries, config: &Json, tokenizer: &Json) -> Result<
     entries.text("tokenizer.ggml.pre", pre);
     let (tokens, kinds) = tokens(tokenizer, count(config, "vocab_size")? as usize)?;
     entries.array("tokenizer.ggml.tokens", 8, tokens.len());
-    tokens.iter().for_each(|token| text(&mut entries.bytes, token));
+    tokens.iter().for_each(|token| entries.element(token));
     entries.array("tokenizer.ggml.token_type", 5, kinds.len());
-    entries.bytes.extend(kinds.iter().flat_map(|kind| kind.to_le_bytes()));
+    entries.elements(&kinds);
     let merges = tokenizer.pointer("/model/merges").and_then(Json::as_array);
     let merges = merges.map_or(&[][..], Vec::as_slice);
     entries.array("tokenizer.ggml.merges", 8, merges.len());
@@ -296,15 +213,26 @@ fn vocabulary(entries: &mut Entries, config: &Json, tokenizer: &Json) -> Result<
             merge.as_array().and_then(|pair| pair.iter().map(Json::as_str).collect());
         let merge = pair.map(|pair| pair.join(" ")).or(merge.as_str().map(str::to_owned));
         let merge = merge.ok_or_else(|| GgufError::missing("merges", "pairs of tokens"))?;
-        text(&mut entries.bytes, &merge);
+        entries.element(&merge);
     }
-    let first = |value: &Json| value.as_array().map_or(value.as_u64(), |ids| ids.first()?.as_u64());
-    for (key, field) in
-        [("bos", "bos_token_id"), ("eos", "eos_token_id"), ("padding", "pad_token_id")]
-    {
-        if let Some(id) = config.get(field).and_then(first) {
+    for (key, field) in [("bos", "bos_token_id"), ("padding", "pad_token_id")] {
+        if let Some(id) = config.get(field).and_then(Json::as_u64) {
             entries.number(&format!("tokenizer.ggml.{key}_token_id"), id as u32);
         }
+    }
+    let ends = match config.get("eos_token_id").unwrap_or(&Json::Null) {
+        Json::Null => Vec::new(),
+        Json::Array(list) => list.clone(),
+        one => vec![one.clone()],
+    };
+    if ends.len() > ENDS.len() {
+        let expected = format!("at most {}, which GGUF has names for", ENDS.len());
+        return Err(GgufError::value("eos_token_id", format!("{} long", ends.len()), expected));
+    }
+    for (key, id) in ENDS.iter().zip(&ends) {
+        let id = id.as_u64().and_then(|id| u32::try_from(id).ok());
+        let id = id.ok_or_else(|| GgufError::missing("eos_token_id", "token ids"))?;
+        entries.number(key, id);
     }
     entries.boolean("tokenizer.ggml.add_bos_token", false);
     entries.text(WHOLE, &tokenizer.to_string());

@@ -1,8 +1,14 @@
-//! GGUF files: one that llama.cpp's writer made, hostile ones, and what is exported
-//! read back.
+//! GGUF files: one that llama.cpp's writer made, hostile ones, what is exported read
+//! back, and models loaded from them.
 
+mod cache;
 mod hostile;
+mod loading;
+mod models;
 mod reading;
+#[allow(dead_code, reason = "a part of it is used here")]
+#[path = "../edge/support.rs"]
+mod support;
 mod writing;
 
 use std::path::PathBuf;

@@ -1,0 +1,217 @@
+//! A GGUF file as a model to load: its weights as the decoder takes them, its
+//! configuration, tokenizer and end tokens.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::Value as Json;
+use sha2::{Digest, Sha256};
+use tokenroute_core::TokenId;
+use tokenroute_kernels::Format;
+
+use super::names::to_gguf;
+use super::tokenizer::{ENDS, TOKENS};
+use super::{Gguf, GgufError, Tensor, Weight};
+use crate::weights::{WeightSource, hex};
+use crate::{Config, EdgeError, Tokenizer};
+
+/// Whether a path names a GGUF file: by its extension, as llama.cpp's tools give it.
+pub(crate) fn is_gguf(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"))
+}
+
+/// A GGUF file whose tensors are all known.
+#[derive(Debug)]
+pub(crate) struct GgufSource {
+    path: PathBuf,
+    file: Gguf,
+    /// By Hugging Face name, so that a row costs one look-up.
+    places: HashMap<String, Place>,
+}
+
+#[derive(Debug)]
+struct Place {
+    tensor: Tensor,
+    /// Heads whose halves are interleaved.
+    heads: Option<usize>,
+    /// Whether somebody asked for it.
+    used: AtomicBool,
+}
+
+impl GgufSource {
+    /// Opens a file and looks up its tensors.
+    ///
+    /// # Errors
+    /// A damaged file, another architecture, a part of a split file, a tensor that is
+    /// not known.
+    pub(crate) fn open(path: &Path) -> Result<Self, EdgeError> {
+        let (file, places) = Gguf::open(path)
+            .and_then(|file| {
+                let places = places(&file)?;
+                Ok((file, places))
+            })
+            .map_err(|error| named(path, error))?;
+        Ok(GgufSource { path: path.to_owned(), file, places })
+    }
+
+    /// The file.
+    pub(super) fn file(&self) -> &Gguf {
+        &self.file
+    }
+
+    /// SHA-256 of the file, hexadecimal.
+    pub(crate) fn hash(&self) -> String {
+        hex(&Sha256::digest(self.file.whole()))
+    }
+
+    /// The model's configuration.
+    ///
+    /// # Errors
+    /// Metadata that are missing or that this decoder does not implement.
+    pub(crate) fn config(&self) -> Result<Config, EdgeError> {
+        let json = self.file.config().map_err(|error| self.named(error))?;
+        Config::parse(&self.path, &json)
+    }
+
+    /// The `tokenizer.json` beside the file if there is one, else the file's own.
+    ///
+    /// # Errors
+    /// A tokenizer that is damaged or of a kind that is not read.
+    pub(crate) fn tokenizer(&self) -> Result<Tokenizer, EdgeError> {
+        let beside = self.path.with_file_name("tokenizer.json");
+        if beside.exists() {
+            return Tokenizer::read(&beside);
+        }
+        let json = self.file.tokenizer().map_err(|error| self.named(error))?;
+        let tokenizer = Tokenizer::parse(&self.path, json.to_string().as_bytes())?;
+        // The library numbers added tokens on from the others, whatever their ids are.
+        let added = json.get("added_tokens").and_then(Json::as_array);
+        for token in added.into_iter().flatten() {
+            let content = token["content"].as_str().unwrap_or("");
+            if tokenizer.id(content).map(u64::from) != token["id"].as_u64() {
+                let value = format!("{content:?} as {}", token["id"]);
+                let expected = "added tokens without gaps after the others; put the model's tokenizer.json beside the file";
+                return Err(self.named(GgufError::value(TOKENS, value, expected)));
+            }
+        }
+        Ok(tokenizer)
+    }
+
+    /// Tokens that end an answer.
+    ///
+    /// # Errors
+    /// None, or one that is no token id.
+    pub(crate) fn end_tokens(&self) -> Result<Vec<TokenId>, EdgeError> {
+        let ends = self.file.end_tokens();
+        let ids: Option<Vec<TokenId>> =
+            ends.iter().map(|&end| TokenId::try_from(end).ok()).collect();
+        ids.filter(|ids| !ids.is_empty()).ok_or_else(|| {
+            self.named(GgufError::missing(ENDS[0], "the id of the token that ends an answer"))
+        })
+    }
+
+    /// Checks that every tensor of the file was asked for: one that was not would have
+    /// a say in what the model computes.
+    ///
+    /// # Errors
+    /// The first tensor that was not.
+    pub(crate) fn check_all_used(&self) -> Result<(), EdgeError> {
+        let unused = self.places.iter().filter(|(_, place)| !place.used.load(Ordering::Relaxed));
+        let Some(first) = unused.map(|(name, _)| name).min() else { return Ok(()) };
+        let name = to_gguf(first).unwrap_or_else(|| first.clone());
+        let expected = "only tensors that the architecture has";
+        Err(self.named(GgufError::value("tensor", name, expected)))
+    }
+
+    fn weight(&self, tensor: &str) -> Option<Weight<'_>> {
+        let place = self.places.get(tensor)?;
+        Some(self.file.placed(&place.tensor, place.heads))
+    }
+
+    fn missing(&self, tensor: &str, shape: &[usize]) -> EdgeError {
+        EdgeError::MissingTensor {
+            path: self.path.clone(),
+            tensor: tensor.to_owned(),
+            shape: shape.to_vec(),
+        }
+    }
+
+    fn named(&self, error: GgufError) -> EdgeError {
+        named(&self.path, error)
+    }
+}
+
+/// Where all tensors of a whole file of a known architecture are.
+fn places(file: &Gguf) -> Result<HashMap<String, Place>, GgufError> {
+    file.architecture()?;
+    let parts = "split.count";
+    if let Some(count) = file.get(parts).filter(|count| count.as_u64().is_none_or(|n| n > 1)) {
+        let expected =
+            "one whole file; join the parts with `llama-gguf-split --merge FIRST-PART WHOLE.gguf`";
+        return Err(GgufError::value(parts, count, expected));
+    }
+    let mut places = HashMap::new();
+    for name in file.weight_names()? {
+        if let Some(tensor) = to_gguf(&name).and_then(|name| file.tensor(&name)) {
+            let heads = file.interleaved_heads(&name, tensor)?;
+            let place = Place { tensor: tensor.clone(), heads, used: AtomicBool::new(false) };
+            places.insert(name, place);
+        }
+    }
+    Ok(places)
+}
+
+/// An error with the file it is about.
+fn named(path: &Path, error: GgufError) -> EdgeError {
+    let path = path.to_owned();
+    match error {
+        GgufError::Read { source, .. } => EdgeError::Read { path, expected: "a GGUF file", source },
+        source => EdgeError::Gguf { path, source },
+    }
+}
+
+impl WeightSource for GgufSource {
+    fn check(&self, tensor: &str, shape: &[usize]) -> Result<(), EdgeError> {
+        let place = self.places.get(tensor).ok_or_else(|| self.missing(tensor, shape))?;
+        if place.tensor.shape != shape {
+            return Err(EdgeError::Shape {
+                path: self.path.clone(),
+                tensor: tensor.to_owned(),
+                found: place.tensor.shape.clone(),
+                expected: shape.to_vec(),
+            });
+        }
+        place.used.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn rows(
+        &self,
+        tensor: &str,
+        row: usize,
+        width: usize,
+        out: &mut [f32],
+    ) -> Result<(), EdgeError> {
+        let end = row + out.len() / width.max(1);
+        let weight = self.weight(tensor).filter(|w| w.columns() == width && end <= w.rows());
+        let weight = weight.ok_or_else(|| self.missing(tensor, &[end, width]))?;
+        for (row, out) in (row..).zip(out.chunks_exact_mut(width)) {
+            weight.dequantise_row(row, out);
+        }
+        Ok(())
+    }
+
+    fn format(&self, tensor: &str) -> Option<Format> {
+        self.places.get(tensor)?.tensor.kind.held_in()
+    }
+
+    fn blocks(&self, tensor: &str, row: usize) -> Option<(Format, &[u8])> {
+        let weight = self.weight(tensor).filter(|w| w.shape().len() > 1 && row < w.rows())?;
+        Some((weight.kind().format()?, weight.row_bytes(row)))
+    }
+
+    fn path(&self, _: &str) -> &Path {
+        &self.path
+    }
+}
