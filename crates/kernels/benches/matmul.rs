@@ -79,31 +79,11 @@ impl Ours {
     }
 }
 
-/// GB/s of reading memory far larger than the caches.
-fn bandwidth(pool: &Pool) -> f64 {
-    let mut data = vec![1u64; 64 << 20];
-    let mut best = f64::MAX;
-    for _ in 0..ROUNDS {
-        let start = Instant::now();
-        pool.chunks_mut(&mut data, 1 << 17, |_, chunk| {
-            let mut lanes = [0u64; 32];
-            for eight in chunk.as_chunks::<32>().0 {
-                for (lane, word) in lanes.iter_mut().zip(eight) {
-                    *lane ^= word;
-                }
-            }
-            black_box(lanes);
-        });
-        best = best.min(start.elapsed().as_secs_f64());
-    }
-    (data.len() * 8) as f64 / best / 1e9
-}
-
 fn main() -> Result<(), Error> {
     let given = std::env::args().skip(1).find_map(|arg| arg.parse().ok());
     let threads = given.unwrap_or(std::thread::available_parallelism()?.get());
     let pool = Pool::new(threads)?;
-    let gigabytes = bandwidth(&pool);
+    let gigabytes = pool.read_bandwidth() / 1e9;
     println!(
         "{threads} threads, {}, {gigabytes:.1} GB/s read; tokens/s of the weight products",
         pool.isa()

@@ -40,6 +40,7 @@
 //! ```
 
 mod activations;
+mod bandwidth;
 mod error;
 mod format;
 mod isa;
