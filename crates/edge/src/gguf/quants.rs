@@ -4,6 +4,7 @@
 use half::f16;
 use tokenroute_kernels::Format;
 
+use super::GgufError;
 use super::names::{EMBEDDING, HEAD};
 use crate::weights::{floats, halves, upper_halves};
 
@@ -18,6 +19,10 @@ pub enum Kind {
     BF16,
     /// Blocks of 32 of 4 bits.
     Q4_0,
+    /// Blocks of 32 of 5 bits.
+    Q5_0,
+    /// Blocks of 32 of 5 bits, with a minimum.
+    Q5_1,
     /// Blocks of 32 of 8 bits.
     Q8_0,
     /// Blocks of 256 of 4 bits.
@@ -29,11 +34,13 @@ pub enum Kind {
 }
 
 /// ggml's numbers, names, weights and bytes of a block.
-const KINDS: [(Kind, u32, &str, usize, usize); 8] = [
+const KINDS: [(Kind, u32, &str, usize, usize); 10] = [
     (Kind::F32, 0, "F32", 1, 4),
     (Kind::F16, 1, "F16", 1, 2),
     (Kind::BF16, 30, "BF16", 1, 2),
     (Kind::Q4_0, 2, "Q4_0", 32, 18),
+    (Kind::Q5_0, 6, "Q5_0", 32, 22),
+    (Kind::Q5_1, 7, "Q5_1", 32, 24),
     (Kind::Q8_0, 8, "Q8_0", 32, 34),
     (Kind::Q4K, 12, "Q4_K", 256, 144),
     (Kind::Q5K, 13, "Q5_K", 256, 176),
@@ -57,6 +64,15 @@ impl Kind {
     #[must_use]
     pub fn name(self) -> &'static str {
         self.entry().2
+    }
+
+    /// The kind of that name, in capitals or not.
+    ///
+    /// # Errors
+    /// A name that is not known.
+    pub fn named(name: &str) -> Result<Kind, GgufError> {
+        let known = KINDS.into_iter().find(|entry| entry.2.eq_ignore_ascii_case(name));
+        known.map(|entry| entry.0).ok_or_else(|| GgufError::value("type", name, Kind::names()))
     }
 
     /// Names of all that are read.
@@ -99,7 +115,9 @@ impl Kind {
         match self {
             Kind::F32 | Kind::F16 | Kind::BF16 => None,
             Kind::Q4_0 => Some(Format::Q4_0),
-            Kind::Q8_0 | Kind::Q4K | Kind::Q5K | Kind::Q6K => Some(Format::Q8_0),
+            Kind::Q8_0 | Kind::Q5_0 | Kind::Q5_1 | Kind::Q4K | Kind::Q5K | Kind::Q6K => {
+                Some(Format::Q8_0)
+            }
         }
     }
 
@@ -110,6 +128,8 @@ impl Kind {
             Kind::F16 => return halves(bytes, out),
             Kind::BF16 => return upper_halves(bytes, out),
             Kind::Q4_0 => q4_0,
+            Kind::Q5_0 => q5_0,
+            Kind::Q5_1 => q5_1,
             Kind::Q8_0 => q8_0,
             Kind::Q4K => q4_k,
             Kind::Q5K => q5_k,
@@ -168,6 +188,23 @@ fn q4_0(b: &[u8], y: &mut [f32]) {
         y[j] = f32::from((q & 15) as i8 - 8) * d;
         y[j + 16] = f32::from((q >> 4) as i8 - 8) * d;
     }
+}
+
+/// The 32 weights that 4 bytes of fifth bits and 16 bytes of the other four hold.
+fn five_bits(b: &[u8]) -> impl Iterator<Item = u8> {
+    let high = u32::from_le_bytes([b[0], b[1], b[2], b[3]]);
+    let low = b[4..].iter().map(|q| q & 15).chain(b[4..].iter().map(|q| q >> 4));
+    low.enumerate().map(move |(j, q)| q | ((high >> j & 1) as u8) << 4)
+}
+
+fn q5_0(b: &[u8], y: &mut [f32]) {
+    let d = half(b);
+    y.iter_mut().zip(five_bits(&b[2..])).for_each(|(y, q)| *y = f32::from(q as i8 - 16) * d);
+}
+
+fn q5_1(b: &[u8], y: &mut [f32]) {
+    let (d, min) = (half(b), half(&b[2..]));
+    y.iter_mut().zip(five_bits(&b[4..])).for_each(|(y, q)| *y = f32::from(q) * d + min);
 }
 
 /// Scale and minimum `j` of the eight that 12 bytes hold in 6 bits each.

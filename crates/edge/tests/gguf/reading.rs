@@ -90,3 +90,26 @@ fn its_tokenizer_runs() {
     assert_eq!(ids("ab a<|end|>b"), [2, 3, 0, 4, 1]);
     assert_eq!(tokenizer.get_vocab_size(true), 5, "padding is no token");
 }
+
+/// What llama-quantize falls back to where a row is no whole blocks of 256, as in
+/// Qwen2.5-0.5B: ggml's `dequantize_row_q5_0` and `_q5_1`.
+#[test]
+fn five_bits_of_blocks_of_32() {
+    let value = |j: usize| (j * 7 + 3) % 32;
+    let mut quants = vec![0u8; 20];
+    for j in 0..32 {
+        quants[j / 8] |= ((value(j) >> 4) as u8) << (j % 8);
+        quants[4 + j % 16] |= ((value(j) & 15) as u8) << (4 * (j / 16));
+    }
+    // 0.5 and, as the minimum, -2 in half precision.
+    for (kind, head, expected) in [
+        (Kind::Q5_0, vec![0x00, 0x38], (0.5, -8.0)),
+        (Kind::Q5_1, vec![0x00, 0x38, 0x00, 0xc0], (0.5, -2.0)),
+    ] {
+        let mut out = [0.0; 32];
+        kind.dequantise(&[head, quants.clone()].concat(), &mut out);
+        for (j, found) in out.into_iter().enumerate() {
+            assert_eq!(found, expected.0 * value(j) as f32 + expected.1, "{} {j}", kind.name());
+        }
+    }
+}
