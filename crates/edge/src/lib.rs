@@ -13,6 +13,7 @@
 //! - [`ChatTemplate`]: messages to a prompt, as the model's makers wrote it.
 //! - [`Detokeniser`]: tokens to text as they come, never half a character.
 //! - [`RouterScorer`]: a router file as a [`tokenroute_core::Scorer`].
+//! - [`RandomModel`]: random weights in a real shape, to measure speed with.
 //! - [`Linear`]: the row-stable linear layer they are all built on.
 //!
 //! Usage:
@@ -59,6 +60,7 @@ mod kernel;
 mod layers;
 mod load;
 mod matrix;
+mod random;
 mod rope;
 mod rounded;
 mod rows;
@@ -76,6 +78,7 @@ pub use detokenise::Detokeniser;
 pub use error::EdgeError;
 pub use kernel::Linear;
 pub use load::{LoadOptions, LoadedModel, check_pair, load_decoder, load_model};
+pub use random::RandomModel;
 pub use rope::{Rope, RopeScaling};
 pub use scorer::RouterScorer;
 pub use tokenizer::Tokenizer;

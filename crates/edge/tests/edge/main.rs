@@ -8,6 +8,7 @@ mod fixture;
 mod loading;
 mod parity;
 mod quantised;
+mod random;
 mod router;
 mod shards;
 mod support;
