@@ -64,6 +64,7 @@ impl Default for ChatOptions {
 #[derive(Debug, Clone)]
 pub struct ChatTemplate {
     path: PathBuf,
+    source: String,
     environment: Environment<'static>,
     /// `bos_token`, `eos_token` and their like.
     tokens: BTreeMap<String, String>,
@@ -140,7 +141,13 @@ impl ChatTemplate {
         environment
             .add_template_owned(NAME, python::without_generation_tags(source))
             .map_err(|e| failed(in_words(&e)))?;
-        Ok(ChatTemplate { path: path.to_owned(), environment, tokens })
+        Ok(ChatTemplate { path: path.to_owned(), source: source.to_owned(), environment, tokens })
+    }
+
+    /// The template as its makers wrote it.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
     }
 
     /// The prompt of a conversation. Encode it without adding special tokens: the

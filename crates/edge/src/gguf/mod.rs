@@ -5,10 +5,12 @@
 //!   [`Gguf::tokenizer`] give its `config.json` and `tokenizer.json`,
 //!   [`Gguf::weight`] a tensor under its Hugging Face name.
 //! - [`Weight`]: rows in Hugging Face's order, as stored or as f32.
-//! - [`export`]: a model in Hugging Face's terms to a GGUF file.
+//! - [`export`]: a model in Hugging Face's terms to a GGUF file; [`export_directory`]: a
+//!   model directory.
 
 mod config;
 mod container;
+mod directory;
 mod error;
 mod header;
 mod names;
@@ -20,6 +22,7 @@ mod value;
 mod weight;
 mod writer;
 
+pub use directory::export_directory;
 pub use error::GgufError;
 pub use header::{Gguf, Tensor};
 pub use quants::Kind;
