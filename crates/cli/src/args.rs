@@ -1,11 +1,15 @@
 //! The command line, parsed and nothing more.
 
+mod measure;
+
 #[cfg(feature = "server")]
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use tokenroute_edge::Format;
+
+pub use measure::{Bench, Export, RandomModel};
 
 /// Token-level routing between a small model on the device and a large one in the cloud.
 #[derive(Debug, Parser)]
@@ -50,6 +54,13 @@ pub enum Command {
     Step(Step),
     /// Decode with one model, or with a routed pair.
     Generate(Box<Generate>),
+    /// Tokens a second, memory and the share of the memory's bandwidth that is reached.
+    Bench(Bench),
+    /// Write a model as a GGUF file, which llama.cpp runs.
+    Export(Export),
+    /// Write a model of random weights in a real shape, to measure speed with.
+    #[command(hide = true)]
+    RandomModel(RandomModel),
     /// Serve a checkpoint as the LLM of a pair, over the OpenAI completions API.
     #[cfg(feature = "server")]
     Cloud(Cloud),

@@ -56,6 +56,9 @@ fn run(command: &Command, progress: &Terminal) -> Result<()> {
         Command::CheckSweep(args) => commands::check_sweep::run(args, progress),
         Command::Step(args) => commands::step::run(args, progress),
         Command::Generate(args) => commands::generate::run(args, progress),
+        Command::Bench(args) => commands::bench::run(args, progress),
+        Command::Export(args) => commands::export::run(args, progress),
+        Command::RandomModel(args) => commands::random_model::run(args),
         #[cfg(feature = "server")]
         Command::Cloud(args) => commands::cloud::run(args, progress),
         #[cfg(feature = "train")]

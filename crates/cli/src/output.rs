@@ -1,10 +1,11 @@
-//! Standard output and error: results go to the one, complaints to the other.
+//! Standard output and error: results go to the one, complaints to the other. Files
+//! that a command was asked for, whole or not at all.
 
-use std::io::Write;
-#[cfg(feature = "train")]
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde::Serialize;
 
 /// Prints a line of result.
@@ -27,6 +28,26 @@ pub fn shown(path: &Path) -> String {
 /// Prints a value as one line of JSON.
 pub fn json<T: Serialize>(value: &T) -> Result<()> {
     line(&serde_json::to_string(value)?)
+}
+
+/// Writes a file under another name first, so that it is whole or not there.
+pub fn whole_file(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<File>) -> Result<()>,
+) -> Result<()> {
+    let mut name = path.file_name().context("a file name is missing")?.to_owned();
+    name.push(".partial");
+    let partial = path.with_file_name(name);
+    let cannot = || format!("cannot write {}", path.display());
+    let file = File::create(&partial).with_context(cannot)?;
+    let mut file = BufWriter::new(file);
+    let written = write(&mut file).and_then(|()| Ok(file.flush()?));
+    let moved = written.and_then(|()| fs::rename(&partial, path).with_context(cannot));
+    if moved.is_err() {
+        // What is wrong has been found already; a leftover would only add to it.
+        let _ = fs::remove_file(&partial);
+    }
+    moved
 }
 
 /// Prints an error and its causes on one line.

@@ -1,11 +1,13 @@
 //! One module per command, each with a `run` function.
 
+pub mod bench;
 #[cfg(feature = "train")]
 pub mod calibrate;
 #[cfg(feature = "train")]
 pub mod check_sweep;
 #[cfg(feature = "server")]
 pub mod cloud;
+pub mod export;
 pub mod generate;
 #[cfg(feature = "lab")]
 pub mod inspect;
@@ -13,6 +15,7 @@ pub mod inspect;
 pub mod label;
 #[cfg(feature = "train")]
 pub mod pair;
+pub mod random_model;
 #[cfg(feature = "train")]
 pub mod report;
 #[cfg(feature = "train")]

@@ -1,0 +1,77 @@
+//! Arguments of the commands that measure, and that make what is measured.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use tokenroute_edge::Format;
+
+/// Arguments of `bench`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true))]
+pub struct Bench {
+    /// A model: a folder in Hugging Face layout, a .gguf file, or an hf: reference to one.
+    #[arg(long, group = "what")]
+    pub model: Option<PathBuf>,
+    /// Random weights in this shape, made in memory: qwen2.5-0.5b or qwen2.5-1.5b.
+    #[arg(long, group = "what", value_name = "SHAPE")]
+    pub random: Option<String>,
+    /// Quantise the weights: q8_0 or q4_0.
+    #[arg(long, value_name = "FORMAT")]
+    pub quantize: Option<Format>,
+    /// Threads of quantised products; as many as the machine has if not given.
+    #[arg(long)]
+    pub threads: Option<usize>,
+    /// Tokens of the prompt that is read at once; 0 leaves the case out.
+    #[arg(long, default_value_t = 512)]
+    pub prefill: usize,
+    /// Tokens decoded one by one.
+    #[arg(long, default_value_t = 128)]
+    pub decode: usize,
+    /// Sequences of different lengths decoded together; 0 leaves the case out.
+    #[arg(long, default_value_t = 8)]
+    pub sequences: usize,
+    /// How often each case is measured, after one run that is not.
+    #[arg(long, default_value_t = 5)]
+    pub repeat: usize,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `random-model`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("like").required(true))]
+pub struct RandomModel {
+    /// A shape by its name: qwen2.5-0.5b or qwen2.5-1.5b.
+    #[arg(long, group = "like")]
+    pub shape: Option<String>,
+    /// The shape of this config.json.
+    #[arg(long, group = "like", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// A tokenizer.json to go with it; else one that knows bytes alone is made.
+    #[arg(long, value_name = "FILE")]
+    pub tokenizer: Option<PathBuf>,
+    /// So many layers instead of the shape's own.
+    #[arg(long)]
+    pub layers: Option<usize>,
+    /// Seed of the weights.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// The folder to write.
+    #[arg(long)]
+    pub out: PathBuf,
+}
+
+/// Arguments of `export`.
+#[derive(Debug, Args)]
+pub struct Export {
+    /// A model in Hugging Face layout, or an hf: reference to one.
+    #[arg(long)]
+    pub model: PathBuf,
+    /// The GGUF file to write.
+    #[arg(long, value_name = "FILE.gguf")]
+    pub out: PathBuf,
+    /// How matrices are stored: f32, f16, q8_0 or q4_0 (embedding and LM head then q8_0).
+    #[arg(long = "type", value_name = "TYPE", default_value = "f16")]
+    pub kind: String,
+}

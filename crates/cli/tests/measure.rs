@@ -1,0 +1,102 @@
+//! `bench`, `random-model` and `export`: what they write reads back, what they print
+//! has its shape.
+
+mod support;
+
+use serde_json::Value;
+use support::{fail, root, succeed};
+use tempfile::TempDir;
+
+fn bundled(part: &str) -> String {
+    root().join("models").join(part).display().to_string()
+}
+
+/// A random model in the bundled LLM's shape, of two layers.
+fn random_model(folder: &TempDir) -> String {
+    let out = folder.path().join("random").display().to_string();
+    let (config, tokenizer) =
+        (bundled("word-problems-llm/config.json"), bundled("word-problems-llm/tokenizer.json"));
+    let like = ["--config", &config, "--tokenizer", &tokenizer, "--layers", "2"];
+    succeed(&[&["random-model", "--out", &out, "--seed", "7"], &like[..]].concat());
+    out
+}
+
+fn tokens(model: &str) -> Value {
+    let ids = "5,6,7,8,9";
+    let out =
+        succeed(&["generate", "--model", model, "--ids", ids, "--max-tokens", "24", "--json"]);
+    let answer: Value = serde_json::from_str(&out).expect("JSON");
+    answer["tokens"].clone()
+}
+
+#[test]
+fn bench_prints_rates_bytes_and_memory() {
+    let slm = bundled("word-problems-slm");
+    let small = ["--prefill", "32", "--decode", "4", "--sequences", "3", "--repeat", "2"];
+    let quantised = [&["bench", "--model", &slm, "--quantize", "q8_0"], &small[..]].concat();
+    let out = succeed(&[&quantised[..], &["--threads", "1", "--json"]].concat());
+    let report: Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!((&report["quantize"], &report["threads"]), (&"q8_0".into(), &1.into()));
+    assert!(report["isa"].is_string());
+    // Two layers and a head of 1338 tokens, 34 bytes for 32 weights of 48 in two blocks.
+    let weights = report["bytes_per_token"].as_u64().expect("bytes");
+    assert!((1338 * 68..4 * 1338 * 68).contains(&weights), "{weights}");
+    assert!(report["read_bandwidth"].as_f64().expect("bytes a second") > 1e8);
+    if cfg!(target_os = "linux") {
+        let memory = |key: &str| report["memory"][key].as_u64().expect(key);
+        assert!(memory("peak_rss") >= memory("rss_anon"));
+    }
+    let cases: Vec<_> = report["cases"].as_array().expect("cases").iter().collect();
+    let names: Vec<_> = cases.iter().map(|c| c["case"].as_str().expect("a name")).collect();
+    assert_eq!(names, ["decode", "sequences", "prefill"]);
+    for case in &cases {
+        let rate = |key: &str| case["tokens_per_second"][key].as_f64().expect(key);
+        assert!(0.0 < rate("least") && rate("least") <= rate("median"));
+        assert!(rate("median") <= rate("most"));
+        assert_eq!(case["of_bandwidth"].is_null(), case["case"] == "prefill");
+    }
+    let text = succeed(&quantised);
+    for part in ["q8_0", "of bandwidth", "decode", "sequences", "prefill"] {
+        assert!(text.contains(part), "{part} is not in: {text}");
+    }
+}
+
+#[test]
+fn bench_says_what_it_cannot_run() {
+    let slm = bundled("word-problems-slm");
+    fail(&["bench", "--model", &slm, "--decode", "0"], &["--decode is 0"]);
+    fail(&["bench", "--random", "qwen9"], &["qwen9", "qwen2.5-0.5b"]);
+    fail(&["bench", "--model", &slm, "--prefill", "600"], &["600", "512"]);
+}
+
+#[test]
+fn a_random_model_is_the_same_as_a_gguf_file() {
+    let folder = TempDir::new().expect("a folder");
+    let model = random_model(&folder);
+    let said = tokens(&model);
+    assert_eq!(said.as_array().map(Vec::len), Some(24));
+    for kind in ["f32", "f16", "Q8_0", "q4_0"] {
+        let file = folder.path().join(format!("{kind}.gguf")).display().to_string();
+        succeed(&["export", "--model", &model, "--out", &file, "--type", kind]);
+        let found = tokens(&file);
+        if kind.starts_with('f') {
+            assert_eq!(found, said, "{kind}");
+        }
+        succeed(&["bench", "--model", &file, "--decode", "2", "--repeat", "1", "--prefill", "4"]);
+    }
+}
+
+#[test]
+fn export_refuses_what_the_type_cannot_hold() {
+    let folder = TempDir::new().expect("a folder");
+    let file = folder.path().join("m.gguf");
+    let out = file.display().to_string();
+    let slm = bundled("word-problems-slm");
+    // Rows of 48 are no whole blocks of 32.
+    fail(&["export", "--model", &slm, "--out", &out, "--type", "q8_0"], &["m.gguf", "48", "32"]);
+    fail(&["export", "--model", &slm, "--out", &out, "--type", "q9"], &["q9", "Q8_0"]);
+    fail(&["export", "--model", &slm, "--out", &out, "--type", "q6_k"], &["Q6_K", "Q4_0"]);
+    assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0);
+    succeed(&["export", "--model", &slm, "--out", &out]);
+    assert_eq!(tokens(&out), tokens(&slm));
+}
