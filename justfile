@@ -38,6 +38,19 @@ test:
 bench:
     cargo bench --workspace
 
+# tokenroute and llama.cpp in turns on the same weights; `peer` builds llama.cpp.
+bench-edge *options:
+    python3 experiments/llama-cpp/bench.py {{options}}
+
+# Tokens and logits against llama.cpp's, from files its own tools have written.
+parity-llama-cpp *options:
+    cargo build --release -p tokenroute --no-default-features
+    python3 experiments/llama-cpp/parity.py {{options}}
+
+# llama.cpp for the two above, under target/llama-cpp.
+peer:
+    bash experiments/llama-cpp/peer.sh
+
 # The exact sweep against brute-force decoding on 50 questions.
 check-sweep:
     cargo run --release -- check-sweep {{quickstart}} --questions 50

@@ -1,0 +1,245 @@
+#!/usr/bin/env python3
+"""tokenroute and llama.cpp on one machine, in turns, on the same GGUF files.
+
+    python3 experiments/llama-cpp/bench.py            (or: just bench-edge)
+
+Random weights in Qwen2.5-0.5B's shape, Q8_0 and Q4_0: one sequence decoded, a prompt of 512
+read, 8 sequences decoded together; with all instructions of the machine, with AVX2 alone, and
+beside busy processes that want half of the time. Writes reports/bench-edge. Without llama.cpp
+(peer.sh builds it) tokenroute is measured alone.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SHAPE = "qwen2.5-0.5b"
+CASES = ["decode", "prefill", "sequences"]
+PREFILL, SEQUENCES = 512, 8
+# Tokens decoded, and what is special about each setting.
+SETTINGS = {
+    "native": dict(decode=128, isa=None, build="native", load=False,
+                   title="All instructions of the machine"),
+    "avx2": dict(decode=128, isa="avx2", build="avx2", load=False, title="AVX2 alone"),
+    "loaded": dict(decode=32, isa=None, build="native", load=True,
+                   title="Beside as many busy processes as threads"),
+}
+
+
+def run(command, **env):
+    """Standard output of a command that must succeed."""
+    command = [str(part) for part in command]
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **env}, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
+    return done.stdout
+
+
+def prepare(work):
+    """The program, and a GGUF file for each format, made once."""
+    subprocess.run(["cargo", "build", "--release", "--locked", "-p", "tokenroute",
+                    "--no-default-features"], cwd=ROOT, check=True)
+    program = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release/tokenroute"
+    model = work / SHAPE
+    if not (model / "model.safetensors").exists():
+        run([program, "random-model", "--shape", SHAPE, "--out", model])
+    files = {}
+    for weights in ["q8_0", "q4_0"]:
+        files[weights] = work / f"{SHAPE}-{weights}.gguf"
+        if not files[weights].exists():
+            run([program, "export", "--model", model, "--type", weights, "--out", files[weights]])
+    return program, files
+
+
+def ours(program, file, setting, args):
+    env = {"TOKENROUTE_ISA": setting["isa"]} if setting["isa"] else {}
+    report = json.loads(run(
+        [program, "--quiet", "bench", "--model", file, "--threads", args.threads, "--prefill",
+         PREFILL, "--decode", setting["decode"], "--sequences", SEQUENCES, "--repeat",
+         args.repeat, "--json"], **env))
+    rates = {case["case"]: case["tokens_per_second"]["median"] for case in report["cases"]}
+    return rates, report
+
+
+def theirs(peer, file, setting, args):
+    """llama.cpp's medians; of attention fused and not, whichever is faster."""
+    tools = peer / setting["build"] / "bin"
+    common = ["-m", file, "-t", args.threads]
+    tests = json.loads(run(
+        [tools / "llama-bench", *common, "-p", PREFILL, "-n", setting["decode"], "-fa", "on,off",
+         "-r", args.repeat, "-o", "json"]))
+    median = lambda test: statistics.median(test["samples_ts"])
+    together = []
+    for attention in ["on", "off"]:
+        lines = run([tools / "llama-batched-bench", *common, "-c", 4096, "-npp", 40, "-ntg",
+                     setting["decode"], "-npl", SEQUENCES, "-fa", attention,
+                     "--output-format", "jsonl"]).splitlines()
+        rows = [json.loads(line) for line in lines if line.startswith("{")]
+        together.append(rows[-1]["speed_tg"])
+    return {
+        "decode": max(median(t) for t in tests if t["n_gen"] > 0),
+        "prefill": max(median(t) for t in tests if t["n_prompt"] > 0),
+        "sequences": max(together),
+    }
+
+
+def busy(count):
+    return [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+
+
+def measure(program, peer, file, setting, args):
+    """One setting and format, in turns."""
+    ends = busy(args.threads) if setting["load"] else []
+    rounds = []
+    try:
+        for _ in range(args.alternations):
+            rates, report = ours(program, file, setting, args)
+            rounds.append((rates, theirs(peer, file, setting, args) if peer else None, report))
+    finally:
+        for process in ends:
+            process.kill()
+            process.wait()
+    rows = []
+    last = rounds[-1][2]
+    bandwidth = statistics.median(report["read_bandwidth"] for *_, report in rounds)
+    for case in CASES:
+        mine = [rates[case] for rates, *_ in rounds]
+        row = {"case": case, "tokenroute": summary(mine)}
+        steps = {"decode": 1, "sequences": SEQUENCES}.get(case)
+        share = lambda rate: last["bytes_per_token"] * rate / steps / bandwidth if steps else None
+        row["of_bandwidth"] = share(row["tokenroute"]["median"])
+        if peer:
+            peers = [rates[case] for _, rates, _ in rounds]
+            ratios = [a / b for a, b in zip(mine, peers)]
+            row["llama_cpp"] = summary(peers)
+            row["llama_cpp_of_bandwidth"] = share(row["llama_cpp"]["median"])
+            row["ratio"] = {"median": row["tokenroute"]["median"] / row["llama_cpp"]["median"],
+                            "least": min(ratios), "most": max(ratios)}
+        rows.append(row)
+    keys = ["isa", "threads", "bytes_per_token", "memory"]
+    return {"read_bandwidth": bandwidth, **{key: last[key] for key in keys}, "cases": rows}
+
+
+def summary(values):
+    return {"median": statistics.median(values), "least": min(values), "most": max(values)}
+
+
+def machine():
+    names = []
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return {"cpu": names[0] if names else platform.processor() or platform.machine(),
+            "cores": os.cpu_count(), "system": platform.system()}
+
+
+def command(args):
+    """What gives this report again; paths are the reader's own."""
+    options = [f"--threads {args.threads}", f"--alternations {args.alternations}",
+               f"--repeat {args.repeat}", f"--settings {' '.join(args.settings)}"]
+    return " ".join(["python3 experiments/llama-cpp/bench.py", *options])
+
+
+def spread(numbers, digits):
+    if numbers is None:
+        return "-"
+    median, least, most = (f"{numbers[key]:.{digits}f}" for key in ["median", "least", "most"])
+    return f"{median} ({least} to {most})"
+
+
+def percent(share):
+    return "-" if share is None else f"{100 * share:.0f}%"
+
+
+def markdown(report):
+    at = report["machine"]
+    lines = [
+        "# tokenroute beside llama.cpp", "",
+        f"Random weights in the shape of {SHAPE}, the same GGUF file for both; tokens a second, "
+        f"medians (and ranges) of {report['alternations']} turns on {at['cpu']} with "
+        f"{report['threads']} threads. The ratio is that of the medians, its range that of the "
+        "turns. The share of the memory's read bandwidth counts the weights alone. llama.cpp "
+        "runs with its attention fused and not, and the faster counts. Made by", "",
+        "```sh", report["command"], "```", "",
+    ]
+    if not report["peer"]:
+        lines += ["llama.cpp was not there: `bash experiments/llama-cpp/peer.sh` builds it.", ""]
+    for name, setting in report["settings"].items():
+        lines += [
+            f"## {SETTINGS[name]['title']}", "",
+            "| weights | case | tokenroute | llama.cpp | ratio | of bandwidth | llama.cpp's |",
+            "| --- | --- | --- | --- | --- | --- | --- |",
+        ]
+        for weights, result in setting.items():
+            for row in result["cases"]:
+                lines.append(
+                    f"| {weights} | {row['case']} | {spread(row['tokenroute'], 1)} | "
+                    f"{spread(row.get('llama_cpp'), 1)} | {spread(row.get('ratio'), 2)} | "
+                    f"{percent(row['of_bandwidth'])} | {percent(row.get('llama_cpp_of_bandwidth'))} |")
+        facts = []
+        for weights, result in setting.items():
+            fact = (f"{weights}: {result['isa']}, {result['bytes_per_token'] / 1e6:.0f} MB of "
+                    f"weights a token, {result['read_bandwidth'] / 1e9:.1f} GB/s")
+            if result["memory"]:
+                memory = result["memory"]
+                fact += (f", {memory['peak_rss'] / 1e6:.0f} MB resident at most, "
+                         f"{memory['rss_anon'] / 1e6:.0f} MB of them no file's")
+            facts.append(fact)
+        lines += ["", "; ".join(facts) + ".", ""]
+    return "\n".join(lines)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peer", type=Path, default=ROOT / "target/llama-cpp",
+                        help="what peer.sh built")
+    parser.add_argument("--work", type=Path, default=ROOT / "target/bench-edge",
+                        help="where models are kept")
+    parser.add_argument("--out", type=Path, default=ROOT / "reports/bench-edge")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--alternations", type=int, default=3)
+    parser.add_argument("--repeat", type=int, default=3, help="within each turn")
+    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
+    args = parser.parse_args()
+
+    peer = args.peer.resolve()
+    version = None
+    if not (peer / "native/bin/llama-bench").exists():
+        print(f"llama.cpp is not in {peer}: measuring tokenroute alone. "
+              "bash experiments/llama-cpp/peer.sh builds it.", file=sys.stderr)
+        peer = None
+    else:
+        known = peer / "version"
+        version = known.read_text().strip() if known.exists() else "a given checkout"
+    args.work.mkdir(parents=True, exist_ok=True)
+    program, files = prepare(args.work)
+    report = {
+        "command": command(args), "shape": SHAPE, "peer": version,
+        "machine": machine(), "threads": args.threads, "alternations": args.alternations,
+        "settings": {},
+    }
+    for name in args.settings:
+        setting = SETTINGS[name]
+        if setting["isa"] == "avx2" and platform.machine() not in ("x86_64", "AMD64"):
+            continue
+        report["settings"][name] = {}
+        for weights, file in files.items():
+            print(f"{name}, {weights} ...", file=sys.stderr)
+            report["settings"][name][weights] = measure(program, peer, file, setting, args)
+    args.out.mkdir(parents=True, exist_ok=True)
+    text = markdown(report)
+    (args.out / "README.md").write_text(text)
+    (args.out / "results.json").write_text(json.dumps(report, indent=1) + "\n")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
