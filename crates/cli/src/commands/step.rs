@@ -29,7 +29,7 @@ pub fn run(args: &Step) -> Result<()> {
     let model = load_model(&args.model, &options)?;
     let ids = match (&args.ids, &args.text) {
         (Some(ids), _) => ids.clone(),
-        (None, Some(text)) => model.tokenizer.encode(&text.replace("\\n", "\n"))?,
+        (None, Some(text)) => model.tokenizer.encode_prompt(&text.replace("\\n", "\n"))?,
         (None, None) => Vec::new(),
     };
     ensure!(!ids.is_empty(), "the input has no tokens; give at least one");
