@@ -58,3 +58,9 @@ check-sweep:
 # Format, lints, an edge-only build, tests.
 check:
     bash .ci/run
+
+# Fuzz a reader of other people's files (gguf, config, safetensors, chat, questions); needs cargo-fuzz.
+fuzz target seconds="600":
+    mkdir -p fuzz/corpus/{{target}}
+    cp Cargo.lock fuzz/Cargo.lock
+    RUSTC_BOOTSTRAP=1 cargo fuzz run {{target}} fuzz/corpus/{{target}} fuzz/seeds/{{target}} -- -max_total_time={{seconds}} -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=1024

@@ -21,7 +21,8 @@ impl FeatureSpec {
     /// log-probabilities, the margin and the entropy.
     #[must_use]
     pub fn width(&self) -> usize {
-        self.hidden + if self.top_k > 0 { self.top_k + 2 } else { 0 }
+        // Saturating: a file may say anything, and no vector is that long.
+        self.hidden.saturating_add(if self.top_k > 0 { self.top_k.saturating_add(2) } else { 0 })
     }
 }
 

@@ -42,7 +42,7 @@ pub use llm::{Ask, Cause, Llm, LlmError, Reply};
 pub use metrics::{Gap, apgr, cpt};
 pub use model::{Detail, Feed, LanguageModel, ModelError, ModelInfo, Step, TokenId};
 pub use progress::{Progress, Silent};
-pub use prompt::{PromptError, PromptFormat};
+pub use prompt::{Example, PromptError, PromptFormat};
 pub use question::{Choices, Question, QuestionError};
 pub use router::{
     Activation, Architecture, Normalisation, Platt, RouterHeader, TauPoint, TrainingRecord,

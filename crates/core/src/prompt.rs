@@ -26,6 +26,26 @@ pub struct PromptFormat {
     /// change from day to day. Without it a template falls back on its own date.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub date: Option<String>,
+    /// Between the answer of an example and what follows it; with `chat` each is a
+    /// message of its own. An empty line if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub between: Option<String>,
+    /// Answered questions that go before every prompt, asked in the same format.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub examples: Vec<Example>,
+}
+
+/// A question with the answer that a model is to take as its example.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Example {
+    /// The question.
+    pub question: String,
+    /// Texts of its choices, lettered A onwards; none if the answer is free.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub choices: Vec<String>,
+    /// The whole answer, as a model should give it.
+    pub answer: String,
 }
 
 impl Default for PromptFormat {
@@ -37,6 +57,8 @@ impl Default for PromptFormat {
             chat: false,
             system: None,
             date: None,
+            between: None,
+            examples: Vec::new(),
         }
     }
 }
@@ -61,18 +83,56 @@ impl PromptFormat {
                 return Err(PromptError { key, what });
             }
         }
+        if self.between.is_some() && (self.chat || self.examples.is_empty()) {
+            let what = "it needs `examples` and `chat = false`; leave it out".to_owned();
+            return Err(PromptError { key: "between", what });
+        }
+        for (i, example) in self.examples.iter().enumerate() {
+            let what = if example.question.trim().is_empty() || example.answer.trim().is_empty() {
+                "has no question or no answer".to_owned()
+            } else if example.choices.len() > 26 {
+                format!("has {} choices; expected at most 26", example.choices.len())
+            } else {
+                continue;
+            };
+            return Err(PromptError { key: "examples", what: format!("number {} {what}", i + 1) });
+        }
         Ok(())
     }
 
-    /// The prompt of a question. What a question says is never read as a place.
+    /// What is asked about a question: the user's message with `chat`. What a question
+    /// says is never read as a place.
     #[must_use]
     pub fn fill(&self, question: &Question) -> String {
-        let choices = question.choices.text.iter().zip(&question.choices.label);
+        let choices = question.choices.label.iter().zip(&question.choices.text);
+        self.ask(&question.question, choices.map(|(label, text)| (label.as_str(), text.as_str())))
+    }
+
+    /// The examples as turns: what is asked, and the answer.
+    pub fn turns(&self) -> impl Iterator<Item = (String, &str)> {
+        self.examples.iter().map(|example| {
+            let letters: Vec<String> = ('A'..='Z').map(String::from).collect();
+            let choices = letters.iter().map(String::as_str);
+            let choices = choices.zip(example.choices.iter().map(String::as_str));
+            (self.ask(&example.question, choices), example.answer.as_str())
+        })
+    }
+
+    /// The whole prompt of a question without a chat template: the examples, then the
+    /// question.
+    #[must_use]
+    pub fn plain(&self, question: &Question) -> String {
+        let between = self.between.as_deref().unwrap_or("\n\n");
+        let examples = self.turns().map(|(asked, answer)| format!("{asked}{answer}{between}"));
+        examples.chain([self.fill(question)]).collect()
+    }
+
+    fn ask<'c>(&self, question: &str, choices: impl Iterator<Item = (&'c str, &'c str)>) -> String {
         let choices: Vec<String> = choices
-            .map(|(text, label)| fill(&self.choice, &[("text", text), ("label", label)]))
+            .map(|(label, text)| fill(&self.choice, &[("text", text), ("label", label)]))
             .collect();
         let choices = choices.join(&self.separator);
-        fill(&self.template, &[("question", &question.question), ("choices", &choices)])
+        fill(&self.template, &[("question", question), ("choices", &choices)])
     }
 }
 
@@ -191,6 +251,37 @@ mod tests {
         format.check().expect("a good format");
         let prompt = format.fill(&question("What is {choices}?"));
         assert_eq!(prompt, "{Q}: What is {choices}?\n(A) cat {label}\n(B) dog\nAnswer:");
+    }
+
+    #[test]
+    fn examples_come_first_in_the_same_format() {
+        let example = |question: &str, choices: &[&str], answer: &str| Example {
+            question: question.into(),
+            choices: choices.iter().map(|&text| text.into()).collect(),
+            answer: answer.into(),
+        };
+        let format = PromptFormat {
+            template: "Q: {question} {choices}\nA:".into(),
+            examples: vec![example("{Who}?", &["me", "you"], " A"), example("Why?", &[], " So.")],
+            ..PromptFormat::default()
+        };
+        assert_eq!(
+            format.plain(&question("What?")),
+            "Q: {Who}? me A you B\nA: A\n\nQ: Why? \nA: So.\n\nQ: What? cat {label} A dog B\nA:"
+        );
+        let asked: Vec<_> = format.turns().collect();
+        assert_eq!(asked[1], ("Q: Why? \nA:".to_owned(), " So."));
+        let tight = PromptFormat { between: Some("|".into()), ..format };
+        assert!(tight.plain(&question("What?")).contains("A: So.|Q: What?"));
+        assert_eq!(tight.check(), Ok(()));
+        for (spoilt, words) in [
+            (PromptFormat { chat: true, ..tight.clone() }, "`between`: it needs `examples`"),
+            (PromptFormat { examples: vec![], ..tight.clone() }, "`between`: it needs `examples`"),
+            (PromptFormat { examples: vec![example("?", &[], " ")], ..tight }, "number 1 has no"),
+        ] {
+            let error = spoilt.check().expect_err(words).to_string();
+            assert!(error.contains(words), "{error}");
+        }
     }
 
     #[test]

@@ -79,6 +79,17 @@ impl Tokenizer {
         Ok(encoding.get_ids().to_vec())
     }
 
+    /// Ids of a text at the start of a sequence, with the special tokens that the
+    /// model's makers put around it (for most a BOS, or nothing): Hugging Face's
+    /// `tokenizer(text)`. What a chat template has rendered holds them already.
+    ///
+    /// # Errors
+    /// What `tokenizers` refuses.
+    pub fn encode_prompt(&self, text: &str) -> Result<Vec<TokenId>, EdgeError> {
+        let encoding = self.inner.encode(text, true).map_err(|error| self.error(&*error))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
     /// Text of ids; special tokens are left out.
     ///
     /// # Errors

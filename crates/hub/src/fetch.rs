@@ -7,6 +7,7 @@ use hf_hub::api::sync::{Api, ApiBuilder, ApiError};
 use hf_hub::{Cache, CacheRepo, Repo, RepoType};
 use tokenroute_core::Progress;
 
+use crate::patience::{Bar, Stopped, wait};
 use crate::{HubError, Kind, Reference, Settings};
 
 /// What a model cannot do without.
@@ -31,7 +32,8 @@ const INDEX: &str = "model.safetensors.index.json";
 ///
 /// All files of a model are of one commit. What the cache holds is used as it is:
 /// name a revision, or clear the cache, to have another version. A broken download
-/// goes on where it stopped, also in a later run.
+/// goes on where it stopped, also in a later run. A network that is silent for
+/// [`Settings::patience`] is given up.
 ///
 /// # Errors
 /// [`HubError`], in words that tell a missing token from a gate, a wrong name and
@@ -95,14 +97,13 @@ impl Hub<'_> {
     }
 
     fn file(&self, file: &str) -> Result<PathBuf, HubError> {
-        let repo = self.api()?.repo(self.repo(&self.reference.revision));
-        self.download(&repo, file)
+        self.download(&self.api()?, &self.reference.revision, file)
     }
 
     fn model(&self) -> Result<PathBuf, HubError> {
         let api = self.api()?;
-        let info = api.repo(self.repo(&self.reference.revision)).info();
-        let info = info.map_err(|e| self.error(e, None))?;
+        let (asked, repo) = (api.clone(), self.repo(&self.reference.revision));
+        let info = self.wait(None, move |_| asked.repo(repo).info())?;
         let all: Vec<String> = info.siblings.into_iter().map(|file| file.rfilename).collect();
         if self.reference.kind == Kind::Dataset {
             let files =
@@ -121,15 +122,14 @@ impl Hub<'_> {
                 files,
             });
         }
-        // By commit, so that a push in between cannot mix two versions.
-        let repo = api.repo(self.repo(&info.sha));
         let small =
             all.iter().filter(|f| NEEDED.contains(&f.as_str()) || WELCOME.contains(&f.as_str()));
         let mut folder = PathBuf::new();
         for file in small.chain(weights) {
             let path = match self.held(&info.sha, file) {
                 Some(path) => path,
-                None => self.download(&repo, file)?,
+                // By commit, so that a push in between cannot mix two versions.
+                None => self.download(&api, &info.sha, file)?,
             };
             folder = path.parent().unwrap_or(Path::new("")).to_owned();
         }
@@ -141,9 +141,26 @@ impl Hub<'_> {
         Ok(folder)
     }
 
-    fn download(&self, repo: &hf_hub::api::sync::ApiRepo, file: &str) -> Result<PathBuf, HubError> {
-        let bar = Bar { progress: self.progress, begun: false, at_start: true, done: 0 };
-        repo.download_with_progress(file, bar).map_err(|e| self.error(e, Some(file)))
+    fn download(&self, api: &Api, revision: &str, file: &str) -> Result<PathBuf, HubError> {
+        let (api, repo, name) = (api.clone(), self.repo(revision), file.to_owned());
+        self.wait(Some(file), move |bar| api.repo(repo).download_with_progress(&name, bar))
+    }
+
+    /// Does something over the network, as long as the network answers.
+    fn wait<T: Send + 'static>(
+        &self,
+        file: Option<&str>,
+        work: impl FnOnce(Bar) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, HubError> {
+        let what = match wait(self.settings.patience, self.progress, work) {
+            Ok(result) => return result.map_err(|e| self.error(e, file)),
+            Err(Stopped::Silent(patience)) => {
+                format!("nothing came for {} s (HF_HUB_DOWNLOAD_TIMEOUT)", patience.as_secs_f64())
+            }
+            Err(Stopped::Died) => "its reply makes no sense".to_owned(),
+        };
+        let (reference, endpoint) = (self.reference.to_string(), self.settings.endpoint.clone());
+        Err(HubError::Unreachable { reference, endpoint, what })
     }
 
     fn api(&self) -> Result<Api, HubError> {
@@ -185,33 +202,4 @@ fn listed<'f>(files: impl Iterator<Item = &'f String>) -> String {
         (false, 0) => files.join(", "),
         (false, more) => format!("{} and {more} more", files.join(", ")),
     }
-}
-
-/// hf-hub's listener on ours. A download that goes on where it stopped says so in
-/// its first update, which is then a position.
-struct Bar<'p> {
-    progress: &'p dyn Progress,
-    begun: bool,
-    at_start: bool,
-    done: u64,
-}
-
-impl hf_hub::api::Progress for Bar<'_> {
-    fn init(&mut self, size: usize, file: &str) {
-        if !self.begun {
-            self.progress.begin(&format!("fetch {file}"), size as u64, "bytes");
-            self.begun = true;
-        }
-        self.at_start = true;
-    }
-
-    fn update(&mut self, size: usize) {
-        let size = size as u64;
-        let new = if self.at_start { size.saturating_sub(self.done) } else { size };
-        self.at_start = false;
-        self.done += new;
-        self.progress.advance(new);
-    }
-
-    fn finish(&mut self) {}
 }

@@ -15,7 +15,8 @@
 //! use tokenroute_hub::{Settings, fetch};
 //!
 //! # fn main() -> Result<(), tokenroute_hub::HubError> {
-//! // 1. HF_HOME, HF_HUB_CACHE, HF_TOKEN, HF_HUB_OFFLINE, HF_ENDPOINT.
+//! // 1. HF_HOME, HF_HUB_CACHE, HF_TOKEN, HF_HUB_OFFLINE, HF_ENDPOINT,
+//! //    HF_HUB_DOWNLOAD_TIMEOUT.
 //! let settings = Settings::from_env();
 //! // 2. A directory for a model, a file for a file.
 //! let folder = fetch(&"hf:Qwen/Qwen2.5-0.5B-Instruct".parse()?, &settings, &Silent)?;
@@ -25,6 +26,7 @@
 
 mod error;
 mod fetch;
+mod patience;
 mod reference;
 mod settings;
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use hf_hub::Cache;
 
@@ -16,7 +17,12 @@ pub struct Settings {
     pub token: Option<Token>,
     /// Whether to use nothing but the cache.
     pub offline: bool,
+    /// How long the network may be silent before a fetch is given up.
+    pub patience: Duration,
 }
+
+/// [`Settings::patience`] where nothing else is said.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A secret that no message shows.
 #[derive(Clone)]
@@ -43,7 +49,7 @@ impl fmt::Debug for Token {
 impl Settings {
     /// From the environment: `HF_ENDPOINT`; `HF_HUB_CACHE`, else `HF_HOME`, else
     /// `~/.cache/huggingface`; `HF_TOKEN`, else the file `token` that logging in
-    /// leaves; `HF_HUB_OFFLINE`.
+    /// leaves; `HF_HUB_OFFLINE`; `HF_HUB_DOWNLOAD_TIMEOUT` in seconds.
     #[must_use]
     pub fn from_env() -> Self {
         Settings::read(|name| std::env::var(name).ok())
@@ -65,11 +71,16 @@ impl Settings {
         let offline = given("HF_HUB_OFFLINE").is_some_and(|value| {
             matches!(value.trim().to_ascii_lowercase().as_str(), "1" | "true" | "yes" | "on")
         });
+        let seconds = given("HF_HUB_DOWNLOAD_TIMEOUT").and_then(|text| text.trim().parse().ok());
+        let patience = seconds
+            .filter(|&seconds: &f64| seconds > 0.0)
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         Settings {
             endpoint: endpoint.trim_end_matches('/').to_owned(),
             cache: own.unwrap_or(kept).path().clone(),
             token: token.map(|token| Token(token.trim().to_owned())),
             offline,
+            patience: patience.unwrap_or(PATIENCE),
         }
     }
 }

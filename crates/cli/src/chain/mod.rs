@@ -76,7 +76,7 @@ impl<'a> Chain<'a> {
         let prompter = Prompter::new(&data.prompt, &folder)?;
         let prompts = questions
             .iter()
-            .map(|q| Ok(self.slm.tokenizer.encode(&prompter.prompt(q)?)?))
+            .map(|q| prompter.prompt(q, &self.slm.tokenizer))
             .collect::<Result<_>>()?;
         Ok(Asked { split, questions, prompts })
     }

@@ -62,7 +62,7 @@ struct Served(Tokenizer);
 
 impl Texts for Served {
     fn encode(&self, text: &str) -> Result<Vec<TokenId>, String> {
-        self.0.encode(text).map_err(|error| error.to_string())
+        self.0.encode_prompt(text).map_err(|error| error.to_string())
     }
 
     fn decode(&self, ids: &[TokenId]) -> Result<String, String> {

@@ -119,14 +119,14 @@ fn prompts(args: &Generate, model: &LoadedModel) -> Result<Vec<Prompt>> {
                 let place = || format!("line {} of {}", i + 1, path.display());
                 let question: Question = serde_json::from_str(line).with_context(place)?;
                 question.check().with_context(place)?;
-                let ids = model.tokenizer.encode(&question.prompt())?;
+                let ids = model.tokenizer.encode_prompt(&question.prompt())?;
                 Ok(Prompt { question: Some(question), ids })
             })
             .collect();
     }
     let ids = match (&args.ids, &args.text) {
         (Some(ids), _) => ids.clone(),
-        (None, Some(text)) => model.tokenizer.encode(&text.replace("\\n", "\n"))?,
+        (None, Some(text)) => model.tokenizer.encode_prompt(&text.replace("\\n", "\n"))?,
         (None, None) => Vec::new(),
     };
     ensure!(!ids.is_empty(), "the prompt has no tokens; give at least one");

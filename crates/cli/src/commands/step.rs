@@ -28,7 +28,7 @@ pub fn run(args: &Step, progress: &dyn Progress) -> Result<()> {
     let model = source::load(&args.model, args.top_k, args.quantize, progress)?;
     let ids = match (&args.ids, &args.text) {
         (Some(ids), _) => ids.clone(),
-        (None, Some(text)) => model.tokenizer.encode(&text.replace("\\n", "\n"))?,
+        (None, Some(text)) => model.tokenizer.encode_prompt(&text.replace("\\n", "\n"))?,
         (None, None) => Vec::new(),
     };
     ensure!(!ids.is_empty(), "the input has no tokens; give at least one");

@@ -20,7 +20,7 @@ pub use routes::Service;
 /// Text to tokens and back, in the model's vocabulary. Errors are messages for
 /// the client.
 pub trait Texts: Send + Sync {
-    /// Tokens of a text; no special ones are added.
+    /// Tokens of a prompt, with the special ones that its tokenizer puts before it.
     ///
     /// # Errors
     /// What the tokenizer refuses.

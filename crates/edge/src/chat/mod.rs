@@ -1,7 +1,9 @@
 //! Chat templates: messages to a prompt through the Jinja template that a model's
 //! makers ship, with the helpers that Hugging Face's templates call.
 
+mod meter;
 mod python;
+mod rewrite;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -137,9 +139,10 @@ impl ChatTemplate {
         environment.set_lstrip_blocks(true);
         environment.set_fuel(Some(FUEL));
         environment.set_recursion_limit(MOST_DEPTH);
+        meter::install(&mut environment);
         python::install(&mut environment);
         environment
-            .add_template_owned(NAME, python::without_generation_tags(source))
+            .add_template_owned(NAME, rewrite::prepared(source))
             .map_err(|e| failed(in_words(&e)))?;
         Ok(ChatTemplate { path: path.to_owned(), source: source.to_owned(), environment, tokens })
     }
@@ -155,7 +158,7 @@ impl ChatTemplate {
     ///
     /// # Errors
     /// What the template refuses (`raise_exception`), a template that goes on
-    /// without end, or a prompt of more than 8 MiB.
+    /// without end or builds more than 64 MiB on its way, or a prompt of more than 8 MiB.
     pub fn render(&self, messages: &[Message], options: &ChatOptions) -> Result<String, ChatError> {
         let failed = |e: &minijinja::Error| match e.detail() {
             Some(detail) if detail.starts_with(python::REFUSED) => ChatError::Refused {

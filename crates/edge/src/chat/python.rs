@@ -1,5 +1,5 @@
 //! What templates written for transformers' Jinja2 expect and minijinja lacks:
-//! Python's methods and JSON, `raise_exception`, `strftime_now`, generation tags.
+//! Python's methods and JSON, `raise_exception`, `strftime_now`.
 
 use std::fmt::Write as _;
 
@@ -10,6 +10,8 @@ use minijinja::{Environment, Error, ErrorKind, State, Value};
 use minijinja_contrib::pycompat::unknown_method_callback;
 use serde::Serialize as _;
 use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
+
+use super::meter;
 
 /// Begins the detail of an error that a template raised itself.
 pub(super) const REFUSED: &str = "refused: ";
@@ -31,6 +33,7 @@ fn method(
     name: &str,
     args: &[Value],
 ) -> Result<Value, Error> {
+    meter::method(state, value, name, args)?;
     let at: fn(&str, &str) -> Option<usize> = match name {
         "find" => |text, part| text.find(part),
         "rfind" => |text, part| text.rfind(part),
@@ -64,7 +67,8 @@ pub(super) fn strftime(date: NaiveDate) -> Value {
 /// Python's `json.dumps`: ", " and ": " between items, nothing escaped for HTML.
 /// Takes `indent`, `ensure_ascii` and `sort_keys`.
 #[expect(clippy::needless_pass_by_value, reason = "minijinja hands keyword arguments over")]
-fn tojson(value: Value, kwargs: Kwargs) -> Result<Value, Error> {
+fn tojson(state: &State<'_, '_>, value: Value, kwargs: Kwargs) -> Result<Value, Error> {
+    meter::charge(state, meter::size(&value))?;
     let failed = |e: serde_json::Error| Error::new(ErrorKind::BadSerialization, e.to_string());
     let indent: Option<usize> = kwargs.get("indent")?;
     let ensure_ascii: Option<bool> = kwargs.get("ensure_ascii")?;
@@ -135,26 +139,4 @@ impl Formatter for Spaced {
     ) -> std::io::Result<()> {
         writer.write_all(b": ")
     }
-}
-
-/// Replaces transformers' own `{% generation %}` block, which marks the
-/// assistant's tokens for training and prints its content as it is, by one that
-/// minijinja knows. Whitespace control stays.
-pub(super) fn without_generation_tags(source: &str) -> String {
-    let mut plain = String::with_capacity(source.len());
-    let mut rest = source;
-    while let Some(at) = rest.find("{%") {
-        let (before, tag) = rest.split_at(at);
-        plain.push_str(before);
-        let end = tag.find("%}").map_or(tag.len(), |end| end + 2);
-        let (tag, after) = tag.split_at(end);
-        let word = tag.trim_matches(['{', '}', '%', '-', '+', ' ', '\t', '\r', '\n']);
-        match word {
-            "generation" => plain.push_str(&tag.replacen(word, "if true", 1)),
-            "endgeneration" => plain.push_str(&tag.replacen(word, "endif", 1)),
-            _ => plain.push_str(tag),
-        }
-        rest = after;
-    }
-    plain + rest
 }

@@ -113,6 +113,8 @@ fn hostile_templates_are_refused() {
         "{% for a in range(999999999) %}{% endfor %}",
         "{{ 'x' * 999999999999 }}",
         "{% set x = 'x' * 9999999 %}{{ x }}",
+        "{{ 9999999999 * [0] }}",
+        "{{ [0] * 9999999999 }}",
         &format!("{{{{ {nested} }}}}"),
         &deep,
     ];
@@ -124,4 +126,63 @@ fn hostile_templates_are_refused() {
             other => panic!("{shown}: {:?}", other.map(|p| p.len())),
         }
     }
+}
+
+/// Steps are few in all of these; what they build would fill any memory.
+#[test]
+fn templates_that_build_without_end_are_refused() {
+    let ten = "{{ messages[0].content }}".repeat(10);
+    let forty = |line: &str| format!("{{% set x = 'text' %}}{}{{{{ x }}}}", line.repeat(40));
+    let cases = [
+        // Doubling, by every way there is to double.
+        forty("{% set x = x ~ x %}"),
+        forty("{% set x = x + x %}"),
+        forty("{% set x = x.replace('t', 'tt') %}"),
+        forty("{% set x = x | replace('t', 'tt') %}"),
+        forty("{% set x = [x, x] | join(x) %}"),
+        forty("{% set x = x.join([x, x, x]) %}"),
+        forty("{% set x = '%s%s' | format(x, x) %}"),
+        forty("{% set x = '{}{}'.format(x, x) %}"),
+        forty("{% set x = [x, x] %}"),
+        forty("{% set x = [x] + [x] %}"),
+        forty("{% set y %}{{ x }}{{ x }}{% endset %}{% set x = y %}"),
+        forty("{% set x = {'a': x, 'b': x} %}"),
+        "{% set ns = namespace(x='text') %}{% for i in range(99) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}".to_owned(),
+        "{% macro m(x, n) %}{% if n %}{{ m(x ~ x, n - 1) }}{% endif %}{% endmacro %}{{ m('x' * 64 * 64, 15) }}".to_owned(),
+        // Many copies, kept.
+        "{% set ns = namespace(l=[]) %}{% set x = 'x' * 1000000 %}{% for i in range(9999) %}{% set ns.l = [ns.l, x[1:]] %}{% endfor %}".to_owned(),
+        "{% set ns = namespace(l=[]) %}{% set x = 'x' * 1000000 %}{% for i in range(9999) %}{% set ns.l = [ns.l, x | upper] %}{% endfor %}".to_owned(),
+        format!("{{% set x %}}{{% for i in range(99999) %}}{}{{% endfor %}}{{% endset %}}", "words ".repeat(9999)),
+        format!("{{% set x %}}{{% for i in range(99999) %}}{ten}{{% endfor %}}{{% endset %}}", ten = ten.repeat(9)),
+        // One step that makes what it is told to.
+        "{{ 'x' | indent(999999999999) }}".to_owned(),
+        "{{ 'x' | indent(width=999999999999) }}".to_owned(),
+        "{{ [1] | batch(999999999999, 0) | length }}".to_owned(),
+        "{{ [1] | slice(999999999999) | length }}".to_owned(),
+        "{{ '%999999999d' | format(1) }}".to_owned(),
+        "{{ '%*d' | format(999999999, 1) }}".to_owned(),
+        "{{ '{:999999999}'.format(1) }}".to_owned(),
+        "{{ range(99999) | list | join('x' * 64 * 64) }}".to_owned(),
+    ];
+    for source in cases {
+        let shown: String = source.chars().take(70).collect();
+        let template = compile(&source).unwrap_or_else(|e| panic!("{shown}: {e}"));
+        let conversation = [Message::new("user", &"a word ".repeat(99))];
+        match template.render(&conversation, &ChatOptions::default()) {
+            Err(ChatError::Template { what, .. }) => {
+                let words = ["builds more than", "repeats a text", "exceeds"];
+                assert!(words.iter().any(|word| what.contains(word)), "{shown}: {what}");
+            }
+            other => panic!("{shown}: {:?}", other.map(|p| p.len())),
+        }
+    }
+}
+
+#[test]
+fn what_honest_templates_build_is_far_from_the_limit() {
+    let source = "{% set ns = namespace(text='') %}{% for m in messages %}{% set ns.text = ns.text ~ m.role + ': ' ~ m.content | trim ~ '\n' %}{% endfor %}{{ '-' * 3 }}{{ ns.text[1:-1] }}{{ 6 * 7 }}";
+    let messages: Vec<_> = (0..300).map(|_| Message::new("user", &"word ".repeat(60))).collect();
+    let template = compile(source).expect("a template");
+    let prompt = template.render(&messages, &ChatOptions::default()).expect("a prompt");
+    assert!(prompt.starts_with("---ser: word word") && prompt.ends_with("word42"), "{prompt}");
 }

@@ -115,6 +115,24 @@ fn the_tokenizer_goes_both_ways_and_knows_ends() {
 }
 
 #[test]
+fn a_prompt_begins_as_the_models_makers_want() {
+    let mut files = ModelFiles::new(1);
+    let (plain, text) = (files.load().expect("a sound model").tokenizer, "and");
+    assert_eq!(plain.encode_prompt(text).expect("ids"), [44]);
+    let special = |content: &str| json!({"SpecialToken": {"id": content, "type_id": 0}});
+    files.tokenizer["post_processor"] = json!({
+        "type": "TemplateProcessing",
+        "single": [special("<stop>"), {"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {"<stop>": {"id": "<stop>", "ids": [45], "tokens": ["<stop>"]}},
+    });
+    let with = files.load().expect("a sound model").tokenizer;
+    assert_eq!(with.encode_prompt(text).expect("ids"), [45, 44]);
+    assert_eq!(with.encode(text).expect("ids"), [44]);
+    assert_eq!(with.encode("<stop>and").expect("ids"), [45, 44], "a template writes it itself");
+}
+
+#[test]
 fn a_pair_is_told_by_content_not_by_formatting() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let read = |text: String| {

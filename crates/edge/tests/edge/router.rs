@@ -153,6 +153,12 @@ fn spoilt_router_files_are_refused_by_name() {
     check(&|f| f.header["architecture"]["rewards"] = json!(3), &["rewards is 3", "1 or 2"]);
     check(&|f| f.header["architecture"]["widths"] = json!([33, 0]), &["widths", "[33, 0]"]);
     check(&|f| f.header["normalisation"]["mean"] = json!([0.0]), &["mean has 1 ", "expected 25"]);
+    for field in ["hidden", "top_k"] {
+        check(
+            &|f| f.header["features"][field] = json!(u64::MAX),
+            &["mean has 25 ", "expected 1844"],
+        );
+    }
     check(&|f| f.header["platt"]["scale"] = json!(1e39), &["platt.scale"]);
     check(&|f| drop(f.tensors.remove("layers.1.bias")), &["layers.1.bias", "[17]"]);
     check(

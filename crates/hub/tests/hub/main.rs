@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use server::{COMMIT, Hub, serve};
 use tokenroute_core::{Progress, Silent};
@@ -19,7 +20,13 @@ fn parse(text: &str) -> Reference {
 }
 
 fn settings(endpoint: &str, cache: &Path) -> Settings {
-    Settings { endpoint: endpoint.into(), cache: cache.into(), token: None, offline: false }
+    Settings {
+        endpoint: endpoint.into(),
+        cache: cache.into(),
+        token: None,
+        offline: false,
+        patience: Duration::from_secs(60),
+    }
 }
 
 fn files() -> BTreeMap<(String, String), Vec<u8>> {
@@ -86,6 +93,12 @@ fn settings_follow_the_shared_variables() {
     assert_eq!(plain.endpoint, "https://huggingface.co");
     assert_eq!(plain.cache, home.path().join(".cache/huggingface/hub"));
     assert!(plain.token.is_none() && !plain.offline);
+    assert_eq!(plain.patience, Duration::from_secs(30));
+    for (text, seconds) in [("2.5", 2.5), ("0", 30.0), ("-1", 30.0), ("inf", 30.0), ("soon", 30.0)]
+    {
+        let patience = read(&[("HF_HUB_DOWNLOAD_TIMEOUT", text)]).patience;
+        assert_eq!(patience.as_secs_f64(), seconds, "{text}");
+    }
 
     fs::write(home.path().join("token"), format!("{SECRET}\n")).expect("a write");
     let set = read(&[
@@ -217,4 +230,26 @@ fn no_network_and_no_cache_are_told_apart() {
     let offline = Settings { offline: true, ..online };
     let error = fetch(&parse(MODEL), &offline, &Silent).expect_err("an empty cache");
     assert!(matches!(error, HubError::Offline { .. }), "{error:?}");
+}
+
+#[test]
+fn a_network_that_falls_silent_is_given_up() {
+    let cache = tempfile::tempdir().expect("a directory");
+    // A port whose queue takes the connection and from which no answer comes.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let endpoint = format!("http://{}", silent.local_addr().expect("an address"));
+    let short = Duration::from_millis(200);
+    for text in [MODEL, "hf:owner/gguf:tiny-q8_0.gguf"] {
+        let settings = Settings { patience: short, ..settings(&endpoint, cache.path()) };
+        let error = fetch(&parse(text), &settings, &Silent).expect_err("silence").to_string();
+        let words = ["nothing came for 0.2 s", "HF_HUB_DOWNLOAD_TIMEOUT", "check the network"];
+        assert!(words.iter().all(|word| error.contains(word)), "{error}");
+    }
+
+    // Falls silent in the midst of the weights.
+    let (endpoint, _hub) =
+        serve(Hub { files: files(), stalls_after: Some(4000), ..Hub::default() });
+    let stalled = Settings { patience: short, ..settings(&endpoint, cache.path()) };
+    let error = fetch(&parse(MODEL), &stalled, &Silent).expect_err("silence").to_string();
+    assert!(error.contains("nothing came"), "{error}");
 }

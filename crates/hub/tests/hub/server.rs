@@ -17,6 +17,8 @@ pub struct Hub {
     pub status: Option<u16>,
     /// Bytes after which the first answer with a whole file breaks off.
     pub breaks_after: Option<usize>,
+    /// Bytes after which answers with a whole file stop, the connection kept open.
+    pub stalls_after: Option<usize>,
     /// Request lines and the values of two headers, as they came.
     pub seen: Vec<String>,
 }
@@ -63,12 +65,19 @@ fn answer(stream: &TcpStream, hub: &Mutex<Hub>, here: &str) -> Option<()> {
         sent = &body[..most];
         hub.breaks_after = None;
     }
+    let stalls = hub.stalls_after.filter(|&most| whole && most < length);
+    if let Some(most) = stalls {
+        sent = &body[..most];
+    }
     drop(hub);
     let head = format!("HTTP/1.1 {head}\r\nContent-Length: {length}\r\n\r\n");
     let mut stream = stream;
     stream.write_all(head.as_bytes()).ok()?;
     stream.write_all(sent).ok()?;
     stream.flush().ok()?;
+    while stalls.is_some() {
+        std::thread::park();
+    }
     // A broken answer ends the connection.
     (sent.len() == length).then_some(()).or_else(|| {
         let _ = stream.shutdown(std::net::Shutdown::Both);

@@ -1,0 +1,279 @@
+//! A template's source as minijinja gets it: transformers' own tags replaced by some
+//! that it knows, and meters put where texts and lists are copied.
+
+use std::collections::BTreeMap;
+
+use super::meter::{COPIED, PRINTED, REPEATED};
+
+/// Bytes of plain text that are worth a meter.
+const LONG_TEXT: usize = 512;
+
+/// Replaces transformers' `{% generation %}` block, which marks the assistant's tokens
+/// for training and prints its content as it is, by one that minijinja knows, and puts
+/// a meter behind both operands of `~`, `+` and `*`, behind slices and into long texts.
+/// Meters give back what they get; no whitespace or line changes.
+pub(super) fn prepared(source: &str) -> String {
+    let mut out = String::with_capacity(source.len() + source.len() / 4);
+    let mut rest = source;
+    while let Some(at) = opening(rest) {
+        text(&mut out, &rest[..at]);
+        let tail = &rest[at..];
+        let end = match &tail[..2] {
+            "{#" => tail.find("#}").map_or(tail.len(), |end| end + 2),
+            _ => tag_end(tail),
+        };
+        let (tag, after) = tail.split_at(end);
+        rest = after;
+        match (&tag[..2], word(tag)) {
+            ("{#", _) => out.push_str(tag),
+            ("{%", "raw") => {
+                let end = raw_end(rest);
+                out.push_str(tag);
+                out.push_str(&rest[..end]);
+                rest = &rest[end..];
+            }
+            ("{%", "generation") => out.push_str(&tag.replacen("generation", "if true", 1)),
+            ("{%", "endgeneration") => out.push_str(&tag.replacen("endgeneration", "endif", 1)),
+            _ => {
+                let mut done = 0;
+                for (at, meter) in meters(tag) {
+                    out.push_str(&tag[done..at]);
+                    out.push_str(&meter);
+                    done = at;
+                }
+                out.push_str(&tag[done..]);
+            }
+        }
+    }
+    text(&mut out, rest);
+    out
+}
+
+/// Where the next tag or comment begins.
+fn opening(text: &str) -> Option<usize> {
+    let mut pairs = text.as_bytes().windows(2);
+    pairs.position(|pair| pair[0] == b'{' && matches!(pair[1], b'{' | b'%' | b'#'))
+}
+
+/// What a tag holds, whitespace control left out.
+fn word(tag: &str) -> &str {
+    tag.trim_matches(['{', '}', '%', '-', '+', ' ', '\t', '\r', '\n'])
+}
+
+/// Behind the `{% endraw %}` that ends a raw block.
+fn raw_end(text: &str) -> usize {
+    let mut at = 0;
+    while let Some(next) = text[at..].find("{%") {
+        at += next;
+        let end = text[at..].find("%}").map_or(text.len(), |end| at + end + 2);
+        if word(&text[at..end]) == "endraw" {
+            return end;
+        }
+        at += 2;
+    }
+    text.len()
+}
+
+/// Plain text, with a meter in its midst if it is long: at its ends it would come between
+/// a line break and the tag that swallows it.
+fn text(out: &mut String, text: &str) {
+    let inside = text.char_indices().find(|(_, c)| !c.is_whitespace() && *c != '{');
+    match inside {
+        Some((at, c)) if text.len() > LONG_TEXT => {
+            let (before, after) = text.split_at(at + c.len_utf8());
+            out.push_str(before);
+            out.push_str(&format!("{{{{ {PRINTED}({}) }}}}", text.len()));
+            out.push_str(after);
+        }
+        _ => out.push_str(text),
+    }
+}
+
+/// Behind the end of a tag, brackets and strings in it passed over.
+fn tag_end(tag: &str) -> usize {
+    let bytes = tag.as_bytes();
+    let close: &[u8] = if bytes[1] == b'{' { b"}}" } else { b"%}" };
+    let (mut at, mut depth) = (2, 0_usize);
+    while at < bytes.len() {
+        if depth == 0 && bytes[at..].starts_with(close) {
+            return at + 2;
+        }
+        match bytes[at] {
+            b'"' | b'\'' => {
+                at = string_end(bytes, at);
+                continue;
+            }
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        at += 1;
+    }
+    bytes.len()
+}
+
+/// Behind the string that begins at `at`.
+fn string_end(bytes: &[u8], at: usize) -> usize {
+    let mut end = at + 1;
+    while end < bytes.len() && bytes[end] != bytes[at] {
+        end += if bytes[end] == b'\\' { 2 } else { 1 };
+    }
+    (end + 1).min(bytes.len())
+}
+
+/// Behind the bracket that closes the one at `at`.
+fn bracket_end(bytes: &[u8], at: usize) -> usize {
+    let (mut end, mut depth) = (at, 0_usize);
+    while end < bytes.len() {
+        match bytes[end] {
+            b'"' | b'\'' => {
+                end = string_end(bytes, end);
+                continue;
+            }
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth -= 1,
+            _ => {}
+        }
+        end += 1;
+        if depth == 0 {
+            break;
+        }
+    }
+    end
+}
+
+fn is_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
+}
+
+fn skip(bytes: &[u8], mut at: usize, skipped: impl Fn(u8) -> bool) -> usize {
+    while bytes.get(at).is_some_and(|&byte| skipped(byte)) {
+        at += 1;
+    }
+    at
+}
+
+fn space(bytes: &[u8], at: usize) -> usize {
+    skip(bytes, at, |byte| byte.is_ascii_whitespace())
+}
+
+/// Behind the operand that begins at `at`, with its attributes, calls and filters.
+fn operand_end(bytes: &[u8], at: usize) -> usize {
+    let at = skip(bytes, at, |byte| byte.is_ascii_whitespace() || byte == b'-');
+    let mut end = match bytes.get(at) {
+        Some(b'"' | b'\'') => string_end(bytes, at),
+        Some(b'(' | b'[' | b'{') => bracket_end(bytes, at),
+        _ => skip(bytes, at, is_name),
+    };
+    loop {
+        let next = space(bytes, end);
+        end = match bytes.get(next) {
+            Some(b'(' | b'[') => bracket_end(bytes, next),
+            Some(b'.' | b'|') => skip(bytes, space(bytes, next + 1), is_name),
+            _ => return end,
+        };
+    }
+}
+
+/// The meters of a tag, by their places in it.
+fn meters(tag: &str) -> BTreeMap<usize, String> {
+    let bytes = tag.as_bytes();
+    let mut found: BTreeMap<usize, String> = BTreeMap::new();
+    let mut add = |at: usize, meter: &str| {
+        let filters = found.entry(at).or_default();
+        if !filters.contains(meter) {
+            filters.push('|');
+            filters.push_str(meter);
+        }
+    };
+    // Brackets that are open: whether each is a subscript, and has a colon.
+    let mut open: Vec<(bool, bool)> = Vec::new();
+    // Behind the last token, and where its last word began.
+    let (mut last, mut begin) = (0, 0);
+    let control = |at: usize| usize::from(matches!(bytes.get(at), Some(b'-' | b'+')));
+    let end = bytes.len().saturating_sub(2);
+    let end = end.saturating_sub(control(end.saturating_sub(1)));
+    let mut at = 2 + control(2);
+    while at < end {
+        let byte = bytes[at];
+        let operand =
+            last > 0 && (is_name(bytes[last - 1]) || b")]}\"'".contains(&bytes[last - 1]));
+        let mut next = at + 1;
+        match byte {
+            _ if byte.is_ascii_whitespace() => {
+                at += 1;
+                continue;
+            }
+            b'"' | b'\'' => next = string_end(bytes, at),
+            b'(' | b'[' | b'{' => open.push((byte == b'[' && operand, false)),
+            b':' => {
+                if let Some(bracket) = open.last_mut() {
+                    bracket.1 = true;
+                }
+            }
+            b')' | b']' | b'}' => {
+                let slice = open.pop() == Some((true, true));
+                // A method that follows has a meter of its own.
+                if slice && !matches!(bytes.get(space(bytes, next)), Some(b'.' | b'[' | b'(')) {
+                    add(next, COPIED);
+                }
+            }
+            b'*' if bytes.get(next) == Some(&b'*') => next += 1,
+            // A number's exponent.
+            b'+' if bytes[begin].is_ascii_digit() && matches!(bytes[at - 1], b'e' | b'E') => {}
+            b'~' | b'+' | b'*' if operand => {
+                let meter = if byte == b'*' { REPEATED } else { COPIED };
+                add(last, meter);
+                add(operand_end(bytes, next), meter);
+            }
+            _ if is_name(byte) => {
+                begin = at;
+                next = skip(bytes, at, is_name);
+            }
+            _ => {}
+        }
+        (last, at) = (next, next);
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn meters_stand_behind_what_is_copied() {
+        let copied = |text: &str| text.replace('@', &format!("|{COPIED}"));
+        let repeated = |text: &str| text.replace('#', &format!("|{REPEATED}"));
+        for expected in [
+            "{{ a@ ~ b@ }}",
+            "{%- set ns.x = ns.x@ + m['a~b'].c('+') | trim@ -%}",
+            "{{ (a@ ~ b@)@ ~ - c.d[0](1)@ == 'x' -}}",
+            "{{ x[1:]@ }}{{ x[1:].y }}{{ {'a': [1, 2]} }}{{ f(*a, **b) }}{{ 2 ** 3 }}",
+            "{% if a is string@ ~ 'b'@ %}a ~ b{% endif %}{# a ~ b #}",
+            "{% raw %}{{ a ~ b }}{% endraw %}{{ 1e+5 }}{{ e@ + 5@ }}",
+            "{{ '}}' ~ \"%}\"@ }}{% set x %}{% endset %}",
+            "{% set x = y[1:]@%}{{y[1:]@}}{{-y[1:]@-}}{{ é@~é@}}",
+            "{{ a[1:]@        ",
+            "{{ a",
+            "{{ a ~",
+            "{{",
+            "{%",
+        ] {
+            let expected = expected.replace("'}}' ~", "'}}'@ ~");
+            assert_eq!(prepared(&expected.replace('@', "")), copied(&expected));
+        }
+        assert_eq!(prepared("{{ n * 'x' }}"), repeated("{{ n# * 'x'# }}"));
+        let generation = "{%- generation +%}x{% endgeneration %}";
+        assert_eq!(prepared(generation), "{%- if true +%}x{% endif %}");
+    }
+
+    #[test]
+    fn long_texts_are_metered_away_from_the_tags() {
+        let long = format!("\n {{ {}\n", "word ".repeat(200));
+        let text = prepared(&format!("{{% if a %}}{long}{{% endif %}}"));
+        let meter = format!("{{{{ {PRINTED}({}) }}}}", long.len());
+        assert!(text.contains(&format!("\n {{ w{meter}ord")), "{text}");
+        assert_eq!(text.replace(&meter, ""), format!("{{% if a %}}{long}{{% endif %}}"));
+    }
+}

@@ -1,0 +1,204 @@
+"""Writes the seeds beside this file: small sound inputs of every fuzz target.
+
+    python3 fuzz/seeds/make.py
+
+Needs nothing but Python; Parquet files and chat templates are taken from the tests.
+"""
+
+import json
+import pathlib
+import struct
+
+HERE = pathlib.Path(__file__).parent
+TESTS = HERE.parent.parent / "crates"
+
+
+def put(target, name, data):
+    folder = HERE / target
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_bytes(data if isinstance(data, bytes) else data.encode())
+
+
+def compact(value):
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+# GGUF: metadata, two tokens, one block of every tensor type.
+def text(value):
+    data = value.encode()
+    return struct.pack("<Q", len(data)) + data
+
+
+def typed(value):
+    if isinstance(value, bool):
+        return struct.pack("<I?", 7, value)
+    if isinstance(value, int):
+        return struct.pack("<II", 4, value)
+    if isinstance(value, float):
+        return struct.pack("<If", 6, value)
+    if isinstance(value, str):
+        return struct.pack("<I", 8) + text(value)
+    kind = 8 if isinstance(value[0], str) else 5
+    items = b"".join(text(v) if kind == 8 else struct.pack("<i", v) for v in value)
+    return struct.pack("<IIQ", 9, kind, len(value)) + items
+
+
+def gguf(metadata, tensors, version=3):
+    header, data = b"", b""
+    for key, value in metadata.items():
+        header += text(key) + typed(value)
+    for name, (shape, kind, size) in tensors.items():
+        header += text(name) + struct.pack("<I", len(shape))
+        header += b"".join(struct.pack("<Q", n) for n in reversed(shape))
+        header += struct.pack("<IQ", kind, len(data))
+        data += bytes(i % 251 for i in range(size))
+        data += bytes(-len(data) % 32)
+    head = b"GGUF" + struct.pack("<IQQ", version, len(tensors), len(metadata))
+    head += header
+    return head + bytes(-len(head) % 32) + data
+
+
+def model(arch, **more):
+    return {
+        "general.architecture": arch,
+        f"{arch}.embedding_length": 4,
+        f"{arch}.feed_forward_length": 8,
+        f"{arch}.block_count": 1,
+        f"{arch}.attention.head_count": 2,
+        f"{arch}.attention.head_count_kv": 1,
+        f"{arch}.context_length": 16,
+        f"{arch}.attention.layer_norm_rms_epsilon": 1e-5,
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.tokens": ["a", "b", "ab", "<end>"],
+        "tokenizer.ggml.token_type": [1, 1, 1, 3],
+        "tokenizer.ggml.merges": ["a b"],
+        "tokenizer.ggml.eos_token_id": 3,
+        **more,
+    }
+
+
+LLAMA = model("llama", **{"tokenizer.ggml.pre": "llama-bpe", "llama.rope.freq_base": 5e5})
+QWEN = model("qwen3", **{"tokenizer.ggml.pre": "qwen2", "qwen3.attention.key_length": 2,
+                         "qwen3.rope.scaling.type": "linear", "qwen3.rope.scaling.factor": 2.0})
+WINDOW = model("llama", **{"tokenizer.ggml.pre": "smollm", "llama.attention.sliding_window": 4})
+EMBEDDING = {"token_embd.weight": ([4, 4], 0, 64)}
+put("gguf", "llama", gguf(LLAMA, {
+    **EMBEDDING,
+    "output.weight": ([4, 4], 1, 32),
+    "blk.0.attn_q.weight": ([4, 4], 30, 32),
+    "blk.0.attn_k.weight": ([2, 4], 0, 32),
+    "rope_freqs.weight": ([1], 0, 4),
+}))
+put("gguf", "qwen3", gguf(QWEN, {**EMBEDDING, "blk.0.attn_q_norm.weight": ([2], 0, 8)}))
+put("gguf", "window", gguf(WINDOW, EMBEDDING, version=2))
+put("gguf", "blocks", gguf(model("qwen2", **{"tokenizer.ggml.pre": "gpt-2"}), {
+    **EMBEDDING,
+    "blk.0.ffn_up.weight": ([1, 32], 2, 18),
+    "blk.0.ffn_gate.weight": ([1, 32], 8, 34),
+    "blk.0.attn_q.weight": ([1, 256], 12, 144),
+    "blk.0.attn_k.weight": ([1, 256], 13, 176),
+    "blk.0.attn_v.weight": ([1, 256], 14, 210),
+}))
+put("gguf", "whole-tokenizer", gguf(
+    {"general.architecture": "llama", "general.alignment": 64,
+     "tokenizer.huggingface.json": "{\"model\":{\"vocab\":{}}}", "x": True}, {}))
+
+# Configurations: config.json, a zero byte, generation_config.json.
+SHAPE = {
+    "vocab_size": 4, "hidden_size": 4, "intermediate_size": 4, "num_hidden_layers": 1,
+    "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 8,
+    "rms_norm_eps": 1e-6, "tie_word_embeddings": True, "eos_token_id": 3,
+}
+for name, family, more, generation in [
+    ("llama", "llama", {"rope_theta": 1e4, "attention_bias": False}, {}),
+    ("llama3", "llama", {"rope_scaling": {
+        "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0, "original_max_position_embeddings": 8}},
+     {"eos_token_id": [3, 1]}),
+    ("qwen2", "qwen2", {"use_sliding_window": True, "sliding_window": 4,
+                        "max_window_layers": 0, "hidden_act": "silu"}, {}),
+    ("qwen3", "qwen3", {"head_dim": 2, "layer_types": ["full_attention"],
+                        "rope_parameters": {"rope_type": "linear", "factor": 2.0,
+                                            "rope_theta": 1e6}}, {"eos_token_id": 3}),
+    ("mistral", "mistral", {"sliding_window": 4, "head_dim": None}, {}),
+]:
+    config = {"model_type": family, **SHAPE, **more}
+    put("config", name, compact(config) + "\0" + compact(generation))
+
+
+# Safetensors: the model of `src/lib.rs` in every type that is read, and a router.
+def safetensors(tensors, metadata=None):
+    header, data = {}, b""
+    if metadata:
+        header["__metadata__"] = metadata
+    for name, (dtype, shape) in tensors.items():
+        count = 1
+        for n in shape:
+            count *= n
+        size = count * {"F32": 4, "F16": 2, "BF16": 2}[dtype]
+        header[name] = {"dtype": dtype, "shape": shape,
+                        "data_offsets": [len(data), len(data) + size]}
+        data += bytes(size)
+    head = compact(header).encode()
+    return struct.pack("<Q", len(head)) + head + data
+
+
+L = "model.layers.0."
+SHAPES = {
+    "model.embed_tokens.weight": [4, 4], L + "self_attn.q_proj.weight": [4, 4],
+    L + "self_attn.k_proj.weight": [2, 4], L + "self_attn.v_proj.weight": [2, 4],
+    L + "self_attn.o_proj.weight": [4, 4], L + "mlp.gate_proj.weight": [4, 4],
+    L + "mlp.up_proj.weight": [4, 4], L + "mlp.down_proj.weight": [4, 4],
+    L + "input_layernorm.weight": [4], L + "post_attention_layernorm.weight": [4],
+    "model.norm.weight": [4],
+}
+for kind in ["F32", "F16", "BF16"]:
+    put("safetensors", kind.lower(), safetensors({k: (kind, v) for k, v in SHAPES.items()}))
+ROUTER = {
+    "format": 1, "architecture": {"kind": "mlp", "widths": [2], "activation": "relu",
+                                  "rewards": 2},
+    "features": {"hidden": 1, "top_k": 1}, "platt": {"scale": 1.0, "bias": 0.0},
+    "normalisation": {"mean": [0.0] * 4, "scale": [1.0] * 4},
+    "slm_hash": "a", "llm_hash": "b", "tokenizer_hash": "c", "labels_hash": "d",
+    "calibration": [{"tau": 0.5, "offload": 0.1}],
+    "training": {"seed": 1, "epochs": 1, "best_epoch": 1, "rows": [1, 1],
+                 "validation_loss": 0.1, "auroc": 0.9, "auprc": 0.9, "ece_before": 0.1,
+                 "ece_after": 0.1, "positive_rate_at_recall_95": 0.1},
+}
+put("safetensors", "router", safetensors({
+    "layers.0.weight": ("F32", [2, 4]), "layers.0.bias": ("F32", [2]),
+    "layers.1.weight": ("F32", [2, 2]), "layers.1.bias": ("F32", [2]),
+}, {"tokenroute.router": compact(ROUTER)}))
+
+# Chat templates: those of the tests, and bits of syntax.
+cases = json.loads((TESTS / "edge/tests/chat/cases.json").read_text())
+for name, source in cases["templates"].items():
+    put("chat", name, source)
+put("chat", "macro", "{% macro m(a, b=2) -%}{{ a ~ b }}{%- endmacro %}{{ m(messages[0].role) }}")
+put("chat", "namespace", "{% set ns = namespace(x='') %}{% for m in messages %}"
+    "{% set ns.x = ns.x ~ m.content %}{% endfor %}{{ ns.x | replace('e', 'é') | indent(2) }}")
+put("chat", "capture", "{% set x %}{{ messages | tojson(indent=2) }}{% endset %}"
+    "{{ [x, x] | join('-') }}{{ '%5d' | format(3) }}{{ x[::-1].split('a') | list }}")
+
+# Questions: a byte for the schema, then rows.
+SCHEMAS = ["commonsense-qa", "gsm8k", "arc", "openbook-qa", "mmlu", "plain"]
+CHOICES = {"label": ["A", "B"], "text": ["cat", "dog"]}
+PAIRS = [{"label": "A", "text": "cat"}, {"label": "B", "text": "dog"}]
+for schema, name, rows in [
+    ("commonsense-qa", "csqa", [{"id": "7", "question": "What barks?", "choices": CHOICES,
+                                 "answerKey": "B"}]),
+    ("commonsense-qa", "csqa-lines", [{"id": "7", "answerKey": "B", "question": {
+        "stem": "What barks?", "choices": PAIRS}}]),
+    ("gsm8k", "gsm8k", [{"question": "How many?", "answer": "16 - 3 = <<16-3=13>>13\n#### 1,300"}]),
+    ("arc", "arc", [{"id": "7", "question": "?", "answerKey": "2", "choices": {
+        "text": ["cat", "dog"], "label": ["1", "2"]}}]),
+    ("openbook-qa", "obqa", [{"id": 7, "question_stem": "?", "choices": CHOICES,
+                              "answerKey": "B"}]),
+    ("mmlu", "mmlu", [{"question": "?", "subject": "logic", "choices": ["x", "y"], "answer": 1}]),
+    ("plain", "plain", [{"question": "6 * 7?", "answer": 42, "family": "products"},
+                        {"question": "Capital?", "answer": "Paris", "cot": "It is Paris."}]),
+]:
+    put("questions", name, bytes([SCHEMAS.index(schema)]) + "\n".join(map(compact, rows)).encode())
+for schema, name in [("commonsense-qa", "commonsense-qa.parquet"), ("mmlu", "mmlu.parquet")]:
+    rows = (TESTS / "store/tests/files" / name).read_bytes()
+    put("questions", name, bytes([SCHEMAS.index(schema)]) + rows)
