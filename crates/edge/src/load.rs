@@ -127,19 +127,19 @@ fn of_directory(
     let shards = Shards::open(dir)?;
     let hash = shards.hash();
     let info = info(dir, hash.clone(), &config, vocabulary, options);
-    let build = |weights: Arc<dyn WeightSource>| {
-        Decoder::new(info, config.clone(), &weights, options.quantize, options.threads)
+    let build = |config: Config, weights: Arc<dyn WeightSource>| {
+        Decoder::new(info, config, &weights, options.quantize, options.threads)
     };
-    let Some(format) = options.quantize else { return build(Arc::new(shards)) };
+    let Some(format) = options.quantize else { return build(config, Arc::new(shards)) };
     let tensors: Vec<_> = shards.tensors().map(|(name, shape)| (name, shape.to_vec())).collect();
     let weights = Arc::new(Rounded(shards));
-    let Some(folder) = &options.cache else { return build(weights) };
+    let Some(folder) = &options.cache else { return build(config, weights) };
     let kept = Quantised::new(folder, &hash, format, &config, &*weights, tensors)?;
     if let Some(found) = kept.open() {
-        return build(Arc::new(found));
+        return build(config.clone(), Arc::new(found));
     }
     // First the decoder, which finds what is wrong with the weights.
-    let decoder = build(weights.clone())?;
+    let decoder = build(config.clone(), weights.clone())?;
     kept.write()?;
     Ok(decoder)
 }
