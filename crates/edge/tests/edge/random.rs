@@ -6,7 +6,7 @@ use serde_json::json;
 use tokenroute_core::{Detail, Feed, LanguageModel, Step};
 use tokenroute_edge::{Decoder, LoadOptions, RandomModel, Tokenizer, load_decoder};
 
-fn model(changes: serde_json::Value) -> RandomModel {
+fn model(changes: &serde_json::Value) -> RandomModel {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = dir.path().join("config.json");
     let mut config = json!({
@@ -35,7 +35,7 @@ fn memory_and_disk_give_the_same_bits() {
         json!({"model_type": "llama", "tie_word_embeddings": false}),
         json!({"model_type": "qwen3", "head_dim": 32}),
     ] {
-        let model = model(changes);
+        let model = model(&changes);
         let dir = tempfile::tempdir().expect("a temporary directory");
         let put = |name: &str, json: &serde_json::Value| {
             std::fs::write(dir.path().join(name), json.to_string()).expect("a file");
@@ -52,7 +52,7 @@ fn memory_and_disk_give_the_same_bits() {
 
 #[test]
 fn logits_are_neither_flat_nor_hopelessly_apart() {
-    let steps = steps(&model(json!({})).decoder(&LoadOptions::default()).expect("a decoder"));
+    let steps = steps(&model(&json!({})).decoder(&LoadOptions::default()).expect("a decoder"));
     for step in steps {
         let logits = step.logits.expect("logits");
         let mean = logits.iter().sum::<f32>() / logits.len() as f32;
@@ -67,10 +67,10 @@ fn seeds_and_layers_matter() {
         let decoder = model.decoder(&LoadOptions::default()).expect("a decoder");
         steps(&decoder).iter().map(|s| s.token).collect::<Vec<_>>()
     };
-    let one = tokens(model(json!({})));
-    assert_eq!(one, tokens(model(json!({}))));
-    assert_ne!(one, tokens(model(json!({})).with_layers(2).expect("two layers")));
-    assert!(model(json!({})).with_layers(0).is_err());
+    let one = tokens(model(&json!({})));
+    assert_eq!(one, tokens(model(&json!({}))));
+    assert_ne!(one, tokens(model(&json!({})).with_layers(2).expect("two layers")));
+    assert!(model(&json!({})).with_layers(0).is_err());
     let named = RandomModel::named("Qwen2.5-0.5B", 0).expect("a known shape");
     assert_eq!(named.config()["hidden_size"], 896);
     assert_eq!(
@@ -81,7 +81,7 @@ fn seeds_and_layers_matter() {
 
 #[test]
 fn the_tokenizer_that_is_made_knows_every_byte() {
-    let model = model(json!({}));
+    let model = model(&json!({}));
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = dir.path().join("tokenizer.json");
     std::fs::write(&path, model.tokenizer().to_string()).expect("a file");
