@@ -7,7 +7,6 @@ mod commands;
 #[cfg(feature = "train")]
 mod experiment;
 mod llm;
-#[cfg(feature = "train")]
 mod memory;
 mod output;
 mod progress;

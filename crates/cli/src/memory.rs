@@ -1,6 +1,7 @@
 //! How much memory this process holds, as Linux counts it; unknown elsewhere.
 
 /// Starts counting the peak anew from what is held now.
+#[cfg(feature = "train")]
 pub fn reset_peak() {
     // Where the system refuses, the peak is that of the whole run, which is an upper bound.
     drop(std::fs::write("/proc/self/clear_refs", "5"));
@@ -9,6 +10,11 @@ pub fn reset_peak() {
 /// Most memory held since, in bytes, mapped files included.
 pub fn peak() -> Option<u64> {
     status("VmHWM")
+}
+
+/// Memory held now that no file stands behind, in bytes.
+pub fn anonymous() -> Option<u64> {
+    status("RssAnon")
 }
 
 /// A line of `/proc/self/status`, in bytes.

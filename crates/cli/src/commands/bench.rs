@@ -10,7 +10,7 @@ use tokenroute_edge::{Decoder, KvState, LoadOptions, RandomModel, load_decoder};
 use tokenroute_kernels::Pool;
 
 use crate::args::Bench;
-use crate::{output, source};
+use crate::{memory, output, source};
 
 /// Tokens of the shortest prompt, and by how much each further sequence's is longer.
 const PROMPT: usize = 16;
@@ -97,7 +97,8 @@ pub fn run(args: &Bench, progress: &dyn Progress) -> Result<()> {
             of_bandwidth: None,
         });
     }
-    let memory = memory();
+    let memory = memory::peak().zip(memory::anonymous());
+    let memory = memory.map(|(peak_rss, rss_anon)| Memory { peak_rss, rss_anon });
     let kernels = decoder.kernels();
     let model = decoder.info().name.clone();
     drop(decoder);
@@ -190,17 +191,6 @@ fn advance(
         .collect();
     let steps = decoder.advance(&mut feeds, Detail::Token)?;
     Ok(steps.iter().map(|steps| steps.iter().map(|step| step.token).collect()).collect())
-}
-
-/// What Linux says of this process.
-fn memory() -> Option<Memory> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let bytes = |key: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(key))?;
-        let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-        Some(kilobytes * 1024)
-    };
-    Some(Memory { peak_rss: bytes("VmHWM")?, rss_anon: bytes("RssAnon")? })
 }
 
 fn show(report: &Report) -> Result<()> {
