@@ -60,8 +60,9 @@ pub fn stream<S: LanguageModel, L: Llm + ?Sized>(
     Ok(traces.into_iter().next().unwrap_or_default())
 }
 
-/// Decodes every request by a policy, at most `batch` at a time, while the LLM
-/// is called on other threads. `on_token` gets every token as it is committed,
+/// Decodes every request by a policy, at most `batch` at a time. The LLM is
+/// called on other threads, or, without `calls`, on this one, which then can
+/// neither go on in the meantime nor keep a deadline. `on_token` gets every token as it is committed,
 /// with the number of its request. Returns once the last call has come back, so
 /// that the traces are complete.
 ///
@@ -71,13 +72,17 @@ pub fn decode_with<S: LanguageModel, L: Llm + ?Sized>(
     pair: Pair<'_, S, L>,
     scorer: &dyn Scorer,
     policy: Policy,
-    calls: Calls,
+    calls: Option<Calls>,
     requests: &[Request<'_>],
     batch: usize,
     on_token: &mut dyn FnMut(usize, &TraceToken),
 ) -> Result<Vec<Trace>, RuntimeError> {
     thread::scope(|scope| {
-        drive(Engine::new(scope, pair, scorer, calls), policy, requests, batch, on_token)
+        let engine = match calls {
+            Some(calls) => Engine::new(scope, pair, scorer, calls),
+            None => Engine::inline(pair, scorer),
+        };
+        drive(engine, policy, requests, batch, on_token)
     })
 }
 

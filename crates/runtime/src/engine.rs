@@ -66,7 +66,7 @@ pub enum Event {
     Billed {
         /// Whose.
         session: SessionId,
-        /// Positions the LLM processed for it.
+        /// Positions the LLM processed for it; 0 if it failed.
         positions: u64,
     },
 }
@@ -255,9 +255,8 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
             self.sessions[at].receive(call, said, &mut self.caller);
             return;
         }
-        if let Ok(reply) = said {
-            events.push(Event::Billed { session, positions: reply.positions });
-        }
+        let positions = said.map_or(0, |reply| reply.positions);
+        events.push(Event::Billed { session, positions });
         if !self.caller.owes(session)
             && let Some(prompt) = self.left.remove(&session)
         {

@@ -25,6 +25,7 @@ mod decode;
 mod engine;
 mod error;
 mod forced;
+mod judge;
 mod live;
 mod pair;
 mod path;
