@@ -43,8 +43,8 @@ pub(crate) struct Branch<'v, S> {
     pub(crate) asked: usize,
     /// The SLM's probability that the answer goes this way.
     likelihood: f32,
-    /// Positions processed on this branch while it was ahead.
-    pub(crate) ahead: u64,
+    /// What went into it while it was ahead of the committed answer.
+    pub(crate) spent: Spent,
     pub(crate) head: Head<'v, S>,
 }
 
@@ -86,12 +86,30 @@ pub(crate) enum AskState {
     Failed,
 }
 
+/// Work for a branch that may yet be dropped.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Spent {
+    /// Positions the SLM processed.
+    pub(crate) slm_positions: u64,
+    /// Calls that the LLM has answered, and the positions it processed for them.
+    pub(crate) llm_calls: u64,
+    pub(crate) llm_positions: u64,
+}
+
+impl Spent {
+    pub(crate) fn add(&mut self, other: Spent) {
+        self.slm_positions += other.slm_positions;
+        self.llm_calls += other.llm_calls;
+        self.llm_positions += other.llm_positions;
+    }
+}
+
 /// What was given up when the LLM's token came.
 #[derive(Debug, Default)]
 pub(crate) struct Dropped {
+    /// Calls that have not come back.
     pub(crate) calls: Vec<CallId>,
-    /// Positions the SLM processed in vain.
-    pub(crate) positions: u64,
+    pub(crate) spent: Spent,
 }
 
 impl AskState {
@@ -110,7 +128,7 @@ impl<S> Head<'_, S> {
         if let Head::Routed(routed) = self {
             dropped.calls.extend(routed.ask.call());
             for (_, branch) in routed.branches {
-                dropped.positions += branch.ahead;
+                dropped.spent.add(branch.spent);
                 branch.head.give_up(dropped);
             }
         }
@@ -129,7 +147,7 @@ impl<'v, S: Clone> Branch<'v, S> {
             made: Vec::new(),
             asked: 0,
             likelihood: 1.0,
-            ahead: 0,
+            spent: Spent::default(),
         }
     }
 
@@ -173,7 +191,7 @@ impl<'v, S: Clone> Branch<'v, S> {
                 made: Vec::new(),
                 asked: self.asked + 1,
                 likelihood: self.likelihood * p,
-                ahead: 0,
+                spent: Spent::default(),
             };
             routed.branches.push((token, branch));
         }

@@ -287,7 +287,7 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
                 trace.slm_positions += new as u64;
                 if !committed {
                     trace.speculated += new as u64;
-                    branch.ahead += new as u64;
+                    branch.spent.slm_positions += new as u64;
                 }
                 open.push((rules, branch));
             }

@@ -149,10 +149,10 @@ impl<S: Clone> Branch<'_, S> {
                 self.state = branch.state;
                 self.pending = branch.pending;
                 self.asked = branch.asked;
-                self.ahead += branch.ahead;
+                self.spent.add(branch.spent);
                 self.head = branch.head;
             } else {
-                dropped.positions += branch.ahead;
+                dropped.spent.add(branch.spent);
                 branch.head.give_up(&mut dropped);
             }
         }

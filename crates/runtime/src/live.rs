@@ -99,6 +99,10 @@ impl<S: Clone> Live<'_, S> {
                 self.trace.wasted_positions += positions;
             }
             said => {
+                if ahead {
+                    branch.spent.llm_calls += 1;
+                    branch.spent.llm_positions += positions;
+                }
                 let dropped = branch.settle(said.map_err(|e| e.cause()), &self.rules);
                 self.write_off(dropped, caller);
             }
@@ -121,7 +125,9 @@ impl<S: Clone> Live<'_, S> {
     }
 
     fn write_off<L: Llm + ?Sized>(&mut self, dropped: Dropped, caller: &mut Caller<'_, L>) {
-        self.trace.rolled_back += dropped.positions;
+        self.trace.rolled_back += dropped.spent.slm_positions;
+        self.trace.wasted_calls += dropped.spent.llm_calls;
+        self.trace.wasted_positions += dropped.spent.llm_positions;
         for call in dropped.calls {
             if caller.withdraw(call) {
                 self.trace.llm_calls -= 1;

@@ -144,7 +144,7 @@ impl Llm for Distant {
                 let number = self.calls.fetch_add(1, Ordering::Relaxed);
                 let late = unit(self.salt, number, ask.context);
                 // Some at once, some much later than the rest.
-                thread::sleep(Duration::from_micros((late * late * 400.0) as u64));
+                thread::sleep(Duration::from_micros((late * late * 250.0) as u64));
                 if unit(7, 0, ask.context) < self.failing {
                     return Err(LlmError::Refused("not this one".to_owned()));
                 }

@@ -18,7 +18,7 @@ fn the_tokens_are_those_of_blocking_decoding() {
     let vocabulary = ToyModel::vocabulary();
     let mut spoken = 0;
     let mut kept = 0;
-    for seed in 0..24 {
+    for seed in 0..16 {
         let slm = ToyModel::new(seed);
         let make = || ToyModel::following(seed + 100, &slm, 0.2 + 0.7 * (seed % 4) as f32 / 3.0);
         let scorer: &dyn Scorer = match seed % 4 {
@@ -48,7 +48,7 @@ fn the_tokens_are_those_of_blocking_decoding() {
             kept += traces.iter().map(|t| t.speculated - t.rolled_back).sum::<u64>();
         }
     }
-    assert!(spoken > 1000 && kept > 500, "{kept} of {spoken} speculated positions were kept");
+    assert!(spoken > 1000 && kept > 300, "{kept} of {spoken} speculated positions were kept");
 }
 
 #[test]
