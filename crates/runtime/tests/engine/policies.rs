@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokenroute_cloud::{InProcess, ToyModel};
+use tokenroute_cloud::{InProcess, Scripted, ToyModel};
 use tokenroute_core::{Ask, Cause, Llm, Origin, Tau, TokenId, Trace, TraceToken};
 use tokenroute_runtime::{Budget, Pair, Policy, Wait, decode_with, greedy};
 
@@ -98,6 +98,24 @@ fn a_relay_is_the_llms_own_run() {
         }
         let made = |t: &Trace| t.relayed;
         assert!(traces.iter().map(made).sum::<u64>() > 20);
+    }
+}
+
+#[test]
+fn a_relay_that_breaks_off_is_what_was_said_so_far() {
+    let vocabulary = ToyModel::vocabulary();
+    let llm = |failing: &[u64]| {
+        let script = |context: &[TokenId]| Ok([3, 4, 5, 14, 6][context.len() - 1]);
+        Scripted::new(script).failing(failing.iter().copied())
+    };
+    for (failing, tokens, said) in [
+        (&[][..], 2, Some(vec![3, 4])),
+        (&[], 9, Some(vec![3, 4, 5, 14])),
+        (&[2], 9, Some(vec![3, 4])),
+        (&[0], 9, None),
+    ] {
+        let relayed = llm(failing).relay(&[1], tokens, &vocabulary);
+        assert_eq!(relayed.ok().map(|reply| reply.tokens), said);
     }
 }
 
