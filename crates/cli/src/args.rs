@@ -4,6 +4,7 @@ mod measure;
 
 #[cfg(feature = "server")]
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -186,6 +187,9 @@ pub struct Generate {
     /// How to reach it, if it is a server.
     #[command(flatten)]
     pub remote: Remote,
+    /// What to do about the time it takes.
+    #[command(flatten)]
+    pub waiting: Waiting,
     /// The router file.
     #[arg(long, requires = "slm")]
     pub router: Option<PathBuf>,
@@ -229,6 +233,37 @@ pub struct Remote {
     /// Keep the LLM's answers in this file; what it holds is not asked again.
     #[arg(long, value_name = "FILE")]
     pub llm_cache: Option<PathBuf>,
+}
+
+/// What to do about the time the LLM takes, and how much to ask of it.
+#[derive(Debug, Args)]
+pub struct Waiting {
+    /// While a token of the large model is on its way, go on from the small
+    /// one's N best candidates for it (2 unless given). The tokens stay the same.
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "2")]
+    #[arg(requires = "slm", conflicts_with = "relay")]
+    pub speculate: Option<NonZeroUsize>,
+    /// Most calls at a time, for each answer, that speculation may spend on
+    /// tokens that may not be needed.
+    #[arg(long, value_name = "N", default_value_t = 8, requires = "speculate")]
+    pub max_ahead: usize,
+    /// Let the large model make up to N tokens in a row where one is routed.
+    #[arg(long, value_name = "N", requires = "slm")]
+    pub relay: Option<NonZeroUsize>,
+    /// Keep the share of the large model's tokens in each answer at or below
+    /// this, 0 to 1; beyond it the small model's tokens are kept.
+    #[arg(long, value_name = "SHARE", requires = "slm")]
+    pub max_offload: Option<f64>,
+    /// Longest time an answer stands still for a token, in milliseconds, queueing
+    /// included; then the small model's stands, marked degraded. Unlike
+    /// --llm-deadline, which bounds one call once it is sent. Needs an LLM that is
+    /// called on another thread: a server, or --speculate.
+    #[arg(long, value_name = "MS", requires = "slm")]
+    pub deadline: Option<u64>,
+    /// Let the large model read the prompt ahead, and the answer after every N
+    /// tokens without a routed one.
+    #[arg(long, value_name = "N", requires = "slm")]
+    pub warm: Option<NonZeroUsize>,
 }
 
 /// Arguments of `cloud`.

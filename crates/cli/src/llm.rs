@@ -36,24 +36,35 @@ pub struct Wanted<'a> {
     pub top_k: usize,
 }
 
+/// The LLM of a pair and where it is.
+pub struct Opened {
+    /// The LLM.
+    pub llm: Box<dyn Llm>,
+    /// Whether it is behind a network.
+    pub remote: bool,
+}
+
+/// Most calls to a server at once.
+pub const CONNECTIONS: usize = 16;
+
 /// Opens the LLM that goes with this SLM.
 pub fn open(
     llm: &Path,
     wanted: &Wanted<'_>,
     slm: &LoadedModel,
     progress: &dyn Progress,
-) -> Result<Box<dyn Llm>> {
+) -> Result<Opened> {
     let text = llm.to_string_lossy();
     if text.starts_with("http://") || text.starts_with("https://") {
         ensure!(
             wanted.quantize.is_none(),
             "--llm-quantize is for an LLM that runs here, not for {text}; quantise it where it is served"
         );
-        return over_http(&text, wanted.remote, slm);
+        return Ok(Opened { llm: over_http(&text, wanted.remote, slm)?, remote: true });
     }
     let llm = source::load(llm, wanted.top_k, wanted.quantize, progress)?;
     check_pair(slm, &llm)?;
-    Ok(Box::new(InProcess::new(llm.decoder)))
+    Ok(Opened { llm: Box::new(InProcess::new(llm.decoder)), remote: false })
 }
 
 fn over_http(url: &str, remote: &Remote, slm: &LoadedModel) -> Result<Box<dyn Llm>> {
@@ -64,6 +75,7 @@ fn over_http(url: &str, remote: &Remote, slm: &LoadedModel) -> Result<Box<dyn Ll
     config.total = Duration::from_millis(remote.llm_deadline);
     config.first_byte = config.first_byte.min(config.total);
     config.connect = config.connect.min(config.total);
+    config.connections = CONNECTIONS;
     config.hedge = remote.llm_hedge.map(Duration::from_millis);
     let texts =
         matches!(config.api, None | Some(Api::OpenAi)).then(|| spelling(slm)).transpose()?;

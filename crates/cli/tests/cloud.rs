@@ -162,6 +162,30 @@ fn two_processes_give_the_tokens_of_one() {
     assert_eq!((offloaded[0], offloaded[7]), (0.0, 1.0));
     assert!(offloaded[1..7].iter().any(|&o| o > 0.02 && o < 0.98), "{offloaded:?}");
 
+    // Speculation changes no token; a budget and a relay say what they did.
+    let here = generate(&lab, &llm, "0.5", &[]);
+    let ahead = generate(&lab, &cloud.url, "0.5", &["--speculate", "3", "--max-ahead", "4"]);
+    for (here, ahead) in here.iter().zip(&ahead) {
+        assert_eq!(here["trace"]["tokens"], ahead["trace"]["tokens"]);
+        let calls = |answer: &Value, name: &str| answer["trace"][name].as_u64().expect("a count");
+        assert!(calls(ahead, "speculated") > 0 || calls(here, "llm_calls") == 0);
+        assert_eq!(
+            calls(ahead, "llm_calls") - calls(ahead, "wasted_calls"),
+            calls(here, "llm_calls")
+        );
+        assert_eq!(ahead["llm_calls"], ahead["trace"]["llm_calls"]);
+    }
+    for answer in generate(&lab, &cloud.url, "1", &["--max-offload", "0.25"]) {
+        assert!(answer["offload"].as_f64().expect("a share") <= 0.25);
+    }
+    let relayed = generate(&lab, &cloud.url, "1", &["--relay", "4"]);
+    for (relayed, llm) in relayed.iter().zip(generate(&lab, &llm, "1", &[])) {
+        assert_eq!(relayed["tokens"], llm["tokens"], "the LLM alone, four tokens a call");
+        let calls = relayed["llm_calls"].as_u64().expect("a count");
+        let tokens = llm["tokens"].as_array().map_or(0, Vec::len) as u64;
+        assert_eq!(calls, tokens.div_ceil(4));
+    }
+
     // What was answered once is known when the cloud is gone; more is not.
     let cache = lab.path().join("answers.redb").display().to_string();
     let with_cache = ["--llm-cache", &cache];

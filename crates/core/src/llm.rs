@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::TokenId;
+use crate::{TokenId, Vocabulary};
 
 /// One sequence put to the LLM.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +29,42 @@ pub struct Reply {
 pub trait Llm: Sync {
     /// Answers every ask, in order; one failing leaves the others whole.
     fn ask(&self, asks: &[Ask<'_>]) -> Vec<Result<Reply, LlmError>>;
+
+    /// The LLM's greedy continuation of a context, at least one token and at
+    /// most `tokens`, none after an end token. Unless an LLM can do better, it
+    /// is asked for one token after the other; should it fail on the way, what
+    /// it has said so far is the answer.
+    ///
+    /// # Errors
+    /// A failure before the first token.
+    fn relay(
+        &self,
+        context: &[TokenId],
+        tokens: usize,
+        vocabulary: &Vocabulary,
+    ) -> Result<Reply, LlmError> {
+        let mut context = context.to_vec();
+        let mut whole = Reply { tokens: Vec::new(), positions: 0 };
+        loop {
+            let ask = Ask { context: &context, from: context.len() };
+            let none = || LlmError::BadReply("no token in reply to an ask".to_owned());
+            let said = self.ask(&[ask]).pop().unwrap_or_else(|| Err(none())).and_then(|reply| {
+                whole.positions += reply.positions;
+                reply.tokens.last().copied().ok_or_else(none)
+            });
+            match said {
+                Ok(token) => {
+                    context.push(token);
+                    whole.tokens.push(token);
+                    if whole.tokens.len() >= tokens || vocabulary.is_end(token) {
+                        return Ok(whole);
+                    }
+                }
+                Err(error) if whole.tokens.is_empty() => return Err(error),
+                Err(_) => return Ok(whole),
+            }
+        }
+    }
 
     /// Tells the LLM that no further ask will begin with this prompt, so that
     /// it may free what it kept for it.

@@ -43,6 +43,30 @@ pub struct Trace {
     pub slm_positions: u64,
     /// Positions the LLM processed, prefill included.
     pub llm_positions: u64,
+    /// Calls to the LLM: one for each token asked for, or for each relay.
+    #[serde(default)]
+    pub llm_calls: u64,
+    /// Those of them whose answers made no token: for branches that were not
+    /// kept, too late, or to warm the LLM up.
+    #[serde(default)]
+    pub wasted_calls: u64,
+    /// Those of the LLM's positions that went into such calls.
+    #[serde(default)]
+    pub wasted_positions: u64,
+    /// Those of the SLM's positions that were processed while a token before
+    /// them was still on its way.
+    #[serde(default)]
+    pub speculated: u64,
+    /// Those of the speculated positions that were rolled back.
+    #[serde(default)]
+    pub rolled_back: u64,
+    /// Tokens of the LLM that came by relay, after the one that was routed.
+    #[serde(default)]
+    pub relayed: u64,
+    /// Tokens of the SLM that score below τ and were kept because the budget
+    /// was spent.
+    #[serde(default)]
+    pub held: u64,
 }
 
 impl Trace {

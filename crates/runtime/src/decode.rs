@@ -1,15 +1,18 @@
-//! Routed greedy decoding at one τ: the SLM steps, the policy scores, τ decides,
-//! the LLM is asked for what is offloaded, and the token is committed.
+//! Routed greedy decoding of a list of requests, with the engine.
 
-use tokenroute_core::{
-    Ask, Cause, Detail, Feed, LanguageModel, Llm, LlmError, Origin, Score, Scorer, Step, Tau,
-    TokenId, Trace, TraceToken,
-};
+use std::collections::{BTreeMap, VecDeque};
+use std::thread;
+use std::time::Duration;
 
-use crate::{Pair, Path, RuntimeError, advance_canonical};
+use tokenroute_core::{LanguageModel, Llm, Scorer, Tau, TokenId, Trace, TraceToken};
 
-/// How many requests run in lockstep unless told otherwise.
+use crate::{Calls, Engine, Event, Pair, Policy, RuntimeError, Session, SessionId};
+
+/// How many requests run at a time unless told otherwise.
 pub const DEFAULT_BATCH: usize = 256;
+
+/// Longest wait of one turn; there is always something to wait for.
+const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// What is to be answered.
 #[derive(Debug, Clone, Copy)]
@@ -24,7 +27,8 @@ pub struct Request<'a> {
 
 /// Decodes every request at τ, at most `batch` in lockstep, and returns their
 /// traces in order. The tokens do not depend on `batch`. Where the LLM cannot
-/// be asked, the SLM's token is kept and marked [`Origin::Degraded`].
+/// be asked, the SLM's token is kept and marked
+/// [`tokenroute_core::Origin::Degraded`].
 ///
 /// # Errors
 /// An empty prompt, a failure of the SLM, or a score that is not a number.
@@ -35,7 +39,8 @@ pub fn decode<S: LanguageModel, L: Llm + ?Sized>(
     requests: &[Request<'_>],
     batch: usize,
 ) -> Result<Vec<Trace>, RuntimeError> {
-    run(pair, scorer, tau, requests, batch, &mut |_| {})
+    let policy = Policy::new(tau);
+    drive(Engine::inline(pair, scorer), policy, requests, batch, &mut |_, _| {})
 }
 
 /// Decodes one request and hands every token to `on_token` as it is committed.
@@ -49,186 +54,74 @@ pub fn stream<S: LanguageModel, L: Llm + ?Sized>(
     request: Request<'_>,
     on_token: &mut dyn FnMut(&TraceToken),
 ) -> Result<Trace, RuntimeError> {
-    let traces = run(pair, scorer, tau, &[request], 1, on_token)?;
+    let policy = Policy::new(tau);
+    let mut hear = |_, token: &TraceToken| on_token(token);
+    let traces = drive(Engine::inline(pair, scorer), policy, &[request], 1, &mut hear)?;
     Ok(traces.into_iter().next().unwrap_or_default())
 }
 
-/// One request on its way.
-struct Live<'v, S> {
-    request: usize,
-    path: Path<'v>,
-    state: S,
-    /// Committed (or prompt) tokens the SLM has not processed yet.
-    pending: Vec<TokenId>,
-}
-
-/// The router's verdict at one position.
-enum Verdict {
-    /// The SLM's token stays.
-    Keep(Score),
-    /// The LLM is to be asked, or was asked and said this or failed.
-    Offload(Score, Option<Said>),
-    /// The LLM should have spoken before the score was made, and could not.
-    Degraded(Score, Cause),
-}
-
-/// The LLM's token, or why there is none.
-type Said = Result<TokenId, Cause>;
-
-fn run<S: LanguageModel, L: Llm + ?Sized>(
+/// Decodes every request by a policy, at most `batch` at a time. The LLM is
+/// called on other threads, or, without `calls`, on this one, which then can
+/// neither go on in the meantime nor keep a deadline. `on_token` gets every token as it is committed,
+/// with the number of its request. Returns once the last call has come back, so
+/// that the traces are complete.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_with<S: LanguageModel, L: Llm + ?Sized>(
     pair: Pair<'_, S, L>,
     scorer: &dyn Scorer,
-    tau: Tau,
+    policy: Policy,
+    calls: Option<Calls>,
     requests: &[Request<'_>],
     batch: usize,
-    on_token: &mut dyn FnMut(&TraceToken),
+    on_token: &mut dyn FnMut(usize, &TraceToken),
+) -> Result<Vec<Trace>, RuntimeError> {
+    thread::scope(|scope| {
+        let engine = match calls {
+            Some(calls) => Engine::new(scope, pair, scorer, calls),
+            None => Engine::inline(pair, scorer),
+        };
+        drive(engine, policy, requests, batch, on_token)
+    })
+}
+
+fn drive<S: LanguageModel, L: Llm + ?Sized>(
+    mut engine: Engine<'_, S, L>,
+    policy: Policy,
+    requests: &[Request<'_>],
+    batch: usize,
+    on_token: &mut dyn FnMut(usize, &TraceToken),
 ) -> Result<Vec<Trace>, RuntimeError> {
     let mut traces = vec![Trace::default(); requests.len()];
-    let mut queue = requests.iter().enumerate();
-    let mut live: Vec<Live<'_, S::State>> = Vec::new();
+    let mut queue: VecDeque<_> = requests.iter().enumerate().collect();
+    let mut numbers: BTreeMap<SessionId, usize> = BTreeMap::new();
     loop {
-        while live.len() < batch.max(1)
-            && let Some((i, request)) = queue.next()
+        while engine.sessions() < batch.max(1)
+            && let Some((i, request)) = queue.pop_front()
         {
-            if request.prompt.is_empty() {
-                return Err(RuntimeError::EmptyPrompt { question: request.question.to_owned() });
-            }
-            if request.max_tokens > 0 {
-                live.push(Live {
-                    request: i,
-                    path: Path::new(pair.vocabulary, request.prompt),
-                    state: pair.slm.start(),
-                    pending: request.prompt.to_vec(),
-                });
-            }
+            let id = engine.add(Session {
+                question: request.question.to_owned(),
+                prompt: request.prompt.to_vec(),
+                max_tokens: request.max_tokens,
+                policy,
+            })?;
+            numbers.insert(id, i);
         }
-        if live.is_empty() {
+        if engine.sessions() == 0 && engine.calls() == 0 {
             return Ok(traces);
         }
-        let steps = slm_steps(pair, &mut live, &mut traces)?;
-        let mut verdicts = judge(pair, scorer, tau, requests, &live, &steps, &mut traces)?;
-        ask_offloaded(pair, &live, &mut verdicts, &mut traces);
-
-        let mut outcomes = steps.iter().zip(verdicts);
-        live.retain_mut(|l| {
-            let Some((step, verdict)) = outcomes.next() else { return false };
-            let (token, origin, score, cause) = match verdict {
-                Verdict::Offload(score, Some(Ok(token))) => (token, Origin::Llm, score, None),
-                Verdict::Keep(score) => (step.token, Origin::Slm, score, None),
-                Verdict::Offload(score, Some(Err(cause))) | Verdict::Degraded(score, cause) => {
-                    (step.token, Origin::Degraded, score, Some(cause))
+        for event in engine.turn(PATIENCE) {
+            match event {
+                Event::Token { session, token } => on_token(numbers[&session], &token),
+                Event::Ended { session, trace } => traces[numbers[&session]] = trace,
+                Event::Failed { error, .. } => return Err(error),
+                Event::Billed { session, positions } => {
+                    let trace = &mut traces[numbers[&session]];
+                    trace.llm_positions += positions;
+                    trace.wasted_positions += positions;
                 }
-                Verdict::Offload(score, None) => {
-                    (step.token, Origin::Degraded, score, Some(Cause::BadReply))
-                }
-            };
-            let token = l.path.commit(token, step);
-            let (slm_token, score) = (step.token, score.get());
-            let made = TraceToken { token, origin, slm_token, score, cause };
-            on_token(&made);
-            let trace = &mut traces[l.request];
-            trace.tokens.push(made);
-            trace.ended = l.path.ended();
-            l.pending = vec![token];
-            let request = &requests[l.request];
-            let closed = l.path.closed(request.max_tokens);
-            if closed {
-                pair.llm.forget(request.prompt);
             }
-            !closed
-        });
+        }
     }
-}
-
-/// One SLM step for every live request.
-fn slm_steps<S: LanguageModel, L: ?Sized>(
-    pair: Pair<'_, S, L>,
-    live: &mut [Live<'_, S::State>],
-    traces: &mut [Trace],
-) -> Result<Vec<Step>, RuntimeError> {
-    let mut feeds: Vec<_> = live
-        .iter_mut()
-        .map(|l| {
-            traces[l.request].slm_positions += l.pending.len() as u64;
-            Feed { state: &mut l.state, tokens: &l.pending, from: l.pending.len() - 1 }
-        })
-        .collect();
-    let steps = advance_canonical(pair.slm, pair.vocabulary, &mut feeds, Detail::Full)?;
-    Ok(steps.into_iter().flatten().collect())
-}
-
-/// Scores every live position; scorers that need the LLM's token get it first.
-fn judge<S: LanguageModel, L: Llm + ?Sized>(
-    pair: Pair<'_, S, L>,
-    scorer: &dyn Scorer,
-    tau: Tau,
-    requests: &[Request<'_>],
-    live: &[Live<'_, S::State>],
-    steps: &[Step],
-    traces: &mut [Trace],
-) -> Result<Vec<Verdict>, RuntimeError> {
-    let known: Option<Vec<Said>> =
-        scorer.needs_llm().then(|| ask(pair, &live.iter().collect::<Vec<_>>(), traces));
-    let mut verdicts = Vec::with_capacity(live.len());
-    for (i, (l, step)) in live.iter().zip(steps).enumerate() {
-        let question = requests[l.request].question;
-        let llm_token = known.as_ref().map(|k| k[i]);
-        let position = l.path.position(question, step, llm_token.and_then(Result::ok));
-        let score = scorer.score(&position).map_err(|source| RuntimeError::Score {
-            question: question.to_owned(),
-            index: position.index,
-            source,
-        })?;
-        verdicts.push(match llm_token {
-            Some(Err(cause)) => Verdict::Degraded(score, cause),
-            _ if !tau.offloads(score) => Verdict::Keep(score),
-            known => Verdict::Offload(score, known),
-        });
-    }
-    Ok(verdicts)
-}
-
-/// Fills in the LLM's token wherever it is wanted and not known yet.
-fn ask_offloaded<S: LanguageModel, L: Llm + ?Sized>(
-    pair: Pair<'_, S, L>,
-    live: &[Live<'_, S::State>],
-    verdicts: &mut [Verdict],
-    traces: &mut [Trace],
-) {
-    let (wanting, asking): (Vec<_>, Vec<_>) = verdicts
-        .iter_mut()
-        .zip(live)
-        .filter_map(|(v, l)| match v {
-            Verdict::Offload(_, token @ None) => Some((token, l)),
-            _ => None,
-        })
-        .unzip();
-    if asking.is_empty() {
-        return;
-    }
-    for (token, said) in wanting.into_iter().zip(ask(pair, &asking, traces)) {
-        *token = Some(said);
-    }
-}
-
-/// The LLM's next token for each of `live`, or why it could not be had.
-fn ask<S: LanguageModel, L: Llm + ?Sized>(
-    pair: Pair<'_, S, L>,
-    live: &[&Live<'_, S::State>],
-    traces: &mut [Trace],
-) -> Vec<Said> {
-    let asks: Vec<Ask<'_>> = live
-        .iter()
-        .map(|l| Ask { context: l.path.tokens(), from: l.path.tokens().len() })
-        .collect();
-    let mut replies = pair.llm.ask(&asks).into_iter();
-    live.iter()
-        .map(|l| {
-            let none = || Err(LlmError::BadReply("no reply to this ask".to_owned()));
-            let reply = replies.next().unwrap_or_else(none).map_err(|e| e.cause())?;
-            traces[l.request].llm_positions += reply.positions;
-            let token = reply.tokens.first().ok_or(Cause::BadReply)?;
-            Ok(pair.vocabulary.canonical(*token))
-        })
-        .collect()
 }

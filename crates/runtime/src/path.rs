@@ -103,6 +103,16 @@ impl<'v> Path<'v> {
         token
     }
 
+    /// Whether a token would end the answer.
+    pub(crate) fn ends(&self, token: TokenId) -> bool {
+        self.vocabulary.is_end(token)
+    }
+
+    /// A token as it would be committed.
+    pub(crate) fn canonical(&self, token: TokenId) -> TokenId {
+        self.vocabulary.canonical(token)
+    }
+
     /// A copy with only the first `index` committed tokens, followed by
     /// `token`. `index` must be below [`Path::index`]: the SLM was heard there.
     #[must_use]

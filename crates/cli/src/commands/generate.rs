@@ -1,14 +1,18 @@
 //! `tokenroute generate`: decode with one model alone, or with a routed pair.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
-use tokenroute_core::{Cause, LanguageModel, Llm, Progress, Question, Tau, TokenId, Trace, grade};
+use tokenroute_core::{Cause, LanguageModel, Progress, Question, Tau, TokenId, Trace, grade};
 use tokenroute_edge::{LoadedModel, RouterScorer};
-use tokenroute_runtime::{DEFAULT_BATCH, Pair, Request, decode, greedy};
+use tokenroute_runtime::{
+    Budget, Calls, DEFAULT_BATCH, Pair, Policy, Request, Wait, decode_with, greedy,
+};
 
-use crate::args::Generate;
+use crate::args::{Generate, Waiting};
+use crate::llm::{CONNECTIONS, Opened};
 use crate::{llm, output, source};
 
 /// A prompt and, where it comes from a data set, its question.
@@ -27,6 +31,11 @@ struct Answer {
     correct: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     offload: Option<f64>,
+    /// Calls to the LLM, and the positions that it processed for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    llm_calls: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    llm_positions: Option<u64>,
     /// Tokens of the SLM that stand where the LLM could not be asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     degraded: Option<usize>,
@@ -40,13 +49,13 @@ pub fn run(args: &Generate, progress: &dyn Progress) -> Result<()> {
     match (&args.model, &args.slm, &args.llm, &args.router, &args.tau) {
         (Some(model), ..) => alone(args, &source::load(model, 8, args.quantize, progress)?),
         (None, Some(slm), Some(llm), Some(router), Some(tau)) => {
-            let tau = tau.parse()?;
+            let policy = policy(tau.parse()?, &args.waiting)?;
             let scorer = RouterScorer::open(router)?;
             let top_k = scorer.header().features.top_k.max(8);
             let slm = source::load(slm, top_k, args.quantize, progress)?;
             let wanted = llm::Wanted { remote: &args.remote, quantize: args.llm_quantize, top_k };
             let llm = llm::open(llm, &wanted, &slm, progress)?;
-            routed(args, &slm, &*llm, &scorer, tau)
+            routed(args, &slm, &llm, &scorer, policy, progress)
         }
         _ => bail!("give --model, or all of --slm, --llm, --router and --tau"),
     }
@@ -65,9 +74,10 @@ fn alone(args: &Generate, model: &LoadedModel) -> Result<()> {
 fn routed(
     args: &Generate,
     slm: &LoadedModel,
-    llm: &dyn Llm,
+    opened: &Opened,
     scorer: &RouterScorer,
-    tau: Tau,
+    policy: Policy,
+    progress: &dyn Progress,
 ) -> Result<()> {
     scorer.check(slm.decoder.info(), slm.vocabulary.hash())?;
     let prompts = prompts(args, slm)?;
@@ -79,14 +89,60 @@ fn routed(
             max_tokens: args.max_tokens,
         })
         .collect();
-    let pair = Pair::new(&slm.decoder, llm, &slm.vocabulary);
-    let traces = decode(pair, scorer, tau, &requests, DEFAULT_BATCH)?;
+    let pair = Pair::new(&slm.decoder, &*opened.llm, &slm.vocabulary);
+    let ahead = matches!(policy.wait, Wait::Speculate { .. });
+    let calls = match opened.remote {
+        true => Some(Calls { threads: CONNECTIONS, together: 1 }),
+        // In process the LLM takes the processor from the SLM; lockstep is best.
+        false => ahead.then_some(Calls { threads: 1, together: DEFAULT_BATCH }),
+    };
+    let mut heard = |_: usize, _: &_| {};
+    let traces = decode_with(pair, scorer, policy, calls, &requests, DEFAULT_BATCH, &mut heard)?;
+    progress.note(&costs(&traces));
     warn_of_degraded(&traces);
     for (prompt, trace) in prompts.iter().zip(traces) {
         let tokens = trace.ids().collect();
         show(args, &answer(slm, prompt, tokens, Some(trace))?)?;
     }
     Ok(())
+}
+
+/// The policy that the arguments ask for.
+fn policy(tau: Tau, waiting: &Waiting) -> Result<Policy> {
+    let wait = match (waiting.speculate, waiting.relay) {
+        (Some(branches), _) => Wait::Speculate { branches, max_ahead: waiting.max_ahead },
+        (None, Some(tokens)) => Wait::Relay { tokens },
+        (None, None) => Wait::Block,
+    };
+    let budget = waiting.max_offload.map_or(Ok(Budget::ALL), Budget::new)?;
+    let deadline = waiting.deadline.map(Duration::from_millis);
+    Ok(Policy { tau, wait, deadline, budget, warm: waiting.warm })
+}
+
+/// What was offloaded and what it cost, in one line.
+fn costs(traces: &[Trace]) -> String {
+    let sum = |of: fn(&Trace) -> u64| traces.iter().map(of).sum::<u64>();
+    let tokens = sum(|t| t.tokens.len() as u64);
+    let offloaded = sum(|t| t.offloaded() as u64);
+    let share = 100.0 * offloaded as f64 / tokens.max(1) as f64;
+    let mut line = format!(
+        "{offloaded} of {tokens} tokens offloaded ({share:.1}%), {} LLM calls, {} LLM positions",
+        sum(|t| t.llm_calls),
+        sum(|t| t.llm_positions),
+    );
+    for (count, what) in [
+        (sum(|t| t.wasted_calls), "calls wasted"),
+        (sum(|t| t.wasted_positions), "LLM positions wasted"),
+        (sum(|t| t.speculated), "SLM positions speculated"),
+        (sum(|t| t.rolled_back), "of them rolled back"),
+        (sum(|t| t.relayed), "tokens relayed"),
+        (sum(|t| t.held), "tokens held by the budget"),
+    ] {
+        if count > 0 {
+            line += &format!(", {count} {what}");
+        }
+    }
+    line
 }
 
 /// Says how many tokens the LLM should have made and did not, by cause.
@@ -145,6 +201,8 @@ fn answer(
         id: prompt.question.as_ref().map(|q| q.id.clone()),
         correct: prompt.question.as_ref().map(|q| grade(q, &text)),
         offload: trace.as_ref().map(|t| t.offloaded() as f64 / t.tokens.len().max(1) as f64),
+        llm_calls: trace.as_ref().map(|t| t.llm_calls),
+        llm_positions: trace.as_ref().map(|t| t.llm_positions),
         degraded: trace.as_ref().map(Trace::degraded),
         text,
         tokens,

@@ -109,7 +109,7 @@ impl Llm for Http {
     fn ask(&self, asks: &[Ask<'_>]) -> Vec<Result<Reply, LlmError>> {
         let inner = &self.inner;
         if let [ask] = asks {
-            return vec![inner.answer(ask)];
+            return vec![inner.answer(&Query::from(ask))];
         }
         let next = AtomicUsize::new(0);
         let replies: Vec<_> = asks.iter().map(|_| OnceLock::new()).collect();
@@ -117,7 +117,7 @@ impl Llm for Http {
             loop {
                 let i = next.fetch_add(1, Ordering::Relaxed);
                 let (Some(ask), Some(reply)) = (asks.get(i), replies.get(i)) else { return };
-                reply.get_or_init(|| inner.answer(ask));
+                reply.get_or_init(|| inner.answer(&Query::from(ask)));
             }
         };
         thread::scope(|scope| {
@@ -128,6 +128,12 @@ impl Llm for Http {
         });
         let lost = || Err(LlmError::Unavailable("its worker was lost".to_owned()));
         replies.into_iter().map(|reply| reply.into_inner().unwrap_or_else(lost)).collect()
+    }
+
+    /// One request, where the server's reply has ids; one token of many, where
+    /// it has text alone.
+    fn relay(&self, context: &[TokenId], tokens: usize, _: &Vocabulary) -> Result<Reply, LlmError> {
+        self.inner.answer(&Query { context, from: context.len(), tokens: tokens.max(1) })
     }
 
     fn forget(&self, _: &[TokenId]) {}
@@ -168,8 +174,8 @@ impl Inner {
         Ok(self.server.get_or_init(|| Server { api, model: model.id.clone() }).clone())
     }
 
-    /// Answers one ask within its time.
-    fn answer(self: &Arc<Self>, ask: &Ask<'_>) -> Result<Reply, LlmError> {
+    /// Answers one query within its time.
+    fn answer(self: &Arc<Self>, ask: &Query<'_>) -> Result<Reply, LlmError> {
         let deadline = Instant::now() + self.config.total;
         if ask.from == 0 || ask.from > ask.context.len() {
             let (from, tokens) = (ask.from, ask.context.len());
@@ -194,7 +200,7 @@ impl Inner {
                     return Err(last.unwrap_or_else(open));
                 }
             }
-            let failure = match self.attempt(ask.context, ask.from, deadline) {
+            let failure = match self.attempt(ask, deadline) {
                 Ok(reply) => {
                     self.breaker.well();
                     return Ok(reply);
@@ -218,11 +224,12 @@ impl Inner {
     }
 
     /// Finds out in the background whether the server is back. Nobody waits for it.
-    fn probe(self: &Arc<Self>, ask: &Ask<'_>) {
+    fn probe(self: &Arc<Self>, ask: &Query<'_>) {
         let (inner, context) = (Arc::clone(self), ask.context.to_vec());
         let run = move || {
             let deadline = Instant::now() + inner.config.total;
-            match inner.once(&context, context.len(), deadline) {
+            let query = Query { context: &context, from: context.len(), tokens: 1 };
+            match inner.once(&query, deadline) {
                 Err(failure) if failure.sick => inner.breaker.still_sick(Instant::now()),
                 _ => inner.breaker.well(),
             }
@@ -233,18 +240,17 @@ impl Inner {
     }
 
     /// One attempt, with a second request beside it if the first is slow.
-    fn attempt(
-        self: &Arc<Self>,
-        context: &[TokenId],
-        from: usize,
-        deadline: Instant,
-    ) -> Result<Reply, Failure> {
-        let Some(hedge) = self.config.hedge else { return self.once(context, from, deadline) };
+    fn attempt(self: &Arc<Self>, query: &Query<'_>, deadline: Instant) -> Result<Reply, Failure> {
+        let Some(hedge) = self.config.hedge else { return self.once(query, deadline) };
+        let Query { context, from, tokens } = *query;
         let (send, receive) = mpsc::channel();
         let start = || {
             let (inner, context, send) = (Arc::clone(self), context.to_vec(), send.clone());
             // The receiver is gone if the other request was faster.
-            thread::spawn(move || drop(send.send(inner.once(&context, from, deadline))));
+            thread::spawn(move || {
+                let query = Query { context: &context, from, tokens };
+                drop(send.send(inner.once(&query, deadline)));
+            });
         };
         start();
         let lost = || Failure::passing(LlmError::Unavailable("its worker was lost".to_owned()));
@@ -261,7 +267,7 @@ impl Inner {
 
     /// Asks the server once (or once for each position, where it answers one at
     /// a time).
-    fn once(&self, context: &[TokenId], from: usize, deadline: Instant) -> Result<Reply, Failure> {
+    fn once(&self, query: &Query<'_>, deadline: Instant) -> Result<Reply, Failure> {
         let server = match self.server.get() {
             Some(server) => server.clone(),
             None => self.hello(deadline).map_err(|error| match error {
@@ -270,12 +276,14 @@ impl Inner {
                 other => Failure::lasting(LlmError::Refused(other.to_string())),
             })?,
         };
+        let Query { context, from, tokens } = *query;
+        let tokens = if server.api.relays() { tokens } else { 1 };
         if from == context.len() || server.api.scores() {
-            return self.query(&server, &Query { context, from }, deadline);
+            return self.query(&server, &Query { context, from, tokens }, deadline);
         }
         let mut whole = Reply { tokens: Vec::new(), positions: 0 };
         for end in from..=context.len() {
-            let query = Query { context: &context[..end], from: end };
+            let query = Query { context: &context[..end], from: end, tokens: 1 };
             let reply = self.query(&server, &query, deadline)?;
             whole.tokens.extend(reply.tokens);
             whole.positions += reply.positions;

@@ -6,16 +6,23 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
-use tokenroute_core::{LlmError, Reply, TokenId, Vocabulary};
+use tokenroute_core::{Ask, LlmError, Reply, TokenId, Vocabulary};
 
 use crate::http::{Api, Spelling};
 
 /// One question for the server: the greedy token after `context[..i]` for every
-/// `i` in `from..=context.len()`.
+/// `i` in `from..=context.len()`, and at the end up to `tokens` in a row.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Query<'a> {
     pub(crate) context: &'a [TokenId],
     pub(crate) from: usize,
+    pub(crate) tokens: usize,
+}
+
+impl<'a> From<&Ask<'a>> for Query<'a> {
+    fn from(ask: &Ask<'a>) -> Self {
+        Query { context: ask.context, from: ask.from, tokens: 1 }
+    }
 }
 
 impl Query<'_> {
@@ -38,6 +45,12 @@ impl Api {
         matches!(self, Api::Tokenroute | Api::Vllm | Api::Sglang)
     }
 
+    /// Whether one request gives many tokens as ids. A text of several tokens
+    /// cannot be told apart.
+    pub(crate) fn relays(self) -> bool {
+        self != Api::OpenAi
+    }
+
     /// Path of the completions endpoint.
     pub(crate) fn path(self) -> &'static str {
         match self {
@@ -54,19 +67,19 @@ impl Api {
         let prompt = query.context;
         let mut body = match self {
             Api::Tokenroute => json!({
-                "model": model, "prompt": prompt, "max_tokens": 1, "temperature": 0,
+                "model": model, "prompt": prompt, "max_tokens": query.tokens, "temperature": 0,
                 "return_token_ids": true,
             }),
             // Older versions know return_tokens_as_token_ids alone.
             Api::Vllm => json!({
-                "model": model, "prompt": prompt, "max_tokens": 1, "temperature": 0,
+                "model": model, "prompt": prompt, "max_tokens": query.tokens, "temperature": 0,
                 "repetition_penalty": 1.0, "frequency_penalty": 0.0, "presence_penalty": 0.0,
                 "return_token_ids": true, "return_tokens_as_token_ids": true, "logprobs": 1,
             }),
             Api::Sglang => json!({
                 "input_ids": prompt,
                 "sampling_params": {
-                    "max_new_tokens": 1, "temperature": 0, "repetition_penalty": 1.0,
+                    "max_new_tokens": query.tokens, "temperature": 0, "repetition_penalty": 1.0,
                     "frequency_penalty": 0.0, "presence_penalty": 0.0,
                 },
                 "return_logprob": true, "top_logprobs_num": 1,
@@ -74,13 +87,13 @@ impl Api {
                 "logprob_start_len": query.from - 1,
             }),
             Api::LlamaCpp => json!({
-                "prompt": prompt, "n_predict": 1, "temperature": 0, "top_k": 1,
+                "prompt": prompt, "n_predict": query.tokens, "temperature": 0, "top_k": 1,
                 "repeat_penalty": 1.0, "frequency_penalty": 0.0, "presence_penalty": 0.0,
                 "dry_multiplier": 0.0, "cache_prompt": true, "return_tokens": true,
                 "stream": false,
             }),
             Api::OpenAi => json!({
-                "model": model, "prompt": prompt, "max_tokens": 1, "temperature": 0,
+                "model": model, "prompt": prompt, "max_tokens": query.tokens, "temperature": 0,
                 "frequency_penalty": 0.0, "presence_penalty": 0.0, "logprobs": 1,
             }),
         };
@@ -110,9 +123,11 @@ impl Api {
             Api::Sglang => sglang(bytes, query, facts),
             Api::LlamaCpp => llama_cpp(bytes, query, facts),
         }?;
-        let wanted = query.context.len() - query.from + 1;
-        if reply.tokens.len() != wanted {
-            return bad(format!("{} tokens; expected {wanted}", reply.tokens.len()));
+        let scored = query.context.len() - query.from;
+        let found = reply.tokens.len();
+        if !(scored + 1..=scored + query.tokens).contains(&found) {
+            let most = scored + query.tokens;
+            return bad(format!("{found} tokens; expected {} to {most}", scored + 1));
         }
         let size = facts.vocabulary.len();
         match reply.tokens.iter().find(|&&t| t as usize >= size) {
@@ -142,8 +157,28 @@ fn check_count(counted: Option<u64>, query: &Query<'_>) -> Result<(), LlmError> 
     }
 }
 
-fn positions(query: &Query<'_>, cached: Option<u64>) -> u64 {
-    (query.context.len() as u64).saturating_sub(cached.unwrap_or(0))
+/// Positions of the context that were not known, and those of generated tokens
+/// that others follow.
+fn positions(query: &Query<'_>, cached: Option<u64>, made: usize) -> u64 {
+    (query.context.len() as u64).saturating_sub(cached.unwrap_or(0)) + made as u64 - 1
+}
+
+/// Generated ids as an answer. Servers may leave the end token out.
+fn run(
+    ids: &[TokenId],
+    stopped: bool,
+    query: &Query<'_>,
+    facts: &Facts,
+) -> Result<Vec<TokenId>, LlmError> {
+    let mut run = ids.to_vec();
+    let ends = run.last().is_some_and(|&t| facts.vocabulary.is_end(t));
+    if stopped && !ends && run.len() < query.tokens {
+        run.push(facts.vocabulary.end());
+    }
+    match run.len() {
+        found if (1..=query.tokens).contains(&found) => Ok(run),
+        found => bad(format!("{found} token ids; expected 1 to {}", query.tokens)),
+    }
 }
 
 #[derive(Deserialize)]
@@ -210,32 +245,32 @@ fn completion(bytes: &[u8], query: &Query<'_>, facts: &Facts) -> Result<Reply, L
             }
         }
     }
-    tokens.push(last(choice, facts)?);
+    let made = made(choice, query, facts)?;
     let cached = usage.and_then(|u| u.prompt_tokens_details.as_ref()?.cached_tokens);
-    Ok(Reply { tokens, positions: positions(query, cached) })
+    let positions = positions(query, cached, made.len());
+    tokens.extend(made);
+    Ok(Reply { tokens, positions })
 }
 
-/// The generated token, from ids where there are any.
-fn last(choice: &Choice, facts: &Facts) -> Result<TokenId, LlmError> {
+/// The generated tokens, from ids where there are any.
+fn made(choice: &Choice, query: &Query<'_>, facts: &Facts) -> Result<Vec<TokenId>, LlmError> {
     let stopped = choice.finish_reason.as_deref() == Some("stop");
-    match choice.token_ids.as_deref() {
-        Some([token]) => return Ok(*token),
-        Some([]) if stopped => return Ok(facts.vocabulary.end()),
-        Some(ids) => return bad(format!("{} token ids; expected 1", ids.len())),
-        None => {}
+    if let Some(ids) = &choice.token_ids {
+        return run(ids, stopped, query, facts);
     }
     let spelled = choice.logprobs.as_ref().and_then(|l| l.tokens.as_ref());
-    if let Some([token]) = spelled.map(Vec::as_slice)
-        && let Some(id) = token.strip_prefix("token_id:").and_then(|id| id.parse().ok())
+    let id = |token: &String| token.strip_prefix("token_id:")?.parse().ok();
+    if let Some(tokens) = spelled.filter(|tokens| !tokens.is_empty())
+        && let Some(ids) = tokens.iter().map(id).collect::<Option<Vec<TokenId>>>()
     {
-        return Ok(id);
+        return run(&ids, stopped, query, facts);
     }
     let text = choice.text.as_deref().unwrap_or_default();
     if text.is_empty() && stopped {
-        return Ok(facts.vocabulary.end());
+        return Ok(vec![facts.vocabulary.end()]);
     }
     match &facts.spelling {
-        Some(spelling) => spelling.token(text),
+        Some(spelling) => Ok(vec![spelling.token(text)?]),
         None => bad("no token ids, and no texts of the vocabulary to compare with".to_owned()),
     }
 }
@@ -297,13 +332,14 @@ fn sglang(bytes: &[u8], query: &Query<'_>, facts: &Facts) -> Result<Reply, LlmEr
         }
     }
     let stopped = meta.finish_reason.as_ref().is_some_and(|r| r["type"] == "stop");
-    let said = match (reply.output_ids.as_deref(), meta.output_token_logprobs.as_slice()) {
-        (Some([token]), _) | (_, [SglangToken(token)]) => *token,
-        (_, []) if stopped => facts.vocabulary.end(),
-        (ids, _) => return bad(format!("{} output ids; expected 1", ids.map_or(0, <[_]>::len))),
+    let made: Vec<TokenId> = match reply.output_ids {
+        Some(ids) if !ids.is_empty() => ids,
+        _ => meta.output_token_logprobs.iter().map(|token| token.0).collect(),
     };
-    tokens.push(said);
-    Ok(Reply { tokens, positions: positions(query, meta.cached_tokens) })
+    let made = run(&made, stopped, query, facts)?;
+    let positions = positions(query, meta.cached_tokens, made.len());
+    tokens.extend(made);
+    Ok(Reply { tokens, positions })
 }
 
 #[derive(Deserialize)]
@@ -327,15 +363,15 @@ fn llama_cpp(bytes: &[u8], query: &Query<'_>, facts: &Facts) -> Result<Reply, Ll
     if reply.truncated {
         return bad("the server cut the prompt; start it with a larger context".to_owned());
     }
-    let token = match reply.tokens.as_deref() {
-        Some([token]) => *token,
-        Some([]) if reply.stop_type.as_deref() == Some("eos") => facts.vocabulary.end(),
-        Some(ids) => return bad(format!("{} token ids; expected 1", ids.len())),
-        None => return bad("no token ids; use a server that knows return_tokens".to_owned()),
+    let Some(ids) = &reply.tokens else {
+        return bad("no token ids; use a server that knows return_tokens".to_owned());
     };
-    let processed = reply.timings.and_then(|t| t.prompt_n);
-    let positions = processed.unwrap_or(query.context.len() as u64);
-    Ok(Reply { tokens: vec![token], positions })
+    let stopped = reply.stop_type.as_deref() == Some("eos");
+    let tokens = run(ids, stopped, query, facts)?;
+    let known = reply.timings.and_then(|t| t.prompt_n);
+    let known = known.map(|processed| (query.context.len() as u64).saturating_sub(processed));
+    let positions = positions(query, known, tokens.len());
+    Ok(Reply { tokens, positions })
 }
 
 /// What `/v1/models` says of one model.

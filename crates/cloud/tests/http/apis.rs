@@ -104,6 +104,44 @@ fn many_positions_are_scored_in_one_request_where_the_server_can() {
 }
 
 #[test]
+fn a_relay_is_one_request_where_the_reply_has_ids() {
+    for (api, ids, changes, tokens, positions) in [
+        (Api::Vllm, "/choices/0/token_ids", None, vec![9, 2, 3], 5),
+        (
+            Api::Tokenroute,
+            "/choices/0/token_ids",
+            Some(("/choices/0/finish_reason", json!("stop"))),
+            vec![9, 2, 3, 14],
+            6,
+        ),
+        (Api::Sglang, "/output_ids", None, vec![9, 2, 3], 5),
+        (Api::LlamaCpp, "/tokens", Some(("/stop_type", json!("eos"))), vec![9, 2, 3, 14], 4),
+    ] {
+        let mut reply = fixture(api);
+        *reply.pointer_mut(ids).expect("in the fixture") = json!([9, 2, 3]);
+        if let Some((at, value)) = changes {
+            *reply.pointer_mut(at).expect("in the fixture") = value;
+        }
+        if api == Api::Sglang {
+            reply["meta_info"]["input_token_logprobs"] = json!([[null, 6, null]]);
+            reply["meta_info"]["input_top_logprobs"] = json!([null]);
+        }
+        let stub = Stub::start(move |_, _| Said::ok(&reply.to_string()));
+        let answer = client(&stub, api).relay(&CONTEXT, 4, &ToyModel::vocabulary());
+        assert_eq!(answer.expect("an answer"), Reply { tokens, positions }, "{api}");
+        let most = ["/max_tokens", "/sampling_params/max_new_tokens", "/n_predict"];
+        let asked = stub.requests().remove(0).body;
+        assert_eq!(most.iter().find_map(|field| asked.pointer(field)), Some(&json!(4)));
+        let error = client(&stub, api).relay(&CONTEXT, 2, &ToyModel::vocabulary());
+        assert!(error.expect_err("too many").to_string().contains("expected 1 to 2"), "{api}");
+    }
+    let stub = Stub::start(|_, _| Said::ok(&fixture(Api::OpenAi).to_string()));
+    let answer = client(&stub, Api::OpenAi).relay(&CONTEXT, 4, &ToyModel::vocabulary());
+    assert_eq!(answer.expect("an answer").tokens, [9], "text alone: one token at a time");
+    assert_eq!(stub.requests()[0].body["max_tokens"], 1);
+}
+
+#[test]
 fn the_end_of_an_answer_is_the_end_token() {
     for (api, changes) in [
         (

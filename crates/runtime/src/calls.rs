@@ -1,0 +1,283 @@
+//! Calls to the LLM: on threads of their own, or all at once on the engine's.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::Scope;
+
+use tokenroute_core::{Ask, Llm, LlmError, Reply, TokenId, Vocabulary};
+
+use crate::SessionId;
+
+/// How the LLM is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Calls {
+    /// Threads that call the LLM, at least 1, and so the most calls at once.
+    pub threads: usize,
+    /// Most asks given to [`Llm::ask`] in one call: 1 for an LLM behind a
+    /// network, where one slow answer would hold up the others; many for one in
+    /// process, which answers a batch at the price of one.
+    pub together: usize,
+}
+
+/// Number of a call within its engine.
+pub(crate) type CallId = u64;
+
+/// What a call gave.
+pub(crate) type Said = Result<Reply, LlmError>;
+
+/// What reaches the engine from other threads.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// A call has come back.
+    Said(CallId, Said),
+    /// Somebody wants the engine's attention.
+    Wake,
+}
+
+/// One call to be made.
+#[derive(Debug)]
+struct Job {
+    call: CallId,
+    context: Vec<TokenId>,
+    /// Most tokens wanted; more than one is a relay.
+    tokens: usize,
+}
+
+#[derive(Debug)]
+enum Work {
+    Call(Job),
+    Forget(Vec<TokenId>),
+}
+
+/// Makes calls and knows whose they are.
+pub(crate) struct Caller<'a, L: Llm + ?Sized> {
+    llm: &'a L,
+    vocabulary: &'a Vocabulary,
+    mail: Sender<Message>,
+    place: Place,
+    /// Calls that have not come back, by session.
+    flights: BTreeMap<CallId, SessionId>,
+    next: CallId,
+}
+
+/// Where calls are made.
+enum Place {
+    /// Here, on the engine's thread, once they are collected.
+    Inline(Vec<Job>),
+    /// On threads that take them from a queue.
+    Threads(Arc<Shared>),
+}
+
+/// What the engine and its threads share.
+#[derive(Debug, Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    filled: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    work: VecDeque<Work>,
+    closed: bool,
+}
+
+impl<'a, L: Llm + ?Sized> Caller<'a, L> {
+    pub(crate) fn inline(llm: &'a L, vocabulary: &'a Vocabulary, mail: Sender<Message>) -> Self {
+        let place = Place::Inline(Vec::new());
+        Caller { llm, vocabulary, mail, place, flights: BTreeMap::new(), next: 0 }
+    }
+
+    pub(crate) fn threads(
+        scope: &'a Scope<'a, '_>,
+        llm: &'a L,
+        vocabulary: &'a Vocabulary,
+        mail: Sender<Message>,
+        calls: Calls,
+    ) -> Self {
+        let shared = Arc::<Shared>::default();
+        for _ in 0..calls.threads.max(1) {
+            let (shared, mail) = (Arc::clone(&shared), mail.clone());
+            scope.spawn(move || {
+                while let Some(work) = shared.next(calls.together.max(1)) {
+                    match work {
+                        Batch::Calls(jobs) => answer(llm, vocabulary, jobs, &mail),
+                        Batch::Forget(prompt) => llm.forget(&prompt),
+                    }
+                }
+            });
+        }
+        let place = Place::Threads(shared);
+        Caller { llm, vocabulary, mail, place, flights: BTreeMap::new(), next: 0 }
+    }
+
+    /// Queues a call, before all others if it is urgent.
+    pub(crate) fn submit(
+        &mut self,
+        session: SessionId,
+        context: &[TokenId],
+        tokens: usize,
+        urgent: bool,
+    ) -> CallId {
+        let call = self.next;
+        self.next += 1;
+        self.flights.insert(call, session);
+        let job = Job { call, context: context.to_vec(), tokens };
+        match &mut self.place {
+            Place::Inline(jobs) => jobs.push(job),
+            Place::Threads(shared) if urgent => shared.lock().work.push_front(Work::Call(job)),
+            Place::Threads(shared) => shared.lock().work.push_back(Work::Call(job)),
+        }
+        self.notify();
+        call
+    }
+
+    fn notify(&self) {
+        if let Place::Threads(shared) = &self.place {
+            shared.filled.notify_one();
+        }
+    }
+
+    /// Moves a call to the front, if it is still queued.
+    pub(crate) fn hurry(&mut self, call: CallId) {
+        if let Place::Threads(shared) = &self.place {
+            let mut queue = shared.lock();
+            if let Some(work) = queue.remove(call) {
+                queue.work.push_front(work);
+            }
+        }
+    }
+
+    /// Takes a call back; false if it is on its way already.
+    pub(crate) fn withdraw(&mut self, call: CallId) -> bool {
+        let Place::Threads(shared) = &self.place else { return false };
+        let back = shared.lock().remove(call).is_some();
+        if back {
+            self.flights.remove(&call);
+        }
+        back
+    }
+
+    /// Whose call has come back.
+    pub(crate) fn landed(&mut self, call: CallId) -> Option<SessionId> {
+        self.flights.remove(&call)
+    }
+
+    /// Whether a session has calls on their way.
+    pub(crate) fn owes(&self, session: SessionId) -> bool {
+        self.flights.values().any(|&s| s == session)
+    }
+
+    /// Number of calls on their way or queued.
+    pub(crate) fn flying(&self) -> usize {
+        self.flights.len()
+    }
+
+    /// Tells the LLM that a prompt is done with.
+    pub(crate) fn forget(&mut self, prompt: Vec<TokenId>) {
+        match &self.place {
+            Place::Inline(_) => self.llm.forget(&prompt),
+            Place::Threads(shared) => shared.lock().work.push_back(Work::Forget(prompt)),
+        }
+        self.notify();
+    }
+
+    /// Makes the calls that no other thread makes.
+    pub(crate) fn flush(&mut self) {
+        if let Place::Inline(jobs) = &mut self.place {
+            answer(self.llm, self.vocabulary, mem::take(jobs), &self.mail);
+        }
+    }
+}
+
+impl<L: Llm + ?Sized> Drop for Caller<'_, L> {
+    fn drop(&mut self) {
+        if let Place::Threads(shared) = &self.place {
+            let mut queue = shared.lock();
+            queue.closed = true;
+            queue.work.retain(|w| matches!(w, Work::Forget(_)));
+            shared.filled.notify_all();
+        }
+    }
+}
+
+/// What a thread does in one go.
+enum Batch {
+    Calls(Vec<Job>),
+    Forget(Vec<TokenId>),
+}
+
+impl Queue {
+    fn remove(&mut self, call: CallId) -> Option<Work> {
+        let is = |w: &Work| matches!(w, Work::Call(job) if job.call == call);
+        let at = self.work.iter().position(is)?;
+        self.work.remove(at)
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // Nothing that holds the lock can panic halfway.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Up to `together` asks, one relay, or a prompt to forget; `None` once the
+    /// engine is gone.
+    fn next(&self, together: usize) -> Option<Batch> {
+        let mut queue = self.lock();
+        loop {
+            match queue.work.pop_front() {
+                Some(Work::Forget(prompt)) => return Some(Batch::Forget(prompt)),
+                Some(Work::Call(job)) => {
+                    let mut jobs = vec![job];
+                    while jobs.len() < together
+                        && jobs[0].tokens == 1
+                        && let Some(Work::Call(Job { tokens: 1, .. })) = queue.work.front()
+                        && let Some(Work::Call(job)) = queue.work.pop_front()
+                    {
+                        jobs.push(job);
+                    }
+                    return Some(Batch::Calls(jobs));
+                }
+                None if queue.closed => return None,
+                None => {
+                    queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                }
+            }
+        }
+    }
+}
+
+/// Makes calls and mails what they give: the asks for one token together, then
+/// one relay after the other.
+fn answer<L: Llm + ?Sized>(
+    llm: &L,
+    vocabulary: &Vocabulary,
+    jobs: Vec<Job>,
+    mail: &Sender<Message>,
+) {
+    // Nobody reads the mail of an engine that is gone.
+    let send = |call, said| drop(mail.send(Message::Said(call, said)));
+    // A panic in the LLM is a failure like any other: no session may wait forever.
+    let lost = || Err(LlmError::Unavailable("its worker was lost".to_owned()));
+    let (single, relays): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.tokens == 1);
+    if !single.is_empty() {
+        let asks: Vec<Ask<'_>> = single
+            .iter()
+            .map(|job| Ask { context: &job.context, from: job.context.len() })
+            .collect();
+        let replies = catch_unwind(AssertUnwindSafe(|| llm.ask(&asks)));
+        let mut replies =
+            replies.unwrap_or_else(|_| asks.iter().map(|_| lost()).collect()).into_iter();
+        for job in single {
+            let none = || Err(LlmError::BadReply("no reply to this ask".to_owned()));
+            send(job.call, replies.next().unwrap_or_else(none));
+        }
+    }
+    for job in relays {
+        let relay = || llm.relay(&job.context, job.tokens, vocabulary);
+        send(job.call, catch_unwind(AssertUnwindSafe(relay)).unwrap_or_else(|_| lost()));
+    }
+}

@@ -1,0 +1,177 @@
+//! What becomes of the SLM's steps and the LLM's tokens: kept, sent for, or
+//! settled. A decision depends on the tokens before it alone, never on time.
+
+use std::collections::VecDeque;
+use std::mem;
+
+use tokenroute_core::{Cause, Origin, Score, Step, TokenId, TraceToken};
+
+use crate::branch::{AskState, Branch, Dropped, Head, Made, Routed, Rules};
+use crate::{RuntimeError, Wait};
+
+impl<S: Clone> Branch<'_, S> {
+    /// Takes in what the SLM says after each of `pending[from..]`.
+    pub(crate) fn hear(&mut self, steps: Vec<Step>, rules: &Rules<'_>) {
+        for step in steps {
+            let heard = match self.relayed.pop_front() {
+                Some(token) => self.relay(token, &step, rules),
+                None => self.judge(step, rules),
+            };
+            if let Err(error) = heard {
+                self.head = Head::Broken(error);
+                return;
+            }
+        }
+    }
+
+    fn score(
+        &self,
+        step: &Step,
+        llm_token: Option<TokenId>,
+        rules: &Rules<'_>,
+    ) -> Result<Score, RuntimeError> {
+        let llm_token = llm_token.filter(|_| rules.scorer.needs_llm());
+        let position = self.path.position(&rules.question, step, llm_token);
+        rules.scorer.score(&position).map_err(|source| RuntimeError::Score {
+            question: rules.question.clone(),
+            index: position.index,
+            source,
+        })
+    }
+
+    /// Decides the next token or sends for it.
+    fn judge(&mut self, step: Step, rules: &Rules<'_>) -> Result<(), RuntimeError> {
+        let (index, policy) = (self.path.index(), &rules.policy);
+        let score = match rules.scorer.needs_llm() {
+            true => None,
+            false => Some(self.score(&step, None, rules)?),
+        };
+        if let Some(score) = score {
+            let keeps = !policy.tau.offloads(score);
+            if keeps || policy.budget.grants(index, self.asked, 1) == 0 {
+                let made = TraceToken {
+                    token: step.token,
+                    origin: Origin::Slm,
+                    slm_token: step.token,
+                    score: score.get(),
+                    cause: None,
+                };
+                self.decide(Made { token: made, held: !keeps, relayed: false }, &step, rules);
+                return Ok(());
+            }
+        }
+        let most = match policy.wait {
+            Wait::Relay { tokens } => tokens.get().min(rules.max_tokens - index),
+            Wait::Block | Wait::Speculate { .. } => 1,
+        };
+        let tokens = policy.budget.grants(index, self.asked, most).max(1);
+        let (ask, branches) = (AskState::Open, Vec::new());
+        let routed = Routed { step, score, ask, since: None, tokens, branches };
+        self.head = Head::Routed(Box::new(routed));
+        Ok(())
+    }
+
+    /// Takes a token that the LLM named together with the routed one.
+    fn relay(
+        &mut self,
+        token: TokenId,
+        step: &Step,
+        rules: &Rules<'_>,
+    ) -> Result<(), RuntimeError> {
+        let score = self.score(step, Some(token), rules)?;
+        let (origin, cause) = (Origin::Llm, None);
+        let made = TraceToken { token, origin, slm_token: step.token, score: score.get(), cause };
+        self.asked += 1;
+        self.decide(Made { token: made, held: false, relayed: true }, step, rules);
+        Ok(())
+    }
+
+    /// Appends a token; the SLM is to process it unless it closes the answer.
+    fn decide(&mut self, mut made: Made, step: &Step, rules: &Rules<'_>) {
+        made.token.token = self.path.commit(made.token.token, step);
+        self.pending = vec![made.token.token];
+        self.made.push(made);
+        self.head = if self.path.closed(rules.max_tokens) { Head::Closed } else { Head::Open };
+    }
+
+    /// Goes on with what the LLM said, or without it, and with the branch that
+    /// foresaw it if there is one. Returns what is given up; nothing changes
+    /// where the LLM was not asked.
+    pub(crate) fn settle(
+        &mut self,
+        said: Result<Vec<TokenId>, Cause>,
+        rules: &Rules<'_>,
+    ) -> Dropped {
+        let mut dropped = Dropped::default();
+        let routed = match mem::replace(&mut self.head, Head::Open) {
+            Head::Routed(routed) => *routed,
+            other => {
+                self.head = other;
+                return dropped;
+            }
+        };
+        let Routed { step, score, branches, tokens, .. } = routed;
+        let mut said = said.map(|run| {
+            let ends = |t: &TokenId| self.path.ends(*t);
+            let length = run.iter().position(ends).map_or(run.len(), |end| end + 1);
+            let run = run.into_iter().take(length.min(tokens));
+            VecDeque::from_iter(run.map(|t| self.path.canonical(t)))
+        });
+        let first = match &mut said {
+            Ok(run) => run.pop_front().ok_or(Cause::BadReply),
+            Err(cause) => Err(*cause),
+        };
+        let score = match score.map_or_else(|| self.score(&step, first.ok(), rules), Ok) {
+            Ok(score) => score,
+            Err(error) => {
+                self.head = Head::Broken(error);
+                return dropped;
+            }
+        };
+        // Only a scorer that needs the LLM's token can have it and keep the SLM's.
+        let routes = rules.policy.tau.offloads(score);
+        let granted = rules.policy.budget.grants(self.path.index(), self.asked, 1) > 0;
+        let (token, origin, cause) = match first {
+            Err(cause) => (step.token, Origin::Degraded, Some(cause)),
+            Ok(token) if routes && granted => (token, Origin::Llm, None),
+            Ok(_) => (step.token, Origin::Slm, None),
+        };
+        self.asked += usize::from(origin != Origin::Slm);
+        let made = TraceToken { token, origin, slm_token: step.token, score: score.get(), cause };
+        let held = origin == Origin::Slm && routes;
+        self.decide(Made { token: made, held, relayed: false }, &step, rules);
+
+        let token = self.path.previous();
+        for (first, branch) in branches {
+            if first == token {
+                self.made.extend(branch.made);
+                self.path = branch.path;
+                self.state = branch.state;
+                self.pending = branch.pending;
+                self.asked = branch.asked;
+                self.spent.add(branch.spent);
+                self.head = branch.head;
+            } else {
+                dropped.spent.add(branch.spent);
+                branch.head.give_up(&mut dropped);
+            }
+        }
+        if origin == Origin::Llm
+            && let Ok(run) = said
+        {
+            self.follow(run, rules.max_tokens);
+        }
+        dropped
+    }
+
+    /// Lets the SLM process a run of tokens that are the LLM's.
+    fn follow(&mut self, run: VecDeque<TokenId>, max_tokens: usize) {
+        let Some(&last) = run.back() else { return };
+        self.pending.extend(&run);
+        // Nothing is asked about what comes after the end.
+        if self.path.ends(last) || self.path.index() + run.len() >= max_tokens {
+            self.pending.pop();
+        }
+        self.relayed = run;
+    }
+}

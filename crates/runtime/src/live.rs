@@ -1,0 +1,184 @@
+//! One session on its way: its committed answer, what may follow, and the
+//! account of what that cost.
+
+use std::time::Instant;
+
+use tokenroute_core::{Cause, Llm, LlmError, TokenId, Trace};
+
+use crate::branch::{AskState, Branch, Dropped, Head, Routed, Rules};
+use crate::calls::{CallId, Caller, Said};
+use crate::{Event, RuntimeError, SessionId, Wait};
+
+/// One session.
+pub(crate) struct Live<'a, S> {
+    pub(crate) id: SessionId,
+    pub(crate) prompt: Vec<TokenId>,
+    pub(crate) rules: Rules<'a>,
+    /// The committed answer, and from its end on what may follow.
+    pub(crate) root: Branch<'a, S>,
+    pub(crate) trace: Trace,
+    /// Length of the answer when the LLM was last asked about its end.
+    pub(crate) asked_at: Option<usize>,
+}
+
+/// How a session ended.
+pub(crate) enum End {
+    Complete,
+    Broken(RuntimeError),
+}
+
+impl<S: Clone> Live<'_, S> {
+    fn waits(&self) -> Option<&Routed<'_, S>> {
+        match &self.root.head {
+            Head::Routed(routed) => Some(routed),
+            _ => None,
+        }
+    }
+
+    /// When the committed answer stops waiting for the LLM.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let since = self.waits()?.since?;
+        since.checked_add(self.rules.policy.deadline?)
+    }
+
+    /// Sends for the tokens that are wanted from the LLM.
+    pub(crate) fn ask<L: Llm + ?Sized>(&mut self, caller: &mut Caller<'_, L>, now: Instant) {
+        let Head::Routed(routed) = &mut self.root.head else { return self.warm(caller) };
+        let first = routed.since.is_none();
+        routed.since.get_or_insert(now);
+        match routed.ask {
+            AskState::Waiting(call) if first => caller.hurry(call),
+            AskState::Waiting(_) => {}
+            AskState::Open | AskState::Failed => {
+                send(&mut self.root, self.id, caller, &mut self.trace, true);
+            }
+        }
+        self.asked_at = Some(self.root.path.index());
+        let Wait::Speculate { max_ahead, .. } = self.rules.policy.wait else { return };
+        self.root.spread(&self.rules);
+        for _ in self.root.asked_ahead()..max_ahead {
+            let Some(branch) = self.root.likeliest() else { return };
+            send(branch, self.id, caller, &mut self.trace, false);
+            branch.spread(&self.rules);
+        }
+    }
+
+    /// Lets the LLM read what is committed although nothing is routed.
+    fn warm<L: Llm + ?Sized>(&mut self, caller: &mut Caller<'_, L>) {
+        let (Some(every), Head::Open) = (self.rules.policy.warm, &self.root.head) else { return };
+        let length = self.root.path.index();
+        if self.asked_at.is_none_or(|at| length - at >= every.get()) {
+            caller.submit(self.id, self.root.path.tokens(), 1, false);
+            self.trace.llm_calls += 1;
+            self.trace.wasted_calls += 1;
+            self.asked_at = Some(length);
+        }
+    }
+
+    /// Takes in what a call gave.
+    pub(crate) fn receive<L: Llm + ?Sized>(
+        &mut self,
+        call: CallId,
+        said: Said,
+        caller: &mut Caller<'_, L>,
+    ) {
+        let positions = said.as_ref().map_or(0, |reply| reply.positions);
+        self.trace.llm_positions += positions;
+        let Some((branch, ahead)) = self.root.waiting(call) else {
+            self.trace.wasted_positions += positions;
+            return;
+        };
+        let said = said.and_then(|reply| match reply.tokens.is_empty() {
+            true => Err(LlmError::BadReply("a reply without tokens".to_owned())),
+            false => Ok(reply.tokens),
+        });
+        match said {
+            Err(_) if ahead => {
+                branch.fail();
+                self.trace.wasted_calls += 1;
+                self.trace.wasted_positions += positions;
+            }
+            said => {
+                if ahead {
+                    branch.spent.llm_calls += 1;
+                    branch.spent.llm_positions += positions;
+                }
+                let dropped = branch.settle(said.map_err(|e| e.cause()), &self.rules);
+                self.write_off(dropped, caller);
+            }
+        }
+    }
+
+    /// Gives up waiting for the LLM if it is late.
+    pub(crate) fn check_deadline<L: Llm + ?Sized>(
+        &mut self,
+        now: Instant,
+        caller: &mut Caller<'_, L>,
+    ) {
+        if self.deadline().is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        let call = self.waits().and_then(|routed| routed.ask.call());
+        let mut dropped = self.root.settle(Err(Cause::Late), &self.rules);
+        dropped.calls.extend(call);
+        self.write_off(dropped, caller);
+    }
+
+    fn write_off<L: Llm + ?Sized>(&mut self, dropped: Dropped, caller: &mut Caller<'_, L>) {
+        self.trace.rolled_back += dropped.spent.slm_positions;
+        self.trace.wasted_calls += dropped.spent.llm_calls;
+        self.trace.wasted_positions += dropped.spent.llm_positions;
+        for call in dropped.calls {
+            if caller.withdraw(call) {
+                self.trace.llm_calls -= 1;
+            } else {
+                self.trace.wasted_calls += 1;
+            }
+        }
+    }
+
+    /// Moves decided tokens into the trace; tells whether the answer has ended.
+    pub(crate) fn commit(&mut self, events: &mut Vec<Event>) -> Option<End> {
+        for made in self.root.made.drain(..) {
+            self.trace.held += u64::from(made.held);
+            self.trace.relayed += u64::from(made.relayed);
+            self.trace.tokens.push(made.token.clone());
+            events.push(Event::Token { session: self.id, token: made.token });
+        }
+        match &self.root.head {
+            Head::Open | Head::Routed(_) => None,
+            Head::Closed => {
+                self.trace.ended = self.root.path.ended();
+                Some(End::Complete)
+            }
+            Head::Broken(error) => Some(End::Broken(error.clone())),
+        }
+    }
+
+    /// Ends the session; what is still on its way is given up.
+    pub(crate) fn close<L: Llm + ?Sized>(
+        mut self,
+        caller: &mut Caller<'_, L>,
+    ) -> (Vec<TokenId>, Trace) {
+        let mut dropped = Dropped::default();
+        let root = std::mem::replace(&mut self.root.head, Head::Closed);
+        root.give_up(&mut dropped);
+        self.write_off(dropped, caller);
+        (self.prompt, self.trace)
+    }
+}
+
+/// Asks the LLM for the token that a branch wants.
+fn send<S: Clone, L: Llm + ?Sized>(
+    branch: &mut Branch<'_, S>,
+    session: SessionId,
+    caller: &mut Caller<'_, L>,
+    trace: &mut Trace,
+    urgent: bool,
+) {
+    if let Head::Routed(routed) = &mut branch.head {
+        let call = caller.submit(session, branch.path.tokens(), routed.tokens, urgent);
+        routed.ask = AskState::Waiting(call);
+        trace.llm_calls += 1;
+    }
+}

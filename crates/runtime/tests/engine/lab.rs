@@ -1,0 +1,197 @@
+//! Toy pairs, LLMs with a will of their own, and what must hold of any trace.
+
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use tokenroute_cloud::{InProcess, ToyModel};
+use tokenroute_core::{
+    Ask, Llm, LlmError, Origin, Position, Reply, Score, ScoreError, Scorer, Tau, TokenId, Trace,
+    stable_hash, unit_hash,
+};
+use tokenroute_runtime::{Calls, Pair, Policy, Request, Wait, decode_with};
+
+pub const MAX_TOKENS: usize = 24;
+
+/// Many at once, each on its own.
+pub const APART: Calls = Calls { threads: 6, together: 1 };
+
+/// A router of sorts: reads the hidden state.
+pub struct Hidden;
+
+impl Scorer for Hidden {
+    fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError> {
+        Score::new(position.step.hidden[0])
+    }
+}
+
+/// Knows the LLM's token and scores by it.
+pub struct Oracle;
+
+impl Scorer for Oracle {
+    fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError> {
+        let differs = position.llm_token.is_some_and(|t| t != position.step.token);
+        let order = 0.5 * unit_hash(1, position.question, position.index);
+        Score::new(if differs { order } else { 0.5 + order })
+    }
+
+    fn needs_llm(&self) -> bool {
+        true
+    }
+}
+
+/// Looks at the sentence, so that a branch must carry it along.
+pub struct Sentence;
+
+impl Scorer for Sentence {
+    fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError> {
+        Score::new((position.sentence_entropy * 7.0 + position.step.hidden[1]).fract())
+    }
+}
+
+pub fn prompts(count: u32) -> Vec<Vec<TokenId>> {
+    (0..count)
+        .map(|i| (0..=i % 5).map(|j| (i + 3 * j) % 14).chain([i % 13, i / 13]).collect())
+        .collect()
+}
+
+pub fn requests(prompts: &[Vec<TokenId>]) -> Vec<Request<'_>> {
+    prompts.iter().map(|p| Request { question: "q", prompt: p, max_tokens: MAX_TOKENS }).collect()
+}
+
+pub fn tau(value: f32) -> Tau {
+    Tau::new(value).expect("in range")
+}
+
+pub fn at_least_one(n: usize) -> NonZeroUsize {
+    NonZeroUsize::new(n).expect("positive")
+}
+
+pub fn speculate(branches: usize, max_ahead: usize) -> Wait {
+    Wait::Speculate { branches: at_least_one(branches), max_ahead }
+}
+
+pub fn policy(t: f32, wait: Wait) -> Policy {
+    Policy { wait, ..Policy::new(tau(t)) }
+}
+
+/// Traces of all prompts by a policy, three sessions at a time.
+pub fn run<L: Llm + ?Sized>(
+    slm: &ToyModel,
+    llm: &L,
+    scorer: &dyn Scorer,
+    policy: Policy,
+    prompts: &[Vec<TokenId>],
+) -> Vec<Trace> {
+    let vocabulary = ToyModel::vocabulary();
+    let pair = Pair::new(slm, llm, &vocabulary);
+    let mut heard = vec![Vec::new(); prompts.len()];
+    let mut hear = |i: usize, token: &_| heard[i].push(Clone::clone(token));
+    let traces = decode_with(pair, scorer, policy, Some(APART), &requests(prompts), 3, &mut hear)
+        .expect("no error stops decoding");
+    for ((prompt, trace), heard) in prompts.iter().zip(&traces).zip(heard) {
+        check(prompt, trace);
+        assert_eq!(trace.tokens, heard, "what is handed out is what stands");
+    }
+    traces
+}
+
+/// What must hold of a finished trace whatever happened.
+pub fn check(prompt: &[TokenId], trace: &Trace) {
+    assert!(trace.ended || trace.tokens.len() == MAX_TOKENS, "a truncated answer");
+    for token in &trace.tokens {
+        assert_eq!(token.cause.is_some(), token.origin == Origin::Degraded);
+        assert!(token.origin == Origin::Llm || token.token == token.slm_token);
+    }
+    let needed = (prompt.len() + trace.tokens.len() - 1) as u64;
+    assert_eq!(trace.slm_positions - trace.rolled_back, needed, "what was kept was needed");
+    assert!(trace.rolled_back <= trace.speculated);
+    assert!(trace.wasted_calls <= trace.llm_calls);
+    assert!(trace.wasted_positions <= trace.llm_positions);
+}
+
+/// A toy LLM behind a network: every call takes its own time, by hash, so that
+/// answers overtake each other.
+pub struct Distant {
+    pub llm: InProcess<ToyModel>,
+    pub salt: u64,
+    /// Share of contexts at which it fails, always.
+    pub failing: f32,
+    /// Share of calls that fail, whatever they ask.
+    pub flaky: f32,
+    pub calls: AtomicU64,
+}
+
+impl Distant {
+    pub fn new(llm: ToyModel, salt: u64) -> Self {
+        let (failing, flaky, calls) = (0.0, 0.0, AtomicU64::new(0));
+        Distant { llm: InProcess::new(llm), salt, failing, flaky, calls }
+    }
+}
+
+fn unit(salt: u64, number: u64, tokens: &[TokenId]) -> f32 {
+    let words = [salt, number].into_iter().chain(tokens.iter().map(|&t| u64::from(t)));
+    let bytes: Vec<u8> = words.flat_map(u64::to_le_bytes).collect();
+    (stable_hash(&bytes) >> 40) as f32 / (1u32 << 24) as f32
+}
+
+impl Llm for Distant {
+    fn ask(&self, asks: &[Ask<'_>]) -> Vec<Result<Reply, LlmError>> {
+        asks.iter()
+            .map(|ask| {
+                let number = self.calls.fetch_add(1, Ordering::Relaxed);
+                let late = unit(self.salt, number, ask.context);
+                // Some at once, some much later than the rest.
+                thread::sleep(Duration::from_micros((late * late * 250.0) as u64));
+                if unit(7, 0, ask.context) < self.failing {
+                    return Err(LlmError::Refused("not this one".to_owned()));
+                }
+                if unit(self.salt + 1, number, &[]) < self.flaky {
+                    return Err(LlmError::Unavailable("not now".to_owned()));
+                }
+                self.llm.ask(&[*ask]).remove(0)
+            })
+            .collect()
+    }
+
+    fn forget(&self, prompt: &[TokenId]) {
+        self.llm.forget(prompt);
+    }
+}
+
+/// An LLM that says nothing about prompts that begin with a token until its gate
+/// is opened.
+pub struct Gated {
+    pub llm: InProcess<ToyModel>,
+    pub first: TokenId,
+    open: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Gated {
+    pub fn new(llm: ToyModel, first: TokenId) -> Self {
+        let (open, opened) = (Mutex::new(false), Condvar::new());
+        Gated { llm: InProcess::new(llm), first, open, opened }
+    }
+
+    pub fn open(&self) {
+        *self.open.lock().expect("no panic") = true;
+        self.opened.notify_all();
+    }
+}
+
+impl Llm for Gated {
+    fn ask(&self, asks: &[Ask<'_>]) -> Vec<Result<Reply, LlmError>> {
+        if asks.iter().any(|ask| ask.context[0] == self.first) {
+            let open = self.open.lock().expect("no panic");
+            drop(self.opened.wait_while(open, |open| !*open).expect("no panic"));
+        }
+        self.llm.ask(asks)
+    }
+
+    fn forget(&self, prompt: &[TokenId]) {
+        self.llm.forget(prompt);
+    }
+}

@@ -1,0 +1,8 @@
+//! The stepwise engine over toy pairs: whatever the timing, the tokens are those
+//! of blocking decoding; policies do what they say; sessions leave each other
+//! alone.
+
+mod lab;
+mod policies;
+mod sessions;
+mod speculation;

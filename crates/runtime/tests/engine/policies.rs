@@ -1,0 +1,180 @@
+//! Budget, relay, deadline and warm-up.
+
+use std::time::Duration;
+
+use tokenroute_cloud::{InProcess, Scripted, ToyModel};
+use tokenroute_core::{Ask, Cause, Llm, Origin, Tau, TokenId, Trace, TraceToken};
+use tokenroute_runtime::{Budget, Pair, Policy, Wait, decode_with, greedy};
+
+use crate::lab::{
+    APART, Distant, Gated, Hidden, MAX_TOKENS, at_least_one, policy, prompts, requests, run,
+    speculate,
+};
+
+fn llm(slm: &ToyModel) -> Distant {
+    Distant::new(ToyModel::following(77, slm, 0.5), 1)
+}
+
+fn budget(share: f64) -> Budget {
+    Budget::new(share).expect("a share")
+}
+
+#[test]
+fn a_budget_is_never_exceeded_once_it_is_worth_a_token() {
+    let slm = ToyModel::new(1);
+    let prompts = prompts(20);
+    for share in [0.0, 0.07, 0.1, 0.3, 0.5, 0.99] {
+        let policy = Policy { budget: budget(share), ..policy(0.8, Wait::Block) };
+        let traces = run(&slm, &llm(&slm), &Hidden, policy, &prompts);
+        for trace in &traces {
+            let mut offloaded = 0;
+            for (n, token) in (1..).zip(&trace.tokens) {
+                offloaded += usize::from(token.origin == Origin::Llm);
+                if n as f64 * share >= 1.0 || share == 0.0 {
+                    assert!(offloaded as f64 <= share * n as f64 + 1e-9, "{offloaded} of {n}");
+                }
+            }
+            let held = |t: &&TraceToken| t.origin == Origin::Slm && t.score < 0.8;
+            assert_eq!(trace.held as usize, trace.tokens.iter().filter(held).count());
+        }
+        let early = traces.iter().filter(|t| t.offloaded() > 0).count();
+        assert_eq!(early > 0, share > 0.0, "a share worth less than a token gives one");
+    }
+}
+
+#[test]
+fn a_whole_budget_changes_nothing_and_none_is_the_slm_alone() {
+    let slm = ToyModel::new(2);
+    let prompts = prompts(10);
+    let free = run(&slm, &llm(&slm), &Hidden, policy(0.6, Wait::Block), &prompts);
+    let whole = Policy { budget: budget(1.0), ..policy(0.6, Wait::Block) };
+    assert_eq!(run(&slm, &llm(&slm), &Hidden, whole, &prompts), free);
+    let none = Policy { budget: budget(0.0), ..policy(1.0, Wait::Block) };
+    let traces = run(&slm, &llm(&slm), &Hidden, none, &prompts);
+    let alone = greedy(&slm, &ToyModel::vocabulary(), &prompts, MAX_TOKENS).expect("no errors");
+    let ids: Vec<Vec<TokenId>> = traces.iter().map(|t| t.ids().collect()).collect();
+    assert_eq!(ids, alone);
+    assert!(traces.iter().all(|t| t.llm_calls == 0 && t.held as usize == t.tokens.len()));
+    for share in [-0.1, 1.1, f64::NAN] {
+        assert!(Budget::new(share).is_err());
+    }
+}
+
+/// The LLM's answer from a context on.
+fn greedy_llm(llm: &InProcess<ToyModel>, context: &[TokenId]) -> TokenId {
+    let ask = Ask { context, from: context.len() };
+    let said = llm.ask(&[ask]).remove(0).expect("a toy's answer");
+    ToyModel::vocabulary().canonical(said.tokens[0])
+}
+
+#[test]
+fn a_relay_is_the_llms_own_run() {
+    let slm = ToyModel::new(3);
+    let prompts = prompts(12);
+    let truth = InProcess::new(ToyModel::following(77, &slm, 0.5));
+    let relay = |n| Wait::Relay { tokens: at_least_one(n) };
+    let of = |wait| run(&slm, &llm(&slm), &Hidden, policy(0.3, wait), &prompts);
+    assert_eq!(of(relay(1)), of(Wait::Block), "one token per call is no relay");
+    for n in [2, 4, 100] {
+        let traces = of(relay(n));
+        for (prompt, trace) in prompts.iter().zip(&traces) {
+            let mut context = prompt.clone();
+            let mut run = 0;
+            let mut relayed = 0;
+            for token in &trace.tokens {
+                let follows = run > 0 && run < n;
+                assert_eq!(token.origin == Origin::Llm, follows || token.score < 0.3);
+                if token.origin == Origin::Llm {
+                    assert_eq!(token.token, greedy_llm(&truth, &context));
+                    relayed += u64::from(follows);
+                    run = if follows { run + 1 } else { 1 };
+                } else {
+                    run = 0;
+                }
+                context.push(token.token);
+            }
+            assert_eq!(trace.relayed, relayed);
+            assert_eq!(trace.llm_calls + trace.relayed, trace.offloaded() as u64);
+        }
+        let made = |t: &Trace| t.relayed;
+        assert!(traces.iter().map(made).sum::<u64>() > 20);
+    }
+}
+
+#[test]
+fn a_relay_that_breaks_off_is_what_was_said_so_far() {
+    let vocabulary = ToyModel::vocabulary();
+    let llm = |failing: &[u64]| {
+        let script = |context: &[TokenId]| Ok([3, 4, 5, 14, 6][context.len() - 1]);
+        Scripted::new(script).failing(failing.iter().copied())
+    };
+    for (failing, tokens, said) in [
+        (&[][..], 2, Some(vec![3, 4])),
+        (&[], 9, Some(vec![3, 4, 5, 14])),
+        (&[2], 9, Some(vec![3, 4])),
+        (&[0], 9, None),
+    ] {
+        let relayed = llm(failing).relay(&[1], tokens, &vocabulary);
+        assert_eq!(relayed.ok().map(|reply| reply.tokens), said);
+    }
+}
+
+#[test]
+fn a_relay_stays_within_the_budget() {
+    let slm = ToyModel::new(3);
+    let wait = Wait::Relay { tokens: at_least_one(5) };
+    let policy = Policy { budget: budget(0.4), ..policy(0.8, wait) };
+    let traces = run(&slm, &llm(&slm), &Hidden, policy, &prompts(12));
+    assert!(traces.iter().any(|t| t.relayed > 0));
+    for trace in traces {
+        let mut offloaded = 0;
+        for (n, token) in (1..).zip(&trace.tokens) {
+            offloaded += usize::from(token.origin == Origin::Llm);
+            assert!(n < 3 || offloaded as f64 <= 0.4 * f64::from(n) + 1e-9);
+        }
+    }
+}
+
+#[test]
+fn a_late_reply_degrades_its_token_and_is_dropped() {
+    let slm = ToyModel::new(5);
+    let prompts = [vec![1, 2, 3]];
+    let vocabulary = ToyModel::vocabulary();
+    let alone = greedy(&slm, &vocabulary, &prompts, MAX_TOKENS).expect("no errors");
+    for wait in [Wait::Block, speculate(2, 3)] {
+        let gated = Gated::new(ToyModel::new(6), 1);
+        let pair = Pair::new(&slm, &gated, &vocabulary);
+        let deadline = Some(Duration::from_millis(4));
+        let policy = Policy { deadline, wait, ..Policy::new(Tau::LLM_ONLY) };
+        let mut made = 0;
+        let traces =
+            decode_with(pair, &Hidden, policy, Some(APART), &requests(&prompts), 1, &mut |_, _| {
+                made += 1;
+                // Nothing comes back before the answer is complete.
+                if made == alone[0].len() {
+                    gated.open();
+                }
+            });
+        let trace = traces.expect("degrades").remove(0);
+        assert_eq!(trace.ids().collect::<Vec<_>>(), alone[0]);
+        assert!(trace.tokens.iter().all(|t| t.cause == Some(Cause::Late)));
+        assert_eq!(trace.wasted_calls, trace.llm_calls, "no answer was used");
+        assert_eq!(trace.wasted_positions, trace.llm_positions);
+        // A busy machine may not even send a call before it is given up.
+        assert_eq!(trace.llm_positions > 0, trace.llm_calls > 0, "what is late still counts");
+    }
+}
+
+#[test]
+fn warming_up_costs_calls_and_changes_no_token() {
+    let slm = ToyModel::new(7);
+    let prompts = prompts(6);
+    let cold = run(&slm, &llm(&slm), &Hidden, policy(0.2, Wait::Block), &prompts);
+    let warm = Policy { warm: Some(at_least_one(4)), ..policy(0.2, Wait::Block) };
+    let warm = run(&slm, &llm(&slm), &Hidden, warm, &prompts);
+    for (cold, warm) in cold.iter().zip(&warm) {
+        assert_eq!(cold.tokens, warm.tokens);
+        assert!(warm.wasted_calls > 0);
+        assert_eq!(warm.llm_calls - warm.wasted_calls, cold.llm_calls);
+    }
+}
