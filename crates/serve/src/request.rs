@@ -194,7 +194,10 @@ fn text_prompt(fields: &Fields, facts: &Facts) -> Result<Vec<TokenId>, Refusal> 
         list.iter().map(|id| TokenId::try_from(id.as_u64()?).ok()).collect()
     };
     let encode = |text: &str| {
-        facts.tokenizer.encode(text).map_err(|error| Refusal::field(field, error.to_string()))
+        facts
+            .tokenizer
+            .encode_prompt(text)
+            .map_err(|error| Refusal::field(field, error.to_string()))
     };
     // A list of one prompt is that prompt.
     let value = match value.as_array().map(Vec::as_slice) {
