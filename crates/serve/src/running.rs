@@ -123,29 +123,44 @@ impl Running {
         let late = |_| Refusal::Late { seconds: time.as_secs() };
         loop {
             let event = tokio::time::timeout_at((self.start + time).into(), self.ticket.next());
-            match event.await.map_err(late)?? {
-                // Made before the decoding thread heard of the stop.
-                Event::Token(_) if self.answer.stopped() => {}
-                Event::Token(token) => {
-                    self.clock();
-                    self.tally.count(&token);
-                    let pieces = self.answer.push(token).map_err(failed)?;
-                    if self.answer.stopped() {
-                        self.ticket.stop();
-                    }
-                    if !pieces.is_empty() {
-                        return Ok((pieces, None));
-                    }
-                }
-                Event::Done(end) => {
-                    let stop = end.trace.ended || self.answer.stopped();
-                    self.tally.end = end;
-                    let finish = if stop { Finish::Stop } else { Finish::Length };
-                    return Ok((self.answer.rest(), Some(finish)));
-                }
-                Event::Failed(message) => return Err(Refusal::Failed(message)),
+            let event = event.await.map_err(late)??;
+            let mut pieces = Vec::new();
+            let mut finish = self.take(event, &mut pieces)?;
+            // Under load tokens come faster than they are sent: they share a chunk.
+            while finish.is_none()
+                && let Some(event) = self.ticket.ready()
+            {
+                finish = self.take(event, &mut pieces)?;
+            }
+            if finish.is_some() || !pieces.is_empty() {
+                return Ok((pieces, finish));
             }
         }
+    }
+
+    /// Takes in one event and puts out the pieces that it makes certain.
+    fn take(&mut self, event: Event, out: &mut Vec<Piece>) -> Result<Option<Finish>, Refusal> {
+        match event {
+            // Made before the decoding thread heard of the stop.
+            Event::Token(_) if self.answer.stopped() => {}
+            Event::Token(token) => {
+                self.clock();
+                self.tally.count(&token);
+                let pieces = self.answer.push(token);
+                out.extend(pieces.map_err(|error| Refusal::Failed(error.to_string()))?);
+                if self.answer.stopped() {
+                    self.ticket.stop();
+                }
+            }
+            Event::Done(end) => {
+                let stop = end.trace.ended || self.answer.stopped();
+                self.tally.end = end;
+                out.extend(self.answer.rest());
+                return Ok(Some(if stop { Finish::Stop } else { Finish::Length }));
+            }
+            Event::Failed(message) => return Err(Refusal::Failed(message)),
+        }
+        Ok(None)
     }
 
     /// Measures the wait for a token.
@@ -162,8 +177,4 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.inner.metrics.outcome(self.outcome);
     }
-}
-
-fn failed(error: impl ToString) -> Refusal {
-    Refusal::Failed(error.to_string())
 }

@@ -166,6 +166,11 @@ impl Ticket {
         self.events.recv().await.ok_or_else(gone)
     }
 
+    /// What has happened already, if anything has.
+    pub(crate) fn ready(&mut self) -> Option<Event> {
+        self.events.try_recv().ok()
+    }
+
     /// Asks for no more tokens; [`Event::Done`] still comes.
     pub(crate) fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
@@ -235,7 +240,7 @@ impl Desk {
         let live = self.live.extract_if(.., |_, live| live.hearer.wants_no_more());
         for (id, live) in live.collect::<Vec<_>>() {
             if let Some(trace) = engine.cancel(id) {
-                self.end(live, trace);
+                self.end(&live, trace);
             }
         }
     }
@@ -274,7 +279,7 @@ impl Desk {
             }
             Turned::Ended { session, trace } => {
                 if let Some(live) = self.live.remove(&session) {
-                    self.end(live, trace);
+                    self.end(&live, trace);
                 }
             }
             Turned::Failed { session, error, trace } => {
@@ -287,7 +292,7 @@ impl Desk {
         }
     }
 
-    fn end(&self, live: Live, trace: Trace) {
+    fn end(&self, live: &Live, trace: Trace) {
         self.metrics.ended(&trace);
         let now = self.traffic.as_ref().map(|traffic| traffic());
         let bytes = live.before.zip(now).map(|(before, now)| (now.0 - before.0, now.1 - before.1));

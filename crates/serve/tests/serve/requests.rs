@@ -9,14 +9,14 @@ use crate::support::{Client, pair, routed, served};
 const CHAT: &str = "/v1/chat/completions";
 const TEXT: &str = "/v1/completions";
 
-fn user(content: Value) -> Value {
+fn user(content: &Value) -> Value {
     json!({"messages": [{"role": "user", "content": content}], "max_tokens": 4})
 }
 
 #[test]
 fn replies_have_openai_s_shape() {
     let client = routed(ServeConfig::default());
-    let chat = client.answer(CHAT, &user(json!("abc")));
+    let chat = client.answer(CHAT, &user(&json!("abc")));
     assert_eq!(chat["object"], "chat.completion");
     assert_eq!(chat["model"], "toy");
     assert!(chat["id"].as_str().is_some_and(|id| id.starts_with("chatcmpl-")));
@@ -29,7 +29,7 @@ fn replies_have_openai_s_shape() {
     assert!(text["id"].as_str().is_some_and(|id| id.starts_with("cmpl-")));
     assert_eq!(text["choices"][0]["text"], chat["choices"][0]["message"]["content"]);
     assert_eq!(text["usage"], chat["usage"]);
-    let chunk = &client.chunks(CHAT, &user(json!("abc")))[0];
+    let chunk = &client.chunks(CHAT, &user(&json!("abc")))[0];
     assert_eq!(chunk["object"], "chat.completion.chunk");
 
     let models = client.get("/v1/models").json();
@@ -48,7 +48,7 @@ fn a_prompt_may_come_in_many_forms() {
         let reply = client.answer(TEXT, &json!({"prompt": prompt, "max_tokens": 4}));
         assert_eq!(reply["choices"], expected["choices"], "{prompt}");
     }
-    let expected = client.answer(CHAT, &user(json!("abc")));
+    let expected = client.answer(CHAT, &user(&json!("abc")));
     for messages in [
         json!([{"role": "system", "content": "a"}, {"role": "user", "content": "bc"}]),
         json!([{"role": "developer", "content": "a"}, {"role": "user", "content": "bc"}]),
@@ -165,7 +165,7 @@ fn what_cannot_be_met_is_refused_by_name() {
         (json!({"messages": "hello"}), "expected a list of messages"),
         (json!({"messages": ["hello"]}), "`messages[0]`: `role` is missing"),
         (json!({"messages": [{"role": "user"}]}), "`messages[0]`: `content` is no text"),
-        (user(json!([{"type": "image_url", "image_url": {"url": "x"}}])), "no text"),
+        (user(&json!([{"type": "image_url", "image_url": {"url": "x"}}])), "no text"),
     ] {
         let reply = client.post(CHAT, &body.to_string());
         assert_eq!(reply.status, 400, "{body}");
@@ -179,7 +179,7 @@ fn what_cannot_be_met_is_refused_by_name() {
         ("response_format", json!({"type": "json_object"})),
         ("frequency_penalty", json!(0.5)),
     ] {
-        let mut body = user(json!("abc"));
+        let mut body = user(&json!("abc"));
         body[field] = value;
         let reply = client.post(CHAT, &body.to_string());
         assert_eq!((reply.status, &reply.json()["error"]["param"]), (400, &json!(field)));
@@ -210,7 +210,7 @@ fn answers_fit_the_context_and_limits_are_kept() {
 fn without_a_template_there_is_no_chat() {
     let bare: Served<ToyModel> = Served { template: None, ..served(pair().0, None) };
     let client = Client::of(&Service::new(bare, None, ServeConfig::default()));
-    let reply = client.post(CHAT, &user(json!("abc")).to_string());
+    let reply = client.post(CHAT, &user(&json!("abc")).to_string());
     assert_eq!(reply.status, 400);
     assert!(reply.text.contains("no chat template"), "{}", reply.text);
     assert_eq!(client.get("/v1/models").json()["data"][0]["tokenroute"]["chat"], false);
