@@ -65,6 +65,9 @@ pub enum Command {
     /// Serve a checkpoint as the LLM of a pair, over the OpenAI completions API.
     #[cfg(feature = "server")]
     Cloud(Cloud),
+    /// Serve a routed pair, or a small model alone, over the OpenAI API, with a page to try it.
+    #[cfg(feature = "server")]
+    Serve(Box<Serve>),
     /// Make, train and verify the bundled pair.
     #[cfg(feature = "train")]
     #[command(subcommand)]
@@ -286,6 +289,59 @@ pub struct Cloud {
     /// Most positions of earlier prompts kept for the next request.
     #[arg(long, default_value_t = 65536)]
     pub kept_positions: usize,
+}
+
+/// Arguments of `serve`.
+#[cfg(feature = "server")]
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// The small model: a folder in Hugging Face layout, a .gguf file, or an hf: reference to one.
+    #[arg(long)]
+    pub slm: PathBuf,
+    /// The large model: the same, or the URL of a server (a key for it is read from
+    /// TOKENROUTE_CLOUD_KEY). Without it the small model answers alone.
+    #[arg(long, requires_all = ["router", "tau"])]
+    pub llm: Option<PathBuf>,
+    /// Quantise the weights of --slm: q8_0 or q4_0.
+    #[arg(long, value_name = "FORMAT")]
+    pub quantize: Option<Format>,
+    /// Quantise the weights of --llm, if it runs here.
+    #[arg(long, value_name = "FORMAT", requires = "llm")]
+    pub llm_quantize: Option<Format>,
+    /// How to reach it, if it is a server.
+    #[command(flatten)]
+    pub remote: Remote,
+    /// What to do about the time it takes; requests may say their own --max-offload.
+    #[command(flatten)]
+    pub waiting: Waiting,
+    /// The router file.
+    #[arg(long, requires = "llm")]
+    pub router: Option<PathBuf>,
+    /// Offload tokens that score below this, 0 to 1, where a request does not say.
+    #[arg(long, requires = "llm")]
+    pub tau: Option<String>,
+    /// What clients call the model; the small model's folder or file if not given.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Where to listen. Beyond loopback a key is required: set
+    /// TOKENROUTE_SERVE_KEY, and give it to clients as their API key.
+    #[arg(long, default_value = "127.0.0.1:8434")]
+    pub bind: SocketAddr,
+    /// Most requests decoded at once.
+    #[arg(long, default_value_t = 32)]
+    pub sessions: usize,
+    /// Most requests waiting; more are turned away.
+    #[arg(long, default_value_t = 64)]
+    pub queue: usize,
+    /// Most tokens of a prompt.
+    #[arg(long, default_value_t = 32768)]
+    pub max_prompt: usize,
+    /// Most tokens of an answer.
+    #[arg(long, default_value_t = 4096)]
+    pub max_tokens: usize,
+    /// Longest time for an answer, in seconds, waiting included.
+    #[arg(long, value_name = "S", default_value_t = 300)]
+    pub time: u64,
 }
 
 /// The bundled pair.

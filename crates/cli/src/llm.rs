@@ -6,21 +6,22 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use tokenroute_cloud::http::{Answers, Api, Http, HttpConfig, HttpError, Spelling};
 use tokenroute_cloud::{ApiKey, InProcess};
-use tokenroute_core::{Llm, LlmError, Progress, TokenId};
+use tokenroute_core::{Llm, LlmError, Progress, Tau, TokenId};
 use tokenroute_edge::{Format, LoadedModel, check_pair};
+use tokenroute_runtime::{Budget, Policy, Wait};
 
-use crate::args::Remote;
+use crate::args::{Remote, Waiting};
 use crate::{output, source};
 
-/// The environment variable that holds the key, on both sides.
-const KEY: &str = "TOKENROUTE_CLOUD_KEY";
+/// The environment variable that holds the LLM's key, on both sides.
+pub const KEY: &str = "TOKENROUTE_CLOUD_KEY";
 
-/// The key in the environment, if there is one.
-pub fn key() -> Result<Option<ApiKey>> {
-    match std::env::var_os(KEY) {
+/// The key in an environment variable, if there is one.
+pub fn key(variable: &'static str) -> Result<Option<ApiKey>> {
+    match std::env::var_os(variable) {
         None => Ok(None),
         Some(key) => {
-            let key = ApiKey::new(&key.to_string_lossy()).with_context(|| KEY)?;
+            let key = ApiKey::new(&key.to_string_lossy()).with_context(|| variable)?;
             Ok(Some(key))
         }
     }
@@ -39,9 +40,9 @@ pub struct Wanted<'a> {
 /// The LLM of a pair and where it is.
 pub struct Opened {
     /// The LLM.
-    pub llm: Box<dyn Llm>,
-    /// Whether it is behind a network.
-    pub remote: bool,
+    pub llm: Box<dyn Llm + Send>,
+    /// Its client, if it is behind a network: the same connections and counters.
+    pub http: Option<Http>,
 }
 
 /// Most calls to a server at once.
@@ -60,18 +61,18 @@ pub fn open(
             wanted.quantize.is_none(),
             "--llm-quantize is for an LLM that runs here, not for {text}; quantise it where it is served"
         );
-        return Ok(Opened { llm: over_http(&text, wanted.remote, slm)?, remote: true });
+        return over_http(&text, wanted.remote, slm);
     }
     let llm = source::load(llm, wanted.top_k, wanted.quantize, progress)?;
     check_pair(slm, &llm)?;
-    Ok(Opened { llm: Box::new(InProcess::new(llm.decoder)), remote: false })
+    Ok(Opened { llm: Box::new(InProcess::new(llm.decoder)), http: None })
 }
 
-fn over_http(url: &str, remote: &Remote, slm: &LoadedModel) -> Result<Box<dyn Llm>> {
+fn over_http(url: &str, remote: &Remote, slm: &LoadedModel) -> Result<Opened> {
     let mut config = HttpConfig::new(url);
     config.api = remote.llm_api.as_deref().map(str::parse).transpose()?;
     config.model = remote.llm_model.clone();
-    config.key = key()?;
+    config.key = key(KEY)?;
     config.total = Duration::from_millis(remote.llm_deadline);
     config.first_byte = config.first_byte.min(config.total);
     config.connect = config.connect.min(config.total);
@@ -90,15 +91,30 @@ fn over_http(url: &str, remote: &Remote, slm: &LoadedModel) -> Result<Box<dyn Ll
         }
         Err(error) => return Err(error.into()),
     };
-    let Some(path) = &remote.llm_cache else { return Ok(Box::new(http)) };
+    let client = Some(http.clone());
+    let Some(path) = &remote.llm_cache else {
+        return Ok(Opened { llm: Box::new(http), http: client });
+    };
     let model = server.map(|server| server.model).or_else(|| remote.llm_model.clone());
     let model = model.context("--llm-cache needs --llm-model while the LLM cannot be asked")?;
     let identity = format!("{model} {}", slm.vocabulary.hash());
-    Ok(Box::new(Answers::open(path, &identity, http)?))
+    Ok(Opened { llm: Box::new(Answers::open(path, &identity, http)?), http: client })
 }
 
 fn spelling(slm: &LoadedModel) -> Result<Spelling> {
     let size = slm.tokenizer.size() as TokenId;
     let texts: Result<Vec<String>, _> = (0..size).map(|id| slm.tokenizer.token_text(id)).collect();
     Ok(Spelling::new(texts?))
+}
+
+/// The policy that the arguments ask for.
+pub fn policy(tau: Tau, waiting: &Waiting) -> Result<Policy> {
+    let wait = match (waiting.speculate, waiting.relay) {
+        (Some(branches), _) => Wait::Speculate { branches, max_ahead: waiting.max_ahead },
+        (None, Some(tokens)) => Wait::Relay { tokens },
+        (None, None) => Wait::Block,
+    };
+    let budget = waiting.max_offload.map_or(Ok(Budget::ALL), Budget::new)?;
+    let deadline = waiting.deadline.map(Duration::from_millis);
+    Ok(Policy { tau, wait, deadline, budget, warm: waiting.warm })
 }

@@ -12,6 +12,8 @@ mod output;
 mod progress;
 #[cfg(feature = "train")]
 mod prompts;
+#[cfg(feature = "server")]
+mod signal;
 mod source;
 
 use std::process::ExitCode;
@@ -60,6 +62,8 @@ fn run(command: &Command, progress: &Terminal) -> Result<()> {
         Command::RandomModel(args) => commands::random_model::run(args),
         #[cfg(feature = "server")]
         Command::Cloud(args) => commands::cloud::run(args, progress),
+        #[cfg(feature = "server")]
+        Command::Serve(args) => commands::serve::run(args, progress),
         #[cfg(feature = "train")]
         Command::Pair(args) => commands::pair::run(args, progress),
     }

@@ -32,6 +32,17 @@ pub fn name(named: &Path) -> Option<String> {
     named.to_str().filter(|text| text.starts_with(PREFIX)).map(str::to_owned)
 }
 
+/// The last part of a model's path or reference, without `.gguf`. A folder's links are
+/// followed, since it may be ".", and a file's are not, since caches name files by hash.
+#[cfg(feature = "server")]
+pub fn called(model: &Path) -> String {
+    let folder = model.canonicalize().ok().filter(|path| path.is_dir());
+    let last = folder.as_deref().unwrap_or(model).file_name().unwrap_or_default();
+    let last = last.to_string_lossy();
+    let last = last.rsplit(':').next().unwrap_or_default();
+    last.strip_suffix(".gguf").unwrap_or(last).to_owned()
+}
+
 /// How to load a named model.
 pub fn options(named: &Path, top_k: usize, quantize: Option<Format>) -> LoadOptions {
     let cache = cache(|variable| std::env::var_os(variable));

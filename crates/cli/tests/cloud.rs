@@ -4,100 +4,26 @@
 
 mod support;
 
-use std::collections::HashMap;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Stdio};
 
-use safetensors::Dtype;
-use safetensors::tensor::TensorView;
 use serde_json::Value;
-use support::{copy, fail, root, succeed, swap_two_tokens, tokenroute};
-use tempfile::TempDir;
-use tokenroute_core::{
-    Architecture, FeatureSpec, LanguageModel, Normalisation, Platt, RouterHeader, TrainingRecord,
+use support::{
+    Server, copy, fail, model, root, succeed, swap_two_tokens, tokenroute, write_router,
 };
-use tokenroute_edge::{LoadOptions, load_model};
+use tempfile::TempDir;
 
 const KEY: &str = "TOKENROUTE_CLOUD_KEY";
 
-/// The path of a bundled model.
-fn model(name: &str) -> String {
-    root().join("models").join(name).display().to_string()
-}
-
-/// A linear router for the bundled SLM that knows nothing, with scores on both
-/// sides of every τ.
-fn write_router(path: &Path) {
-    let slm = load_model(model("word-problems-slm").as_ref(), &LoadOptions::default());
-    let slm = slm.expect("the bundled SLM");
-    let info = slm.decoder.info();
-    let features = FeatureSpec { hidden: info.hidden, top_k: 4 };
-    let width = features.width();
-    let header = RouterHeader {
-        format: RouterHeader::FORMAT,
-        architecture: Architecture::Linear { rewards: 1 },
-        normalisation: Normalisation { mean: vec![0.0; width], scale: vec![1.0; width] },
-        features,
-        platt: Platt { scale: 1.0, bias: 0.0 },
-        slm_hash: info.weights_hash.clone(),
-        llm_hash: String::new(),
-        tokenizer_hash: slm.vocabulary.hash().to_owned(),
-        labels_hash: String::new(),
-        calibration: Vec::new(),
-        training: TrainingRecord::default(),
-    };
-    let weights = (0..width).map(|i| ((i * 37 % 19) as f32 - 9.0) * 0.15);
-    let weights: Vec<u8> = weights.flat_map(f32::to_le_bytes).collect();
-    let bias = 0f32.to_le_bytes();
-    let tensors = [
-        ("layers.0.weight", TensorView::new(Dtype::F32, vec![1, width], &weights)),
-        ("layers.0.bias", TensorView::new(Dtype::F32, vec![1], &bias)),
-    ];
-    let tensors = tensors.map(|(name, view)| (name, view.expect("a tensor")));
-    let json = serde_json::to_string(&header).expect("JSON");
-    let metadata = HashMap::from([(RouterHeader::METADATA_KEY.to_owned(), json)]);
-    let bytes = safetensors::serialize(tensors, Some(metadata)).expect("a router file");
-    std::fs::write(path, bytes).expect("a file");
-}
-
-/// The LLM in a process of its own, killed at the end of a test.
-struct Cloud {
-    child: Child,
-    name: String,
-    url: String,
-}
-
-impl Cloud {
-    fn start(model: &str, key: Option<&str>) -> Cloud {
-        let mut command = tokenroute(&["cloud", "--model", model, "--bind", "127.0.0.1:0"]);
-        command.stdout(Stdio::piped()).env_remove(KEY);
-        if let Some(key) = key {
-            command.env(KEY, key);
-        }
-        let mut child = command.spawn().expect("a process");
-        let mut line = String::new();
-        let out = child.stdout.as_mut().expect("its output");
-        BufReader::new(out).read_line(&mut line).expect("a line");
-        let (name, url) = line.trim().split_once(" at ").expect("a name and a URL");
-        assert!(name.starts_with("word-problems-llm@"), "{line:?}");
-        let (name, url) = (name.to_owned(), url.to_owned());
-        Cloud { child, name, url }
+/// The LLM in a process of its own.
+fn cloud(model: &str, key: Option<&str>) -> Server {
+    let mut command = tokenroute(&["cloud", "--model", model, "--bind", "127.0.0.1:0"]);
+    command.env_remove(KEY);
+    if let Some(key) = key {
+        command.env(KEY, key);
     }
-
-    fn interrupt(&mut self) {
-        let id = self.child.id().to_string();
-        let status = std::process::Command::new("kill").args(["-TERM", &id]).status();
-        assert!(status.expect("kill").success());
-        assert!(self.child.wait().expect("an end").success(), "an orderly end");
-    }
-}
-
-impl Drop for Cloud {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
+    let server = Server::start(command);
+    assert!(server.name.starts_with("word-problems-llm@"), "{:?}", server.name);
+    server
 }
 
 /// A folder with a router and a few test questions.
@@ -146,7 +72,7 @@ fn generate(lab: &TempDir, llm: &str, tau: &str, more: &[&str]) -> Vec<Value> {
 fn two_processes_give_the_tokens_of_one() {
     let lab = lab();
     let llm = model("word-problems-llm");
-    let mut cloud = Cloud::start(&llm, None);
+    let cloud = cloud(&llm, None);
     let mut offloaded = Vec::new();
     for tau in ["0", "0.1", "0.25", "0.4", "0.5", "0.6", "0.8", "1"] {
         let here = generate(&lab, &llm, tau, &[]);
@@ -190,14 +116,15 @@ fn two_processes_give_the_tokens_of_one() {
     let cache = lab.path().join("answers.redb").display().to_string();
     let with_cache = ["--llm-cache", &cache];
     let before = generate(&lab, &cloud.url, "0.5", &with_cache);
-    cloud.interrupt();
-    let known = ["--llm-cache", &cache, "--llm-model", &cloud.name, "--llm-api", "tokenroute"];
-    let after = generate(&lab, &cloud.url, "0.5", &known);
+    let (name, url) = (cloud.name.clone(), cloud.url.clone());
+    cloud.stop();
+    let known = ["--llm-cache", &cache, "--llm-model", &name, "--llm-api", "tokenroute"];
+    let after = generate(&lab, &url, "0.5", &known);
     for (before, after) in before.iter().zip(&after) {
         assert_eq!(before["trace"]["tokens"], after["trace"]["tokens"]);
         assert_eq!(after["trace"]["llm_positions"], 0);
     }
-    let alone = generate(&lab, &cloud.url, "1", &[]);
+    let alone = generate(&lab, &url, "1", &[]);
     for (alone, slm) in alone.iter().zip(generate(&lab, &llm, "0", &[])) {
         assert_eq!(alone["tokens"], slm["tokens"], "the SLM goes on alone");
         assert_eq!(alone["degraded"], alone["tokens"].as_array().map_or(0, Vec::len));
@@ -214,7 +141,7 @@ fn a_key_opens_the_cloud_and_is_never_shown() {
         &["cloud", "--model", &llm, "--bind", "0.0.0.0:0"],
         &["0.0.0.0", "no API key", "bind to 127.0.0.1"],
     );
-    let cloud = Cloud::start(&llm, Some("sesame-4711"));
+    let cloud = cloud(&llm, Some("sesame-4711"));
     for (key, opens) in [(None, false), (Some("sesame-4712"), false), (Some("sesame-4711"), true)] {
         let arguments = arguments(&lab, &cloud.url, "1", &[]);
         let mut command = tokenroute(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
@@ -238,7 +165,7 @@ fn a_cloud_with_another_tokenizer_is_no_pair() {
     copy(Path::new(&model("word-problems-llm")), &other);
     swap_two_tokens(&other.join("tokenizer.json"));
     let other = other.display().to_string();
-    let cloud = Cloud::start(&other, None);
+    let cloud = cloud(&other, None);
     let arguments = arguments(&lab, &cloud.url, "1", &[]);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     fail(&arguments, &["word-problems-llm", "they are no pair"]);

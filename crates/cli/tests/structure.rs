@@ -16,6 +16,9 @@ const ARROWS: &[(&str, &str)] = &[
     ("pair", "store"),
     ("label", "runtime"),
     ("eval", "runtime"),
+    ("serve", "runtime"),
+    ("serve", "edge"),
+    ("serve", "cloud"),
 ];
 
 /// Arrows that only tests and benches may draw: parity with the edge engine,

@@ -33,7 +33,8 @@ impl ApiKey {
     /// Whether a header's value carries this key; the time taken does not tell
     /// how much of it is right.
     #[cfg(feature = "server")]
-    pub(crate) fn opens(&self, header: &[u8]) -> bool {
+    #[must_use]
+    pub fn opens(&self, header: &[u8]) -> bool {
         use subtle::ConstantTimeEq;
         let given = header.strip_prefix(b"Bearer ").unwrap_or_default();
         given.ct_eq(self.0.as_bytes()).into()

@@ -1,5 +1,7 @@
 //! Text of tokens as they come: never half a character, nothing twice, nothing lost.
 
+use std::ops::Deref;
+
 use tokenroute_core::TokenId;
 
 use crate::{EdgeError, Tokenizer};
@@ -15,10 +17,10 @@ const MOST_WAITING: usize = 16;
 ///
 /// A decoder's text of a token depends on its neighbours (a leading space, a
 /// character split over tokens), so each token is decoded behind those before it.
-/// Only a short window of them is kept.
+/// Only a short window of them is kept. The tokenizer is held by reference or by `Arc`.
 #[derive(Debug)]
-pub struct Detokeniser<'t> {
-    tokenizer: &'t Tokenizer,
+pub struct Detokeniser<T> {
+    tokenizer: T,
     /// Tokens already shown that give context, then tokens not wholly shown.
     window: Vec<TokenId>,
     /// How many of the window are context.
@@ -27,10 +29,10 @@ pub struct Detokeniser<'t> {
     shown: String,
 }
 
-impl<'t> Detokeniser<'t> {
+impl<T: Deref<Target = Tokenizer>> Detokeniser<T> {
     /// A stream that has seen nothing.
     #[must_use]
-    pub fn new(tokenizer: &'t Tokenizer) -> Self {
+    pub fn new(tokenizer: T) -> Self {
         Detokeniser { tokenizer, window: Vec::new(), context: 0, shown: String::new() }
     }
 

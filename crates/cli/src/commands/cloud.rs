@@ -1,36 +1,26 @@
 //! `tokenroute cloud`: a checkpoint as the LLM of a pair, over the OpenAI
 //! completions API.
 
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
-
 use anyhow::Result;
 use tokenroute_cloud::server::{EngineConfig, Server, Service, Texts, check_bind};
 use tokenroute_core::{LanguageModel, Progress, TokenId};
 use tokenroute_edge::{LoadOptions, Tokenizer};
 
 use crate::args::Cloud;
+use crate::signal::Stop;
 use crate::{llm, output, source};
-
-/// How often to look whether the server is to stop.
-const LOOK: Duration = Duration::from_millis(50);
 
 /// Serves until it is interrupted or terminated.
 pub fn run(args: &Cloud, progress: &dyn Progress) -> Result<()> {
-    let key = llm::key()?;
+    let key = llm::key(llm::KEY)?;
     check_bind(args.bind, key.as_ref())?;
     let model = source::load(&args.model, LoadOptions::default().top_k, args.quantize, progress)?;
     // Clients keep answers by this name, so it changes with the weights.
     let hash = &model.decoder.info().weights_hash;
     let (hash, format) = hash.split_at(hash.find('+').unwrap_or(hash.len()));
     let hash = hash.get(..12).unwrap_or_default();
-    let name = format!("{}@{hash}{format}", called(&args.model));
-    let stop = Arc::new(AtomicBool::new(false));
-    for &signal in signal_hook::consts::TERM_SIGNALS {
-        signal_hook::flag::register(signal, Arc::clone(&stop))?;
-    }
+    let name = format!("{}@{hash}{format}", source::called(&args.model));
+    let stop = Stop::listen()?;
     let config = EngineConfig {
         batch: args.batch,
         kept_positions: args.kept_positions,
@@ -40,21 +30,9 @@ pub fn run(args: &Cloud, progress: &dyn Progress) -> Result<()> {
     let service = Service::new(name.clone(), model.decoder, model.vocabulary, texts, key, config);
     let server = Server::start(args.bind, &service)?;
     output::line(&format!("{name} at http://{}", server.address()))?;
-    while !stop.load(Ordering::Relaxed) {
-        std::thread::sleep(LOOK);
-    }
+    stop.wait();
     server.stop()?;
     Ok(())
-}
-
-/// The last part of a model's path or reference, without `.gguf`. A folder's links are
-/// followed, since it may be ".", and a file's are not, since caches name files by hash.
-fn called(model: &Path) -> String {
-    let folder = model.canonicalize().ok().filter(|path| path.is_dir());
-    let last = folder.as_deref().unwrap_or(model).file_name().unwrap_or_default();
-    let last = last.to_string_lossy();
-    let last = last.rsplit(':').next().unwrap_or_default();
-    last.strip_suffix(".gguf").unwrap_or(last).to_owned()
 }
 
 /// The model's tokenizer as the server sees it.

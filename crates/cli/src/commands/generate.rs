@@ -1,17 +1,14 @@
 //! `tokenroute generate`: decode with one model alone, or with a routed pair.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
-use tokenroute_core::{Cause, LanguageModel, Progress, Question, Tau, TokenId, Trace, grade};
+use tokenroute_core::{Cause, LanguageModel, Progress, Question, TokenId, Trace, grade};
 use tokenroute_edge::{LoadedModel, RouterScorer};
-use tokenroute_runtime::{
-    Budget, Calls, DEFAULT_BATCH, Pair, Policy, Request, Wait, decode_with, greedy,
-};
+use tokenroute_runtime::{Calls, DEFAULT_BATCH, Pair, Policy, Request, Wait, decode_with, greedy};
 
-use crate::args::{Generate, Waiting};
+use crate::args::Generate;
 use crate::llm::{CONNECTIONS, Opened};
 use crate::{llm, output, source};
 
@@ -49,7 +46,7 @@ pub fn run(args: &Generate, progress: &dyn Progress) -> Result<()> {
     match (&args.model, &args.slm, &args.llm, &args.router, &args.tau) {
         (Some(model), ..) => alone(args, &source::load(model, 8, args.quantize, progress)?),
         (None, Some(slm), Some(llm), Some(router), Some(tau)) => {
-            let policy = policy(tau.parse()?, &args.waiting)?;
+            let policy = llm::policy(tau.parse()?, &args.waiting)?;
             let scorer = RouterScorer::open(router)?;
             let top_k = scorer.header().features.top_k.max(8);
             let slm = source::load(slm, top_k, args.quantize, progress)?;
@@ -91,7 +88,7 @@ fn routed(
         .collect();
     let pair = Pair::new(&slm.decoder, &*opened.llm, &slm.vocabulary);
     let ahead = matches!(policy.wait, Wait::Speculate { .. });
-    let calls = match opened.remote {
+    let calls = match opened.http.is_some() {
         true => Some(Calls { threads: CONNECTIONS, together: 1 }),
         // In process the LLM takes the processor from the SLM; lockstep is best.
         false => ahead.then_some(Calls { threads: 1, together: DEFAULT_BATCH }),
@@ -105,18 +102,6 @@ fn routed(
         show(args, &answer(slm, prompt, tokens, Some(trace))?)?;
     }
     Ok(())
-}
-
-/// The policy that the arguments ask for.
-fn policy(tau: Tau, waiting: &Waiting) -> Result<Policy> {
-    let wait = match (waiting.speculate, waiting.relay) {
-        (Some(branches), _) => Wait::Speculate { branches, max_ahead: waiting.max_ahead },
-        (None, Some(tokens)) => Wait::Relay { tokens },
-        (None, None) => Wait::Block,
-    };
-    let budget = waiting.max_offload.map_or(Ok(Budget::ALL), Budget::new)?;
-    let deadline = waiting.deadline.map(Duration::from_millis);
-    Ok(Policy { tau, wait, deadline, budget, warm: waiting.warm })
 }
 
 /// What was offloaded and what it cost, in one line.

@@ -20,6 +20,8 @@ pub mod random_model;
 pub mod report;
 #[cfg(feature = "train")]
 pub mod run;
+#[cfg(feature = "server")]
+pub mod serve;
 pub mod step;
 #[cfg(feature = "train")]
 pub mod sweep;

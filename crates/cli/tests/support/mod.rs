@@ -2,10 +2,18 @@
 //! and data set, and the program run on it.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
 use tempfile::TempDir;
+use tokenroute_core::{
+    Architecture, FeatureSpec, LanguageModel, Normalisation, Platt, RouterHeader, TrainingRecord,
+};
+use tokenroute_edge::{LoadOptions, load_model};
 
 /// A folder laid out like the repository's.
 pub struct Lab {
@@ -102,6 +110,46 @@ examples = 2
     }
 }
 
+/// The path of a bundled model.
+pub fn model(name: &str) -> String {
+    root().join("models").join(name).display().to_string()
+}
+
+/// A linear router for the bundled SLM that knows nothing, with scores on both
+/// sides of every τ.
+pub fn write_router(path: &Path) {
+    let slm = load_model(model("word-problems-slm").as_ref(), &LoadOptions::default());
+    let slm = slm.expect("the bundled SLM");
+    let info = slm.decoder.info();
+    let features = FeatureSpec { hidden: info.hidden, top_k: 4 };
+    let width = features.width();
+    let header = RouterHeader {
+        format: RouterHeader::FORMAT,
+        architecture: Architecture::Linear { rewards: 1 },
+        normalisation: Normalisation { mean: vec![0.0; width], scale: vec![1.0; width] },
+        features,
+        platt: Platt { scale: 1.0, bias: 0.0 },
+        slm_hash: info.weights_hash.clone(),
+        llm_hash: String::new(),
+        tokenizer_hash: slm.vocabulary.hash().to_owned(),
+        labels_hash: String::new(),
+        calibration: Vec::new(),
+        training: TrainingRecord::default(),
+    };
+    let weights = (0..width).map(|i| ((i * 37 % 19) as f32 - 9.0) * 0.15);
+    let weights: Vec<u8> = weights.flat_map(f32::to_le_bytes).collect();
+    let bias = 0f32.to_le_bytes();
+    let tensors = [
+        ("layers.0.weight", TensorView::new(Dtype::F32, vec![1, width], &weights)),
+        ("layers.0.bias", TensorView::new(Dtype::F32, vec![1], &bias)),
+    ];
+    let tensors = tensors.map(|(name, view)| (name, view.expect("a tensor")));
+    let json = serde_json::to_string(&header).expect("JSON");
+    let metadata = HashMap::from([(RouterHeader::METADATA_KEY.to_owned(), json)]);
+    let bytes = safetensors::serialize(tensors, Some(metadata)).expect("a router file");
+    std::fs::write(path, bytes).expect("a file");
+}
+
 /// Another tokenizer, as sound as the one in the file: two words change places.
 pub fn swap_two_tokens(path: &Path) {
     let bytes = std::fs::read(path).expect("a tokenizer");
@@ -144,4 +192,44 @@ pub fn complain(output: &Output, parts: &[&str]) {
 
 fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A server in a process of its own, killed at the end of a test.
+pub struct Server {
+    pub child: Child,
+    pub name: String,
+    pub url: String,
+}
+
+impl Server {
+    /// Starts it and waits for its name and address.
+    pub fn start(mut command: Command) -> Server {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("a process");
+        let mut line = String::new();
+        let out = child.stdout.as_mut().expect("its output");
+        BufReader::new(out).read_line(&mut line).expect("a line");
+        let (name, url) = line.trim().split_once(" at ").expect("a name and a URL");
+        let (name, url) = (name.to_owned(), url.to_owned());
+        Server { child, name, url }
+    }
+
+    /// Ends it in order; returns what it complained of.
+    pub fn stop(mut self) -> String {
+        let id = self.child.id().to_string();
+        let status = Command::new("kill").args(["-TERM", &id]).status();
+        assert!(status.expect("kill").success());
+        assert!(self.child.wait().expect("an end").success(), "an orderly end");
+        let mut text = String::new();
+        let mut error = self.child.stderr.take().expect("its complaints");
+        error.read_to_string(&mut text).expect("UTF-8");
+        text
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
 }

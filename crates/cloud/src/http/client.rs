@@ -39,8 +39,8 @@ pub struct Traffic {
     pub bytes_down: u64,
 }
 
-/// An LLM behind HTTP.
-#[derive(Debug)]
+/// An LLM behind HTTP. Clones share its connections and counters.
+#[derive(Debug, Clone)]
 pub struct Http {
     inner: Arc<Inner>,
 }

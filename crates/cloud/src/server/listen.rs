@@ -61,7 +61,20 @@ impl Server {
     /// # Errors
     /// An address beyond loopback without a key; a port that cannot be bound.
     pub fn start(address: SocketAddr, service: &Service) -> Result<Self, ServerError> {
-        check_bind(address, service.key())?;
+        Self::open(address, service.key(), service.router())
+    }
+
+    /// Serves the routes of another service in the same way. That they ask for
+    /// the key is their own business.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn open(
+        address: SocketAddr,
+        key: Option<&ApiKey>,
+        router: axum::Router,
+    ) -> Result<Self, ServerError> {
+        check_bind(address, key)?;
         let io = |source| ServerError::Io { address, source };
         let listener = TcpListener::bind(address).map_err(io)?;
         listener.set_nonblocking(true).map_err(io)?;
@@ -72,7 +85,6 @@ impl Server {
             .build()
             .map_err(io)?;
         let (stop, stopped) = oneshot::channel::<()>();
-        let router = service.router();
         let thread = thread::spawn(move || {
             let result = runtime.block_on(serve(listener, router, stopped));
             runtime.shutdown_background();

@@ -1,0 +1,82 @@
+"""The official openai client against `tokenroute serve`, unchanged.
+
+Usage: openai_client.py URL KEY PROMPT. Ends with 77 where the client is not installed.
+"""
+
+import sys
+
+try:
+    import openai
+except ImportError:
+    print("the openai package is not installed", file=sys.stderr)
+    sys.exit(77)
+
+url, key, prompt = sys.argv[1:4]
+client = openai.OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0)
+
+model = client.models.list().data[0].id
+assert client.models.retrieve(model).id == model
+
+messages = [{"role": "user", "content": prompt}]
+routed = {"tau": 0.5, "tokenroute": True}
+whole = client.chat.completions.create(
+    model=model, messages=messages, max_completion_tokens=40, temperature=0, extra_body=routed
+)
+choice = whole.choices[0]
+assert choice.message.role == "assistant" and choice.message.content
+assert choice.finish_reason in ("stop", "length")
+assert whole.usage.total_tokens == whole.usage.prompt_tokens + whole.usage.completion_tokens
+told = whole.model_extra["tokenroute"]
+assert "".join(token["text"] for token in told) == choice.message.content
+assert len(told) == whole.usage.completion_tokens
+used = whole.usage.model_extra["tokenroute"]
+assert used["offloaded"] == sum(token["origin"] == "llm" for token in told) > 0
+assert used["degraded"] == 0
+
+text, last = "", None
+stream = client.chat.completions.create(
+    model=model, messages=messages, max_tokens=40, stream=True,
+    stream_options={"include_usage": True}, extra_body={"tau": 0.5},
+)
+for chunk in stream:
+    for piece in chunk.choices:
+        text += piece.delta.content or ""
+    last = chunk
+assert text == choice.message.content
+assert last.usage.completion_tokens == whole.usage.completion_tokens
+
+with client.chat.completions.stream(model=model, messages=messages, max_tokens=40,
+                                    extra_body={"tau": 0.5}) as events:
+    assert "".join(e.delta for e in events if e.type == "content.delta") == text
+
+plain = client.completions.create(model=model, prompt=prompt + "\n", max_tokens=40, extra_body=routed)
+assert plain.choices[0].text == choice.message.content
+cut = client.completions.create(model=model, prompt=prompt + "\n", max_tokens=40, stop=[text[3:6]],
+                                extra_body={"tau": 0.5})
+assert cut.choices[0].text == text[: text.index(text[3:6])]
+assert cut.choices[0].finish_reason == "stop"
+
+
+def refused(kind, make):
+    try:
+        make(client)
+    except kind as error:
+        return error
+    raise AssertionError(f"expected {kind.__name__}")
+
+
+def ask(**more):
+    body = {"model": model, "messages": messages} | more
+    return lambda client: client.chat.completions.create(**body)
+
+
+error = refused(openai.BadRequestError, ask(temperature=0.7))
+assert error.param == "temperature" and "greedily" in error.message, error
+error = refused(openai.BadRequestError, ask(extra_body={"tau": 2}))
+assert error.param == "tau", error
+error = refused(openai.NotFoundError, ask(model="gpt-4o"))
+assert error.code == "model_not_found", error
+client = openai.OpenAI(base_url=f"{url}/v1", api_key="wrong", max_retries=0)
+error = refused(openai.AuthenticationError, ask())
+assert key not in str(error), error
+print(f"openai {openai.__version__}: {whole.usage.completion_tokens} tokens, {used['offloaded']} offloaded")

@@ -1,0 +1,178 @@
+"""The page of `tokenroute serve` in headless Chromium, over WebDriver and the standard library.
+
+Usage: page.py URL KEY PROMPT. Ends with 77 where Chromium or its driver is missing.
+"""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+
+ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
+ENTER, RIGHT, END = "\ue007", "\ue014", "\ue010"
+
+url, key, prompt = sys.argv[1:4]
+chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+driver = shutil.which("chromedriver")
+if not chromium or not driver:
+    print("chromium or chromedriver is not installed", file=sys.stderr)
+    sys.exit(77)
+
+
+def fetch(address, body=None, method=None, headers=None):
+    data = None if body is None else json.dumps(body).encode()
+    headers = {"content-type": "application/json"} | (headers or {})
+    request = urllib.request.Request(address, data, headers, method=method)
+    with urllib.request.urlopen(request, timeout=60) as reply:
+        return json.load(reply)
+
+
+class Browser:
+    def __init__(self, process):
+        self.process = process
+        for line in process.stdout:
+            if found := re.search(r"successfully on port (\d+)", line):
+                break
+        else:
+            raise SystemExit("chromedriver does not start")
+        self.base = f"http://127.0.0.1:{found[1]}"
+        options = {
+            "binary": chromium,
+            # As root, and in small containers, Chromium starts in no other way.
+            "args": ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
+        }
+        wanted = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
+        session = fetch(f"{self.base}/session", {"capabilities": {"alwaysMatch": wanted}})
+        self.base += "/session/" + session["value"]["sessionId"]
+
+    def call(self, path, body=None, method=None):
+        return fetch(self.base + path, body, method)["value"]
+
+    def run(self, script, *arguments):
+        return self.call("/execute/sync", {"script": script, "args": list(arguments)})
+
+    def cdp(self, command, **parameters):
+        return self.call("/goog/cdp/execute", {"cmd": command, "params": parameters})
+
+    def find(self, selector):
+        found = self.call("/element", {"using": "css selector", "value": selector})
+        return found[ELEMENT]
+
+    def type(self, selector, text):
+        self.call(f"/element/{self.find(selector)}/value", {"text": text})
+
+    def click(self, selector):
+        self.call(f"/element/{self.find(selector)}/click", {})
+
+    def label(self, selector):
+        return self.call(f"/element/{self.find(selector)}/computedlabel")
+
+    def text(self, selector):
+        return self.run("return document.querySelector(arguments[0]).textContent", selector)
+
+    def until(self, what, script):
+        for _ in range(600):
+            if self.run(script):
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"{what} did not come about in 30 s; the page says: {self.text('#log')}")
+
+
+def check(browser):
+    # A phone's width; nothing sticks out.
+    browser.cdp("Emulation.setDeviceMetricsOverride", width=360, height=740, deviceScaleFactor=1, mobile=True)
+    browser.call("/url", {"url": url})
+    browser.until("a connection", "return document.getElementById('model').textContent !== 'connecting'")
+
+    # The server wants a key, which the page asks for.
+    assert "API key" in browser.text("#model"), browser.text("#model")
+    browser.until("a field for the key", "return !document.getElementById('key-label').hidden")
+    browser.type("#key", "wrong")
+    browser.type("#prompt", "Who are you?" + ENTER)
+    browser.until("an error", "return document.querySelector('.error')")
+    assert "API key" in browser.text(".error .text")
+    browser.click("#clear")
+    browser.run("document.getElementById('key').value = ''")
+    browser.run("document.getElementById('prompt').value = ''")
+    browser.type("#key", key)
+
+    for selector, name in [
+        ("#tau", "Threshold τ"), ("#prompt", "Message"), ("#send", "Send"), ("#stop", "Stop"),
+        ("#key", "API key (kept in this page alone)"), ("#log", "Conversation"),
+    ]:
+        assert browser.label(selector).strip() == name, (selector, browser.label(selector))
+
+    # The first message connects; its τ is the server's default.
+    browser.type("#prompt", prompt.replace("\n", "\ue008\ue007\ue008") + ENTER)
+    done = "return !document.getElementById('send').disabled && document.querySelector('.assistant .text')"
+    browser.until("an answer", done)
+    compare(browser, 0)
+    assert browser.run("return document.getElementById('key-label').hidden"), "the key is known"
+
+    # Everything by the keyboard: τ to its end, a second question.
+    browser.type("#tau", END)
+    assert browser.text("#tau-value") == "1", browser.text("#tau-value")
+    browser.click("#clear")
+    browser.type("#prompt", prompt.replace("\n", "\ue008\ue007\ue008") + ENTER)
+    browser.until("an answer of the large model", done + " && document.querySelector('.assistant .llm')")
+    compare(browser, 1)
+    assert browser.text("#ratio").endswith("(100.0%)"), browser.text("#ratio")
+
+    # What is known of a token, by keyboard and by hovering.
+    browser.run("document.querySelector('.assistant .text').focus()")
+    browser.call("/actions", {"actions": [{"type": "key", "id": "keys", "actions": [
+        {"type": "keyDown", "value": RIGHT}, {"type": "keyUp", "value": RIGHT}]}]})
+    assert "large model · score" in browser.text("#detail"), browser.text("#detail")
+    token = {ELEMENT: browser.find(".assistant .text span:nth-child(2)")}
+    browser.call("/actions", {"actions": [{"type": "pointer", "id": "mouse", "actions": [
+        {"type": "pointerMove", "duration": 0, "origin": token, "x": 0, "y": 0}]}]})
+    title = browser.run("return arguments[0].title", token)
+    assert title == browser.text("#detail"), (title, browser.text("#detail"))
+
+    for name in ["#first", "#between"]:
+        assert re.fullmatch(r"\d+ ms", browser.text(name)), browser.text(name)
+    assert int(browser.text("#positions")) > 0
+
+    # Nothing sticks out, and both colour schemes are there.
+    wide = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    assert browser.run(wide) <= 0, f"the page is {browser.run(wide)} px too wide"
+    shades = []
+    for scheme in ["light", "dark"]:
+        browser.cdp("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        shades.append(browser.run("return getComputedStyle(document.body).backgroundColor"))
+    assert shades[0] != shades[1], shades
+
+    # The policy let everything through that the page does; the refusals above are the
+    # browser's own words about 401.
+    said = [entry["message"] for entry in browser.call("/se/log", {"type": "browser"})]
+    said = [message for message in said if "401" not in message]
+    assert not said, said
+
+
+def compare(browser, tau):
+    """The page shows what the API says."""
+    body = {"messages": [{"role": "user", "content": prompt}], "tau": tau, "tokenroute": True}
+    reply = fetch(f"{url}/v1/chat/completions", body, headers={"authorization": f"Bearer {key}"})
+    shown = browser.run("""return [...document.querySelectorAll('.assistant .text span')]
+        .map((span) => [span.textContent, span.className.split(' ')[0]])""")
+    told = [[token["text"], token["origin"]] for token in reply["tokenroute"] if token["text"]]
+    assert shown and [t for t, _ in shown] == [t for t, _ in told], (shown, told)
+    assert [o.replace("at", "") for _, o in shown] == [o for _, o in told], (shown, told)
+    made, offloaded = reply["usage"]["completion_tokens"], reply["usage"]["tokenroute"]["offloaded"]
+    assert browser.text("#count") == str(made)
+    assert browser.text("#ratio") == f"{offloaded} ({100 * offloaded / made:.1f}%)", browser.text("#ratio")
+
+
+with subprocess.Popen([driver, "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    browser = None
+    try:
+        browser = Browser(process)
+        check(browser)
+        print("the page does what it should")
+    finally:
+        if browser:
+            browser.call("", method="DELETE")
+        process.terminate()

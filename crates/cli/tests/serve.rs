@@ -1,0 +1,99 @@
+//! The bundled pair behind `tokenroute serve`, and the clients people have: OpenAI's
+//! own, and a browser. Where Python, the client or Chromium is missing, the test says
+//! so and passes.
+#![cfg(feature = "server")]
+
+mod support;
+
+use std::path::Path;
+use std::process::Command;
+
+use support::{Server, complain, fail, model, root, tokenroute, write_router};
+use tempfile::TempDir;
+
+const KEY: &str = "TOKENROUTE_SERVE_KEY";
+const SECRET: &str = "sesame-4711";
+const QUESTIONS: &str = "datasets/word-problems/test.jsonl";
+
+/// A client's exit code where it cannot run.
+const SKIPPED: i32 = 77;
+
+/// `tokenroute serve` with this key.
+fn serve(arguments: &[&str], key: Option<&str>) -> Server {
+    let mut command = tokenroute(&["serve", "--bind", "127.0.0.1:0"]);
+    command.args(arguments).env_remove(KEY);
+    if let Some(key) = key {
+        command.env(KEY, key);
+    }
+    let server = Server::start(command);
+    assert_eq!(server.name, "word-problems-slm");
+    server
+}
+
+/// The first test question as its prompt, without the line break at the end, which
+/// the model's chat template adds.
+fn question() -> String {
+    let text = std::fs::read_to_string(root().join(QUESTIONS)).expect("questions");
+    let line = text.lines().next().expect("a question");
+    let question: tokenroute_core::Question = serde_json::from_str(line).expect("JSON");
+    question.prompt().trim_end().to_owned()
+}
+
+/// The pair behind a key, and a client script run on it; returns what it says.
+fn client(script: &str) -> String {
+    let folder = TempDir::new().expect("a folder");
+    let router = folder.path().join("router.safetensors");
+    write_router(&router);
+    let (slm, llm) = (model("word-problems-slm"), model("word-problems-llm"));
+    let router = router.display().to_string();
+    let pair = ["--slm", &slm, "--llm", &llm, "--router", &router, "--tau", "0"];
+    let server = serve(&pair, Some(SECRET));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(script);
+    let python = std::env::var("TOKENROUTE_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let run = Command::new(python).arg(path).args([&server.url, SECRET, &question()]).output();
+    let said = match run {
+        Err(error) => format!("skipped: no Python: {error}"),
+        Ok(output) => {
+            let said = [output.stdout, output.stderr].concat();
+            let said = String::from_utf8_lossy(&said).into_owned();
+            match output.status.code() {
+                Some(0) => said,
+                Some(SKIPPED) => format!("skipped: {said}"),
+                code => panic!("{script} ends with {code:?}: {said}"),
+            }
+        }
+    };
+    let complaints = server.stop();
+    assert!(!complaints.contains("4711"), "{complaints}");
+    format!("{script}: {}", said.trim())
+}
+
+#[test]
+fn the_official_client_works_unchanged() {
+    println!("{}", client("openai_client.py"));
+}
+
+#[test]
+fn the_page_works_in_a_browser() {
+    println!("{}", client("page.py"));
+}
+
+#[test]
+fn what_cannot_be_served_is_refused_at_once() {
+    let slm = model("word-problems-slm");
+    let open = ["serve", "--slm", &slm, "--bind", "0.0.0.0:0"];
+    let output = tokenroute(&open).env_remove(KEY).output().expect("a process");
+    complain(&output, &["0.0.0.0", "no API key", "bind to 127.0.0.1"]);
+    let output = tokenroute(&open).env(KEY, "two words").output().expect("a process");
+    complain(&output, &[KEY, "visible ASCII"]);
+    fail(&["serve", "--slm", &slm, "--llm", &slm], &["--router"]);
+    fail(&["serve", "--slm", &slm, "--tau", "0.5"], &["--llm"]);
+    let all = ["--llm", &slm, "--router", "r", "--tau", "2"];
+    fail(&[&["serve", "--slm", &slm], &all[..]].concat(), &["τ is 2"]);
+}
+
+#[test]
+fn a_small_model_serves_alone() {
+    let server = serve(&["--slm", &model("word-problems-slm")], None);
+    assert_eq!(server.stop(), "");
+}

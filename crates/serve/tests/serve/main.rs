@@ -1,0 +1,7 @@
+//! The server as its clients see it, with toy models behind it.
+
+mod answers;
+mod doors;
+mod limits;
+mod requests;
+mod support;
