@@ -151,7 +151,7 @@ def main():
     parser.add_argument("--program", type=Path, default=Path(
         os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release/tokenroute")
     parser.add_argument("--out", type=Path, default=ROOT / "reports/parity-llama-cpp")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--bundled-only", action="store_true", help="leave random models out")
     args = parser.parse_args()
     peer = args.peer.resolve()
