@@ -36,7 +36,8 @@ def pipe(command, ids):
     done = subprocess.run([str(part) for part in command], input=" ".join(map(str, ids)).encode(),
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     if done.returncode != 0:
-        raise RuntimeError(done.stderr.decode()[-500:].strip())
+        what = done.stderr.decode()[-500:].strip()
+        raise RuntimeError(f"{Path(command[0]).name} ended with {done.returncode}: {what}")
     return done.stdout
 
 
