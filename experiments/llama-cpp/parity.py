@@ -36,7 +36,8 @@ def pipe(command, ids):
     done = subprocess.run([str(part) for part in command], input=" ".join(map(str, ids)).encode(),
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     if done.returncode != 0:
-        raise RuntimeError(done.stderr.decode()[-500:].strip())
+        what = done.stderr.decode()[-500:].strip()
+        raise RuntimeError(f"{Path(command[0]).name} ended with {done.returncode}: {what}")
     return done.stdout
 
 
@@ -151,7 +152,7 @@ def main():
     parser.add_argument("--program", type=Path, default=Path(
         os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release/tokenroute")
     parser.add_argument("--out", type=Path, default=ROOT / "reports/parity-llama-cpp")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--bundled-only", action="store_true", help="leave random models out")
     args = parser.parse_args()
     peer = args.peer.resolve()
