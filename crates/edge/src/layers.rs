@@ -10,7 +10,10 @@ use crate::matrix::Matrix;
 use crate::weights::WeightSource;
 use crate::{Config, EdgeError};
 
-const EMBEDDING: &str = "model.embed_tokens.weight";
+/// The input embedding, and the LM head where they are tied.
+pub(crate) const EMBEDDING: &str = "model.embed_tokens.weight";
+/// The LM head where they are not.
+pub(crate) const HEAD: &str = "lm_head.weight";
 
 /// Where matrices come from and how they are to be held.
 #[derive(Clone, Copy)]
@@ -116,7 +119,7 @@ pub(crate) fn head(
     config: &Config,
     vocabulary: usize,
 ) -> Result<Matrix, EdgeError> {
-    let tensor = if config.tie_word_embeddings { EMBEDDING } else { "lm_head.weight" };
+    let tensor = if config.tie_word_embeddings { EMBEDDING } else { HEAD };
     loading.source.check(tensor, &[config.vocab_size, config.hidden_size])?;
     let mut stack = Stack::new(loading, config.hidden_size, false);
     stack.parts.push((tensor.to_owned(), vocabulary));

@@ -51,6 +51,9 @@ pub struct RandomModel {
     /// A tokenizer.json to go with it; else one that knows bytes alone is made.
     #[arg(long, value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
+    /// A text whose tokens the model says often, so that a grader finds something.
+    #[arg(long, value_name = "TEXT", requires = "tokenizer")]
+    pub likely: Option<String>,
     /// So many layers instead of the shape's own.
     #[arg(long)]
     pub layers: Option<usize>,

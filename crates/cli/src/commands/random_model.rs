@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use anyhow::{Context, Result};
-use tokenroute_edge::RandomModel;
+use tokenroute_edge::{RandomModel, Tokenizer};
 
 use crate::args;
 use crate::output::whole_file;
@@ -22,6 +22,9 @@ pub fn run(args: &args::RandomModel) -> Result<()> {
     };
     if let Some(layers) = args.layers {
         model = model.with_layers(layers)?;
+    }
+    if let (Some(text), Some(path)) = (&args.likely, &args.tokenizer) {
+        model = model.with_likely(Tokenizer::read(path)?.encode(text)?);
     }
     std::fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make the folder {}", args.out.display()))?;

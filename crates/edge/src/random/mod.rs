@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use tokenroute_core::ModelInfo;
 
 use crate::fields::read_json;
+use crate::layers::{EMBEDDING, HEAD};
 use crate::random::weights::{fill, tensors};
 use crate::rounded::Rounded;
 use crate::weights::{WeightSource, hex};
@@ -32,7 +33,12 @@ pub struct RandomModel {
     path: PathBuf,
     config: Config,
     seed: u64,
+    /// Tokens whose rows of the LM head are longer than the others.
+    likely: Vec<u32>,
 }
+
+/// How much longer.
+const LIKELY: f32 = 3.0;
 
 impl RandomModel {
     /// A shape by its name: qwen2.5-0.5b or qwen2.5-1.5b.
@@ -71,8 +77,9 @@ impl RandomModel {
 
     fn new(mut json: Value, path: PathBuf, seed: u64) -> Result<Self, EdgeError> {
         json["torch_dtype"] = json!("float16");
+        json["random_weights"] = json!(true);
         let config = Config::parse(&path, &json)?;
-        Ok(RandomModel { json, path, config, seed })
+        Ok(RandomModel { json, path, config, seed, likely: Vec::new() })
     }
 
     /// The same with another number of layers.
@@ -84,7 +91,27 @@ impl RandomModel {
         if let Some(kinds) = self.json.get_mut("layer_types").and_then(Value::as_array_mut) {
             kinds.truncate(layers);
         }
-        RandomModel::new(self.json, self.path, self.seed)
+        let model = RandomModel::new(self.json, self.path, self.seed)?;
+        Ok(RandomModel { likely: self.likely, ..model })
+    }
+
+    /// The same, but it says these tokens often: of 150,000 words it would else never
+    /// say one that a grader looks for, and no answer would ever be right.
+    #[must_use]
+    pub fn with_likely(mut self, tokens: Vec<u32>) -> Self {
+        self.json["likely_tokens"] = json!(tokens);
+        self.likely = tokens;
+        self
+    }
+
+    fn fill(&self, tensor: &str, row: usize, halves: &mut [f16]) {
+        fill(self.seed, tensor, row, halves);
+        let head = if self.config.tie_word_embeddings { EMBEDDING } else { HEAD };
+        if tensor == head && self.likely.iter().any(|&token| token as usize == row) {
+            for half in halves {
+                *half = f16::from_f32(LIKELY * half.to_f32());
+            }
+        }
     }
 
     /// Its `config.json`.
@@ -148,7 +175,7 @@ impl RandomModel {
             let width = shape.last().copied().unwrap_or(1);
             halves.resize(width, f16::ZERO);
             for row in 0..shape.iter().rev().skip(1).product() {
-                fill(self.seed, name, row, &mut halves);
+                self.fill(name, row, &mut halves);
                 bytes.clear();
                 bytes.extend(halves.iter().flat_map(|half| half.to_le_bytes()));
                 out.write_all(&bytes)?;
@@ -186,7 +213,7 @@ impl WeightSource for RandomModel {
     ) -> Result<(), EdgeError> {
         let mut halves = vec![f16::ZERO; width];
         for (row, out) in (row..).zip(out.chunks_exact_mut(width)) {
-            fill(self.seed, tensor, row, &mut halves);
+            self.fill(tensor, row, &mut halves);
             halves.convert_to_f32_slice(out);
         }
         Ok(())

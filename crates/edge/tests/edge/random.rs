@@ -80,6 +80,20 @@ fn seeds_and_layers_matter() {
 }
 
 #[test]
+fn likely_tokens_are_said_often() {
+    let said = |model: RandomModel| {
+        let steps = steps(&model.decoder(&LoadOptions::default()).expect("a decoder"));
+        steps.iter().filter(|s| [7, 300, 301].contains(&s.token)).count()
+    };
+    let plain = said(model(&json!({})));
+    let likely = said(model(&json!({})).with_likely(vec![7, 300, 301]));
+    assert!(plain < 6 && likely > 12, "{plain} and {likely} of 48");
+    let marked = model(&json!({})).with_likely(vec![7]);
+    assert_eq!(marked.config()["random_weights"], true);
+    assert_eq!(marked.config()["likely_tokens"], json!([7]));
+}
+
+#[test]
 fn the_tokenizer_that_is_made_knows_every_byte() {
     let model = model(&json!({}));
     let dir = tempfile::tempdir().expect("a temporary directory");
