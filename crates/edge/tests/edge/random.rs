@@ -87,7 +87,7 @@ fn likely_tokens_are_said_often() {
     };
     let plain = said(model(&json!({})));
     let likely = said(model(&json!({})).with_likely(vec![7, 300, 301]));
-    assert!(plain < 6 && likely > 12, "{plain} and {likely} of 48");
+    assert!(plain < 3 && likely > 5, "{plain} and {likely} of 48");
     let marked = model(&json!({})).with_likely(vec![7]);
     assert_eq!(marked.config()["random_weights"], true);
     assert_eq!(marked.config()["likely_tokens"], json!([7]));
