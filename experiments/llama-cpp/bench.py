@@ -166,7 +166,8 @@ def markdown(report):
         f"medians (and ranges) of {report['alternations']} turns on {at['cpu']} with "
         f"{report['threads']} threads. The ratio is that of the medians, its range that of the "
         "turns. The share of the memory's read bandwidth counts the weights alone. llama.cpp "
-        "runs with its attention fused and not, and the faster counts. Made by", "",
+        f"runs with its attention fused and not, and the faster counts; it is that of "
+        f"{report['peer'] or 'nobody'}. Made by", "",
         "```sh", report["command"], "```", "",
     ]
     if not report["peer"]:
@@ -234,11 +235,15 @@ def main():
         for weights, file in files.items():
             print(f"{name}, {weights} ...", file=sys.stderr)
             report["settings"][name][weights] = measure(program, peer, file, setting, args)
-    args.out.mkdir(parents=True, exist_ok=True)
-    text = markdown(report)
-    (args.out / "README.md").write_text(text)
-    (args.out / "results.json").write_text(json.dumps(report, indent=1) + "\n")
-    print(text)
+        # A setting takes minutes: what is measured is not lost if the next one fails.
+        write(report, args.out)
+    print(markdown(report))
+
+
+def write(report, out):
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "README.md").write_text(markdown(report))
+    (out / "results.json").write_text(json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":

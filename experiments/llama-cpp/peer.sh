@@ -4,7 +4,9 @@
 #
 #   bash experiments/llama-cpp/peer.sh [FOLDER]        (target/llama-cpp if not given)
 #
-# LLAMA_CPP_SOURCE names a checkout to build instead; JOBS how many compilers run at once.
+# LLAMA_CPP_SOURCE names a checkout to build instead; JOBS how many compilers run at once;
+# LLAMA_CPP_FLAGS more flags for them: where its AMX code ends in an illegal instruction,
+# "-mno-amx-tile -mno-amx-int8 -mno-amx-bf16".
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 out=${1:-$here/../../target/llama-cpp}
@@ -25,8 +27,10 @@ if [ ! -f "$source/CMakeLists.txt" ]; then
     mkdir -p "$out/source"
     tar --extract --gzip --strip-components=1 --directory "$out/source" \
         --file "$out"/sdist/llama_cpp_python-*.tar.gz
-    echo "$release" > "$out/version"
 fi
+built=$release
+[ -z "${LLAMA_CPP_SOURCE:-}" ] || built="a given checkout"
+echo "$built${LLAMA_CPP_FLAGS:+, compiled with $LLAMA_CPP_FLAGS}" > "$out/version"
 
 # build NAME FLAGS... -- TARGETS...
 build() {
@@ -37,7 +41,8 @@ build() {
     cmake -S "$source" -B "$folder" -G Ninja -Wno-dev -DCMAKE_BUILD_TYPE=Release \
         -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_APP=OFF \
         -DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_CURL=OFF \
-        -DLLAMA_OPENSSL=OFF -DGGML_CCACHE=OFF "${flags[@]}" > "$folder.log"
+        -DLLAMA_OPENSSL=OFF -DGGML_CCACHE=OFF "-DCMAKE_C_FLAGS=${LLAMA_CPP_FLAGS:-}" \
+        "-DCMAKE_CXX_FLAGS=${LLAMA_CPP_FLAGS:-}" "${flags[@]}" > "$folder.log"
     cmake --build "$folder" --parallel "$jobs" --target "$@" >> "$folder.log"
 }
 build native -DGGML_NATIVE=ON -- llama-bench llama-batched-bench llama-quantize llama-server
