@@ -140,10 +140,10 @@ def machine():
             "cores": os.cpu_count(), "system": platform.system()}
 
 
-def command(args):
+def command(args, settings):
     """What gives this report again; paths are the reader's own."""
     options = [f"--threads {args.threads}", f"--alternations {args.alternations}",
-               f"--repeat {args.repeat}", f"--settings {' '.join(args.settings)}"]
+               f"--repeat {args.repeat}", f"--settings {' '.join(settings)}"]
     return " ".join(["python3 experiments/llama-cpp/bench.py", *options])
 
 
@@ -223,7 +223,7 @@ def main():
     args.work.mkdir(parents=True, exist_ok=True)
     program, files = prepare(args.work)
     report = {
-        "command": command(args), "shape": SHAPE, "peer": version,
+        "shape": SHAPE, "peer": version,
         "machine": machine(), "threads": args.threads, "alternations": args.alternations,
         "settings": {},
     }
@@ -235,6 +235,7 @@ def main():
         for weights, file in files.items():
             print(f"{name}, {weights} ...", file=sys.stderr)
             report["settings"][name][weights] = measure(program, peer, file, setting, args)
+        report["command"] = command(args, report["settings"])
         # A setting takes minutes: what is measured is not lost if the next one fails.
         write(report, args.out)
     print(markdown(report))
