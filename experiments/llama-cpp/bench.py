@@ -5,15 +5,20 @@
 
 Random weights in Qwen2.5-0.5B's shape, Q8_0 and Q4_0: one sequence decoded, a prompt of 512
 read, 8 sequences decoded together; with all instructions of the machine, with AVX2 alone, and
-beside busy processes that want half of the time. Writes reports/bench-edge. Without llama.cpp
-(peer.sh builds it) tokenroute is measured alone.
+beside busy processes that want half of the time. What a router of 896-1792-896-1 adds to a
+step. With --torch PYTHON, a Python that has torch and transformers, PyTorch in bf16 reads the
+same prompt. Writes reports/bench-edge. Without llama.cpp (peer.sh builds it) tokenroute is
+measured alone.
 """
 
 import argparse
 import json
+import math
 import os
 import platform
+import random
 import statistics
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -21,15 +26,19 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 SHAPE = "qwen2.5-0.5b"
 CASES = ["decode", "prefill", "sequences"]
-PREFILL, SEQUENCES = 512, 8
-# Tokens decoded, and what is special about each setting.
+SEQUENCES = 8
+# Tokens read and decoded, and what is special about each setting. Beside busy processes some
+# engines crawl, so less is asked of both there.
 SETTINGS = {
-    "native": dict(decode=128, isa=None, build="native", load=False,
+    "native": dict(prefill=512, decode=128, isa=None, build="native", load=False,
                    title="All instructions of the machine"),
-    "avx2": dict(decode=128, isa="avx2", build="avx2", load=False, title="AVX2 alone"),
-    "loaded": dict(decode=32, isa=None, build="native", load=True,
+    "avx2": dict(prefill=512, decode=128, isa="avx2", build="avx2", load=False,
+                 title="AVX2 alone"),
+    "loaded": dict(prefill=128, decode=16, isa=None, build="native", load=True,
                    title="Beside as many busy processes as threads"),
 }
+# CITER's head on the hidden state and the 8 likeliest tokens, their margin and the entropy.
+HIDDEN, TOP_K, WIDTHS = 896, 8, [1792, 896]
 
 
 def run(command, **env):
@@ -55,15 +64,47 @@ def prepare(work):
         files[weights] = work / f"{SHAPE}-{weights}.gguf"
         if not files[weights].exists():
             run([program, "export", "--model", model, "--type", weights, "--out", files[weights]])
-    return program, files
+    router = work / "router.safetensors"
+    if not router.exists():
+        write_router(router)
+    return program, model, files, router
 
 
-def ours(program, file, setting, args):
+def write_router(path):
+    """A router file of random weights; what it says means nothing."""
+    features = HIDDEN + TOP_K + 2
+    noise = random.Random(0)
+    sizes = [features, *WIDTHS, 1]
+    tensors, data = {}, b""
+    for i, (inputs, outputs) in enumerate(zip(sizes, sizes[1:])):
+        for name, shape in [("weight", [outputs, inputs]), ("bias", [outputs])]:
+            values = [noise.uniform(-0.05, 0.05) for _ in range(math.prod(shape))]
+            begin = len(data)
+            data += struct.pack(f"<{len(values)}f", *values)
+            tensors[f"layers.{i}.{name}"] = {
+                "dtype": "F32", "shape": shape, "data_offsets": [begin, len(data)]}
+    header = {
+        "format": 1, "architecture": {"kind": "mlp", "widths": WIDTHS, "activation": "relu",
+                                      "rewards": 1},
+        "features": {"hidden": HIDDEN, "top_k": TOP_K},
+        "normalisation": {"mean": [0.0] * features, "scale": [1.0] * features},
+        "platt": {"scale": 1.0, "bias": 0.0}, "slm_hash": "", "llm_hash": "",
+        "tokenizer_hash": "", "labels_hash": "", "calibration": [],
+        "training": {"seed": 0, "epochs": 0, "best_epoch": 0, "rows": [0, 0],
+                     "validation_loss": 0.0, "auroc": 0.0, "auprc": 0.0, "ece_before": 0.0,
+                     "ece_after": 0.0, "positive_rate_at_recall_95": 0.0},
+    }
+    tensors["__metadata__"] = {"tokenroute.router": json.dumps(header)}
+    text = json.dumps(tensors).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+
+
+def ours(program, file, router, setting, args):
     env = {"TOKENROUTE_ISA": setting["isa"]} if setting["isa"] else {}
     report = json.loads(run(
         [program, "--quiet", "bench", "--model", file, "--threads", args.threads, "--prefill",
-         PREFILL, "--decode", setting["decode"], "--sequences", SEQUENCES, "--repeat",
-         args.repeat, "--json"], **env))
+         setting["prefill"], "--decode", setting["decode"], "--sequences", SEQUENCES, "--repeat",
+         args.repeat, "--router", router, "--json"], **env))
     rates = {case["case"]: case["tokens_per_second"]["median"] for case in report["cases"]}
     return rates, report
 
@@ -73,7 +114,7 @@ def theirs(peer, file, setting, args):
     tools = peer / setting["build"] / "bin"
     common = ["-m", file, "-t", args.threads]
     tests = json.loads(run(
-        [tools / "llama-bench", *common, "-p", PREFILL, "-n", setting["decode"], "-fa", "on,off",
+        [tools / "llama-bench", *common, "-p", setting["prefill"], "-n", setting["decode"], "-fa", "on,off",
          "-r", args.repeat, "-o", "json"]))
     median = lambda test: statistics.median(test["samples_ts"])
     together = []
@@ -90,24 +131,44 @@ def theirs(peer, file, setting, args):
     }
 
 
+def torch_prefill(model, setting, args):
+    """PyTorch's rate in bf16 with all instructions, and held to AVX-512 where there is AMX."""
+    cpu = Path("/proc/cpuinfo")
+    kinds = {"PyTorch bf16": {}}
+    if cpu.exists() and "amx_bf16" in cpu.read_text():
+        kinds = {"PyTorch bf16, AMX": {},
+                 "PyTorch bf16, AVX-512": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16"}}
+    script = Path(__file__).with_name("prefill.py")
+    found = {}
+    for kind, env in kinds.items():
+        said = json.loads(run([args.torch, script, model, args.threads, setting["prefill"],
+                               max(args.repeat, 3)], **env))
+        found[kind] = (statistics.median(said["rates"]), said["versions"])
+    return found
+
+
 def busy(count):
     return [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
 
 
-def measure(program, peer, file, setting, args):
+def measure(prepared, peer, weights, setting, args):
     """One setting and format, in turns."""
+    program, model, files, router = prepared
+    file = files[weights]
     ends = busy(args.threads) if setting["load"] else []
     rounds = []
     try:
         for _ in range(args.alternations):
-            rates, report = ours(program, file, setting, args)
-            rounds.append((rates, theirs(peer, file, setting, args) if peer else None, report))
+            rates, report = ours(program, file, router, setting, args)
+            other = theirs(peer, file, setting, args) if peer else None
+            torch = torch_prefill(model, setting, args) if with_torch(setting, args) else {}
+            rounds.append((rates, other, torch, report))
     finally:
         for process in ends:
             process.kill()
             process.wait()
     rows = []
-    last = rounds[-1][2]
+    last = rounds[-1][-1]
     bandwidth = statistics.median(report["read_bandwidth"] for *_, report in rounds)
     for case in CASES:
         mine = [rates[case] for rates, *_ in rounds]
@@ -116,19 +177,40 @@ def measure(program, peer, file, setting, args):
         share = lambda rate: last["bytes_per_token"] * rate / steps / bandwidth if steps else None
         row["of_bandwidth"] = share(row["tokenroute"]["median"])
         if peer:
-            peers = [rates[case] for _, rates, _ in rounds]
-            ratios = [a / b for a, b in zip(mine, peers)]
+            peers = [rates[case] for _, rates, *_ in rounds]
             row["llama_cpp"] = summary(peers)
             row["llama_cpp_of_bandwidth"] = share(row["llama_cpp"]["median"])
-            row["ratio"] = {"median": row["tokenroute"]["median"] / row["llama_cpp"]["median"],
-                            "least": min(ratios), "most": max(ratios)}
+            row["ratio"] = ratio(mine, peers)
         rows.append(row)
+    torch = []
+    for kind in rounds[0][2]:
+        peers = [torch[kind][0] for *_, torch, _ in rounds]
+        mine = [rates["prefill"] for rates, *_ in rounds]
+        torch.append({"kind": kind, "versions": rounds[0][2][kind][1], "prefill": summary(peers),
+                      "ratio": ratio(mine, peers)})
+    routing = [report["routing"] for *_, report in rounds]
+    middle = lambda key: summary([one[key]["median"] for one in routing])
     keys = ["isa", "threads", "bytes_per_token", "memory"]
-    return {"read_bandwidth": bandwidth, **{key: last[key] for key in keys}, "cases": rows}
+    return {"read_bandwidth": bandwidth, **{key: last[key] for key in keys}, "cases": rows,
+            "torch": torch, "routing": {"layers": routing[0]["layers"],
+                                        "score_microseconds": middle("score_microseconds"),
+                                        "adds": middle("adds")}}
+
+
+def with_torch(setting, args):
+    """Whether PyTorch is measured too: it has no switch for AVX2 that llama.cpp's build shares."""
+    return args.torch and not setting["isa"] and not setting["load"]
 
 
 def summary(values):
     return {"median": statistics.median(values), "least": min(values), "most": max(values)}
+
+
+def ratio(mine, peers):
+    """That of the medians; its range is that of the turns."""
+    turns = [a / b for a, b in zip(mine, peers)]
+    return {"median": statistics.median(mine) / statistics.median(peers),
+            "least": min(turns), "most": max(turns)}
 
 
 def machine():
@@ -144,6 +226,8 @@ def command(args, settings):
     """What gives this report again; paths are the reader's own."""
     options = [f"--threads {args.threads}", f"--alternations {args.alternations}",
                f"--repeat {args.repeat}", f"--settings {' '.join(settings)}"]
+    if args.torch:
+        options.append("--torch python3")
     return " ".join(["python3 experiments/llama-cpp/bench.py", *options])
 
 
@@ -190,10 +274,26 @@ def markdown(report):
                     f"weights a token, {result['read_bandwidth'] / 1e9:.1f} GB/s")
             if result["memory"]:
                 memory = result["memory"]
-                fact += (f", {memory['peak_rss'] / 1e6:.0f} MB resident at most, "
-                         f"{memory['rss_anon'] / 1e6:.0f} MB of them no file's")
+                loading = memory["loading_rss_anon"]
+                fact += (f", {memory['peak_rss'] / 1e6:.0f} MB resident at most; memory that no "
+                         f"file stands behind: {memory['rss_anon'] / 1e6:.0f} MB at the end, "
+                         f"while loading at most {loading / 1e6:.0f} MB, "
+                         f"{loading / result['bytes_per_token']:.2f} x the packed weights")
             facts.append(fact)
-        lines += ["", "; ".join(facts) + ".", ""]
+        lines += ["", *(f"- {fact}." for fact in facts)]
+        for weights, result in setting.items():
+            routing = result["routing"]
+            adds = {key: 100 * value for key, value in routing["adds"].items()}
+            layers = "-".join(str(n) for n in [routing["layers"][0][0],
+                                               *(out for _, out in routing["layers"])])
+            lines.append(f"- {weights}: a router of {layers} scores in "
+                         f"{spread(routing['score_microseconds'], 0)} µs; with the features it "
+                         f"reads it adds {spread(adds, 2)}% to a step.")
+        for weights, result in setting.items():
+            for torch in result["torch"]:
+                lines.append(f"- {weights} prefill beside {torch['kind']} ({torch['versions']}): "
+                             f"{spread(torch['ratio'], 2)} x its {spread(torch['prefill'], 1)}.")
+        lines.append("")
     return "\n".join(lines)
 
 
@@ -205,6 +305,8 @@ def main():
     parser.add_argument("--work", type=Path, default=ROOT / "target/bench-edge",
                         help="where models are kept")
     parser.add_argument("--out", type=Path, default=ROOT / "reports/bench-edge")
+    parser.add_argument("--torch", metavar="PYTHON",
+                        help="a Python with torch and transformers, for PyTorch's prefill")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--alternations", type=int, default=3)
     parser.add_argument("--repeat", type=int, default=3, help="within each turn")
@@ -221,7 +323,7 @@ def main():
         known = peer / "version"
         version = known.read_text().strip() if known.exists() else "a given checkout"
     args.work.mkdir(parents=True, exist_ok=True)
-    program, files = prepare(args.work)
+    prepared = prepare(args.work)
     report = {
         "shape": SHAPE, "peer": version,
         "machine": machine(), "threads": args.threads, "alternations": args.alternations,
@@ -232,9 +334,9 @@ def main():
         if setting["isa"] == "avx2" and platform.machine() not in ("x86_64", "AMD64"):
             continue
         report["settings"][name] = {}
-        for weights, file in files.items():
+        for weights in prepared[2]:
             print(f"{name}, {weights} ...", file=sys.stderr)
-            report["settings"][name][weights] = measure(program, peer, file, setting, args)
+            report["settings"][name][weights] = measure(prepared, peer, weights, setting, args)
         report["command"] = command(args, report["settings"])
         # A setting takes minutes: what is measured is not lost if the next one fails.
         write(report, args.out)

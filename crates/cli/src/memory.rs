@@ -1,5 +1,9 @@
 //! How much memory this process holds, as Linux counts it; unknown elsewhere.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
 /// Starts counting the peak anew from what is held now.
 #[cfg(feature = "train")]
 pub fn reset_peak() {
@@ -15,6 +19,25 @@ pub fn peak() -> Option<u64> {
 /// Memory held now that no file stands behind, in bytes.
 pub fn anonymous() -> Option<u64> {
     status("RssAnon")
+}
+
+/// What `work` gives, and the most that [`anonymous`] was meanwhile, looked at every
+/// millisecond.
+pub fn most_anonymous<T>(work: impl FnOnce() -> T) -> (T, Option<u64>) {
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let watch = scope.spawn(|| {
+            let mut most = anonymous();
+            while !done.load(Ordering::Relaxed) {
+                thread::sleep(Duration::from_millis(1));
+                most = most.max(anonymous());
+            }
+            most
+        });
+        let result = work();
+        done.store(true, Ordering::Relaxed);
+        (result, watch.join().ok().flatten())
+    })
 }
 
 /// A line of `/proc/self/status`, in bytes.

@@ -4,7 +4,7 @@
 mod support;
 
 use serde_json::Value;
-use support::{fail, root, succeed};
+use support::{fail, root, succeed, write_router};
 use tempfile::TempDir;
 
 fn bundled(part: &str) -> String {
@@ -37,7 +37,7 @@ fn bench_prints_rates_bytes_and_memory() {
     let out = succeed(&[&quantised[..], &["--threads", "1", "--json"]].concat());
     let report: Value = serde_json::from_str(&out).expect("JSON");
     assert_eq!((&report["quantize"], &report["threads"]), (&"q8_0".into(), &1.into()));
-    assert!(report["isa"].is_string());
+    assert!(report["isa"].is_string() && report["routing"].is_null());
     // Two layers and a head of 1338 tokens, 34 bytes for 32 weights of 48 in two blocks.
     let weights = report["bytes_per_token"].as_u64().expect("bytes");
     assert!((1338 * 68..4 * 1338 * 68).contains(&weights), "{weights}");
@@ -45,6 +45,8 @@ fn bench_prints_rates_bytes_and_memory() {
     if cfg!(target_os = "linux") {
         let memory = |key: &str| report["memory"][key].as_u64().expect(key);
         assert!(memory("peak_rss") >= memory("rss_anon"));
+        assert!(memory("peak_rss") >= memory("loading_rss_anon"));
+        assert!(memory("loading_rss_anon") > 0);
     }
     let cases: Vec<_> = report["cases"].as_array().expect("cases").iter().collect();
     let names: Vec<_> = cases.iter().map(|c| c["case"].as_str().expect("a name")).collect();
@@ -59,6 +61,27 @@ fn bench_prints_rates_bytes_and_memory() {
     for part in ["q8_0", "of bandwidth", "decode", "sequences", "prefill"] {
         assert!(text.contains(part), "{part} is not in: {text}");
     }
+}
+
+#[test]
+fn bench_measures_a_router_of_the_model() {
+    let folder = TempDir::new().expect("a folder");
+    let router = folder.path().join("router.safetensors");
+    write_router(&router);
+    let router = router.display().to_string();
+    let rest = ["--router", &router, "--decode", "4", "--repeat", "2", "--prefill", "0"];
+    let slm = bundled("word-problems-slm");
+    let out = succeed(&[&["bench", "--model", &slm, "--json"], &rest[..]].concat());
+    let report: Value = serde_json::from_str(&out).expect("JSON");
+    // A hidden state of 48, four probabilities, their margin and the entropy.
+    assert_eq!(report["routing"]["layers"], serde_json::json!([[54, 1]]));
+    for key in ["score_microseconds", "step_microseconds"] {
+        assert!(report["routing"][key]["least"].as_f64().expect("a time") > 0.0);
+    }
+    let text = succeed(&[&["bench", "--model", &slm], &rest[..]].concat());
+    assert!(text.contains("router of 54 x 1") && text.contains("% to a step"), "{text}");
+    let llm = bundled("word-problems-llm");
+    fail(&[&["bench", "--model", &llm], &rest[..]].concat(), &["hidden state of 48", "expected"]);
 }
 
 #[test]

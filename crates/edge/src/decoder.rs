@@ -35,7 +35,7 @@ pub struct Decoder {
     pub(crate) rotary: Rotary,
     /// The threads of quantised products and of what lies between them; one alone
     /// where weights are f32, whose sequences are shared out instead.
-    pub(crate) pool: Pool,
+    pub(crate) pool: Arc<Pool>,
     quantised: bool,
     /// Multiply-adds of one row, about.
     work: usize,
@@ -75,7 +75,7 @@ impl Decoder {
             work: layers.len() * (attention + 3 * hidden * inner) + hidden * info.vocabulary,
             norm: final_norm(source, &config)?,
             head,
-            pool,
+            pool: Arc::new(pool),
             quantised,
             scratch: Mutex::default(),
             embedding: Embedding::new(Arc::clone(weights), &config, info.vocabulary)?,

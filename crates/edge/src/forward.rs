@@ -204,7 +204,7 @@ impl<'p, 'a> Pass<'p, 'a> {
             pool.chunks_mut(&mut made, 1, |r, made| {
                 let logits = &logits[r * vocabulary..][..vocabulary];
                 let hidden = &normed[r * hidden..][..hidden];
-                made[0] = step(logits, hidden, self.detail, info.top_k);
+                made[0] = step(pool, logits, hidden, self.detail, info.top_k);
             });
             for (row, step) in rows.iter().zip(made) {
                 let step = step.ok_or_else(|| ModelError::NotFinite {

@@ -2,6 +2,7 @@
 //! row-stable kernels, one position at a time.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::Value;
 use tokenroute_core::{
@@ -10,10 +11,10 @@ use tokenroute_core::{
 };
 use tokenroute_kernels::{Activations, Format, Pool, QuantMatrix};
 
-use crate::EdgeError;
 use crate::kernel::Linear;
 use crate::matrix::Matrix;
 use crate::weights::{WeightFile, WeightSource};
+use crate::{Decoder, EdgeError};
 
 /// Weights from which on a layer is held in 8 bits: reading it is then most of what
 /// a score costs, and a score comes with every token.
@@ -28,7 +29,7 @@ pub struct RouterScorer {
     path: PathBuf,
     header: RouterHeader,
     layers: Vec<Matrix>,
-    pool: Pool,
+    pool: Arc<Pool>,
 }
 
 impl RouterScorer {
@@ -42,7 +43,7 @@ impl RouterScorer {
         let file = WeightFile::open(path, "a router file")?;
         let header = header(path, &file)?;
         let shapes = header.architecture.layers(header.features.width());
-        let pool = Pool::new(1)?;
+        let pool = Arc::new(Pool::new(1)?);
         let mut layers = Vec::with_capacity(shapes.len());
         for (i, &(inputs, outputs)) in shapes.iter().enumerate() {
             let weight = file.tensor(&format!("layers.{i}.weight"), &[outputs, inputs])?;
@@ -98,6 +99,12 @@ impl RouterScorer {
             return Err(self.mismatch("a top-k of", &router, &model));
         }
         Ok(())
+    }
+
+    /// Scores on the threads of the model whose steps it scores, which are awake then;
+    /// else on the calling thread alone. The scores are the same.
+    pub fn share_threads(&mut self, slm: &Decoder) {
+        self.pool = Arc::clone(&slm.pool);
     }
 
     /// The uncalibrated logit of features `[width]`: ln P(keep) / P(offload), for

@@ -1,30 +1,76 @@
 //! From logits to a step: greedy token, top-k probabilities and entropy.
 
+use std::cmp::Ordering;
+
 use pulp::{Simd, WithSimd};
 use tokenroute_core::{Detail, Step, TokenId};
+use tokenroute_kernels::Pool;
 
 use crate::kernel::arch;
 use crate::rows::{exp, fma, fold, max};
 
+/// Logits of a part. Threads share out the parts of a large vocabulary; what they find
+/// is put together in order, so that bits do not depend on them.
+const PART: usize = 1 << 14;
+
 /// What the logits of one position say; `None` if one is not a finite number.
 /// `hidden` is the position's hidden state.
-pub(crate) fn step(logits: &[f32], hidden: &[f32], detail: Detail, top_k: usize) -> Option<Step> {
-    let most = arch().dispatch(Greatest(logits))?;
+pub(crate) fn step(
+    pool: &Pool,
+    logits: &[f32],
+    hidden: &[f32],
+    detail: Detail,
+    top_k: usize,
+) -> Option<Step> {
+    let most = parts(pool, logits, |_, part| arch().dispatch(Greatest(part)));
+    let most = most.into_iter().collect::<Option<Vec<f32>>>()?;
+    let most = most.into_iter().reduce(f32::max)?;
     if detail == Detail::Token {
         let token = logits.iter().position(|&l| l == most)? as TokenId;
         return Some(Step { token, top: vec![], entropy: 0.0, hidden: [].into(), logits: None });
     }
-    let mut top = greatest(logits, top_k.max(1));
+    let k = top_k.max(1);
+    let found = parts(pool, logits, |first, part| {
+        let mut top = greatest(part, k);
+        top.iter_mut().for_each(|(token, _)| *token += first as TokenId);
+        (top, arch().dispatch(Spread { logits: part, most }))
+    });
+    let mut top = Vec::with_capacity(found.len() * k);
+    let (mut total, mut weighted) = (0.0, 0.0);
+    for (part, (exponentials, products)) in found {
+        top.extend(part);
+        total += exponentials;
+        weighted += products;
+    }
+    // A stable order: equal logits stay in the order of their ids.
+    top.sort_by(|a: &(TokenId, f32), b| b.1.partial_cmp(&a.1).unwrap_or(Ordering::Equal));
     let token = top.first()?.0;
-    let entropy = arch().dispatch(Spread { logits, most, top: &mut top });
     top.truncate(top_k);
+    for (_, p) in &mut top {
+        *p = arch().dispatch(Exp(*p - most)) / total;
+    }
     Some(Step {
         token,
         top,
-        entropy,
+        entropy: (total.ln() - weighted / total).max(0.0),
         hidden: hidden.into(),
         logits: (detail == Detail::Logits).then(|| logits.to_vec()),
     })
+}
+
+/// `find` on every part and the index of its first logit, in order.
+fn parts<T: Default + Send>(
+    pool: &Pool,
+    logits: &[f32],
+    find: impl Fn(usize, &[f32]) -> T + Sync,
+) -> Vec<T> {
+    let mut found: Vec<T> = Vec::new();
+    found.resize_with(logits.len().div_ceil(PART), T::default);
+    pool.chunks_mut(&mut found, 1, |i, found| {
+        let part = &logits[i * PART..];
+        found[0] = find(i * PART, &part[..part.len().min(PART)]);
+    });
+    found
 }
 
 /// The `k` greatest logits with their ids, best first, ties to the lowest id.
@@ -66,19 +112,18 @@ impl WithSimd for Greatest<'_> {
     }
 }
 
-/// Softmax and its entropy, H = ln Z − Σ eᵢ·(lᵢ − max) / Z; the logits of `top` are
-/// replaced by their probabilities.
+/// Z = Σ eᵢ and Σ eᵢ·(lᵢ − max) of a part, eᵢ = exp(lᵢ − max). The entropy of the
+/// softmax is H = ln Z − Σ eᵢ·(lᵢ − max) / Z.
 struct Spread<'a> {
     logits: &'a [f32],
-    /// The greatest logit.
+    /// The greatest logit of all parts.
     most: f32,
-    top: &'a mut [(TokenId, f32)],
 }
 
 impl WithSimd for Spread<'_> {
-    type Output = f32;
+    type Output = (f32, f32);
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> f32 {
+    fn with_simd<S: Simd>(self, _: S) -> (f32, f32) {
         const LANES: usize = 16;
         let (mut totals, mut weighted) = ([0.0; LANES], [0.0; LANES]);
         let (chunks, rest) = self.logits.as_chunks::<LANES>();
@@ -99,17 +144,29 @@ impl WithSimd for Spread<'_> {
             totals[i] += exponential;
             weighted[i] = fma::<S>(exponential, below, weighted[i]);
         }
-        let total = fold(totals);
-        for (_, p) in self.top {
-            *p = exp::<S>(*p - self.most) / total;
-        }
-        (total.ln() - fold(weighted) / total).max(0.0)
+        (fold(totals), fold(weighted))
+    }
+}
+
+/// One exponential, with the bits it has in [`Spread`].
+struct Exp(f32);
+
+impl WithSimd for Exp {
+    type Output = f32;
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> f32 {
+        exp::<S>(self.0)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn step(logits: &[f32], hidden: &[f32], detail: Detail, top_k: usize) -> Option<Step> {
+        let pool = Pool::new(2).expect("a thread");
+        super::step(&pool, logits, hidden, detail, top_k)
+    }
 
     #[test]
     fn ties_go_to_the_lowest_id_and_probabilities_are_exact_enough() {
@@ -125,6 +182,27 @@ mod tests {
         assert_eq!((s.hidden.as_ref(), s.logits), ([0.5].as_slice(), None));
         let token = step(&logits, &[0.5], Detail::Token, 3).expect("finite");
         assert_eq!((token.token, token.top.len(), token.hidden.len()), (1, 0, 0));
+    }
+
+    #[test]
+    fn a_large_vocabulary_is_put_together_from_its_parts() {
+        let mut logits: Vec<f32> = (0..2 * PART + 5).map(|i| (i % 101) as f32 / 50.0).collect();
+        for i in [PART - 1, PART, 2 * PART + 3] {
+            logits[i] = 9.0;
+        }
+        let z: f64 = logits.iter().map(|l| f64::from(*l).exp()).sum();
+        let p = |logit: f64| logit.exp() / z;
+        let entropy: f64 = logits.iter().map(|l| -p(f64::from(*l)) * p(f64::from(*l)).ln()).sum();
+        let s = step(&logits, &[], Detail::Full, 4).expect("finite");
+        let ids: Vec<usize> = s.top.iter().map(|t| t.0 as usize).collect();
+        assert_eq!(ids, [PART - 1, PART, 2 * PART + 3, 100]);
+        assert_eq!(s.token as usize, PART - 1);
+        assert!((f64::from(s.top[2].1) - p(9.0)).abs() < 1e-6 * p(9.0) * 10.0);
+        assert!((f64::from(s.entropy) - entropy).abs() < 1e-4);
+        let token = step(&logits, &[], Detail::Token, 4).expect("finite");
+        assert_eq!(token.token as usize, PART - 1);
+        logits[PART + 7] = f32::NAN;
+        assert!(step(&logits, &[], Detail::Full, 4).is_none());
     }
 
     #[test]

@@ -30,6 +30,10 @@ pub struct Bench {
     /// Sequences of different lengths decoded together; 0 leaves the case out.
     #[arg(long, default_value_t = 8)]
     pub sequences: usize,
+    /// A router for the model, to measure what it adds to a step; for whose weights it was
+    /// trained is not looked at.
+    #[arg(long, value_name = "FILE")]
+    pub router: Option<PathBuf>,
     /// How often each case is measured, after one run that is not.
     #[arg(long, default_value_t = 5)]
     pub repeat: usize,

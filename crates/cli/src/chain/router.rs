@@ -48,8 +48,9 @@ impl Chain<'_> {
             .finished(&folder)?
             .context("the router is missing or stale; run `tokenroute train` on the experiment")?;
         let path = self.router_path();
-        let scorer = RouterScorer::open(&path)?;
+        let mut scorer = RouterScorer::open(&path)?;
         scorer.check(info(&self.slm.decoder), self.slm.vocabulary.hash())?;
+        scorer.share_threads(&self.slm.decoder);
         Ok((scorer, store::sha256_file(&path)?))
     }
 

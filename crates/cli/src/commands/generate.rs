@@ -47,9 +47,10 @@ pub fn run(args: &Generate, progress: &dyn Progress) -> Result<()> {
         (Some(model), ..) => alone(args, &source::load(model, 8, args.quantize, progress)?),
         (None, Some(slm), Some(llm), Some(router), Some(tau)) => {
             let policy = llm::policy(tau.parse()?, &args.waiting)?;
-            let scorer = RouterScorer::open(router)?;
+            let mut scorer = RouterScorer::open(router)?;
             let top_k = scorer.header().features.top_k.max(8);
             let slm = source::load(slm, top_k, args.quantize, progress)?;
+            scorer.share_threads(&slm.decoder);
             let wanted = llm::Wanted { remote: &args.remote, quantize: args.llm_quantize, top_k };
             let llm = llm::open(llm, &wanted, &slm, progress)?;
             routed(args, &slm, &llm, &scorer, policy, progress)

@@ -33,10 +33,11 @@ pub fn run(args: &Serve, progress: &dyn Progress) -> Result<()> {
     let (slm, large) = match (&args.llm, &args.router) {
         (None, None) => (source::load(&args.slm, 8, args.quantize, progress)?, None),
         (Some(llm), Some(router)) => {
-            let scorer = RouterScorer::open(router)?;
+            let mut scorer = RouterScorer::open(router)?;
             let top_k = scorer.header().features.top_k.max(8);
             let slm = source::load(&args.slm, top_k, args.quantize, progress)?;
             scorer.check(slm.decoder.info(), slm.vocabulary.hash())?;
+            scorer.share_threads(&slm.decoder);
             let wanted = llm::Wanted { remote: &args.remote, quantize: args.llm_quantize, top_k };
             let opened = llm::open(llm, &wanted, &slm, progress)?;
             (slm, Some(large(opened, scorer)))

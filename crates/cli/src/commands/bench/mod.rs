@@ -1,6 +1,8 @@
 //! `tokenroute bench`: what a model costs on this machine, beside the limit that the
 //! memory sets.
 
+mod routing;
+
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
@@ -30,6 +32,8 @@ struct Report {
     /// Bytes a second, measured in this run.
     read_bandwidth: f64,
     cases: Vec<Case>,
+    /// Only with `--router`.
+    routing: Option<routing::Routing>,
     /// Of the process before the bandwidth was measured; `null` where the system does
     /// not tell.
     memory: Option<Memory>,
@@ -57,10 +61,22 @@ struct Spread {
     most: f64,
 }
 
+impl Spread {
+    /// Of at least one value.
+    fn of(mut values: Vec<f64>) -> Self {
+        values.sort_by(f64::total_cmp);
+        let count = values.len();
+        let median = f64::midpoint(values[(count - 1) / 2], values[count / 2]);
+        Spread { median, least: values[0], most: values[count - 1] }
+    }
+}
+
 /// Bytes.
 #[derive(Debug, Serialize)]
 struct Memory {
     peak_rss: u64,
+    /// The most that `rss_anon` was while the model was loaded, looked at again and again.
+    loading_rss_anon: u64,
     /// What no file stands behind.
     rss_anon: u64,
 }
@@ -71,7 +87,8 @@ pub fn run(args: &Bench, progress: &dyn Progress) -> Result<()> {
     ensure!(args.repeat > 0, "--repeat is 0; expected at least 1");
     ensure!(args.threads != Some(0), "--threads is 0; expected at least 1");
     let begun = Instant::now();
-    let decoder = open(args, progress)?;
+    let (decoder, loading) = memory::most_anonymous(|| open(args, progress));
+    let decoder = decoder?;
     let load_seconds = begun.elapsed().as_secs_f64();
     let mut cases = Vec::new();
     let bytes = decoder.bytes_per_token();
@@ -97,8 +114,14 @@ pub fn run(args: &Bench, progress: &dyn Progress) -> Result<()> {
             of_bandwidth: None,
         });
     }
-    let memory = memory::peak().zip(memory::anonymous());
-    let memory = memory.map(|(peak_rss, rss_anon)| Memory { peak_rss, rss_anon });
+    let held = memory::peak().zip(memory::anonymous()).zip(loading);
+    let memory = held.map(|((peak_rss, rss_anon), loading_rss_anon)| Memory {
+        peak_rss,
+        loading_rss_anon,
+        rss_anon,
+    });
+    let routing = args.router.as_ref().map(|file| routing::measure(&decoder, file, args));
+    let routing = routing.transpose()?;
     let kernels = decoder.kernels();
     let model = decoder.info().name.clone();
     drop(decoder);
@@ -118,6 +141,7 @@ pub fn run(args: &Bench, progress: &dyn Progress) -> Result<()> {
         bytes_per_token: bytes,
         read_bandwidth,
         cases,
+        routing,
         memory,
     };
     if args.json { output::json(&report) } else { show(&report) }
@@ -154,10 +178,7 @@ fn ids(decoder: &Decoder, len: usize, seed: u64) -> Vec<TokenId> {
 /// One run to warm up, then so many that count.
 fn repeat(times: usize, mut run: impl FnMut() -> Result<f64>) -> Result<Spread> {
     run()?;
-    let mut rates = (0..times).map(|_| run()).collect::<Result<Vec<f64>>>()?;
-    rates.sort_by(f64::total_cmp);
-    let middle = [rates[(times - 1) / 2], rates[times / 2]];
-    Ok(Spread { median: (middle[0] + middle[1]) / 2.0, least: rates[0], most: rates[times - 1] })
+    Ok(Spread::of((0..times).map(|_| run()).collect::<Result<Vec<f64>>>()?))
 }
 
 /// Greedy tokens a second, all sequences together, prompts not counted.
@@ -210,9 +231,10 @@ fn show(report: &Report) -> Result<()> {
     ))?;
     if let Some(memory) = &report.memory {
         output::line(&format!(
-            "{:.0} MB resident at most, {:.0} MB of them no file's",
+            "{:.0} MB resident at most, {:.0} MB of them no file's (while loading {:.0} at most)",
             mega(memory.peak_rss as f64),
-            mega(memory.rss_anon as f64)
+            mega(memory.rss_anon as f64),
+            mega(memory.loading_rss_anon as f64)
         ))?;
     }
     output::line("case        sequences  tokens  tokens/s (least to most)     of bandwidth")?;
@@ -224,6 +246,9 @@ fn show(report: &Report) -> Result<()> {
             "{:10}  {:>9}  {:>6}  {rates:27}  {share:>12}",
             case.case, case.sequences, case.tokens
         ))?;
+    }
+    if let Some(routing) = &report.routing {
+        output::line(&routing.to_string())?;
     }
     Ok(())
 }
