@@ -147,7 +147,7 @@ pub struct Step {
     /// A model: a folder in Hugging Face layout, a .gguf file, or an hf: reference to one.
     #[arg(long)]
     pub model: PathBuf,
-    /// Quantise its weights: q8_0 or q4_0.
+    /// Quantise its weights: q8_0, q4_0 or q4_k.
     #[arg(long, value_name = "FORMAT")]
     pub quantize: Option<Format>,
     /// Token ids, separated by commas.
@@ -181,7 +181,7 @@ pub struct Generate {
     /// (a key for it is read from TOKENROUTE_CLOUD_KEY).
     #[arg(long, requires = "slm")]
     pub llm: Option<PathBuf>,
-    /// Quantise the weights of --model or --slm: q8_0 or q4_0.
+    /// Quantise the weights of --model or --slm: q8_0, q4_0 or q4_k.
     #[arg(long, value_name = "FORMAT")]
     pub quantize: Option<Format>,
     /// Quantise the weights of --llm, if it runs here.
@@ -276,7 +276,7 @@ pub struct Cloud {
     /// A model: a folder in Hugging Face layout, a .gguf file, or an hf: reference to one.
     #[arg(long)]
     pub model: PathBuf,
-    /// Quantise its weights: q8_0 or q4_0.
+    /// Quantise its weights: q8_0, q4_0 or q4_k.
     #[arg(long, value_name = "FORMAT")]
     pub quantize: Option<Format>,
     /// Where to listen. Beyond loopback a key is required: set
@@ -302,7 +302,7 @@ pub struct Serve {
     /// TOKENROUTE_CLOUD_KEY). Without it the small model answers alone.
     #[arg(long, requires_all = ["router", "tau"])]
     pub llm: Option<PathBuf>,
-    /// Quantise the weights of --slm: q8_0 or q4_0.
+    /// Quantise the weights of --slm: q8_0, q4_0 or q4_k.
     #[arg(long, value_name = "FORMAT")]
     pub quantize: Option<Format>,
     /// Quantise the weights of --llm, if it runs here.

@@ -98,7 +98,7 @@ fn a_random_model_is_the_same_as_a_gguf_file() {
     let model = random_model(&folder);
     let said = tokens(&model);
     assert_eq!(said.as_array().map(Vec::len), Some(24));
-    for kind in ["f32", "f16", "Q8_0", "q4_0"] {
+    for kind in ["f32", "f16", "Q8_0", "q4_0", "q4_k"] {
         let file = folder.path().join(format!("{kind}.gguf")).display().to_string();
         succeed(&["export", "--model", &model, "--out", &file, "--type", kind]);
         let found = tokens(&file);
@@ -118,7 +118,7 @@ fn export_refuses_what_the_type_cannot_hold() {
     // Rows of 48 are no whole blocks of 32.
     fail(&["export", "--model", &slm, "--out", &out, "--type", "q8_0"], &["m.gguf", "48", "32"]);
     fail(&["export", "--model", &slm, "--out", &out, "--type", "q9"], &["q9", "Q8_0"]);
-    fail(&["export", "--model", &slm, "--out", &out, "--type", "q6_k"], &["Q6_K", "Q4_0"]);
+    fail(&["export", "--model", &slm, "--out", &out, "--type", "q6_k"], &["Q6_K", "Q4_K"]);
     assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0);
     succeed(&["export", "--model", &slm, "--out", &out]);
     assert_eq!(tokens(&out), tokens(&slm));

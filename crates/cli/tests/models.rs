@@ -113,23 +113,23 @@ fn an_experiment_says_how_its_models_are_quantised() {
         "slm = \"../../models/word-problems-slm\"",
         "slm = \"../../models/slm.gguf\"",
     );
-    lab.replace(file, "[data]", "slm_quantize = \"q8_0\"\nllm_quantize = \"q4_0\"\n\n[data]");
+    lab.replace(file, "[data]", "slm_quantize = \"q8_0\"\nllm_quantize = \"q4_k\"\n\n[data]");
     let mut command = tokenroute(&["label", &lab.experiment(), "--estimate"]);
     output(command.env("TOKENROUTE_CACHE", lab.path("cache")));
     let kept: Vec<String> = std::fs::read_dir(lab.path("cache"))
         .expect("the folder")
         .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
         .collect();
-    assert!(matches!(&kept[..], [name] if name.ends_with("-q4_0.gguf")), "{kept:?}");
+    assert!(matches!(&kept[..], [name] if name.ends_with("-q4_k.gguf")), "{kept:?}");
 }
 
 #[test]
 fn formats_that_do_not_exist_are_refused_with_those_that_do() {
     let model = shown(&folder());
-    let known = ["q4_k", "q8_0, q4_0"];
-    fail(&["step", "--model", &model, "--ids", "1", "--quantize", "q4_k"], &known);
+    let known = ["q3_k", "q8_0, q4_0, q4_k"];
+    fail(&["step", "--model", &model, "--ids", "1", "--quantize", "q3_k"], &known);
     let lab = Lab::new(4, 4, 4);
-    lab.replace("experiments/e/experiment.toml", "[data]", "slm_quantize = \"q4_k\"\n\n[data]");
+    lab.replace("experiments/e/experiment.toml", "[data]", "slm_quantize = \"q3_k\"\n\n[data]");
     fail(&["run", &lab.experiment()], &["experiment.toml", known[0], known[1]]);
 }
 

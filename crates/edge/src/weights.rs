@@ -1,6 +1,7 @@
 //! Where tensors come from: the trait a decoder takes its weights through, and
 //! safetensors files, mapped into memory rather than read.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -40,9 +41,9 @@ pub(crate) trait WeightSource: std::fmt::Debug + Send + Sync {
         None
     }
 
-    /// The ggml blocks of row `row` of a tensor that was checked, if it is stored in
-    /// blocks that the kernels read, so that they are packed as they are.
-    fn blocks(&self, _tensor: &str, _row: usize) -> Option<(Format, &[u8])> {
+    /// The blocks of row `row` of a tensor that was checked, if it is stored in blocks
+    /// whose integers the kernels hold, so that they are packed as they are.
+    fn blocks(&self, _tensor: &str, _row: usize) -> Option<(Format, Cow<'_, [u8]>)> {
         None
     }
 

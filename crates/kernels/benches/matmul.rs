@@ -45,6 +45,9 @@ fn blocks(format: Format, outputs: usize, inputs: usize, seed: u64) -> Vec<u8> {
     }
     for block in bytes.chunks_mut(format.block_bytes()) {
         block[..2].copy_from_slice(&half::f16::from_f32(1e-3).to_le_bytes());
+        if format == Format::Q4K {
+            block[2..4].copy_from_slice(&half::f16::from_f32(-7.5e-3).to_le_bytes());
+        }
     }
     bytes
 }
@@ -90,7 +93,12 @@ fn main() -> Result<(), Error> {
     );
     println!("| format | case | tokens/s | of bandwidth | Gop/s | candle | ratio |");
     println!("| --- | --- | --- | --- | --- | --- | --- |");
-    for (format, dtype) in [(Format::Q8_0, GgmlDType::Q8_0), (Format::Q4_0, GgmlDType::Q4_0)] {
+    // Q4_K is held in Q4_1's blocks.
+    for (format, dtype) in [
+        (Format::Q8_0, GgmlDType::Q8_0),
+        (Format::Q4_0, GgmlDType::Q4_0),
+        (Format::Q4K, GgmlDType::Q4_1),
+    ] {
         let device = Device::Cpu;
         let mut layers = Vec::new();
         let mut peers = Vec::new();

@@ -26,6 +26,8 @@ pub struct Activations {
     pub(crate) scales: Vec<f32>,
     /// `[rows, blocks]`, −128 · Σ of the block's integers.
     pub(crate) offsets: Vec<i32>,
+    /// `[rows, blocks]`, scale · Σ of the block's integers: what a minimum is multiplied with.
+    pub(crate) sums: Vec<f32>,
 }
 
 impl Activations {
@@ -43,21 +45,24 @@ impl Activations {
         self.quants.resize(rows * blocks * BLOCK, 0);
         self.scales.resize(rows * blocks, 0.0);
         self.offsets.resize(rows * blocks, 0);
+        self.sums.resize(rows * blocks, 0.0);
         let share = if x.len() < PARALLEL { rows } else { ROWS };
         let quants = Parts::new(&mut self.quants);
         let scales = Parts::new(&mut self.scales);
         let offsets = Parts::new(&mut self.offsets);
+        let sums = Parts::new(&mut self.sums);
         pool.run(rows.div_ceil(share.max(1)), &|part| {
             for row in part * share..rows.min((part + 1) * share) {
                 // SAFETY: every row belongs to one part, and rows are disjoint.
-                let out = unsafe {
-                    Row {
+                let (out, sums) = unsafe {
+                    let out = Row {
                         quants: quants.slice(row * blocks * BLOCK, blocks * BLOCK),
                         scales: scales.slice(row * blocks, blocks),
                         offsets: offsets.slice(row * blocks, blocks),
-                    }
+                    };
+                    (out, sums.slice(row * blocks, blocks))
                 };
-                quantise_row(pool.isa(), &x[row * inputs..][..inputs], out);
+                quantise_row(pool.isa(), &x[row * inputs..][..inputs], out, sums);
             }
         });
         Ok(())
@@ -83,14 +88,24 @@ struct Row<'a> {
     offsets: &'a mut [i32],
 }
 
-fn quantise_row(isa: Isa, x: &[f32], out: Row<'_>) {
+impl Row<'_> {
+    fn reborrow(&mut self) -> Row<'_> {
+        Row { quants: self.quants, scales: self.scales, offsets: self.offsets }
+    }
+}
+
+fn quantise_row(isa: Isa, x: &[f32], mut out: Row<'_>, sums: &mut [f32]) {
+    let row = out.reborrow();
     match isa {
         // SAFETY (both): a pool only carries an instruction set that its machine runs.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => unsafe { quantise_avx512(x, out) },
+        Isa::Avx512 => unsafe { quantise_avx512(x, row) },
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 | Isa::AvxVnni => unsafe { quantise_avx2(x, out) },
-        _ => quantise_blocks(x, out),
+        Isa::Avx2 | Isa::AvxVnni => unsafe { quantise_avx2(x, row) },
+        _ => quantise_blocks(x, row),
+    }
+    for (sum, (scale, offset)) in sums.iter_mut().zip(out.scales.iter().zip(&*out.offsets)) {
+        *sum = scale * (*offset as f32 / -128.0);
     }
 }
 

@@ -2,8 +2,8 @@
 //! outputs, half a tile's.
 //!
 //! `maddubs` adds pairs of products in 16 bits and saturates, so without VNNI
-//! Q8_0 goes by |w|·(±x) ≤ 128·127, whose pairs are at most 32512; Q4_0's pairs are
-//! at most 15·127·2 = 3810, and the eight of a block, 30480, fit 16 bits as well.
+//! Q8_0 goes by |w|·(±x) ≤ 128·127, whose pairs are at most 32512; the pairs of 4 bits
+//! are at most 15·127·2 = 3810, and the eight of a block, 30480, fit 16 bits as well.
 #![allow(unsafe_code)]
 // Registers are told apart by their numbers.
 #![allow(clippy::needless_range_loop)]
@@ -17,27 +17,29 @@ macro_rules! kernel {
             use std::ops::Range;
 
             use super::$steps::{begin, end, step};
-            use crate::matrix::{PANEL, SCALES, tile_bytes};
+            use crate::layout::{Layout, Q4, Q4K, Q8};
+            use crate::matrix::{PANEL, SCALES};
             use crate::product::{Job, row_blocks};
             use crate::{BLOCK, Format};
 
             #[target_feature(enable = $features)]
             pub(crate) fn multiply(job: &Job<'_>, panels: Range<usize>) {
                 match job.format {
-                    Format::Q8_0 => by_rows::<false>(job, panels),
-                    Format::Q4_0 => by_rows::<true>(job, panels),
+                    Format::Q8_0 => by_rows::<Q8>(job, panels),
+                    Format::Q4_0 => by_rows::<Q4>(job, panels),
+                    Format::Q4K => by_rows::<Q4K>(job, panels),
                 }
             }
 
             #[target_feature(enable = $features)]
-            fn by_rows<const Q4: bool>(job: &Job<'_>, panels: Range<usize>) {
+            fn by_rows<L: Layout>(job: &Job<'_>, panels: Range<usize>) {
                 for panel in panels {
                     for rows in row_blocks(0..job.rows, $rows) {
                         match rows.len() {
-                            1 => block::<Q4, 1, 2>(job, panel, rows.start, 0),
-                            2 => block::<Q4, 2, 2>(job, panel, rows.start, 0),
-                            3 => halves::<Q4, 3>(job, panel, rows.start),
-                            _ => halves::<Q4, 4>(job, panel, rows.start),
+                            1 => block::<L, 1, 2>(job, panel, rows.start, 0),
+                            2 => block::<L, 2, 2>(job, panel, rows.start, 0),
+                            3 => halves::<L, 3>(job, panel, rows.start),
+                            _ => halves::<L, 4>(job, panel, rows.start),
                         }
                     }
                 }
@@ -45,15 +47,15 @@ macro_rules! kernel {
 
             #[inline]
             #[target_feature(enable = $features)]
-            fn halves<const Q4: bool, const R: usize>(job: &Job<'_>, panel: usize, row: usize) {
-                block::<Q4, R, 1>(job, panel, row, 0);
-                block::<Q4, R, 1>(job, panel, row, 1);
+            fn halves<L: Layout, const R: usize>(job: &Job<'_>, panel: usize, row: usize) {
+                block::<L, R, 1>(job, panel, row, 0);
+                block::<L, R, 1>(job, panel, row, 1);
             }
 
             /// Rows `row..row + R` by `H` halves of a panel from `half` on.
             #[inline]
             #[target_feature(enable = $features)]
-            fn block<const Q4: bool, const R: usize, const H: usize>(
+            fn block<L: Layout, const R: usize, const H: usize>(
                 job: &Job<'_>,
                 panel: usize,
                 row: usize,
@@ -64,13 +66,14 @@ macro_rules! kernel {
                 let first = row * blocks;
                 assert!(row + R <= job.rows && job.quants.len() >= job.rows * blocks * BLOCK);
                 assert!(job.scales.len() >= job.rows * blocks);
+                assert!(job.sums.len() >= job.rows * blocks);
                 assert!(job.offsets.len() >= job.rows * blocks && half + H <= 2);
                 let tiles = job.panel(panel).as_ptr();
-                let tile = tile_bytes(if Q4 { Format::Q4_0 } else { Format::Q8_0 });
                 let (x, scales) = (job.quants.as_ptr(), job.scales.as_ptr());
                 let offsets = job.offsets.as_ptr();
                 let nibble = _mm256_set1_epi8(15);
                 let mut sums = [[_mm256_setzero_ps(); H]; R];
+                let mut minima = [[_mm256_setzero_ps(); H]; R];
                 for b in 0..blocks {
                     let mut dots = [[_mm256_setzero_si256(); H]; R];
                     // SAFETY (all pointers): block `b` of a row and tile `b` of a panel
@@ -79,41 +82,49 @@ macro_rules! kernel {
                     unsafe {
                         for r in 0..R {
                             let offset = _mm256_set1_epi32(*offsets.add(first + r * blocks + b));
-                            dots[r] = [begin::<Q4>(offset); H];
+                            dots[r] = [begin::<L>(offset); H];
                         }
                         let columns = |r: usize, group: usize| {
                             let at = x.add((first + r * blocks + b) * BLOCK + 4 * group);
                             _mm256_set1_epi32(at.cast::<i32>().read_unaligned())
                         };
-                        for v in 0..if Q4 { 4 } else { 8 } {
-                            let at = tiles.add(b * tile + SCALES + 4 * PANEL * v);
+                        for v in 0..L::VECTORS {
+                            let at = tiles.add(b * L::TILE + L::HEAD + 4 * PANEL * v);
                             _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(2048).cast());
                             for h in 0..H {
                                 let w = _mm256_loadu_si256(at.add(4 * HALF * (half + h)).cast());
-                                if Q4 {
+                                if L::NIBBLES {
                                     let low = _mm256_and_si256(w, nibble);
                                     let high = _mm256_and_si256(_mm256_srli_epi16::<4>(w), nibble);
                                     for r in 0..R {
-                                        dots[r][h] = step::<Q4>(dots[r][h], low, columns(r, v));
-                                        dots[r][h] =
-                                            step::<Q4>(dots[r][h], high, columns(r, 4 + v));
+                                        dots[r][h] = step::<L>(dots[r][h], low, columns(r, v));
+                                        dots[r][h] = step::<L>(dots[r][h], high, columns(r, 4 + v));
                                     }
                                 } else {
                                     for r in 0..R {
-                                        dots[r][h] = step::<Q4>(dots[r][h], w, columns(r, v));
+                                        dots[r][h] = step::<L>(dots[r][h], w, columns(r, v));
                                     }
                                 }
                             }
                         }
                         for h in 0..H {
-                            let at = tiles.add(b * tile + 2 * HALF * (half + h));
-                            let w = _mm256_cvtph_ps(_mm_loadu_si128(at.cast()));
+                            let head = tiles.add(b * L::TILE + 2 * HALF * (half + h));
+                            let w = _mm256_cvtph_ps(_mm_loadu_si128(head.cast()));
                             for r in 0..R {
                                 let at = first + r * blocks + b;
                                 let offset = _mm256_set1_epi32(*offsets.add(at));
-                                let dot = _mm256_cvtepi32_ps(end::<Q4>(dots[r][h], offset));
+                                let dot = _mm256_cvtepi32_ps(end::<L>(dots[r][h], offset));
                                 let scale = _mm256_mul_ps(w, _mm256_set1_ps(*scales.add(at)));
                                 sums[r][h] = _mm256_fmadd_ps(scale, dot, sums[r][h]);
+                            }
+                            if L::MINIMA {
+                                let w = _mm_loadu_si128(head.add(SCALES).cast());
+                                let w = _mm256_cvtph_ps(w);
+                                for r in 0..R {
+                                    let x = *job.sums.as_ptr().add(first + r * blocks + b);
+                                    let x = _mm256_set1_ps(x);
+                                    minima[r][h] = _mm256_fmadd_ps(w, x, minima[r][h]);
+                                }
                             }
                         }
                     }
@@ -121,8 +132,10 @@ macro_rules! kernel {
                 for (r, sums) in sums.iter().enumerate() {
                     for (h, sums) in sums.iter().enumerate() {
                         let mut out = [0.0; HALF];
+                        let whole = _mm256_add_ps(*sums, minima[r][h]);
+                        let sums = if L::MINIMA { whole } else { *sums };
                         // SAFETY: `out` holds 8 floats.
-                        unsafe { _mm256_storeu_ps(out.as_mut_ptr(), *sums) };
+                        unsafe { _mm256_storeu_ps(out.as_mut_ptr(), sums) };
                         job.store(row + r, panel, HALF * (half + h), &out);
                     }
                 }
@@ -137,22 +150,28 @@ kernel!(plain, "avx2,fma,f16c", 4, without_vnni);
 mod with_vnni {
     use std::arch::x86_64::*;
 
+    use crate::layout::Layout;
+
     /// −8·Σx undoes Q4_0's offset, −128·Σx Q8_0's.
     #[inline]
     #[target_feature(enable = "avx2")]
-    pub(super) fn begin<const Q4: bool>(offset: __m256i) -> __m256i {
-        if Q4 { _mm256_srai_epi32::<4>(offset) } else { offset }
+    pub(super) fn begin<L: Layout>(offset: __m256i) -> __m256i {
+        match (L::MINIMA, L::NIBBLES) {
+            (true, _) => _mm256_setzero_si256(),
+            (false, true) => _mm256_srai_epi32::<4>(offset),
+            (false, false) => offset,
+        }
     }
 
     #[inline]
     #[target_feature(enable = "avx2,avxvnni")]
-    pub(super) fn step<const Q4: bool>(dot: __m256i, w: __m256i, x: __m256i) -> __m256i {
+    pub(super) fn step<L: Layout>(dot: __m256i, w: __m256i, x: __m256i) -> __m256i {
         _mm256_dpbusd_avx_epi32(dot, w, x)
     }
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    pub(super) fn end<const Q4: bool>(dot: __m256i, _offset: __m256i) -> __m256i {
+    pub(super) fn end<L: Layout>(dot: __m256i, _offset: __m256i) -> __m256i {
         dot
     }
 }
@@ -160,16 +179,18 @@ mod with_vnni {
 mod without_vnni {
     use std::arch::x86_64::*;
 
+    use crate::layout::Layout;
+
     #[inline]
     #[target_feature(enable = "avx2")]
-    pub(super) fn begin<const Q4: bool>(_offset: __m256i) -> __m256i {
+    pub(super) fn begin<L: Layout>(_offset: __m256i) -> __m256i {
         _mm256_setzero_si256()
     }
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    pub(super) fn step<const Q4: bool>(dot: __m256i, w: __m256i, x: __m256i) -> __m256i {
-        if Q4 {
+    pub(super) fn step<L: Layout>(dot: __m256i, w: __m256i, x: __m256i) -> __m256i {
+        if L::NIBBLES {
             return _mm256_add_epi16(dot, _mm256_maddubs_epi16(w, x));
         }
         let w = _mm256_xor_si256(w, _mm256_set1_epi8(-128));
@@ -179,11 +200,11 @@ mod without_vnni {
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    pub(super) fn end<const Q4: bool>(dot: __m256i, offset: __m256i) -> __m256i {
-        if Q4 {
-            let offset = _mm256_srai_epi32::<4>(offset);
-            return _mm256_add_epi32(_mm256_madd_epi16(dot, _mm256_set1_epi16(1)), offset);
+    pub(super) fn end<L: Layout>(dot: __m256i, offset: __m256i) -> __m256i {
+        if !L::NIBBLES {
+            return dot;
         }
-        dot
+        let dot = _mm256_madd_epi16(dot, _mm256_set1_epi16(1));
+        if L::MINIMA { dot } else { _mm256_add_epi32(dot, _mm256_srai_epi32::<4>(offset)) }
     }
 }

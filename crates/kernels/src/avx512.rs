@@ -6,13 +6,14 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use crate::matrix::{PANEL, SCALES, tile_bytes};
+use crate::layout::{Layout, Q4, Q4K, Q8};
+use crate::matrix::{PANEL, SCALES};
 use crate::product::{Job, row_blocks};
 use crate::{BLOCK, Format, prefill};
 
 /// Rows up to which one panel is multiplied at a time, weights coming from memory.
 const FEW: usize = 8;
-/// Rows from which on unpacking Q4_0 pays.
+/// Rows from which on unpacking 4 bits pays.
 const MANY: usize = 48;
 /// How far ahead of the weights in use the next are fetched, in bytes.
 const AHEAD: usize = 4096;
@@ -20,42 +21,43 @@ const AHEAD: usize = 4096;
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 pub(crate) fn multiply(job: &Job<'_>, panels: Range<usize>) {
     match job.format {
-        Format::Q8_0 => by_rows::<false>(job, panels),
-        Format::Q4_0 => by_rows::<true>(job, panels),
+        Format::Q8_0 => by_rows::<Q8>(job, panels),
+        Format::Q4_0 => by_rows::<Q4>(job, panels),
+        Format::Q4K => by_rows::<Q4K>(job, panels),
     }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-fn by_rows<const Q4: bool>(job: &Job<'_>, panels: Range<usize>) {
+fn by_rows<L: Layout>(job: &Job<'_>, panels: Range<usize>) {
     let mut panel = panels.start;
-    if job.rows > if Q4 { MANY } else { FEW } {
+    if job.rows > if L::NIBBLES { MANY } else { FEW } {
         while panel + prefill::PANELS <= panels.end {
             let done = prefill::multiply(job, panel);
             for panel in panel..panel + prefill::PANELS {
-                few_rows::<Q4>(job, panel, done..job.rows);
+                few_rows::<L>(job, panel, done..job.rows);
             }
             panel += prefill::PANELS;
         }
     }
     for panel in panel..panels.end {
-        few_rows::<Q4>(job, panel, 0..job.rows);
+        few_rows::<L>(job, panel, 0..job.rows);
     }
 }
 
 /// Rows by one panel, a few at a time.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-fn few_rows<const Q4: bool>(job: &Job<'_>, panel: usize, rows: Range<usize>) {
+fn few_rows<L: Layout>(job: &Job<'_>, panel: usize, rows: Range<usize>) {
     for rows in row_blocks(rows, FEW) {
         match rows.len() {
             0 => {}
-            1 => block::<Q4, 1, 1>(job, panel, rows.start),
-            2 => block::<Q4, 2, 1>(job, panel, rows.start),
-            3 => block::<Q4, 3, 1>(job, panel, rows.start),
-            4 => block::<Q4, 4, 1>(job, panel, rows.start),
-            5 => block::<Q4, 5, 1>(job, panel, rows.start),
-            6 => block::<Q4, 6, 1>(job, panel, rows.start),
-            7 => block::<Q4, 7, 1>(job, panel, rows.start),
-            _ => block::<Q4, 8, 1>(job, panel, rows.start),
+            1 => block::<L, 1, 1>(job, panel, rows.start),
+            2 => block::<L, 2, 1>(job, panel, rows.start),
+            3 => block::<L, 3, 1>(job, panel, rows.start),
+            4 => block::<L, 4, 1>(job, panel, rows.start),
+            5 => block::<L, 5, 1>(job, panel, rows.start),
+            6 => block::<L, 6, 1>(job, panel, rows.start),
+            7 => block::<L, 7, 1>(job, panel, rows.start),
+            _ => block::<L, 8, 1>(job, panel, rows.start),
         }
     }
 }
@@ -63,39 +65,42 @@ fn few_rows<const Q4: bool>(job: &Job<'_>, panel: usize, rows: Range<usize>) {
 /// Rows `row..row + R` by panels `panel..panel + P`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-fn block<const Q4: bool, const R: usize, const P: usize>(job: &Job<'_>, panel: usize, row: usize) {
+fn block<L: Layout, const R: usize, const P: usize>(job: &Job<'_>, panel: usize, row: usize) {
     let blocks = job.blocks;
     let first = row * blocks;
     assert!(row + R <= job.rows && job.quants.len() >= job.rows * blocks * BLOCK);
     assert!(job.scales.len() >= job.rows * blocks && job.offsets.len() >= job.rows * blocks);
+    assert!(job.sums.len() >= job.rows * blocks);
     let tiles: [*const u8; P] = std::array::from_fn(|p| job.panel(panel + p).as_ptr());
-    let tile = tile_bytes(if Q4 { Format::Q4_0 } else { Format::Q8_0 });
     let (x, scales, offsets) = (job.quants.as_ptr(), job.scales.as_ptr(), job.offsets.as_ptr());
     let nibble = _mm512_set1_epi8(15);
     let mut sums = [[_mm512_setzero_ps(); P]; R];
+    let mut minima = [[_mm512_setzero_ps(); P]; R];
     for b in 0..blocks {
         let mut dots = [[_mm512_setzero_si512(); P]; R];
         // SAFETY (all pointers): block `b` of a row and tile `b` of a panel are in
         // bounds by the asserts and by `Job::panel`; prefetching reads nothing.
         unsafe {
-            for r in 0..R {
-                let offset = _mm512_set1_epi32(*offsets.add(first + r * blocks + b));
-                // −8·Σx undoes Q4_0's offset, −128·Σx Q8_0's.
-                let start = if Q4 { _mm512_srai_epi32::<4>(offset) } else { offset };
-                dots[r] = [start; P];
+            if !L::MINIMA {
+                for r in 0..R {
+                    let offset = _mm512_set1_epi32(*offsets.add(first + r * blocks + b));
+                    // −8·Σx undoes Q4_0's offset, −128·Σx Q8_0's.
+                    let start = if L::NIBBLES { _mm512_srai_epi32::<4>(offset) } else { offset };
+                    dots[r] = [start; P];
+                }
             }
             let columns = |r: usize, group: usize| {
                 let at = x.add((first + r * blocks + b) * BLOCK + 4 * group);
                 _mm512_set1_epi32(at.cast::<i32>().read_unaligned())
             };
-            for v in 0..if Q4 { 4 } else { 8 } {
+            for v in 0..L::VECTORS {
                 for p in 0..P {
-                    let at = tiles[p].add(b * tile + SCALES + 4 * PANEL * v);
+                    let at = tiles[p].add(b * L::TILE + L::HEAD + 4 * PANEL * v);
                     if P == 1 {
                         _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(AHEAD).cast());
                     }
                     let w = _mm512_loadu_si512(at.cast());
-                    if Q4 {
+                    if L::NIBBLES {
                         let low = _mm512_and_si512(w, nibble);
                         let high = _mm512_and_si512(_mm512_srli_epi16::<4>(w), nibble);
                         for r in 0..R {
@@ -110,11 +115,19 @@ fn block<const Q4: bool, const R: usize, const P: usize>(job: &Job<'_>, panel: u
                 }
             }
             for p in 0..P {
-                let w = _mm512_cvtph_ps(_mm256_loadu_si256(tiles[p].add(b * tile).cast()));
+                let head = tiles[p].add(b * L::TILE);
+                let w = _mm512_cvtph_ps(_mm256_loadu_si256(head.cast()));
                 for r in 0..R {
                     let x = _mm512_set1_ps(*scales.add(first + r * blocks + b));
                     let dot = _mm512_cvtepi32_ps(dots[r][p]);
                     sums[r][p] = _mm512_fmadd_ps(_mm512_mul_ps(w, x), dot, sums[r][p]);
+                }
+                if L::MINIMA {
+                    let w = _mm512_cvtph_ps(_mm256_loadu_si256(head.add(SCALES).cast()));
+                    for r in 0..R {
+                        let x = _mm512_set1_ps(*job.sums.as_ptr().add(first + r * blocks + b));
+                        minima[r][p] = _mm512_fmadd_ps(w, x, minima[r][p]);
+                    }
                 }
             }
         }
@@ -122,8 +135,9 @@ fn block<const Q4: bool, const R: usize, const P: usize>(job: &Job<'_>, panel: u
     for (r, sums) in sums.iter().enumerate() {
         for (p, sums) in sums.iter().enumerate() {
             let mut out = [0.0; PANEL];
+            let sums = if L::MINIMA { _mm512_add_ps(*sums, minima[r][p]) } else { *sums };
             // SAFETY: `out` holds 16 floats.
-            unsafe { _mm512_storeu_ps(out.as_mut_ptr(), *sums) };
+            unsafe { _mm512_storeu_ps(out.as_mut_ptr(), sums) };
             job.store(row + r, panel + p, 0, &out);
         }
     }

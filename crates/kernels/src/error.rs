@@ -29,16 +29,16 @@ pub enum KernelError {
         /// Columns.
         inputs: usize,
     },
-    /// A weight or a scale that is NaN, infinite or beyond f16.
+    /// A weight, a scale or a minimum that is NaN, infinite or beyond f16.
     #[error(
-        "row {row}, block {block}: {value} cannot be a weight's scale; expected finite weights whose scale fits f16 (65504): check the file"
+        "row {row}, block {block}: {value} cannot be a scale or minimum of weights; expected finite weights whose scale fits f16 (65504): check the file"
     )]
     NotFinite {
         /// Row of the matrix.
         row: usize,
         /// Block of 32 in the row.
         block: usize,
-        /// The scale.
+        /// The scale or minimum.
         value: f32,
     },
     /// A format that does not exist.

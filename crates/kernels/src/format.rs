@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use half::f16;
 
-use crate::KernelError;
+use crate::{KernelError, k_quants};
 
 /// Weights of a block; they share a scale.
 pub const BLOCK: usize = 32;
@@ -18,10 +18,15 @@ pub enum Format {
     /// f16 scale, 32 × 4 bits with offset 8 (element j in the low, j + 16 in the
     /// high half of byte j): 4.5 bits a weight.
     Q4_0,
+    /// f16 scale, f16 minimum, 32 × 4 bits in Q4_0's order, weight = scale · q +
+    /// minimum: 5 bits a weight. These are ggml's Q4_1 blocks; Q4_K's blocks of 256
+    /// become eight of them ([`k_quants::flatten`]).
+    Q4K,
 }
 
 /// Names of [`Format`], as users write them.
-const NAMES: [(Format, &str); 2] = [(Format::Q8_0, "q8_0"), (Format::Q4_0, "q4_0")];
+const NAMES: [(Format, &str); 3] =
+    [(Format::Q8_0, "q8_0"), (Format::Q4_0, "q4_0"), (Format::Q4K, "q4_k")];
 
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -45,26 +50,41 @@ impl Format {
     /// Bytes of a ggml block.
     #[must_use]
     pub const fn block_bytes(self) -> usize {
-        2 + self.quant_bytes()
+        self.head_bytes() + self.quant_bytes()
     }
 
-    /// Bytes of a block without its scale.
+    /// Bytes of a block's scale and, where there is one, minimum.
+    pub(crate) const fn head_bytes(self) -> usize {
+        match self {
+            Format::Q8_0 | Format::Q4_0 => 2,
+            Format::Q4K => 4,
+        }
+    }
+
+    /// Bytes of a block without them.
     pub(crate) const fn quant_bytes(self) -> usize {
         match self {
             Format::Q8_0 => BLOCK,
-            Format::Q4_0 => BLOCK / 2,
+            Format::Q4_0 | Format::Q4K => BLOCK / 2,
         }
     }
 
     /// Appends the blocks of a row, as ggml's reference quantisation makes them;
-    /// a last partial block is padded with zeros.
+    /// a last partial block is padded with zeros. [`Format::Q4K`] makes Q4_K blocks of
+    /// rows that are whole blocks of 256, and else searches for each block of 32 alone.
     pub fn quantise(self, row: &[f32], out: &mut Vec<u8>) {
+        if self == Format::Q4K && row.len().is_multiple_of(k_quants::BLOCK) {
+            let mut blocks = Vec::with_capacity(row.len() / k_quants::BLOCK * k_quants::BYTES);
+            k_quants::quantise(row, &mut blocks);
+            return k_quants::flatten(&blocks, out);
+        }
         for chunk in row.chunks(BLOCK) {
             let mut block = [0.0; BLOCK];
             block[..chunk.len()].copy_from_slice(chunk);
             match self {
                 Format::Q8_0 => q8_0(&block, out),
                 Format::Q4_0 => q4_0(&block, out),
+                Format::Q4K => k_quants::quantise_alone(&block, out),
             }
         }
     }
@@ -75,9 +95,14 @@ impl Format {
     /// If `blocks` holds fewer than `out` needs.
     pub fn dequantise(self, blocks: &[u8], out: &mut [f32]) {
         for (block, out) in blocks.chunks_exact(self.block_bytes()).zip(out.chunks_mut(BLOCK)) {
-            let scale = f16::from_le_bytes([block[0], block[1]]).to_f32();
+            let (head, quants) = block.split_at(self.head_bytes());
+            let half = |at: usize| f16::from_le_bytes([head[at], head[at + 1]]).to_f32();
+            let scale = half(0);
             for (j, out) in out.iter_mut().enumerate() {
-                *out = scale * self.integer(&block[2..], j) as f32;
+                *out = scale * self.integer(quants, j) as f32;
+                if self == Format::Q4K {
+                    *out += half(2);
+                }
             }
         }
     }
@@ -86,10 +111,15 @@ impl Format {
     fn integer(self, quants: &[u8], j: usize) -> i32 {
         match self {
             Format::Q8_0 => i32::from(quants[j] as i8),
-            Format::Q4_0 if j < BLOCK / 2 => i32::from(quants[j] & 15) - 8,
-            Format::Q4_0 => i32::from(quants[j - BLOCK / 2] >> 4) - 8,
+            Format::Q4_0 => nibble(quants, j) - 8,
+            Format::Q4K => nibble(quants, j),
         }
     }
+}
+
+/// Element `j` of 16 bytes that hold two each.
+fn nibble(quants: &[u8], j: usize) -> i32 {
+    i32::from(if j < BLOCK / 2 { quants[j] & 15 } else { quants[j - BLOCK / 2] >> 4 })
 }
 
 /// `quantize_row_q8_0_ref`: scale = max |w| / 127.

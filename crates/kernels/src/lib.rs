@@ -1,14 +1,21 @@
 //! Quantised weight matrices on the CPU, and the threads they are multiplied on.
 //!
-//! Weights are Q8_0 or Q4_0 as ggml defines them (blocks of 32 with an f16 scale),
-//! repacked at load so that one vector load feeds 16 outputs. Activations are
+//! Weights are Q8_0 or Q4_0 as ggml defines them (blocks of 32 with an f16 scale), or
+//! Q4_K flattened into blocks of 32 with an f16 scale and an f16 minimum, repacked at
+//! load so that one vector load feeds 16 outputs. Activations are
 //! quantised to 8 bits per block of 32 with an f32 scale. An output is
 //!
 //! ```text
 //! y = Σ over blocks b, in order:  fma(w_scale[b] · x_scale[b], Σ w_int · x_int, y)
 //! ```
 //!
-//! with the inner sum an exact integer. Every instruction set, row count and number
+//! with the inner sum an exact integer. Minima add a sum of their own at the end,
+//!
+//! ```text
+//! z = Σ over blocks b, in order:  fma(w_minimum[b], x_scale[b] · Σ x_int, z)
+//! ```
+//!
+//! Every instruction set, row count and number
 //! of threads follows that one order, so all of them give the same bits.
 //!
 //! Key types:
@@ -44,6 +51,8 @@ mod bandwidth;
 mod error;
 mod format;
 mod isa;
+pub mod k_quants;
+mod layout;
 mod matrix;
 mod memory;
 mod pool;

@@ -1,10 +1,12 @@
 //! Packed weights: panels of 16 outputs, each a run of tiles of 16 x 32 weights.
 //!
-//! A tile is 16 f16 scales and then, in vectors of 64 bytes, 4 consecutive columns
-//! of 16 outputs: Q8_0 stores weight + 128 in 8 vectors (columns 4v..4v+4), Q4_0
-//! weight + 8 in 4 vectors (columns 4v.. in the low, 16 + 4v.. in the high halves).
+//! A tile is 16 f16 scales, with Q4_K 16 f16 minima, and then, in vectors of 64 bytes,
+//! 4 consecutive columns of 16 outputs: Q8_0 stores weight + 128 in 8 vectors (columns
+//! 4v..4v+4), Q4_0 weight + 8 and Q4_K its levels in 4 vectors (columns 4v.. in the
+//! low, 16 + 4v.. in the high halves).
 //! Outputs beyond the last are tiles of zero scale.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::OnceLock;
 
@@ -16,7 +18,7 @@ use crate::{BLOCK, Format, KernelError, Pool};
 
 /// Outputs of a panel.
 pub(crate) const PANEL: usize = 16;
-/// Bytes of a tile's scales.
+/// Bytes of a tile's scales, and of its minima.
 pub(crate) const SCALES: usize = 2 * PANEL;
 
 /// A quantised weight matrix `[outputs, inputs]`, packed for the kernels. The
@@ -101,7 +103,7 @@ impl QuantMatrix {
             }
             rows.extend(part.chunks_exact(row_bytes));
         }
-        QuantMatrix::from_block_rows(pool, format, rows.len(), inputs, |o| rows[o])
+        QuantMatrix::from_block_rows(pool, format, rows.len(), inputs, |o| rows[o].into())
     }
 
     /// The same row by row, for rows that do not lie one after another: `row(o)` gives
@@ -114,14 +116,14 @@ impl QuantMatrix {
         format: Format,
         outputs: usize,
         inputs: usize,
-        row: impl Fn(usize) -> &'b [u8] + Sync,
+        row: impl Fn(usize) -> Cow<'b, [u8]> + Sync,
     ) -> Result<Self, KernelError> {
         let row_bytes = row_bytes(format, inputs)?;
         QuantMatrix::pack(pool, format, outputs, inputs, |panel, tiles| {
             for (lane, o) in panel.enumerate() {
                 let blocks = row(o);
                 check("a row's bytes", blocks.len(), row_bytes)?;
-                pack_row(format, o, lane, blocks, tiles)?;
+                pack_row(format, o, lane, &blocks, tiles)?;
             }
             Ok(())
         })
@@ -208,8 +210,8 @@ impl QuantMatrix {
         let panel = &self.packed[panel * self.panel_bytes()..][..self.panel_bytes()];
         let flip = if self.format == Format::Q8_0 { 0x80 } else { 0 };
         for tile in panel.chunks_exact(tile_bytes(self.format)) {
-            let (scales, quants) = tile.split_at(SCALES);
-            out.extend(&scales[2 * lane..][..2]);
+            let (heads, quants) = tile.split_at(head_bytes(self.format));
+            heads.chunks_exact(SCALES).for_each(|head| out.extend(&head[2 * lane..][..2]));
             for vector in quants.chunks_exact(4 * PANEL) {
                 out.extend(vector[4 * lane..][..4].iter().map(|q| q ^ flip));
             }
@@ -238,7 +240,12 @@ fn row_bytes(format: Format, inputs: usize) -> Result<usize, KernelError> {
 
 /// Bytes of a tile.
 pub(crate) const fn tile_bytes(format: Format) -> usize {
-    SCALES + PANEL * format.quant_bytes()
+    PANEL * format.block_bytes()
+}
+
+/// Bytes of a tile's scales and minima.
+pub(crate) const fn head_bytes(format: Format) -> usize {
+    PANEL * format.head_bytes()
 }
 
 /// Spreads the blocks of output `row` over lane `lane` of its panel's tiles.
@@ -253,13 +260,15 @@ fn pack_row(
     let blocks = blocks.chunks_exact(format.block_bytes());
     for (index, (block, tile)) in blocks.zip(tiles.chunks_exact_mut(tile_bytes(format))).enumerate()
     {
-        let (scale, quants) = block.split_at(2);
-        let value = f16::from_le_bytes([scale[0], scale[1]]);
-        if !value.is_finite() {
-            return Err(KernelError::NotFinite { row, block: index, value: value.to_f32() });
+        let (head, quants) = block.split_at(format.head_bytes());
+        let (heads, vectors) = tile.split_at_mut(head_bytes(format));
+        for (half, place) in head.as_chunks::<2>().0.iter().zip(heads.chunks_exact_mut(SCALES)) {
+            let value = f16::from_le_bytes(*half);
+            if !value.is_finite() {
+                return Err(KernelError::NotFinite { row, block: index, value: value.to_f32() });
+            }
+            place[2 * lane..][..2].copy_from_slice(half);
         }
-        let (scales, vectors) = tile.split_at_mut(SCALES);
-        scales[2 * lane..][..2].copy_from_slice(scale);
         for (vector, quants) in vectors.chunks_exact_mut(4 * PANEL).zip(quants.chunks_exact(4)) {
             for (to, from) in vector[4 * lane..][..4].iter_mut().zip(quants) {
                 *to = from ^ flip;

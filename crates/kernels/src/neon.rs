@@ -11,7 +11,8 @@ use std::ops::Range;
 
 use half::f16;
 
-use crate::matrix::{PANEL, SCALES, tile_bytes};
+use crate::layout::{Layout, Q4, Q4K, Q8};
+use crate::matrix::{PANEL, SCALES};
 use crate::product::{Job, row_blocks};
 use crate::{BLOCK, Format};
 
@@ -24,17 +25,22 @@ const VECTORS: usize = PANEL / 4;
 pub(crate) fn multiply(job: &Job<'_>, panels: Range<usize>) {
     for panel in panels {
         for rows in row_blocks(0..job.rows, BLOCK_ROWS) {
-            match (job.format, rows.len()) {
-                (Format::Q8_0, 1) => block::<false, 1>(job, panel, rows.start),
-                (Format::Q8_0, 2) => block::<false, 2>(job, panel, rows.start),
-                (Format::Q8_0, 3) => block::<false, 3>(job, panel, rows.start),
-                (Format::Q8_0, _) => block::<false, 4>(job, panel, rows.start),
-                (Format::Q4_0, 1) => block::<true, 1>(job, panel, rows.start),
-                (Format::Q4_0, 2) => block::<true, 2>(job, panel, rows.start),
-                (Format::Q4_0, 3) => block::<true, 3>(job, panel, rows.start),
-                (Format::Q4_0, _) => block::<true, 4>(job, panel, rows.start),
+            match job.format {
+                Format::Q8_0 => by_rows::<Q8>(job, panel, rows),
+                Format::Q4_0 => by_rows::<Q4>(job, panel, rows),
+                Format::Q4K => by_rows::<Q4K>(job, panel, rows),
             }
         }
+    }
+}
+
+#[target_feature(enable = "neon,dotprod")]
+fn by_rows<L: Layout>(job: &Job<'_>, panel: usize, rows: Range<usize>) {
+    match rows.len() {
+        1 => block::<L, 1>(job, panel, rows.start),
+        2 => block::<L, 2>(job, panel, rows.start),
+        3 => block::<L, 3>(job, panel, rows.start),
+        _ => block::<L, 4>(job, panel, rows.start),
     }
 }
 
@@ -56,17 +62,17 @@ fn sdot(mut dot: int32x4_t, w: int8x16_t, x: int8x16_t) -> int32x4_t {
 /// Rows `row..row + R` by one panel.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
-fn block<const Q4: bool, const R: usize>(job: &Job<'_>, panel: usize, row: usize) {
+fn block<L: Layout, const R: usize>(job: &Job<'_>, panel: usize, row: usize) {
     let blocks = job.blocks;
     let first = row * blocks;
     assert!(row + R <= job.rows && job.quants.len() >= job.rows * blocks * BLOCK);
     assert!(job.scales.len() >= job.rows * blocks);
-    let tile = tile_bytes(if Q4 { Format::Q4_0 } else { Format::Q8_0 });
     let tiles = job.panel(panel);
     let x = job.quants.as_ptr();
     let mut sums = [[vdupq_n_f32(0.0); VECTORS]; R];
-    for (b, tile) in tiles.chunks_exact(tile).enumerate() {
-        let (half_scales, weights) = tile.split_at(SCALES);
+    let mut minima = [[vdupq_n_f32(0.0); VECTORS]; R];
+    for (b, tile) in tiles.chunks_exact(L::TILE).enumerate() {
+        let (heads, weights) = tile.split_at(L::HEAD);
         let mut dots = [[vdupq_n_s32(0); VECTORS]; R];
         // SAFETY (all pointers): block `b` of a row is in bounds by the asserts, and
         // a tile is as long as its format says.
@@ -75,11 +81,12 @@ fn block<const Q4: bool, const R: usize>(job: &Job<'_>, panel: usize, row: usize
                 let at = x.add((first + r * blocks + b) * BLOCK + 4 * group);
                 vreinterpretq_s8_s32(vdupq_n_s32(at.cast::<i32>().read_unaligned()))
             };
-            for v in 0..if Q4 { 4 } else { 8 } {
+            for v in 0..L::VECTORS {
                 for q in 0..VECTORS {
                     let w = vld1q_u8(weights.as_ptr().add(4 * PANEL * v + 16 * q));
-                    if Q4 {
-                        let signed = |w| vsubq_s8(vreinterpretq_s8_u8(w), vdupq_n_s8(8));
+                    if L::NIBBLES {
+                        let offset = vdupq_n_s8(if L::MINIMA { 0 } else { 8 });
+                        let signed = |w| vsubq_s8(vreinterpretq_s8_u8(w), offset);
                         let low = signed(vandq_u8(w, vdupq_n_u8(15)));
                         let high = signed(vshrq_n_u8::<4>(w));
                         for r in 0..R {
@@ -94,10 +101,7 @@ fn block<const Q4: bool, const R: usize>(job: &Job<'_>, panel: usize, row: usize
                     }
                 }
             }
-            let mut wide = [0.0f32; PANEL];
-            for (wide, half) in wide.iter_mut().zip(half_scales.chunks_exact(2)) {
-                *wide = f16::from_le_bytes([half[0], half[1]]).to_f32();
-            }
+            let wide = floats(&heads[..SCALES]);
             for q in 0..VECTORS {
                 let w = vld1q_f32(wide.as_ptr().add(4 * q));
                 for r in 0..R {
@@ -106,14 +110,34 @@ fn block<const Q4: bool, const R: usize>(job: &Job<'_>, panel: usize, row: usize
                     sums[r][q] = vfmaq_f32(sums[r][q], vmulq_f32(w, x), dot);
                 }
             }
+            if L::MINIMA {
+                let wide = floats(&heads[SCALES..]);
+                for q in 0..VECTORS {
+                    let w = vld1q_f32(wide.as_ptr().add(4 * q));
+                    for r in 0..R {
+                        let x = vdupq_n_f32(job.sums[first + r * blocks + b]);
+                        minima[r][q] = vfmaq_f32(minima[r][q], w, x);
+                    }
+                }
+            }
         }
     }
     for (r, sums) in sums.iter().enumerate() {
         let mut out = [0.0; PANEL];
         for (q, sums) in sums.iter().enumerate() {
+            let sums = if L::MINIMA { vaddq_f32(*sums, minima[r][q]) } else { *sums };
             // SAFETY: `out` holds 16 floats.
-            unsafe { vst1q_f32(out.as_mut_ptr().add(4 * q), *sums) };
+            unsafe { vst1q_f32(out.as_mut_ptr().add(4 * q), sums) };
         }
         job.store(row + r, panel, 0, &out);
     }
+}
+
+/// Scales or minima of a tile.
+fn floats(halves: &[u8]) -> [f32; PANEL] {
+    let mut wide = [0.0; PANEL];
+    for (wide, half) in wide.iter_mut().zip(halves.chunks_exact(2)) {
+        *wide = f16::from_le_bytes([half[0], half[1]]).to_f32();
+    }
+    wide
 }

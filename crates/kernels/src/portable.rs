@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use half::f16;
 
-use crate::matrix::{PANEL, SCALES, tile_bytes};
+use crate::matrix::{PANEL, SCALES, head_bytes, tile_bytes};
 use crate::product::Job;
 use crate::{BLOCK, Format};
 
@@ -13,19 +13,27 @@ pub(crate) fn multiply(job: &Job<'_>, panels: Range<usize>) {
     for panel in panels {
         let tiles = job.panel(panel);
         for row in 0..job.rows {
-            let mut sums = [0.0f32; PANEL];
+            let (mut sums, mut minima) = ([0.0f32; PANEL], [0.0f32; PANEL]);
             for (b, tile) in tiles.chunks_exact(tile_bytes(job.format)).enumerate() {
-                let (scales, weights) = tile.split_at(SCALES);
+                let (heads, weights) = tile.split_at(head_bytes(job.format));
                 let block = row * job.blocks + b;
                 let x = &job.quants[block * BLOCK..][..BLOCK];
                 let dots = match job.format {
                     Format::Q8_0 => dots_q8_0(weights, x),
-                    Format::Q4_0 => dots_q4_0(weights, x),
+                    Format::Q4_0 => dots_of_4_bits::<8>(weights, x),
+                    Format::Q4K => dots_of_4_bits::<0>(weights, x),
                 };
                 for o in 0..PANEL {
-                    let scale = f16::from_le_bytes([scales[2 * o], scales[2 * o + 1]]).to_f32();
+                    let half = |at: usize| f16::from_le_bytes([heads[at], heads[at + 1]]).to_f32();
+                    let scale = half(2 * o);
                     sums[o] = (scale * job.scales[block]).mul_add(dots[o] as f32, sums[o]);
+                    if job.format == Format::Q4K {
+                        minima[o] = half(SCALES + 2 * o).mul_add(job.sums[block], minima[o]);
+                    }
                 }
+            }
+            if job.format == Format::Q4K {
+                sums.iter_mut().zip(minima).for_each(|(sum, min)| *sum += min);
             }
             job.store(row, panel, 0, &sums);
         }
@@ -44,15 +52,16 @@ fn dots_q8_0(weights: &[u8], x: &[i8]) -> [i32; PANEL] {
     dots
 }
 
-fn dots_q4_0(weights: &[u8], x: &[i8]) -> [i32; PANEL] {
+/// Weights are stored with `OFFSET` added.
+fn dots_of_4_bits<const OFFSET: i32>(weights: &[u8], x: &[i8]) -> [i32; PANEL] {
     let mut dots = [0; PANEL];
     let (low, high) = x.split_at(BLOCK / 2);
     let columns = low.chunks_exact(4).zip(high.chunks_exact(4));
     for (vector, (low, high)) in weights.chunks_exact(4 * PANEL).zip(columns) {
         for (dot, w) in dots.iter_mut().zip(vector.chunks_exact(4)) {
             for (w, (low, high)) in w.iter().zip(low.iter().zip(high)) {
-                *dot += (i32::from(w & 15) - 8) * i32::from(*low);
-                *dot += (i32::from(w >> 4) - 8) * i32::from(*high);
+                *dot += (i32::from(w & 15) - OFFSET) * i32::from(*low);
+                *dot += (i32::from(w >> 4) - OFFSET) * i32::from(*high);
             }
         }
     }

@@ -7,6 +7,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 use std::cell::RefCell;
 
+use crate::layout::{Layout, Q4, Q4K};
 use crate::matrix::{PANEL, SCALES, tile_bytes};
 use crate::product::Job;
 use crate::{BLOCK, Format};
@@ -17,7 +18,7 @@ pub(crate) const ROWS: usize = 6;
 pub(crate) const PANELS: usize = 2;
 
 thread_local! {
-    /// Two panels of Q4_0 as Q8_0.
+    /// Two panels of 4 bits a weight as Q8_0.
     static UNPACKED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -27,24 +28,32 @@ pub(crate) fn multiply(job: &Job<'_>, panel: usize) -> usize {
     let whole = job.rows / ROWS * ROWS;
     let packed = &job.packed[panel * job.panel_bytes..][..PANELS * job.panel_bytes];
     match job.format {
-        Format::Q8_0 => blocks(job, panel, packed, whole),
-        Format::Q4_0 => UNPACKED.with_borrow_mut(|unpacked| {
-            unpacked.resize(packed.len() / tile_bytes(Format::Q4_0) * tile_bytes(Format::Q8_0), 0);
-            unpack(packed, unpacked);
-            blocks(job, panel, unpacked, whole);
-        }),
+        Format::Q8_0 => blocks(job, panel, packed, &[], whole),
+        Format::Q4_0 => unpacked::<Q4>(job, panel, packed, whole),
+        Format::Q4K => unpacked::<Q4K>(job, panel, packed, whole),
     }
     whole
 }
 
-/// Tiles of Q4_0 as tiles of Q8_0 with the same weights: q − 8 + 128.
+/// The same of weights of 4 bits.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+fn unpacked<L: Layout>(job: &Job<'_>, panel: usize, packed: &[u8], rows: usize) {
+    UNPACKED.with_borrow_mut(|unpacked| {
+        unpacked.resize(packed.len() / L::TILE * tile_bytes(Format::Q8_0), 0);
+        unpack::<L>(packed, unpacked);
+        blocks(job, panel, unpacked, if L::MINIMA { packed } else { &[] }, rows);
+    });
+}
+
+/// Tiles as tiles of Q8_0 with the same integers: of Q4_0 q − 8, of Q4_K q, and + 128.
 #[target_feature(enable = "avx512f,avx512bw")]
-fn unpack(packed: &[u8], unpacked: &mut [u8]) {
+fn unpack<L: Layout>(packed: &[u8], unpacked: &mut [u8]) {
     let tiles = unpacked.chunks_exact_mut(tile_bytes(Format::Q8_0));
-    for (from, to) in packed.chunks_exact(tile_bytes(Format::Q4_0)).zip(tiles) {
+    for (from, to) in packed.chunks_exact(L::TILE).zip(tiles) {
         to[..SCALES].copy_from_slice(&from[..SCALES]);
-        let (from, to) = (from[SCALES..].as_ptr(), to[SCALES..].as_mut_ptr());
-        let (nibble, offset) = (_mm512_set1_epi8(15), _mm512_set1_epi8(120));
+        let (from, to) = (from[L::HEAD..].as_ptr(), to[SCALES..].as_mut_ptr());
+        let nibble = _mm512_set1_epi8(15);
+        let offset = _mm512_set1_epi8(if L::MINIMA { -128 } else { 120 });
         for v in 0..4 {
             // SAFETY: a tile holds 4 vectors of nibbles, or 8 of bytes.
             unsafe {
@@ -59,9 +68,44 @@ fn unpack(packed: &[u8], unpacked: &mut [u8]) {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-fn blocks(job: &Job<'_>, panel: usize, packed: &[u8], rows: usize) {
+fn blocks(job: &Job<'_>, panel: usize, packed: &[u8], minima: &[u8], rows: usize) {
     for row in (0..rows).step_by(ROWS) {
-        block(job, panel, packed, row);
+        let mut sums = block(job, packed, row);
+        let panels = minima.chunks_exact(job.panel_bytes);
+        for (tiles, sums) in panels.zip(&mut sums) {
+            add_minima(job, tiles, row, sums);
+        }
+        for (p, rows) in sums.iter().enumerate() {
+            for (r, sums) in rows.iter().enumerate() {
+                job.store(row + r, panel + p, 0, sums);
+            }
+        }
+    }
+}
+
+/// What the minima of a panel of Q4_K add to rows `row..row + ROWS`.
+#[target_feature(enable = "avx512f")]
+fn add_minima(job: &Job<'_>, tiles: &[u8], row: usize, sums: &mut [[f32; PANEL]; ROWS]) {
+    let count = job.blocks;
+    let x = &job.sums[row * count..][..ROWS * count];
+    let mut minima = [_mm512_setzero_ps(); ROWS];
+    for (b, tile) in tiles.chunks_exact(Q4K::TILE).enumerate().take(count) {
+        // SAFETY: minima are 32 bytes, and `x` has `count` numbers a row.
+        unsafe {
+            let w = _mm256_loadu_si256(tile[SCALES..2 * SCALES].as_ptr().cast());
+            let w = _mm512_cvtph_ps(w);
+            for (r, minimum) in minima.iter_mut().enumerate() {
+                let x = _mm512_set1_ps(*x.get_unchecked(r * count + b));
+                *minimum = _mm512_fmadd_ps(w, x, *minimum);
+            }
+        }
+    }
+    for (sums, minimum) in sums.iter_mut().zip(minima) {
+        // SAFETY: a row's sums are 16 floats.
+        unsafe {
+            let sum = _mm512_add_ps(_mm512_loadu_ps(sums.as_ptr()), minimum);
+            _mm512_storeu_ps(sums.as_mut_ptr(), sum);
+        }
     }
 }
 
@@ -139,9 +183,9 @@ macro_rules! begin {
     };
 }
 
-/// Rows `row..row + ROWS` by two panels, `packed` as Q8_0.
+/// Rows `row..row + ROWS` by two panels, `packed` as Q8_0: `[panel, row, output]`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-fn block(job: &Job<'_>, panel: usize, packed: &[u8], row: usize) {
+fn block(job: &Job<'_>, packed: &[u8], row: usize) -> [[[f32; PANEL]; ROWS]; PANELS] {
     let (count, first) = (job.blocks, row * job.blocks);
     let x = &job.quants[first * BLOCK..][..ROWS * count * BLOCK];
     let scales = &job.scales[first..][..ROWS * count];
@@ -215,9 +259,5 @@ fn block(job: &Job<'_>, panel: usize, packed: &[u8], row: usize) {
             options(nostack),
         );
     }
-    for (p, rows) in sums.iter().enumerate() {
-        for (r, sums) in rows.iter().enumerate() {
-            job.store(row + r, panel + p, 0, sums);
-        }
-    }
+    sums
 }

@@ -39,6 +39,7 @@ impl QuantMatrix {
             quants: &x.quants,
             scales: &x.scales,
             offsets: &x.offsets,
+            sums: &x.sums,
             y: Parts::new(y),
         };
         let panels = self.panels();
@@ -68,6 +69,7 @@ pub(crate) struct Job<'a> {
     pub quants: &'a [i8],
     pub scales: &'a [f32],
     pub offsets: &'a [i32],
+    pub sums: &'a [f32],
     y: Parts<'a, f32>,
 }
 

@@ -1,9 +1,13 @@
 //! Every kernel of this machine against sums written out plainly, and against each
 //! other bit by bit.
 
-use tokenroute_kernels::{Activations, BLOCK, Format, Isa, KernelError, Pool, QuantMatrix};
+use candle_core::quantized::{GgmlDType, QStorage, QTensor};
+use candle_core::{Device, Tensor};
+use tokenroute_kernels::{
+    Activations, BLOCK, Format, Isa, KernelError, Pool, QuantMatrix, k_quants,
+};
 
-const FORMATS: [Format; 2] = [Format::Q8_0, Format::Q4_0];
+const FORMATS: [Format; 3] = [Format::Q8_0, Format::Q4_0, Format::Q4K];
 
 /// Numbers in [−1, 1), the same on every machine.
 fn numbers(count: usize, mut seed: u64) -> Vec<f32> {
@@ -26,7 +30,18 @@ fn product(pool: &Pool, matrix: &QuantMatrix, x: &[f32]) -> Vec<f32> {
     y
 }
 
-/// The formula of the crate's documentation, from dequantised weights.
+/// Integer weight `j` of a block, and where the integers begin.
+fn integer(format: Format, block: &[u8], j: usize) -> i32 {
+    let nibble =
+        |quants: &[u8]| i32::from(if j < 16 { quants[j] & 15 } else { quants[j - 16] >> 4 });
+    match format {
+        Format::Q8_0 => i32::from(block[2 + j] as i8),
+        Format::Q4_0 => nibble(&block[2..]) - 8,
+        Format::Q4K => nibble(&block[4..]),
+    }
+}
+
+/// The formula of the crate's documentation, from ggml blocks.
 fn reference(matrix: &QuantMatrix, x: &[f32]) -> Vec<f32> {
     let (inputs, blocks) = (matrix.inputs(), matrix.inputs().div_ceil(BLOCK));
     let mut out = Vec::new();
@@ -36,24 +51,20 @@ fn reference(matrix: &QuantMatrix, x: &[f32]) -> Vec<f32> {
         for o in 0..matrix.outputs() {
             let mut bytes = Vec::new();
             matrix.row_blocks(o, &mut bytes);
-            let mut y = 0.0f32;
+            let (mut y, mut z) = (0.0f32, 0.0f32);
             for (block, x) in bytes.chunks(matrix.format().block_bytes()).zip(x.chunks(BLOCK)) {
-                let w_scale = half::f16::from_le_bytes([block[0], block[1]]).to_f32();
+                let half = |at| half::f16::from_le_bytes([block[at], block[at + 1]]).to_f32();
                 let most = x.iter().fold(0.0f32, |m, x| m.max(x.abs()));
-                let dot: i32 = (0..BLOCK)
-                    .map(|j| {
-                        let w = match matrix.format() {
-                            Format::Q8_0 => i32::from(block[2 + j] as i8),
-                            Format::Q4_0 if j < 16 => i32::from(block[2 + j] & 15) - 8,
-                            Format::Q4_0 => i32::from(block[2 + j - 16] >> 4) - 8,
-                        };
-                        let inverse = if most > 0.0 { 127.0 / most } else { 0.0 };
-                        w * (x[j] * inverse).round_ties_even() as i32
-                    })
-                    .sum();
-                y = (w_scale * (most / 127.0)).mul_add(dot as f32, y);
+                let inverse = if most > 0.0 { 127.0 / most } else { 0.0 };
+                let x: Vec<i32> =
+                    x.iter().map(|x| (x * inverse).round_ties_even() as i32).collect();
+                let dot: i32 = (0..BLOCK).map(|j| integer(matrix.format(), block, j) * x[j]).sum();
+                y = (half(0) * (most / 127.0)).mul_add(dot as f32, y);
+                if matrix.format() == Format::Q4K {
+                    z = half(2).mul_add(most / 127.0 * x.iter().sum::<i32>() as f32, z);
+                }
             }
-            out.push(y);
+            out.push(if matrix.format() == Format::Q4K { y + z } else { y });
         }
     }
     out
@@ -66,7 +77,9 @@ fn bits(y: &[f32]) -> Vec<u32> {
 #[test]
 fn every_kernel_gives_the_bits_of_the_formula() {
     // Odd widths of real models, rows that do not fill a panel, a padded last block.
-    for (outputs, inputs) in [(1, 32), (17, 96), (128, 896), (40, 4864), (33, 100), (896, 64)] {
+    for (outputs, inputs) in
+        [(1, 32), (17, 96), (128, 896), (40, 4864), (33, 100), (896, 64), (30, 512)]
+    {
         let weights = numbers(outputs * inputs, 1);
         // Enough rows for the kernels of many rows, and some left over.
         let x = numbers(55 * inputs, 2);
@@ -89,6 +102,9 @@ fn the_greatest_integers_do_not_saturate() {
     for format in FORMATS {
         for byte in [0x00u8, 0x7f, 0x80, 0x81, 0xff, 0x0f, 0xf0] {
             let mut block = half::f16::ONE.to_le_bytes().to_vec();
+            if format == Format::Q4K {
+                block.extend(half::f16::from_f32(-7.5).to_le_bytes());
+            }
             block.resize(format.block_bytes(), byte);
             let blocks = block.repeat(3 * 2);
             let portable = pool(Isa::Portable);
@@ -179,6 +195,7 @@ fn misfits_are_named() {
     let message =
         |result: Result<QuantMatrix, KernelError>| result.expect_err("a misfit").to_string();
     let q8 = Format::Q8_0;
+    let odd = |count: usize| [vec![0.0; count - 1], vec![f32::NAN]].concat();
     for (result, words) in [
         (
             QuantMatrix::from_f32(&pool, q8, 2, 32, &[0.0; 63]),
@@ -194,15 +211,18 @@ fn misfits_are_named() {
             QuantMatrix::from_f32(&pool, q8, 1, 64, &[[0.0; 63].as_slice(), &[f32::NAN]].concat()),
             "row 0, block 1: NaN",
         ),
+        (QuantMatrix::from_f32(&pool, Format::Q4_0, 1, 32, &odd(32)), "block 0: NaN"),
+        (QuantMatrix::from_f32(&pool, Format::Q4K, 1, 32, &odd(32)), "block 0: NaN"),
+        (QuantMatrix::from_f32(&pool, Format::Q4K, 1, 512, &odd(512)), "block 8: NaN"),
+        (QuantMatrix::from_f32(&pool, Format::Q4K, 2, 32, &[-1e9; 64]), "block 0: -inf"),
         (
-            QuantMatrix::from_f32(
+            QuantMatrix::from_blocks(
                 &pool,
-                Format::Q4_0,
-                1,
+                Format::Q4K,
                 32,
-                &[[0.0; 31].as_slice(), &[f32::NAN]].concat(),
+                &[&[[0; 2], [255; 2]].concat().repeat(5)],
             ),
-            "block 0: NaN",
+            "row 0, block 0: NaN",
         ),
     ] {
         let found = message(result);
@@ -223,4 +243,49 @@ fn instruction_sets_have_names() {
     assert_eq!(Isa::named("portable").expect("everywhere"), Isa::Portable);
     let error = Isa::named("avx9").expect_err("there is none").to_string();
     assert!(error.contains("avx9") && error.contains("portable"), "{error}");
+}
+
+#[test]
+fn the_blocks_of_q4_k_are_ggmls_and_keep_the_weights() {
+    // Ranges that differ from part to part, with and without negative weights.
+    let mut weights = numbers(4 * 256, 8);
+    for (part, weights) in weights.chunks_mut(32).enumerate() {
+        weights.iter_mut().for_each(|w| *w = (*w + (part % 3) as f32) * (1.0 + part as f32));
+    }
+    weights[64..96].fill(0.0);
+    weights[96..128].fill(2.5);
+    weights[128..160].fill(-2.5);
+    let mut blocks = Vec::new();
+    k_quants::quantise(&weights, &mut blocks);
+    assert_eq!(blocks.len(), 4 * k_quants::BYTES);
+    let mut theirs = vec![0.0; weights.len()];
+    let bytes = QStorage::from_data(blocks.clone().into(), &Device::Cpu, GgmlDType::Q4K);
+    let tensor = QTensor::new(bytes.expect("their blocks"), weights.len()).expect("a tensor");
+    let read = tensor.dequantize(&Device::Cpu).and_then(|t| t.to_vec1::<f32>());
+    theirs.copy_from_slice(&read.expect("their weights"));
+
+    let (mut flat, mut ours) = (Vec::new(), vec![0.0; weights.len()]);
+    k_quants::flatten(&blocks, &mut flat);
+    Format::Q4K.dequantise(&flat, &mut ours);
+    let mut direct = Vec::new();
+    Format::Q4K.quantise(&weights, &mut direct);
+    assert!(direct == flat, "whole blocks of 256 are Q4_K's");
+
+    let peer = Tensor::new(&weights[..], &Device::Cpu).expect("a tensor");
+    let peer = QTensor::quantize(&peer, GgmlDType::Q4K).expect("their search");
+    let peer = peer.dequantize(&Device::Cpu).and_then(|t| t.to_vec1::<f32>()).expect("weights");
+    let off = |found: &[f32]| -> f32 {
+        found.iter().zip(&weights).map(|(a, b)| (a - b).powi(2)).sum::<f32>().sqrt()
+    };
+    let size = off(&vec![0.0; weights.len()]);
+    assert!(off(&theirs) < 1.02 * off(&peer), "{} against {}", off(&theirs), off(&peer));
+    assert!(off(&theirs) < 0.05 * size, "{} of {size}", off(&theirs));
+    // Scales and minima in f16: 11 bits of what the 4 bits of a weight stand on.
+    for (part, (ours, theirs)) in ours.chunks(32).zip(theirs.chunks(32)).enumerate() {
+        let most = theirs.iter().fold(0.0f32, |most, w| most.max(w.abs()));
+        let range = 2.0 * most.max((part + 1) as f32);
+        for (ours, theirs) in ours.iter().zip(theirs) {
+            assert!((ours - theirs).abs() <= range * 2f32.powi(-11), "{part}: {ours}, {theirs}");
+        }
+    }
 }

@@ -15,7 +15,7 @@ pub struct Bench {
     /// Random weights in this shape, made in memory: qwen2.5-0.5b or qwen2.5-1.5b.
     #[arg(long, group = "what", value_name = "SHAPE")]
     pub random: Option<String>,
-    /// Quantise the weights: q8_0 or q4_0.
+    /// Quantise the weights: q8_0, q4_0 or q4_k.
     #[arg(long, value_name = "FORMAT")]
     pub quantize: Option<Format>,
     /// Threads of quantised products; as many as the machine has if not given.
@@ -78,7 +78,7 @@ pub struct Export {
     /// The GGUF file to write.
     #[arg(long, value_name = "FILE.gguf")]
     pub out: PathBuf,
-    /// How matrices are stored: f32, f16, q8_0 or q4_0 (embedding and LM head then q8_0).
+    /// How matrices are stored: f32, f16, q8_0, q4_0 or q4_k (embedding and LM head then q8_0).
     #[arg(long = "type", value_name = "TYPE", default_value = "f16")]
     pub kind: String,
 }

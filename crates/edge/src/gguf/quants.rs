@@ -1,8 +1,11 @@
 //! Tensor types: sizes and conversion to f32. Layouts and formulas are ggml's
 //! (`ggml-common.h`, `dequantize_row_*` of `ggml-quants.c`).
 
+use std::borrow::Cow;
+
 use half::f16;
 use tokenroute_kernels::Format;
+use tokenroute_kernels::k_quants::{self, scale_min};
 
 use super::GgufError;
 use super::names::{EMBEDDING, HEAD};
@@ -19,6 +22,8 @@ pub enum Kind {
     BF16,
     /// Blocks of 32 of 4 bits.
     Q4_0,
+    /// Blocks of 32 of 4 bits, with a minimum.
+    Q4_1,
     /// Blocks of 32 of 5 bits.
     Q5_0,
     /// Blocks of 32 of 5 bits, with a minimum.
@@ -34,11 +39,12 @@ pub enum Kind {
 }
 
 /// ggml's numbers, names, weights and bytes of a block.
-const KINDS: [(Kind, u32, &str, usize, usize); 10] = [
+const KINDS: [(Kind, u32, &str, usize, usize); 11] = [
     (Kind::F32, 0, "F32", 1, 4),
     (Kind::F16, 1, "F16", 1, 2),
     (Kind::BF16, 30, "BF16", 1, 2),
     (Kind::Q4_0, 2, "Q4_0", 32, 18),
+    (Kind::Q4_1, 3, "Q4_1", 32, 20),
     (Kind::Q5_0, 6, "Q5_0", 32, 22),
     (Kind::Q5_1, 7, "Q5_1", 32, 24),
     (Kind::Q8_0, 8, "Q8_0", 32, 34),
@@ -99,12 +105,18 @@ impl Kind {
         whole.then(|| (columns / self.block()).checked_mul(self.block_bytes())).flatten()
     }
 
-    /// The format of the kernels that has these blocks, if there is one.
-    #[must_use]
-    pub fn format(self) -> Option<Format> {
+    /// Stored blocks in the format of the kernels that has them; `None` where there is
+    /// none, so that weights must be quantised anew.
+    pub(super) fn packed(self, bytes: &[u8]) -> Option<(Format, Cow<'_, [u8]>)> {
         match self {
-            Kind::Q8_0 => Some(Format::Q8_0),
-            Kind::Q4_0 => Some(Format::Q4_0),
+            Kind::Q8_0 => Some((Format::Q8_0, bytes.into())),
+            Kind::Q4_0 => Some((Format::Q4_0, bytes.into())),
+            Kind::Q4_1 => Some((Format::Q4K, bytes.into())),
+            Kind::Q4K => {
+                let mut blocks = Vec::new();
+                k_quants::flatten(bytes, &mut blocks);
+                Some((Format::Q4K, blocks.into()))
+            }
             _ => None,
         }
     }
@@ -115,9 +127,8 @@ impl Kind {
         match self {
             Kind::F32 | Kind::F16 | Kind::BF16 => None,
             Kind::Q4_0 => Some(Format::Q4_0),
-            Kind::Q8_0 | Kind::Q5_0 | Kind::Q5_1 | Kind::Q4K | Kind::Q5K | Kind::Q6K => {
-                Some(Format::Q8_0)
-            }
+            Kind::Q4_1 | Kind::Q4K => Some(Format::Q4K),
+            Kind::Q8_0 | Kind::Q5_0 | Kind::Q5_1 | Kind::Q5K | Kind::Q6K => Some(Format::Q8_0),
         }
     }
 
@@ -128,6 +139,7 @@ impl Kind {
             Kind::F16 => return halves(bytes, out),
             Kind::BF16 => return upper_halves(bytes, out),
             Kind::Q4_0 => q4_0,
+            Kind::Q4_1 => q4_1,
             Kind::Q5_0 => q5_0,
             Kind::Q5_1 => q5_1,
             Kind::Q8_0 => q8_0,
@@ -140,13 +152,14 @@ impl Kind {
     }
 
     /// Appends a row as it is stored, in one of the kinds that are written: F32, F16,
-    /// Q8_0, Q4_0.
+    /// Q8_0, Q4_0, Q4_1, Q4_K.
     pub(super) fn encode(self, values: &[f32], out: &mut Vec<u8>) {
-        match (self.format(), self) {
-            (Some(format), _) => format.quantise(values, out),
-            (None, Kind::F16) => {
-                out.extend(values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()));
-            }
+        match self {
+            Kind::Q8_0 => Format::Q8_0.quantise(values, out),
+            Kind::Q4_0 => Format::Q4_0.quantise(values, out),
+            Kind::Q4_1 => Format::Q4K.quantise(values, out),
+            Kind::Q4K => k_quants::quantise(values, out),
+            Kind::F16 => out.extend(values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes())),
             _ => out.extend(values.iter().flat_map(|v| v.to_le_bytes())),
         }
     }
@@ -157,16 +170,20 @@ impl From<Format> for Kind {
         match format {
             Format::Q8_0 => Kind::Q8_0,
             Format::Q4_0 => Kind::Q4_0,
+            Format::Q4K => Kind::Q4K,
         }
     }
 }
 
 /// How a tensor of a file in `kind` is stored: vectors as they are, embedding and LM head
-/// in no less than 8 bits.
+/// in no less than 8 bits, and what Q4_K's blocks of 256 do not fill in Q4_1, which the
+/// kernels hold alike.
 pub(super) fn stored_kind(name: &str, shape: &[usize], kind: Kind) -> Kind {
+    let whole = |width: &usize| width.is_multiple_of(Kind::Q4K.block());
     match kind {
         _ if shape.len() < 2 => Kind::F32,
-        Kind::Q4_0 if [EMBEDDING, HEAD].contains(&name) => Kind::Q8_0,
+        Kind::Q4_0 | Kind::Q4K if [EMBEDDING, HEAD].contains(&name) => Kind::Q8_0,
+        Kind::Q4K if !shape.last().is_some_and(whole) => Kind::Q4_1,
         kind => kind,
     }
 }
@@ -190,6 +207,14 @@ fn q4_0(b: &[u8], y: &mut [f32]) {
     }
 }
 
+fn q4_1(b: &[u8], y: &mut [f32]) {
+    let (d, min) = (half(b), half(&b[2..]));
+    for (j, &q) in b[4..].iter().enumerate() {
+        y[j] = f32::from(q & 15) * d + min;
+        y[j + 16] = f32::from(q >> 4) * d + min;
+    }
+}
+
 /// The 32 weights that 4 bytes of fifth bits and 16 bytes of the other four hold.
 fn five_bits(b: &[u8]) -> impl Iterator<Item = u8> {
     let high = u32::from_le_bytes([b[0], b[1], b[2], b[3]]);
@@ -205,16 +230,6 @@ fn q5_0(b: &[u8], y: &mut [f32]) {
 fn q5_1(b: &[u8], y: &mut [f32]) {
     let (d, min) = (half(b), half(&b[2..]));
     y.iter_mut().zip(five_bits(&b[4..])).for_each(|(y, q)| *y = f32::from(q) * d + min);
-}
-
-/// Scale and minimum `j` of the eight that 12 bytes hold in 6 bits each.
-fn scale_min(j: usize, s: &[u8]) -> (f32, f32) {
-    let (scale, min) = if j < 4 {
-        (s[j] & 63, s[j + 4] & 63)
-    } else {
-        ((s[j + 4] & 15) | (s[j - 4] >> 6) << 4, (s[j + 4] >> 4) | (s[j] >> 6) << 4)
-    };
-    (f32::from(scale), f32::from(min))
 }
 
 fn q4_k(b: &[u8], y: &mut [f32]) {

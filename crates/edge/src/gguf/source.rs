@@ -1,6 +1,7 @@
 //! A GGUF file as a model to load: its weights as the decoder takes them, its
 //! configuration, tokenizer and end tokens.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -206,9 +207,9 @@ impl WeightSource for GgufSource {
         self.places.get(tensor)?.tensor.kind.held_in()
     }
 
-    fn blocks(&self, tensor: &str, row: usize) -> Option<(Format, &[u8])> {
+    fn blocks(&self, tensor: &str, row: usize) -> Option<(Format, Cow<'_, [u8]>)> {
         let weight = self.weight(tensor).filter(|w| w.shape().len() > 1 && row < w.rows())?;
-        Some((weight.kind().format()?, weight.row_bytes(row)))
+        weight.kind().packed(weight.row_bytes(row))
     }
 
     fn path(&self, _: &str) -> &Path {

@@ -22,7 +22,8 @@ pub struct Source<'a> {
 }
 
 /// Writes configuration, tokenizer and tensors. Matrices are stored as `kind` (F32, F16,
-/// Q8_0 or Q4_0, which leaves embedding and LM head in Q8_0), vectors as F32. `texts` are
+/// Q8_0, or Q4_0 or Q4_K, which leave embedding and LM head in Q8_0; Q4_1 where Q4_K's
+/// blocks do not fill a row), vectors as F32. `texts` are
 /// further metadata, such as `general.name` or `tokenizer.chat_template`.
 ///
 /// The `tokenizer.json` is also kept whole, so that this workspace reads back exactly
@@ -64,7 +65,12 @@ pub fn export(
         Kind::F16 => 1,
         Kind::Q4_0 => 2,
         Kind::Q8_0 => 7,
-        other => return Err(GgufError::value("kind", other.name(), "F32, F16, Q8_0 or Q4_0")),
+        // What llama.cpp calls its mostly-Q4_K without larger types for some layers.
+        Kind::Q4K => 14,
+        other => {
+            let expected = "F32, F16, Q8_0, Q4_0 or Q4_K";
+            return Err(GgufError::value("kind", other.name(), expected));
+        }
     };
     entries.number("general.file_type", file_type);
     configuration(&mut entries, architecture, config)?;

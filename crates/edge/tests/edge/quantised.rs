@@ -16,7 +16,7 @@ fn load(files: &ModelFiles, quantize: Option<Format>, threads: usize) -> Decoder
 #[test]
 fn bits_do_not_depend_on_batch_pieces_or_threads() {
     let sequences = sequences(4, &[33, 1, 64, 7, 90, 31, 32, 12]);
-    for format in [Format::Q8_0, Format::Q4_0] {
+    for format in [Format::Q8_0, Format::Q4_0, Format::Q4K] {
         let models = [1, 2, 3].map(|threads| load(&ModelFiles::new(3), Some(format), threads));
         let expected: Vec<Vec<_>> =
             sequences.iter().map(|s| alone(&models[0], s, 1).iter().map(bits).collect()).collect();
@@ -47,7 +47,7 @@ fn logits_stay_near_those_of_f32_weights() {
     let tokens = sequences(9, &[80]).remove(0);
     let reference = alone(&plain, &tokens, 80);
     // Root mean square of the difference, as a share of the logits' own.
-    for (format, most) in [(Format::Q8_0, 0.05), (Format::Q4_0, 0.6)] {
+    for (format, most) in [(Format::Q8_0, 0.05), (Format::Q4_0, 0.6), (Format::Q4K, 0.5)] {
         let steps = alone(&load(&files, Some(format), 2), &tokens, 80);
         let (mut off, mut size) = (0.0f64, 0.0f64);
         for (ours, theirs) in steps.iter().zip(&reference) {

@@ -47,9 +47,11 @@ fn blocks_give_what_quantising_the_directory_gives_and_about_what_floats_give() 
         let files = model(kind);
         let dir = tempfile::tempdir().expect("a temporary directory");
         let floats = said(&load_directory(&files, dir.path(), &LoadOptions::default()));
-        for (stored, format, tolerance) in
-            [(Kind::Q8_0, Format::Q8_0, 0.05), (Kind::Q4_0, Format::Q4_0, 0.6)]
-        {
+        for (stored, format, tolerance) in [
+            (Kind::Q8_0, Format::Q8_0, 0.05),
+            (Kind::Q4_0, Format::Q4_0, 0.6),
+            (Kind::Q4K, Format::Q4K, 0.5),
+        ] {
             let file = load_bytes(&exported(&files, stored, &[]).expect("a file"));
             let file = file.unwrap_or_else(|e| panic!("{kind}: {e}"));
             let options = LoadOptions { quantize: Some(format), ..LoadOptions::default() };

@@ -21,9 +21,11 @@ pub fn model(kind: &str) -> ModelFiles {
         "qwen3" => "Qwen3ForCausalLM",
         _ => "LlamaForCausalLM",
     };
+    // Rows of 256 are whole blocks of Q4_K.
+    let inner = if kind == "llama" { 256 } else { 96 };
     let config = json!({
         "architectures": [class], "model_type": kind, "vocab_size": 50, "hidden_size": 64,
-        "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "intermediate_size": inner, "num_hidden_layers": 2, "num_attention_heads": 4,
         "num_key_value_heads": 2, "head_dim": 16, "hidden_act": "silu",
         "max_position_embeddings": 96, "rms_norm_eps": 1e-6, "rope_theta": 10000.0,
         "tie_word_embeddings": kind == "qwen2", "attention_bias": kind != "qwen3",
@@ -49,9 +51,9 @@ pub fn model(kind: &str) -> ModelFiles {
             add(name("self_attn.q_norm.weight"), &[16], 1.0, 0.2);
             add(name("self_attn.k_norm.weight"), &[16], 1.0, 0.2);
         }
-        add(name("mlp.gate_proj.weight"), &[96, 64], 0.0, 0.3);
-        add(name("mlp.up_proj.weight"), &[96, 64], 0.0, 0.3);
-        add(name("mlp.down_proj.weight"), &[64, 96], 0.0, 0.3);
+        add(name("mlp.gate_proj.weight"), &[inner, 64], 0.0, 0.3);
+        add(name("mlp.up_proj.weight"), &[inner, 64], 0.0, 0.3);
+        add(name("mlp.down_proj.weight"), &[64, inner], 0.0, 0.3);
         add(name("input_layernorm.weight"), &[64], 1.0, 0.2);
         add(name("post_attention_layernorm.weight"), &[64], 1.0, 0.2);
     }

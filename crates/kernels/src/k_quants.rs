@@ -1,0 +1,191 @@
+//! ggml's Q4_K: how weights become its blocks, and its blocks those of the kernels.
+
+use half::f16;
+
+use crate::BLOCK as PART;
+
+/// Weights of a block: eight parts of 32, each with a scale and a minimum in 6 bits.
+pub const BLOCK: usize = 256;
+/// Bytes of a block: f16 scale of the scales and of the minima, 12 bytes that hold
+/// those, 4 bits a weight (two parts in the low and high halves of 32 bytes).
+pub const BYTES: usize = 2 + 2 + SCALES + BLOCK / 2;
+
+const SCALES: usize = 12;
+const PARTS: usize = BLOCK / PART;
+/// Greatest scale or minimum in 6 bits.
+const MOST: f32 = 63.0;
+/// Greatest weight in 4 bits.
+const TOP: f32 = 15.0;
+/// Scales that are tried, and by how much they differ: 15 levels spread over 14 to 16
+/// times the range's share.
+const TRIALS: usize = 21;
+const LEAST: f32 = -1.0;
+const STEP: f32 = 0.1;
+/// Sums that are kept apart, so that the search runs in vectors.
+const LANES: usize = 8;
+
+type Part = [f32; PART];
+
+/// Appends the Q4_K blocks of a row, by the search of `quantize_row_q4_K_ref`. A block
+/// with a weight that is not finite has the scale NaN.
+///
+/// # Panics
+/// If the row is not whole blocks.
+pub fn quantise(row: &[f32], out: &mut Vec<u8>) {
+    let (blocks, rest) = row.as_chunks::<BLOCK>();
+    assert!(rest.is_empty(), "a row of {} is not whole blocks of {BLOCK}", row.len());
+    for block in blocks {
+        let (parts, _) = block.as_chunks::<PART>();
+        let found: [(f32, f32); PARTS] = std::array::from_fn(|j| search(&parts[j]));
+        let most = |of: fn(&(f32, f32)) -> f32| found.iter().map(of).fold(0.0, f32::max);
+        let (most_scale, most_min) = (most(|f| f.0), most(|f| f.1));
+        let finite = found.iter().all(|f| f.0.is_finite());
+        let scale = f16::from_f32(if finite { most_scale / MOST } else { f32::NAN });
+        let min = f16::from_f32(most_min / MOST);
+        let six = |value: f32, most: f32| {
+            let inverse = if most > 0.0 { MOST / most } else { 0.0 };
+            (inverse * value).round_ties_even().min(MOST) as u8
+        };
+        let mut scales = [0u8; SCALES];
+        for (j, (s, m)) in found.into_iter().enumerate() {
+            let (s, m) = (six(s, most_scale), six(m, most_min));
+            if j < 4 {
+                scales[j] = s;
+                scales[j + 4] = m;
+            } else {
+                scales[j + 4] = s & 15 | (m & 15) << 4;
+                scales[j - 4] |= s >> 4 << 6;
+                scales[j] |= m >> 4 << 6;
+            }
+        }
+        out.extend(scale.to_le_bytes());
+        out.extend(min.to_le_bytes());
+        out.extend(scales);
+        let levels = |j: usize| {
+            let (s, m) = scale_min(j, &scales);
+            levels(&parts[j], scale.to_f32() * s, -(min.to_f32() * m))
+        };
+        for j in (0..PARTS).step_by(2) {
+            out.extend(levels(j).iter().zip(levels(j + 1)).map(|(low, high)| low | high << 4));
+        }
+    }
+}
+
+/// Appends, for each part of Q4_K blocks, a block with its scale and minimum in f16, as
+/// [`Format::Q4K`](crate::Format::Q4K) has them: scale · q + minimum.
+pub fn flatten(blocks: &[u8], out: &mut Vec<u8>) {
+    for block in blocks.chunks_exact(BYTES) {
+        let half = |at: usize| f16::from_le_bytes([block[at], block[at + 1]]).to_f32();
+        let (scale, min) = (half(0), half(2));
+        let (scales, quants) = block[4..].split_at(SCALES);
+        for (j, quants) in quants.chunks_exact(PART).enumerate() {
+            for (part, shift) in [(2 * j, 0), (2 * j + 1, 4)] {
+                let (s, m) = scale_min(part, scales);
+                let level = |i: usize| quants[i] >> shift & 15;
+                append(scale * s, -(min * m), level, out);
+            }
+        }
+    }
+}
+
+/// Scale and minimum `j` of the eight that 12 bytes hold in 6 bits each.
+#[must_use]
+pub fn scale_min(j: usize, s: &[u8]) -> (f32, f32) {
+    let (scale, min) = if j < 4 {
+        (s[j] & 63, s[j + 4] & 63)
+    } else {
+        ((s[j + 4] & 15) | (s[j - 4] >> 6) << 4, (s[j + 4] >> 4) | (s[j] >> 6) << 4)
+    };
+    (f32::from(scale), f32::from(min))
+}
+
+/// Appends a block of 32 on its own, by the same search.
+pub(crate) fn quantise_alone(weights: &Part, out: &mut Vec<u8>) {
+    let (scale, min) = search(weights);
+    let [scale, min] = [scale, -min].map(|value| f16::from_f32(value).to_f32());
+    let levels = levels(weights, scale, min);
+    append(scale, min, |i| levels[i], out);
+}
+
+/// A block in Q4_1's layout.
+fn append(scale: f32, min: f32, level: impl Fn(usize) -> u8, out: &mut Vec<u8>) {
+    out.extend(f16::from_f32(scale).to_le_bytes());
+    out.extend(f16::from_f32(min).to_le_bytes());
+    out.extend((0..PART / 2).map(|i| level(i) | level(i + PART / 2) << 4));
+}
+
+/// The levels nearest to weights, given scale and minimum.
+fn levels(weights: &Part, scale: f32, min: f32) -> [u8; PART] {
+    // A part whose weights are all alike has no scale.
+    let level = |w: f32| if scale == 0.0 { 0.0 } else { (w - min) / scale };
+    weights.map(|w| level(w).round_ties_even().clamp(0.0, TOP) as u8)
+}
+
+/// Scale and (negated) minimum that leave the least squared error, weighted by the
+/// weights' magnitudes, of those that levels from some scales suggest: ggml's
+/// `make_qkx2_quants`. The scale is NaN if a weight is not finite.
+fn search(weights: &Part) -> (f32, f32) {
+    if !weights.iter().fold(true, |sound, w| sound & w.is_finite()) {
+        return (f32::NAN, 0.0);
+    }
+    let (mut min, mut max) = (0.0f32, f32::NEG_INFINITY);
+    for &w in weights {
+        (min, max) = (min.min(w), max.max(w));
+    }
+    if max <= min {
+        return (0.0, -min);
+    }
+    let mean = (sum(|i| weights[i] * weights[i]) / PART as f32).sqrt();
+    let share = weights.map(|w| mean + w.abs());
+    let (total, first) = (sum(|i| share[i]), sum(|i| share[i] * weights[i]));
+    let (from, range) = (min, max - min);
+    let levels = |inverse: f32| weights.map(|w| round(inverse * (w - from)).clamp(0.0, TOP));
+    let error = |levels: &Part, scale: f32, min: f32| {
+        sum(|i| {
+            let off = scale * levels[i] + min - weights[i];
+            share[i] * (off * off)
+        })
+    };
+    let mut scale = range / TOP;
+    let mut best = error(&levels(TOP / range), scale, min);
+    for trial in 0..TRIALS {
+        let levels = levels((LEAST + STEP * trial as f32 + TOP) / range);
+        let (l, l2, lw) = (
+            sum(|i| share[i] * levels[i]),
+            sum(|i| share[i] * levels[i] * levels[i]),
+            sum(|i| share[i] * levels[i] * weights[i]),
+        );
+        let determinant = total * l2 - l * l;
+        if determinant > 0.0 {
+            let mut fitted = (total * lw - first * l) / determinant;
+            let mut least = (l2 * first - l * lw) / determinant;
+            if least > 0.0 {
+                (fitted, least) = (lw / l2, 0.0);
+            }
+            let off = error(&levels, fitted, least);
+            if off < best {
+                (best, scale, min) = (off, fitted, least);
+            }
+        }
+    }
+    (scale, -min)
+}
+
+/// A number of magnitude below 2^22 to the nearest integer, ties to even.
+#[inline(always)]
+fn round(x: f32) -> f32 {
+    const ROUND: f32 = 12_582_912.0;
+    x + ROUND - ROUND
+}
+
+/// The sum of 32 terms.
+#[inline(always)]
+fn sum(term: impl Fn(usize) -> f32) -> f32 {
+    let mut lanes = [0.0; LANES];
+    for i in (0..PART).step_by(LANES) {
+        for (lane, sum) in lanes.iter_mut().enumerate() {
+            *sum += term(i + lane);
+        }
+    }
+    lanes.iter().sum()
+}

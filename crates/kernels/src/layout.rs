@@ -1,0 +1,39 @@
+//! Formats as types, so that a kernel is compiled for each.
+
+use crate::Format;
+use crate::matrix::{head_bytes, tile_bytes};
+
+/// What kernels know of a format. Stored weights are bytes in 8 vectors, or levels of
+/// 4 bits in 4 vectors; what was added to them goes by −offset·Σx.
+pub(crate) trait Layout {
+    const FORMAT: Format;
+    /// Weights have 4 bits.
+    const NIBBLES: bool = !matches!(Self::FORMAT, Format::Q8_0);
+    /// Blocks have a minimum, and nothing is added to their weights.
+    const MINIMA: bool = matches!(Self::FORMAT, Format::Q4K);
+    /// Vectors of a tile.
+    const VECTORS: usize = if Self::NIBBLES { 4 } else { 8 };
+    /// Bytes of a tile.
+    const TILE: usize = tile_bytes(Self::FORMAT);
+    /// Bytes of its scales and minima.
+    const HEAD: usize = head_bytes(Self::FORMAT);
+}
+
+/// [`Format::Q8_0`]
+pub(crate) enum Q8 {}
+/// [`Format::Q4_0`]
+pub(crate) enum Q4 {}
+/// [`Format::Q4K`]
+pub(crate) enum Q4K {}
+
+impl Layout for Q8 {
+    const FORMAT: Format = Format::Q8_0;
+}
+
+impl Layout for Q4 {
+    const FORMAT: Format = Format::Q4_0;
+}
+
+impl Layout for Q4K {
+    const FORMAT: Format = Format::Q4K;
+}
