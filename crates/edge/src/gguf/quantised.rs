@@ -2,8 +2,10 @@
 //! they load with the same bits.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rayon::prelude::*;
 use tempfile::NamedTempFile;
@@ -24,6 +26,10 @@ const VERSION: u32 = 1;
 /// A hash of everything after the header: the first entry, so that its place is known.
 const CHECKSUM: &str = "tokenroute.checksum";
 const CHECKSUM_AT: u64 = (4 + 4 + 8 + 8 + 8 + CHECKSUM.len() + 4 + 8) as u64;
+/// How the names of files begin that are being written, and are locked meanwhile.
+const PARTIAL: &str = ".partial-";
+/// Age from which on one that is not locked has been given up.
+const GIVEN_UP: Duration = Duration::from_secs(60);
 /// Rows quantised at a time.
 const SOME: usize = 1024;
 
@@ -103,8 +109,8 @@ impl<'a> Quantised<'a> {
     pub(crate) fn write(&self) -> Result<(), EdgeError> {
         let folder = self.path.parent().unwrap_or(Path::new(""));
         std::fs::create_dir_all(folder).map_err(|error| self.unwritten(error))?;
-        let file = tempfile::Builder::new().prefix(".partial-").tempfile_in(folder);
-        let mut file = file.map_err(|error| self.unwritten(error))?;
+        sweep(folder);
+        let mut file = begin(folder).map_err(|error| self.unwritten(error))?;
         let header = self.header().map_err(|error| self.named(error))?;
         file.write_all(&header).map_err(|error| self.unwritten(error))?;
         for tensor in self.tensors.values() {
@@ -182,6 +188,29 @@ fn checksum(file: &Gguf) -> String {
 
 fn hexadecimal(hash: u64) -> String {
     format!("{hash:016x}")
+}
+
+/// A file of this process's own.
+fn begin(folder: &Path) -> io::Result<NamedTempFile> {
+    let file = tempfile::Builder::new().prefix(PARTIAL).tempfile_in(folder)?;
+    file.as_file().lock()?;
+    Ok(file)
+}
+
+/// Removes what killed writes have left in `folder`; their locks have ended with them.
+fn sweep(folder: &Path) {
+    let given_up = |path: &Path| -> io::Result<bool> {
+        let file = File::open(path)?;
+        let age = file.metadata()?.modified()?.elapsed();
+        Ok(age.is_ok_and(|age| age > GIVEN_UP) && file.try_lock().is_ok())
+    };
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let partial = entry.file_name().to_string_lossy().starts_with(PARTIAL);
+        if partial && given_up(&entry.path()).unwrap_or(false) {
+            // One that stays costs room and nothing else, until the next write.
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Puts the checksum in its place and the file in its own.

@@ -2,6 +2,7 @@
 //! there, and never from one that is damaged or another's.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use tokenroute_core::{LanguageModel, stable_hash};
 use tokenroute_edge::gguf::Gguf;
@@ -58,7 +59,7 @@ impl Kept {
 #[test]
 fn kept_weights_have_the_same_bits_and_the_same_name() {
     for kind in ["qwen2", "llama"] {
-        for format in [Format::Q8_0, Format::Q4_0] {
+        for format in [Format::Q8_0, Format::Q4_0, Format::Q4K] {
             let kept = Kept::new(&model(kind), format);
             let without = kept.load_without();
             let (first, second) = (kept.load(), kept.load());
@@ -75,10 +76,12 @@ fn kept_weights_have_the_same_bits_and_the_same_name() {
 
 #[test]
 fn rows_that_are_no_whole_blocks_are_kept_too() {
-    let kept = Kept::new(&ModelFiles::new(1).untied(), Format::Q4_0);
-    let without = said_bits(&kept.load_without());
-    assert_eq!(said_bits(&kept.load()), without);
-    assert_eq!(said_bits(&kept.load()), without);
+    for format in [Format::Q4_0, Format::Q4K] {
+        let kept = Kept::new(&ModelFiles::new(1).untied(), format);
+        let without = said_bits(&kept.load_without());
+        assert_eq!(said_bits(&kept.load()), without);
+        assert_eq!(said_bits(&kept.load()), without);
+    }
 }
 
 #[test]
@@ -120,6 +123,27 @@ fn a_damaged_or_foreign_file_is_written_again() {
         assert_eq!(said_bits(&kept.load()), sound);
         assert_eq!(std::fs::read(kept.file()).expect("the file"), bytes);
     }
+}
+
+#[test]
+fn what_killed_writes_have_left_is_removed() {
+    let kept = Kept::new(&model("qwen2"), Format::Q8_0);
+    std::fs::create_dir_all(kept.folder()).expect("a folder");
+    let partial = |name: &str, age: u64| {
+        let path = kept.folder().join(name);
+        let file = std::fs::File::create(&path).expect("a file");
+        let then = SystemTime::now() - Duration::from_secs(age);
+        file.set_modified(then).expect("a time");
+        (path, file)
+    };
+    let (left, _) = partial(".partial-left", 120);
+    let (young, _) = partial(".partial-young", 0);
+    let (written, lock) = partial(".partial-written", 120);
+    let (foreign, _) = partial("foreign", 120);
+    lock.lock().expect("a lock");
+    kept.load();
+    let there = [left, young, written, foreign].map(|path| path.exists());
+    assert_eq!(there, [false, true, true, true]);
 }
 
 #[test]
