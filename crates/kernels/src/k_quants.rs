@@ -16,8 +16,7 @@ const PARTS: usize = BLOCK / PART;
 const MOST: f32 = 63.0;
 /// Greatest weight in 4 bits.
 const TOP: f32 = 15.0;
-/// Scales that are tried, and by how much they differ: 15 levels spread over 14 to 16
-/// times the range's share.
+/// Inverse scales that are tried: from 14 levels over the range of the weights to 16.
 const TRIALS: usize = 21;
 const LEAST: f32 = -1.0;
 const STEP: f32 = 0.1;
@@ -26,8 +25,8 @@ const LANES: usize = 8;
 
 type Part = [f32; PART];
 
-/// Appends the Q4_K blocks of a row, by the search of `quantize_row_q4_K_ref`. A block
-/// with a weight that is not finite has the scale NaN.
+/// Appends the Q4_K blocks of a row, after ggml's `quantize_row_q4_K_ref`. A block with
+/// a weight that is not finite has the scale NaN.
 ///
 /// # Panics
 /// If the row is not whole blocks.
@@ -122,8 +121,10 @@ fn levels(weights: &Part, scale: f32, min: f32) -> [u8; PART] {
 }
 
 /// Scale and (negated) minimum that leave the least squared error, weighted by the
-/// weights' magnitudes, of those that levels from some scales suggest: ggml's
-/// `make_qkx2_quants`. The scale is NaN if a weight is not finite.
+/// weights' magnitudes, of those that levels from some scales suggest. So does ggml's
+/// `make_qkx2_quants`, except that here every trial spreads its levels over the weights'
+/// own range, and there over that of the best so far. The scale is NaN if a weight is not
+/// finite.
 fn search(weights: &Part) -> (f32, f32) {
     if !weights.iter().fold(true, |sound, w| sound & w.is_finite()) {
         return (f32::NAN, 0.0);
