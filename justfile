@@ -60,6 +60,10 @@ peer:
 check-sweep:
     cargo run --release -- check-sweep {{quickstart}} --questions 50
 
+# The kernels' tests for aarch64 under qemu; needs root, and installs a Debian under target/.
+test-aarch64:
+    bash crates/kernels/tests/aarch64.sh
+
 # Format, lints, an edge-only build, tests.
 check:
     bash .ci/run

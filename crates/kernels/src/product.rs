@@ -68,6 +68,8 @@ pub(crate) struct Job<'a> {
     /// As in [`Activations`].
     pub quants: &'a [i8],
     pub scales: &'a [f32],
+    // For instructions that take unsigned weights: x86's.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     pub offsets: &'a [i32],
     pub sums: &'a [f32],
     y: Parts<'a, f32>,

@@ -14,24 +14,30 @@
 //! Every write goes through [`write`] or [`write_all`]: whole or not at all.
 
 mod atomic;
+#[cfg(feature = "tables")]
 mod curves;
 mod dataset;
 mod error;
 mod hash;
+#[cfg(feature = "tables")]
 mod labels;
 mod manifest;
+mod parquet;
 mod public;
 mod router;
+#[cfg(feature = "tables")]
 mod table;
 
 pub use atomic::{
     exists, file_len, list, make_dir, move_file, read, read_text, remove, remove_leftovers, write,
     write_all,
 };
+#[cfg(feature = "tables")]
 pub use curves::{PolicyCurves, curve_csv, read_curves, write_curves};
 pub use dataset::{Dataset, DatasetCard, Split, questions_jsonl, read_questions, write_questions};
 pub use error::StoreError;
 pub use hash::{sha256, sha256_file};
+#[cfg(feature = "tables")]
 pub use labels::{
     Columns, encode_labels, label_shards, read_labels, read_labels_dir, write_labels,
 };

@@ -111,6 +111,19 @@ fn parquet_rows_read_as_lines_do() {
         load_questions(&files.join("mmlu.parquet"), Schema::Mmlu, None).expect("good rows");
     assert_eq!((questions[0].id.as_str(), questions[0].answer_key.as_str()), ("mmlu-1", "B"));
 
+    // Lists of pairs, nulls, two row groups; gzip and PLAIN, Zstandard and dictionaries.
+    for name in ["pairs-gzip.parquet", "pairs-zstd-v2.parquet"] {
+        let questions = load_questions(&files.join(name), Schema::Plain, None).expect(name);
+        let ids: Vec<_> = questions.iter().map(|q| q.id.as_str()).collect();
+        assert_eq!(ids, ["7", "8", "9"], "{name}");
+        assert_eq!(
+            (questions[1].question.as_str(), questions[1].cot.as_deref()),
+            ("Müller?", Some("So."))
+        );
+        assert_eq!(questions[2].choices.text, ["A!", "B!", "C!"], "{name}");
+        assert_eq!((questions[2].answer_key.as_str(), &questions[2].cot), ("C", &None), "{name}");
+    }
+
     let wrong = load_questions(&path, Schema::Gsm8k, None).expect_err("other columns");
     assert!(wrong.to_string().contains("row 1: `answer` is missing; the row has"), "{wrong}");
 }

@@ -1,0 +1,279 @@
+//! A column of a row group: its entries one after the other, page by page.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+use super::budget::Budget;
+use super::footer::{Chunk, Leaf, Meaning, Physical};
+use super::hybrid::{Hybrid, unpack};
+use super::page::{self, Page, PageKind};
+
+/// What an entry and a value count for beside a text's own length.
+const ENTRY: usize = 16;
+pub(super) const VALUE: usize = 64;
+
+/// The levels of an entry: at which field it repeats, and how much of it is there.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Levels {
+    pub(super) repeat: u32,
+    pub(super) definition: u32,
+}
+
+pub(super) struct Column<'a> {
+    leaf: &'a Leaf,
+    codec: i64,
+    /// Bytes and entries of the pages to come.
+    rest: &'a [u8],
+    entries: usize,
+    dictionary: Vec<Value>,
+    page: Data<'a>,
+    next: Option<Levels>,
+}
+
+/// Where a column stands within a page.
+struct Data<'a> {
+    bytes: Cow<'a, [u8]>,
+    entries: usize,
+    repeats: Option<Hybrid>,
+    definitions: Option<Hybrid>,
+    values: Values,
+}
+
+enum Values {
+    /// One after the other, from this byte on.
+    Plain(usize),
+    /// Booleans, from this bit on.
+    Bits(u64),
+    /// Booleans in runs.
+    Runs(Hybrid),
+    /// Places in the dictionary.
+    Indices(Hybrid),
+}
+
+impl<'a> Column<'a> {
+    pub(super) fn new(file: &'a [u8], leaf: &'a Leaf, chunk: &Chunk) -> Self {
+        let page = Data {
+            bytes: Cow::Borrowed(&[]),
+            entries: 0,
+            repeats: None,
+            definitions: None,
+            values: Values::Plain(0),
+        };
+        Column {
+            leaf,
+            codec: chunk.codec,
+            rest: file.get(chunk.range.clone()).unwrap_or_default(),
+            entries: chunk.entries,
+            dictionary: Vec::new(),
+            page,
+            next: None,
+        }
+    }
+
+    /// The levels of the next entry, if there is one.
+    pub(super) fn peek(&mut self, budget: &mut Budget) -> Result<Option<Levels>, String> {
+        if self.next.is_none() {
+            self.next = self.levels(budget).map_err(|what| self.error(&what))?;
+        }
+        Ok(self.next)
+    }
+
+    /// The value of the next entry, null if its levels say that there is none.
+    pub(super) fn take(&mut self, budget: &mut Budget) -> Result<Value, String> {
+        let Some(levels) = self.peek(budget)? else {
+            return Err(self.error("it has fewer entries than the rows need"));
+        };
+        self.next = None;
+        budget.spend(ENTRY)?;
+        if levels.definition < self.leaf.definition {
+            return Ok(Value::Null);
+        }
+        self.value(budget).map_err(|what| self.error(&what))
+    }
+
+    fn error(&self, what: &str) -> String {
+        format!("column `{}`: {what}", self.leaf.column)
+    }
+
+    fn levels(&mut self, budget: &mut Budget) -> Result<Option<Levels>, String> {
+        while self.page.entries == 0 {
+            if self.entries == 0 {
+                return Ok(None);
+            }
+            self.turn(budget)?;
+        }
+        self.page.entries -= 1;
+        let level = |stream: &mut Option<Hybrid>, most: u32| match stream {
+            None => Ok(0),
+            Some(stream) => match stream.next(&self.page.bytes)? {
+                level if level <= most => Ok(level),
+                level => Err(format!("a level is {level}; expected at most {most}")),
+            },
+        };
+        let repeat = level(&mut self.page.repeats, self.leaf.repeat)?;
+        let definition = level(&mut self.page.definitions, self.leaf.definition)?;
+        Ok(Some(Levels { repeat, definition }))
+    }
+
+    /// Goes on to the next page.
+    fn turn(&mut self, budget: &mut Budget) -> Result<(), String> {
+        let (page, length) = page::read(self.rest, self.codec, budget)?;
+        self.rest = &self.rest[length..];
+        let (repeats, definitions, values) = match page.kind {
+            PageKind::Index => return Ok(()),
+            PageKind::Dictionary => return self.remember(&page, budget),
+            PageKind::Data { definitions, repeats } => {
+                let (repeats, at) = sized(&page.bytes, 0, repeats, self.leaf.repeat)?;
+                let (definitions, at) = sized(&page.bytes, at, definitions, self.leaf.definition)?;
+                (repeats, definitions, at)
+            }
+            PageKind::DataV2 { definitions, repeats } => {
+                let end = repeats.saturating_add(definitions);
+                if end > page.bytes.len() {
+                    return Err("a page's levels are longer than the page".into());
+                }
+                let definitions = levels(repeats, end, self.leaf.definition)?;
+                (levels(0, repeats, self.leaf.repeat)?, definitions, end)
+            }
+        };
+        let left = self.entries.checked_sub(page.entries);
+        self.entries = left.ok_or("its pages have more entries than the footer says")?;
+        let values = self.values(&page, values)?;
+        let Page { bytes, entries, .. } = page;
+        self.page = Data { bytes, entries, repeats, definitions, values };
+        Ok(())
+    }
+
+    fn values(&self, page: &Page<'_>, at: usize) -> Result<Values, String> {
+        let boolean = self.leaf.physical == Physical::Boolean;
+        match page.encoding {
+            0 if boolean => Ok(Values::Bits(8 * at as u64)),
+            0 => Ok(Values::Plain(at)),
+            2 | 8 => {
+                // Without values there may be no width.
+                let width = page.bytes.get(at).copied().unwrap_or_default();
+                let runs = Hybrid::new(at + 1, page.bytes.len(), width.into())?;
+                Ok(Values::Indices(runs))
+            }
+            3 if boolean => match sized(&page.bytes, at, 3, 1)? {
+                (Some(runs), _) => Ok(Values::Runs(runs)),
+                (None, _) => Ok(Values::Bits(0)),
+            },
+            other => {
+                let name = match other {
+                    5 => "DELTA_BINARY_PACKED",
+                    6 => "DELTA_LENGTH_BYTE_ARRAY",
+                    7 => "DELTA_BYTE_ARRAY",
+                    9 => "BYTE_STREAM_SPLIT",
+                    _ => "unknown",
+                };
+                Err(format!(
+                    "its encoding is {name} ({other}); expected PLAIN or a dictionary: write it again with these, pyarrow's defaults"
+                ))
+            }
+        }
+    }
+
+    fn remember(&mut self, page: &Page<'_>, budget: &mut Budget) -> Result<(), String> {
+        if page.encoding != 0 && page.encoding != 2 {
+            return Err(format!("its dictionary has encoding {}; expected 0", page.encoding));
+        }
+        self.dictionary.clear();
+        let mut at = 0;
+        for _ in 0..page.entries {
+            budget.spend(VALUE)?;
+            self.dictionary.push(plain(self.leaf, &page.bytes, &mut at, budget)?);
+        }
+        Ok(())
+    }
+
+    fn value(&mut self, budget: &mut Budget) -> Result<Value, String> {
+        budget.spend(VALUE)?;
+        let bytes = &self.page.bytes;
+        match &mut self.page.values {
+            Values::Plain(at) => plain(self.leaf, bytes, at, budget),
+            Values::Bits(bit) => {
+                let value = unpack(bytes, *bit, 1)?;
+                *bit += 1;
+                Ok(Value::Bool(value == 1))
+            }
+            Values::Runs(runs) => Ok(Value::Bool(runs.next(bytes)? == 1)),
+            Values::Indices(runs) => {
+                let index = runs.next(bytes)?;
+                let place = usize::try_from(index).ok().and_then(|i| self.dictionary.get(i));
+                let value = place.ok_or_else(|| {
+                    let most = self.dictionary.len();
+                    format!("it refers to value {index} of a dictionary of {most}")
+                })?;
+                budget.spend(value.as_str().map_or(0, str::len))?;
+                Ok(value.clone())
+            }
+        }
+    }
+}
+
+/// Levels with their length before them, at `at`, and where they end.
+fn sized(
+    page: &[u8],
+    at: usize,
+    encoding: i64,
+    most: u32,
+) -> Result<(Option<Hybrid>, usize), String> {
+    if most == 0 {
+        return Ok((None, at));
+    }
+    if encoding != 3 {
+        return Err(format!("its levels have encoding {encoding}; expected 3, runs"));
+    }
+    let short = "a page ends within its levels";
+    let length = page.get(at..).and_then(<[u8]>::first_chunk).ok_or(short)?;
+    let start = at + 4;
+    let length = usize::try_from(u32::from_le_bytes(*length)).map_err(|_| short)?;
+    let end = start.checked_add(length).filter(|&end| end <= page.len()).ok_or(short)?;
+    Ok((levels(start, end, most)?, end))
+}
+
+/// Levels up to `most` at `start..end`.
+fn levels(start: usize, end: usize, most: u32) -> Result<Option<Hybrid>, String> {
+    (most > 0).then(|| Hybrid::new(start, end, u32::BITS - most.leading_zeros())).transpose()
+}
+
+/// The value at `at`, which moves behind it.
+fn plain(leaf: &Leaf, page: &[u8], at: &mut usize, budget: &mut Budget) -> Result<Value, String> {
+    fn word<const N: usize>(page: &[u8], at: &mut usize) -> Result<[u8; N], String> {
+        let word = page.get(*at..).and_then(<[u8]>::first_chunk);
+        *at += N;
+        word.copied().ok_or_else(short)
+    }
+    fn short() -> String {
+        "a page ends before its values do".to_owned()
+    }
+    let value = match (leaf.physical, leaf.meaning) {
+        (Physical::Boolean, _) => Value::Bool(word::<1>(page, at)? == [1]),
+        (Physical::Int32, Meaning::Unsigned) => u32::from_le_bytes(word(page, at)?).into(),
+        (Physical::Int32, _) => i32::from_le_bytes(word(page, at)?).into(),
+        (Physical::Int64, Meaning::Unsigned) => u64::from_le_bytes(word(page, at)?).into(),
+        (Physical::Int64, _) => i64::from_le_bytes(word(page, at)?).into(),
+        (Physical::Float, _) => f32::from_le_bytes(word(page, at)?).into(),
+        (Physical::Double, _) => f64::from_le_bytes(word(page, at)?).into(),
+        (Physical::Bytes | Physical::Fixed(_), _) => {
+            let length = match leaf.physical {
+                Physical::Fixed(length) => length,
+                _ => usize::try_from(u32::from_le_bytes(word(page, at)?)).map_err(|_| short())?,
+            };
+            let bytes = page.get(*at..).and_then(|rest| rest.get(..length)).ok_or_else(short)?;
+            *at += length;
+            match (std::str::from_utf8(bytes), leaf.meaning) {
+                (Ok(text), Meaning::Text | Meaning::Plain) => {
+                    budget.spend(text.len())?;
+                    text.into()
+                }
+                (Err(_), Meaning::Text) => return Err("a text of it is not UTF-8".into()),
+                // Pictures and the like.
+                _ => Value::Null,
+            }
+        }
+    };
+    Ok(if leaf.meaning == Meaning::Other { Value::Null } else { value })
+}

@@ -1,0 +1,99 @@
+//! Parquet files with changed bytes: rows or an error, never an end of the process,
+//! never more memory than the file's size allows.
+#![allow(unsafe_code)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokenroute_store::{Schema, load_questions};
+
+/// The system's allocator, which counts.
+struct Counting;
+
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call goes to the system's allocator as it is.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let live = LIVE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        PEAK.fetch_max(live, Ordering::Relaxed);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// One test measures at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// What loading a file gives, and the most memory it took.
+fn load(path: &Path, schema: Schema) -> (Result<usize, String>, usize) {
+    let before = LIVE.load(Ordering::Relaxed);
+    PEAK.store(before, Ordering::Relaxed);
+    let found = load_questions(path, schema, None).map(|q| q.len()).map_err(|e| e.to_string());
+    (found, PEAK.load(Ordering::Relaxed).saturating_sub(before))
+}
+
+fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/files").join(name)
+}
+
+#[test]
+fn changed_bytes_give_rows_or_an_error() {
+    let _alone = ALONE.lock();
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("rows.parquet");
+    for (name, schema) in [
+        ("commonsense-qa.parquet", Schema::CommonsenseQa),
+        ("mmlu.parquet", Schema::Mmlu),
+        ("pairs-gzip.parquet", Schema::Plain),
+        ("pairs-zstd-v2.parquet", Schema::Plain),
+    ] {
+        let whole = fs::read(file(name)).expect("the file");
+        for at in (4..whole.len()).step_by(2) {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1 << (at / 2 % 8);
+            fs::write(&path, &bytes).expect("a write");
+            let (found, memory) = load(&path, schema);
+            assert!(memory < 16 << 20, "{name}, byte {at}: {memory} bytes");
+            if let Err(error) = found {
+                assert!(error.contains("rows.parquet"), "{error}");
+            }
+        }
+    }
+}
+
+/// A definition level's run said to be longer than any: polars asks for 2^61 bytes.
+#[test]
+fn a_false_run_length_is_an_error() {
+    let _alone = ALONE.lock();
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("rows.parquet");
+    let mut bytes = fs::read(file("mmlu.parquet")).expect("the file");
+    bytes[154] = 111;
+    fs::write(&path, &bytes).expect("a write");
+    let (found, memory) = load(&path, Schema::Mmlu);
+    let error = found.expect_err("damaged");
+    assert!(error.contains("rows.parquet is not a usable question file: column"), "{error}");
+    assert!(memory < 1 << 20, "{memory} bytes");
+}
+
+/// A few thousand bytes that stand for a million rows, in runs.
+#[test]
+fn rows_without_bytes_behind_them_are_refused() {
+    let _alone = ALONE.lock();
+    let (found, memory) = load(&file("million-rows.parquet"), Schema::Plain);
+    let error = found.expect_err("too many rows");
+    assert!(error.contains("too much for a file of its size"), "{error}");
+    assert!(memory < 128 << 20, "{memory} bytes");
+}
