@@ -197,7 +197,8 @@ def main():
     run([args.program, "export", "--model", folder, "--type", "f32", "--out", gguf])
     known = args.peer / "version"
     report = {
-        "command": "python3 experiments/llama-cpp/server.py", "machine": machine(),
+        "command": f"python3 experiments/llama-cpp/server.py --questions {len(asked)}",
+        "machine": machine(),
         "peer": known.read_text().strip() if known.exists() else "a given checkout",
         "slots": args.slots, "questions": len(asked), "rows": [],
     }
