@@ -7,9 +7,12 @@
 mod lab;
 mod proxy;
 
+use std::thread;
+
 use lab::{Lab, Tally, WAITS, prompts};
 use proxy::{Fault, When};
-use tokenroute_core::{Cause, Tau};
+use tokenroute_core::{Cause, Tau, TokenId};
+use tokenroute_runtime::Wait;
 
 /// Prompts in each cell, and whether to print the table.
 fn size() -> (u32, bool) {
@@ -28,60 +31,78 @@ fn head(shown: bool) {
     }
 }
 
+/// Every fault, and the cause that it gives where it spoils all exchanges.
+const FAULTS: [(Fault, Option<Cause>); 18] = [
+    (Fault::None, None),
+    (Fault::Delay(5), None),
+    (Fault::Jitter(20), None),
+    (Fault::Bandwidth(100_000), None),
+    (Fault::Delay(250), Some(Cause::Late)),
+    (Fault::Bandwidth(400), Some(Cause::Late)),
+    (Fault::Silence, Some(Cause::Late)),
+    (Fault::NeverRead, Some(Cause::Late)),
+    // A second attempt on a new connection may mend it.
+    (Fault::HalfOpen, None),
+    (Fault::CloseAtOnce, Some(Cause::Unavailable)),
+    (Fault::CloseMidReply, Some(Cause::Unavailable)),
+    (Fault::ResetMidReply, Some(Cause::Unavailable)),
+    (Fault::Status(429), Some(Cause::Refused)),
+    (Fault::Status(503), Some(Cause::Unavailable)),
+    (Fault::Garbage, Some(Cause::BadReply)),
+    (Fault::BrokenOff, Some(Cause::BadReply)),
+    (Fault::ForeignToken, Some(Cause::BadReply)),
+    (Fault::OtherPrefix, Some(Cause::BadReply)),
+];
+
+/// One way of waiting through one fault: all of the time, and in bursts.
+fn row(
+    lab: &Lab,
+    wait: Wait,
+    (fault, cause): (Fault, Option<Cause>),
+    prompts: &[Vec<TokenId>],
+) -> Tally {
+    let half = Tau::new(0.5).expect("in range");
+    let mut row = Tally::default();
+    for (when, tau) in [(When::Always, half), (When::Always, Tau::LLM_ONLY), (When::Bursts, half)] {
+        lab.proxy.spoil(Fault::None, When::Always);
+        let llm = lab.client("http");
+        // What the server is must be known to tell one fault from another.
+        while llm.server().is_err() {}
+        lab.proxy.spoil(fault, when);
+        let mut cell = lab.generate(&llm, tau, wait, prompts);
+        let cell_is = format!("{fault:?} {when:?} {wait:?} {:?}", cell.degraded);
+        if let (Some(cause), When::Always) = (cause, when) {
+            assert!(cell.found(cause), "{cell_is}");
+        }
+        // Late and unavailable may come from a busy machine and an open circuit.
+        let known = [cause, Some(Cause::Late), Some(Cause::Unavailable)];
+        assert!(cell.degraded.keys().all(|c| known.contains(&Some(*c))), "{cell_is}");
+        cell.recovery = lab.recovers(&llm, wait, &prompts[..1]);
+        row.add(&cell);
+    }
+    row
+}
+
 #[test]
 fn every_answer_is_completed_and_no_wrong_token_taken() {
-    let lab = Lab::new();
     let (count, shown) = size();
-    let prompts = prompts(count);
-    let half = Tau::new(0.5).expect("in range");
+    let prompts = &prompts(count);
+    let rows: Vec<Vec<Tally>> = thread::scope(|scope| {
+        let all = |wait| {
+            let lab = Lab::new();
+            FAULTS.iter().map(|fault| row(&lab, wait, *fault, prompts)).collect()
+        };
+        let workers = WAITS.map(|(_, wait)| scope.spawn(move || all(wait)));
+        workers.into_iter().map(|worker| worker.join().expect("what must hold holds")).collect()
+    });
     let mut total = Tally::default();
     head(shown);
-    for (fault, cause) in [
-        (Fault::None, None),
-        (Fault::Delay(5), None),
-        (Fault::Jitter(20), None),
-        (Fault::Bandwidth(100_000), None),
-        (Fault::Delay(250), Some(Cause::Late)),
-        (Fault::Bandwidth(400), Some(Cause::Late)),
-        (Fault::Silence, Some(Cause::Late)),
-        (Fault::NeverRead, Some(Cause::Late)),
-        // A second attempt on a new connection may mend it.
-        (Fault::HalfOpen, None),
-        (Fault::CloseAtOnce, Some(Cause::Unavailable)),
-        (Fault::CloseMidReply, Some(Cause::Unavailable)),
-        (Fault::ResetMidReply, Some(Cause::Unavailable)),
-        (Fault::Status(429), Some(Cause::Refused)),
-        (Fault::Status(503), Some(Cause::Unavailable)),
-        (Fault::Garbage, Some(Cause::BadReply)),
-        (Fault::BrokenOff, Some(Cause::BadReply)),
-        (Fault::ForeignToken, Some(Cause::BadReply)),
-        (Fault::OtherPrefix, Some(Cause::BadReply)),
-    ] {
-        for (name, wait) in WAITS {
-            let mut row = Tally::default();
-            for (when, tau) in
-                [(When::Always, half), (When::Always, Tau::LLM_ONLY), (When::Bursts, half)]
-            {
-                lab.proxy.spoil(Fault::None, When::Always);
-                let llm = lab.client("http");
-                // What the server is must be known to tell one fault from another.
-                while llm.server().is_err() {}
-                lab.proxy.spoil(fault, when);
-                let mut cell = lab.generate(&llm, tau, wait, &prompts);
-                let cell_is = format!("{fault:?} {when:?} {name} {:?}", cell.degraded);
-                if let (Some(cause), When::Always) = (cause, when) {
-                    assert!(cell.found(cause), "{cell_is}");
-                }
-                // Late and unavailable may come from a busy machine and an open circuit.
-                let known = [cause, Some(Cause::Late), Some(Cause::Unavailable)];
-                assert!(cell.degraded.keys().all(|c| known.contains(&Some(*c))), "{cell_is}");
-                cell.recovery = lab.recovers(&llm, wait, &prompts[..1]);
-                row.add(&cell);
-            }
+    for (i, (fault, _)) in FAULTS.iter().enumerate() {
+        for ((name, _), rows) in WAITS.iter().zip(&rows) {
             if shown {
-                println!("{fault:?} | {name} | {row}");
+                println!("{fault:?} | {name} | {}", rows[i]);
             }
-            total.add(&row);
+            total.add(&rows[i]);
         }
     }
     if shown {
