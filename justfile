@@ -52,7 +52,12 @@ parity-llama-cpp *options:
     cargo build --release -p tokenroute --no-default-features
     python3 experiments/llama-cpp/parity.py {{options}}
 
-# llama.cpp for the two above, under target/llama-cpp.
+# Routed decoding with the LLM on llama.cpp's server, against the pair in process.
+parity-llama-server *options:
+    cargo build --release -p tokenroute --no-default-features
+    python3 experiments/llama-cpp/server.py {{options}}
+
+# llama.cpp for the three above, under target/llama-cpp.
 peer:
     bash experiments/llama-cpp/peer.sh
 

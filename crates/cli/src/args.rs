@@ -233,6 +233,13 @@ pub struct Remote {
     /// Ask a second time in parallel after so many milliseconds.
     #[arg(long, value_name = "MS")]
     pub llm_hedge: Option<u64>,
+    /// Speak HTTP/2 to a server of plain HTTP that knows it, as `tokenroute cloud`
+    /// does: one connection then carries all calls. Over https it is used where offered.
+    #[arg(long)]
+    pub llm_http2: bool,
+    /// Trust this certificate authority (PEM) beside the system's.
+    #[arg(long, value_name = "FILE")]
+    pub llm_ca: Option<PathBuf>,
     /// Keep the LLM's answers in this file; what it holds is not asked again.
     #[arg(long, value_name = "FILE")]
     pub llm_cache: Option<PathBuf>,

@@ -50,8 +50,14 @@ pub struct Experiment {
 pub struct PairSection {
     /// The SLM: a folder, a GGUF file or an `hf:` reference.
     pub slm: PathBuf,
-    /// The LLM.
+    /// The LLM: the same, or the URL of a server.
     pub llm: PathBuf,
+    /// API of that server, if its list of models does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub llm_api: Option<String>,
+    /// The model's name there; the first listed if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub llm_model: Option<String>,
     /// Quantise the SLM's weights.
     #[serde(default, with = "format", skip_serializing_if = "Option::is_none")]
     pub slm_quantize: Option<Format>,

@@ -48,6 +48,16 @@ pub struct Opened {
 /// Most calls to a server at once.
 pub const CONNECTIONS: usize = 16;
 
+/// The URL that names an LLM, if it is one.
+pub fn url(llm: &Path) -> Option<&str> {
+    llm.to_str().filter(|text| text.starts_with("http://") || text.starts_with("https://"))
+}
+
+/// What tells the answers of one LLM from another's.
+pub fn identity(model: &str, slm: &LoadedModel) -> String {
+    format!("{model} {}", slm.vocabulary.hash())
+}
+
 /// Opens the LLM that goes with this SLM.
 pub fn open(
     llm: &Path,
@@ -55,13 +65,12 @@ pub fn open(
     slm: &LoadedModel,
     progress: &dyn Progress,
 ) -> Result<Opened> {
-    let text = llm.to_string_lossy();
-    if text.starts_with("http://") || text.starts_with("https://") {
+    if let Some(url) = url(llm) {
         ensure!(
             wanted.quantize.is_none(),
-            "--llm-quantize is for an LLM that runs here, not for {text}; quantise it where it is served"
+            "--llm-quantize is for an LLM that runs here, not for {url}; quantise it where it is served"
         );
-        return over_http(&text, wanted.remote, slm);
+        return over_http(url, wanted.remote, slm);
     }
     let llm = source::load(llm, wanted.top_k, wanted.quantize, progress)?;
     check_pair(slm, &llm)?;
@@ -73,10 +82,12 @@ fn over_http(url: &str, remote: &Remote, slm: &LoadedModel) -> Result<Opened> {
     config.api = remote.llm_api.as_deref().map(str::parse).transpose()?;
     config.model = remote.llm_model.clone();
     config.key = key(KEY)?;
+    config.authority = remote.llm_ca.as_deref().map(authority).transpose()?;
     config.total = Duration::from_millis(remote.llm_deadline);
     config.first_byte = config.first_byte.min(config.total);
     config.connect = config.connect.min(config.total);
     config.connections = CONNECTIONS;
+    config.http2 = remote.llm_http2;
     config.hedge = remote.llm_hedge.map(Duration::from_millis);
     let texts =
         matches!(config.api, None | Some(Api::OpenAi)).then(|| spelling(slm)).transpose()?;
@@ -97,11 +108,16 @@ fn over_http(url: &str, remote: &Remote, slm: &LoadedModel) -> Result<Opened> {
     };
     let model = server.map(|server| server.model).or_else(|| remote.llm_model.clone());
     let model = model.context("--llm-cache needs --llm-model while the LLM cannot be asked")?;
-    let identity = format!("{model} {}", slm.vocabulary.hash());
+    let identity = identity(&model, slm);
     Ok(Opened { llm: Box::new(Answers::open(path, &identity, http)?), http: client })
 }
 
-fn spelling(slm: &LoadedModel) -> Result<Spelling> {
+fn authority(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("cannot read --llm-ca {}", path.display()))
+}
+
+/// Texts of the pair's tokens, for servers that answer with text alone.
+pub fn spelling(slm: &LoadedModel) -> Result<Spelling> {
     let size = slm.tokenizer.size() as TokenId;
     let texts: Result<Vec<String>, _> = (0..size).map(|id| slm.tokenizer.token_text(id)).collect();
     Ok(Spelling::new(texts?))

@@ -7,6 +7,8 @@ mod support;
 use std::path::Path;
 
 use serde_json::Value;
+#[cfg(feature = "train")]
+use support::Lab;
 use support::{
     Server, copy, fail, model, root, succeed, swap_two_tokens, tokenroute, write_router,
 };
@@ -112,6 +114,17 @@ fn two_processes_give_the_tokens_of_one() {
         assert_eq!(calls, tokens.div_ceil(4));
     }
 
+    // One connection of HTTP/2 for all, and what a relay said is known by the next.
+    let relays = lab.path().join("relays.redb").display().to_string();
+    for positions in [1, 0] {
+        let with_cache = ["--relay", "4", "--llm-http2", "--llm-cache", &relays];
+        for (kept, relayed) in generate(&lab, &cloud.url, "1", &with_cache).iter().zip(&relayed) {
+            assert_eq!(kept["tokens"], relayed["tokens"]);
+            assert_eq!(kept["llm_calls"], relayed["llm_calls"]);
+            assert_eq!(kept["llm_positions"].as_u64().map(|n| n.min(1)), Some(positions));
+        }
+    }
+
     // What was answered once is known when the cloud is gone; more is not.
     let cache = lab.path().join("answers.redb").display().to_string();
     let with_cache = ["--llm-cache", &cache];
@@ -131,6 +144,29 @@ fn two_processes_give_the_tokens_of_one() {
         assert_eq!(alone["trace"]["tokens"][0]["cause"], "unavailable");
         assert_eq!(alone["offload"], 0.0);
     }
+}
+
+#[test]
+#[cfg(feature = "train")]
+fn an_experiment_may_have_its_llm_behind_a_url() {
+    let (here, there) = (Lab::new(10, 8, 6), Lab::new(10, 8, 6));
+    let cloud = cloud(&model("word-problems-llm"), None);
+    let llm = format!(
+        "llm = \"{}\"\nllm_model = \"{}\"\nllm_api = \"tokenroute\"",
+        cloud.url, cloud.name
+    );
+    let file = "experiments/e/experiment.toml";
+    there.replace(file, "llm = \"../../models/word-problems-llm\"", &llm);
+    for lab in [&here, &there] {
+        succeed(&["run", &lab.experiment()]);
+    }
+    let curves = "experiments/e/run/sweep/curves.parquet";
+    assert!(here.bytes(curves) == there.bytes(curves), "the same curves");
+    // What the LLM has said is kept: the sweep can be made again without it.
+    cloud.stop();
+    std::fs::remove_dir_all(there.path("experiments/e/run/sweep")).expect("a folder");
+    succeed(&["sweep", &there.experiment()]);
+    assert!(here.bytes(curves) == there.bytes(curves), "the same curves again");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Key types:
 //! - [`InProcess`]: any local [`tokenroute_core::LanguageModel`] as the LLM, with
 //!   a cache so that what it has read or answered is not paid for twice.
+//! - [`AsModel`]: the other way round, any [`tokenroute_core::Llm`] as a model that steps.
 //! - [`Scripted`]: answers and failures from a script.
 //! - [`ToyModel`]: a tiny deterministic model of no use but to exercise the rest.
 //! - `http::Http` (feature `http`): vLLM, SGLang, llama.cpp's server, `tokenroute cloud`
@@ -11,6 +12,7 @@
 //! - `server::Server` (feature `server`): a local model served over that API.
 //! - `ApiKey`: the secret between the two.
 
+mod as_model;
 #[cfg(feature = "http")]
 pub mod http;
 mod in_process;
@@ -22,6 +24,7 @@ mod scripted;
 pub mod server;
 mod toy;
 
+pub use as_model::AsModel;
 pub use in_process::InProcess;
 #[cfg(any(feature = "http", feature = "server"))]
 pub use key::{ApiKey, BadKey};

@@ -8,7 +8,7 @@ use tokenroute_label::{Estimate, Item, LabelConfig, Labeller, Reference, Round};
 use tokenroute_store::{self as store, Columns, Manifest};
 use tokenroute_train::{Provenance, TrainConfig};
 
-use super::{Asked, Chain, info, timed, timing};
+use super::{Asked, Chain, Large, info, timed, timing};
 
 /// Where the label rounds lie, under `run/`.
 pub const FOLDER: &str = "labels";
@@ -160,7 +160,7 @@ impl Chain<'_> {
     pub fn provenance(&self, labels: String) -> Provenance {
         Provenance {
             slm: info(&self.slm.decoder).weights_hash.clone(),
-            llm: info(&self.llm.decoder).weights_hash.clone(),
+            llm: info(&self.llm).weights_hash.clone(),
             tokenizer: self.slm.vocabulary.hash().to_owned(),
             labels,
         }
@@ -173,11 +173,11 @@ impl Chain<'_> {
     fn labeller<'c>(
         &'c self,
         decode: &'c dyn Fn(&[TokenId]) -> String,
-    ) -> Labeller<'c, Decoder, Decoder> {
+    ) -> Labeller<'c, Decoder, Large> {
         let section = &self.experiment.label;
         Labeller {
             slm: &self.slm.decoder,
-            llm: &self.llm.decoder,
+            llm: &self.llm,
             vocabulary: &self.slm.vocabulary,
             decode,
             config: LabelConfig {

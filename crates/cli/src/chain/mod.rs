@@ -2,6 +2,7 @@
 //! manifest still matches, and says whether it did.
 
 pub mod labels;
+mod large;
 pub mod report;
 pub mod router;
 pub mod sweep;
@@ -12,14 +13,15 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
-use tokenroute_core::{Question, TokenId};
-use tokenroute_edge::{Decoder, Format, LoadedModel, check_pair, load_model};
+use tokenroute_core::{LanguageModel, ModelInfo, Question, TokenId};
+use tokenroute_edge::{LoadedModel, load_model};
 use tokenroute_store::{self as store, Dataset, Manifest};
 
 use crate::experiment::Experiment;
 use crate::progress::Terminal;
 use crate::prompts::Prompter;
 use crate::{memory, source};
+pub use large::Large;
 use timing::Took;
 
 /// An experiment with its pair loaded.
@@ -29,7 +31,7 @@ pub struct Chain<'a> {
     /// The small model.
     pub slm: LoadedModel,
     /// The large one.
-    pub llm: LoadedModel,
+    pub llm: Large,
     /// Who listens.
     pub progress: &'a Terminal,
 }
@@ -48,13 +50,11 @@ impl<'a> Chain<'a> {
     /// Reads the experiment and loads its pair.
     pub fn open(path: &Path, progress: &'a Terminal) -> Result<Self> {
         let experiment = Experiment::load(path)?;
-        let load = |named: &Path, quantize: Option<Format>| -> Result<LoadedModel> {
-            let options = source::options(named, experiment.train.top_k.max(8), quantize);
-            Ok(load_model(&experiment.source(named, progress)?, &options)?)
-        };
-        let slm = load(&experiment.pair.slm, experiment.pair.slm_quantize)?;
-        let llm = load(&experiment.pair.llm, experiment.pair.llm_quantize)?;
-        check_pair(&slm, &llm)?;
+        let (named, quantize) = (&experiment.pair.slm, experiment.pair.slm_quantize);
+        let top_k = experiment.train.top_k.max(8);
+        let options = source::options(named, top_k, quantize);
+        let slm = load_model(&experiment.source(named, progress)?, &options)?;
+        let llm = Large::open(&experiment, &slm, top_k, progress)?;
         Ok(Chain { experiment, slm, llm, progress })
     }
 
@@ -109,14 +109,14 @@ impl<'a> Chain<'a> {
     pub fn manifest(&self, stage: &str, config: Value) -> Manifest {
         Manifest::new(stage, config, self.experiment.seed)
             .with_input("slm", &info(&self.slm.decoder).weights_hash)
-            .with_input("llm", &info(&self.llm.decoder).weights_hash)
+            .with_input("llm", &info(&self.llm).weights_hash)
             .with_input("tokenizer", self.slm.vocabulary.hash())
     }
 }
 
-/// Facts about a decoder.
-pub fn info(decoder: &Decoder) -> &tokenroute_core::ModelInfo {
-    tokenroute_core::LanguageModel::info(decoder)
+/// Facts about a model.
+pub fn info(model: &impl LanguageModel) -> &ModelInfo {
+    model.info()
 }
 
 /// A hash over questions, as an input of a stage.

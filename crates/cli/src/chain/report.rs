@@ -191,8 +191,9 @@ impl Chain<'_> {
     /// What must be said before the numbers.
     fn notices(&self) -> Vec<String> {
         let mut notices = Vec::new();
-        for (role, model) in [("small", &self.slm), ("large", &self.llm)] {
-            if model.decoder.config().random_weights {
+        let small = self.slm.decoder.config().random_weights;
+        for (role, random) in [("small", small), ("large", self.llm.is_random())] {
+            if random {
                 notices.push(format!(
                     "The weights of the {role} model are random: its accuracy is chance, and only times and memory mean anything."
                 ));

@@ -7,13 +7,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 use tokenroute_cloud::InProcess;
 use tokenroute_core::{Progress, Scorer, Tau, TokenId, grade};
-use tokenroute_edge::Decoder;
 use tokenroute_eval::policies::{Baseline, BaselineInputs};
 use tokenroute_eval::sweep::{Restricted, SweepCost, SweepOptions, SweptQuestion, sweep};
 use tokenroute_runtime::{Pair, Request};
 use tokenroute_store::{self as store, Columns, Manifest, PolicyCurves};
 
-use super::{Asked, Chain, info, questions_hash, timed, timing};
+use super::{Asked, Chain, Large, info, questions_hash, timed, timing};
 
 /// Where the curves lie, under `run/`.
 pub const FOLDER: &str = "sweep";
@@ -93,15 +92,15 @@ impl Chain<'_> {
             .collect()
     }
 
-    /// What the LLM does in process.
-    pub fn cloud(&self) -> InProcess<&Decoder> {
-        InProcess::new(&self.llm.decoder)
+    /// The LLM with what it has answered, so that it is paid once.
+    pub fn cloud(&self) -> InProcess<&Large> {
+        InProcess::new(&self.llm)
     }
 
     /// Sweeps one policy over some questions of a split.
     pub fn sweep_part(
         &self,
-        cloud: &InProcess<&Decoder>,
+        cloud: &InProcess<&Large>,
         scorer: &dyn Scorer,
         asked: &Asked,
         range: std::ops::Range<usize>,

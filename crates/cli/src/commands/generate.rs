@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
+use tokenroute_cloud::http::{Http, Traffic};
 use tokenroute_core::{Cause, LanguageModel, Progress, Question, TokenId, Trace, grade};
 use tokenroute_edge::{LoadedModel, RouterScorer};
 use tokenroute_runtime::{Calls, DEFAULT_BATCH, Pair, Policy, Request, Wait, decode_with, greedy};
@@ -22,6 +23,7 @@ struct Prompt {
 struct Answer {
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<String>,
+    prompt: Vec<TokenId>,
     text: String,
     tokens: Vec<TokenId>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -96,7 +98,7 @@ fn routed(
     };
     let mut heard = |_: usize, _: &_| {};
     let traces = decode_with(pair, scorer, policy, calls, &requests, DEFAULT_BATCH, &mut heard)?;
-    progress.note(&costs(&traces));
+    progress.note(&costs(&traces, opened.http.as_ref().map(Http::traffic)));
     warn_of_degraded(&traces);
     for (prompt, trace) in prompts.iter().zip(traces) {
         let tokens = trace.ids().collect();
@@ -106,7 +108,7 @@ fn routed(
 }
 
 /// What was offloaded and what it cost, in one line.
-fn costs(traces: &[Trace]) -> String {
+fn costs(traces: &[Trace], traffic: Option<Traffic>) -> String {
     let sum = |of: fn(&Trace) -> u64| traces.iter().map(of).sum::<u64>();
     let tokens = sum(|t| t.tokens.len() as u64);
     let offloaded = sum(|t| t.offloaded() as u64);
@@ -127,6 +129,11 @@ fn costs(traces: &[Trace]) -> String {
         if count > 0 {
             line += &format!(", {count} {what}");
         }
+    }
+    if let Some(Traffic { requests, hedges, bytes_up, bytes_down }) = traffic {
+        line += &format!(
+            ", {requests} requests ({hedges} hedged), {bytes_up} bytes up, {bytes_down} bytes down"
+        );
     }
     line
 }
@@ -185,6 +192,7 @@ fn answer(
     let text = model.tokenizer.decode(&tokens[..tokens.len() - usize::from(ended)])?;
     Ok(Answer {
         id: prompt.question.as_ref().map(|q| q.id.clone()),
+        prompt: prompt.ids.clone(),
         correct: prompt.question.as_ref().map(|q| grade(q, &text)),
         offload: trace.as_ref().map(|t| t.offloaded() as f64 / t.tokens.len().max(1) as f64),
         llm_calls: trace.as_ref().map(|t| t.llm_calls),

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
 use sha2::{Digest, Sha256};
-use tokenroute_core::{Ask, Llm, LlmError, Reply, TokenId};
+use tokenroute_core::{Ask, Llm, LlmError, Reply, TokenId, Vocabulary};
 
 /// SHA-256 over the model's identity and the prefix (ids as u32, little endian)
 /// to the greedy token.
@@ -87,6 +87,47 @@ impl<L> Answers<L> {
 
     fn fault(&self, error: &redb::Error) -> AnswersError {
         AnswersError::Store { path: self.path.clone(), message: error.to_string() }
+    }
+
+    /// A hash that has taken in these tokens, ready for more.
+    fn hash(&self, tokens: &[TokenId]) -> Sha256 {
+        let mut hash = self.identity.clone();
+        tokens.iter().for_each(|token| hash.update(token.to_le_bytes()));
+        hash
+    }
+
+    /// What is known of the greedy continuation, at most `tokens` of it and none
+    /// after an end token; the hash takes it in.
+    fn known_run(
+        &self,
+        hash: &mut Sha256,
+        tokens: usize,
+        vocabulary: &Vocabulary,
+    ) -> Result<Vec<TokenId>, redb::Error> {
+        let reading = self.database.begin_read()?;
+        let table = reading.open_table(TABLE)?;
+        let mut run = Vec::new();
+        while run.len() < tokens && !run.last().is_some_and(|&t| vocabulary.is_end(t)) {
+            let key: [u8; 32] = hash.clone().finalize().into();
+            let Some(token) = table.get(key)?.map(|token| token.value()) else { break };
+            hash.update(token.to_le_bytes());
+            run.push(token);
+        }
+        Ok(run)
+    }
+
+    /// Keeps a run of greedy tokens that goes on from where the hash is. It ends
+    /// where something else was kept before: what follows is for another prefix.
+    fn keep_run(&self, mut hash: Sha256, said: &[TokenId]) -> Result<Vec<TokenId>, redb::Error> {
+        let pair = |&token: &TokenId| {
+            let key: [u8; 32] = hash.clone().finalize().into();
+            hash.update(token.to_le_bytes());
+            (key, token)
+        };
+        let pairs: Vec<_> = said.iter().map(pair).collect();
+        let kept = self.keep(&pairs)?;
+        let same = kept.iter().zip(said).take_while(|(kept, said)| kept == said).count();
+        Ok(kept.into_iter().take(same + 1).collect())
     }
 
     /// Keys of `context[..i]` for every `i` in `from..=context.len()`.
@@ -180,6 +221,34 @@ impl<L: Llm> Llm for Answers<L> {
             });
         }
         replies
+    }
+
+    /// What is known at the front is not asked again; the rest is one relay, and
+    /// every token of it an answer kept by its own prefix.
+    fn relay(
+        &self,
+        context: &[TokenId],
+        tokens: usize,
+        vocabulary: &Vocabulary,
+    ) -> Result<Reply, LlmError> {
+        let fail = |error: &redb::Error| LlmError::Unavailable(self.fault(error).to_string());
+        let ends = |run: &[TokenId]| run.last().is_some_and(|&t| vocabulary.is_end(t));
+        let mut hash = self.hash(context);
+        let mut run = self.known_run(&mut hash, tokens, vocabulary).map_err(|e| fail(&e))?;
+        if run.len() >= tokens || ends(&run) {
+            return Ok(Reply { tokens: run, positions: 0 });
+        }
+        let whole = [context, &run].concat();
+        let mut said = match self.llm.relay(&whole, tokens - run.len(), vocabulary) {
+            Ok(said) => said,
+            // As a relay that breaks off.
+            Err(_) if !run.is_empty() => return Ok(Reply { tokens: run, positions: 0 }),
+            Err(error) => return Err(error),
+        };
+        let end = said.tokens.iter().position(|&t| vocabulary.is_end(t));
+        said.tokens.truncate(end.map_or(tokens - run.len(), |end| end + 1));
+        run.extend(self.keep_run(hash, &said.tokens).map_err(|e| fail(&e))?);
+        Ok(Reply { tokens: run, positions: said.positions })
     }
 
     /// An answer has come to its end: what it was made from goes to disk.

@@ -60,13 +60,13 @@ impl Http {
     /// for servers that answer with text alone. Nothing is sent yet.
     ///
     /// # Errors
-    /// A URL that cannot be asked.
+    /// A URL that cannot be asked; a system without threads for it.
     pub fn new(
         config: HttpConfig,
         vocabulary: Vocabulary,
         spelling: Option<Spelling>,
     ) -> Result<Self, HttpError> {
-        let transport = Transport::new(&config, config.base()?);
+        let transport = Transport::new(&config, config.base()?)?;
         let server = OnceLock::new();
         if let (Some(api), Some(model)) = (config.api, &config.model) {
             server.get_or_init(|| Server { api, model: model.clone() });

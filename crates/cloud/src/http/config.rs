@@ -72,9 +72,11 @@ pub struct HttpConfig {
     pub model: Option<String>,
     /// Sent as a bearer token.
     pub key: Option<ApiKey>,
+    /// A certificate authority, in PEM, to trust beside the system's.
+    pub authority: Option<Vec<u8>>,
     /// Longest wait for a connection, name look-up and TLS included.
     pub connect: Duration,
-    /// Longest wait from the request's end to the reply's head.
+    /// Longest wait for the reply's head, a new connection included.
     pub first_byte: Duration,
     /// Longest time for one ask, second attempts and pauses included.
     pub total: Duration,
@@ -85,6 +87,9 @@ pub struct HttpConfig {
     pub hedge: Option<Duration>,
     /// Most requests at once.
     pub connections: usize,
+    /// Speak HTTP/2 from the first byte, to a server of plain HTTP that knows it. Over
+    /// TLS the server is asked, and HTTP/2 taken where it is offered.
+    pub http2: bool,
     /// When to stop asking for a while.
     pub breaker: BreakerConfig,
 }
@@ -98,12 +103,14 @@ impl HttpConfig {
             api: None,
             model: None,
             key: None,
+            authority: None,
             connect: Duration::from_secs(1),
             first_byte: Duration::from_secs(2),
             total: Duration::from_secs(4),
             attempts: 3,
             hedge: None,
             connections: 8,
+            http2: false,
             breaker: BreakerConfig::default(),
         }
     }

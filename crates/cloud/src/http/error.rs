@@ -13,6 +13,18 @@ pub enum HttpError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// An authority that is no certificate.
+    #[error("the certificate authority for the LLM is no certificate in PEM: {message}")]
+    BadAuthority {
+        /// What is wrong with it.
+        message: String,
+    },
+    /// No client could be started.
+    #[error("the LLM's client cannot be started: {message}")]
+    Start {
+        /// The system's words.
+        message: String,
+    },
     /// A name that is no API.
     #[error("LLM API {name:?}; expected tokenroute, vllm, sglang, llama-cpp or openai")]
     UnknownApi {

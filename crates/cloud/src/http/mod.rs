@@ -9,12 +9,15 @@
 //! | llama.cpp | `tokens` | no: one request for each | count |
 //! | any other | text, by the rule of [`Spelling`] | no: one request for each | count |
 //!
-//! Tested against a running `tokenroute cloud`; the others against replies written
-//! after their sources (`tests/fixtures`), not against running servers.
+//! Tested against a running `tokenroute cloud` and a running llama.cpp server
+//! (`experiments/llama-cpp/server.py`); the others against replies written after their
+//! sources (`tests/fixtures`).
 //!
-//! HTTP/1.1 with kept-alive connections, TLS by rustls with the roots of
-//! webpki-roots. Greedy completions leave nothing behind on the server, so asking
-//! again after a failure is safe.
+//! Connections are kept alive. Over TLS (rustls, with the system's certificates and
+//! [`HttpConfig::authority`]) HTTP/2 is taken where it is offered, and one connection
+//! then carries all calls; over plain HTTP it is spoken if [`HttpConfig::http2`] says so.
+//! Greedy completions leave nothing behind on the server, so asking again after a
+//! failure is safe.
 
 mod answers;
 mod breaker;

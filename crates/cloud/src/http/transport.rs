@@ -2,24 +2,32 @@
 //! when it fails. Connections are kept alive; redirects are not followed, so
 //! that the key goes nowhere else.
 
-use std::io::ErrorKind;
+use std::error::Error;
+use std::fmt::Write;
+use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use reqwest::{Certificate, Client, ClientBuilder, Method, Response, StatusCode, header, redirect};
 use tokenroute_core::LlmError;
-use ureq::config::ConfigBuilder;
-use ureq::http::{Response, StatusCode};
-use ureq::typestate::RequestScope;
-use ureq::{Agent, Body};
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
 
 use crate::ApiKey;
-use crate::http::HttpConfig;
+use crate::http::{HttpConfig, HttpError};
 
 /// Most bytes of a reply.
-const REPLY_LIMIT: u64 = 64 << 20;
+const REPLY_LIMIT: usize = 64 << 20;
 
 /// Most characters of a refusal that are shown.
 const REFUSAL_SHOWN: usize = 200;
+
+/// How long a connection is kept that nobody uses.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// How long an HTTP/2 connection may say nothing while a reply is wanted before it
+/// is asked whether it is alive.
+const SILENT: Duration = Duration::from_secs(1);
 
 /// A failed exchange.
 #[derive(Debug, Clone)]
@@ -53,37 +61,56 @@ pub(crate) struct Counters {
     pub(crate) bytes_down: AtomicU64,
 }
 
-/// The connection to one server.
+/// The connections to one server.
 #[derive(Debug)]
 pub(crate) struct Transport {
-    agent: Agent,
+    client: Client,
+    /// One thread that moves the bytes; gone only while it is dropped.
+    runtime: Option<Runtime>,
     base: String,
     key: Option<ApiKey>,
-    connect: Duration,
     first_byte: Duration,
     pub(crate) counters: Counters,
 }
 
 impl Transport {
-    pub(crate) fn new(config: &HttpConfig, base: String) -> Self {
-        let agent = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .max_idle_connections(config.connections.max(1))
-            .max_idle_connections_per_host(config.connections.max(1))
-            .max_idle_age(Duration::from_secs(60))
+    pub(crate) fn new(config: &HttpConfig, base: String) -> Result<Self, HttpError> {
+        let client = Client::builder()
             .user_agent(concat!("tokenroute/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirect::Policy::none())
+            .referer(false)
+            .tcp_nodelay(true)
+            .connect_timeout(config.connect)
+            .pool_max_idle_per_host(config.connections.max(1))
+            .pool_idle_timeout(IDLE)
+            // One dead connection would hold up every request.
+            .http2_keep_alive_interval(SILENT)
+            .http2_keep_alive_timeout(config.connect);
+        let client = if config.http2 { client.http2_prior_knowledge() } else { client };
+        // The system's certificates take a while to read.
+        let client = client.tls_built_in_native_certs(base.starts_with("https:"));
+        let client = match &config.authority {
+            Some(pem) => {
+                authorities(pem)?.into_iter().fold(client, ClientBuilder::add_root_certificate)
+            }
+            None => client,
+        };
+        let start = |message: String| HttpError::Start { message };
+        let client = client.build().map_err(|error| start(said_by(&error)))?;
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("llm-http")
+            .enable_all()
             .build()
-            .new_agent();
-        Transport {
-            agent,
+            .map_err(|error| start(error.to_string()))?;
+        Ok(Transport {
+            client,
+            runtime: Some(runtime),
             base,
             key: config.key.clone(),
-            connect: config.connect,
             first_byte: config.first_byte,
             counters: Counters::default(),
-        }
+        })
     }
 
     pub(crate) fn base(&self) -> &str {
@@ -112,89 +139,126 @@ impl Transport {
 
     fn send(&self, path: &str, body: Option<&[u8]>, left: Duration) -> Result<Vec<u8>, Failure> {
         let url = format!("{}{path}", self.base);
-        let result = match body {
-            None => {
-                let mut request = self.agent.get(&url);
-                if let Some(key) = &self.key {
-                    request = request.header("authorization", key.header());
-                }
-                self.limits(request.config(), left).build().call()
-            }
-            Some(body) => {
-                let mut request = self.agent.post(&url).content_type("application/json");
-                if let Some(key) = &self.key {
-                    request = request.header("authorization", key.header());
-                }
-                self.limits(request.config(), left).build().send(body)
-            }
-        };
-        let mut response = result.map_err(|error| self.broken(&error))?;
-        let status = response.status();
-        let limit = response.body_mut().with_config().limit(REPLY_LIMIT);
-        if status.is_success() {
-            return limit.read_to_vec().map_err(|error| self.broken(&error));
+        let method = if body.is_some() { Method::POST } else { Method::GET };
+        let mut request = self.client.request(method, url).timeout(left);
+        if let Some(key) = &self.key {
+            request = request.header(header::AUTHORIZATION, key.header());
         }
-        let said = limit.lossy_utf8(true).read_to_string().unwrap_or_default();
-        Err(self.refused(&response, &said))
+        if let Some(body) = body {
+            let json = header::HeaderValue::from_static("application/json");
+            request = request.header(header::CONTENT_TYPE, json).body(body.to_vec());
+        }
+        self.wait(async {
+            let response = match timeout(self.first_byte, request.send()).await {
+                Ok(sent) => sent.map_err(|error| self.broken(&error))?,
+                Err(_) => return Err(self.late("no reply began in time")),
+            };
+            if response.status().is_success() {
+                return self.body(response).await;
+            }
+            let (status, after) = (response.status(), retry_after(&response));
+            // A refusal that breaks off is a refusal.
+            let said = self.body(response).await.unwrap_or_default();
+            Err(self.refused(status, after, &String::from_utf8_lossy(&said)))
+        })
     }
 
-    fn limits<S>(
-        &self,
-        config: ConfigBuilder<RequestScope<S>>,
-        left: Duration,
-    ) -> ConfigBuilder<RequestScope<S>> {
-        config
-            .timeout_global(Some(left))
-            .timeout_resolve(Some(self.connect.min(left)))
-            .timeout_connect(Some(self.connect.min(left)))
-            .timeout_recv_response(Some(self.first_byte.min(left)))
+    async fn body(&self, mut response: Response) -> Result<Vec<u8>, Failure> {
+        let mut bytes = Vec::new();
+        while let Some(piece) = response.chunk().await.map_err(|error| self.broken(&error))? {
+            if bytes.len() + piece.len() > REPLY_LIMIT {
+                let error = format!("{}: a reply of more than {REPLY_LIMIT} bytes", self.base);
+                return Err(Failure::passing(LlmError::BadReply(error)));
+            }
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(bytes)
+    }
+
+    /// Runs an exchange on the caller's thread.
+    fn wait<T>(&self, exchange: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        match &self.runtime {
+            Some(runtime) => runtime.block_on(exchange),
+            None => Err(Failure::lasting(LlmError::Unavailable("its client has ended".to_owned()))),
+        }
     }
 
     fn redact(&self, text: &str) -> String {
         self.key.as_ref().map_or_else(|| text.to_owned(), |key| key.redact(text))
     }
 
+    fn late(&self, what: &str) -> Failure {
+        Failure::passing(LlmError::Late(format!("{}: {what}", self.base)))
+    }
+
     /// A connection that could not be made or broke.
-    fn broken(&self, error: &ureq::Error) -> Failure {
-        let base = &self.base;
-        let text = self.redact(&error.to_string());
-        Failure::passing(match error {
-            ureq::Error::Timeout(ureq::Timeout::Resolve | ureq::Timeout::Connect) => {
-                LlmError::Unavailable(format!("{base}: no connection in time ({text})"))
-            }
-            ureq::Error::Timeout(_) => LlmError::Late(format!("{base}: {text}")),
-            // So a time limit shows while the body is read.
-            ureq::Error::Io(error)
-                if matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock) =>
-            {
-                LlmError::Late(format!("{base}: {text}"))
-            }
-            ureq::Error::Protocol(_) | ureq::Error::LargeResponseHeader(..) => {
-                LlmError::BadReply(format!("{base}: {text}"))
-            }
-            ureq::Error::BodyExceedsLimit(limit) => {
-                LlmError::BadReply(format!("{base}: a reply of more than {limit} bytes"))
-            }
-            _ => LlmError::Unavailable(format!("{base}: {text}")),
+    fn broken(&self, error: &reqwest::Error) -> Failure {
+        let text = self.redact(&said_by(error));
+        let message = format!("{}: {text}", self.base);
+        Failure::passing(if error.is_connect() {
+            LlmError::Unavailable(message)
+        } else if error.is_timeout() {
+            LlmError::Late(message)
+        } else if is_no_http(error) {
+            LlmError::BadReply(message)
+        } else {
+            LlmError::Unavailable(message)
         })
     }
 
     /// A status other than success.
-    fn refused(&self, response: &Response<Body>, said: &str) -> Failure {
-        let status = response.status();
+    fn refused(&self, status: StatusCode, after: Option<Duration>, said: &str) -> Failure {
         let said: String = self.redact(said).chars().take(REFUSAL_SHOWN).collect();
         let message = format!("{} answered {status}: {}", self.base, said.trim());
         let busy = status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::REQUEST_TIMEOUT;
         let failing = status.is_server_error();
         let error =
             if failing { LlmError::Unavailable(message) } else { LlmError::Refused(message) };
-        let after = response.headers().get("retry-after");
-        let seconds = after.and_then(|v| v.to_str().ok()?.trim().parse().ok());
-        Failure {
-            error,
-            again: busy || failing,
-            sick: busy || failing,
-            after: seconds.map(Duration::from_secs),
+        Failure { error, again: busy || failing, sick: busy || failing, after }
+    }
+}
+
+impl Drop for Transport {
+    fn drop(&mut self) {
+        // Waiting for its thread would be an error where the last owner is a task.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
         }
     }
+}
+
+fn authorities(pem: &[u8]) -> Result<Vec<Certificate>, HttpError> {
+    let bad = |message| HttpError::BadAuthority { message };
+    let found = Certificate::from_pem_bundle(pem).map_err(|error| bad(said_by(&error)))?;
+    if found.is_empty() { Err(bad("it holds none".to_owned())) } else { Ok(found) }
+}
+
+fn retry_after(response: &Response) -> Option<Duration> {
+    let seconds = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
+    seconds.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// The innermost words of an error: the outer ones repeat the URL.
+fn said_by(error: &reqwest::Error) -> String {
+    let mut text = String::new();
+    let mut inner = error.source();
+    while let Some(error) = inner {
+        let separator = if text.is_empty() { "" } else { ": " };
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{separator}{error}");
+        inner = error.source();
+    }
+    if text.is_empty() { "the exchange failed".to_owned() } else { text }
+}
+
+/// Whether what came back was no HTTP.
+fn is_no_http(error: &reqwest::Error) -> bool {
+    let mut inner = error.source();
+    while let Some(error) = inner {
+        if let Some(error) = error.downcast_ref::<hyper::Error>() {
+            return error.is_parse();
+        }
+        inner = error.source();
+    }
+    false
 }

@@ -2,6 +2,8 @@
 
 mod answers;
 mod apis;
+mod cable;
 mod client;
+mod http2;
 mod server;
 mod stub;

@@ -40,7 +40,7 @@ fn loopback() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 0).into()
 }
 
-fn serve<M>(model: M, key: Option<&str>, config: EngineConfig) -> Server
+pub fn serve<M>(model: M, key: Option<&str>, config: EngineConfig) -> Server
 where
     M: LanguageModel + Send + 'static,
     M::State: 'static,

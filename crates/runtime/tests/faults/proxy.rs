@@ -16,16 +16,20 @@ pub enum Fault {
     Delay(u64),
     /// The reply comes up to this many milliseconds late.
     Jitter(u64),
-    /// The reply comes a few bytes at a time, too slowly to be of use.
-    Dribble,
+    /// The reply comes at so many bytes a second.
+    Bandwidth(u64),
     /// The connection closes before the request is read.
     CloseAtOnce,
     /// The connection closes in the middle of the reply.
     CloseMidReply,
+    /// The connection is reset in the middle of the reply.
+    ResetMidReply,
     /// The request is read and nothing ever comes back.
     Silence,
     /// The connection is accepted and left alone.
     NeverRead,
+    /// A connection that has served once is dead from then on, and nobody says so.
+    HalfOpen,
     /// A status instead of an answer.
     Status(u16),
     /// A whole reply whose body is no JSON.
@@ -38,12 +42,30 @@ pub enum Fault {
     OtherPrefix,
 }
 
+/// Which exchanges are spoilt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// All of them.
+    Always,
+    /// Six in a row out of each ten.
+    Bursts,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Plan {
     fault: Fault,
-    /// Every n-th exchange is spoilt.
-    every: usize,
+    when: When,
 }
+
+impl Plan {
+    fn fault(&self, number: usize) -> Fault {
+        let spoils = self.when == When::Always || number % 10 < 6;
+        if spoils { self.fault } else { Fault::None }
+    }
+}
+
+/// How long a connection that says nothing is held; longer than anybody waits.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// The proxy; its plan can change at any time.
 pub struct Proxy {
@@ -65,7 +87,7 @@ impl Proxy {
         let address = listener.local_addr().expect("an address");
         let shared = Arc::new(Shared {
             upstream,
-            plan: Mutex::new(Plan { fault: Fault::None, every: 1 }),
+            plan: Mutex::new(Plan { fault: Fault::None, when: When::Always }),
             exchanges: AtomicUsize::new(0),
             earlier: Mutex::new(None),
         });
@@ -80,9 +102,9 @@ impl Proxy {
         proxy
     }
 
-    /// Spoils every n-th exchange from now on.
-    pub fn spoil(&self, fault: Fault, every: usize) {
-        *self.shared.plan.lock().expect("no panic") = Plan { fault, every };
+    /// Spoils exchanges from now on.
+    pub fn spoil(&self, fault: Fault, when: When) {
+        *self.shared.plan.lock().expect("no panic") = Plan { fault, when };
     }
 }
 
@@ -123,27 +145,28 @@ impl Shared {
         client.set_nodelay(true)?;
         let mut requests = BufReader::new(client.try_clone()?);
         let mut upstream: Option<(TcpStream, BufReader<TcpStream>)> = None;
+        let mut served = 0;
         loop {
             // Nothing is decided before there is something to spoil.
             if requests.fill_buf()?.is_empty() {
                 return Ok(());
             }
             let number = self.exchanges.fetch_add(1, Ordering::SeqCst);
-            let plan = *self.plan.lock().expect("no panic");
-            let fault = if number.is_multiple_of(plan.every) { plan.fault } else { Fault::None };
+            let fault = self.plan.lock().expect("no panic").fault(number);
             match fault {
                 Fault::CloseAtOnce => return Ok(()),
                 Fault::NeverRead => {
-                    thread::sleep(Duration::from_secs(10));
+                    thread::sleep(SILENCE);
                     return Ok(());
                 }
                 _ => {}
             }
             let request = read(&mut requests)?;
-            if fault == Fault::Silence {
-                thread::sleep(Duration::from_secs(10));
+            if fault == Fault::Silence || fault == Fault::HalfOpen && served > 0 {
+                thread::sleep(SILENCE);
                 return Ok(());
             }
+            served += 1;
             if let Fault::Status(status) = fault {
                 client
                     .write_all(&reply(&format!("{status} Spoilt"), b"{\"error\": \"spoilt\"}"))?;
@@ -160,8 +183,13 @@ impl Shared {
             let good = read(reader)?;
             let completion = request.head.starts_with("POST") && good.head.contains(" 200 ");
             self.answer(&mut client, fault, &good.body, completion, number)?;
-            if fault == Fault::CloseMidReply {
-                return Ok(());
+            match fault {
+                Fault::CloseMidReply => return Ok(()),
+                // Closed without lingering, a connection is reset.
+                Fault::ResetMidReply => {
+                    return socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO));
+                }
+                _ => {}
             }
         }
     }
@@ -180,14 +208,14 @@ impl Shared {
             Fault::Jitter(ms) => {
                 thread::sleep(Duration::from_millis(number as u64 * 7919 % (ms + 1)));
             }
-            Fault::Dribble => {
-                for piece in whole.chunks(8) {
+            Fault::Bandwidth(rate) => {
+                for piece in whole.chunks(64) {
                     client.write_all(piece)?;
-                    thread::sleep(Duration::from_millis(20));
+                    thread::sleep(Duration::from_micros(piece.len() as u64 * 1_000_000 / rate));
                 }
                 return Ok(());
             }
-            Fault::CloseMidReply => {
+            Fault::CloseMidReply | Fault::ResetMidReply => {
                 return client.write_all(&whole[..whole.len() - body.len() / 2]);
             }
             Fault::Garbage => return client.write_all(&reply("200 OK", b"<html>no</html>")),
