@@ -8,6 +8,7 @@
 //! - [`Question`], [`PromptFormat`], [`Grader`]: a task item, how it is asked and how an
 //!   answer to it is judged.
 //! - [`LanguageModel`], [`Step`], [`Feed`]: a local decoder and what it says at a position.
+//! - [`Kept`]: a decoder's states, for the next prompt that begins like them.
 //! - [`Llm`], [`Ask`], [`Reply`]: the large model as the runtime sees it.
 //! - [`Score`], [`Tau`]: the router's output and the threshold on it.
 //! - [`Scorer`], [`Position`], [`Features`]: from a decoding position to a score.
@@ -20,6 +21,7 @@ mod curve;
 mod features;
 mod grading;
 mod hash;
+mod kept;
 mod label;
 mod llm;
 mod metrics;
@@ -37,6 +39,7 @@ pub use curve::{Curve, CurvePoint, Piece, QuestionCurve, Sweepable, mean_offload
 pub use features::{FeatureSpec, Features};
 pub use grading::{Grader, answer_letter, grade, is_number};
 pub use hash::{prefix_hash, stable_hash, unit_hash};
+pub use kept::Kept;
 pub use label::{Counts, LabelRow, Relation, Shares, soft_target};
 pub use llm::{Ask, Cause, Llm, LlmError, Reply};
 pub use metrics::{Gap, apgr, cpt};

@@ -30,6 +30,11 @@ pub struct TraceToken {
     /// Why the LLM could not be asked, with [`Origin::Degraded`] alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
+    /// Whether it was decided while a token before it was still on its way from the
+    /// LLM, so that making it took none of the answer's time. This depends on who was
+    /// faster; everything else about a token does not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub speculated: bool,
 }
 
 /// One generation.
@@ -79,6 +84,12 @@ impl Trace {
     #[must_use]
     pub fn offloaded(&self) -> usize {
         self.tokens.iter().filter(|t| t.origin == Origin::Llm).count()
+    }
+
+    /// Tokens that were decided while one before them was on its way.
+    #[must_use]
+    pub fn speculated_tokens(&self) -> usize {
+        self.tokens.iter().filter(|t| t.speculated).count()
     }
 
     /// Tokens of the SLM that stand where the LLM could not be asked; they do

@@ -28,6 +28,14 @@ pub(crate) struct Made {
     pub(crate) relayed: bool,
 }
 
+impl Made {
+    /// The same, once it turns out that it was decided ahead of the answer.
+    pub(crate) fn ahead(mut self) -> Self {
+        self.token.speculated = true;
+        self
+    }
+}
+
 /// A run of decided tokens and what comes after it.
 pub(crate) struct Branch<'v, S> {
     /// Prompt and all tokens decided so far, this branch's last.
@@ -136,10 +144,10 @@ impl<S> Head<'_, S> {
 }
 
 impl<'v, S: Clone> Branch<'v, S> {
-    /// The beginning of an answer.
-    pub(crate) fn new(path: Path<'v>, state: S, max_tokens: usize) -> Self {
+    /// The beginning of an answer, of which `state` holds so many positions.
+    pub(crate) fn new(path: Path<'v>, state: S, held: usize, max_tokens: usize) -> Self {
         Branch {
-            pending: path.tokens().to_vec(),
+            pending: path.tokens()[held..].to_vec(),
             head: if path.closed(max_tokens) { Head::Closed } else { Head::Open },
             path,
             state,
@@ -151,9 +159,15 @@ impl<'v, S: Clone> Branch<'v, S> {
         }
     }
 
-    /// Index into `pending` from which the SLM's steps are wanted.
-    pub(crate) fn from(&self) -> usize {
-        if self.relayed.is_empty() { self.pending.len() - 1 } else { 0 }
+    /// Index into `pending[..tokens]` from which the SLM's steps are wanted.
+    pub(crate) fn from(&self, tokens: usize) -> usize {
+        if self.relayed.is_empty() { tokens - 1 } else { 0 }
+    }
+
+    /// Number of tokens of the prompt, if more than one is still to be read.
+    pub(crate) fn unread(&self) -> usize {
+        let reads = matches!(self.head, Head::Open) && self.relayed.is_empty();
+        if reads && self.pending.len() > 1 { self.pending.len() } else { 0 }
     }
 
     /// Records that asking ahead was in vain.

@@ -4,18 +4,17 @@
 
 use std::collections::BTreeMap;
 use std::mem;
+use std::num::NonZeroUsize;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::Scope;
 use std::time::{Duration, Instant};
 
-use tokenroute_core::{
-    Detail, Feed, LanguageModel, Llm, ModelError, Scorer, TokenId, Trace, TraceToken,
-};
+use tokenroute_core::{Kept, LanguageModel, Llm, ModelError, Scorer, TokenId, Trace, TraceToken};
 
 use crate::branch::{Branch, Head, Rules};
 use crate::calls::{Caller, Message};
 use crate::live::{End, Live};
-use crate::{Calls, Pair, Path, Policy, RuntimeError, advance_canonical};
+use crate::{Calls, Pair, Path, Policy, RuntimeError};
 
 /// Names a session within its engine; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,14 +86,18 @@ impl Waker {
 
 /// Sessions on their way.
 pub struct Engine<'a, S: LanguageModel, L: Llm + ?Sized> {
-    pair: Pair<'a, S, L>,
+    pub(crate) pair: Pair<'a, S, L>,
     scorer: &'a dyn Scorer,
+    /// Most positions of prompts read in one turn.
+    pub(crate) prefill: usize,
+    /// States of sessions that are gone.
+    kept: Kept<S::State>,
     caller: Caller<'a, L>,
     mail: Receiver<Message>,
     waker: Waker,
     woken: bool,
     /// In order of their ids.
-    sessions: Vec<Live<'a, S::State>>,
+    pub(crate) sessions: Vec<Live<'a, S::State>>,
     next: u64,
     /// Prompts of sessions that are gone, with calls that are not.
     left: BTreeMap<SessionId, Vec<TokenId>>,
@@ -128,6 +131,8 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
         Engine {
             pair,
             scorer,
+            prefill: usize::MAX,
+            kept: Kept::new(0),
             caller: caller(sender.clone()),
             mail,
             waker: Waker { mail: sender },
@@ -136,6 +141,24 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
             next: 0,
             left: BTreeMap::new(),
         }
+    }
+
+    /// The same engine, which reads at most so many positions of prompts a turn,
+    /// shared among those that wait to be read: a long prompt holds up nobody
+    /// else's tokens for longer. The tokens do not depend on it.
+    #[must_use]
+    pub fn reading(mut self, positions: NonZeroUsize) -> Self {
+        self.prefill = positions.get();
+        self
+    }
+
+    /// The same engine, which keeps up to so many positions of sessions that are
+    /// gone: a prompt that begins like one of them is read from where it goes on.
+    /// The tokens do not depend on it.
+    #[must_use]
+    pub fn keeping(mut self, positions: usize) -> Self {
+        self.kept = Kept::new(positions);
+        self
     }
 
     /// A handle that interrupts a waiting turn.
@@ -163,10 +186,11 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
         let id = SessionId(self.next);
         self.next += 1;
         let path = Path::new(self.pair.vocabulary, &prompt);
+        let (state, held) = self.kept.fork(self.pair.slm, &prompt, prompt.len() - 1);
         self.sessions.push(Live {
             id,
             prompt,
-            root: Branch::new(path, self.pair.slm.start(), max_tokens),
+            root: Branch::new(path, state, held, max_tokens),
             rules: Rules { question, max_tokens, policy, scorer: self.scorer },
             trace: Trace::default(),
             asked_at: None,
@@ -174,7 +198,7 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
         Ok(id)
     }
 
-    fn fits(&self, positions: usize) -> Result<(), ModelError> {
+    pub(crate) fn fits(&self, positions: usize) -> Result<(), ModelError> {
         let info = self.pair.slm.info();
         if positions <= info.context {
             return Ok(());
@@ -274,74 +298,32 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
         self.read_mail(events);
     }
 
-    /// Runs the SLM one step; false if no session can go on.
-    fn step(&mut self) -> bool {
-        let mut sessions = mem::take(&mut self.sessions);
-        let mut open: Vec<(&Rules<'_>, &mut Branch<'_, S::State>)> = Vec::new();
-        for Live { rules, root, trace, .. } in &mut sessions {
-            let committed = matches!(root.head, Head::Open);
-            let mut branches = Vec::new();
-            root.open(&mut branches);
-            for branch in branches {
-                let new = branch.pending.len();
-                trace.slm_positions += new as u64;
-                if !committed {
-                    trace.speculated += new as u64;
-                    branch.spent.slm_positions += new as u64;
-                }
-                open.push((rules, branch));
-            }
-        }
-        let any = !open.is_empty();
-        open.retain_mut(|(_, branch)| {
-            let held = self.pair.slm.positions(&branch.state);
-            let fits = self.fits(held + branch.pending.len());
-            fits.map_err(|error| branch.head = Head::Broken(error.into())).is_ok()
-        });
-        let mut feeds: Vec<_> = open
-            .iter_mut()
-            .map(|(_, branch)| {
-                let from = branch.from();
-                Feed { state: &mut branch.state, tokens: &branch.pending, from }
-            })
-            .collect();
-        let Pair { slm, vocabulary, .. } = self.pair;
-        match advance_canonical(slm, vocabulary, &mut feeds, Detail::Full) {
-            Ok(steps) => {
-                for ((rules, branch), steps) in open.into_iter().zip(steps) {
-                    branch.hear(steps, rules);
-                }
-            }
-            Err(error) => {
-                for (_, branch) in open {
-                    branch.head = Head::Broken(error.clone().into());
-                }
-            }
-        }
-        self.sessions = sessions;
-        any
-    }
-
     /// Commits what is decided and sees off the sessions that have ended.
     fn hand_out(&mut self, events: &mut Vec<Event>) {
-        for mut live in mem::take(&mut self.sessions) {
+        let mut at = 0;
+        while let Some(live) = self.sessions.get_mut(at) {
             let session = live.id;
-            match live.commit(events) {
-                None => self.sessions.push(live),
-                Some(End::Complete) => {
-                    let trace = self.close(live);
-                    events.push(Event::Ended { session, trace });
-                }
-                Some(End::Broken(error)) => {
-                    let trace = self.close(live);
-                    events.push(Event::Failed { session, error, trace });
-                }
-            }
+            let Some(end) = live.commit(events) else {
+                at += 1;
+                continue;
+            };
+            let live = self.sessions.remove(at);
+            let trace = self.close(live);
+            events.push(match end {
+                End::Complete => Event::Ended { session, trace },
+                End::Broken(error) => Event::Failed { session, error, trace },
+            });
         }
     }
 
     fn close(&mut self, live: Live<'a, S::State>) -> Trace {
         let id = live.id;
+        let root = &live.root;
+        // After a failure a state holds anything.
+        let read = root.path.tokens().get(..self.pair.slm.positions(&root.state));
+        if let Some(read) = read.filter(|_| !matches!(root.head, Head::Broken(_))) {
+            self.kept.keep(read.to_vec(), root.state.clone());
+        }
         let (prompt, trace) = live.close(&mut self.caller);
         if self.caller.owes(id) {
             self.left.insert(id, prompt);

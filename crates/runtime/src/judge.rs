@@ -55,6 +55,7 @@ impl<S: Clone> Branch<'_, S> {
                     slm_token: step.token,
                     score: score.get(),
                     cause: None,
+                    speculated: false,
                 };
                 self.decide(Made { token: made, held: !keeps, relayed: false }, &step, rules);
                 return Ok(());
@@ -79,8 +80,14 @@ impl<S: Clone> Branch<'_, S> {
         rules: &Rules<'_>,
     ) -> Result<(), RuntimeError> {
         let score = self.score(step, Some(token), rules)?;
-        let (origin, cause) = (Origin::Llm, None);
-        let made = TraceToken { token, origin, slm_token: step.token, score: score.get(), cause };
+        let made = TraceToken {
+            token,
+            origin: Origin::Llm,
+            slm_token: step.token,
+            score: score.get(),
+            cause: None,
+            speculated: false,
+        };
         self.asked += 1;
         self.decide(Made { token: made, held: false, relayed: true }, step, rules);
         Ok(())
@@ -137,14 +144,21 @@ impl<S: Clone> Branch<'_, S> {
             Ok(_) => (step.token, Origin::Slm, None),
         };
         self.asked += usize::from(origin != Origin::Slm);
-        let made = TraceToken { token, origin, slm_token: step.token, score: score.get(), cause };
+        let made = TraceToken {
+            token,
+            origin,
+            slm_token: step.token,
+            score: score.get(),
+            cause,
+            speculated: false,
+        };
         let held = origin == Origin::Slm && routes;
         self.decide(Made { token: made, held, relayed: false }, &step, rules);
 
         let token = self.path.previous();
         for (first, branch) in branches {
             if first == token {
-                self.made.extend(branch.made);
+                self.made.extend(branch.made.into_iter().map(Made::ahead));
                 self.path = branch.path;
                 self.state = branch.state;
                 self.pending = branch.pending;

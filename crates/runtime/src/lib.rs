@@ -9,6 +9,7 @@
 //! - [`Path`]: the prompt and committed tokens of one trajectory, from which
 //!   every scorer's [`tokenroute_core::Position`] is made.
 //! - [`Request`]: what is to be answered.
+//! - [`Absent`], [`KeepAll`]: for an SLM that answers alone.
 //!
 //! Usage:
 //! 1. [`decode`] answers many requests at one τ, in lockstep batches.
@@ -27,9 +28,11 @@ mod error;
 mod forced;
 mod judge;
 mod live;
+mod lone;
 mod pair;
 mod path;
 mod policy;
+mod step;
 
 pub use alone::{Start, extend, greedy};
 pub use calls::Calls;
@@ -37,6 +40,7 @@ pub use decode::{DEFAULT_BATCH, Request, decode, decode_with, stream};
 pub use engine::{Engine, Event, Session, SessionId, Waker};
 pub use error::RuntimeError;
 pub use forced::{Forced, forced};
+pub use lone::{Absent, KeepAll};
 pub use pair::{Pair, advance_canonical};
 pub use path::Path;
 pub use policy::{Budget, BudgetError, Policy, Wait};

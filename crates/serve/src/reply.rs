@@ -169,6 +169,9 @@ fn tell(facts: &Facts, piece: &Piece) -> Result<Value, Refusal> {
         let slm = facts.tokenizer.token_text(token.slm_token);
         told["slm"] = slm.map_err(|error| Refusal::Failed(error.to_string()))?.into();
     }
+    if token.speculated {
+        told["speculated"] = true.into();
+    }
     if let Some(cause) = token.cause {
         told["cause"] = cause_name(cause).into();
     }

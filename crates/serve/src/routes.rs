@@ -25,6 +25,10 @@ use crate::service::Inner;
 /// Longest time for a request to arrive.
 const ARRIVAL: Duration = Duration::from_secs(20);
 
+/// Bytes of a request that are read in less time than it takes to hand the other
+/// requests to another thread.
+const SMALL: usize = 8 << 10;
+
 pub(crate) fn router(inner: Arc<Inner>) -> Router {
     let chat = async |state, request| answered(state, Kind::Chat, request).await;
     let text = async |state, request| answered(state, Kind::Text, request).await;
@@ -140,7 +144,8 @@ async fn begin(
         })?;
     // A place first: reading a long prompt is work too.
     let place = inner.worker.place().ok_or(Refusal::Busy)?;
-    let plan = tokio::task::block_in_place(|| Plan::read(kind, &body, &inner.facts))?;
+    let read = || Plan::read(kind, &body, &inner.facts);
+    let plan = if body.len() > SMALL { tokio::task::block_in_place(read)? } else { read()? };
     let ticket = inner.worker.submit(place, &plan)?;
     let number = inner.requests.fetch_add(1, Ordering::Relaxed);
     let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokenroute_core::{Cause, Origin, TraceToken};
@@ -15,11 +15,16 @@ use crate::request::Plan;
 use crate::service::Inner;
 use crate::worker::{Ended, Event, Ticket};
 
+/// Tokens that come faster than this after each other share a piece of the reply; nobody reads
+/// faster, and every piece costs as much as a small model's token or more.
+const PACE: Duration = Duration::from_millis(5);
+
 /// Counts over the tokens of one answer.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     made: usize,
     offloaded: usize,
+    speculated: usize,
     causes: BTreeMap<Cause, usize>,
     end: Ended,
 }
@@ -28,6 +33,7 @@ impl Tally {
     fn count(&mut self, token: &TraceToken) {
         self.made += 1;
         self.offloaded += usize::from(token.origin == Origin::Llm);
+        self.speculated += usize::from(token.speculated);
         if let Some(cause) = token.cause {
             *self.causes.entry(cause).or_default() += 1;
         }
@@ -48,8 +54,9 @@ impl Tally {
                 "degraded": self.causes.values().sum::<usize>(),
                 "causes": causes,
                 "held": trace.held,
-                "speculated": trace.speculated,
-                "rolled_back": trace.rolled_back,
+                "speculated": self.speculated,
+                "speculated_positions": trace.speculated,
+                "rolled_back_positions": trace.rolled_back,
                 "slm_positions": trace.slm_positions,
                 "llm_positions": trace.llm_positions,
                 "llm_calls": trace.llm_calls,
@@ -76,7 +83,10 @@ pub(crate) struct Running {
     ticket: Ticket,
     answer: Answer,
     start: Instant,
+    /// When the last token was made.
     last: Option<Instant>,
+    /// When pieces were last given out.
+    given: Option<Instant>,
     outcome: Outcome,
 }
 
@@ -103,6 +113,7 @@ impl Running {
             answer,
             start,
             last: None,
+            given: None,
             outcome: Outcome::Left,
         }
     }
@@ -121,18 +132,26 @@ impl Running {
     async fn pieces(&mut self) -> Result<(Vec<Piece>, Option<Finish>), Refusal> {
         let time = self.inner.facts.time;
         let late = |_| Refusal::Late { seconds: time.as_secs() };
+        if let Some(given) = self.given {
+            // The decoding thread need not wake this one for every token.
+            let due = tokio::time::Instant::from_std(given + PACE);
+            tokio::select! {
+                () = tokio::time::sleep_until(due) => {}
+                () = self.ticket.ended() => {}
+            }
+        }
         loop {
             let event = tokio::time::timeout_at((self.start + time).into(), self.ticket.next());
             let event = event.await.map_err(late)??;
             let mut pieces = Vec::new();
             let mut finish = self.take(event, &mut pieces)?;
-            // Under load tokens come faster than they are sent: they share a chunk.
             while finish.is_none()
                 && let Some(event) = self.ticket.ready()
             {
                 finish = self.take(event, &mut pieces)?;
             }
             if finish.is_some() || !pieces.is_empty() {
+                self.given = Some(Instant::now());
                 return Ok((pieces, finish));
             }
         }
@@ -142,9 +161,9 @@ impl Running {
     fn take(&mut self, event: Event, out: &mut Vec<Piece>) -> Result<Option<Finish>, Refusal> {
         match event {
             // Made before the decoding thread heard of the stop.
-            Event::Token(_) if self.answer.stopped() => {}
-            Event::Token(token) => {
-                self.clock();
+            Event::Token(..) if self.answer.stopped() => {}
+            Event::Token(token, made) => {
+                self.clock(made);
                 self.tally.count(&token);
                 let pieces = self.answer.push(token);
                 out.extend(pieces.map_err(|error| Refusal::Failed(error.to_string()))?);
@@ -164,11 +183,11 @@ impl Running {
     }
 
     /// Measures the wait for a token.
-    fn clock(&mut self) {
-        let (now, metrics) = (Instant::now(), &self.inner.metrics);
-        match self.last.replace(now) {
-            None => metrics.first_token.record(now - self.start),
-            Some(last) => metrics.between_tokens.record(now - last),
+    fn clock(&mut self, made: Instant) {
+        let metrics = &self.inner.metrics;
+        match self.last.replace(made) {
+            None => metrics.first_token.record(made - self.start),
+            Some(last) => metrics.between_tokens.record(made - last),
         }
     }
 }

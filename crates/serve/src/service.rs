@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokenroute_cloud::ApiKey;
-use tokenroute_cloud::server::{Server, ServerError};
+use tokenroute_cloud::server::{Connections, Server, ServerError};
 use tokenroute_core::{LanguageModel, Llm, Scorer, Tau, Vocabulary};
 use tokenroute_edge::{ChatTemplate, Tokenizer};
 use tokenroute_runtime::{Calls, Policy};
@@ -34,6 +35,13 @@ pub struct ServeConfig {
     pub body: usize,
     /// Longest time for an answer, waiting included.
     pub time: Duration,
+    /// Most positions of prompts read between two tokens of other answers.
+    pub prefill: NonZeroUsize,
+    /// Most positions of earlier answers kept for prompts that begin like them, as
+    /// the next message of a conversation does.
+    pub kept_positions: usize,
+    /// What connections are held to.
+    pub connections: Connections,
 }
 
 impl Default for ServeConfig {
@@ -46,6 +54,9 @@ impl Default for ServeConfig {
             max_tokens: 4096,
             body: 1 << 20,
             time: Duration::from_secs(300),
+            prefill: const { NonZeroUsize::new(256).expect("positive") },
+            kept_positions: 8192,
+            connections: Connections::default(),
         }
     }
 }
@@ -113,6 +124,7 @@ pub(crate) struct Inner {
 #[derive(Clone)]
 pub struct Service {
     inner: Arc<Inner>,
+    connections: Connections,
 }
 
 impl fmt::Debug for Service {
@@ -155,7 +167,7 @@ impl Service {
             Worker::start(slm, large, vocabulary, config, Arc::clone(&metrics), traffic.clone());
         let requests = AtomicU64::new(0);
         let inner = Inner { facts, key, metrics, traffic, worker, requests };
-        Service { inner: Arc::new(inner) }
+        Service { inner: Arc::new(inner), connections: config.connections }
     }
 
     /// Binds and serves. Plain HTTP: over open networks, put it behind a proxy
@@ -165,6 +177,6 @@ impl Service {
     /// An address beyond loopback without a key; a port that cannot be bound.
     pub fn start(&self, address: SocketAddr) -> Result<Server, ServerError> {
         let router = routes::router(Arc::clone(&self.inner));
-        Server::open(address, self.inner.key.as_ref(), router)
+        Server::open(address, self.inner.key.as_ref(), router, self.connections)
     }
 }

@@ -5,15 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokenroute_core::{
-    Ask, LanguageModel, Llm, LlmError, Position, Reply, Score, ScoreError, Scorer, TokenId, Trace,
-    TraceToken, Vocabulary,
+use tokenroute_core::{LanguageModel, Llm, Trace, TraceToken, Vocabulary};
+use tokenroute_runtime::{
+    Absent, Calls, Engine, Event as Turned, KeepAll, Pair, Session, SessionId, Waker,
 };
-use tokenroute_runtime::{Calls, Engine, Event as Turned, Pair, Session, SessionId, Waker};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
@@ -26,7 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// What becomes of a request, in order.
 #[derive(Debug)]
 pub(crate) enum Event {
-    Token(TraceToken),
+    /// A token and when it was made.
+    Token(TraceToken, Instant),
     /// The answer is complete, or was stopped.
     Done(Ended),
     Failed(String),
@@ -65,6 +65,8 @@ pub(crate) struct Worker {
 pub(crate) struct Ticket {
     events: UnboundedReceiver<Event>,
     stop: Arc<AtomicBool>,
+    /// Told once nothing more will come.
+    ended: Arc<Notify>,
     waker: Waker,
     place: Place,
 }
@@ -78,11 +80,13 @@ struct Job {
 struct Hearer {
     events: UnboundedSender<Event>,
     stop: Arc<AtomicBool>,
+    ended: Arc<Notify>,
     place: Place,
 }
 
 impl Drop for Hearer {
     fn drop(&mut self) {
+        self.ended.notify_one();
         self.place.give_back();
     }
 }
@@ -111,16 +115,20 @@ impl Worker {
             metrics,
             traffic,
         };
-        thread::spawn(move || {
+        let decode = move || {
             let large = large.unwrap_or_else(alone);
             let pair = Pair::new(&slm, &*large.llm, &vocabulary);
             thread::scope(|scope| {
-                let engine = Engine::new(scope, pair, &*large.scorer, large.calls);
+                let engine = Engine::new(scope, pair, &*large.scorer, large.calls)
+                    .reading(config.prefill)
+                    .keeping(config.kept_positions);
                 if sender.send(engine.waker()).is_ok() {
                     desk.run(engine);
                 }
             });
-        });
+        };
+        // Without a thread there is no waker either, and requests are told so.
+        drop(thread::Builder::new().name("decode".to_owned()).spawn(decode));
         let places = config.sessions.max(1) + config.queue;
         let free = Arc::new(Semaphore::new(places));
         Worker { jobs, waker: waker.recv().ok(), free, places }
@@ -152,11 +160,17 @@ impl Worker {
             max_tokens: plan.max_tokens,
             policy: plan.policy,
         };
-        let hearer = Hearer { events, stop: Arc::clone(&stop), place: place.clone() };
+        let ended = Arc::new(Notify::new());
+        let hearer = Hearer {
+            events,
+            stop: Arc::clone(&stop),
+            ended: Arc::clone(&ended),
+            place: place.clone(),
+        };
         let waker = self.waker.clone().ok_or_else(gone)?;
         self.jobs.send(Job { session, hearer }).map_err(|_| gone())?;
         waker.wake();
-        Ok(Ticket { events: receiver, stop, waker, place })
+        Ok(Ticket { events: receiver, stop, ended, waker, place })
     }
 }
 
@@ -169,6 +183,11 @@ impl Ticket {
     /// What has happened already, if anything has.
     pub(crate) fn ready(&mut self) -> Option<Event> {
         self.events.try_recv().ok()
+    }
+
+    /// Until nothing more will come; returns once.
+    pub(crate) async fn ended(&self) {
+        self.ended.notified().await;
     }
 
     /// Asks for no more tokens; [`Event::Done`] still comes.
@@ -228,8 +247,10 @@ impl Desk {
             if !self.open && self.live.is_empty() && self.waiting.is_empty() {
                 return;
             }
-            for event in engine.turn(PATIENCE) {
-                self.hand_out(event);
+            let events = engine.turn(PATIENCE);
+            let now = Instant::now();
+            for event in events {
+                self.hand_out(event, now);
             }
         }
     }
@@ -269,12 +290,12 @@ impl Desk {
         }
     }
 
-    fn hand_out(&mut self, event: Turned) {
+    fn hand_out(&mut self, event: Turned, now: Instant) {
         match event {
             Turned::Token { session, token } => {
                 self.metrics.made(token.origin, token.cause);
                 if let Some(live) = self.live.get(&session) {
-                    live.hearer.tell(Event::Token(token));
+                    live.hearer.tell(Event::Token(token, now));
                 }
             }
             Turned::Ended { session, trace } => {
@@ -308,24 +329,5 @@ fn alone() -> Large {
         scorer: Box::new(KeepAll),
         calls: Calls { threads: 1, together: 1 },
         traffic: None,
-    }
-}
-
-struct Absent;
-
-impl Llm for Absent {
-    fn ask(&self, asks: &[Ask<'_>]) -> Vec<Result<Reply, LlmError>> {
-        let absent = || LlmError::Unavailable("this server has no large model".to_owned());
-        asks.iter().map(|_| Err(absent())).collect()
-    }
-
-    fn forget(&self, _: &[TokenId]) {}
-}
-
-struct KeepAll;
-
-impl Scorer for KeepAll {
-    fn score(&self, _: &Position<'_>) -> Result<Score, ScoreError> {
-        Ok(Score::MAX)
     }
 }

@@ -4,10 +4,9 @@
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread;
 
-use tokenroute_core::{Detail, Feed, LanguageModel, Step, TokenId, Vocabulary};
+use tokenroute_core::{Detail, Feed, Kept, LanguageModel, Step, TokenId, Vocabulary};
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::server::kept::Kept;
 use crate::server::score::{Scored, score};
 
 /// Positions given to the model at once for one sequence.

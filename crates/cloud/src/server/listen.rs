@@ -2,16 +2,46 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::ApiKey;
 use crate::server::Service;
 
 /// How long requests under way may take after the server was told to stop.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// How long to wait for what the system lacks.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What connections are held to, so that clients that send nothing, or a byte now
+/// and then, take neither memory nor places without end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connections {
+    /// Most of them at once; others wait to be accepted.
+    pub most: usize,
+    /// Longest time for the head of a request to arrive, idle time before it included.
+    pub head: Duration,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        // Our own client keeps an idle connection for a minute; it should be the one to close it.
+        Connections { most: 512, head: Duration::from_secs(65) }
+    }
+}
 
 /// Why a server does not run.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +91,7 @@ impl Server {
     /// # Errors
     /// An address beyond loopback without a key; a port that cannot be bound.
     pub fn start(address: SocketAddr, service: &Service) -> Result<Self, ServerError> {
-        Self::open(address, service.key(), service.router())
+        Self::open(address, service.key(), service.router(), Connections::default())
     }
 
     /// Serves the routes of another service in the same way. That they ask for
@@ -73,6 +103,7 @@ impl Server {
         address: SocketAddr,
         key: Option<&ApiKey>,
         router: axum::Router,
+        limits: Connections,
     ) -> Result<Self, ServerError> {
         check_bind(address, key)?;
         let io = |source| ServerError::Io { address, source };
@@ -81,12 +112,13 @@ impl Server {
         let address = listener.local_addr().map_err(io)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
+            .thread_name("serve")
             .enable_all()
             .build()
             .map_err(io)?;
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = thread::spawn(move || {
-            let result = runtime.block_on(serve(listener, router, stopped));
+            let result = runtime.block_on(serve(listener, router, limits, stopped));
             runtime.shutdown_background();
             result
         });
@@ -123,23 +155,90 @@ impl Drop for Server {
     }
 }
 
+/// Accepts connections until told to stop, then lets those under way end.
 async fn serve(
     listener: TcpListener,
     router: axum::Router,
-    stopped: oneshot::Receiver<()>,
+    limits: Connections,
+    mut stopped: oneshot::Receiver<()>,
 ) -> io::Result<()> {
-    use axum::serve::ListenerExt;
-    let listener = tokio::net::TcpListener::from_std(listener)?
-        // Replies are small and wanted at once.
-        .tap_io(|stream| drop(stream.set_nodelay(true)));
-    let (draining, drained) = oneshot::channel::<()>();
-    let server = axum::serve(listener, router).with_graceful_shutdown(async move {
-        // An error means that the sender is gone, which is the signal.
-        drop(stopped.await);
-        drop(draining);
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let most = limits.most.clamp(1, 1 << 20);
+    let places = Arc::new(Semaphore::new(most));
+    let (stop, stopping) = watch::channel(());
+    loop {
+        // Whoever finds no place waits in the system's queue.
+        let accepted = async {
+            let place = Arc::clone(&places).acquire_owned().await.map_err(io::Error::other)?;
+            Ok::<_, io::Error>((place, listener.accept().await?.0))
+        };
+        let accepted = tokio::select! {
+            accepted = accepted => accepted,
+            // An error means that the sender is gone, which is the signal.
+            _ = &mut stopped => break,
+        };
+        match accepted {
+            Ok((place, socket)) => {
+                let (router, stopping) = (router.clone(), stopping.clone());
+                tokio::spawn(async move {
+                    talk(socket, router, limits.head, stopping).await;
+                    drop(place);
+                });
+            }
+            Err(error) if gone(&error) => {}
+            // Out of file handles, most likely: some will come back.
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+    drop((listener, stop));
+    // Time being up is no fault of the server's.
+    drop(tokio::time::timeout(GRACE, places.acquire_many(most as u32)).await);
+    Ok(())
+}
+
+/// Whether an error is of one connection that was given up before it was accepted.
+fn gone(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+/// Answers the requests of one connection, HTTP/1 or HTTP/2.
+async fn talk(
+    socket: TcpStream,
+    router: axum::Router,
+    head: Duration,
+    mut stopping: watch::Receiver<()>,
+) {
+    // Replies are small and wanted at once; without that they are merely slower.
+    drop(socket.set_nodelay(true));
+    let heard = Arc::new(AtomicBool::new(false));
+    let (flag, routes) = (Arc::clone(&heard), TowerToHyperService::new(router));
+    let service = service_fn(move |request: Request<Incoming>| {
+        flag.store(true, Ordering::Relaxed);
+        routes.call(request)
     });
-    tokio::select! {
-        result = async { server.await } => result,
-        () = async { drop(drained.await); tokio::time::sleep(GRACE).await } => Ok(()),
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    http.http1().timer(TokioTimer::new()).header_read_timeout(head);
+    http.http2().timer(TokioTimer::new()).keep_alive_interval(head);
+    let mut connection = pin!(http.serve_connection(TokioIo::new(socket), service));
+    let mut late = pin!(tokio::time::sleep(head));
+    let mut waits = true;
+    loop {
+        // What ends a connection early is the client's to know.
+        tokio::select! {
+            ended = connection.as_mut() => return drop(ended),
+            // HTTP's own limit begins once it is clear which HTTP is spoken.
+            () = late.as_mut(), if waits => {
+                if !heard.load(Ordering::Relaxed) {
+                    return;
+                }
+                waits = false;
+            }
+            // An error means that the sender is gone, which is the signal.
+            _ = stopping.changed() => {
+                connection.as_mut().graceful_shutdown();
+                return drop(connection.await);
+            }
+        }
     }
 }

@@ -2,7 +2,6 @@
 //! pair split over two machines.
 
 mod engine;
-mod kept;
 mod listen;
 mod refusal;
 mod reply;
@@ -13,7 +12,7 @@ mod score;
 use tokenroute_core::TokenId;
 
 pub use engine::EngineConfig;
-pub use listen::{Server, ServerError, check_bind};
+pub use listen::{Connections, Server, ServerError, check_bind};
 pub(crate) use refusal::Refusal;
 pub use routes::Service;
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokenroute_cloud::{InProcess, ToyModel};
 use tokenroute_core::{
     Ask, Llm, LlmError, Origin, Position, Reply, Score, ScoreError, Scorer, Tau, TokenId, Trace,
-    stable_hash, unit_hash,
+    TraceToken, stable_hash, unit_hash,
 };
 use tokenroute_runtime::{Calls, Pair, Policy, Request, Wait, decode_with};
 
@@ -98,6 +98,12 @@ pub fn run<L: Llm + ?Sized>(
     traces
 }
 
+/// The tokens of a trace, less what depends on who was faster.
+pub fn decided(trace: &Trace) -> Vec<TraceToken> {
+    let decided = |token: &TraceToken| TraceToken { speculated: false, ..*token };
+    trace.tokens.iter().map(decided).collect()
+}
+
 /// What must hold of a finished trace whatever happened.
 pub fn check(prompt: &[TokenId], trace: &Trace) {
     assert!(trace.ended || trace.tokens.len() == MAX_TOKENS, "a truncated answer");
@@ -108,6 +114,8 @@ pub fn check(prompt: &[TokenId], trace: &Trace) {
     let needed = (prompt.len() + trace.tokens.len() - 1) as u64;
     assert_eq!(trace.slm_positions - trace.rolled_back, needed, "what was kept was needed");
     assert!(trace.rolled_back <= trace.speculated);
+    // A token decided ahead follows from a position that was, and was kept.
+    assert!(trace.speculated_tokens() as u64 <= trace.speculated - trace.rolled_back);
     assert!(trace.wasted_calls <= trace.llm_calls);
     assert!(trace.wasted_positions <= trace.llm_positions);
 }

@@ -4,5 +4,6 @@
 
 mod lab;
 mod policies;
+mod prompts;
 mod sessions;
 mod speculation;

@@ -1,6 +1,7 @@
 //! Sessions that come, wait and go without getting in each other's way.
 
 use std::collections::BTreeMap;
+use std::slice::from_ref;
 use std::thread;
 use std::time::Duration;
 
@@ -10,7 +11,9 @@ use tokenroute_runtime::{
     Calls, Engine, Event, Pair, Policy, RuntimeError, Session, SessionId, Wait, decode,
 };
 
-use crate::lab::{APART, Gated, Hidden, MAX_TOKENS, policy, prompts, requests, speculate, tau};
+use crate::lab::{
+    APART, Gated, Hidden, MAX_TOKENS, decided, policy, prompts, requests, speculate, tau,
+};
 
 /// Longer than any test may take.
 const LONG: Duration = Duration::from_secs(600);
@@ -57,7 +60,7 @@ fn a_slow_call_stalls_only_its_own_session() {
             gated.open();
             let first = finish(&mut engine, &ids[..1]);
             for (trace, expected) in first.iter().chain(&both).zip(&expected) {
-                assert_eq!(trace.tokens, expected.tokens, "{wait:?}");
+                assert_eq!(decided(trace), expected.tokens, "{wait:?}");
             }
         });
     }
@@ -85,6 +88,45 @@ fn no_more_is_asked_ahead_than_allowed() {
 }
 
 #[test]
+fn what_was_decided_during_a_wait_is_marked() {
+    let slm = ToyModel::new(8);
+    let vocabulary = ToyModel::vocabulary();
+    let make = || ToyModel::following(9, &slm, 1.0);
+    let truth = InProcess::new(make());
+    let pair = Pair::new(&slm, &truth, &vocabulary);
+    // An answer whose lowest score, the one that is routed, has something after it.
+    let (prompt, lowest, score) = (0..14)
+        .find_map(|second| {
+            let prompt = vec![1, second];
+            let traces = decode(pair, &Hidden, Tau::SLM_ONLY, &requests(from_ref(&prompt)), 1);
+            let tokens = traces.expect("no errors").remove(0).tokens;
+            let order = |&i: &usize, &j: &usize| tokens[i].score.total_cmp(&tokens[j].score);
+            let lowest = (0..tokens.len()).min_by(order)?;
+            (lowest + 2 < tokens.len()).then(|| (prompt, lowest, tokens[lowest].score))
+        })
+        .expect("such a prompt");
+    for wait in [Wait::Block, speculate(1, 0)] {
+        let gated = Gated::new(make(), 1);
+        let trace = thread::scope(|scope| {
+            let pair = Pair::new(&slm, &gated, &vocabulary);
+            let mut engine = Engine::new(scope, pair, &Hidden, APART);
+            let id = engine.add(session(&prompt, policy(score.next_up(), wait))).expect("good");
+            // Enough for all that can be decided without the LLM.
+            for _ in 0..2 * MAX_TOKENS {
+                drop(engine.turn(Duration::ZERO));
+            }
+            gated.open();
+            finish(&mut engine, &[id]).remove(0)
+        });
+        let ahead = wait != Wait::Block;
+        for (i, token) in trace.tokens.iter().enumerate() {
+            assert_eq!(token.speculated, ahead && i > lowest, "token {i}, {wait:?}");
+        }
+        assert_eq!(trace.speculated_tokens() > 0, ahead);
+    }
+}
+
+#[test]
 fn sessions_join_between_turns_and_leave_at_any_time() {
     let slm = ToyModel::new(2);
     let vocabulary = ToyModel::vocabulary();
@@ -103,7 +145,7 @@ fn sessions_join_between_turns_and_leave_at_any_time() {
             assert!(engine.cancel(gone).is_some());
             assert!(engine.cancel(gone).is_none(), "it is gone");
             let traces = finish(&mut engine, &ids[ids.len() - 1..]);
-            assert_eq!(traces[0].tokens, expected[ids.len() - 1].tokens);
+            assert_eq!(decided(&traces[0]), expected[ids.len() - 1].tokens);
         }
         assert_eq!(engine.sessions(), 0);
     });

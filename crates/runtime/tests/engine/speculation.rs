@@ -5,11 +5,13 @@ use tokenroute_core::{Ask, Cause, Llm, Origin, Scorer, Trace, TraceToken};
 use tokenroute_runtime::{Budget, Pair, Policy, Wait, decode};
 
 use crate::lab::{
-    Distant, Hidden, MAX_TOKENS, Oracle, Sentence, policy, prompts, requests, run, speculate, tau,
+    Distant, Hidden, MAX_TOKENS, Oracle, Sentence, decided, policy, prompts, requests, run,
+    speculate, tau,
 };
 
-fn tokens(traces: &[Trace]) -> Vec<&[TraceToken]> {
-    traces.iter().map(|t| t.tokens.as_slice()).collect()
+/// The tokens, less what depends on who was faster.
+fn tokens(traces: &[Trace]) -> Vec<Vec<TraceToken>> {
+    traces.iter().map(decided).collect()
 }
 
 #[test]

@@ -1,13 +1,15 @@
 //! What is answered: the tokens of routed decoding, whole and in pieces, with their
 //! counts.
 
-use serde_json::{Value, json};
-use tokenroute_cloud::{InProcess, ToyModel};
-use tokenroute_core::{Origin, Tau, Trace};
-use tokenroute_runtime::{Pair, Request, decode};
-use tokenroute_serve::ServeConfig;
+use std::num::NonZeroUsize;
 
-use crate::support::{FirstNumber, alone, pair, routed, saying};
+use serde_json::{Value, json};
+use tokenroute_cloud::{InProcess, Scripted, ToyModel};
+use tokenroute_core::{Origin, Position, Score, ScoreError, Scorer, Tau, Trace};
+use tokenroute_runtime::{Calls, Pair, Policy, Request, Wait, decode};
+use tokenroute_serve::{Large, ServeConfig, Service};
+
+use crate::support::{Client, FirstNumber, Gate, Script, alone, pair, routed, saying, served};
 
 const CHAT: &str = "/v1/chat/completions";
 const TEXT: &str = "/v1/completions";
@@ -68,6 +70,46 @@ fn answers_are_those_of_routed_decoding_and_usage_adds_up() {
     assert_eq!(client.metric("tokenroute_between_tokens_seconds_count"), made as f64 - 5.0);
     assert_eq!(client.metric("tokenroute_requests_total{outcome=\"done\"}"), 5.0);
     assert_eq!(client.metric("tokenroute_prompt_tokens_total"), 15.0);
+}
+
+#[test]
+fn tokens_made_during_a_wait_are_told_and_counted() {
+    /// Sends the third token for.
+    struct Third;
+    impl Scorer for Third {
+        fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError> {
+            Score::new(if position.index == 2 { 0.0 } else { 1.0 })
+        }
+    }
+    let gate = Gate::default();
+    let (door, key) = (gate.clone(), gate);
+    let says = |tokens: &[u32]| tokens.len() as u32 % 8;
+    let slm = Script::new(move |tokens| {
+        if tokens.len() == 8 {
+            key.open();
+        }
+        says(tokens)
+    });
+    let llm = Scripted::new(move |tokens| {
+        door.pass();
+        Ok(says(tokens))
+    });
+    let calls = Calls { threads: 1, together: 1 };
+    let large = Large { llm: Box::new(llm), scorer: Box::new(Third), calls, traffic: None };
+    let wait = Wait::Speculate { branches: NonZeroUsize::MIN, max_ahead: 0 };
+    let policy = Policy { wait, ..Policy::new(Tau::new(0.5).expect("a threshold")) };
+    let config = ServeConfig { policy, ..ServeConfig::default() };
+    let client = Client::of(&Service::new(served(slm, Some(large)), None, config));
+    let reply = client.answer(TEXT, &json!({"prompt": [1], "max_tokens": 20, "tokenroute": true}));
+    let told = reply["tokenroute"].as_array().expect("tokens");
+    let marked: Vec<bool> = told.iter().map(|token| token["speculated"] == true).collect();
+    // The seventh is made from seven tokens; at eight the large model may speak.
+    assert_eq!(marked[..7], [false, false, false, true, true, true, true]);
+    assert_eq!(told[2]["origin"], "llm");
+    let usage = &reply["usage"]["tokenroute"];
+    assert_eq!(usage["speculated"], marked.iter().filter(|&&marked| marked).count());
+    assert!(usage["speculated_positions"].as_u64() >= usage["speculated"].as_u64());
+    assert_eq!(usage["rolled_back_positions"], 0);
 }
 
 #[test]

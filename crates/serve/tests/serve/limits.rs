@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokenroute_cloud::ToyModel;
+use tokenroute_cloud::server::Connections;
 use tokenroute_serve::ServeConfig;
 
 use crate::support::{Client, Gate, Script, alone, until};
@@ -59,6 +60,45 @@ fn a_full_house_turns_away_and_who_leaves_makes_room() {
     assert_eq!(client.metric("tokenroute_requests_total{outcome=\"busy\"}"), 2.0);
     // What was left behind was not decoded to its end.
     assert!(client.metric("tokenroute_tokens_total{origin=\"slm\"}") < 100.0);
+}
+
+/// A connection that has sent half a head.
+fn half_a_head(client: &Client) -> TcpStream {
+    let mut socket = TcpStream::connect(client.server.address()).expect("a connection");
+    socket.write_all(b"GET /health HTTP/1.1\r\nhost: local").expect("half a request");
+    socket
+}
+
+#[test]
+fn who_never_ends_a_head_is_thrown_out() {
+    let connections = Connections { most: 2, head: Duration::from_millis(200) };
+    let config = ServeConfig { connections, ..ServeConfig::default() };
+    let client = alone(ToyModel::new(1), config);
+    let slow = [half_a_head(&client), half_a_head(&client)];
+    assert_eq!(client.get("/health").status, 200, "once there is a place");
+    for mut socket in slow {
+        let mut text = String::new();
+        socket.read_to_string(&mut text).expect("an end");
+        assert!(!text.contains("200"), "{text}");
+    }
+}
+
+#[test]
+fn connections_beyond_the_limit_wait() {
+    let connections = Connections { most: 1, head: Duration::from_secs(600) };
+    let config = ServeConfig { connections, ..ServeConfig::default() };
+    let client = alone(ToyModel::new(1), config);
+    let first = half_a_head(&client);
+    // Its place is taken before the next one asks for one.
+    let mut second = half_a_head(&client);
+    second.write_all(b"host\r\nconnection: close\r\n\r\n").expect("the other half");
+    second.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
+    assert!(second.read(&mut [0]).is_err(), "nothing is said while the first is there");
+    drop(first);
+    second.set_read_timeout(None).expect("no timeout");
+    let mut text = String::new();
+    second.read_to_string(&mut text).expect("a reply");
+    assert!(text.starts_with("HTTP/1.1 200"), "{text}");
 }
 
 #[test]

@@ -1,0 +1,104 @@
+//! One step of the SLM over every session that can go on, and how much of the
+//! prompts goes into it.
+
+use std::mem;
+
+use tokenroute_core::{Detail, Feed, LanguageModel, Llm};
+
+use crate::branch::{Branch, Head, Rules};
+use crate::engine::Engine;
+use crate::live::Live;
+use crate::{Pair, advance_canonical};
+
+/// A branch in a step, and how many of its tokens go in.
+struct Part<'t, 'a, S> {
+    rules: &'t Rules<'a>,
+    branch: &'t mut Branch<'a, S>,
+    tokens: usize,
+}
+
+impl<S: LanguageModel, L: Llm + ?Sized> Engine<'_, S, L> {
+    /// Runs the SLM one step; false if no session can go on.
+    pub(crate) fn step(&mut self) -> bool {
+        let mut sessions = mem::take(&mut self.sessions);
+        let unread: Vec<usize> = sessions.iter().map(|live| live.root.unread()).collect();
+        let shares = share_out(self.prefill, &unread);
+        let mut parts: Vec<Part<'_, '_, S::State>> = Vec::new();
+        for (Live { rules, root, trace, .. }, share) in sessions.iter_mut().zip(shares) {
+            let committed = matches!(root.head, Head::Open);
+            let mut branches = Vec::new();
+            root.open(&mut branches);
+            for branch in branches {
+                let tokens = if share > 0 { share } else { branch.pending.len() };
+                trace.slm_positions += tokens as u64;
+                if !committed {
+                    trace.speculated += tokens as u64;
+                    branch.spent.slm_positions += tokens as u64;
+                }
+                parts.push(Part { rules, branch, tokens });
+            }
+        }
+        let any = !parts.is_empty();
+        parts.retain_mut(|Part { branch, tokens, .. }| {
+            let held = self.pair.slm.positions(&branch.state);
+            let fits = self.fits(held + *tokens);
+            fits.map_err(|error| branch.head = Head::Broken(error.into())).is_ok()
+        });
+        let mut feeds: Vec<_> = parts
+            .iter_mut()
+            .map(|Part { branch, tokens, .. }| {
+                let from = branch.from(*tokens);
+                Feed { state: &mut branch.state, tokens: &branch.pending[..*tokens], from }
+            })
+            .collect();
+        let Pair { slm, vocabulary, .. } = self.pair;
+        match advance_canonical(slm, vocabulary, &mut feeds, Detail::Full) {
+            Ok(steps) => {
+                for (Part { rules, branch, tokens }, steps) in parts.into_iter().zip(steps) {
+                    if tokens < branch.pending.len() {
+                        // What follows a part of a prompt is known already.
+                        branch.pending.drain(..tokens);
+                    } else {
+                        branch.hear(steps, rules);
+                    }
+                }
+            }
+            Err(error) => {
+                for Part { branch, .. } in parts {
+                    branch.head = Head::Broken(error.clone().into());
+                }
+            }
+        }
+        self.sessions = sessions;
+        any
+    }
+}
+
+/// How many positions of each prompt are read when `limit` may be in all: as evenly
+/// as what is left of them allows, so that a short one need not wait for a long one,
+/// and one of each at least.
+fn share_out(limit: usize, unread: &[usize]) -> Vec<usize> {
+    let mut shares = unread.to_vec();
+    let mut prompts: Vec<usize> = (0..unread.len()).filter(|&i| unread[i] > 0).collect();
+    prompts.sort_by_key(|&i| unread[i]);
+    let mut left = limit;
+    for (n, &i) in prompts.iter().enumerate() {
+        let even = left / (prompts.len() - n);
+        shares[i] = unread[i].min(even.max(1));
+        left = left.saturating_sub(shares[i]);
+    }
+    shares
+}
+
+#[cfg(test)]
+mod tests {
+    use super::share_out;
+
+    #[test]
+    fn short_prompts_are_read_whole_and_long_ones_share_the_rest() {
+        assert_eq!(share_out(usize::MAX, &[7, 0, 900]), [7, 0, 900]);
+        assert_eq!(share_out(12, &[100, 3, 0, 50]), [5, 3, 0, 4]);
+        assert_eq!(share_out(12, &[2, 3, 4]), [2, 3, 4]);
+        assert_eq!(share_out(1, &[9, 9, 9]), [1, 1, 1]);
+    }
+}
