@@ -1,0 +1,83 @@
+//! Tokens a second with one client and with many, and whose processor time that takes.
+//!
+//! Environment variables choose what is measured:
+//! - `TOKENROUTE_LOAD_PROGRAM`: a binary, such as one built for release; else the test's own.
+//! - `TOKENROUTE_LOAD_SLM`: a small model, served alone; else the bundled one behind a router.
+//! - `TOKENROUTE_LOAD_ARGS`: more arguments of `serve`, between spaces.
+//! - `TOKENROUTE_LOAD_CLIENTS`: numbers of clients, 1 the first; else `1,8,32`.
+//! - `TOKENROUTE_LOAD_SECONDS`: how long each is measured; else 6.
+//! - `TOKENROUTE_LOAD_TOKENS`: most tokens of an answer; else 64.
+
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::clients::{Seen, busy, load, made, prompts, read};
+use crate::support::{Server, model, write_router};
+
+fn variable(name: &str, default: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| default.to_owned())
+}
+
+#[test]
+#[ignore = "it measures"]
+fn many_clients_share_a_batch() {
+    let folder = TempDir::new().expect("a folder");
+    let program = variable("TOKENROUTE_LOAD_PROGRAM", env!("CARGO_BIN_EXE_tokenroute"));
+    let mut command = Command::new(program);
+    command.args(["--quiet", "serve", "--bind", "127.0.0.1:0"]);
+    match std::env::var("TOKENROUTE_LOAD_SLM") {
+        Ok(slm) => command.args(["--slm", &slm]),
+        Err(_) => {
+            let router = folder.path().join("router.safetensors");
+            write_router(&router);
+            let (slm, llm) = (model("word-problems-slm"), model("word-problems-llm"));
+            command.args(["--slm", &slm, "--llm", &llm, "--tau", "0", "--router"]).arg(router)
+        }
+    };
+    command.args(variable("TOKENROUTE_LOAD_ARGS", "").split_whitespace());
+    let server = Server::start(command);
+    let address = server.url.trim_start_matches("http://").to_owned();
+    let prompts = prompts();
+    let tokens: usize = variable("TOKENROUTE_LOAD_TOKENS", "64").parse().expect("a number");
+    let ask = |prompt: &str| {
+        let body = json!({"prompt": prompt, "max_tokens": tokens, "stream": true});
+        read(&address, &body)
+    };
+    let seconds: f64 = variable("TOKENROUTE_LOAD_SECONDS", "6").parse().expect("seconds");
+    let mut one = None;
+    for clients in variable("TOKENROUTE_LOAD_CLIENTS", "1,8,32").split(',') {
+        let clients: usize = clients.trim().parse().expect("a number of clients");
+        let (mut rate, mut shares) = (0.0, String::new());
+        let seen = Seen::default();
+        load(clients, &prompts, &seen, ask, || {
+            sleep(Duration::from_secs_f64(seconds / 6.0));
+            let (start, before) = (Instant::now(), made(&address));
+            let (theirs, ours) = (busy(server.child.id()), busy(std::process::id()));
+            sleep(Duration::from_secs_f64(seconds));
+            let tokens = made(&address) - before;
+            let (later, time) = (busy(server.child.id()), start.elapsed().as_secs_f64());
+            rate = tokens as f64 / time;
+            let mut share = |name: &str, seconds: f64| {
+                shares += &format!(", {name} {:.0}%", 100.0 * seconds / time);
+            };
+            for (name, seconds) in later {
+                share(&name, seconds - theirs.get(&name).unwrap_or(&0.0));
+            }
+            let sum = |busy: std::collections::BTreeMap<_, f64>| busy.into_values().sum::<f64>();
+            share("clients", sum(busy(std::process::id())) - sum(ours));
+        });
+        let failed = seen.failed.into_inner().expect("a lock");
+        assert!(failed.is_empty(), "{failed:?}");
+        let one = *one.get_or_insert(rate);
+        let times = rate / one;
+        println!(
+            "{clients:3} clients: {rate:8.1} tokens/s, {times:.2} times the first; processors busy{}",
+            shares.replacen(',', ":", 1)
+        );
+    }
+    assert_eq!(server.stop(), "");
+}
