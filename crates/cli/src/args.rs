@@ -55,6 +55,8 @@ pub enum Command {
     Step(Step),
     /// Decode with one model, or with a routed pair.
     Generate(Box<Generate>),
+    /// Talk with a routed pair, or a small model alone, in the terminal.
+    Chat(Box<Chat>),
     /// Tokens a second, memory and the share of the memory's bandwidth that is reached.
     Bench(Bench),
     /// Write a model as a GGUF file, which llama.cpp runs.
@@ -177,28 +179,9 @@ pub struct Generate {
     /// The small model of a routed pair.
     #[arg(long, requires_all = ["llm", "router", "tau"])]
     pub slm: Option<PathBuf>,
-    /// The large model of a routed pair: as the small one, or the URL of a server
-    /// (a key for it is read from TOKENROUTE_CLOUD_KEY).
-    #[arg(long, requires = "slm")]
-    pub llm: Option<PathBuf>,
-    /// Quantise the weights of --model or --slm: q8_0, q4_0 or q4_k.
-    #[arg(long, value_name = "FORMAT")]
-    pub quantize: Option<Format>,
-    /// Quantise the weights of --llm, if it runs here.
-    #[arg(long, value_name = "FORMAT", requires = "llm")]
-    pub llm_quantize: Option<Format>,
-    /// How to reach it, if it is a server.
+    /// The large model and what goes between the two.
     #[command(flatten)]
-    pub remote: Remote,
-    /// What to do about the time it takes.
-    #[command(flatten)]
-    pub waiting: Waiting,
-    /// The router file.
-    #[arg(long, requires = "slm")]
-    pub router: Option<PathBuf>,
-    /// Offload tokens that score below this, 0 to 1.
-    #[arg(long, requires = "slm")]
-    pub tau: Option<String>,
+    pub routing: Routing,
     /// The prompt, tokenised as it stands (\n is a line break).
     #[arg(long, group = "prompt")]
     pub text: Option<String>,
@@ -214,6 +197,50 @@ pub struct Generate {
     /// Print JSON, one object per prompt.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `chat`.
+#[derive(Debug, Args)]
+pub struct Chat {
+    /// The small model: a folder in Hugging Face layout, a .gguf file, or an hf: reference to one.
+    #[arg(long)]
+    pub slm: PathBuf,
+    /// The large model and what goes between the two.
+    #[command(flatten)]
+    pub routing: Routing,
+    /// What the models are told before the first message.
+    #[arg(long, value_name = "TEXT")]
+    pub system: Option<String>,
+    /// Most tokens of an answer.
+    #[arg(long, default_value_t = 512)]
+    pub max_tokens: usize,
+}
+
+/// The large model of a pair, the router, and how the two models work together.
+#[derive(Debug, Args)]
+pub struct Routing {
+    /// The large model: as the small one, or the URL of a server (a key for it is read
+    /// from TOKENROUTE_CLOUD_KEY).
+    #[arg(long, requires_all = ["slm", "router", "tau"])]
+    pub llm: Option<PathBuf>,
+    /// The router file.
+    #[arg(long, requires = "llm")]
+    pub router: Option<PathBuf>,
+    /// Offload tokens that score below this, 0 to 1.
+    #[arg(long, requires = "llm")]
+    pub tau: Option<String>,
+    /// Quantise the weights of the model that runs here: q8_0, q4_0 or q4_k.
+    #[arg(long, value_name = "FORMAT")]
+    pub quantize: Option<Format>,
+    /// Quantise the weights of --llm, if it runs here too.
+    #[arg(long, value_name = "FORMAT", requires = "llm")]
+    pub llm_quantize: Option<Format>,
+    /// How to reach it, if it is a server.
+    #[command(flatten)]
+    pub remote: Remote,
+    /// What to do about the time it takes.
+    #[command(flatten)]
+    pub waiting: Waiting,
 }
 
 /// How to reach an LLM over HTTP.
@@ -305,28 +332,10 @@ pub struct Serve {
     /// The small model: a folder in Hugging Face layout, a .gguf file, or an hf: reference to one.
     #[arg(long)]
     pub slm: PathBuf,
-    /// The large model: the same, or the URL of a server (a key for it is read from
-    /// TOKENROUTE_CLOUD_KEY). Without it the small model answers alone.
-    #[arg(long, requires_all = ["router", "tau"])]
-    pub llm: Option<PathBuf>,
-    /// Quantise the weights of --slm: q8_0, q4_0 or q4_k.
-    #[arg(long, value_name = "FORMAT")]
-    pub quantize: Option<Format>,
-    /// Quantise the weights of --llm, if it runs here.
-    #[arg(long, value_name = "FORMAT", requires = "llm")]
-    pub llm_quantize: Option<Format>,
-    /// How to reach it, if it is a server.
+    /// The large model and what goes between the two; without it the small model answers
+    /// alone. Requests may say their own tau and max_offload.
     #[command(flatten)]
-    pub remote: Remote,
-    /// What to do about the time it takes; requests may say their own --max-offload.
-    #[command(flatten)]
-    pub waiting: Waiting,
-    /// The router file.
-    #[arg(long, requires = "llm")]
-    pub router: Option<PathBuf>,
-    /// Offload tokens that score below this, 0 to 1, where a request does not say.
-    #[arg(long, requires = "llm")]
-    pub tau: Option<String>,
+    pub routing: Routing,
     /// What clients call the model; the small model's folder or file if not given.
     #[arg(long)]
     pub name: Option<String>,
@@ -349,6 +358,13 @@ pub struct Serve {
     /// Longest time for an answer, in seconds, waiting included.
     #[arg(long, value_name = "S", default_value_t = 300)]
     pub time: u64,
+    /// Most tokens of prompts read between two tokens of other answers.
+    #[arg(long, value_name = "N", default_value = "256")]
+    pub prefill: NonZeroUsize,
+    /// Most positions of earlier answers kept for prompts that begin like them, as the
+    /// next message of a conversation does.
+    #[arg(long, value_name = "N", default_value_t = 8192)]
+    pub kept_positions: usize,
 }
 
 /// The bundled pair.

@@ -3,14 +3,14 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use tokenroute_cloud::http::{Answers, Api, Http, HttpConfig, HttpError, Spelling};
+use anyhow::{Context, Result, bail, ensure};
+use tokenroute_cloud::http::{Answers, Api, Http, HttpConfig, HttpError, Spelling, Traffic};
 use tokenroute_cloud::{ApiKey, InProcess};
-use tokenroute_core::{Llm, LlmError, Progress, Tau, TokenId};
-use tokenroute_edge::{Format, LoadedModel, check_pair};
-use tokenroute_runtime::{Budget, Policy, Wait};
+use tokenroute_core::{LanguageModel, Llm, LlmError, Progress, Tau, TokenId};
+use tokenroute_edge::{Format, LoadedModel, RouterScorer, check_pair};
+use tokenroute_runtime::{Budget, Calls, DEFAULT_BATCH, Policy, Wait};
 
-use crate::args::{Remote, Waiting};
+use crate::args::{Remote, Routing};
 use crate::{output, source};
 
 /// The environment variable that holds the LLM's key, on both sides.
@@ -28,13 +28,42 @@ pub fn key(variable: &'static str) -> Result<Option<ApiKey>> {
 }
 
 /// How to open an LLM.
-pub struct Wanted<'a> {
+struct Wanted<'a> {
     /// If it is a server.
-    pub remote: &'a Remote,
+    remote: &'a Remote,
     /// If it runs here.
-    pub quantize: Option<Format>,
+    quantize: Option<Format>,
     /// If it runs here.
-    pub top_k: usize,
+    top_k: usize,
+}
+
+/// The LLM of a pair and the router that asks it.
+pub struct Large {
+    /// The LLM.
+    pub opened: Opened,
+    /// The router, made for the SLM.
+    pub scorer: RouterScorer,
+}
+
+/// Loads the SLM and, unless it is to answer alone, what goes with it.
+pub fn load(
+    slm: &Path,
+    routing: &Routing,
+    progress: &dyn Progress,
+) -> Result<(LoadedModel, Option<Large>)> {
+    let (llm, router) = match (&routing.llm, &routing.router) {
+        (None, None) => return Ok((source::load(slm, 8, routing.quantize, progress)?, None)),
+        (Some(llm), Some(router)) => (llm, router),
+        _ => bail!("give all of --llm, --router and --tau, or none"),
+    };
+    let mut scorer = RouterScorer::open(router)?;
+    let top_k = scorer.header().features.top_k.max(8);
+    let slm = source::load(slm, top_k, routing.quantize, progress)?;
+    scorer.check(slm.decoder.info(), slm.vocabulary.hash())?;
+    scorer.share_threads(&slm.decoder);
+    let wanted = Wanted { remote: &routing.remote, quantize: routing.llm_quantize, top_k };
+    let opened = open(llm, &wanted, &slm, progress)?;
+    Ok((slm, Some(Large { opened, scorer })))
 }
 
 /// The LLM of a pair and where it is.
@@ -48,6 +77,19 @@ pub struct Opened {
 /// Most calls to a server at once.
 pub const CONNECTIONS: usize = 16;
 
+/// An LLM behind a network answers many at once, each in its own time.
+pub const OVER_HTTP: Calls = Calls { threads: CONNECTIONS, together: 1 };
+
+/// One in process answers a batch at the price of one.
+pub const IN_PROCESS: Calls = Calls { threads: 1, together: DEFAULT_BATCH };
+
+impl Opened {
+    /// What went to the LLM and came back so far, if it is behind a network.
+    pub fn traffic(&self) -> Option<Traffic> {
+        self.http.as_ref().map(Http::traffic)
+    }
+}
+
 /// The URL that names an LLM, if it is one.
 pub fn url(llm: &Path) -> Option<&str> {
     llm.to_str().filter(|text| text.starts_with("http://") || text.starts_with("https://"))
@@ -59,7 +101,7 @@ pub fn identity(model: &str, slm: &LoadedModel) -> String {
 }
 
 /// Opens the LLM that goes with this SLM.
-pub fn open(
+fn open(
     llm: &Path,
     wanted: &Wanted<'_>,
     slm: &LoadedModel,
@@ -124,7 +166,9 @@ pub fn spelling(slm: &LoadedModel) -> Result<Spelling> {
 }
 
 /// The policy that the arguments ask for.
-pub fn policy(tau: Tau, waiting: &Waiting) -> Result<Policy> {
+pub fn policy(routing: &Routing) -> Result<Policy> {
+    let tau = routing.tau.as_deref().map_or(Ok(Tau::SLM_ONLY), str::parse)?;
+    let waiting = &routing.waiting;
     let wait = match (waiting.speculate, waiting.relay) {
         (Some(branches), _) => Wait::Speculate { branches, max_ahead: waiting.max_ahead },
         (None, Some(tokens)) => Wait::Relay { tokens },

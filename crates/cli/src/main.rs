@@ -9,12 +9,14 @@ mod experiment;
 mod llm;
 mod memory;
 mod output;
+mod painter;
 mod progress;
 #[cfg(feature = "train")]
 mod prompts;
 #[cfg(feature = "server")]
 mod signal;
 mod source;
+mod spent;
 
 use std::process::ExitCode;
 
@@ -57,6 +59,7 @@ fn run(command: &Command, progress: &Terminal) -> Result<()> {
         Command::CheckSweep(args) => commands::check_sweep::run(args, progress),
         Command::Step(args) => commands::step::run(args, progress),
         Command::Generate(args) => commands::generate::run(args, progress),
+        Command::Chat(args) => commands::chat::run(args, progress),
         Command::Bench(args) => commands::bench::run(args, progress),
         Command::Export(args) => commands::export::run(args, progress),
         Command::RandomModel(args) => commands::random_model::run(args),

@@ -15,6 +15,13 @@ pub fn line(text: &str) -> Result<()> {
     Ok(())
 }
 
+/// Prints a part of a line at once.
+pub fn part(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    write!(out, "{text}")?;
+    Ok(out.flush()?)
+}
+
 /// A path as one would type it here: without detours, relative to the current
 /// folder where it lies within.
 #[cfg(feature = "train")]

@@ -46,7 +46,7 @@ fn client(script: &str) -> String {
     write_router(&router);
     let (slm, llm) = (model("word-problems-slm"), model("word-problems-llm"));
     let router = router.display().to_string();
-    let pair = ["--slm", &slm, "--llm", &llm, "--router", &router, "--tau", "0"];
+    let pair = ["--slm", &slm, "--llm", &llm, "--router", &router, "--tau", "0", "--speculate"];
     let server = serve(&pair, Some(SECRET));
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(script);
     let python = std::env::var("TOKENROUTE_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());

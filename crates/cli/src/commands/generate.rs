@@ -1,17 +1,19 @@
 //! `tokenroute generate`: decode with one model alone, or with a routed pair.
 
-use std::collections::BTreeMap;
+use std::io::stdout;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
-use tokenroute_cloud::http::{Http, Traffic};
-use tokenroute_core::{Cause, LanguageModel, Progress, Question, TokenId, Trace, grade};
-use tokenroute_edge::{LoadedModel, RouterScorer};
-use tokenroute_runtime::{Calls, DEFAULT_BATCH, Pair, Policy, Request, Wait, decode_with, greedy};
+use tokenroute_core::{Progress, Question, Tau, TokenId, Trace, TraceToken, grade};
+use tokenroute_edge::LoadedModel;
+use tokenroute_runtime::{
+    Absent, DEFAULT_BATCH, KeepAll, Pair, Policy, Request, Wait, decode_with, greedy, stream,
+};
 
 use crate::args::Generate;
-use crate::llm::{CONNECTIONS, Opened};
-use crate::{llm, output, source};
+use crate::llm::Large;
+use crate::painter::{Look, Painter};
+use crate::{llm, output, source, spent};
 
 /// A prompt and, where it comes from a data set, its question.
 struct Prompt {
@@ -45,24 +47,29 @@ struct Answer {
 /// Decodes every prompt and prints the answers.
 pub fn run(args: &Generate, progress: &dyn Progress) -> Result<()> {
     ensure!(args.max_tokens > 0, "--max-tokens is 0; expected at least 1");
-    match (&args.model, &args.slm, &args.llm, &args.router, &args.tau) {
-        (Some(model), ..) => alone(args, &source::load(model, 8, args.quantize, progress)?),
-        (None, Some(slm), Some(llm), Some(router), Some(tau)) => {
-            let policy = llm::policy(tau.parse()?, &args.waiting)?;
-            let mut scorer = RouterScorer::open(router)?;
-            let top_k = scorer.header().features.top_k.max(8);
-            let slm = source::load(slm, top_k, args.quantize, progress)?;
-            scorer.share_threads(&slm.decoder);
-            let wanted = llm::Wanted { remote: &args.remote, quantize: args.llm_quantize, top_k };
-            let llm = llm::open(llm, &wanted, &slm, progress)?;
-            routed(args, &slm, &llm, &scorer, policy, progress)
+    match (&args.model, &args.slm) {
+        (Some(model), _) => alone(args, &source::load(model, 8, args.routing.quantize, progress)?),
+        (None, Some(slm)) => {
+            let policy = llm::policy(&args.routing)?;
+            let (slm, large) = llm::load(slm, &args.routing, progress)?;
+            let large = large.context("give all of --slm, --llm, --router and --tau")?;
+            routed(args, &slm, &large, policy, progress)
         }
-        _ => bail!("give --model, or all of --slm, --llm, --router and --tau"),
+        (None, None) => bail!("give --model, or all of --slm, --llm, --router and --tau"),
     }
 }
 
 fn alone(args: &Generate, model: &LoadedModel) -> Result<()> {
     let prompts = prompts(args, model)?;
+    if let (false, [prompt]) = (args.json, &prompts[..]) {
+        let request = Request { question: "", prompt: &prompt.ids, max_tokens: args.max_tokens };
+        let mut painter = Painter::new(stdout(), Look::of_stdout(), model);
+        let pair = Pair::new(&model.decoder, &Absent, &model.vocabulary);
+        let mut heard = |token: &TraceToken| painter.token(token);
+        stream(pair, &KeepAll, Tau::SLM_ONLY, request, &mut heard)?;
+        painter.end()?;
+        return Ok(());
+    }
     let ids: Vec<&[TokenId]> = prompts.iter().map(|p| &p.ids[..]).collect();
     let answers = greedy(&model.decoder, &model.vocabulary, &ids, args.max_tokens)?;
     for (prompt, tokens) in prompts.iter().zip(answers) {
@@ -74,12 +81,11 @@ fn alone(args: &Generate, model: &LoadedModel) -> Result<()> {
 fn routed(
     args: &Generate,
     slm: &LoadedModel,
-    opened: &Opened,
-    scorer: &RouterScorer,
+    large: &Large,
     policy: Policy,
     progress: &dyn Progress,
 ) -> Result<()> {
-    scorer.check(slm.decoder.info(), slm.vocabulary.hash())?;
+    let Large { opened, scorer } = large;
     let prompts = prompts(args, slm)?;
     let requests: Vec<Request<'_>> = prompts
         .iter()
@@ -92,68 +98,32 @@ fn routed(
     let pair = Pair::new(&slm.decoder, &*opened.llm, &slm.vocabulary);
     let ahead = matches!(policy.wait, Wait::Speculate { .. });
     let calls = match opened.http.is_some() {
-        true => Some(Calls { threads: CONNECTIONS, together: 1 }),
+        true => Some(llm::OVER_HTTP),
         // In process the LLM takes the processor from the SLM; lockstep is best.
-        false => ahead.then_some(Calls { threads: 1, together: DEFAULT_BATCH }),
+        false => ahead.then_some(llm::IN_PROCESS),
     };
-    let mut heard = |_: usize, _: &_| {};
+    // One answer is shown as it grows.
+    let shown = !args.json && prompts.len() == 1;
+    let mut painter = Painter::new(stdout(), Look::of_stdout(), slm);
+    let mut heard = |_: usize, token: &TraceToken| {
+        if shown {
+            painter.token(token);
+        }
+    };
     let traces = decode_with(pair, scorer, policy, calls, &requests, DEFAULT_BATCH, &mut heard)?;
-    progress.note(&costs(&traces, opened.http.as_ref().map(Http::traffic)));
-    warn_of_degraded(&traces);
+    if shown {
+        painter.end()?;
+    }
+    progress.note(&spent::costs(&traces, opened.traffic()));
+    spent::warn_of_degraded(&traces);
+    if shown {
+        return Ok(());
+    }
     for (prompt, trace) in prompts.iter().zip(traces) {
         let tokens = trace.ids().collect();
         show(args, &answer(slm, prompt, tokens, Some(trace))?)?;
     }
     Ok(())
-}
-
-/// What was offloaded and what it cost, in one line.
-fn costs(traces: &[Trace], traffic: Option<Traffic>) -> String {
-    let sum = |of: fn(&Trace) -> u64| traces.iter().map(of).sum::<u64>();
-    let tokens = sum(|t| t.tokens.len() as u64);
-    let offloaded = sum(|t| t.offloaded() as u64);
-    let share = 100.0 * offloaded as f64 / tokens.max(1) as f64;
-    let mut line = format!(
-        "{offloaded} of {tokens} tokens offloaded ({share:.1}%), {} LLM calls, {} LLM positions",
-        sum(|t| t.llm_calls),
-        sum(|t| t.llm_positions),
-    );
-    for (count, what) in [
-        (sum(|t| t.wasted_calls), "calls wasted"),
-        (sum(|t| t.wasted_positions), "LLM positions wasted"),
-        (sum(|t| t.speculated), "SLM positions speculated"),
-        (sum(|t| t.rolled_back), "of them rolled back"),
-        (sum(|t| t.relayed), "tokens relayed"),
-        (sum(|t| t.held), "tokens held by the budget"),
-    ] {
-        if count > 0 {
-            line += &format!(", {count} {what}");
-        }
-    }
-    if let Some(Traffic { requests, hedges, bytes_up, bytes_down }) = traffic {
-        line += &format!(
-            ", {requests} requests ({hedges} hedged), {bytes_up} bytes up, {bytes_down} bytes down"
-        );
-    }
-    line
-}
-
-/// Says how many tokens the LLM should have made and did not, by cause.
-fn warn_of_degraded(traces: &[Trace]) {
-    let mut causes: BTreeMap<Cause, usize> = BTreeMap::new();
-    for cause in traces.iter().flat_map(|t| &t.tokens).filter_map(|t| t.cause) {
-        *causes.entry(cause).or_default() += 1;
-    }
-    if causes.is_empty() {
-        return;
-    }
-    let all: usize = traces.iter().map(|t| t.tokens.len()).sum();
-    let degraded: usize = causes.values().sum();
-    let causes: Vec<String> = causes.iter().map(|(cause, n)| format!("{cause:?} {n}")).collect();
-    let causes = causes.join(", ");
-    output::warn(&format!(
-        "{degraded} of {all} tokens are the small model's because the LLM gave none: {causes}"
-    ));
 }
 
 fn prompts(args: &Generate, model: &LoadedModel) -> Result<Vec<Prompt>> {

@@ -3,6 +3,7 @@
 pub mod bench;
 #[cfg(feature = "train")]
 pub mod calibrate;
+pub mod chat;
 #[cfg(feature = "train")]
 pub mod check_sweep;
 #[cfg(feature = "server")]

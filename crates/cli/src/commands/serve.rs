@@ -4,11 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use tokenroute_cloud::server::check_bind;
-use tokenroute_core::{LanguageModel, Progress, Tau};
-use tokenroute_edge::{ChatTemplate, LoadedModel, RouterScorer};
-use tokenroute_runtime::Calls;
+use tokenroute_core::Progress;
+use tokenroute_edge::{ChatTemplate, LoadedModel};
 use tokenroute_serve::{Large, ServeConfig, Served, Service};
 
 use crate::args::Serve;
@@ -18,35 +17,16 @@ use crate::{llm, output, source};
 /// The environment variable that holds the key that clients give.
 const KEY: &str = "TOKENROUTE_SERVE_KEY";
 
-/// An LLM behind a network answers many at once, each in its own time.
-const OVER_HTTP: Calls = Calls { threads: llm::CONNECTIONS, together: 1 };
-
-/// One in process answers a batch at the price of one.
-const IN_PROCESS: Calls = Calls { threads: 1, together: 32 };
-
 /// Serves until it is interrupted or terminated.
 pub fn run(args: &Serve, progress: &dyn Progress) -> Result<()> {
     let key = llm::key(KEY)?;
     check_bind(args.bind, key.as_ref())?;
-    let tau = args.tau.as_deref().map_or(Ok(Tau::SLM_ONLY), str::parse)?;
-    let policy = llm::policy(tau, &args.waiting)?;
-    let (slm, large) = match (&args.llm, &args.router) {
-        (None, None) => (source::load(&args.slm, 8, args.quantize, progress)?, None),
-        (Some(llm), Some(router)) => {
-            let mut scorer = RouterScorer::open(router)?;
-            let top_k = scorer.header().features.top_k.max(8);
-            let slm = source::load(&args.slm, top_k, args.quantize, progress)?;
-            scorer.check(slm.decoder.info(), slm.vocabulary.hash())?;
-            scorer.share_threads(&slm.decoder);
-            let wanted = llm::Wanted { remote: &args.remote, quantize: args.llm_quantize, top_k };
-            let opened = llm::open(llm, &wanted, &slm, progress)?;
-            (slm, Some(large(opened, scorer)))
-        }
-        _ => bail!("give all of --llm, --router and --tau, or none"),
-    };
+    let policy = llm::policy(&args.routing)?;
+    let (slm, large) = llm::load(&args.slm, &args.routing, progress)?;
     let template = ChatTemplate::read(&source::local(&args.slm, progress)?)?;
     let name = args.name.clone().unwrap_or_else(|| source::called(&args.slm));
     let LoadedModel { decoder, tokenizer, vocabulary } = slm;
+    let large = large.map(partner);
     let served =
         Served { name: name.clone(), slm: decoder, vocabulary, tokenizer, template, large };
     let config = ServeConfig {
@@ -56,6 +36,8 @@ pub fn run(args: &Serve, progress: &dyn Progress) -> Result<()> {
         prompt_tokens: args.max_prompt,
         max_tokens: args.max_tokens,
         time: Duration::from_secs(args.time),
+        prefill: args.prefill,
+        kept_positions: args.kept_positions,
         ..ServeConfig::default()
     };
     let stop = Stop::listen()?;
@@ -66,8 +48,9 @@ pub fn run(args: &Serve, progress: &dyn Progress) -> Result<()> {
     Ok(())
 }
 
-fn large(opened: llm::Opened, scorer: RouterScorer) -> Large {
-    let calls = if opened.http.is_some() { OVER_HTTP } else { IN_PROCESS };
+fn partner(large: llm::Large) -> Large {
+    let llm::Large { opened, scorer } = large;
+    let calls = if opened.http.is_some() { llm::OVER_HTTP } else { llm::IN_PROCESS };
     let traffic = opened.http.map(|http| {
         let tell = move || {
             let traffic = http.traffic();

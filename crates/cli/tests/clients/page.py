@@ -120,6 +120,9 @@ def check(browser):
     browser.until("an answer of the large model", done + " && document.querySelector('.assistant .llm')")
     compare(browser, 1)
     assert browser.text("#ratio").endswith("(100.0%)"), browser.text("#ratio")
+    # How many tokens were made during a wait depends on who is faster; the page shows each.
+    marked = browser.run("return document.querySelectorAll('.assistant .speculated').length")
+    assert int(browser.text("#speculated").split()[0]) >= marked, browser.text("#speculated")
 
     # What is known of a token, by keyboard and by hovering.
     browser.run("document.querySelector('.assistant .text').focus()")

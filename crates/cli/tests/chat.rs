@@ -1,0 +1,80 @@
+//! `tokenroute chat` as a program that is talked to: answers on standard output, talk on
+//! standard error.
+
+mod support;
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use support::{fail, model, succeed, tokenroute, write_router};
+use tempfile::TempDir;
+
+/// What is said to these lines, and beside it.
+fn talk(mut command: Command, lines: &[&str]) -> (Vec<String>, String) {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("a process");
+    let mut input = child.stdin.take().expect("its input");
+    input.write_all(lines.join("\n").as_bytes()).expect("lines");
+    drop(input);
+    let output = child.wait_with_output().expect("an end");
+    let beside = String::from_utf8(output.stderr).expect("UTF-8");
+    assert!(output.status.success(), "{beside}");
+    let said = String::from_utf8(output.stdout).expect("UTF-8");
+    (said.lines().map(str::to_owned).collect(), beside)
+}
+
+#[test]
+fn a_conversation_is_routed_message_by_message() {
+    let folder = TempDir::new().expect("a folder");
+    let router = folder.path().join("router.safetensors");
+    write_router(&router);
+    let router = router.display().to_string();
+    let (slm, llm) = (model("word-problems-slm"), model("word-problems-llm"));
+    let pair = ["--slm", &slm, "--llm", &llm, "--router", &router, "--max-tokens", "20"];
+    let question = "Mia has 3 apples and buys 4 more. How many apples does Mia have?";
+    // The bundled template is the last message and a line break.
+    let text = format!("{question}\\n");
+    let expected = |tau| {
+        let command = [&["generate"], &pair[..], &["--text", &text, "--tau", tau]].concat();
+        succeed(&command).trim_end().to_owned()
+    };
+    let mut command = tokenroute(&[&["chat"], &pair[..], &["--tau", "1"]].concat());
+    command.env("NO_COLOR", "1");
+    let lines = [
+        question,
+        "/tau 0",
+        "",
+        question,
+        "/tau 2",
+        "/nonsense",
+        "/reset",
+        "/tau 0.5",
+        question,
+        "/quit",
+        "never read",
+    ];
+    let (said, beside) = talk(command, &lines);
+    assert_eq!(said, [expected("1"), expected("0"), expected("0.5")]);
+    assert_ne!(said[0], said[1], "the two models differ here");
+    for part in ["τ is 2", "no /nonsense here"] {
+        assert!(beside.contains(part), "{part:?} is not in: {beside}");
+    }
+
+    // What it costs is said to people, not to programs that asked for quiet.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tokenroute"));
+    command.arg("chat").args(pair).args(["--tau", "1"]);
+    let (_, beside) = talk(command, &[question]);
+    for part in ["tokens offloaded (100.0%)", "LLM calls", "LLM positions", " s"] {
+        assert!(beside.contains(part), "{part:?} is not in: {beside}");
+    }
+}
+
+#[test]
+fn a_small_model_talks_alone() {
+    let slm = model("word-problems-slm");
+    let command = tokenroute(&["chat", "--slm", &slm, "--max-tokens", "5"]);
+    let (said, beside) = talk(command, &["Mia has 3 apples.", "/tau 0.5"]);
+    assert_eq!(said.len(), 1);
+    assert!(beside.contains("--llm"), "{beside}");
+    fail(&["chat", "--slm", &slm, "--llm", &slm], &["--router"]);
+}
