@@ -9,7 +9,9 @@ use tokenroute_core::{Origin, Position, Score, ScoreError, Scorer, Tau, Trace};
 use tokenroute_runtime::{Calls, Pair, Policy, Request, Wait, decode};
 use tokenroute_serve::{Large, ServeConfig, Service};
 
-use crate::support::{Client, FirstNumber, Gate, Script, alone, pair, routed, saying, served};
+use crate::support::{
+    Client, FirstNumber, Gate, Script, alone, forgetful, pair, routed, saying, served,
+};
 
 const CHAT: &str = "/v1/chat/completions";
 const TEXT: &str = "/v1/completions";
@@ -113,8 +115,30 @@ fn tokens_made_during_a_wait_are_told_and_counted() {
 }
 
 #[test]
+fn the_next_message_is_read_from_where_it_goes_on() {
+    let talk = |config| {
+        let client = routed(config);
+        let ask = |prompt: &[u32]| {
+            let body = json!({"prompt": prompt, "max_tokens": 6, "tau": 0.5, "tokenroute": true});
+            client.answer(TEXT, &body)
+        };
+        let mut prompt: Vec<u32> = vec![1, 2, 3, 4, 5];
+        let first = ask(&prompt);
+        let said = listed(&first["tokenroute"], "id");
+        prompt.extend(said.iter().filter_map(|id| id.as_u64()).map(|id| id as u32).chain([7, 1]));
+        (prompt.len() as u64, ask(&prompt))
+    };
+    let (length, again) = talk(ServeConfig::default());
+    let (_, fresh) = talk(forgetful());
+    assert_eq!(again["choices"], fresh["choices"]);
+    let read = |reply: &Value| reply["usage"]["tokenroute"]["slm_positions"].as_u64();
+    // The last token of the first answer was made and not read.
+    assert_eq!(read(&fresh), read(&again).map(|read| read + length - 3));
+}
+
+#[test]
 fn a_stream_is_the_reply_in_pieces() {
-    let client = routed(ServeConfig::default());
+    let client = routed(forgetful());
     for (path, i) in [(TEXT, 0), (CHAT, 0), (TEXT, 1), (CHAT, 1), (TEXT, 2), (CHAT, 2)] {
         let said = ["abc", "dead", "hgf"][i];
         let mut body = json!({

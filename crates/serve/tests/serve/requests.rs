@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tokenroute_cloud::ToyModel;
 use tokenroute_serve::{ServeConfig, Served, Service};
 
-use crate::support::{Client, pair, routed, served};
+use crate::support::{Client, forgetful, pair, routed, served};
 
 const CHAT: &str = "/v1/chat/completions";
 const TEXT: &str = "/v1/completions";
@@ -15,7 +15,7 @@ fn user(content: &Value) -> Value {
 
 #[test]
 fn replies_have_openai_s_shape() {
-    let client = routed(ServeConfig::default());
+    let client = routed(forgetful());
     let chat = client.answer(CHAT, &user(&json!("abc")));
     assert_eq!(chat["object"], "chat.completion");
     assert_eq!(chat["model"], "toy");
@@ -61,7 +61,7 @@ fn a_prompt_may_come_in_many_forms() {
 
 #[test]
 fn fields_that_change_nothing_are_taken_and_unknown_ones_ignored() {
-    let client = routed(ServeConfig::default());
+    let client = routed(forgetful());
     let plain = json!({"prompt": "abc", "max_tokens": 12, "tau": 0.5});
     let expected = client.answer(TEXT, &plain);
     for (field, value) in [

@@ -80,6 +80,11 @@ pub fn large() -> Large {
     Large { llm, scorer: Box::new(FirstNumber), calls, traffic: None }
 }
 
+/// A server that reads every prompt from its beginning.
+pub fn forgetful() -> ServeConfig {
+    ServeConfig { kept_positions: 0, ..ServeConfig::default() }
+}
+
 pub fn loopback() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 0).into()
 }
