@@ -3,12 +3,14 @@
 
     python3 experiments/llama-cpp/parity.py           (or: just parity-llama-cpp)
 
-Models are exported in f32 and rewritten by llama-quantize. In f32, 256 greedy tokens are
-compared step by step on llama.cpp's own path; steps where its best two logits are less than
-1e-3 apart are left out and counted. Quantised, both read the same tokens: how often the best
-token agrees, and the mean Kullback-Leibler divergence. The bundled pair reads its own test
-questions, models of random weights read random tokens. Writes reports/parity-llama-cpp.
-Needs what peer.sh builds.
+Models are exported in f32 and rewritten by llama-quantize; one file more is quantised by
+`tokenroute export`. In f32, 256 greedy tokens are compared step by step on llama.cpp's own
+path; steps where its best two logits are less than 1e-3 apart are left out and counted.
+Quantised, both read the same tokens: how often the best token agrees, and the mean
+Kullback-Leibler divergence. The bundled pair reads its own test questions. Models of random
+weights have Qwen2.5's widths, two layers and the bundled vocabulary, and read random tokens;
+--whole takes all layers and 151,936 tokens. Writes reports/parity-llama-cpp. Needs what
+peer.sh builds.
 """
 
 import argparse
@@ -24,11 +26,16 @@ from pathlib import Path
 from bench import ROOT, machine, run
 
 STEPS, CLOSE = 256, 1e-3
-QUANTISED = ["Q8_0", "Q4_0", "Q4_K_M", "Q6_K"]
+QUANTISED = ["Q8_0", "Q4_0", "Q4_K_M", "Q5_K_M", "Q6_K"]
+# Written by tokenroute itself.
+OWN = "q4_k"
 # Name, how it is made, positions that are compared when it is quantised.
 BUNDLED = [("word-problems-slm", 192), ("word-problems-llm", 192)]
-# Rows of the second are whole blocks of 256, so that Q4_K and Q6_K are used throughout.
-RANDOM = [("qwen2.5-0.5b", [], 24), ("qwen2.5-1.5b", ["--layers", "4"], 24)]
+# Hidden and intermediate size, heads, key and value heads. Rows of the second are whole blocks
+# of 256, so that K-quants are used throughout; of the first they fit the down projection alone.
+RANDOM = {"qwen2.5-0.5b": (896, 4864, 14, 2), "qwen2.5-1.5b": (1536, 8960, 12, 2)}
+SIZES = ["hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads"]
+LAYERS, POSITIONS, WHOLE_POSITIONS = 2, 256, 24
 
 
 def pipe(command, ids):
@@ -82,21 +89,46 @@ def log_softmax(logits):
     return [x - total for x in logits]
 
 
-def forced(program, peer, model, ids, threads):
-    """Agreement of the best token and mean KL(llama.cpp || tokenroute), in nats."""
+def divergence(p, q):
+    """KL(p || q) in nats, of logarithms."""
+    return math.fsum(math.exp(a) * (a - b) for a, b in zip(p, q))
+
+
+def forced(program, peer, model, plain, ids, threads):
+    """Agreement of the best token and mean KL(llama.cpp || tokenroute); how far both are from
+    `plain`, the same weights computed with in f32."""
     raw = array.array("f")
     raw.frombytes(pipe([peer / "logits", model, threads, "forced"], ids))
     width = len(raw) // len(ids)
-    agree, divergence = 0, []
-    for i, said in enumerate(step(program, model, ids, "--logits", "--top-k", 1)):
-        theirs = raw[i * width:(i + 1) * width]
+    agree, gap, apart, our_noise, their_noise, sound = 0, 0.0, [], [], [], [0, 0]
+    said = step(program, model, ids, "--logits", "--top-k", 1)
+    exact = step(program, plain, ids, "--logits", "--top-k", 1) if plain else said
+    for i, (said, exact) in enumerate(zip(said, exact)):
         ours = said["logits"]
-        assert len(ours) == len(theirs), f"{len(ours)} logits, llama.cpp has {len(theirs)}"
-        agree += said["token"] == theirs.index(max(theirs))
+        assert len(ours) <= width, f"{len(ours)} logits, llama.cpp has {width}"
+        # Rows that no token has are left out.
+        theirs = raw[i * width:(i + 1) * width][:len(ours)]
+        best, second = sorted(theirs)[:-3:-1]
+        if said["token"] == theirs.index(best):
+            agree += 1
+        else:
+            gap = max(gap, best - second)
         p, q = log_softmax(theirs), log_softmax(ours)
-        divergence.append(math.fsum(math.exp(a) * (a - b) for a, b in zip(p, q)))
-    return {"positions": len(ids), "agree": agree,
-            "mean_kl": math.fsum(divergence) / len(ids), "greatest_kl": max(divergence)}
+        apart.append(divergence(p, q))
+        if plain:
+            truth = log_softmax(exact["logits"])
+            sound[0] += said["token"] == exact["token"]
+            sound[1] += theirs.index(best) == exact["token"]
+            our_noise.append(divergence(truth, q))
+            their_noise.append(divergence(truth, p))
+    found = {"positions": len(ids), "agree": agree,
+             "greatest_gap": gap, "mean_kl": math.fsum(apart) / len(ids),
+             "greatest_kl": max(apart)}
+    if plain:
+        found["our_kl_from_f32"] = math.fsum(our_noise) / len(ids)
+        found["their_kl_from_f32"] = math.fsum(their_noise) / len(ids)
+        found["our_agree_f32"], found["their_agree_f32"] = sound
+    return found
 
 
 def compare(program, peer, folder, work, ids, threads):
@@ -104,43 +136,80 @@ def compare(program, peer, folder, work, ids, threads):
     exported, results = work / f"{folder.name}-export.gguf", {}
     if not exported.exists():
         run([program, "export", "--model", folder, "--type", "f32", "--out", exported])
-    for kind in ["F32", *QUANTISED]:
+    for kind in ["F32", *QUANTISED, OWN]:
         file = work / f"{folder.name}-{kind}.gguf"
         try:
             if not file.exists():
-                run([peer / "native/bin/llama-quantize", exported, file, kind, threads])
+                run([program, "export", "--model", folder, "--type", kind, "--out", file]
+                    if kind == OWN
+                    else [peer / "native/bin/llama-quantize", exported, file, kind, threads])
+            plain = None
             if kind == "F32":
                 results[kind] = greedy(program, peer, file, ids[:24], threads)
-            results.setdefault(kind, {}).update(forced(program, peer, file, ids, threads))
+            else:
+                plain = work / "plain.gguf"
+                run([peer / "native/bin/llama-quantize", "--allow-requantize", file, plain,
+                     "F32", threads])
+            found = forced(program, peer, file, plain, ids, threads)
+            results.setdefault(kind, {}).update(found)
         except (RuntimeError, SystemExit) as error:
             # Widths that a type cannot hold, for the one side or the other.
-            results[kind] = {"error": str(error).strip().splitlines()[-1]}
+            results[kind] = {"error": str(error).strip().splitlines()[-1].rsplit(": ", 1)[-1]}
         print(folder.name, kind, results[kind], file=sys.stderr)
     return results
+
+
+def random_model(program, name, work, whole):
+    """A folder of random weights, and how many tokens there are."""
+    folder = work / (name if whole else f"{name}-{LAYERS}-layers")
+    shape = ["--shape", name]
+    if not whole:
+        bundled = ROOT / "models/word-problems-llm"
+        config = json.loads((bundled / "config.json").read_text(encoding="utf-8"))
+        config.update(zip(SIZES, RANDOM[name]), num_hidden_layers=LAYERS)
+        file = work / f"{name}.json"
+        file.write_text(json.dumps(config), encoding="utf-8")
+        shape = ["--config", file, "--tokenizer", bundled / "tokenizer.json"]
+    if not (folder / "model.safetensors").exists():
+        run([program, "random-model", *shape, "--out", folder])
+    return folder, 151_000 if whole else 1_300
+
+
+def noise(found, whose):
+    kl = found.get(f"{whose}_kl_from_f32")
+    return "-" if kl is None else f"{found[f'{whose}_agree_f32']}, {kl:.2e}"
 
 
 def markdown(report):
     lines = [
         "# tokenroute's tokens and llama.cpp's", "",
-        f"Files written by llama.cpp's own `llama-quantize` ({report['peer']}), read by both on "
-        f"{report['machine']['cpu']}. In F32, {STEPS} greedy steps on llama.cpp's path; steps with "
-        f"its best two logits under {CLOSE} apart are left out. Else the best token at every "
-        "position of one text, and KL(llama.cpp ‖ tokenroute) in nats. llama.cpp rounds "
-        "activations to 8 bits its own way, so quantised logits differ in the last places. "
-        "Made by", "", "```sh", report["command"], "```", "",
-        "| model | type | greedy steps | left out | differ | best token agrees | mean KL | "
-        "greatest KL |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        f"Files written by llama.cpp's own `llama-quantize` ({report['peer']}), {OWN} by "
+        f"`tokenroute export`, read by both on {report['machine']['cpu']}. In F32, {STEPS} greedy "
+        f"steps on llama.cpp's path; steps with its best two logits under {CLOSE} apart are left "
+        "out. Else the best token at every "
+        "position of one text, the greatest distance of llama.cpp's best two logits where it does "
+        "not (random weights give logits of variance 1, so that many are close), and "
+        "KL(llama.cpp ‖ tokenroute) in nats. llama.cpp rounds "
+        "activations to 8 bits its own way (for K-quants with one scale for 256), so quantised "
+        "logits differ in the last places. tokenroute holds Q4_K in blocks of 32 with f16 scales "
+        "and minima, and Q5_K, Q6_K, Q5_0 and Q5_1 as Q8_0. The last two columns say how "
+        "often each gives the best token of the file's own weights computed with in f32, and its "
+        "mean KL from those. Made by", "",
+        "```sh", report["command"], "```", "",
+        "| model | type | greedy steps | left out | differ | best token agrees | gap | mean KL | "
+        "greatest KL | tokenroute and f32 | llama.cpp and f32 |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for model, results in report["models"].items():
         for kind, found in results.items():
             if "error" in found:
-                lines.append(f"| {model} | {kind} | - | - | - | {found['error']} | - | - |")
+                lines.append(f"| {model} | {kind} | - | - | - | {found['error']}{' | -' * 5} |")
                 continue
             steps = [str(found.get(key, "-")) for key in ["steps", "close", "differ"]]
             lines.append(
                 f"| {model} | {kind} | {' | '.join(steps)} | {found['agree']} of "
-                f"{found['positions']} | {found['mean_kl']:.2e} | {found['greatest_kl']:.2e} |")
+                f"{found['positions']} | {found['greatest_gap']:.3f} | {found['mean_kl']:.2e} | "
+                f"{found['greatest_kl']:.2e} | {noise(found, 'our')} | {noise(found, 'their')} |")
     return "\n".join(lines) + "\n"
 
 
@@ -154,6 +223,7 @@ def main():
     parser.add_argument("--out", type=Path, default=ROOT / "reports/parity-llama-cpp")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--bundled-only", action="store_true", help="leave random models out")
+    parser.add_argument("--whole", action="store_true", help="random models in their full size")
     args = parser.parse_args()
     peer = args.peer.resolve()
     if not (peer / "logits").exists():
@@ -161,19 +231,20 @@ def main():
     args.work.mkdir(parents=True, exist_ok=True)
     known = peer / "version"
     report = {
-        "command": "python3 experiments/llama-cpp/parity.py", "machine": machine(),
+        "command": "python3 experiments/llama-cpp/parity.py" + " --whole" * args.whole,
+        "machine": machine(),
         "peer": known.read_text().strip() if known.exists() else "a given checkout", "models": {},
     }
     for name, positions in BUNDLED:
         folder = ROOT / "models" / name
         ids = text_ids(args.program, folder, positions)
         report["models"][name] = compare(args.program, peer, folder, args.work, ids, args.threads)
-    for name, more, positions in [] if args.bundled_only else RANDOM:
-        folder = args.work / name
-        if not (folder / "model.safetensors").exists():
-            run([args.program, "random-model", "--shape", name, *more, "--out", folder])
-        ids = random.Random(1).choices(range(151_000), k=positions)
-        report["models"][f"{name}, random"] = compare(
+    for name in [] if args.bundled_only else RANDOM:
+        folder, tokens = random_model(args.program, name, args.work, args.whole)
+        positions = WHOLE_POSITIONS if args.whole else POSITIONS
+        ids = random.Random(1).choices(range(tokens), k=positions)
+        what = "random" if args.whole else f"random, {LAYERS} layers"
+        report["models"][f"{name}, {what}"] = compare(
             args.program, peer, folder, args.work, ids, args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
     text = markdown(report)
