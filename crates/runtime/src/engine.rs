@@ -14,6 +14,7 @@ use tokenroute_core::{
 
 use crate::branch::{Branch, Head, Rules};
 use crate::calls::{Caller, Message};
+use crate::known::Known;
 use crate::live::{End, Live};
 use crate::{Calls, Pair, Path, Policy, RuntimeError, advance_canonical};
 
@@ -169,6 +170,7 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
             root: Branch::new(path, self.pair.slm.start(), max_tokens),
             rules: Rules { question, max_tokens, policy, scorer: self.scorer },
             trace: Trace::default(),
+            known: Known::default(),
             asked_at: None,
         });
         Ok(id)

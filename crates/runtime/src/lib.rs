@@ -26,6 +26,7 @@ mod engine;
 mod error;
 mod forced;
 mod judge;
+mod known;
 mod live;
 mod pair;
 mod path;
