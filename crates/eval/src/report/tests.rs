@@ -157,7 +157,7 @@ fn markdown_shows_every_figure_and_its_tables_are_whole() {
 fn the_network_study_stands_beside_the_curve() {
     let mut data = sample::report();
     let (page, text) = (html(&data).expect("a page"), markdown(&data).expect("text"));
-    for said in ["100 ms, 10 Mbit/s", "2.50 × (2.25–2.75)", "routed, speculative"] {
+    for said in ["100 ms, 10 Mbit", "2.50 × (2.25–2.75)", "routed, speculative"] {
         assert!(page.contains(said) && text.contains(said), "{said}");
     }
     assert_eq!(page.matches("<svg").count(), 2, "both figures are in the page itself");
