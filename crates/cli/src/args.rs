@@ -10,6 +10,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use tokenroute_edge::Format;
 
+#[cfg(all(feature = "train", feature = "server"))]
+pub use measure::Latency;
 pub use measure::{Bench, Export, RandomModel};
 
 /// Token-level routing between a small model on the device and a large one in the cloud.
@@ -48,6 +50,9 @@ pub enum Command {
     /// Render the report of a finished sweep.
     #[cfg(feature = "train")]
     Report(Staged),
+    /// Time decoding behind a network: alone, routed, ahead of the large model's tokens.
+    #[cfg(all(feature = "train", feature = "server"))]
+    Latency(Latency),
     /// Hold the exact sweep against brute-force decoding.
     #[cfg(feature = "train")]
     CheckSweep(CheckSweep),
@@ -284,6 +289,13 @@ pub struct Waiting {
     /// tokens that may not be needed.
     #[arg(long, value_name = "N", default_value_t = 8, requires = "speculate")]
     pub max_ahead: usize,
+    /// Most calls of one answer that speculation may spend in vain.
+    #[arg(long, value_name = "N", requires = "speculate")]
+    pub max_extra_calls: Option<u64>,
+    /// Let the large model say N tokens in each call. Those after the first are taken,
+    /// without a call, where the answer goes the same way. The tokens stay the same.
+    #[arg(long, value_name = "N", default_value = "1", requires = "slm")]
+    pub lookahead: NonZeroUsize,
     /// Let the large model make up to N tokens in a row where one is routed.
     #[arg(long, value_name = "N", requires = "slm")]
     pub relay: Option<NonZeroUsize>,

@@ -176,5 +176,13 @@ pub fn policy(routing: &Routing) -> Result<Policy> {
     };
     let budget = waiting.max_offload.map_or(Ok(Budget::ALL), Budget::new)?;
     let deadline = waiting.deadline.map(Duration::from_millis);
-    Ok(Policy { tau, wait, deadline, budget, warm: waiting.warm })
+    Ok(Policy {
+        tau,
+        wait,
+        deadline,
+        budget,
+        lookahead: waiting.lookahead,
+        max_extra: waiting.max_extra_calls,
+        warm: waiting.warm,
+    })
 }

@@ -55,6 +55,8 @@ fn run(command: &Command, progress: &Terminal) -> Result<()> {
         Command::Calibrate(args) => commands::calibrate::run(args),
         #[cfg(feature = "train")]
         Command::Report(args) => commands::report::run(args, progress),
+        #[cfg(all(feature = "train", feature = "server"))]
+        Command::Latency(args) => commands::latency::run(args, progress),
         #[cfg(feature = "train")]
         Command::CheckSweep(args) => commands::check_sweep::run(args, progress),
         Command::Step(args) => commands::step::run(args, progress),

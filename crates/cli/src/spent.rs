@@ -19,6 +19,7 @@ pub fn costs(traces: &[Trace], traffic: Option<Traffic>) -> String {
         sum(|t| t.llm_positions),
     );
     for (count, what) in [
+        (sum(|t| t.waits), "serial waits"),
         (sum(|t| t.wasted_calls), "calls wasted"),
         (sum(|t| t.wasted_positions), "LLM positions wasted"),
         (sum(|t| t.speculated_tokens() as u64), "tokens made during a wait"),

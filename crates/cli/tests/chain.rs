@@ -72,6 +72,50 @@ fn the_chain_runs_skips_and_answers_questions_about_itself() {
     assert!(wished["validation"]["offload"].as_f64().expect("a ratio") <= 0.07);
     assert_eq!(wished["tau"], summary["points"][3]["tau"]);
 
+    // The network study is a stage of its own and joins the report.
+    let readme = || String::from_utf8(lab.bytes("reports/e/README.md")).expect("UTF-8");
+    assert!(!readme().contains("Accuracy against latency"));
+    let timed = [
+        "latency",
+        &experiment,
+        "--questions",
+        "2",
+        "--round-trips",
+        "5,0",
+        "--bandwidths",
+        "20",
+        "--tau",
+        "0.9",
+        "--max-ahead",
+        "6",
+        "--max-extra-calls",
+        "9",
+        "--json",
+    ];
+    let text = succeed(&timed);
+    let study: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(study["identical"], true);
+    let networks = study["networks"].as_array().expect("a list");
+    assert_eq!(networks.len(), 2);
+    assert_eq!(networks[0]["network"]["round_trip_ms"], 0.0, "the shortest first");
+    for network in networks {
+        let figure = |way: usize, name: &str| {
+            network["rows"][way]["figures"][name]["value"].as_f64().expect("a number")
+        };
+        let [slm, llm, blocking, ahead, _] = [0, 1, 2, 3, 4];
+        assert_eq!((figure(slm, "calls"), figure(slm, "bytes_up")), (0.0, 0.0));
+        assert_eq!((figure(llm, "calls"), figure(llm, "offload")), (1.0, 1.0));
+        assert_eq!(figure(blocking, "waits"), figure(blocking, "calls"));
+        assert_eq!(figure(blocking, "offload"), figure(ahead, "offload"));
+        assert!(figure(ahead, "waits") <= figure(blocking, "waits"));
+        assert!(figure(ahead, "wasted_calls") <= 9.0);
+        assert!(figure(llm, "bytes_down") > 500.0 && figure(llm, "llm_positions") > 20.0);
+    }
+    assert_eq!(succeed(&timed), text, "measured once");
+    succeed(&["report", &experiment]);
+    assert!(readme().contains("Accuracy against latency") && readme().contains("5 ms, 20 Mbit/s"));
+    assert!(lab.path("reports/e/latency.svg").exists() && lab.path("reports/e/bytes.svg").exists());
+
     // At τ = 1 the routed pair says what the LLM says, at τ = 0 what the SLM says.
     let slm = lab.path("models/word-problems-slm").display().to_string();
     let llm = lab.path("models/word-problems-llm").display().to_string();

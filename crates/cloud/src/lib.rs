@@ -11,6 +11,8 @@
 //!   LLM's answers on disk.
 //! - `server::Server` (feature `server`): a local model served over that API.
 //! - `ApiKey`: the secret between the two.
+//! - `link::Link` (feature `link`): a network with a round trip and a bandwidth between
+//!   a client and a server on one machine.
 
 mod as_model;
 #[cfg(feature = "http")]
@@ -18,6 +20,8 @@ pub mod http;
 mod in_process;
 #[cfg(any(feature = "http", feature = "server"))]
 mod key;
+#[cfg(feature = "link")]
+pub mod link;
 mod prefixes;
 mod scripted;
 #[cfg(feature = "server")]

@@ -137,6 +137,34 @@ impl<M: LanguageModel> LanguageModel for &M {
     }
 }
 
+impl<M: LanguageModel + Send> LanguageModel for Arc<M> {
+    type State = M::State;
+
+    fn info(&self) -> &ModelInfo {
+        (**self).info()
+    }
+
+    fn start(&self) -> Self::State {
+        (**self).start()
+    }
+
+    fn positions(&self, state: &Self::State) -> usize {
+        (**self).positions(state)
+    }
+
+    fn truncate(&self, state: &mut Self::State, len: usize) {
+        (**self).truncate(state, len);
+    }
+
+    fn advance(
+        &self,
+        feeds: &mut [Feed<'_, Self::State>],
+        detail: Detail,
+    ) -> Result<Vec<Vec<Step>>, ModelError> {
+        (**self).advance(feeds, detail)
+    }
+}
+
 /// Why a model could not be run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ModelError {

@@ -58,6 +58,10 @@ pub struct Trace {
     /// Those of the LLM's positions that went into such calls.
     #[serde(default)]
     pub wasted_positions: u64,
+    /// Times the answer stood still for a call that was sent after it had last
+    /// stood still: round trips that neither hide behind another nor overlap it.
+    #[serde(default)]
+    pub waits: u64,
     /// Those of the SLM's positions that were processed while a token before
     /// them was still on its way.
     #[serde(default)]

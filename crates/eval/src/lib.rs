@@ -3,12 +3,14 @@
 //! Key types:
 //! - [`sweep::sweep`]: what routed decoding does at every τ, exactly.
 //! - [`policies::Baseline`]: what the router is held against.
+//! - [`latency::measure`]: what answers cost in time and bytes behind a network.
 //! - [`study::study`]: from curves to figures with intervals.
 //! - [`summary::Summary`]: those figures as `summary.json`.
 //! - [`report::ReportData`]: those figures as pages.
 
 pub mod bootstrap;
 pub mod diagnostics;
+pub mod latency;
 pub mod policies;
 pub mod report;
 pub mod study;

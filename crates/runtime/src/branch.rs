@@ -8,6 +8,7 @@ use std::time::Instant;
 use tokenroute_core::{Score, Scorer, Step, TokenId, TraceToken};
 
 use crate::calls::CallId;
+use crate::known::Known;
 use crate::{Path, Policy, RuntimeError, Wait};
 
 /// What decides about a session's tokens.
@@ -76,6 +77,8 @@ pub(crate) struct Routed<'v, S> {
     pub(crate) ask: AskState,
     /// Since when the committed answer waits here.
     pub(crate) since: Option<Instant>,
+    /// How often the committed answer had stood still when the call was sent.
+    pub(crate) sent: u64,
     /// Most tokens wanted.
     pub(crate) tokens: usize,
     /// By the token they go on with.
@@ -238,6 +241,38 @@ impl<'v, S: Clone> Branch<'v, S> {
             .iter_mut()
             .find_map(|(_, b)| b.waiting(call))
             .map(|(branch, _)| (branch, true))
+    }
+
+    /// Whether the committed answer, which ends here, has stood still for a call
+    /// that was sent after it had stood still so many times.
+    pub(crate) fn stood_still(&self, waits: u64) -> bool {
+        matches!(&self.head, Head::Routed(r) if r.since.is_some() && r.sent >= waits)
+    }
+
+    /// A branch, this one or beyond, that wants a token the LLM has said already,
+    /// and the call for it, if one is on its way.
+    pub(crate) fn answered(
+        &mut self,
+        known: &Known,
+    ) -> Option<(&mut Self, TokenId, Option<CallId>)> {
+        let Head::Routed(routed) = &self.head else { return None };
+        if let Some(token) = known.after(self.path.answer()) {
+            let call = routed.ask.call();
+            return Some((self, token, call));
+        }
+        let Head::Routed(routed) = &mut self.head else { return None };
+        routed.branches.iter_mut().find_map(|(_, branch)| branch.answered(known))
+    }
+
+    /// Number of calls, answered or on their way, for what lies beyond this
+    /// branch's end: what it costs if the answer goes another way.
+    pub(crate) fn at_stake(&self) -> u64 {
+        let Head::Routed(routed) = &self.head else { return 0 };
+        let cost = |b: &Self| {
+            let flying = matches!(&b.head, Head::Routed(r) if r.ask.call().is_some());
+            b.spent.llm_calls + u64::from(flying) + b.at_stake()
+        };
+        routed.branches.iter().map(|(_, branch)| cost(branch)).sum()
     }
 
     /// Number of calls on their way for what lies beyond this branch's end.

@@ -13,6 +13,7 @@ use tokenroute_core::{Kept, LanguageModel, Llm, ModelError, Scorer, TokenId, Tra
 
 use crate::branch::{Branch, Head, Rules};
 use crate::calls::{Caller, Message};
+use crate::known::Known;
 use crate::live::{End, Live};
 use crate::{Calls, Pair, Path, Policy, RuntimeError};
 
@@ -193,6 +194,7 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
             root: Branch::new(path, state, held, max_tokens),
             rules: Rules { question, max_tokens, policy, scorer: self.scorer },
             trace: Trace::default(),
+            known: Known::default(),
             asked_at: None,
         });
         Ok(id)

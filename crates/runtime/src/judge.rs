@@ -67,7 +67,7 @@ impl<S: Clone> Branch<'_, S> {
         };
         let tokens = policy.budget.grants(index, self.asked, most).max(1);
         let (ask, branches) = (AskState::Open, Vec::new());
-        let routed = Routed { step, score, ask, since: None, tokens, branches };
+        let routed = Routed { step, score, ask, since: None, sent: 0, tokens, branches };
         self.head = Head::Routed(Box::new(routed));
         Ok(())
     }

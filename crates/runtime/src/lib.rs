@@ -27,6 +27,7 @@ mod engine;
 mod error;
 mod forced;
 mod judge;
+mod known;
 mod live;
 mod lone;
 mod pair;

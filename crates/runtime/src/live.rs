@@ -7,6 +7,7 @@ use tokenroute_core::{Cause, Llm, LlmError, TokenId, Trace};
 
 use crate::branch::{AskState, Branch, Dropped, Head, Routed, Rules};
 use crate::calls::{CallId, Caller, Said};
+use crate::known::Known;
 use crate::{Event, RuntimeError, SessionId, Wait};
 
 /// One session.
@@ -17,6 +18,8 @@ pub(crate) struct Live<'a, S> {
     /// The committed answer, and from its end on what may follow.
     pub(crate) root: Branch<'a, S>,
     pub(crate) trace: Trace,
+    /// What the LLM has said beyond what it was asked for.
+    pub(crate) known: Known,
     /// Length of the answer when the LLM was last asked about its end.
     pub(crate) asked_at: Option<usize>,
 }
@@ -43,6 +46,7 @@ impl<S: Clone> Live<'_, S> {
 
     /// Sends for the tokens that are wanted from the LLM.
     pub(crate) fn ask<L: Llm + ?Sized>(&mut self, caller: &mut Caller<'_, L>, now: Instant) {
+        self.recall(caller);
         let Head::Routed(routed) = &mut self.root.head else { return self.warm(caller) };
         let first = routed.since.is_none();
         routed.since.get_or_insert(now);
@@ -50,17 +54,36 @@ impl<S: Clone> Live<'_, S> {
             AskState::Waiting(call) if first => caller.hurry(call),
             AskState::Waiting(_) => {}
             AskState::Open | AskState::Failed => {
-                send(&mut self.root, self.id, caller, &mut self.trace, true);
+                send(&mut self.root, self.id, caller, &mut self.trace, &self.rules, true);
             }
         }
         self.asked_at = Some(self.root.path.index());
         let Wait::Speculate { max_ahead, .. } = self.rules.policy.wait else { return };
         self.root.spread(&self.rules);
         for _ in self.root.asked_ahead()..max_ahead {
+            if !self.may_waste() {
+                return;
+            }
             let Some(branch) = self.root.likeliest() else { return };
-            send(branch, self.id, caller, &mut self.trace, false);
+            send(branch, self.id, caller, &mut self.trace, &self.rules, false);
             branch.spread(&self.rules);
         }
+    }
+
+    /// Takes the tokens that are wanted and that the LLM has said already. A call
+    /// for one that is on its way is then in vain; it was at stake when it was sent.
+    fn recall<L: Llm + ?Sized>(&mut self, caller: &mut Caller<'_, L>) {
+        while let Some((branch, token, call)) = self.root.answered(&self.known) {
+            let mut dropped = branch.settle(Ok(vec![token]), &self.rules);
+            dropped.calls.extend(call);
+            self.write_off(dropped, caller);
+        }
+    }
+
+    /// Whether speculation may cost one more call.
+    fn may_waste(&self) -> bool {
+        let at_stake = || self.trace.wasted_calls + self.root.at_stake();
+        self.rules.policy.max_extra.is_none_or(|most| at_stake() < most)
     }
 
     /// Lets the LLM read what is committed although nothing is routed.
@@ -102,6 +125,11 @@ impl<S: Clone> Live<'_, S> {
                 if ahead {
                     branch.spent.llm_calls += 1;
                     branch.spent.llm_positions += positions;
+                } else if branch.stood_still(self.trace.waits) {
+                    self.trace.waits += 1;
+                }
+                if let (Ok(run), false) = (&said, self.rules.policy.relays()) {
+                    self.known.learn(&branch.path, run);
                 }
                 let dropped = branch.settle(said.map_err(|e| e.cause()), &self.rules);
                 self.write_off(dropped, caller);
@@ -119,6 +147,7 @@ impl<S: Clone> Live<'_, S> {
             return;
         }
         let call = self.waits().and_then(|routed| routed.ask.call());
+        self.trace.waits += u64::from(self.root.stood_still(self.trace.waits));
         let mut dropped = self.root.settle(Err(Cause::Late), &self.rules);
         dropped.calls.extend(call);
         self.write_off(dropped, caller);
@@ -174,11 +203,15 @@ fn send<S: Clone, L: Llm + ?Sized>(
     session: SessionId,
     caller: &mut Caller<'_, L>,
     trace: &mut Trace,
+    rules: &Rules<'_>,
     urgent: bool,
 ) {
     if let Head::Routed(routed) = &mut branch.head {
-        let call = caller.submit(session, branch.path.tokens(), routed.tokens, urgent);
+        let left = rules.max_tokens - branch.path.index();
+        let tokens = routed.tokens.max(rules.policy.lookahead.get().min(left));
+        let call = caller.submit(session, branch.path.tokens(), tokens, urgent);
         routed.ask = AskState::Waiting(call);
+        routed.sent = trace.waits;
         trace.llm_calls += 1;
     }
 }

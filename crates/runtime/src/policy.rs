@@ -43,6 +43,14 @@ pub struct Policy {
     pub deadline: Option<Duration>,
     /// Most of the answer's tokens that may be asked of the LLM.
     pub budget: Budget,
+    /// Tokens the LLM says in each call. What follows the one it is asked for is
+    /// kept and taken, without a call, where the answer turns out to go the same
+    /// way and the next routed token is among them. Costs the LLM these tokens;
+    /// changes no token. A relay has its own number.
+    pub lookahead: NonZeroUsize,
+    /// Most calls of one answer that speculation may spend in vain; `None` for no
+    /// limit.
+    pub max_extra: Option<u64>,
     /// Keeps the LLM's prefix cache warm: asks it after the prompt at once, and
     /// after every so many committed tokens without an ask. The answers are
     /// dropped; the calls are counted.
@@ -50,10 +58,25 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Blocking decoding at τ, without deadline, budget or warm-up.
+    /// Blocking decoding at τ, without deadline, budget, lookahead or warm-up.
     #[must_use]
     pub fn new(tau: Tau) -> Self {
-        Policy { tau, wait: Wait::Block, deadline: None, budget: Budget::ALL, warm: None }
+        Policy {
+            tau,
+            wait: Wait::Block,
+            deadline: None,
+            budget: Budget::ALL,
+            lookahead: NonZeroUsize::MIN,
+            max_extra: None,
+            warm: None,
+        }
+    }
+}
+
+impl Policy {
+    /// Whether the LLM's tokens may stand beyond the routed one.
+    pub(crate) fn relays(&self) -> bool {
+        matches!(self.wait, Wait::Relay { .. })
     }
 }
 

@@ -1,9 +1,60 @@
 //! Arguments of the commands that measure, and that make what is measured.
 
+#[cfg(all(feature = "train", feature = "server"))]
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
+#[cfg(all(feature = "train", feature = "server"))]
+use tokenroute_core::Tau;
 use tokenroute_edge::Format;
+
+/// Arguments of `latency`.
+#[cfg(all(feature = "train", feature = "server"))]
+#[derive(Debug, Args)]
+pub struct Latency {
+    /// The experiment's experiment.toml, with its router trained.
+    pub experiment: PathBuf,
+    /// Offload tokens that score below this, 0 to 1.
+    #[arg(long, conflicts_with = "max_offload_ratio")]
+    pub tau: Option<Tau>,
+    /// Or: the largest τ that keeps to this offload ratio on validation, 0 to 1. The
+    /// experiment must be swept.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.07)]
+    pub max_offload_ratio: f64,
+    /// Round trips in milliseconds.
+    #[arg(long, value_name = "MS", value_delimiter = ',', default_value = "0,50,100,200,300")]
+    pub round_trips: Vec<f64>,
+    /// Megabits a second in each direction; 0 for no limit.
+    #[arg(long, value_name = "MBIT", value_delimiter = ',', default_value = "1,10,100")]
+    pub bandwidths: Vec<f64>,
+    /// How many test questions.
+    #[arg(long, default_value_t = 20)]
+    pub questions: usize,
+    /// Speculation goes on from the small model's N best candidates for a routed token.
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub speculate: NonZeroUsize,
+    /// Most calls at a time, for each answer, that it may spend on tokens that may not be
+    /// needed.
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub max_ahead: usize,
+    /// Most calls of one answer that it may spend in vain.
+    #[arg(long, value_name = "N")]
+    pub max_extra_calls: Option<u64>,
+    /// It lets the large model say N tokens in each call, and takes those after the first
+    /// where the answer goes the same way.
+    #[arg(long, value_name = "N", default_value = "16")]
+    pub lookahead: NonZeroUsize,
+    /// Most tokens of a relay.
+    #[arg(long, value_name = "N", default_value = "8")]
+    pub relay: NonZeroUsize,
+    /// Measure anew although the same was measured before.
+    #[arg(long)]
+    pub again: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// Arguments of `bench`.
 #[derive(Debug, Args)]

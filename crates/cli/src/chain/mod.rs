@@ -3,6 +3,7 @@
 
 pub mod labels;
 mod large;
+pub mod latency;
 pub mod report;
 pub mod router;
 pub mod sweep;
@@ -96,13 +97,12 @@ impl<'a> Chain<'a> {
 
     /// Text of tokens; a token that is no text by itself shows as U+FFFD.
     pub fn text(&self, ids: &[TokenId]) -> String {
-        self.slm.tokenizer.decode(ids).unwrap_or_else(|_| "\u{fffd}".to_owned())
+        text(&self.slm, ids)
     }
 
     /// Text of an answer, its end token left out.
     pub fn answer_text(&self, ids: &[TokenId]) -> String {
-        let ends = ids.last().is_some_and(|&last| self.slm.vocabulary.is_end(last));
-        self.text(&ids[..ids.len() - usize::from(ends)])
+        answer_text(&self.slm, ids)
     }
 
     /// A manifest with the pair's hashes among its inputs.
@@ -112,6 +112,17 @@ impl<'a> Chain<'a> {
             .with_input("llm", &info(&self.llm).weights_hash)
             .with_input("tokenizer", self.slm.vocabulary.hash())
     }
+}
+
+/// As [`Chain::text`].
+fn text(model: &LoadedModel, ids: &[TokenId]) -> String {
+    model.tokenizer.decode(ids).unwrap_or_else(|_| "\u{fffd}".to_owned())
+}
+
+/// As [`Chain::answer_text`].
+fn answer_text(model: &LoadedModel, ids: &[TokenId]) -> String {
+    let ends = ids.last().is_some_and(|&last| model.vocabulary.is_end(last));
+    text(model, &ids[..ids.len() - usize::from(ends)])
 }
 
 /// Facts about a model.

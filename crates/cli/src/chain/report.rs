@@ -37,7 +37,11 @@ impl Chain<'_> {
             "resamples": self.experiment.sweep.resamples,
             "examples": self.experiment.report.examples,
         });
-        let work = self.manifest("report", config).with_input("curves", &hash);
+        let mut work = self.manifest("report", config).with_input("curves", &hash);
+        let latency = self.latency()?.map(|(study, hash)| {
+            work.inputs.insert("latency".to_owned(), hash);
+            study
+        });
         if let Some(done) = Manifest::load(&folder)?
             && done.matches(&work)
             && done.is_whole(&out)?
@@ -46,6 +50,7 @@ impl Chain<'_> {
         }
         timing::forget(&folder)?;
         let mut data = timed(&folder, || self.gather(&curves, &costs, &work))?;
+        data.latency = latency;
         data.stages = self.stages();
         let files = self.render(&data, &costs)?;
         store::make_dir(&out)?;
@@ -92,6 +97,7 @@ impl Chain<'_> {
             divergent_classes: self.divergent_classes(&rows),
             diagnostics: Some(diagnose(&scorer, &rows)?),
             cost,
+            latency: None,
             examples: self.examples(&scorer, headline)?,
             notices: self.notices(),
             stages: Vec::new(),

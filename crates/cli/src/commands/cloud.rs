@@ -36,7 +36,7 @@ pub fn run(args: &Cloud, progress: &dyn Progress) -> Result<()> {
 }
 
 /// The model's tokenizer as the server sees it.
-struct Served(Tokenizer);
+pub struct Served(pub Tokenizer);
 
 impl Texts for Served {
     fn encode(&self, text: &str) -> Result<Vec<TokenId>, String> {

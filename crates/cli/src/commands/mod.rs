@@ -14,6 +14,8 @@ pub mod generate;
 pub mod inspect;
 #[cfg(feature = "train")]
 pub mod label;
+#[cfg(all(feature = "train", feature = "server"))]
+pub mod latency;
 #[cfg(feature = "train")]
 pub mod pair;
 pub mod random_model;

@@ -90,6 +90,18 @@ impl Http {
         }
     }
 
+    pub(crate) fn config(&self) -> &HttpConfig {
+        &self.inner.config
+    }
+
+    pub(crate) fn transport(&self) -> &Transport {
+        &self.inner.transport
+    }
+
+    pub(crate) fn vocabulary_size(&self) -> usize {
+        self.inner.facts.vocabulary.len()
+    }
+
     /// Work done so far.
     #[must_use]
     pub fn traffic(&self) -> Traffic {

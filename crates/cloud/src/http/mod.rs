@@ -25,6 +25,7 @@ mod client;
 mod config;
 mod error;
 mod spelling;
+mod stream;
 mod transport;
 mod wire;
 

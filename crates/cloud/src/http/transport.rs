@@ -8,7 +8,10 @@ use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use reqwest::{Certificate, Client, ClientBuilder, Method, Response, StatusCode, header, redirect};
+use reqwest::{
+    Certificate, Client, ClientBuilder, Method, RequestBuilder, Response, StatusCode, header,
+    redirect,
+};
 use tokenroute_core::LlmError;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
@@ -124,6 +127,38 @@ impl Transport {
         body: Option<&[u8]>,
         deadline: Instant,
     ) -> Result<Vec<u8>, Failure> {
+        let request = self.request(path, body, deadline)?;
+        let bytes = self.wait(async { self.body(self.reply(request).await?).await })?;
+        self.counters.bytes_down.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        Ok(bytes)
+    }
+
+    /// Sends a body and hands out the reply's as it arrives, until that fails.
+    pub(crate) fn stream(
+        &self,
+        path: &str,
+        body: &[u8],
+        deadline: Instant,
+        hear: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let request = self.request(path, Some(body), deadline)?;
+        self.wait(async {
+            let mut response = self.reply(request).await?;
+            while let Some(piece) = response.chunk().await.map_err(|error| self.broken(&error))? {
+                self.counters.bytes_down.fetch_add(piece.len() as u64, Ordering::Relaxed);
+                hear(&piece)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// A request to be sent at once, counted.
+    fn request(
+        &self,
+        path: &str,
+        body: Option<&[u8]>,
+        deadline: Instant,
+    ) -> Result<RequestBuilder, Failure> {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             let error = LlmError::Late(format!("no time left to ask {}", self.base));
@@ -132,12 +167,6 @@ impl Transport {
         self.counters.requests.fetch_add(1, Ordering::Relaxed);
         let sent = body.map_or(0, <[u8]>::len) as u64;
         self.counters.bytes_up.fetch_add(sent, Ordering::Relaxed);
-        let bytes = self.send(path, body, left)?;
-        self.counters.bytes_down.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        Ok(bytes)
-    }
-
-    fn send(&self, path: &str, body: Option<&[u8]>, left: Duration) -> Result<Vec<u8>, Failure> {
         let url = format!("{}{path}", self.base);
         let method = if body.is_some() { Method::POST } else { Method::GET };
         let mut request = self.client.request(method, url).timeout(left);
@@ -148,19 +177,22 @@ impl Transport {
             let json = header::HeaderValue::from_static("application/json");
             request = request.header(header::CONTENT_TYPE, json).body(body.to_vec());
         }
-        self.wait(async {
-            let response = match timeout(self.first_byte, request.send()).await {
-                Ok(sent) => sent.map_err(|error| self.broken(&error))?,
-                Err(_) => return Err(self.late("no reply began in time")),
-            };
-            if response.status().is_success() {
-                return self.body(response).await;
-            }
-            let (status, after) = (response.status(), retry_after(&response));
-            // A refusal that breaks off is a refusal.
-            let said = self.body(response).await.unwrap_or_default();
-            Err(self.refused(status, after, &String::from_utf8_lossy(&said)))
-        })
+        Ok(request)
+    }
+
+    /// The reply to a request, which is no refusal; its body is yet to come.
+    async fn reply(&self, request: RequestBuilder) -> Result<Response, Failure> {
+        let response = match timeout(self.first_byte, request.send()).await {
+            Ok(sent) => sent.map_err(|error| self.broken(&error))?,
+            Err(_) => return Err(self.late("no reply began in time")),
+        };
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let (status, after) = (response.status(), retry_after(&response));
+        // A refusal that breaks off is a refusal.
+        let said = self.body(response).await.unwrap_or_default();
+        Err(self.refused(status, after, &String::from_utf8_lossy(&said)))
     }
 
     async fn body(&self, mut response: Response) -> Result<Vec<u8>, Failure> {

@@ -60,10 +60,15 @@ impl Api {
         }
     }
 
-    /// The request's body. Penalties are switched off by name: servers take
+    /// The request's body.
+    pub(crate) fn body(self, model: &str, query: &Query<'_>) -> Vec<u8> {
+        self.request(model, query).to_string().into_bytes()
+    }
+
+    /// The request as JSON. Penalties are switched off by name: servers take
     /// them from the checkpoint's generation_config.json, and with one the
     /// answer is not the argmax of the model.
-    pub(crate) fn body(self, model: &str, query: &Query<'_>) -> Vec<u8> {
+    fn request(self, model: &str, query: &Query<'_>) -> Value {
         let prompt = query.context;
         let mut body = match self {
             Api::Tokenroute => json!({
@@ -104,6 +109,14 @@ impl Api {
                 body["prompt_logprobs_start"] = json!(query.from);
             }
         }
+        body
+    }
+
+    /// The same, to be answered in pieces.
+    pub(crate) fn streamed_body(self, model: &str, query: &Query<'_>) -> Vec<u8> {
+        let mut body = self.request(model, query);
+        body["stream"] = json!(true);
+        body["stream_options"] = json!({"include_usage": true});
         body.to_string().into_bytes()
     }
 

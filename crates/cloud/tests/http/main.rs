@@ -6,4 +6,5 @@ mod cable;
 mod client;
 mod http2;
 mod server;
+mod stream;
 mod stub;

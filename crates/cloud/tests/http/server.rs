@@ -51,7 +51,7 @@ where
     Server::start(loopback(), &service).expect("a server")
 }
 
-fn client(server: &Server) -> Http {
+pub fn client(server: &Server) -> Http {
     let config = HttpConfig::new(&format!("http://{}/v1", server.address()));
     Http::new(config, ToyModel::vocabulary(), None).expect("a good URL")
 }

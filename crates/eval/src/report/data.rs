@@ -4,6 +4,8 @@
 use serde::{Deserialize, Serialize};
 use tokenroute_core::{Counts, Curve, Gap, Origin, Tau, TrainingRecord};
 
+use crate::latency::LatencyStudy;
+
 /// Everything a report shows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ReportData {
@@ -23,6 +25,8 @@ pub struct ReportData {
     pub cost: SweepCost,
     /// What a reader must know before the numbers, a sentence each.
     pub notices: Vec<String>,
+    /// What answers cost behind a network, if that was studied.
+    pub latency: Option<LatencyStudy>,
     /// Answers to show token by token.
     pub examples: Vec<Example>,
     /// What the stages took, in the order they ran.

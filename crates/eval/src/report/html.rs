@@ -5,10 +5,12 @@ use minijinja::{Environment, context};
 use serde::Serialize;
 
 use super::data::{Point, PolicyKind, PolicyResult, ReliabilityBin, ReportData, SplitResult};
-use super::view::View;
-use super::{RenderError, grid, palette};
+use super::svg::Figure;
+use super::view::{LatencyView, View};
+use super::{RenderError, grid, palette, svg};
 
 const TEMPLATE: &str = include_str!("../../templates/report.html");
+const LATENCY: &str = include_str!("../../templates/latency.html");
 const STYLE: &str = include_str!("../../templates/report.css");
 const SCRIPT: &str = include_str!("../../templates/report.js");
 const UPLOT: &str = include_str!("../../assets/uPlot.iife.min.js");
@@ -24,13 +26,29 @@ pub fn html(data: &ReportData) -> Result<String, RenderError> {
     environment.set_lstrip_blocks(true);
     // The ending `.html` turns on escaping of everything not marked safe.
     environment.add_template("report.html", TEMPLATE)?;
+    environment.add_template("latency.html", LATENCY)?;
     Ok(environment.get_template("report.html")?.render(context! {
         view => View::of(data),
+        latency => data.latency.as_ref().map(LatencyView::of),
+        figures => svg::latency_figures(data)?.into_iter().map(Shown::from).collect::<Vec<_>>(),
         style => format!("{UPLOT_STYLE}\n{STYLE}"),
         library => UPLOT,
         script => SCRIPT,
         charts => script_json(&Charts::of(data))?,
     })?)
+}
+
+/// A figure within the page.
+#[derive(Serialize)]
+struct Shown {
+    caption: &'static str,
+    svg: String,
+}
+
+impl From<Figure> for Shown {
+    fn from(figure: Figure) -> Self {
+        Shown { caption: figure.caption, svg: figure.svg }
+    }
 }
 
 /// JSON that is inert inside a script element: no `<`, `>` or `&` survives, so

@@ -3,9 +3,11 @@
 use minijinja::{AutoEscape, Environment, context};
 
 use super::data::ReportData;
-use super::view::View;
+use super::view::{LatencyView, View};
 use super::{RenderError, svg};
+use crate::latency::LatencyStudy;
 
+const LATENCY: &str = include_str!("../../templates/latency.md");
 const TEMPLATE: &str = include_str!("../../templates/report.md");
 
 /// Renders the Markdown. Figures lie beside it under the names of
@@ -22,6 +24,31 @@ pub fn markdown(data: &ReportData) -> Result<String, RenderError> {
             .map(|f| format!("![{}]({})", f.caption, f.name))
             .unwrap_or_default()
     };
+    let environment = environment()?;
+    Ok(environment.get_template("report.md")?.render(context! {
+        view => View::of(data),
+        latency => data.latency.as_ref().map(LatencyView::of),
+        curve => image("curve.svg"),
+        zoom => image("curve-zoom.svg"),
+        labels => image("labels.svg"),
+        reliability => image("reliability.svg"),
+        ood => image("curve-ood.svg"),
+        seconds => image("latency.svg"),
+        bytes => image("bytes.svg"),
+    })?)
+}
+
+/// The network study alone, without figures.
+///
+/// # Errors
+/// A template that does not fit its data.
+pub fn latency_markdown(study: &LatencyStudy) -> Result<String, RenderError> {
+    let environment = environment()?;
+    let latency = LatencyView::of(study);
+    Ok(environment.get_template("latency.md")?.render(context! { latency })?)
+}
+
+fn environment() -> Result<Environment<'static>, RenderError> {
     let mut environment = Environment::new();
     environment.set_trim_blocks(true);
     environment.set_lstrip_blocks(true);
@@ -33,15 +60,9 @@ pub fn markdown(data: &ReportData) -> Result<String, RenderError> {
         }
         _ => out.write_fmt(format_args!("{value}")).map_err(minijinja::Error::from),
     });
+    environment.add_template("latency.md", LATENCY)?;
     environment.add_template("report.md", TEMPLATE)?;
-    Ok(environment.get_template("report.md")?.render(context! {
-        view => View::of(data),
-        curve => image("curve.svg"),
-        zoom => image("curve-zoom.svg"),
-        labels => image("labels.svg"),
-        reliability => image("reliability.svg"),
-        ood => image("curve-ood.svg"),
-    })?)
+    Ok(environment)
 }
 
 /// Text without meaning to Markdown or HTML: what could have one becomes a

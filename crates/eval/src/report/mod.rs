@@ -23,8 +23,10 @@ pub use data::{
 };
 pub use grid::{GridPoint, budgets, on_grid};
 pub use html::html;
-pub use markdown::markdown;
-pub use svg::{CurveFigure, Figure, figures, svg_curve, svg_labels, svg_reliability};
+pub use markdown::{latency_markdown, markdown};
+pub use svg::{
+    Cost, CurveFigure, Figure, figures, svg_curve, svg_labels, svg_latency, svg_reliability,
+};
 
 /// Why a report could not be rendered.
 #[derive(Debug, thiserror::Error)]

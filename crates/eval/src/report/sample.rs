@@ -6,6 +6,9 @@ use tokenroute_core::{
 };
 
 use super::data::*;
+use crate::latency::{
+    Figures, LatencyStudy, Mean, Network, NetworkRows, Quantiles, Row, Setting, Way,
+};
 
 /// A text that must stay text.
 pub(super) const HOSTILE: &str = "</script><b>bold</b> <!-- & \"quoted\" {{ 7*7 }} | *star*";
@@ -13,6 +16,55 @@ pub(super) const HOSTILE: &str = "</script><b>bold</b> <!-- & \"quoted\" {{ 7*7 
 /// A small report; the same on every call.
 pub(super) fn report() -> ReportData {
     report_of(60)
+}
+
+/// A study of two round trips at one bandwidth.
+fn latency(tau: Tau) -> LatencyStudy {
+    let ways = [Way::Slm, Way::Llm, Way::Blocking, Way::Speculative, Way::Relay];
+    let mean = |value: f64| Mean { value, interval: [0.9 * value, 1.1 * value] };
+    let row = |way: Way, round: f64| {
+        let waits = [0.0, 1.0, 4.0, 1.4, 2.5][ways.iter().position(|&w| w == way).unwrap_or(0)];
+        let gaps = Quantiles { median: 0.0002, p95: 0.0004 };
+        Row {
+            way,
+            modelled: (way != Way::Llm).then_some(0.006 + waits * (round + 0.001)),
+            figures: Figures {
+                first: mean(0.001),
+                total: mean(0.007 + waits * (round + 0.0012)),
+                gaps,
+                slm_gaps: gaps,
+                tokens: mean(54.5),
+                offload: mean(if way == Way::Slm { 0.0 } else { 0.07 }),
+                accuracy: Mean { value: 0.75, interval: [0.62, 0.88] },
+                waits: mean(waits),
+                calls: mean(3.0 * waits),
+                wasted_calls: mean(waits),
+                llm_positions: mean(140.0 * waits),
+                bytes_up: mean(700.0 * waits),
+                bytes_down: mean(650.0 * waits),
+                degraded: 0,
+            },
+        }
+    };
+    let networks = [0.0, 100.0].map(|round_trip_ms| NetworkRows {
+        network: Network { round_trip_ms, megabits: Some(10.0) },
+        rows: ways.map(|way| row(way, round_trip_ms / 1e3)).to_vec(),
+        speedup: mean(2.5),
+        token_seconds: 0.00011,
+        call_seconds: 0.0012,
+    });
+    let setting = Setting {
+        split: "test".into(),
+        questions: 20,
+        max_tokens: 128,
+        tau,
+        branches: 4,
+        max_ahead: 32,
+        max_extra: Some(100),
+        lookahead: 4,
+        relay: 8,
+    };
+    LatencyStudy { setting, identical: true, networks: networks.to_vec() }
 }
 
 /// A report on so many questions.
@@ -40,6 +92,7 @@ pub(super) fn report_of(questions: usize) -> ReportData {
             grid_points: 101,
             grid_cost_ratio: 103.4,
         },
+        latency: Some(latency(tau)),
         examples: (0..6).map(|i| example(i, tau)).collect(),
         notices: Vec::new(),
         stages: [("label", 312.4), ("train", 41.0), ("sweep", 900.2)]

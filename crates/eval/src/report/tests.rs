@@ -25,6 +25,7 @@ fn bare() -> ReportData {
     data.labels.clear();
     data.divergent_classes.clear();
     data.diagnostics = None;
+    data.latency = None;
     data.examples.clear();
     data
 }
@@ -153,10 +154,26 @@ fn markdown_shows_every_figure_and_its_tables_are_whole() {
 }
 
 #[test]
+fn the_network_study_stands_beside_the_curve() {
+    let mut data = sample::report();
+    let (page, text) = (html(&data).expect("a page"), markdown(&data).expect("text"));
+    for said in ["100 ms, 10 Mbit", "2.50 × (2.25–2.75)", "routed, speculative"] {
+        assert!(page.contains(said) && text.contains(said), "{said}");
+    }
+    assert_eq!(page.matches("<svg").count(), 2, "both figures are in the page itself");
+    let study = data.latency.as_mut().expect("a study");
+    assert!(latency_markdown(study).expect("text").contains("gave the tokens of blocking"));
+    study.identical = false;
+    assert!(latency_markdown(study).expect("text").contains("did not give the tokens"));
+    study.networks.clear();
+    assert!(!markdown(&data).expect("text").contains("latency.svg"), "nothing to draw");
+}
+
+#[test]
 fn what_was_not_measured_is_left_out() {
     let data = bare();
     let page = html(&data).expect("a page");
-    for section in ["labels", "router", "ood", "examples"] {
+    for section in ["labels", "router", "latency", "ood", "examples"] {
         assert!(!page.contains(&format!("<section id=\"{section}\"")), "{section}");
     }
     let text = markdown(&data).expect("text");

@@ -73,6 +73,10 @@ pub fn speculate(branches: usize, max_ahead: usize) -> Wait {
     Wait::Speculate { branches: at_least_one(branches), max_ahead }
 }
 
+pub fn lookahead(tokens: usize, policy: Policy) -> Policy {
+    Policy { lookahead: at_least_one(tokens), ..policy }
+}
+
 pub fn policy(t: f32, wait: Wait) -> Policy {
     Policy { wait, ..Policy::new(tau(t)) }
 }

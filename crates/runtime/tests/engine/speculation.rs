@@ -5,8 +5,8 @@ use tokenroute_core::{Ask, Cause, Llm, Origin, Scorer, Trace, TraceToken};
 use tokenroute_runtime::{Budget, Pair, Policy, Wait, decode};
 
 use crate::lab::{
-    Distant, Hidden, MAX_TOKENS, Oracle, Sentence, decided, policy, prompts, requests, run,
-    speculate, tau,
+    Distant, Hidden, MAX_TOKENS, Oracle, Sentence, decided, lookahead, policy, prompts, requests,
+    run, speculate, tau,
 };
 
 /// The tokens, less what depends on who was faster.
@@ -51,6 +51,74 @@ fn the_tokens_are_those_of_blocking_decoding() {
         }
     }
     assert!(spoken > 1000 && kept > 300, "{kept} of {spoken} speculated positions were kept");
+}
+
+#[test]
+fn what_the_llm_says_beyond_its_token_saves_calls_and_changes_no_token() {
+    let prompts = prompts(7);
+    let vocabulary = ToyModel::vocabulary();
+    let (mut calls, mut fewer) = (0, 0);
+    for seed in 0..12 {
+        let slm = ToyModel::new(seed);
+        let make = || ToyModel::following(seed + 100, &slm, 0.7);
+        let scorer: &dyn Scorer = if seed % 4 == 0 { &Oracle } else { &Hidden };
+        let t = [0.2, 0.5, 0.9][(seed % 3) as usize];
+        let llm = InProcess::new(make());
+        let pair = Pair::new(&slm, &llm, &vocabulary);
+        let blocking = decode(pair, scorer, tau(t), &requests(&prompts), 4).expect("no errors");
+        for (ahead, wait) in
+            [(2, Wait::Block), (4, Wait::Block), (30, speculate(1, 2)), (3, speculate(3, 6))]
+        {
+            let policy = lookahead(ahead, policy(t, wait));
+            let traces = run(&slm, &Distant::new(make(), seed), scorer, policy, &prompts);
+            assert_eq!(tokens(&traces), tokens(&blocking), "seed {seed}, {ahead}, {wait:?}");
+            calls += blocking.iter().map(|t| t.llm_calls).sum::<u64>();
+            fewer += traces.iter().map(|t| t.llm_calls - t.wasted_calls).sum::<u64>();
+        }
+    }
+    assert!(fewer < calls * 3 / 4, "{fewer} of {calls} calls");
+}
+
+#[test]
+fn speculation_wastes_no_more_calls_than_it_may() {
+    let prompts = prompts(8);
+    let mut most = 0;
+    for seed in 0..8 {
+        let slm = ToyModel::new(seed);
+        let make = || ToyModel::following(seed + 9, &slm, 0.4);
+        let of = |max_extra, ahead, wait| {
+            let policy = Policy { max_extra, ..lookahead(ahead, policy(0.7, wait)) };
+            run(&slm, &Distant::new(make(), seed), &Hidden, policy, &prompts)
+        };
+        let blocking = of(None, 1, Wait::Block);
+        for (cap, ahead) in [(0, 1), (1, 1), (5, 1), (0, 6), (3, 6)] {
+            let traces = of(Some(cap), ahead, speculate(4, 12));
+            assert_eq!(tokens(&traces), tokens(&blocking), "seed {seed}");
+            assert!(traces.iter().all(|t| t.wasted_calls <= cap), "seed {seed}");
+        }
+        most = most
+            .max(of(None, 1, speculate(4, 12)).iter().map(|t| t.wasted_calls).max().unwrap_or(0));
+    }
+    assert!(most > 5, "without a cap more is wasted: {most}");
+}
+
+#[test]
+fn a_wait_is_counted_once_for_round_trips_that_overlap() {
+    let prompts = prompts(8);
+    let mut saved = 0;
+    for seed in 0..8 {
+        let slm = ToyModel::new(seed);
+        let make = || ToyModel::following(seed + 9, &slm, 0.9);
+        let of =
+            |wait| run(&slm, &Distant::new(make(), seed), &Hidden, policy(0.6, wait), &prompts);
+        for (blocking, ahead) in of(Wait::Block).iter().zip(of(speculate(2, 8))) {
+            assert_eq!(blocking.waits, blocking.llm_calls, "each call is waited for");
+            assert!(ahead.waits <= blocking.waits);
+            assert_eq!(ahead.waits > 0, blocking.waits > 0, "the first is waited for");
+            saved += blocking.waits - ahead.waits;
+        }
+    }
+    assert!(saved > 50, "{saved} waits saved");
 }
 
 #[test]

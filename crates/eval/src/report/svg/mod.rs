@@ -3,10 +3,12 @@
 
 mod curve;
 mod labels;
+mod latency;
 mod reliability;
 
 pub use curve::{CurveFigure, svg_curve};
 pub use labels::svg_labels;
+pub use latency::{Cost, svg_latency};
 pub use reliability::svg_reliability;
 
 use plotters::coord::Shift;
@@ -61,6 +63,25 @@ pub fn figures(data: &ReportData) -> Result<Vec<Figure>, RenderError> {
             caption: "Accuracy against offload ratio out of distribution, 0 to 20%",
             svg: svg_curve(ood, &options)?,
         });
+    }
+    figures.extend(latency_figures(data)?);
+    Ok(figures)
+}
+
+/// The figures of the network study, if there is one.
+///
+/// # Errors
+/// As [`figures`].
+pub(super) fn latency_figures(data: &ReportData) -> Result<Vec<Figure>, RenderError> {
+    let Some(study) = &data.latency else { return Ok(Vec::new()) };
+    let mut figures = Vec::new();
+    for (name, caption, cost) in [
+        ("latency.svg", "Accuracy against the time of an answer", Cost::Seconds),
+        ("bytes.svg", "Accuracy against the bytes of an answer", Cost::Kilobytes),
+    ] {
+        if let Some(svg) = svg_latency(study, &data.test, cost)? {
+            figures.push(Figure { name, caption, svg });
+        }
     }
     Ok(figures)
 }

@@ -2,6 +2,7 @@
 //! place, so that both say the same.
 
 mod examples;
+mod latency;
 mod split;
 
 use serde::Serialize;
@@ -9,6 +10,7 @@ use serde::Serialize;
 use super::data::{Diagnostics, LabelCounts, ReportData, StageCost, SweepCost};
 use super::number::{count, decimal, duration, percent};
 use examples::ExampleView;
+pub(super) use latency::LatencyView;
 use split::SplitView;
 
 /// The report in words.

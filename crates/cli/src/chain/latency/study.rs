@@ -1,0 +1,232 @@
+//! The study itself: every way of decoding over every network.
+
+use std::num::NonZeroUsize;
+use std::time::Instant;
+
+use anyhow::Result;
+use tokenroute_core::{Llm, Origin, Progress, Tau, TokenId, grade};
+use tokenroute_edge::{LoadedModel, RouterScorer};
+use tokenroute_eval::bootstrap::Bootstrap;
+use tokenroute_eval::latency::{
+    Figures, LatencyStudy, Measured, Network, NetworkRows, Row, Sample, Setting, Timed, Way,
+    measure, modelled, speedup,
+};
+use tokenroute_runtime::{Calls, Pair, Policy, Request, Wait};
+
+use super::network::{Cloud, Hosted};
+use super::{FOLDER, keep};
+use crate::chain::{Asked, Chain, answer_text};
+use crate::progress::Terminal;
+
+const WAYS: [Way; 5] = [Way::Slm, Way::Llm, Way::Blocking, Way::Speculative, Way::Relay];
+
+/// What is to be studied.
+pub struct Plan {
+    /// Everything but the networks.
+    pub setting: Setting,
+    /// By bandwidth, then by round trip, shortest first.
+    pub networks: Vec<Network>,
+}
+
+/// Decodes behind every network and keeps the study; if the same was studied
+/// before, gives that, unless it is to be done again.
+pub fn carry_out(chain: Chain<'_>, plan: &Plan, again: bool) -> Result<LatencyStudy> {
+    let asked = chain.timed_questions(plan.setting.questions)?;
+    let config = serde_json::json!({
+        "questions": plan.setting.questions, "setting": plan.setting, "networks": plan.networks,
+    });
+    let work = chain.latency_work(config, &asked)?;
+    let folder = chain.experiment.run(FOLDER);
+    if !again
+        && work.finished(&folder)?.is_some()
+        && let Some((kept, _)) = chain.latency()?
+    {
+        return Ok(kept);
+    }
+    let (scorer, _) = chain.router()?;
+    let warm_up = chain.questions("validation")?;
+    let resamples = chain.experiment.sweep.resamples;
+    let bootstrap = Bootstrap::new(asked.questions.len(), resamples, chain.experiment.seed);
+    let requests = chain.requests(&asked, 0..asked.questions.len());
+    let warm_up = chain.requests(&warm_up, 0..warm_up.questions.len().min(1));
+    let Chain { slm, llm, progress, .. } = chain;
+    let lab = Lab {
+        slm: &slm,
+        llm: Hosted::new(llm, &slm)?,
+        scorer: &scorer,
+        setting: &plan.setting,
+        asked: &asked,
+        requests: &requests,
+        warm_up: &warm_up,
+        bootstrap: &bootstrap,
+        progress,
+    };
+    let study = lab.study(&plan.networks)?;
+    progress.finish();
+    keep(&folder, &study, work)?;
+    Ok(study)
+}
+
+/// What every measurement needs.
+struct Lab<'a> {
+    slm: &'a LoadedModel,
+    llm: Hosted,
+    scorer: &'a RouterScorer,
+    setting: &'a Setting,
+    asked: &'a Asked,
+    requests: &'a [Request<'a>],
+    /// Decoded before the clock starts, to have everything in memory.
+    warm_up: &'a [Request<'a>],
+    bootstrap: &'a Bootstrap,
+    progress: &'a Terminal,
+}
+
+impl Lab<'_> {
+    fn study(&self, networks: &[Network]) -> Result<LatencyStudy> {
+        let answers = networks.len() * WAYS.len() * self.requests.len();
+        self.progress.begin("latency", answers as u64, "answers");
+        let mut rows: Vec<NetworkRows> = Vec::with_capacity(networks.len());
+        let mut identical = true;
+        for &network in networks {
+            let calibrated = rows
+                .iter()
+                .find(|r| r.network.megabits == network.megabits)
+                .map(|r| r.call_seconds);
+            let (found, same) = self.over(network, calibrated)?;
+            identical &= same;
+            rows.push(found);
+        }
+        Ok(LatencyStudy { setting: self.setting.clone(), identical, networks: rows })
+    }
+
+    /// All ways over one network, and whether speculation gave the tokens of
+    /// blocking decoding.
+    fn over(&self, network: Network, calibrated: Option<f64>) -> Result<(NetworkRows, bool)> {
+        let round = network.round_trip_ms / 1e3;
+        let mut call_seconds = calibrated.unwrap_or_default();
+        let mut measured = Vec::with_capacity(WAYS.len());
+        for way in WAYS {
+            let cloud = self.llm.behind(network, self.connections(), self.token())?;
+            let (found, calls) = self.measure(way, &cloud)?;
+            if way == Way::Blocking && calibrated.is_none() && !calls.is_empty() {
+                call_seconds = calls.iter().sum::<f64>() / calls.len() as f64 - round;
+            }
+            measured.push(found);
+            self.progress.advance(self.requests.len() as u64);
+        }
+        let figures: Vec<Figures> =
+            measured.iter().map(|m| Figures::of(&m.samples, self.bootstrap)).collect();
+        let token_seconds = figures[0].total.value / figures[0].tokens.value.max(1.0);
+        let rows = WAYS
+            .into_iter()
+            .zip(figures)
+            .map(|(way, figures)| Row {
+                way,
+                modelled: (way != Way::Llm).then(|| {
+                    let (tokens, waits) = (figures.tokens.value, figures.waits.value);
+                    modelled(tokens, token_seconds, waits, round, call_seconds)
+                }),
+                figures,
+            })
+            .collect();
+        let [blocking, ahead] = [&measured[2], &measured[3]];
+        let rows = NetworkRows {
+            network,
+            rows,
+            speedup: speedup(&blocking.samples, &ahead.samples, self.bootstrap),
+            token_seconds,
+            call_seconds,
+        };
+        Ok((rows, blocking.answers == ahead.answers))
+    }
+
+    /// Samples of one way, and the seconds of its calls.
+    fn measure(&self, way: Way, cloud: &Cloud) -> Result<(Measured, Vec<f64>)> {
+        let judge = |i: usize, ids: &[TokenId]| {
+            grade(&self.asked.questions[i], &answer_text(self.slm, ids))
+        };
+        let Some(policy) = self.policy(way) else {
+            return Ok((self.streamed(cloud, &judge)?, Vec::new()));
+        };
+        let llm = Timed::new(&cloud.http);
+        self.routed(policy, cloud, &cloud.http, self.warm_up, &|_, _| false)?;
+        let measured = self.routed(policy, cloud, &llm, self.requests, &judge)?;
+        Ok((measured, llm.seconds()))
+    }
+
+    fn routed<L: Llm>(
+        &self,
+        policy: Policy,
+        cloud: &Cloud,
+        llm: &L,
+        requests: &[Request<'_>],
+        judge: &dyn Fn(usize, &[TokenId]) -> bool,
+    ) -> Result<Measured> {
+        let pair = Pair::new(&self.slm.decoder, llm, &self.slm.vocabulary);
+        let calls = Calls { threads: self.connections(), together: 1 };
+        let carried = || cloud.carried();
+        Ok(measure(pair, self.scorer, policy, calls, requests, &carried, judge)?)
+    }
+
+    /// The LLM alone, its tokens as they arrive.
+    fn streamed(
+        &self,
+        cloud: &Cloud,
+        judge: &dyn Fn(usize, &[TokenId]) -> bool,
+    ) -> Result<Measured> {
+        let mut measured = Measured::default();
+        for request in self.warm_up {
+            cloud.http.stream(request.prompt, request.max_tokens, &mut |_| {})?;
+        }
+        for (i, request) in self.requests.iter().enumerate() {
+            let before = cloud.carried();
+            let mut at = Vec::with_capacity(request.max_tokens);
+            let begun = Instant::now();
+            let mut hear = |_| at.push(begun.elapsed().as_secs_f64());
+            let reply = cloud.http.stream(request.prompt, request.max_tokens, &mut hear)?;
+            let after = cloud.carried();
+            let sample = Sample {
+                origins: vec![Origin::Llm; at.len()],
+                at,
+                waits: 1,
+                calls: 1,
+                wasted_calls: 0,
+                llm_positions: reply.positions,
+                bytes: [after[0] - before[0], after[1] - before[1]],
+                correct: judge(i, &reply.tokens),
+            };
+            measured.push(sample, reply.tokens);
+        }
+        Ok(measured)
+    }
+
+    /// The policy of a way; `None` where nothing is routed.
+    fn policy(&self, way: Way) -> Option<Policy> {
+        let at_least_one = |n| NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN);
+        let Setting { tau, branches, max_ahead, max_extra, lookahead, relay, .. } = *self.setting;
+        let routed = Policy::new(tau);
+        match way {
+            Way::Llm => None,
+            Way::Slm => Some(Policy::new(Tau::SLM_ONLY)),
+            Way::Blocking => Some(routed),
+            Way::Speculative => Some(Policy {
+                wait: Wait::Speculate { branches: at_least_one(branches), max_ahead },
+                lookahead: at_least_one(lookahead),
+                max_extra,
+                ..routed
+            }),
+            Way::Relay => {
+                Some(Policy { wait: Wait::Relay { tokens: at_least_one(relay) }, ..routed })
+            }
+        }
+    }
+
+    /// One for the token that is waited for and one for each ahead of it.
+    fn connections(&self) -> usize {
+        self.setting.max_ahead + 1
+    }
+
+    fn token(&self) -> TokenId {
+        self.requests.iter().find_map(|r| r.prompt.first()).copied().unwrap_or_default()
+    }
+}

@@ -1,0 +1,170 @@
+//! Decoding with a clock: one question at a time, every token's time noted as
+//! it is committed.
+
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokenroute_core::{
+    Ask, LanguageModel, Llm, LlmError, Origin, Reply, Scorer, TokenId, Trace, Vocabulary,
+};
+use tokenroute_runtime::{Calls, Engine, Event, Pair, Policy, Request, RuntimeError, Session};
+
+/// Longest wait of one turn; there is always something to wait for.
+const PATIENCE: Duration = Duration::from_secs(3600);
+
+/// One answer and what it cost.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Sample {
+    /// Seconds from the start to each token, in order.
+    pub at: Vec<f64>,
+    /// Who made each token.
+    pub origins: Vec<Origin>,
+    /// Times the answer stood still for a call sent after it had last stood still.
+    pub waits: u64,
+    /// Calls to the LLM.
+    pub calls: u64,
+    /// Those whose answers made no token.
+    pub wasted_calls: u64,
+    /// Positions the LLM processed, prefill included.
+    pub llm_positions: u64,
+    /// Bytes to the LLM and back.
+    pub bytes: [u64; 2],
+    /// Whether the answer is right.
+    pub correct: bool,
+}
+
+/// Samples, and the answers they are of.
+#[derive(Debug, Clone, Default)]
+pub struct Measured {
+    /// One for each question.
+    pub samples: Vec<Sample>,
+    /// The answers' tokens.
+    pub answers: Vec<Vec<TokenId>>,
+}
+
+impl Measured {
+    /// Takes in one answer.
+    pub fn push(&mut self, sample: Sample, answer: Vec<TokenId>) {
+        self.samples.push(sample);
+        self.answers.push(answer);
+    }
+}
+
+/// Decodes the requests one after the other. `carried` tells the bytes that
+/// have gone up and down so far, and `judge` whether an answer is right. What is
+/// still under way when an answer is complete is waited for before the next
+/// begins, off the clock, and counted.
+///
+/// # Errors
+/// As [`tokenroute_runtime::decode`].
+pub fn measure<S: LanguageModel, L: Llm + ?Sized>(
+    pair: Pair<'_, S, L>,
+    scorer: &dyn Scorer,
+    policy: Policy,
+    calls: Calls,
+    requests: &[Request<'_>],
+    carried: &dyn Fn() -> [u64; 2],
+    judge: &dyn Fn(usize, &[TokenId]) -> bool,
+) -> Result<Measured, RuntimeError> {
+    thread::scope(|scope| {
+        let mut engine = Engine::new(scope, pair, scorer, calls);
+        let mut measured = Measured::default();
+        for (i, request) in requests.iter().enumerate() {
+            let before = carried();
+            let (trace, at) = answer(&mut engine, request, policy)?;
+            let after = carried();
+            let ids: Vec<TokenId> = trace.ids().collect();
+            let sample = Sample {
+                at,
+                origins: trace.tokens.iter().map(|t| t.origin).collect(),
+                waits: trace.waits,
+                calls: trace.llm_calls,
+                wasted_calls: trace.wasted_calls,
+                llm_positions: trace.llm_positions,
+                bytes: [after[0] - before[0], after[1] - before[1]],
+                correct: judge(i, &ids),
+            };
+            measured.push(sample, ids);
+        }
+        Ok(measured)
+    })
+}
+
+/// One answer and the time of each of its tokens.
+fn answer<S: LanguageModel, L: Llm + ?Sized>(
+    engine: &mut Engine<'_, S, L>,
+    request: &Request<'_>,
+    policy: Policy,
+) -> Result<(Trace, Vec<f64>), RuntimeError> {
+    let mut at = Vec::with_capacity(request.max_tokens);
+    let (mut whole, mut late) = (None, 0);
+    let begun = Instant::now();
+    engine.add(Session {
+        question: request.question.to_owned(),
+        prompt: request.prompt.to_vec(),
+        max_tokens: request.max_tokens,
+        policy,
+    })?;
+    while whole.is_none() || engine.calls() > 0 {
+        for event in engine.turn(PATIENCE) {
+            match event {
+                Event::Token { .. } => at.push(begun.elapsed().as_secs_f64()),
+                Event::Ended { trace, .. } => whole = Some(trace),
+                Event::Failed { error, .. } => return Err(error),
+                Event::Billed { positions, .. } => late += positions,
+            }
+        }
+    }
+    let mut trace: Trace = whole.unwrap_or_default();
+    trace.llm_positions += late;
+    trace.wasted_positions += late;
+    Ok((trace, at))
+}
+
+/// An LLM with a clock held to every call.
+#[derive(Debug)]
+pub struct Timed<'a, L: ?Sized> {
+    llm: &'a L,
+    seconds: Mutex<Vec<f64>>,
+}
+
+impl<'a, L: Llm + ?Sized> Timed<'a, L> {
+    /// The same LLM, timed.
+    pub fn new(llm: &'a L) -> Self {
+        Timed { llm, seconds: Mutex::default() }
+    }
+
+    /// Seconds that each call took.
+    #[must_use]
+    pub fn seconds(&self) -> Vec<f64> {
+        self.seconds.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn time<T>(&self, call: impl FnOnce() -> T) -> T {
+        let begun = Instant::now();
+        let said = call();
+        let took = begun.elapsed().as_secs_f64();
+        self.seconds.lock().unwrap_or_else(PoisonError::into_inner).push(took);
+        said
+    }
+}
+
+impl<L: Llm + ?Sized> Llm for Timed<'_, L> {
+    fn ask(&self, asks: &[Ask<'_>]) -> Vec<Result<Reply, LlmError>> {
+        self.time(|| self.llm.ask(asks))
+    }
+
+    fn relay(
+        &self,
+        context: &[TokenId],
+        tokens: usize,
+        vocabulary: &Vocabulary,
+    ) -> Result<Reply, LlmError> {
+        self.time(|| self.llm.relay(context, tokens, vocabulary))
+    }
+
+    fn forget(&self, prompt: &[TokenId]) {
+        self.llm.forget(prompt);
+    }
+}
