@@ -30,11 +30,12 @@ if [ ! -e "$root/ready" ]; then
     touch "$root/ready"
 fi
 
-# The crate on its own: versions from the workspace, no benches and what they need.
+# The crate on its own: versions from the workspace, without what needs candle.
 copy=$root/kernels
 rm -rf "$copy/src" "$copy/tests" "$copy/vendor" "$copy/.cargo"
 mkdir -p "$copy/.cargo"
 cp -r "$crate/src" "$crate/tests" "$workspace/Cargo.lock" "$copy"
+rm "$copy/tests/ggml.rs"
 {
     printf '[package]\nname = "tokenroute-kernels"\nversion = "0.1.0"\nedition = "2024"\n[dependencies]\n'
     awk '/^\[/ { on = $0 == "[dependencies]" } on && /\.workspace = true/ { sub(/\..*/, ""); print }' \

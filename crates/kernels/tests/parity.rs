@@ -1,11 +1,7 @@
 //! Every kernel of this machine against sums written out plainly, and against each
 //! other bit by bit.
 
-use candle_core::quantized::{GgmlDType, QStorage, QTensor};
-use candle_core::{Device, Tensor};
-use tokenroute_kernels::{
-    Activations, BLOCK, Format, Isa, KernelError, Pool, QuantMatrix, k_quants,
-};
+use tokenroute_kernels::{Activations, BLOCK, Format, Isa, KernelError, Pool, QuantMatrix};
 
 const FORMATS: [Format; 3] = [Format::Q8_0, Format::Q4_0, Format::Q4K];
 
@@ -243,49 +239,4 @@ fn instruction_sets_have_names() {
     assert_eq!(Isa::named("portable").expect("everywhere"), Isa::Portable);
     let error = Isa::named("avx9").expect_err("there is none").to_string();
     assert!(error.contains("avx9") && error.contains("portable"), "{error}");
-}
-
-#[test]
-fn the_blocks_of_q4_k_are_ggmls_and_keep_the_weights() {
-    // Ranges that differ from part to part, with and without negative weights.
-    let mut weights = numbers(4 * 256, 8);
-    for (part, weights) in weights.chunks_mut(32).enumerate() {
-        weights.iter_mut().for_each(|w| *w = (*w + (part % 3) as f32) * (1.0 + part as f32));
-    }
-    weights[64..96].fill(0.0);
-    weights[96..128].fill(2.5);
-    weights[128..160].fill(-2.5);
-    let mut blocks = Vec::new();
-    k_quants::quantise(&weights, &mut blocks);
-    assert_eq!(blocks.len(), 4 * k_quants::BYTES);
-    let mut theirs = vec![0.0; weights.len()];
-    let bytes = QStorage::from_data(blocks.clone().into(), &Device::Cpu, GgmlDType::Q4K);
-    let tensor = QTensor::new(bytes.expect("their blocks"), weights.len()).expect("a tensor");
-    let read = tensor.dequantize(&Device::Cpu).and_then(|t| t.to_vec1::<f32>());
-    theirs.copy_from_slice(&read.expect("their weights"));
-
-    let (mut flat, mut ours) = (Vec::new(), vec![0.0; weights.len()]);
-    k_quants::flatten(&blocks, &mut flat);
-    Format::Q4K.dequantise(&flat, &mut ours);
-    let mut direct = Vec::new();
-    Format::Q4K.quantise(&weights, &mut direct);
-    assert!(direct == flat, "whole blocks of 256 are Q4_K's");
-
-    let peer = Tensor::new(&weights[..], &Device::Cpu).expect("a tensor");
-    let peer = QTensor::quantize(&peer, GgmlDType::Q4K).expect("their search");
-    let peer = peer.dequantize(&Device::Cpu).and_then(|t| t.to_vec1::<f32>()).expect("weights");
-    let off = |found: &[f32]| -> f32 {
-        found.iter().zip(&weights).map(|(a, b)| (a - b).powi(2)).sum::<f32>().sqrt()
-    };
-    let size = off(&vec![0.0; weights.len()]);
-    assert!(off(&theirs) < 1.02 * off(&peer), "{} against {}", off(&theirs), off(&peer));
-    assert!(off(&theirs) < 0.05 * size, "{} of {size}", off(&theirs));
-    // Scales and minima in f16: 11 bits of what the 4 bits of a weight stand on.
-    for (part, (ours, theirs)) in ours.chunks(32).zip(theirs.chunks(32)).enumerate() {
-        let most = theirs.iter().fold(0.0f32, |most, w| most.max(w.abs()));
-        let range = 2.0 * most.max((part + 1) as f32);
-        for (ours, theirs) in ours.iter().zip(theirs) {
-            assert!((ours - theirs).abs() <= range * 2f32.powi(-11), "{part}: {ours}, {theirs}");
-        }
-    }
 }
