@@ -70,6 +70,15 @@ fn generate(lab: &TempDir, llm: &str, tau: &str, more: &[&str]) -> Vec<Value> {
     out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
+/// The tokens of an answer's trace, less what depends on who was faster.
+fn decided(answer: &Value) -> Value {
+    let mut tokens = answer["trace"]["tokens"].clone();
+    for token in tokens.as_array_mut().expect("tokens") {
+        token.as_object_mut().expect("a token").remove("speculated");
+    }
+    tokens
+}
+
 #[test]
 fn two_processes_give_the_tokens_of_one() {
     let lab = lab();
@@ -94,7 +103,7 @@ fn two_processes_give_the_tokens_of_one() {
     let here = generate(&lab, &llm, "0.5", &[]);
     let ahead = generate(&lab, &cloud.url, "0.5", &["--speculate", "3", "--max-ahead", "4"]);
     for (here, ahead) in here.iter().zip(&ahead) {
-        assert_eq!(here["trace"]["tokens"], ahead["trace"]["tokens"]);
+        assert_eq!(here["trace"]["tokens"], decided(ahead));
         let calls = |answer: &Value, name: &str| answer["trace"][name].as_u64().expect("a count");
         assert!(calls(ahead, "speculated") > 0 || calls(here, "llm_calls") == 0);
         assert_eq!(

@@ -90,6 +90,7 @@ fn a_connection_that_died_without_a_word_is_replaced() {
             assert!(start.elapsed() < Duration::from_secs(20), "HTTP/2 {http2}: no recovery");
             std::thread::sleep(Duration::from_millis(10));
         }
-        assert_eq!(cable.connections(), 2, "HTTP/2 {http2}");
+        // More than one new connection where the machine is too busy for the first.
+        assert!(cable.connections() >= 2, "HTTP/2 {http2}");
     }
 }
