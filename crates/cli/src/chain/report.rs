@@ -57,7 +57,6 @@ impl Chain<'_> {
         let views: Vec<(&str, &[u8])> =
             files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
         store::write_all(&out, &views)?;
-        let mut work = work;
         for (name, _) in &files {
             work.add_output(&out, name)?;
         }

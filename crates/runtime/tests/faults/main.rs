@@ -3,6 +3,7 @@
 //!
 //! `TOKENROUTE_FAULTS=100 cargo test --test faults -- --nocapture` decodes so many
 //! prompts in each cell instead of a few, and prints what was counted.
+#![allow(clippy::print_stdout)]
 
 mod lab;
 mod proxy;
