@@ -7,8 +7,8 @@ Random weights in Qwen2.5-0.5B's shape, Q8_0 and Q4_0: one sequence decoded, a p
 read, 8 sequences decoded together; with all instructions of the machine, with AVX2 alone, and
 beside busy processes that want half of the time. What a router of 896-1792-896-1 adds to a
 step. With --torch PYTHON, a Python that has torch and transformers, PyTorch in bf16 reads the
-same prompt. Writes reports/bench-edge. Without llama.cpp (peer.sh builds it) tokenroute is
-measured alone.
+same prompt. Writes reports/bench-edge; a setting that is not asked for stays as it is there.
+Without llama.cpp (peer.sh builds it) tokenroute is measured alone.
 """
 
 import argparse
@@ -104,7 +104,7 @@ def ours(program, file, router, setting, args):
     report = json.loads(run(
         [program, "--quiet", "bench", "--model", file, "--threads", args.threads, "--prefill",
          setting["prefill"], "--decode", setting["decode"], "--sequences", SEQUENCES, "--repeat",
-         args.repeat, "--router", router, "--json"], **env))
+         args.repeat, *(["--router", router] if plain(setting) else []), "--json"], **env))
     rates = {case["case"]: case["tokens_per_second"]["median"] for case in report["cases"]}
     return rates, report
 
@@ -161,7 +161,7 @@ def measure(prepared, peer, weights, setting, args):
         for _ in range(args.alternations):
             rates, report = ours(program, file, router, setting, args)
             other = theirs(peer, file, setting, args) if peer else None
-            torch = torch_prefill(model, setting, args) if with_torch(setting, args) else {}
+            torch = torch_prefill(model, setting, args) if args.torch and plain(setting) else {}
             rounds.append((rates, other, torch, report))
     finally:
         for process in ends:
@@ -188,18 +188,18 @@ def measure(prepared, peer, weights, setting, args):
         mine = [rates["prefill"] for rates, *_ in rounds]
         torch.append({"kind": kind, "versions": rounds[0][2][kind][1], "prefill": summary(peers),
                       "ratio": ratio(mine, peers)})
-    routing = [report["routing"] for *_, report in rounds]
+    routing = [report["routing"] for *_, report in rounds if report["routing"]]
     middle = lambda key: summary([one[key]["median"] for one in routing])
+    routing = routing and {"layers": routing[0]["layers"], "adds": middle("adds"),
+                           "score_microseconds": middle("score_microseconds")}
     keys = ["isa", "threads", "bytes_per_token", "memory"]
     return {"read_bandwidth": bandwidth, **{key: last[key] for key in keys}, "cases": rows,
-            "torch": torch, "routing": {"layers": routing[0]["layers"],
-                                        "score_microseconds": middle("score_microseconds"),
-                                        "adds": middle("adds")}}
+            "torch": torch, "routing": routing}
 
 
-def with_torch(setting, args):
-    """Whether PyTorch is measured too: it has no switch for AVX2 that llama.cpp's build shares."""
-    return args.torch and not setting["isa"] and not setting["load"]
+def plain(setting):
+    """Whether the machine is as it is: what else is measured is measured there."""
+    return not setting["isa"] and not setting["load"]
 
 
 def summary(values):
@@ -222,11 +222,11 @@ def machine():
             "cores": os.cpu_count(), "system": platform.system()}
 
 
-def command(args, settings):
-    """What gives this report again; paths are the reader's own."""
+def command(args, name):
+    """What gives this setting again; paths are the reader's own."""
     options = [f"--threads {args.threads}", f"--alternations {args.alternations}",
-               f"--repeat {args.repeat}", f"--settings {' '.join(settings)}"]
-    if args.torch:
+               f"--repeat {args.repeat}", f"--settings {name}"]
+    if args.torch and plain(SETTINGS[name]):
         options.append("--torch python3")
     return " ".join(["python3 experiments/llama-cpp/bench.py", *options])
 
@@ -243,58 +243,65 @@ def percent(share):
 
 
 def markdown(report):
-    at = report["machine"]
     lines = [
         "# tokenroute beside llama.cpp", "",
         f"Random weights in the shape of {SHAPE}, the same GGUF file for both; tokens a second, "
-        f"medians (and ranges) of {report['alternations']} turns on {at['cpu']} with "
-        f"{report['threads']} threads. The ratio is that of the medians, its range that of the "
+        "medians and ranges of turns. The ratio is that of the medians, its range that of the "
         "turns. The share of the memory's read bandwidth counts the weights alone. llama.cpp "
-        f"runs with its attention fused and not, and the faster counts; it is that of "
-        f"{report['peer'] or 'nobody'}. Made by", "",
-        "```sh", report["command"], "```", "",
+        "runs with its attention fused and not, and the faster counts.", "",
     ]
-    if not report["peer"]:
-        lines += ["llama.cpp was not there: `bash experiments/llama-cpp/peer.sh` builds it.", ""]
-    for name, setting in report["settings"].items():
-        lines += [
-            f"## {SETTINGS[name]['title']}", "",
-            "| weights | case | tokenroute | llama.cpp | ratio | of bandwidth | llama.cpp's |",
-            "| --- | --- | --- | --- | --- | --- | --- |",
-        ]
-        for weights, result in setting.items():
-            for row in result["cases"]:
-                lines.append(
-                    f"| {weights} | {row['case']} | {spread(row['tokenroute'], 1)} | "
-                    f"{spread(row.get('llama_cpp'), 1)} | {spread(row.get('ratio'), 2)} | "
-                    f"{percent(row['of_bandwidth'])} | {percent(row.get('llama_cpp_of_bandwidth'))} |")
-        facts = []
-        for weights, result in setting.items():
-            fact = (f"{weights}: {result['isa']}, {result['bytes_per_token'] / 1e6:.0f} MB of "
-                    f"weights a token, {result['read_bandwidth'] / 1e9:.1f} GB/s")
-            if result["memory"]:
-                memory = result["memory"]
-                loading = memory["loading_rss_anon"]
-                fact += (f", {memory['peak_rss'] / 1e6:.0f} MB resident at most; memory that no "
-                         f"file stands behind: {memory['rss_anon'] / 1e6:.0f} MB at the end, "
-                         f"while loading at most {loading / 1e6:.0f} MB, "
+    for name in SETTINGS:
+        if name in report["settings"]:
+            lines += section(name, report["settings"][name])
+    return "\n".join(lines)
+
+
+def section(name, setting):
+    at = setting["machine"]
+    prefill = SETTINGS[name]["prefill"]
+    lines = [
+        f"## {SETTINGS[name]['title']}", "",
+        f"{setting['alternations']} turns on {at['cpu']} with {setting['threads']} threads; a "
+        f"prompt of {prefill}, {SETTINGS[name]['decode']} tokens decoded, {SEQUENCES} sequences "
+        f"together; llama.cpp is that of {setting['peer'] or 'nobody'}. Made by", "",
+        "```sh", setting["command"], "```", "",
+        "| weights | case | tokenroute | llama.cpp | ratio | of bandwidth | llama.cpp's |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    results = setting["results"]
+    for weights, result in results.items():
+        for row in result["cases"]:
+            lines.append(
+                f"| {weights} | {row['case']} | {spread(row['tokenroute'], 1)} | "
+                f"{spread(row.get('llama_cpp'), 1)} | {spread(row.get('ratio'), 2)} | "
+                f"{percent(row['of_bandwidth'])} | {percent(row.get('llama_cpp_of_bandwidth'))} |")
+    lines.append("")
+    for weights, result in results.items():
+        fact = (f"- {weights}: {result['isa']}, {result['bytes_per_token'] / 1e6:.0f} MB of "
+                f"weights a token, {result['read_bandwidth'] / 1e9:.1f} GB/s")
+        memory = result["memory"]
+        if memory:
+            fact += (f", {memory['peak_rss'] / 1e6:.0f} MB resident at most; memory that no "
+                     f"file stands behind: {memory['rss_anon'] / 1e6:.0f} MB at the end")
+            loading = memory.get("loading_rss_anon")
+            if loading:
+                fact += (f", while loading at most {loading / 1e6:.0f} MB, "
                          f"{loading / result['bytes_per_token']:.2f} x the packed weights")
-            facts.append(fact)
-        lines += ["", *(f"- {fact}." for fact in facts)]
-        for weights, result in setting.items():
-            routing = result["routing"]
+        lines.append(fact + ".")
+    for weights, result in results.items():
+        routing = result.get("routing")
+        if routing:
             adds = {key: 100 * value for key, value in routing["adds"].items()}
             layers = "-".join(str(n) for n in [routing["layers"][0][0],
                                                *(out for _, out in routing["layers"])])
             lines.append(f"- {weights}: a router of {layers} scores in "
                          f"{spread(routing['score_microseconds'], 0)} µs; with the features it "
                          f"reads it adds {spread(adds, 2)}% to a step.")
-        for weights, result in setting.items():
-            for torch in result["torch"]:
-                lines.append(f"- {weights} prefill beside {torch['kind']} ({torch['versions']}): "
-                             f"{spread(torch['ratio'], 2)} x its {spread(torch['prefill'], 1)}.")
-        lines.append("")
-    return "\n".join(lines)
+    for weights, result in results.items():
+        for torch in result.get("torch", []):
+            lines.append(f"- {weights} prefill beside {torch['kind']} ({torch['versions']}): "
+                         f"{spread(torch['ratio'], 2)} x its {spread(torch['prefill'], 1)}.")
+    return [*lines, ""]
 
 
 def main():
@@ -324,20 +331,21 @@ def main():
         version = known.read_text().strip() if known.exists() else "a given checkout"
     args.work.mkdir(parents=True, exist_ok=True)
     prepared = prepare(args.work)
-    report = {
-        "shape": SHAPE, "peer": version,
-        "machine": machine(), "threads": args.threads, "alternations": args.alternations,
-        "settings": {},
-    }
+    known = args.out / "results.json"
+    report = json.loads(known.read_text()) if known.exists() else {"shape": SHAPE, "settings": {}}
     for name in args.settings:
         setting = SETTINGS[name]
         if setting["isa"] == "avx2" and platform.machine() not in ("x86_64", "AMD64"):
             continue
-        report["settings"][name] = {}
+        results = {}
         for weights in prepared[2]:
             print(f"{name}, {weights} ...", file=sys.stderr)
-            report["settings"][name][weights] = measure(prepared, peer, weights, setting, args)
-        report["command"] = command(args, report["settings"])
+            results[weights] = measure(prepared, peer, weights, setting, args)
+        report["settings"][name] = {
+            "machine": machine(), "peer": version, "threads": args.threads,
+            "alternations": args.alternations, "command": command(args, name),
+            "results": results,
+        }
         # A setting takes minutes: what is measured is not lost if the next one fails.
         write(report, args.out)
     print(markdown(report))
