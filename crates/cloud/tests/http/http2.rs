@@ -70,6 +70,9 @@ fn a_stranger_is_told_nothing() {
     assert!(error.to_string().contains("certificate"), "{error}");
 }
 
+/// Attempts of an ask.
+const ATTEMPTS: usize = 3;
+
 #[test]
 fn a_connection_that_died_without_a_word_is_replaced() {
     let server = serve(ToyModel::new(3), None, EngineConfig::default());
@@ -77,6 +80,7 @@ fn a_connection_that_died_without_a_word_is_replaced() {
         let cable = Cable::plain(&server);
         let llm = cable.client("http", |config| {
             config.http2 = http2;
+            config.attempts = ATTEMPTS as u32;
             config.connect = Duration::from_millis(300);
             config.first_byte = Duration::from_millis(200);
             config.total = Duration::from_millis(300);
@@ -85,12 +89,15 @@ fn a_connection_that_died_without_a_word_is_replaced() {
         let ask = || llm.ask(&[Ask { context: &[1, 2], from: 2 }]).remove(0);
         ask().expect("an answer");
         cable.cut();
-        let start = Instant::now();
+        let (start, mut asks) = (Instant::now(), 1);
         while ask().is_err() {
+            asks += 1;
             assert!(start.elapsed() < Duration::from_secs(20), "HTTP/2 {http2}: no recovery");
             std::thread::sleep(Duration::from_millis(10));
         }
-        // More than one new connection where the machine is too busy for the first.
-        assert!(cable.connections() >= 2, "HTTP/2 {http2}");
+        // HTTP/1.1 may open one for every attempt: a late exchange costs it its connection.
+        let most = if http2 { 2 } else { 1 + asks * ATTEMPTS };
+        let opened = cable.connections();
+        assert!((2..=most).contains(&opened), "HTTP/2 {http2}: {opened} after {asks} asks");
     }
 }
