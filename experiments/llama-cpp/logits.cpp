@@ -3,6 +3,7 @@
 //
 //   logits MODEL.gguf THREADS greedy COUNT < ids    a line for each token: id, gap to the second
 //   logits MODEL.gguf THREADS forced < ids          f32 logits of every position, raw
+//   logits MODEL.gguf THREADS single < ids          the same, one token at a time
 
 #include "llama.h"
 
@@ -34,8 +35,9 @@ static void feed(llama_context * context, const std::vector<llama_token> & token
 
 int main(int argc, char ** argv) {
     const std::string mode = argc > 3 ? argv[3] : "";
-    if (!(mode == "forced" && argc == 4) && !(mode == "greedy" && argc == 5)) {
-        fail("usage: logits MODEL.gguf THREADS (greedy COUNT | forced) < ids");
+    const bool single = mode == "single";
+    if (!((mode == "forced" || single) && argc == 4) && !(mode == "greedy" && argc == 5)) {
+        fail("usage: logits MODEL.gguf THREADS (greedy COUNT | forced | single) < ids");
     }
     const int count = mode == "greedy" ? std::atoi(argv[4]) : 0;
     std::vector<llama_token> ids;
@@ -72,13 +74,23 @@ int main(int argc, char ** argv) {
         fail("no context");
     }
 
+    const auto write = [&](int i) {
+        const float * logits = llama_get_logits_ith(context, i);
+        if (std::fwrite(logits, sizeof(float), vocabulary, stdout) != (size_t) vocabulary) {
+            fail("cannot write");
+        }
+    };
+    if (single) {
+        for (int i = 0; i < (int) ids.size(); i++) {
+            feed(context, { ids[i] }, i);
+            write(0);
+        }
+        return 0;
+    }
     feed(context, ids, 0);
     if (mode == "forced") {
-        for (size_t i = 0; i < ids.size(); i++) {
-            const float * logits = llama_get_logits_ith(context, (int) i);
-            if (std::fwrite(logits, sizeof(float), vocabulary, stdout) != (size_t) vocabulary) {
-                fail("cannot write");
-            }
+        for (int i = 0; i < (int) ids.size(); i++) {
+            write(i);
         }
         return 0;
     }

@@ -7,10 +7,13 @@ Models are exported in f32 and rewritten by llama-quantize; one file more is qua
 `tokenroute export`. In f32, 256 greedy tokens are compared step by step on llama.cpp's own
 path; steps where its best two logits are less than 1e-3 apart are left out and counted.
 Quantised, both read the same tokens: how often the best token agrees, and the mean
-Kullback-Leibler divergence. The bundled pair reads its own test questions. Models of random
+Kullback-Leibler divergence; beside them, the same of llama.cpp and itself when it reads one
+token at a time. The bundled pair reads its own test questions. Models of random
 weights have Qwen2.5's widths, two layers and the bundled vocabulary, and read random tokens;
---whole takes all layers and 151,936 tokens. Writes reports/parity-llama-cpp. Needs what
-peer.sh builds.
+--whole takes all layers and 151,936 tokens. --tokenizer FOLDER (a tokenizer that llama.cpp
+knows, as Qwen2's) also writes a folder of random weights with it and converts that by
+llama.cpp's convert_hf_to_gguf.py, in --python's interpreter, which needs torch,
+transformers and sentencepiece. Writes reports/parity-llama-cpp. Needs what peer.sh builds.
 """
 
 import argparse
@@ -19,6 +22,7 @@ import json
 import math
 import os
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +40,7 @@ BUNDLED = [("word-problems-slm", 192), ("word-problems-llm", 192)]
 RANDOM = {"qwen2.5-0.5b": (896, 4864, 14, 2), "qwen2.5-1.5b": (1536, 8960, 12, 2)}
 SIZES = ["hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads"]
 LAYERS, POSITIONS, WHOLE_POSITIONS = 2, 256, 24
+SCRIPT = "convert_hf_to_gguf.py"
 
 
 def pipe(command, ids):
@@ -97,17 +102,19 @@ def divergence(p, q):
 def forced(program, peer, model, plain, ids, threads):
     """Agreement of the best token and mean KL(llama.cpp || tokenroute); how far both are from
     `plain`, the same weights computed with in f32."""
-    raw = array.array("f")
+    raw, single = array.array("f"), array.array("f")
     raw.frombytes(pipe([peer / "logits", model, threads, "forced"], ids))
+    single.frombytes(pipe([peer / "logits", model, threads, "single"], ids))
     width = len(raw) // len(ids)
     agree, gap, apart, our_noise, their_noise, sound = 0, 0.0, [], [], [], [0, 0]
+    steady, own = 0, []
     said = step(program, model, ids, "--logits", "--top-k", 1)
     exact = step(program, plain, ids, "--logits", "--top-k", 1) if plain else said
     for i, (said, exact) in enumerate(zip(said, exact)):
         ours = said["logits"]
         assert len(ours) <= width, f"{len(ours)} logits, llama.cpp has {width}"
         # Rows that no token has are left out.
-        theirs = raw[i * width:(i + 1) * width][:len(ours)]
+        theirs, alone = (all[i * width:][:len(ours)] for all in (raw, single))
         best, second = sorted(theirs)[:-3:-1]
         if said["token"] == theirs.index(best):
             agree += 1
@@ -115,6 +122,8 @@ def forced(program, peer, model, plain, ids, threads):
             gap = max(gap, best - second)
         p, q = log_softmax(theirs), log_softmax(ours)
         apart.append(divergence(p, q))
+        steady += theirs.index(best) == alone.index(max(alone))
+        own.append(divergence(p, log_softmax(alone)))
         if plain:
             truth = log_softmax(exact["logits"])
             sound[0] += said["token"] == exact["token"]
@@ -123,7 +132,8 @@ def forced(program, peer, model, plain, ids, threads):
             their_noise.append(divergence(truth, p))
     found = {"positions": len(ids), "agree": agree,
              "greatest_gap": gap, "mean_kl": math.fsum(apart) / len(ids),
-             "greatest_kl": max(apart)}
+             "greatest_kl": max(apart), "their_agree_single": steady,
+             "their_kl_single": math.fsum(own) / len(ids)}
     if plain:
         found["our_kl_from_f32"] = math.fsum(our_noise) / len(ids)
         found["their_kl_from_f32"] = math.fsum(their_noise) / len(ids)
@@ -131,11 +141,12 @@ def forced(program, peer, model, plain, ids, threads):
     return found
 
 
-def compare(program, peer, folder, work, ids, threads):
-    """All types of one model."""
+def compare(program, peer, folder, work, ids, threads, converter=None):
+    """All types of one model, from a file that `converter` writes, or our own export."""
     exported, results = work / f"{folder.name}-export.gguf", {}
     if not exported.exists():
-        run([program, "export", "--model", folder, "--type", "f32", "--out", exported])
+        command = converter or [program, "export", "--model", folder, "--type", "f32", "--out"]
+        run([*command, exported])
     for kind in ["F32", *QUANTISED, OWN]:
         file = work / f"{folder.name}-{kind}.gguf"
         try:
@@ -175,9 +186,27 @@ def random_model(program, name, work, whole):
     return folder, 151_000 if whole else 1_300
 
 
+def converted_model(program, tokenizer, python, peer, work):
+    """A folder of random weights in Qwen2.5-0.5B's width with its tokenizer, tokens, and the
+    command of llama.cpp's own converter."""
+    folder = work / "qwen2.5-0.5b-converted"
+    if not (folder / "model.safetensors").exists():
+        run([program, "random-model", "--shape", "qwen2.5-0.5b", "--layers", LAYERS,
+             "--tokenizer", tokenizer / "tokenizer.json", "--out", folder])
+        shutil.copy(tokenizer / "tokenizer_config.json", folder)
+    sources = [peer / "source/vendor/llama.cpp", Path(os.environ.get("LLAMA_CPP_SOURCE", "."))]
+    script = next((s / SCRIPT for s in sources if (s / SCRIPT).exists()), None)
+    if script is None:
+        sys.exit(f"{SCRIPT} is not in {sources[0]}; LLAMA_CPP_SOURCE names a checkout")
+    return folder, 151_000, [python, script, folder, "--outtype", "f32", "--outfile"]
+
+
+def share(found, agree, kl):
+    return "-" if found.get(kl) is None else f"{found[agree]}, {found[kl]:.2e}"
+
+
 def noise(found, whose):
-    kl = found.get(f"{whose}_kl_from_f32")
-    return "-" if kl is None else f"{found[f'{whose}_agree_f32']}, {kl:.2e}"
+    return share(found, f"{whose}_agree_f32", f"{whose}_kl_from_f32")
 
 
 def markdown(report):
@@ -188,28 +217,32 @@ def markdown(report):
         f"steps on llama.cpp's path; steps with its best two logits under {CLOSE} apart are left "
         "out. Else the best token at every "
         "position of one text, the greatest distance of llama.cpp's best two logits where it does "
-        "not (random weights give logits of variance 1, so that many are close), and "
-        "KL(llama.cpp ‖ tokenroute) in nats. llama.cpp rounds "
-        "activations to 8 bits its own way (for K-quants with one scale for 256), so quantised "
-        "logits differ in the last places. tokenroute holds Q4_K in blocks of 32 with f16 scales "
-        "and minima, and Q5_K, Q6_K, Q5_0 and Q5_1 as Q8_0. The last two columns say how "
+        "not, and KL(llama.cpp ‖ tokenroute) in nats. Both round activations to 8 bits in blocks "
+        "of 32, llama.cpp those of K-quants in blocks of 256. Rounding turns a difference in the "
+        "last bit of a sum into a whole step, and random weights give logits of variance 1, of "
+        "which many are close: the column of llama.cpp and itself says how often its best token "
+        "stays, and its mean KL, when it reads one token at a time, so that sums are added in "
+        "another order. tokenroute holds Q4_K and Q5_K in blocks of 32 with f16 scales "
+        "and minima, and Q6_K as Q8_0. The last two columns say how "
         "often each gives the best token of the file's own weights computed with in f32, and its "
-        "mean KL from those. Made by", "",
+        "mean KL from those. Files of a converted model began with llama.cpp's "
+        f"`{SCRIPT}`, the others with `tokenroute export`. Made by", "",
         "```sh", report["command"], "```", "",
         "| model | type | greedy steps | left out | differ | best token agrees | gap | mean KL | "
-        "greatest KL | tokenroute and f32 | llama.cpp and f32 |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "greatest KL | llama.cpp and itself | tokenroute and f32 | llama.cpp and f32 |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for model, results in report["models"].items():
         for kind, found in results.items():
             if "error" in found:
-                lines.append(f"| {model} | {kind} | - | - | - | {found['error']}{' | -' * 5} |")
+                lines.append(f"| {model} | {kind} | - | - | - | {found['error']}{' | -' * 6} |")
                 continue
             steps = [str(found.get(key, "-")) for key in ["steps", "close", "differ"]]
             lines.append(
                 f"| {model} | {kind} | {' | '.join(steps)} | {found['agree']} of "
                 f"{found['positions']} | {found['greatest_gap']:.3f} | {found['mean_kl']:.2e} | "
-                f"{found['greatest_kl']:.2e} | {noise(found, 'our')} | {noise(found, 'their')} |")
+                f"{found['greatest_kl']:.2e} | "
+                f"{share(found, 'their_agree_single', 'their_kl_single')} | {noise(found, 'our')} | {noise(found, 'their')} |")
     return "\n".join(lines) + "\n"
 
 
@@ -224,6 +257,8 @@ def main():
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--bundled-only", action="store_true", help="leave random models out")
     parser.add_argument("--whole", action="store_true", help="random models in their full size")
+    parser.add_argument("--tokenizer", type=Path, help="also a model that llama.cpp converts")
+    parser.add_argument("--python", default=sys.executable, help="runs llama.cpp's converter")
     args = parser.parse_args()
     peer = args.peer.resolve()
     if not (peer / "logits").exists():
@@ -231,7 +266,8 @@ def main():
     args.work.mkdir(parents=True, exist_ok=True)
     known = peer / "version"
     report = {
-        "command": "python3 experiments/llama-cpp/parity.py" + " --whole" * args.whole,
+        "command": "python3 experiments/llama-cpp/parity.py" + " --whole" * args.whole
+                   + " --tokenizer FOLDER --python PYTHON" * bool(args.tokenizer),
         "machine": machine(),
         "peer": known.read_text().strip() if known.exists() else "a given checkout", "models": {},
     }
@@ -246,6 +282,12 @@ def main():
         what = "random" if args.whole else f"random, {LAYERS} layers"
         report["models"][f"{name}, {what}"] = compare(
             args.program, peer, folder, args.work, ids, args.threads)
+    if args.tokenizer:
+        folder, tokens, converter = converted_model(
+            args.program, args.tokenizer.resolve(), args.python, peer, args.work)
+        ids = random.Random(1).choices(range(tokens), k=WHOLE_POSITIONS)
+        report["models"]["qwen2.5-0.5b, random, converted"] = compare(
+            args.program, peer, folder, args.work, ids, args.threads, converter)
     args.out.mkdir(parents=True, exist_ok=True)
     text = markdown(report)
     (args.out / "README.md").write_text(text, encoding="utf-8")

@@ -1,6 +1,8 @@
 //! Activations quantised to 8 bits: what a product's rows are.
 #![allow(unsafe_code)]
 
+use half::f16;
+
 use crate::memory::Parts;
 use crate::{BLOCK, Isa, KernelError, Pool};
 
@@ -10,10 +12,14 @@ const ROWS: usize = 8;
 const PARALLEL: usize = 1 << 15;
 /// Below this, 127 / (greatest element) is near the end of f32; such a block counts as 0.
 const LEAST: f32 = 1e-34;
+/// From here on the scale is not a finite f16.
+const TOO_GREAT: f32 = 65_520.0 * 127.0;
 
-/// Rows of activations, quantised per block of 32: scale = max |x| / 127, integers
-/// rounded to the nearest, ties to even. A block with a NaN or an infinite element
-/// has the scale NaN, so that every output that reads it is NaN.
+/// Rows of activations, quantised per block of 32 as ggml's Q8_0 blocks are
+/// (`quantize_row_q8_0`): integers x · 127 / max |x| rounded to the nearest, ties to
+/// even, and the scale max |x| / 127 rounded to f16. A block with an element that is not
+/// finite, or is 8.3 million or more, has the scale NaN, so that every output that reads
+/// it is NaN.
 ///
 /// Buffers are kept from call to call.
 #[derive(Debug, Default, Clone)]
@@ -109,6 +115,11 @@ fn quantise_row(isa: Isa, x: &[f32], mut out: Row<'_>, sums: &mut [f32]) {
     }
 }
 
+/// A scale as ggml stores it.
+fn stored(scale: f32) -> f32 {
+    f16::from_f32(scale).to_f32()
+}
+
 /// The same operations as [`quantise_block`], 16 at a time.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
@@ -130,7 +141,7 @@ fn quantise_avx512(x: &[f32], out: Row<'_>) {
                 _mm512_and_si512(_mm512_castps_si512(high), magnitude),
             );
             let most = f32::from_bits(_mm512_reduce_max_epu32(most));
-            if !(LEAST..f32::INFINITY).contains(&most) {
+            if !(LEAST..TOO_GREAT).contains(&most) {
                 (*scale, *offset) = odd_block(most, quants);
                 continue;
             }
@@ -141,7 +152,8 @@ fn quantise_avx512(x: &[f32], out: Row<'_>) {
             _mm_storeu_si128(quants.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(low));
             _mm_storeu_si128(quants[16..].as_mut_ptr().cast(), _mm512_cvtepi32_epi8(high));
             let sum = _mm512_reduce_add_epi32(_mm512_add_epi32(low, high));
-            (*scale, *offset) = (most / 127.0, -128 * sum);
+            let stored = _mm_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(_mm_set_ss(most / 127.0));
+            (*scale, *offset) = (_mm_cvtss_f32(_mm_cvtph_ps(stored)), -128 * sum);
         }
     }
     if !rest.is_empty() {
@@ -184,7 +196,7 @@ fn quantise_block(x: &[f32; BLOCK], quants: &mut [i8; BLOCK]) -> (f32, i32) {
         most = most.max(x.to_bits() & 0x7fff_ffff);
     }
     let most = f32::from_bits(most);
-    if !(LEAST..f32::INFINITY).contains(&most) {
+    if !(LEAST..TOO_GREAT).contains(&most) {
         return odd_block(most, quants);
     }
     // Adding 1.5·2^23 rounds to an integer, ties to even, and leaves it in the low bits.
@@ -195,7 +207,7 @@ fn quantise_block(x: &[f32; BLOCK], quants: &mut [i8; BLOCK]) -> (f32, i32) {
         *q = (x * inverse + ROUND).to_bits() as i8;
         sum += i32::from(*q);
     }
-    (most / 127.0, -128 * sum)
+    (stored(most / 127.0), -128 * sum)
 }
 
 /// A block that is all but zero, or that holds a value that is not finite.

@@ -2,7 +2,7 @@
 //! outputs, half a tile's.
 //!
 //! `maddubs` adds pairs of products in 16 bits and saturates, so without VNNI
-//! Q8_0 goes by |w|·(±x) ≤ 128·127, whose pairs are at most 32512; the pairs of 4 bits
+//! bytes go by |w|·(±x) ≤ 128·127, whose pairs are at most 32512; the pairs of 4 bits
 //! are at most 15·127·2 = 3810, and the eight of a block, 30480, fit 16 bits as well.
 #![allow(unsafe_code)]
 // Registers are told apart by their numbers.
@@ -17,7 +17,7 @@ macro_rules! kernel {
             use std::ops::Range;
 
             use super::$steps::{begin, end, step};
-            use crate::layout::{Layout, Q4, Q4K, Q8};
+            use crate::layout::{Layout, Q4, Q4K, Q5K, Q8};
             use crate::matrix::{PANEL, SCALES};
             use crate::product::{Job, row_blocks};
             use crate::{BLOCK, Format};
@@ -28,6 +28,7 @@ macro_rules! kernel {
                     Format::Q8_0 => by_rows::<Q8>(job, panels),
                     Format::Q4_0 => by_rows::<Q4>(job, panels),
                     Format::Q4K => by_rows::<Q4K>(job, panels),
+                    Format::Q5K => by_rows::<Q5K>(job, panels),
                 }
             }
 
@@ -152,11 +153,11 @@ mod with_vnni {
 
     use crate::layout::Layout;
 
-    /// −8·Σx undoes Q4_0's offset, −128·Σx Q8_0's.
+    /// −8·Σx undoes Q4_0's offset, −128·Σx that of bytes.
     #[inline]
     #[target_feature(enable = "avx2")]
     pub(super) fn begin<L: Layout>(offset: __m256i) -> __m256i {
-        match (L::MINIMA, L::NIBBLES) {
+        match (L::PLAIN, L::NIBBLES) {
             (true, _) => _mm256_setzero_si256(),
             (false, true) => _mm256_srai_epi32::<4>(offset),
             (false, false) => offset,
@@ -205,6 +206,6 @@ mod without_vnni {
             return dot;
         }
         let dot = _mm256_madd_epi16(dot, _mm256_set1_epi16(1));
-        if L::MINIMA { dot } else { _mm256_add_epi32(dot, _mm256_srai_epi32::<4>(offset)) }
+        if L::PLAIN { dot } else { _mm256_add_epi32(dot, _mm256_srai_epi32::<4>(offset)) }
     }
 }

@@ -6,7 +6,7 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use crate::layout::{Layout, Q4, Q4K, Q8};
+use crate::layout::{Layout, Q4, Q4K, Q5K, Q8};
 use crate::matrix::{PANEL, SCALES};
 use crate::product::{Job, row_blocks};
 use crate::{BLOCK, Format, prefill};
@@ -24,6 +24,7 @@ pub(crate) fn multiply(job: &Job<'_>, panels: Range<usize>) {
         Format::Q8_0 => by_rows::<Q8>(job, panels),
         Format::Q4_0 => by_rows::<Q4>(job, panels),
         Format::Q4K => by_rows::<Q4K>(job, panels),
+        Format::Q5K => by_rows::<Q5K>(job, panels),
     }
 }
 
@@ -81,10 +82,10 @@ fn block<L: Layout, const R: usize, const P: usize>(job: &Job<'_>, panel: usize,
         // SAFETY (all pointers): block `b` of a row and tile `b` of a panel are in
         // bounds by the asserts and by `Job::panel`; prefetching reads nothing.
         unsafe {
-            if !L::MINIMA {
+            if !L::PLAIN {
                 for r in 0..R {
                     let offset = _mm512_set1_epi32(*offsets.add(first + r * blocks + b));
-                    // −8·Σx undoes Q4_0's offset, −128·Σx Q8_0's.
+                    // −8·Σx undoes Q4_0's offset, −128·Σx that of bytes.
                     let start = if L::NIBBLES { _mm512_srai_epi32::<4>(offset) } else { offset };
                     dots[r] = [start; P];
                 }

@@ -22,15 +22,20 @@ pub enum Format {
     /// minimum: 5 bits a weight. These are ggml's Q4_1 blocks; Q4_K's blocks of 256
     /// become eight of them ([`k_quants::flatten`]).
     Q4K,
+    /// f16 scale, f16 minimum, 32 × i8, weight = scale · q + minimum: 9 bits a weight.
+    /// What ggml's blocks of 5 bits with a minimum become, Q5_1's as they are and Q5_K's
+    /// by [`k_quants::flatten_5`]. No file has it.
+    Q5K,
 }
 
-/// Names of [`Format`], as users write them.
+/// Names of the formats that weights are quantised to, as users write them.
 const NAMES: [(Format, &str); 3] =
     [(Format::Q8_0, "q8_0"), (Format::Q4_0, "q4_0"), (Format::Q4K, "q4_k")];
 
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(NAMES.iter().find(|(format, _)| format == self).map_or("", |(_, name)| name))
+        let known = NAMES.iter().find(|(format, _)| format == self);
+        f.write_str(known.map_or("q5_k", |(_, name)| name))
     }
 }
 
@@ -55,18 +60,22 @@ impl Format {
 
     /// Bytes of a block's scale and, where there is one, minimum.
     pub(crate) const fn head_bytes(self) -> usize {
-        match self {
-            Format::Q8_0 | Format::Q4_0 => 2,
-            Format::Q4K => 4,
-        }
+        if self.has_minimum() { 4 } else { 2 }
+    }
+
+    /// Whether blocks have a minimum.
+    pub(crate) const fn has_minimum(self) -> bool {
+        matches!(self, Format::Q4K | Format::Q5K)
+    }
+
+    /// Whether a byte holds two weights.
+    pub(crate) const fn is_nibbles(self) -> bool {
+        matches!(self, Format::Q4_0 | Format::Q4K)
     }
 
     /// Bytes of a block without them.
     pub(crate) const fn quant_bytes(self) -> usize {
-        match self {
-            Format::Q8_0 => BLOCK,
-            Format::Q4_0 | Format::Q4K => BLOCK / 2,
-        }
+        if self.is_nibbles() { BLOCK / 2 } else { BLOCK }
     }
 
     /// Appends the blocks of a row, as ggml's reference quantisation makes them;
@@ -84,7 +93,8 @@ impl Format {
             match self {
                 Format::Q8_0 => q8_0(&block, out),
                 Format::Q4_0 => q4_0(&block, out),
-                Format::Q4K => k_quants::quantise_alone(&block, out),
+                Format::Q4K => k_quants::quantise_alone::<15>(&block, out),
+                Format::Q5K => k_quants::quantise_alone::<31>(&block, out),
             }
         }
     }
@@ -100,7 +110,7 @@ impl Format {
             let scale = half(0);
             for (j, out) in out.iter_mut().enumerate() {
                 *out = scale * self.integer(quants, j) as f32;
-                if self == Format::Q4K {
+                if self.has_minimum() {
                     *out += half(2);
                 }
             }
@@ -110,7 +120,7 @@ impl Format {
     /// Integer weight `j` of a block's quants.
     fn integer(self, quants: &[u8], j: usize) -> i32 {
         match self {
-            Format::Q8_0 => i32::from(quants[j] as i8),
+            Format::Q8_0 | Format::Q5K => i32::from(quants[j] as i8),
             Format::Q4_0 => nibble(quants, j) - 8,
             Format::Q4K => nibble(quants, j),
         }

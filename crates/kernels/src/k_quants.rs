@@ -1,4 +1,4 @@
-//! ggml's Q4_K: how weights become its blocks, and its blocks those of the kernels.
+//! ggml's Q4_K: how weights become its blocks, and its blocks and Q5_K's those of the kernels.
 
 use half::f16;
 
@@ -10,12 +10,16 @@ pub const BLOCK: usize = 256;
 /// those, 4 bits a weight (two parts in the low and high halves of 32 bytes).
 pub const BYTES: usize = 2 + 2 + SCALES + BLOCK / 2;
 
+/// Bytes of a block of Q5_K: the same, with a fifth bit a weight after the scales (bit j of
+/// 32 bytes is part j's).
+pub const BYTES_5: usize = BYTES + BLOCK / 8;
+
 const SCALES: usize = 12;
 const PARTS: usize = BLOCK / PART;
 /// Greatest scale or minimum in 6 bits.
 const MOST: f32 = 63.0;
 /// Greatest weight in 4 bits.
-const TOP: f32 = 15.0;
+const TOP: u8 = 15;
 /// Inverse scales that are tried: from 14 levels over the range of the weights to 16.
 const TRIALS: usize = 21;
 const LEAST: f32 = -1.0;
@@ -35,7 +39,7 @@ pub fn quantise(row: &[f32], out: &mut Vec<u8>) {
     assert!(rest.is_empty(), "a row of {} is not whole blocks of {BLOCK}", row.len());
     for block in blocks {
         let (parts, _) = block.as_chunks::<PART>();
-        let found: [(f32, f32); PARTS] = std::array::from_fn(|j| search(&parts[j]));
+        let found: [(f32, f32); PARTS] = std::array::from_fn(|j| search::<TOP>(&parts[j]));
         let most = |of: fn(&(f32, f32)) -> f32| found.iter().map(of).fold(0.0, f32::max);
         let (most_scale, most_min) = (most(|f| f.0), most(|f| f.1));
         let finite = found.iter().all(|f| f.0.is_finite());
@@ -62,7 +66,7 @@ pub fn quantise(row: &[f32], out: &mut Vec<u8>) {
         out.extend(scales);
         let levels = |j: usize| {
             let (s, m) = scale_min(j, &scales);
-            levels(&parts[j], scale.to_f32() * s, -(min.to_f32() * m))
+            levels::<TOP>(&parts[j], scale.to_f32() * s, -(min.to_f32() * m))
         };
         for j in (0..PARTS).step_by(2) {
             out.extend(levels(j).iter().zip(levels(j + 1)).map(|(low, high)| low | high << 4));
@@ -81,8 +85,24 @@ pub fn flatten(blocks: &[u8], out: &mut Vec<u8>) {
             for (part, shift) in [(2 * j, 0), (2 * j + 1, 4)] {
                 let (s, m) = scale_min(part, scales);
                 let level = |i: usize| quants[i] >> shift & 15;
-                append(scale * s, -(min * m), level, out);
+                append::<TOP>(scale * s, -(min * m), level, out);
             }
+        }
+    }
+}
+
+/// The same of Q5_K blocks, as [`Format::Q5K`](crate::Format::Q5K) has them.
+pub fn flatten_5(blocks: &[u8], out: &mut Vec<u8>) {
+    for block in blocks.chunks_exact(BYTES_5) {
+        let half = |at: usize| f16::from_le_bytes([block[at], block[at + 1]]).to_f32();
+        let (scale, min) = (half(0), half(2));
+        let (scales, rest) = block[4..].split_at(SCALES);
+        let (fifth, quants) = rest.split_at(PART);
+        for part in 0..PARTS {
+            let (s, m) = scale_min(part, scales);
+            let quants = &quants[part / 2 * PART..][..PART];
+            let level = |i: usize| quants[i] >> (4 * (part % 2)) & 15 | (fifth[i] >> part & 1) << 4;
+            append::<31>(scale * s, -(min * m), level, out);
         }
     }
 }
@@ -99,25 +119,29 @@ pub fn scale_min(j: usize, s: &[u8]) -> (f32, f32) {
 }
 
 /// Appends a block of 32 on its own, by the same search.
-pub(crate) fn quantise_alone(weights: &Part, out: &mut Vec<u8>) {
-    let (scale, min) = search(weights);
+pub(crate) fn quantise_alone<const TOP: u8>(weights: &Part, out: &mut Vec<u8>) {
+    let (scale, min) = search::<TOP>(weights);
     let [scale, min] = [scale, -min].map(|value| f16::from_f32(value).to_f32());
-    let levels = levels(weights, scale, min);
-    append(scale, min, |i| levels[i], out);
+    let levels = levels::<TOP>(weights, scale, min);
+    append::<TOP>(scale, min, |i| levels[i], out);
 }
 
-/// A block in Q4_1's layout.
-fn append(scale: f32, min: f32, level: impl Fn(usize) -> u8, out: &mut Vec<u8>) {
+/// A block of the kernels' formats: in Q4_1's layout, or with a byte for a level above 15.
+fn append<const TOP: u8>(scale: f32, min: f32, level: impl Fn(usize) -> u8, out: &mut Vec<u8>) {
     out.extend(f16::from_f32(scale).to_le_bytes());
     out.extend(f16::from_f32(min).to_le_bytes());
-    out.extend((0..PART / 2).map(|i| level(i) | level(i + PART / 2) << 4));
+    if TOP > 15 {
+        out.extend((0..PART).map(level));
+    } else {
+        out.extend((0..PART / 2).map(|i| level(i) | level(i + PART / 2) << 4));
+    }
 }
 
 /// The levels nearest to weights, given scale and minimum.
-fn levels(weights: &Part, scale: f32, min: f32) -> [u8; PART] {
+fn levels<const TOP: u8>(weights: &Part, scale: f32, min: f32) -> [u8; PART] {
     // A part whose weights are all alike has no scale.
     let level = |w: f32| if scale == 0.0 { 0.0 } else { (w - min) / scale };
-    weights.map(|w| level(w).round_ties_even().clamp(0.0, TOP) as u8)
+    weights.map(|w| level(w).round_ties_even().clamp(0.0, f32::from(TOP)) as u8)
 }
 
 /// Scale and (negated) minimum that leave the least squared error, weighted by the
@@ -125,7 +149,8 @@ fn levels(weights: &Part, scale: f32, min: f32) -> [u8; PART] {
 /// `make_qkx2_quants`, except that here every trial spreads its levels over the weights'
 /// own range, and there over that of the best so far. The scale is NaN if a weight is not
 /// finite.
-fn search(weights: &Part) -> (f32, f32) {
+fn search<const TOP: u8>(weights: &Part) -> (f32, f32) {
+    let top = f32::from(TOP);
     if !weights.iter().fold(true, |sound, w| sound & w.is_finite()) {
         return (f32::NAN, 0.0);
     }
@@ -140,17 +165,17 @@ fn search(weights: &Part) -> (f32, f32) {
     let share = weights.map(|w| mean + w.abs());
     let (total, first) = (sum(|i| share[i]), sum(|i| share[i] * weights[i]));
     let (from, range) = (min, max - min);
-    let levels = |inverse: f32| weights.map(|w| round(inverse * (w - from)).clamp(0.0, TOP));
+    let levels = |inverse: f32| weights.map(|w| round(inverse * (w - from)).clamp(0.0, top));
     let error = |levels: &Part, scale: f32, min: f32| {
         sum(|i| {
             let off = scale * levels[i] + min - weights[i];
             share[i] * (off * off)
         })
     };
-    let mut scale = range / TOP;
-    let mut best = error(&levels(TOP / range), scale, min);
+    let mut scale = range / top;
+    let mut best = error(&levels(top / range), scale, min);
     for trial in 0..TRIALS {
-        let levels = levels((LEAST + STEP * trial as f32 + TOP) / range);
+        let levels = levels((LEAST + STEP * trial as f32 + top) / range);
         let (l, l2, lw) = (
             sum(|i| share[i] * levels[i]),
             sum(|i| share[i] * levels[i] * levels[i]),

@@ -8,9 +8,11 @@ use crate::matrix::{head_bytes, tile_bytes};
 pub(crate) trait Layout {
     const FORMAT: Format;
     /// Weights have 4 bits.
-    const NIBBLES: bool = !matches!(Self::FORMAT, Format::Q8_0);
-    /// Blocks have a minimum, and nothing is added to their weights.
-    const MINIMA: bool = matches!(Self::FORMAT, Format::Q4K);
+    const NIBBLES: bool = Self::FORMAT.is_nibbles();
+    /// Blocks have a minimum.
+    const MINIMA: bool = Self::FORMAT.has_minimum();
+    /// Nothing is added to the weights.
+    const PLAIN: bool = Self::NIBBLES && Self::MINIMA;
     /// Vectors of a tile.
     const VECTORS: usize = if Self::NIBBLES { 4 } else { 8 };
     /// Bytes of a tile.
@@ -25,6 +27,8 @@ pub(crate) enum Q8 {}
 pub(crate) enum Q4 {}
 /// [`Format::Q4K`]
 pub(crate) enum Q4K {}
+/// [`Format::Q5K`]
+pub(crate) enum Q5K {}
 
 impl Layout for Q8 {
     const FORMAT: Format = Format::Q8_0;
@@ -36,4 +40,8 @@ impl Layout for Q4 {
 
 impl Layout for Q4K {
     const FORMAT: Format = Format::Q4K;
+}
+
+impl Layout for Q5K {
+    const FORMAT: Format = Format::Q5K;
 }

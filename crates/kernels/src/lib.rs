@@ -1,9 +1,9 @@
 //! Quantised weight matrices on the CPU, and the threads they are multiplied on.
 //!
 //! Weights are Q8_0 or Q4_0 as ggml defines them (blocks of 32 with an f16 scale), or
-//! Q4_K flattened into blocks of 32 with an f16 scale and an f16 minimum, repacked at
-//! load so that one vector load feeds 16 outputs. Activations are
-//! quantised to 8 bits per block of 32 with an f32 scale. An output is
+//! Q4_K and Q5_K flattened into blocks of 32 with an f16 scale and an f16 minimum, repacked
+//! at load so that one vector load feeds 16 outputs. Activations are
+//! quantised to 8 bits per block of 32 with an f16 scale, as ggml's are. An output is
 //!
 //! ```text
 //! y = Σ over blocks b, in order:  fma(w_scale[b] · x_scale[b], Σ w_int · x_int, y)

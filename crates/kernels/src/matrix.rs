@@ -1,9 +1,9 @@
 //! Packed weights: panels of 16 outputs, each a run of tiles of 16 x 32 weights.
 //!
-//! A tile is 16 f16 scales, with Q4_K 16 f16 minima, and then, in vectors of 64 bytes,
-//! 4 consecutive columns of 16 outputs: Q8_0 stores weight + 128 in 8 vectors (columns
-//! 4v..4v+4), Q4_0 weight + 8 and Q4_K its levels in 4 vectors (columns 4v.. in the
-//! low, 16 + 4v.. in the high halves).
+//! A tile is 16 f16 scales, with Q4_K and Q5_K 16 f16 minima, and then, in vectors of
+//! 64 bytes, 4 consecutive columns of 16 outputs: Q8_0 and Q5_K store their integers + 128
+//! in 8 vectors (columns 4v..4v+4), Q4_0 weight + 8 and Q4_K its levels in 4 vectors
+//! (columns 4v.. in the low, 16 + 4v.. in the high halves).
 //! Outputs beyond the last are tiles of zero scale.
 
 use std::borrow::Cow;
@@ -208,7 +208,7 @@ impl QuantMatrix {
         assert!(output < self.outputs, "row {output} of {}", self.outputs);
         let (panel, lane) = (output / PANEL, output % PANEL);
         let panel = &self.packed[panel * self.panel_bytes()..][..self.panel_bytes()];
-        let flip = if self.format == Format::Q8_0 { 0x80 } else { 0 };
+        let flip = if self.format.is_nibbles() { 0 } else { 0x80 };
         for tile in panel.chunks_exact(tile_bytes(self.format)) {
             let (heads, quants) = tile.split_at(head_bytes(self.format));
             heads.chunks_exact(SCALES).for_each(|head| out.extend(&head[2 * lane..][..2]));
@@ -256,7 +256,7 @@ fn pack_row(
     blocks: &[u8],
     tiles: &mut [u8],
 ) -> Result<(), KernelError> {
-    let flip = if format == Format::Q8_0 { 0x80 } else { 0 };
+    let flip = if format.is_nibbles() { 0 } else { 0x80 };
     let blocks = blocks.chunks_exact(format.block_bytes());
     for (index, (block, tile)) in blocks.zip(tiles.chunks_exact_mut(tile_bytes(format))).enumerate()
     {

@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use half::f16;
 
-use crate::layout::{Layout, Q4, Q4K, Q8};
+use crate::layout::{Layout, Q4, Q4K, Q5K, Q8};
 use crate::matrix::{PANEL, SCALES};
 use crate::product::{Job, row_blocks};
 use crate::{BLOCK, Format};
@@ -32,6 +32,7 @@ pub(crate) fn multiply(job: &Job<'_>, panels: Range<usize>) {
                 Format::Q8_0 => by_rows::<Q8>(job, panel, rows),
                 Format::Q4_0 => by_rows::<Q4>(job, panel, rows),
                 Format::Q4K => by_rows::<Q4K>(job, panel, rows),
+                Format::Q5K => by_rows::<Q5K>(job, panel, rows),
             }
         }
     }
@@ -88,7 +89,7 @@ fn block<L: Layout, const R: usize>(job: &Job<'_>, panel: usize, row: usize) {
                 for q in 0..VECTORS {
                     let w = vld1q_u8(weights.as_ptr().add(4 * PANEL * v + 16 * q));
                     if L::NIBBLES {
-                        let offset = vdupq_n_s8(if L::MINIMA { 0 } else { 8 });
+                        let offset = vdupq_n_s8(if L::PLAIN { 0 } else { 8 });
                         let signed = |w| vsubq_s8(vreinterpretq_s8_u8(w), offset);
                         let low = signed(vandq_u8(w, vdupq_n_u8(15)));
                         let high = signed(vshrq_n_u8::<4>(w));

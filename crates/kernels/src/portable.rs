@@ -19,7 +19,7 @@ pub(crate) fn multiply(job: &Job<'_>, panels: Range<usize>) {
                 let block = row * job.blocks + b;
                 let x = &job.quants[block * BLOCK..][..BLOCK];
                 let dots = match job.format {
-                    Format::Q8_0 => dots_q8_0(weights, x),
+                    Format::Q8_0 | Format::Q5K => dots_of_8_bits(weights, x),
                     Format::Q4_0 => dots_of_4_bits::<8>(weights, x),
                     Format::Q4K => dots_of_4_bits::<0>(weights, x),
                 };
@@ -27,12 +27,12 @@ pub(crate) fn multiply(job: &Job<'_>, panels: Range<usize>) {
                     let half = |at: usize| f16::from_le_bytes([heads[at], heads[at + 1]]).to_f32();
                     let scale = half(2 * o);
                     sums[o] = (scale * job.scales[block]).mul_add(dots[o] as f32, sums[o]);
-                    if job.format == Format::Q4K {
+                    if job.format.has_minimum() {
                         minima[o] = half(SCALES + 2 * o).mul_add(job.sums[block], minima[o]);
                     }
                 }
             }
-            if job.format == Format::Q4K {
+            if job.format.has_minimum() {
                 sums.iter_mut().zip(minima).for_each(|(sum, min)| *sum += min);
             }
             job.store(row, panel, 0, &sums);
@@ -40,7 +40,7 @@ pub(crate) fn multiply(job: &Job<'_>, panels: Range<usize>) {
     }
 }
 
-fn dots_q8_0(weights: &[u8], x: &[i8]) -> [i32; PANEL] {
+fn dots_of_8_bits(weights: &[u8], x: &[i8]) -> [i32; PANEL] {
     let mut dots = [0; PANEL];
     for (vector, x) in weights.chunks_exact(4 * PANEL).zip(x.chunks_exact(4)) {
         for (dot, w) in dots.iter_mut().zip(vector.chunks_exact(4)) {

@@ -7,7 +7,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 use std::cell::RefCell;
 
-use crate::layout::{Layout, Q4, Q4K};
+use crate::layout::{Layout, Q4, Q4K, Q5K, Q8};
 use crate::matrix::{PANEL, SCALES, tile_bytes};
 use crate::product::Job;
 use crate::{BLOCK, Format};
@@ -18,7 +18,7 @@ pub(crate) const ROWS: usize = 6;
 pub(crate) const PANELS: usize = 2;
 
 thread_local! {
-    /// Two panels of 4 bits a weight as Q8_0.
+    /// Two panels of another format as Q8_0.
     static UNPACKED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -28,32 +28,37 @@ pub(crate) fn multiply(job: &Job<'_>, panel: usize) -> usize {
     let whole = job.rows / ROWS * ROWS;
     let packed = &job.packed[panel * job.panel_bytes..][..PANELS * job.panel_bytes];
     match job.format {
-        Format::Q8_0 => blocks(job, panel, packed, &[], whole),
+        Format::Q8_0 => blocks::<Q8>(job, panel, packed, &[], whole),
         Format::Q4_0 => unpacked::<Q4>(job, panel, packed, whole),
         Format::Q4K => unpacked::<Q4K>(job, panel, packed, whole),
+        Format::Q5K => unpacked::<Q5K>(job, panel, packed, whole),
     }
     whole
 }
 
-/// The same of weights of 4 bits.
+/// The same of weights that are not Q8_0.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 fn unpacked<L: Layout>(job: &Job<'_>, panel: usize, packed: &[u8], rows: usize) {
     UNPACKED.with_borrow_mut(|unpacked| {
         unpacked.resize(packed.len() / L::TILE * tile_bytes(Format::Q8_0), 0);
         unpack::<L>(packed, unpacked);
-        blocks(job, panel, unpacked, if L::MINIMA { packed } else { &[] }, rows);
+        blocks::<L>(job, panel, unpacked, if L::MINIMA { packed } else { &[] }, rows);
     });
 }
 
-/// Tiles as tiles of Q8_0 with the same integers: of Q4_0 q − 8, of Q4_K q, and + 128.
+/// Tiles as tiles of Q8_0 with the same integers: of Q4_0 q − 8, else q, and + 128.
 #[target_feature(enable = "avx512f,avx512bw")]
 fn unpack<L: Layout>(packed: &[u8], unpacked: &mut [u8]) {
     let tiles = unpacked.chunks_exact_mut(tile_bytes(Format::Q8_0));
     for (from, to) in packed.chunks_exact(L::TILE).zip(tiles) {
         to[..SCALES].copy_from_slice(&from[..SCALES]);
+        if !L::NIBBLES {
+            to[SCALES..].copy_from_slice(&from[L::HEAD..]);
+            continue;
+        }
         let (from, to) = (from[L::HEAD..].as_ptr(), to[SCALES..].as_mut_ptr());
         let nibble = _mm512_set1_epi8(15);
-        let offset = _mm512_set1_epi8(if L::MINIMA { -128 } else { 120 });
+        let offset = _mm512_set1_epi8(if L::PLAIN { -128 } else { 120 });
         for v in 0..4 {
             // SAFETY: a tile holds 4 vectors of nibbles, or 8 of bytes.
             unsafe {
@@ -68,12 +73,12 @@ fn unpack<L: Layout>(packed: &[u8], unpacked: &mut [u8]) {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-fn blocks(job: &Job<'_>, panel: usize, packed: &[u8], minima: &[u8], rows: usize) {
+fn blocks<L: Layout>(job: &Job<'_>, panel: usize, packed: &[u8], minima: &[u8], rows: usize) {
     for row in (0..rows).step_by(ROWS) {
         let mut sums = block(job, packed, row);
         let panels = minima.chunks_exact(job.panel_bytes);
         for (tiles, sums) in panels.zip(&mut sums) {
-            add_minima(job, tiles, row, sums);
+            add_minima::<L>(job, tiles, row, sums);
         }
         for (p, rows) in sums.iter().enumerate() {
             for (r, sums) in rows.iter().enumerate() {
@@ -83,13 +88,13 @@ fn blocks(job: &Job<'_>, panel: usize, packed: &[u8], minima: &[u8], rows: usize
     }
 }
 
-/// What the minima of a panel of Q4_K add to rows `row..row + ROWS`.
+/// What the minima of a panel add to rows `row..row + ROWS`.
 #[target_feature(enable = "avx512f")]
-fn add_minima(job: &Job<'_>, tiles: &[u8], row: usize, sums: &mut [[f32; PANEL]; ROWS]) {
+fn add_minima<L: Layout>(job: &Job<'_>, tiles: &[u8], row: usize, sums: &mut [[f32; PANEL]; ROWS]) {
     let count = job.blocks;
     let x = &job.sums[row * count..][..ROWS * count];
     let mut minima = [_mm512_setzero_ps(); ROWS];
-    for (b, tile) in tiles.chunks_exact(Q4K::TILE).enumerate().take(count) {
+    for (b, tile) in tiles.chunks_exact(L::TILE).enumerate().take(count) {
         // SAFETY: minima are 32 bytes, and `x` has `count` numbers a row.
         unsafe {
             let w = _mm256_loadu_si256(tile[SCALES..2 * SCALES].as_ptr().cast());

@@ -3,7 +3,7 @@
 
 use tokenroute_kernels::{Activations, BLOCK, Format, Isa, KernelError, Pool, QuantMatrix};
 
-const FORMATS: [Format; 3] = [Format::Q8_0, Format::Q4_0, Format::Q4K];
+const FORMATS: [Format; 4] = [Format::Q8_0, Format::Q4_0, Format::Q4K, Format::Q5K];
 
 /// Numbers in [−1, 1), the same on every machine.
 fn numbers(count: usize, mut seed: u64) -> Vec<f32> {
@@ -34,7 +34,13 @@ fn integer(format: Format, block: &[u8], j: usize) -> i32 {
         Format::Q8_0 => i32::from(block[2 + j] as i8),
         Format::Q4_0 => nibble(&block[2..]) - 8,
         Format::Q4K => nibble(&block[4..]),
+        Format::Q5K => i32::from(block[4 + j] as i8),
     }
+}
+
+/// Whether blocks have a minimum.
+fn minima(format: Format) -> bool {
+    matches!(format, Format::Q4K | Format::Q5K)
 }
 
 /// The formula of the crate's documentation, from ggml blocks.
@@ -52,15 +58,16 @@ fn reference(matrix: &QuantMatrix, x: &[f32]) -> Vec<f32> {
                 let half = |at| half::f16::from_le_bytes([block[at], block[at + 1]]).to_f32();
                 let most = x.iter().fold(0.0f32, |m, x| m.max(x.abs()));
                 let inverse = if most > 0.0 { 127.0 / most } else { 0.0 };
+                let scale = half::f16::from_f32(most / 127.0).to_f32();
                 let x: Vec<i32> =
                     x.iter().map(|x| (x * inverse).round_ties_even() as i32).collect();
                 let dot: i32 = (0..BLOCK).map(|j| integer(matrix.format(), block, j) * x[j]).sum();
-                y = (half(0) * (most / 127.0)).mul_add(dot as f32, y);
-                if matrix.format() == Format::Q4K {
-                    z = half(2).mul_add(most / 127.0 * x.iter().sum::<i32>() as f32, z);
+                y = (half(0) * scale).mul_add(dot as f32, y);
+                if minima(matrix.format()) {
+                    z = half(2).mul_add(scale * x.iter().sum::<i32>() as f32, z);
                 }
             }
-            out.push(if matrix.format() == Format::Q4K { y + z } else { y });
+            out.push(if minima(matrix.format()) { y + z } else { y });
         }
     }
     out
@@ -98,7 +105,7 @@ fn the_greatest_integers_do_not_saturate() {
     for format in FORMATS {
         for byte in [0x00u8, 0x7f, 0x80, 0x81, 0xff, 0x0f, 0xf0] {
             let mut block = half::f16::ONE.to_le_bytes().to_vec();
-            if format == Format::Q4K {
+            if minima(format) {
                 block.extend(half::f16::from_f32(-7.5).to_le_bytes());
             }
             block.resize(format.block_bytes(), byte);
@@ -171,7 +178,7 @@ fn activations_that_are_not_finite_make_outputs_nan() {
         let pool = pool(isa);
         let matrix = QuantMatrix::from_f32(&pool, Format::Q8_0, 3, 64, &numbers(3 * 64, 6));
         let matrix = matrix.expect("finite weights");
-        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 65_520.0 * 127.0] {
             let mut x = numbers(2 * 64, 7);
             x[70] = bad;
             let y = product(&pool, &matrix, &x);

@@ -107,11 +107,33 @@ impl Kind {
 
     /// Stored blocks in the format of the kernels that has them; `None` where there is
     /// none, so that weights must be quantised anew.
-    pub(super) fn packed(self, bytes: &[u8]) -> Option<(Format, Cow<'_, [u8]>)> {
+    #[must_use]
+    pub fn packed(self, bytes: &[u8]) -> Option<(Format, Cow<'_, [u8]>)> {
         match self {
             Kind::Q8_0 => Some((Format::Q8_0, bytes.into())),
             Kind::Q4_0 => Some((Format::Q4_0, bytes.into())),
             Kind::Q4_1 => Some((Format::Q4K, bytes.into())),
+            Kind::Q5_0 => {
+                let mut blocks = Vec::new();
+                for block in bytes.chunks_exact(self.block_bytes()) {
+                    blocks.extend(&block[..2]);
+                    blocks.extend(five_bits(&block[2..]).map(|q| q.wrapping_sub(16)));
+                }
+                Some((Format::Q8_0, blocks.into()))
+            }
+            Kind::Q5_1 => {
+                let mut blocks = Vec::new();
+                for block in bytes.chunks_exact(self.block_bytes()) {
+                    blocks.extend(&block[..4]);
+                    blocks.extend(five_bits(&block[4..]));
+                }
+                Some((Format::Q5K, blocks.into()))
+            }
+            Kind::Q5K => {
+                let mut blocks = Vec::new();
+                k_quants::flatten_5(bytes, &mut blocks);
+                Some((Format::Q5K, blocks.into()))
+            }
             Kind::Q4K => {
                 let mut blocks = Vec::new();
                 k_quants::flatten(bytes, &mut blocks);
@@ -128,7 +150,8 @@ impl Kind {
             Kind::F32 | Kind::F16 | Kind::BF16 => None,
             Kind::Q4_0 => Some(Format::Q4_0),
             Kind::Q4_1 | Kind::Q4K => Some(Format::Q4K),
-            Kind::Q8_0 | Kind::Q5_0 | Kind::Q5_1 | Kind::Q5K | Kind::Q6K => Some(Format::Q8_0),
+            Kind::Q5_1 | Kind::Q5K => Some(Format::Q5K),
+            Kind::Q8_0 | Kind::Q5_0 | Kind::Q6K => Some(Format::Q8_0),
         }
     }
 
@@ -171,6 +194,8 @@ impl From<Format> for Kind {
             Format::Q8_0 => Kind::Q8_0,
             Format::Q4_0 => Kind::Q4_0,
             Format::Q4K => Kind::Q4K,
+            // Not written: quantised anew by each load.
+            Format::Q5K => Kind::F32,
         }
     }
 }

@@ -107,9 +107,34 @@ fn five_bits_of_blocks_of_32() {
         (Kind::Q5_1, vec![0x00, 0x38, 0x00, 0xc0], (0.5, -2.0)),
     ] {
         let mut out = [0.0; 32];
-        kind.dequantise(&[head, quants.clone()].concat(), &mut out);
+        let bytes = [head, quants.clone()].concat();
+        kind.dequantise(&bytes, &mut out);
         for (j, found) in out.into_iter().enumerate() {
             assert_eq!(found, expected.0 * value(j) as f32 + expected.1, "{} {j}", kind.name());
+        }
+        let (format, blocks) = kind.packed(&bytes).expect("a format that holds five bits");
+        let mut held = [0.0; 32];
+        format.dequantise(&blocks, &mut held);
+        assert_eq!(held, out, "{} is held as it is", kind.name());
+        assert_eq!(kind.held_in(), Some(format));
+    }
+}
+
+/// Scales of parts are products of an f16 and 6 bits, and are held as f16.
+#[test]
+fn k_quants_are_held_to_the_last_places_of_f16() {
+    let file = Gguf::open(&here("tiny.gguf")).expect("a sound file");
+    for wanted in [Kind::Q4K, Kind::Q5K] {
+        let of_kind = file.tensors().find(|(_, tensor)| tensor.kind == wanted);
+        let (name, tensor) = of_kind.expect("a tensor of every kind");
+        let mut exact = vec![0.0; tensor.shape.iter().product()];
+        let mut held = exact.clone();
+        wanted.dequantise(file.bytes(tensor), &mut exact);
+        let (format, blocks) = wanted.packed(file.bytes(tensor)).expect("whole blocks");
+        format.dequantise(&blocks, &mut held);
+        let most = exact.iter().fold(0.0f32, |most, w| most.max(w.abs()));
+        for (i, (held, exact)) in held.into_iter().zip(exact).enumerate() {
+            assert!((held - exact).abs() <= most / 1000.0, "{name}[{i}]: {held}, not {exact}");
         }
     }
 }
