@@ -90,6 +90,8 @@ fn the_chain_runs_skips_and_answers_questions_about_itself() {
         "6",
         "--max-extra-calls",
         "9",
+        "--step-ms",
+        "0.5",
         "--json",
     ];
     let text = succeed(&timed);
@@ -99,6 +101,8 @@ fn the_chain_runs_skips_and_answers_questions_about_itself() {
     assert_eq!(networks.len(), 2);
     assert_eq!(networks[0]["network"]["round_trip_ms"], 0.0, "the shortest first");
     for network in networks {
+        let pace = network["token_seconds"].as_f64().expect("seconds");
+        assert!(pace >= 0.0005, "steps are stretched: {pace}");
         let figure = |way: usize, name: &str| {
             network["rows"][way]["figures"][name]["value"].as_f64().expect("a number")
         };
@@ -114,6 +118,7 @@ fn the_chain_runs_skips_and_answers_questions_about_itself() {
     assert_eq!(succeed(&timed), text, "measured once");
     succeed(&["report", &experiment]);
     assert!(readme().contains("Accuracy against latency") && readme().contains("5 ms, 20 Mbit/s"));
+    assert!(readme().contains("stretched to 0.5 ms"));
     assert!(lab.path("reports/e/latency.svg").exists() && lab.path("reports/e/bytes.svg").exists());
 
     // At τ = 1 the routed pair says what the LLM says, at τ = 0 what the SLM says.

@@ -48,6 +48,10 @@ pub struct Latency {
     /// Most tokens of a relay.
     #[arg(long, value_name = "N", default_value = "8")]
     pub relay: NonZeroUsize,
+    /// Stretches each of the small model's steps to so many milliseconds, to stand for a
+    /// larger one on a device; 0 leaves it as fast as it is here.
+    #[arg(long, value_name = "MS", default_value_t = 0.0)]
+    pub step_ms: f64,
     /// Measure anew although the same was measured before.
     #[arg(long)]
     pub again: bool,

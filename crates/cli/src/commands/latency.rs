@@ -20,6 +20,11 @@ pub fn run(args: &Latency, progress: &Terminal) -> Result<()> {
         let bad = values.iter().find(|x| !x.is_finite() || **x < 0.0);
         ensure!(bad.is_none(), "{name} has {}; expected 0 or more", bad.unwrap_or(&0.0));
     }
+    ensure!(
+        (0.0..=60_000.0).contains(&args.step_ms),
+        "--step-ms is {}; expected 0 to 60000",
+        args.step_ms
+    );
     let chain = Chain::open(&args.experiment, progress)?;
     let tau = match args.tau {
         Some(tau) => tau,
@@ -35,6 +40,7 @@ pub fn run(args: &Latency, progress: &Terminal) -> Result<()> {
         max_extra: args.max_extra_calls,
         lookahead: args.lookahead.get(),
         relay: args.relay.get(),
+        step_ms: args.step_ms,
     };
     let plan = Plan { setting, networks: networks(&args.bandwidths, &args.round_trips) };
     let study = carry_out(chain, &plan, args.again)?;

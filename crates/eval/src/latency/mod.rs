@@ -9,12 +9,14 @@
 
 mod figures;
 mod measure;
+mod paced;
 
 use serde::{Deserialize, Serialize};
 use tokenroute_core::Tau;
 
 pub use figures::{Figures, Mean, Quantiles, speedup};
 pub use measure::{Measured, Sample, Timed, measure};
+pub use paced::Paced;
 
 /// How answers are decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,6 +115,9 @@ pub struct Setting {
     pub lookahead: usize,
     /// Most tokens of a relay.
     pub relay: usize,
+    /// Milliseconds that a forward pass of the SLM takes at least ([`Paced`]).
+    #[serde(default)]
+    pub step_ms: f64,
 }
 
 /// A whole study.

@@ -63,6 +63,7 @@ fn latency(tau: Tau) -> LatencyStudy {
         max_extra: Some(100),
         lookahead: 4,
         relay: 8,
+        step_ms: 0.0,
     };
     LatencyStudy { setting, identical: true, networks: networks.to_vec() }
 }

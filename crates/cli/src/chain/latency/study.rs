@@ -1,14 +1,14 @@
 //! The study itself: every way of decoding over every network.
 
 use std::num::NonZeroUsize;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use tokenroute_core::{Llm, Origin, Progress, Tau, TokenId, grade};
 use tokenroute_edge::{LoadedModel, RouterScorer};
 use tokenroute_eval::bootstrap::Bootstrap;
 use tokenroute_eval::latency::{
-    Figures, LatencyStudy, Measured, Network, NetworkRows, Row, Sample, Setting, Timed, Way,
+    Figures, LatencyStudy, Measured, Network, NetworkRows, Paced, Row, Sample, Setting, Timed, Way,
     measure, modelled, speedup,
 };
 use tokenroute_runtime::{Calls, Pair, Policy, Request, Wait};
@@ -162,7 +162,9 @@ impl Lab<'_> {
         requests: &[Request<'_>],
         judge: &dyn Fn(usize, &[TokenId]) -> bool,
     ) -> Result<Measured> {
-        let pair = Pair::new(&self.slm.decoder, llm, &self.slm.vocabulary);
+        let pass = Duration::from_secs_f64(self.setting.step_ms / 1e3);
+        let slm = Paced::new(&self.slm.decoder, pass);
+        let pair = Pair::new(&slm, llm, &self.slm.vocabulary);
         let calls = Calls { threads: self.connections(), together: 1 };
         let carried = || cloud.carried();
         Ok(measure(pair, self.scorer, policy, calls, requests, &carried, judge)?)

@@ -1,0 +1,54 @@
+//! A model as slow as a larger one on a weaker device.
+
+use std::hint;
+use std::time::{Duration, Instant};
+
+use tokenroute_core::{Detail, Feed, LanguageModel, ModelError, ModelInfo, Step};
+
+/// The same model, each of whose forward passes takes at least so long. It is busy
+/// meanwhile, as the larger one would be.
+#[derive(Debug, Clone, Copy)]
+pub struct Paced<'a, M> {
+    model: &'a M,
+    pass: Duration,
+}
+
+impl<'a, M: LanguageModel> Paced<'a, M> {
+    /// A model whose passes take no less than `pass`; zero leaves it as it is.
+    pub fn new(model: &'a M, pass: Duration) -> Self {
+        Paced { model, pass }
+    }
+}
+
+impl<M: LanguageModel> LanguageModel for Paced<'_, M> {
+    type State = M::State;
+
+    fn info(&self) -> &ModelInfo {
+        self.model.info()
+    }
+
+    fn start(&self) -> Self::State {
+        self.model.start()
+    }
+
+    fn positions(&self, state: &Self::State) -> usize {
+        self.model.positions(state)
+    }
+
+    fn truncate(&self, state: &mut Self::State, len: usize) {
+        self.model.truncate(state, len);
+    }
+
+    fn advance(
+        &self,
+        feeds: &mut [Feed<'_, Self::State>],
+        detail: Detail,
+    ) -> Result<Vec<Vec<Step>>, ModelError> {
+        let begun = Instant::now();
+        let steps = self.model.advance(feeds, detail);
+        while begun.elapsed() < self.pass {
+            hint::spin_loop();
+        }
+        steps
+    }
+}
