@@ -41,7 +41,7 @@ bench:
 # transformers' numbers, from folders it has written in shapes drawn anew; needs torch.
 parity-transformers seed="7" folder=(justfile_directory() / "target/fresh-models"):
     python3 crates/edge/tests/fixtures/make.py --fresh {{folder}} --seed {{seed}}
-    TOKENROUTE_FRESH_MODELS={{folder}} cargo test -p tokenroute-edge --test edge -- --ignored fresh --nocapture
+    TOKENROUTE_FRESH_MODELS={{folder}} cargo test --workspace --test edge -- --ignored fresh --nocapture
 
 # tokenroute and llama.cpp in turns on the same weights; `peer` builds llama.cpp.
 bench-edge *options:
