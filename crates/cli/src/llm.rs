@@ -6,11 +6,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use tokenroute_cloud::http::{Answers, Api, Http, HttpConfig, HttpError, Spelling, Traffic};
 use tokenroute_cloud::{ApiKey, InProcess};
-use tokenroute_core::{LanguageModel, Llm, LlmError, Progress, Tau, TokenId};
+use tokenroute_core::{LanguageModel, Llm, LlmError, Progress, Sampling, Tau, TokenId};
 use tokenroute_edge::{Format, LoadedModel, RouterScorer, check_pair};
 use tokenroute_runtime::{Budget, Calls, DEFAULT_BATCH, Policy, Wait};
 
-use crate::args::{Remote, Routing};
+use crate::args::{Drawing, Remote, Routing};
 use crate::{output, source};
 
 /// The environment variable that holds the LLM's key, on both sides.
@@ -184,5 +184,18 @@ pub fn policy(routing: &Routing) -> Result<Policy> {
         lookahead: waiting.lookahead,
         max_extra: waiting.max_extra_calls,
         warm: waiting.warm,
+        sampling: None,
     })
+}
+
+/// How the arguments ask for tokens to be drawn.
+pub fn sampling(drawing: &Drawing) -> Result<Option<Sampling>> {
+    Ok(Sampling::new(drawing.temperature, drawing.top_p, drawing.seed)?)
+}
+
+/// Says of answers that are drawn how, and what does not hold for them.
+pub fn note_sampling(policy: &Policy, progress: &dyn Progress) {
+    if let Some(sampling) = policy.sampling {
+        progress.note(&format!("{sampling}: {}", Sampling::NOTE));
+    }
 }

@@ -215,3 +215,39 @@ fn a_cloud_with_another_tokenizer_is_no_pair() {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     fail(&arguments, &["word-problems-llm", "they are no pair"]);
 }
+
+#[test]
+fn two_processes_draw_the_tokens_of_one() {
+    let lab = lab();
+    let llm = model("word-problems-llm");
+    let cloud = cloud(&llm, None);
+    let warm = ["--temperature", "1.2", "--top-p", "0.95", "--seed", "5"];
+    let here = generate(&lab, &llm, "0.5", &warm);
+    for more in [&[][..], &["--speculate", "3"], &["--lookahead", "4"]] {
+        let there = generate(&lab, &cloud.url, "0.5", &[&warm[..], more].concat());
+        for (here, there) in here.iter().zip(&there) {
+            assert_eq!(decided(here), decided(there), "{more:?}");
+            assert_eq!(here["sampling"]["seed"], 5);
+            assert!(here["note"].as_str().is_some_and(|note| note.contains("greedy")));
+        }
+    }
+    let tokens =
+        |answers: &[Value]| answers.iter().map(|a| a["tokens"].clone()).collect::<Vec<_>>();
+    let greedy = generate(&lab, &llm, "0.5", &[]);
+    assert!(greedy[0].get("sampling").is_none() && greedy[0].get("note").is_none());
+    assert_ne!(tokens(&here), tokens(&greedy));
+    let other = generate(&lab, &llm, "0.5", &["--temperature", "1.2", "--seed", "6"]);
+    assert_ne!(tokens(&here), tokens(&other));
+    for (drawing, part) in [
+        (["--temperature", "3", "--top-p", "1"], "temperature is 3; expected 0 (greedy) to 2"),
+        (["--temperature", "1", "--top-p", "0"], "top_p is 0; expected a share above 0"),
+    ] {
+        let arguments = arguments(&lab, &llm, "0.5", &drawing);
+        fail(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), &[part]);
+    }
+    // The small model alone draws too, and its answer is told as it grows.
+    let alone = ["generate", "--model", &model("word-problems-slm"), "--text", "Mia has", "--seed"];
+    let said = |seed| succeed(&[&alone[..], &[seed, "--temperature", "1.5"]].concat());
+    assert_eq!(said("1"), said("1"));
+    assert_ne!(said("1"), said("2"));
+}

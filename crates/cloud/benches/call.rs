@@ -39,6 +39,6 @@ fn call(bencher: Bencher<'_, '_>, http2: bool) {
     let config = HttpConfig { http2, ..HttpConfig::new(&format!("http://{}", server.address())) };
     let llm = Http::new(config, ToyModel::vocabulary(), None).expect("a client");
     let context: Vec<TokenId> = (0..200).map(|i| i % 13).collect();
-    let ask = [Ask { context: &context, from: context.len() }];
+    let ask = [Ask::greedy(&context, context.len())];
     bencher.bench(|| llm.ask(&ask).remove(0).expect("an answer"));
 }

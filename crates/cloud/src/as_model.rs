@@ -105,7 +105,7 @@ impl<L: Llm> LanguageModel for AsModel<L> {
             feed.state.extend_from_slice(feed.tokens);
         }
         let asks: Vec<Ask<'_>> =
-            feeds.iter().zip(&froms).map(|(f, &from)| Ask { context: f.state, from }).collect();
+            feeds.iter().zip(&froms).map(|(f, &from)| Ask::greedy(f.state, from)).collect();
         let step =
             |token| Step { token, top: Vec::new(), entropy: 0.0, hidden: [].into(), logits: None };
         asks.iter()

@@ -6,7 +6,7 @@ use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokenroute_core::{
-    Ask, Detail, Feed, LanguageModel, Llm, LlmError, ModelError, Reply, TokenId,
+    Ask, Detail, Feed, LanguageModel, Llm, LlmError, ModelError, Reply, Sampling, Side, TokenId,
 };
 
 use crate::prefixes::{Prefixes, shared};
@@ -50,6 +50,7 @@ struct Job<S> {
     tokens: Vec<TokenId>,
     /// Length of the first unanswered prefix.
     from: usize,
+    sampling: Option<Sampling>,
     /// Positions that `state` already holds.
     held: usize,
     /// Number of the kept state that `state` was forked from.
@@ -113,7 +114,7 @@ impl<M: LanguageModel> InProcess<M> {
         ask: &Ask<'_>,
     ) -> Option<Job<M::State>> {
         let prefixes = &kept.roots.get(root)?.prefixes;
-        let known = prefixes.answers(ask.context, ask.from);
+        let known = prefixes.answers(ask.context, ask.from, ask.sampling);
         let from = ask.from + known.iter().position(Option::is_none)?;
         let to = ask.from + known.iter().rposition(Option::is_none)?;
         let tokens = ask.context[..to].to_vec();
@@ -126,7 +127,8 @@ impl<M: LanguageModel> InProcess<M> {
             }
             None => (0, None, self.model.start()),
         };
-        Some(Job { ask: i, root: root.to_vec(), tokens, from, held, fork_of, state })
+        let (root, sampling) = (root.to_vec(), ask.sampling);
+        Some(Job { ask: i, root, tokens, from, sampling, held, fork_of, state })
     }
 
     /// Runs the jobs in one call of the model and keeps what comes out.
@@ -135,6 +137,8 @@ impl<M: LanguageModel> InProcess<M> {
         kept: &mut Kept<M::State>,
         jobs: &mut Vec<Job<M::State>>,
     ) -> Result<(), ModelError> {
+        let draws = jobs.iter().any(|job| job.sampling.is_some());
+        let detail = if draws { Detail::Logits } else { Detail::Token };
         let mut feeds: Vec<_> = jobs
             .iter_mut()
             .map(|job| Feed {
@@ -143,12 +147,16 @@ impl<M: LanguageModel> InProcess<M> {
                 from: job.from - 1 - job.held,
             })
             .collect();
-        let steps = self.model.advance(&mut feeds, Detail::Token)?;
+        let steps = self.model.advance(&mut feeds, detail)?;
         for (job, steps) in jobs.drain(..).zip(steps) {
-            let said: Vec<TokenId> = steps.iter().map(|s| s.token).collect();
+            let said: Vec<TokenId> = (job.from..)
+                .zip(&steps)
+                .map(|(position, step)| step.said(job.sampling, Side::Llm, position))
+                .collect();
             if let Some(root) = kept.roots.get_mut(&job.root) {
                 let grown = job.fork_of.map(|id| (id, job.held));
-                root.prefixes.insert(&job.tokens, job.state, grown, job.from, &said);
+                let Job { tokens, state, from, sampling, .. } = job;
+                root.prefixes.insert(&tokens, state, grown, from, sampling, &said);
             }
         }
         Ok(())
@@ -252,7 +260,8 @@ impl<M: LanguageModel> Llm for InProcess<M> {
         }
         for (i, root) in roots {
             if let (Ok(reply), Some(root)) = (&mut replies[i], kept.roots.get(&root)) {
-                let known = root.prefixes.answers(asks[i].context, asks[i].from);
+                let Ask { context, from, sampling } = asks[i];
+                let known = root.prefixes.answers(context, from, sampling);
                 reply.tokens = known.into_iter().flatten().collect();
             }
         }

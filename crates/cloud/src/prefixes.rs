@@ -1,16 +1,35 @@
 //! What is known of the sequences that begin with one prompt: a trie whose
 //! nodes hold answered tokens and point to model states to go on from.
 
-use tokenroute_core::TokenId;
+use tokenroute_core::{Sampling, TokenId};
 
 /// One prefix.
 #[derive(Debug, Default)]
 struct Node {
     children: Vec<(TokenId, u32)>,
     /// The model's greedy token after this prefix.
-    answer: Option<TokenId>,
+    greedy: Option<TokenId>,
+    /// Those that were drawn, by how.
+    drawn: Vec<(Sampling, TokenId)>,
     /// A kept state whose sequence runs through this prefix.
     state: Option<u32>,
+}
+
+impl Node {
+    fn answer(&self, sampling: Option<Sampling>) -> Option<TokenId> {
+        match sampling {
+            None => self.greedy,
+            Some(how) => self.drawn.iter().find(|d| d.0 == how).map(|d| d.1),
+        }
+    }
+
+    fn keep(&mut self, sampling: Option<Sampling>, token: TokenId) {
+        match sampling {
+            None => self.greedy = Some(token),
+            Some(how) if self.answer(sampling).is_none() => self.drawn.push((how, token)),
+            Some(_) => {}
+        }
+    }
 }
 
 /// All prefixes of one prompt. Depth 0 is the empty prefix.
@@ -42,9 +61,14 @@ impl<S> Prefixes<S> {
     }
 
     /// The answers after `tokens[..i]` for every `i` in `from..=tokens.len()`,
-    /// `None` where there is none yet.
-    pub(crate) fn answers(&self, tokens: &[TokenId], from: usize) -> Vec<Option<TokenId>> {
-        let mut known: Vec<_> = self.walk(tokens).skip(from).map(|n| n.answer).collect();
+    /// `None` where there is none yet that was drawn in this way.
+    pub(crate) fn answers(
+        &self,
+        tokens: &[TokenId],
+        from: usize,
+        sampling: Option<Sampling>,
+    ) -> Vec<Option<TokenId>> {
+        let mut known: Vec<_> = self.walk(tokens).skip(from).map(|n| n.answer(sampling)).collect();
         known.resize(tokens.len() + 1 - from, None);
         known
     }
@@ -62,7 +86,7 @@ impl<S> Prefixes<S> {
     }
 
     /// Keeps a state that holds exactly `tokens`, and the answers after
-    /// `tokens[..i]` for `i` from `from`. `grown` is the number and length of
+    /// `tokens[..i]` for `i` from `from`, drawn by `sampling`. `grown` is the number and length of
     /// the state it was made from: if that state ends there, it is a prefix of
     /// the new one and gives way to it.
     pub(crate) fn insert(
@@ -71,6 +95,7 @@ impl<S> Prefixes<S> {
         state: S,
         grown: Option<(u32, usize)>,
         from: usize,
+        sampling: Option<Sampling>,
         said: &[TokenId],
     ) {
         let kept = (tokens.len(), state);
@@ -94,8 +119,8 @@ impl<S> Prefixes<S> {
             });
             let node = &mut self.nodes[at];
             node.state = Some(id);
-            if let Some(&answer) = depth.checked_sub(from).and_then(|i| said.get(i)) {
-                node.answer = Some(answer);
+            if let Some(&token) = depth.checked_sub(from).and_then(|i| said.get(i)) {
+                node.keep(sampling, token);
             }
         }
     }

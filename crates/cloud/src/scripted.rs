@@ -20,7 +20,7 @@ impl<F> Scripted<F>
 where
     F: Fn(&[TokenId]) -> Result<TokenId, LlmError> + Sync,
 {
-    /// The script maps a context to its greedy token, or to a failure.
+    /// The script maps a context to its token, drawn or not, or to a failure.
     pub fn new(script: F) -> Self {
         Scripted { script, failing: BTreeSet::new(), asked: AtomicU64::new(0) }
     }

@@ -10,7 +10,7 @@ fn with(prompt: &[TokenId], rest: &[TokenId]) -> Vec<TokenId> {
 }
 
 fn ask(llm: &impl Llm, context: &[TokenId], from: usize) -> (Vec<TokenId>, u64) {
-    let mut replies = llm.ask(&[Ask { context, from }]);
+    let mut replies = llm.ask(&[Ask::greedy(context, from)]);
     let reply = replies.remove(0).expect("a good ask");
     (reply.tokens, reply.positions)
 }
@@ -60,10 +60,10 @@ fn one_call_pays_once_for_what_its_asks_share() {
     let (long, fork) = (with(&PROMPT, &[5, 6, 7, 8]), with(&PROMPT, &[5, 6, 1]));
     let other = [9, 9, 9];
     let asks = [
-        Ask { context: &long, from: 4 },
-        Ask { context: &long, from: 4 },
-        Ask { context: &fork, from: 4 },
-        Ask { context: &other, from: 3 },
+        Ask::greedy(&long, 4),
+        Ask::greedy(&long, 4),
+        Ask::greedy(&fork, 4),
+        Ask::greedy(&other, 3),
     ];
     let replies: Vec<_> = llm.ask(&asks).into_iter().map(|r| r.expect("good asks")).collect();
     let paid: Vec<u64> = replies.iter().map(|r| r.positions).collect();
@@ -109,11 +109,11 @@ fn one_bad_ask_leaves_the_others_whole() {
     let llm = InProcess::new(ToyModel::new(5));
     let long = vec![1; 5000];
     let asks = [
-        Ask { context: &PROMPT, from: 4 },
-        Ask { context: &[1, 99], from: 2 },
-        Ask { context: &PROMPT, from: 0 },
-        Ask { context: &PROMPT, from: 5 },
-        Ask { context: &long, from: 5000 },
+        Ask::greedy(&PROMPT, 4),
+        Ask::greedy(&[1, 99], 2),
+        Ask::greedy(&PROMPT, 0),
+        Ask::greedy(&PROMPT, 5),
+        Ask::greedy(&long, 5000),
     ];
     let replies = llm.ask(&asks);
     assert!(replies[0].is_ok());
@@ -131,7 +131,7 @@ fn one_bad_ask_leaves_the_others_whole() {
 fn a_script_answers_and_fails_as_written() {
     let llm = Scripted::new(table([(vec![1], 7), (vec![1, 7], 8)].into(), 3)).failing([1]);
     assert_eq!(ask(&llm, &[1, 7], 1), (vec![7, 8], 2));
-    let replies = llm.ask(&[Ask { context: &[1], from: 1 }]);
+    let replies = llm.ask(&[Ask::greedy(&[1], 1)]);
     assert!(matches!(replies[0], Err(LlmError::Unavailable(_))));
     assert_eq!(ask(&llm, &[5], 1), (vec![3], 1));
     assert_eq!(llm.asked(), 3);

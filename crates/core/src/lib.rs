@@ -1,8 +1,8 @@
 //! The nouns, traits and pure maths of token-level routing between a small
 //! language model on a device (SLM) and a large one in the cloud (LLM).
 //!
-//! This crate has no I/O, no clock, no randomness and no tensor library; every
-//! other crate of the workspace speaks in its types.
+//! This crate has no I/O, no clock, no randomness but draws from a seed, and no tensor
+//! library; every other crate of the workspace speaks in its types.
 //!
 //! Key types:
 //! - [`Question`], [`PromptFormat`], [`Grader`]: a task item, how it is asked and how an
@@ -10,6 +10,7 @@
 //! - [`LanguageModel`], [`Step`], [`Feed`]: a local decoder and what it says at a position.
 //! - [`Kept`]: a decoder's states, for the next prompt that begins like them.
 //! - [`Llm`], [`Ask`], [`Reply`]: the large model as the runtime sees it.
+//! - [`Sampling`]: how tokens are drawn where decoding is not greedy.
 //! - [`Score`], [`Tau`]: the router's output and the threshold on it.
 //! - [`Scorer`], [`Position`], [`Features`]: from a decoding position to a score.
 //! - [`LabelRow`], [`Relation`]: what labelling finds at a position.
@@ -30,6 +31,7 @@ mod progress;
 mod prompt;
 mod question;
 mod router;
+mod sampling;
 mod score;
 mod token_class;
 mod trace;
@@ -50,6 +52,7 @@ pub use question::{Choices, Question, QuestionError};
 pub use router::{
     Activation, Architecture, Normalisation, Platt, RouterHeader, TauPoint, TrainingRecord,
 };
+pub use sampling::{Sampling, SamplingError, Side};
 pub use score::{Position, Score, ScoreError, Scorer, Tau, TauError};
 pub use token_class::TokenClass;
 pub use trace::{Origin, Trace, TraceToken};

@@ -1,25 +1,41 @@
-//! The LLM as the runtime sees it: greedy tokens for the ends of prefixes,
+//! The LLM as the runtime sees it: tokens, greedy or drawn, for the ends of prefixes,
 //! asked in batches, each of which may fail on its own.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{TokenId, Vocabulary};
+use crate::{Sampling, TokenId, Vocabulary};
 
 /// One sequence put to the LLM.
 #[derive(Debug, Clone, Copy)]
 pub struct Ask<'a> {
     /// Prompt and committed tokens.
     pub context: &'a [TokenId],
-    /// The LLM's greedy token is wanted after `context[..i]` for every `i` in
+    /// The LLM's token is wanted after `context[..i]` for every `i` in
     /// `from..=context.len()`; `from = context.len()` asks for the next token
     /// alone. At least 1.
     pub from: usize,
+    /// How tokens are drawn, at [`crate::Side::Llm`] and position `i`; greedy if `None`.
+    pub sampling: Option<Sampling>,
+}
+
+impl<'a> Ask<'a> {
+    /// Asks for greedy tokens.
+    #[must_use]
+    pub fn greedy(context: &'a [TokenId], from: usize) -> Self {
+        Ask { context, from, sampling: None }
+    }
+
+    /// Asks for the next token alone.
+    #[must_use]
+    pub fn next(context: &'a [TokenId], sampling: Option<Sampling>) -> Self {
+        Ask { context, from: context.len(), sampling }
+    }
 }
 
 /// The LLM's answer to one [`Ask`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
-    /// One greedy token for each `i` in `from..=context.len()`.
+    /// One token for each `i` in `from..=context.len()`.
     pub tokens: Vec<TokenId>,
     /// Positions the LLM processed for it, prefill included.
     pub positions: u64,
@@ -30,9 +46,9 @@ pub trait Llm: Sync {
     /// Answers every ask, in order; one failing leaves the others whole.
     fn ask(&self, asks: &[Ask<'_>]) -> Vec<Result<Reply, LlmError>>;
 
-    /// The LLM's greedy continuation of a context, at least one token and at
-    /// most `tokens`, none after an end token. Unless an LLM can do better, it
-    /// is asked for one token after the other; should it fail on the way, what
+    /// The LLM's continuation of a context, at least one token and at most `tokens`,
+    /// none after an end token: the tokens of one [`Llm::ask`] after the other. Unless
+    /// an LLM can do better, that is how it is asked; should it fail on the way, what
     /// it has said so far is the answer.
     ///
     /// # Errors
@@ -41,12 +57,13 @@ pub trait Llm: Sync {
         &self,
         context: &[TokenId],
         tokens: usize,
+        sampling: Option<Sampling>,
         vocabulary: &Vocabulary,
     ) -> Result<Reply, LlmError> {
         let mut context = context.to_vec();
         let mut whole = Reply { tokens: Vec::new(), positions: 0 };
         loop {
-            let ask = Ask { context: &context, from: context.len() };
+            let ask = Ask::next(&context, sampling);
             let none = || LlmError::BadReply("no token in reply to an ask".to_owned());
             let said = self.ask(&[ask]).pop().unwrap_or_else(|| Err(none())).and_then(|reply| {
                 whole.positions += reply.positions;

@@ -119,11 +119,12 @@ pub struct Position<'a> {
     pub index: usize,
     /// The token before this position (the prompt's last for index 0).
     pub previous: TokenId,
-    /// What the SLM says here.
+    /// What the SLM says here. Its token is the greedy one, also where another was
+    /// drawn: a policy sees what it saw when it was trained.
     pub step: &'a Step,
     /// The SLM's entropy at the first token of the current sentence, in nats.
     pub sentence_entropy: f32,
-    /// The LLM's greedy token here; `None` unless the scorer asked for it.
+    /// The LLM's token here; `None` unless the scorer asked for it.
     pub llm_token: Option<TokenId>,
 }
 

@@ -23,7 +23,7 @@ pub struct TraceToken {
     pub token: TokenId,
     /// Who made it.
     pub origin: Origin,
-    /// What the SLM would have said.
+    /// What the SLM would have said; drawn, where decoding is not greedy.
     pub slm_token: TokenId,
     /// The policy's score.
     pub score: f32,

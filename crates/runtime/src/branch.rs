@@ -72,6 +72,8 @@ pub(crate) enum Head<'v, S> {
 /// A position whose token the LLM is to make.
 pub(crate) struct Routed<'v, S> {
     pub(crate) step: Step,
+    /// What the SLM says there, drawn or greedy.
+    pub(crate) own: TokenId,
     /// `None` if the scorer wants to know the LLM's token first.
     pub(crate) score: Option<Score>,
     pub(crate) ask: AskState,
@@ -188,10 +190,10 @@ impl<'v, S: Clone> Branch<'v, S> {
         if routed.score.is_none() || !routed.branches.is_empty() {
             return;
         }
-        let (own, sure) = (routed.step.token, routed.step.max_probability());
-        let others = routed.step.top.iter().map(|&(t, p)| (self.path.canonical(t), p));
-        let mut candidates: Vec<(TokenId, f32)> = vec![(own, sure)];
-        for (token, p) in others {
+        let top = || routed.step.top.iter().map(|&(t, p)| (self.path.canonical(t), p));
+        let sure = top().find(|t| t.0 == routed.own).map_or(0.0, |t| t.1);
+        let mut candidates: Vec<(TokenId, f32)> = vec![(routed.own, sure)];
+        for (token, p) in top() {
             if candidates.len() < branches.get() && candidates.iter().all(|c| c.0 != token) {
                 candidates.push((token, p));
             }

@@ -7,7 +7,7 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Scope;
 
-use tokenroute_core::{Ask, Llm, LlmError, Reply, TokenId, Vocabulary};
+use tokenroute_core::{Ask, Llm, LlmError, Reply, Sampling, TokenId, Vocabulary};
 
 use crate::SessionId;
 
@@ -44,6 +44,7 @@ struct Job {
     context: Vec<TokenId>,
     /// Most tokens wanted; more than one is a relay.
     tokens: usize,
+    sampling: Option<Sampling>,
 }
 
 #[derive(Debug)]
@@ -119,12 +120,13 @@ impl<'a, L: Llm + ?Sized> Caller<'a, L> {
         session: SessionId,
         context: &[TokenId],
         tokens: usize,
+        sampling: Option<Sampling>,
         urgent: bool,
     ) -> CallId {
         let call = self.next;
         self.next += 1;
         self.flights.insert(call, session);
-        let job = Job { call, context: context.to_vec(), tokens };
+        let job = Job { call, context: context.to_vec(), tokens, sampling };
         match &mut self.place {
             Place::Inline(jobs) => jobs.push(job),
             Place::Threads(shared) if urgent => shared.lock().work.push_front(Work::Call(job)),
@@ -264,10 +266,8 @@ fn answer<L: Llm + ?Sized>(
     let lost = || Err(LlmError::Unavailable("its worker was lost".to_owned()));
     let (single, relays): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.tokens == 1);
     if !single.is_empty() {
-        let asks: Vec<Ask<'_>> = single
-            .iter()
-            .map(|job| Ask { context: &job.context, from: job.context.len() })
-            .collect();
+        let asks: Vec<Ask<'_>> =
+            single.iter().map(|job| Ask::next(&job.context, job.sampling)).collect();
         let replies = catch_unwind(AssertUnwindSafe(|| llm.ask(&asks)));
         let mut replies =
             replies.unwrap_or_else(|_| asks.iter().map(|_| lost()).collect()).into_iter();
@@ -277,7 +277,7 @@ fn answer<L: Llm + ?Sized>(
         }
     }
     for job in relays {
-        let relay = || llm.relay(&job.context, job.tokens, vocabulary);
+        let relay = || llm.relay(&job.context, job.tokens, job.sampling, vocabulary);
         send(job.call, catch_unwind(AssertUnwindSafe(relay)).unwrap_or_else(|_| lost()));
     }
 }

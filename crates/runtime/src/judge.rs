@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::mem;
 
-use tokenroute_core::{Cause, Origin, Score, Step, TokenId, TraceToken};
+use tokenroute_core::{Cause, Origin, Score, Side, Step, TokenId, TraceToken};
 
 use crate::branch::{AskState, Branch, Dropped, Head, Made, Routed, Rules};
 use crate::{RuntimeError, Wait};
@@ -12,10 +12,15 @@ use crate::{RuntimeError, Wait};
 impl<S: Clone> Branch<'_, S> {
     /// Takes in what the SLM says after each of `pending[from..]`.
     pub(crate) fn hear(&mut self, steps: Vec<Step>, rules: &Rules<'_>) {
-        for step in steps {
+        for mut step in steps {
+            let position = self.path.tokens().len();
+            let own = step.said(rules.policy.sampling, Side::Slm, position);
+            let own = self.path.canonical(own);
+            // They are many, and nothing else reads them.
+            step.logits = None;
             let heard = match self.relayed.pop_front() {
-                Some(token) => self.relay(token, &step, rules),
-                None => self.judge(step, rules),
+                Some(token) => self.relay(token, own, &step, rules),
+                None => self.judge(own, step, rules),
             };
             if let Err(error) = heard {
                 self.head = Head::Broken(error);
@@ -40,7 +45,7 @@ impl<S: Clone> Branch<'_, S> {
     }
 
     /// Decides the next token or sends for it.
-    fn judge(&mut self, step: Step, rules: &Rules<'_>) -> Result<(), RuntimeError> {
+    fn judge(&mut self, own: TokenId, step: Step, rules: &Rules<'_>) -> Result<(), RuntimeError> {
         let (index, policy) = (self.path.index(), &rules.policy);
         let score = match rules.scorer.needs_llm() {
             true => None,
@@ -50,9 +55,9 @@ impl<S: Clone> Branch<'_, S> {
             let keeps = !policy.tau.offloads(score);
             if keeps || policy.budget.grants(index, self.asked, 1) == 0 {
                 let made = TraceToken {
-                    token: step.token,
+                    token: own,
                     origin: Origin::Slm,
-                    slm_token: step.token,
+                    slm_token: own,
                     score: score.get(),
                     cause: None,
                     speculated: false,
@@ -67,7 +72,7 @@ impl<S: Clone> Branch<'_, S> {
         };
         let tokens = policy.budget.grants(index, self.asked, most).max(1);
         let (ask, branches) = (AskState::Open, Vec::new());
-        let routed = Routed { step, score, ask, since: None, sent: 0, tokens, branches };
+        let routed = Routed { step, own, score, ask, since: None, sent: 0, tokens, branches };
         self.head = Head::Routed(Box::new(routed));
         Ok(())
     }
@@ -76,6 +81,7 @@ impl<S: Clone> Branch<'_, S> {
     fn relay(
         &mut self,
         token: TokenId,
+        own: TokenId,
         step: &Step,
         rules: &Rules<'_>,
     ) -> Result<(), RuntimeError> {
@@ -83,7 +89,7 @@ impl<S: Clone> Branch<'_, S> {
         let made = TraceToken {
             token,
             origin: Origin::Llm,
-            slm_token: step.token,
+            slm_token: own,
             score: score.get(),
             cause: None,
             speculated: false,
@@ -117,7 +123,7 @@ impl<S: Clone> Branch<'_, S> {
                 return dropped;
             }
         };
-        let Routed { step, score, branches, tokens, .. } = routed;
+        let Routed { step, own, score, branches, tokens, .. } = routed;
         let mut said = said.map(|run| {
             let ends = |t: &TokenId| self.path.ends(*t);
             let length = run.iter().position(ends).map_or(run.len(), |end| end + 1);
@@ -139,15 +145,15 @@ impl<S: Clone> Branch<'_, S> {
         let routes = rules.policy.tau.offloads(score);
         let granted = rules.policy.budget.grants(self.path.index(), self.asked, 1) > 0;
         let (token, origin, cause) = match first {
-            Err(cause) => (step.token, Origin::Degraded, Some(cause)),
+            Err(cause) => (own, Origin::Degraded, Some(cause)),
             Ok(token) if routes && granted => (token, Origin::Llm, None),
-            Ok(_) => (step.token, Origin::Slm, None),
+            Ok(_) => (own, Origin::Slm, None),
         };
         self.asked += usize::from(origin != Origin::Slm);
         let made = TraceToken {
             token,
             origin,
-            slm_token: step.token,
+            slm_token: own,
             score: score.get(),
             cause,
             speculated: false,

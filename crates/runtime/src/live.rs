@@ -91,7 +91,8 @@ impl<S: Clone> Live<'_, S> {
         let (Some(every), Head::Open) = (self.rules.policy.warm, &self.root.head) else { return };
         let length = self.root.path.index();
         if self.asked_at.is_none_or(|at| length - at >= every.get()) {
-            caller.submit(self.id, self.root.path.tokens(), 1, false);
+            let sampling = self.rules.policy.sampling;
+            caller.submit(self.id, self.root.path.tokens(), 1, sampling, false);
             self.trace.llm_calls += 1;
             self.trace.wasted_calls += 1;
             self.asked_at = Some(length);
@@ -209,7 +210,8 @@ fn send<S: Clone, L: Llm + ?Sized>(
     if let Head::Routed(routed) = &mut branch.head {
         let left = rules.max_tokens - branch.path.index();
         let tokens = routed.tokens.max(rules.policy.lookahead.get().min(left));
-        let call = caller.submit(session, branch.path.tokens(), tokens, urgent);
+        let sampling = rules.policy.sampling;
+        let call = caller.submit(session, branch.path.tokens(), tokens, sampling, urgent);
         routed.ask = AskState::Waiting(call);
         routed.sent = trace.waits;
         trace.llm_calls += 1;

@@ -4,7 +4,7 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use tokenroute_core::Tau;
+use tokenroute_core::{Sampling, Tau};
 
 /// What a session does about the time the LLM takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -55,10 +55,13 @@ pub struct Policy {
     /// after every so many committed tokens without an ask. The answers are
     /// dropped; the calls are counted.
     pub warm: Option<NonZeroUsize>,
+    /// How both models draw their tokens; greedy if `None`. The router sees the greedy
+    /// step either way, and its τ and curve hold for greedy decoding alone.
+    pub sampling: Option<Sampling>,
 }
 
 impl Policy {
-    /// Blocking decoding at τ, without deadline, budget, lookahead or warm-up.
+    /// Blocking greedy decoding at τ, without deadline, budget, lookahead or warm-up.
     #[must_use]
     pub fn new(tau: Tau) -> Self {
         Policy {
@@ -69,6 +72,7 @@ impl Policy {
             lookahead: NonZeroUsize::MIN,
             max_extra: None,
             warm: None,
+            sampling: None,
         }
     }
 }

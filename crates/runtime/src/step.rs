@@ -44,6 +44,9 @@ impl<S: LanguageModel, L: Llm + ?Sized> Engine<'_, S, L> {
             let fits = self.fits(held + *tokens);
             fits.map_err(|error| branch.head = Head::Broken(error.into())).is_ok()
         });
+        // All of one call, though it gives some more than they read: it costs a copy.
+        let draws = parts.iter().any(|part| part.rules.policy.sampling.is_some());
+        let detail = if draws { Detail::Logits } else { Detail::Full };
         let mut feeds: Vec<_> = parts
             .iter_mut()
             .map(|Part { branch, tokens, .. }| {
@@ -52,7 +55,7 @@ impl<S: LanguageModel, L: Llm + ?Sized> Engine<'_, S, L> {
             })
             .collect();
         let Pair { slm, vocabulary, .. } = self.pair;
-        match advance_canonical(slm, vocabulary, &mut feeds, Detail::Full) {
+        match advance_canonical(slm, vocabulary, &mut feeds, detail) {
             Ok(steps) => {
                 for (Part { rules, branch, tokens }, steps) in parts.into_iter().zip(steps) {
                     if tokens < branch.pending.len() {

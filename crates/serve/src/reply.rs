@@ -9,6 +9,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde_json::{Value, json};
+use tokenroute_core::Sampling;
 
 use crate::answer::{Finish, Piece};
 use crate::metrics::{cause_name, origin_name};
@@ -41,6 +42,7 @@ pub(crate) async fn whole(mut running: Running) -> Result<Response, Refusal> {
         }),
     };
     let mut reply = frame(&running, false, &[choice]);
+    note(&mut reply, &running);
     reply["usage"] = running.tally.json(running.plan.prompt.len());
     if running.plan.tokens {
         reply["tokenroute"] = told(&running.inner.facts, &pieces)?;
@@ -108,7 +110,9 @@ impl Stream {
             Kind::Chat => json!({}),
             Kind::Text => Value::String(String::new()),
         };
-        self.queue.push_back(chunk(&self.running, &nothing, Some(finish)));
+        let mut end = chunk(&self.running, &nothing, Some(finish));
+        note(&mut end, &self.running);
+        self.queue.push_back(end);
         if plan.usage {
             let mut last = frame(&self.running, true, &[]);
             last["usage"] = self.running.tally.json(plan.prompt.len());
@@ -146,6 +150,14 @@ fn frame(running: &Running, piece: bool, choices: &[Value]) -> Value {
         "id": running.id, "object": object, "created": running.created,
         "model": running.inner.facts.name, "choices": choices,
     })
+}
+
+/// Says of an answer that was drawn how, and what does not hold for it.
+fn note(reply: &mut Value, running: &Running) {
+    if let Some(sampling) = running.plan.policy.sampling {
+        reply["sampling"] = json!(sampling);
+        reply["note"] = Sampling::NOTE.into();
+    }
 }
 
 fn text(pieces: &[Piece]) -> String {

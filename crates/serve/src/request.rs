@@ -2,7 +2,7 @@
 //! cost anything.
 
 use serde_json::Value;
-use tokenroute_core::{Tau, TokenId};
+use tokenroute_core::{Sampling, SamplingError, Tau, TokenId};
 use tokenroute_edge::{ChatOptions, Message};
 use tokenroute_runtime::{Budget, Policy};
 
@@ -50,7 +50,8 @@ impl Plan {
             return Err(Refusal::NoModel(format!("no model {model:?} here; this one is {name:?}")));
         }
         refuse_what_is_not_done(kind, &fields)?;
-        let policy = policy(&fields, facts)?;
+        let mut policy = policy(&fields, facts)?;
+        policy.sampling = sampling(&fields)?;
         let stops = fields.texts("stop")?;
         if stops.len() > STOPS || stops.iter().any(String::is_empty) {
             let found = stops.len();
@@ -96,20 +97,11 @@ impl Plan {
 /// Refuses fields that ask for what this server does not do: to ignore them would
 /// give another answer than was asked for.
 fn refuse_what_is_not_done(kind: Kind, fields: &Fields) -> Result<(), Refusal> {
-    if let Some(t) = fields.number("temperature")?
-        && t != 0.0
-    {
-        let message = format!(
-            "`temperature` is {t}; this server decodes greedily (τ and its curves hold for nothing else): give 0 or leave it out"
-        );
-        return Err(Refusal::field("temperature", message));
-    }
-    // Greedy decoding draws nothing; what a seed would be for holds already.
-    fields.integer("seed")?;
-    fields.number("top_p")?;
     for name in ["n", "best_of"] {
         if fields.count(name, 1, usize::MAX)?.unwrap_or(1) != 1 {
-            let message = format!("`{name}` must be 1: greedy answers are all the same");
+            let message = format!(
+                "`{name}` must be 1: a prompt and a seed have one answer; send a request for each"
+            );
             return Err(Refusal::field(name, message));
         }
     }
@@ -162,6 +154,22 @@ fn policy(fields: &Fields, facts: &Facts) -> Result<Policy, Refusal> {
         }
     }
     Ok(policy)
+}
+
+/// How the request wants its tokens drawn. Unlike OpenAI's, this server is greedy unless
+/// told otherwise, which is what τ is measured for.
+fn sampling(fields: &Fields) -> Result<Option<Sampling>, Refusal> {
+    let temperature = fields.number("temperature")?.unwrap_or(0.0);
+    let top_p = fields.number("top_p")?.unwrap_or(1.0);
+    // Negative seeds are seeds too: the same bits.
+    let seed = fields.integer("seed")?.unwrap_or(0) as u64;
+    Sampling::new(temperature, top_p, seed).map_err(|error| {
+        let field = match error {
+            SamplingError::Temperature(_) => "temperature",
+            SamplingError::TopP(_) => "top_p",
+        };
+        Refusal::field(field, error.to_string())
+    })
 }
 
 fn no_large(field: &'static str) -> Refusal {

@@ -50,7 +50,8 @@ impl<'l> Wish<'l> {
 /// Reads lines and answers them until the last.
 pub fn run(args: &Chat, progress: &dyn Progress) -> Result<()> {
     ensure!(args.max_tokens > 0, "--max-tokens is 0; expected at least 1");
-    let policy = llm::policy(&args.routing)?;
+    let mut policy = llm::policy(&args.routing)?;
+    policy.sampling = llm::sampling(&args.drawing)?;
     let (slm, large) = llm::load(&args.slm, &args.routing, progress)?;
     let template = ChatTemplate::read(&source::local(&args.slm, progress)?)?;
     let template = template.with_context(|| {
@@ -95,6 +96,7 @@ impl<M: LanguageModel, L: Llm + ?Sized> Talk<'_, M, L> {
         if asks {
             progress.note(COMMANDS);
         }
+        llm::note_sampling(&self.policy, progress);
         self.reset();
         let mut line = String::new();
         loop {

@@ -4,10 +4,12 @@ use std::io::stdout;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
-use tokenroute_core::{Progress, Question, Tau, TokenId, Trace, TraceToken, grade};
+use tokenroute_core::{
+    Llm, Progress, Question, Sampling, Scorer, TokenId, Trace, TraceToken, grade,
+};
 use tokenroute_edge::LoadedModel;
 use tokenroute_runtime::{
-    Absent, DEFAULT_BATCH, KeepAll, Pair, Policy, Request, Wait, decode_with, greedy, stream,
+    Absent, DEFAULT_BATCH, KeepAll, Pair, Policy, Request, Wait, decode_with,
 };
 
 use crate::args::Generate;
@@ -30,6 +32,11 @@ struct Answer {
     tokens: Vec<TokenId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     correct: Option<bool>,
+    /// How its tokens were drawn, and what does not hold for it then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sampling: Option<Sampling>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     offload: Option<f64>,
     /// Calls to the LLM, and the positions that it processed for them.
@@ -47,45 +54,29 @@ struct Answer {
 /// Decodes every prompt and prints the answers.
 pub fn run(args: &Generate, progress: &dyn Progress) -> Result<()> {
     ensure!(args.max_tokens > 0, "--max-tokens is 0; expected at least 1");
-    match (&args.model, &args.slm) {
-        (Some(model), _) => alone(args, &source::load(model, 8, args.routing.quantize, progress)?),
+    let mut policy = llm::policy(&args.routing)?;
+    policy.sampling = llm::sampling(&args.drawing)?;
+    let (slm, large) = match (&args.model, &args.slm) {
+        (Some(model), _) => (source::load(model, 8, args.routing.quantize, progress)?, None),
         (None, Some(slm)) => {
-            let policy = llm::policy(&args.routing)?;
             let (slm, large) = llm::load(slm, &args.routing, progress)?;
             let large = large.context("give all of --slm, --llm, --router and --tau")?;
-            routed(args, &slm, &large, policy, progress)
+            (slm, Some(large))
         }
         (None, None) => bail!("give --model, or all of --slm, --llm, --router and --tau"),
-    }
+    };
+    llm::note_sampling(&policy, progress);
+    decode(args, &slm, large.as_ref(), policy, progress)
 }
 
-fn alone(args: &Generate, model: &LoadedModel) -> Result<()> {
-    let prompts = prompts(args, model)?;
-    if let (false, [prompt]) = (args.json, &prompts[..]) {
-        let request = Request { question: "", prompt: &prompt.ids, max_tokens: args.max_tokens };
-        let mut painter = Painter::new(stdout(), Look::of_stdout(), model);
-        let pair = Pair::new(&model.decoder, &Absent, &model.vocabulary);
-        let mut heard = |token: &TraceToken| painter.token(token);
-        stream(pair, &KeepAll, Tau::SLM_ONLY, request, &mut heard)?;
-        painter.end()?;
-        return Ok(());
-    }
-    let ids: Vec<&[TokenId]> = prompts.iter().map(|p| &p.ids[..]).collect();
-    let answers = greedy(&model.decoder, &model.vocabulary, &ids, args.max_tokens)?;
-    for (prompt, tokens) in prompts.iter().zip(answers) {
-        show(args, &answer(model, prompt, tokens, None)?)?;
-    }
-    Ok(())
-}
-
-fn routed(
+/// Decodes with the pair, or with one model alone.
+fn decode(
     args: &Generate,
     slm: &LoadedModel,
-    large: &Large,
+    large: Option<&Large>,
     policy: Policy,
     progress: &dyn Progress,
 ) -> Result<()> {
-    let Large { opened, scorer } = large;
     let prompts = prompts(args, slm)?;
     let requests: Vec<Request<'_>> = prompts
         .iter()
@@ -95,9 +86,14 @@ fn routed(
             max_tokens: args.max_tokens,
         })
         .collect();
-    let pair = Pair::new(&slm.decoder, &*opened.llm, &slm.vocabulary);
+    let (llm, scorer): (&dyn Llm, &dyn Scorer) = match large {
+        Some(large) => (&*large.opened.llm, &large.scorer),
+        None => (&Absent, &KeepAll),
+    };
+    let pair = Pair::new(&slm.decoder, llm, &slm.vocabulary);
+    let remote = large.is_some_and(|large| large.opened.http.is_some());
     let ahead = matches!(policy.wait, Wait::Speculate { .. });
-    let calls = match opened.http.is_some() {
+    let calls = match remote {
         true => Some(llm::OVER_HTTP),
         // In process the LLM takes the processor from the SLM; lockstep is best.
         false => ahead.then_some(llm::IN_PROCESS),
@@ -114,14 +110,17 @@ fn routed(
     if shown {
         painter.end()?;
     }
-    progress.note(&spent::costs(&traces, opened.traffic()));
-    spent::warn_of_degraded(&traces);
+    if let Some(large) = large {
+        progress.note(&spent::costs(&traces, large.opened.traffic()));
+        spent::warn_of_degraded(&traces);
+    }
     if shown {
         return Ok(());
     }
     for (prompt, trace) in prompts.iter().zip(traces) {
         let tokens = trace.ids().collect();
-        show(args, &answer(slm, prompt, tokens, Some(trace))?)?;
+        let trace = large.is_some().then_some(trace);
+        show(args, &answer(slm, prompt, tokens, policy.sampling, trace)?)?;
     }
     Ok(())
 }
@@ -156,6 +155,7 @@ fn answer(
     model: &LoadedModel,
     prompt: &Prompt,
     tokens: Vec<TokenId>,
+    sampling: Option<Sampling>,
     trace: Option<Trace>,
 ) -> Result<Answer> {
     let ended = tokens.last().is_some_and(|&last| model.vocabulary.is_end(last));
@@ -164,6 +164,8 @@ fn answer(
         id: prompt.question.as_ref().map(|q| q.id.clone()),
         prompt: prompt.ids.clone(),
         correct: prompt.question.as_ref().map(|q| grade(q, &text)),
+        sampling,
+        note: sampling.map(|_| Sampling::NOTE),
         offload: trace.as_ref().map(|t| t.offloaded() as f64 / t.tokens.len().max(1) as f64),
         llm_calls: trace.as_ref().map(|t| t.llm_calls),
         llm_positions: trace.as_ref().map(|t| t.llm_positions),

@@ -70,8 +70,13 @@ def ask(**more):
     return lambda client: client.chat.completions.create(**body)
 
 
-error = refused(openai.BadRequestError, ask(temperature=0.7))
-assert error.param == "temperature" and "greedily" in error.message, error
+warm = ask(temperature=1.5, top_p=0.95, seed=3, max_completion_tokens=40, extra_body=routed)
+first, again = warm(client), warm(client)
+assert first.choices == again.choices, "the same seed gives the same answer"
+assert first.model_extra["sampling"] == {"temperature": 1.5, "top_p": 0.95, "seed": 3}, first
+assert "greedy" in first.model_extra["note"] and "note" not in whole.model_extra, first
+error = refused(openai.BadRequestError, ask(temperature=2.5))
+assert error.param == "temperature" and "2.5" in error.message, error
 error = refused(openai.BadRequestError, ask(extra_body={"tau": 2}))
 assert error.param == "tau", error
 error = refused(openai.NotFoundError, ask(model="gpt-4o"))

@@ -102,6 +102,7 @@ def check(browser):
     for selector, name in [
         ("#tau", "Threshold τ"), ("#prompt", "Message"), ("#send", "Send"), ("#stop", "Stop"),
         ("#key", "API key (kept in this page alone)"), ("#log", "Conversation"),
+        ("#temperature", "Temperature"), ("#seed", "Seed"),
     ]:
         assert browser.label(selector).strip() == name, (selector, browser.label(selector))
 
@@ -138,6 +139,13 @@ def check(browser):
     for name in ["#first", "#between"]:
         assert re.fullmatch(r"\d+ ms", browser.text(name)), browser.text(name)
     assert int(browser.text("#positions")) > 0
+
+    # At a temperature the page says what does not hold for the answer.
+    browser.run("document.getElementById('temperature').value = '1.5'")
+    browser.click("#clear")
+    browser.type("#prompt", prompt.replace("\n", "\ue008\ue007\ue008") + ENTER)
+    browser.until("a drawn answer", done)
+    assert "greedy" in browser.text("#detail"), browser.text("#detail")
 
     # Nothing sticks out, and both colour schemes are there.
     wide = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"

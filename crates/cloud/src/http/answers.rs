@@ -1,12 +1,13 @@
 //! Answers that outlive the process: greedy tokens by model and prefix, in one
 //! redb file. The first answer kept for a prefix stays; a later one gives way.
+//! What is asked for at a temperature passes by.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
 use sha2::{Digest, Sha256};
-use tokenroute_core::{Ask, Llm, LlmError, Reply, TokenId, Vocabulary};
+use tokenroute_core::{Ask, Llm, LlmError, Reply, Sampling, TokenId, Vocabulary};
 
 /// SHA-256 over the model's identity and the prefix (ids as u32, little endian)
 /// to the greedy token.
@@ -178,10 +179,10 @@ impl<L> Answers<L> {
     }
 }
 
-impl<L: Llm> Llm for Answers<L> {
-    /// A store that fails makes the asks fail: an answer that is not kept could
-    /// not be given again.
-    fn ask(&self, asks: &[Ask<'_>]) -> Vec<Result<Reply, LlmError>> {
+impl<L: Llm> Answers<L> {
+    /// Answers asks for greedy tokens. A store that fails makes them fail: an answer
+    /// that is not kept could not be given again.
+    fn greedy(&self, asks: &[Ask<'_>]) -> Vec<Result<Reply, LlmError>> {
         let keys: Vec<_> = asks.iter().map(|ask| self.keys(ask)).collect();
         let fail = |error: &redb::Error| LlmError::Unavailable(self.fault(error).to_string());
         let known = match self.known(&keys) {
@@ -201,7 +202,7 @@ impl<L: Llm> Llm for Answers<L> {
             .iter()
             .map(|&i| {
                 let front = known[i].iter().take_while(|t| t.is_some()).count();
-                Ask { context: asks[i].context, from: asks[i].from + front }
+                Ask::greedy(asks[i].context, asks[i].from + front)
             })
             .collect();
         if rest.is_empty() {
@@ -222,6 +223,21 @@ impl<L: Llm> Llm for Answers<L> {
         }
         replies
     }
+}
+
+impl<L: Llm> Llm for Answers<L> {
+    fn ask(&self, asks: &[Ask<'_>]) -> Vec<Result<Reply, LlmError>> {
+        let (drawn, greedy): (Vec<_>, Vec<_>) =
+            asks.iter().copied().partition(|ask| ask.sampling.is_some());
+        let (mut drawn, mut greedy) =
+            (self.llm.ask(&drawn).into_iter(), self.greedy(&greedy).into_iter());
+        let replies = asks.iter().map(|ask| match ask.sampling {
+            Some(_) => drawn.next(),
+            None => greedy.next(),
+        });
+        let none = || Err(LlmError::BadReply("no reply to this ask".to_owned()));
+        replies.map(|reply| reply.unwrap_or_else(none)).collect()
+    }
 
     /// What is known at the front is not asked again; the rest is one relay, and
     /// every token of it an answer kept by its own prefix.
@@ -229,8 +245,12 @@ impl<L: Llm> Llm for Answers<L> {
         &self,
         context: &[TokenId],
         tokens: usize,
+        sampling: Option<Sampling>,
         vocabulary: &Vocabulary,
     ) -> Result<Reply, LlmError> {
+        if sampling.is_some() {
+            return self.llm.relay(context, tokens, sampling, vocabulary);
+        }
         let fail = |error: &redb::Error| LlmError::Unavailable(self.fault(error).to_string());
         let ends = |run: &[TokenId]| run.last().is_some_and(|&t| vocabulary.is_end(t));
         let mut hash = self.hash(context);
@@ -239,7 +259,7 @@ impl<L: Llm> Llm for Answers<L> {
             return Ok(Reply { tokens: run, positions: 0 });
         }
         let whole = [context, &run].concat();
-        let mut said = match self.llm.relay(&whole, tokens - run.len(), vocabulary) {
+        let mut said = match self.llm.relay(&whole, tokens - run.len(), None, vocabulary) {
             Ok(said) => said,
             // As a relay that breaks off.
             Err(_) if !run.is_empty() => return Ok(Reply { tokens: run, positions: 0 }),

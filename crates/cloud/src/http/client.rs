@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tokenroute_core::{Ask, Llm, LlmError, Reply, TokenId, Vocabulary};
+use tokenroute_core::{Ask, Llm, LlmError, Reply, Sampling, TokenId, Vocabulary};
 
 use crate::http::breaker::{Breaker, Permit};
 use crate::http::transport::{Failure, Transport};
@@ -142,10 +142,17 @@ impl Llm for Http {
         replies.into_iter().map(|reply| reply.into_inner().unwrap_or_else(lost)).collect()
     }
 
-    /// One request, where the server's reply has ids; one token of many, where
-    /// it has text alone.
-    fn relay(&self, context: &[TokenId], tokens: usize, _: &Vocabulary) -> Result<Reply, LlmError> {
-        self.inner.answer(&Query { context, from: context.len(), tokens: tokens.max(1) })
+    /// One request, where the server's reply has ids and they are those that one
+    /// request for each would give; else one token of many.
+    fn relay(
+        &self,
+        context: &[TokenId],
+        tokens: usize,
+        sampling: Option<Sampling>,
+        _: &Vocabulary,
+    ) -> Result<Reply, LlmError> {
+        let (from, tokens) = (context.len(), tokens.max(1));
+        self.inner.answer(&Query { context, from, tokens, sampling })
     }
 
     fn forget(&self, _: &[TokenId]) {}
@@ -240,7 +247,7 @@ impl Inner {
         let (inner, context) = (Arc::clone(self), ask.context.to_vec());
         let run = move || {
             let deadline = Instant::now() + inner.config.total;
-            let query = Query { context: &context, from: context.len(), tokens: 1 };
+            let query = Query::from(&Ask::next(&context, None));
             match inner.once(&query, deadline) {
                 Err(failure) if failure.sick => inner.breaker.still_sick(Instant::now()),
                 _ => inner.breaker.well(),
@@ -254,13 +261,13 @@ impl Inner {
     /// One attempt, with a second request beside it if the first is slow.
     fn attempt(self: &Arc<Self>, query: &Query<'_>, deadline: Instant) -> Result<Reply, Failure> {
         let Some(hedge) = self.config.hedge else { return self.once(query, deadline) };
-        let Query { context, from, tokens } = *query;
+        let Query { context, from, tokens, sampling } = *query;
         let (send, receive) = mpsc::channel();
         let start = || {
             let (inner, context, send) = (Arc::clone(self), context.to_vec(), send.clone());
             // The receiver is gone if the other request was faster.
             thread::spawn(move || {
-                let query = Query { context: &context, from, tokens };
+                let query = Query { context: &context, from, tokens, sampling };
                 drop(send.send(inner.once(&query, deadline)));
             });
         };
@@ -288,14 +295,14 @@ impl Inner {
                 other => Failure::lasting(LlmError::Refused(other.to_string())),
             })?,
         };
-        let Query { context, from, tokens } = *query;
-        let tokens = if server.api.relays() { tokens } else { 1 };
-        if from == context.len() || server.api.scores() {
-            return self.query(&server, &Query { context, from, tokens }, deadline);
+        let Query { context, from, tokens, sampling } = *query;
+        let tokens = if server.api.relays(sampling) { tokens } else { 1 };
+        if from == context.len() || server.api.scores(sampling) {
+            return self.query(&server, &Query { tokens, ..*query }, deadline);
         }
         let mut whole = Reply { tokens: Vec::new(), positions: 0 };
         for end in from..=context.len() {
-            let query = Query { context: &context[..end], from: end, tokens: 1 };
+            let query = Query::from(&Ask::next(&context[..end], sampling));
             let reply = self.query(&server, &query, deadline)?;
             whole.tokens.extend(reply.tokens);
             whole.positions += reply.positions;

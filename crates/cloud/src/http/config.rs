@@ -80,7 +80,7 @@ pub struct HttpConfig {
     pub first_byte: Duration,
     /// Longest time for one ask, second attempts and pauses included.
     pub total: Duration,
-    /// Most attempts for one ask, at least 1. Greedy completions change nothing
+    /// Most attempts for one ask, at least 1. Completions change nothing
     /// on the server, so asking again is safe.
     pub attempts: u32,
     /// Ask a second time in parallel after this long without a reply.

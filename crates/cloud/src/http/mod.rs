@@ -16,13 +16,15 @@
 //! Connections are kept alive. Over TLS (rustls, with the system's certificates and
 //! [`HttpConfig::authority`]) HTTP/2 is taken where it is offered, and one connection
 //! then carries all calls; over plain HTTP it is spoken if [`HttpConfig::http2`] says so.
-//! Greedy completions leave nothing behind on the server, so asking again after a
-//! failure is safe.
+//! Completions leave nothing behind on the server, so asking again after a failure is
+//! safe. At a temperature, our own server gives what a model in process would; of the
+//! others, one token is asked for at a time, with a seed for each call.
 
 mod answers;
 mod breaker;
 mod client;
 mod config;
+mod draw;
 mod error;
 mod spelling;
 mod stream;

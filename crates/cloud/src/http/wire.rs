@@ -6,22 +6,23 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
-use tokenroute_core::{Ask, LlmError, Reply, TokenId, Vocabulary};
+use tokenroute_core::{Ask, LlmError, Reply, Sampling, TokenId, Vocabulary};
 
 use crate::http::{Api, Spelling};
 
-/// One question for the server: the greedy token after `context[..i]` for every
+/// One question for the server: the token after `context[..i]` for every
 /// `i` in `from..=context.len()`, and at the end up to `tokens` in a row.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Query<'a> {
     pub(crate) context: &'a [TokenId],
     pub(crate) from: usize,
     pub(crate) tokens: usize,
+    pub(crate) sampling: Option<Sampling>,
 }
 
 impl<'a> From<&Ask<'a>> for Query<'a> {
     fn from(ask: &Ask<'a>) -> Self {
-        Query { context: ask.context, from: ask.from, tokens: 1 }
+        Query { context: ask.context, from: ask.from, tokens: 1, sampling: ask.sampling }
     }
 }
 
@@ -40,17 +41,6 @@ pub(crate) struct Facts {
 }
 
 impl Api {
-    /// Whether one request answers many positions of one context.
-    pub(crate) fn scores(self) -> bool {
-        matches!(self, Api::Tokenroute | Api::Vllm | Api::Sglang)
-    }
-
-    /// Whether one request gives many tokens as ids. A text of several tokens
-    /// cannot be told apart.
-    pub(crate) fn relays(self) -> bool {
-        self != Api::OpenAi
-    }
-
     /// Path of the completions endpoint.
     pub(crate) fn path(self) -> &'static str {
         match self {
@@ -67,7 +57,7 @@ impl Api {
 
     /// The request as JSON. Penalties are switched off by name: servers take
     /// them from the checkpoint's generation_config.json, and with one the
-    /// answer is not the argmax of the model.
+    /// answer is not the argmax of the model, nor drawn from what it says.
     fn request(self, model: &str, query: &Query<'_>) -> Value {
         let prompt = query.context;
         let mut body = match self {
@@ -108,6 +98,9 @@ impl Api {
             if self == Api::Tokenroute {
                 body["prompt_logprobs_start"] = json!(query.from);
             }
+        }
+        if let Some(sampling) = query.sampling {
+            self.draw(sampling, prompt.len(), &mut body);
         }
         body
     }

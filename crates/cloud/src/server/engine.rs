@@ -4,7 +4,9 @@
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread;
 
-use tokenroute_core::{Detail, Feed, Kept, LanguageModel, Step, TokenId, Vocabulary};
+use tokenroute_core::{
+    Detail, Feed, Kept, LanguageModel, Sampling, Side, Step, TokenId, Vocabulary,
+};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::server::score::{Scored, score};
@@ -38,6 +40,7 @@ pub(crate) struct Job {
     /// At least one token, all in the vocabulary.
     pub(crate) prompt: Vec<TokenId>,
     pub(crate) max_tokens: usize,
+    pub(crate) sampling: Option<Sampling>,
     /// How many of the most probable tokens come with each generated one.
     pub(crate) top: Option<usize>,
     /// The same for prompt tokens from the given position on, which is at least 1.
@@ -156,7 +159,7 @@ impl<M: LanguageModel> Loop<M> {
         let mut feeds = Vec::with_capacity(now.len());
         for l in &mut now {
             // The last position waits for its turn with all logits.
-            let later = usize::from(detail == Detail::Token && l.job.top.is_some());
+            let later = usize::from(detail == Detail::Token && l.job.wants_logits());
             l.feeding = (l.tokens.len() - l.held - later).min(chunk);
             let tokens = &l.tokens[l.held..l.held + l.feeding];
             // Generated tokens come from the last position alone.
@@ -195,12 +198,13 @@ impl<M: LanguageModel> Loop<M> {
             return;
         }
         let Some(step) = steps.last() else { return };
+        let token = step.said(l.job.sampling, Side::Llm, l.tokens.len());
         if l.made < l.job.max_tokens {
-            drop(l.job.events.send(Event::Token(score(step, step.token, l.job.top))));
-            l.tokens.push(step.token);
+            drop(l.job.events.send(Event::Token(score(step, token, l.job.top))));
+            l.tokens.push(token);
             l.made += 1;
         }
-        let ended = l.made > 0 && self.vocabulary.is_end(step.token);
+        let ended = l.made > 0 && self.vocabulary.is_end(token);
         if ended || l.made >= l.job.max_tokens || l.tokens.len() > self.model.info().context {
             drop(l.job.events.send(Event::Done { ended }));
             l.tokens.truncate(l.held);
@@ -211,10 +215,17 @@ impl<M: LanguageModel> Loop<M> {
     }
 }
 
+impl Job {
+    /// Whether the last position of what is read must come with all logits.
+    fn wants_logits(&self) -> bool {
+        self.top.is_some() || self.sampling.is_some()
+    }
+}
+
 impl<S> Live<S> {
     fn detail(&self) -> Detail {
         let scoring = self.job.prompt_top.is_some() && self.held < self.job.prompt.len();
-        let making = self.job.top.is_some() && self.tokens.len() - self.held <= SCORED_CHUNK;
+        let making = self.job.wants_logits() && self.tokens.len() - self.held <= SCORED_CHUNK;
         if scoring || making { Detail::Logits } else { Detail::Token }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::Value;
-use tokenroute_core::{ModelInfo, TokenId};
+use tokenroute_core::{ModelInfo, Sampling, TokenId};
 
 use crate::server::{Refusal, Texts};
 
@@ -23,6 +23,8 @@ pub(crate) struct Request {
     prompt: Prompt,
     max_tokens: Option<usize>,
     temperature: Option<f64>,
+    top_p: Option<f64>,
+    seed: Option<u64>,
     logprobs: Option<usize>,
     n: Option<u64>,
     best_of: Option<u64>,
@@ -52,6 +54,7 @@ enum Prompt {
 pub(crate) struct Plan {
     pub(crate) prompts: Vec<Vec<TokenId>>,
     pub(crate) max_tokens: usize,
+    pub(crate) sampling: Option<Sampling>,
     pub(crate) top: Option<usize>,
     pub(crate) prompt_top: Option<(usize, usize)>,
     pub(crate) stream: bool,
@@ -69,11 +72,11 @@ impl Request {
         if let Some(model) = self.model.filter(|model| model != name) {
             return Err(Refusal::NoModel(format!("no model {model:?} here; this one is {name:?}")));
         }
-        if let Some(t) = self.temperature.filter(|&t| t != 0.0) {
-            return bad(format!("temperature is {t}; this server is greedy and takes 0 alone"));
-        }
+        let (temperature, top_p) = (self.temperature.unwrap_or(0.0), self.top_p.unwrap_or(1.0));
+        let sampling = Sampling::new(temperature, top_p, self.seed.unwrap_or(0))
+            .map_err(|error| Refusal::Bad(error.to_string()))?;
         if self.n.unwrap_or(1) != 1 || self.best_of.unwrap_or(1) != 1 {
-            return bad("n and best_of must be 1: greedy answers are all the same".to_owned());
+            return bad("n and best_of must be 1: a prompt and a seed have one answer".to_owned());
         }
         let stop =
             self.stop.is_some_and(|stop| stop != Value::Null && stop != Value::from([""; 0]));
@@ -128,6 +131,7 @@ impl Request {
         Ok(Plan {
             prompts,
             max_tokens: self.max_tokens.unwrap_or(MAX_TOKENS),
+            sampling,
             top: self.logprobs,
             prompt_top: self.prompt_logprobs.map(|top| (start, top)),
             stream: self.stream,

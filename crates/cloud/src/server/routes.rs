@@ -145,6 +145,7 @@ fn begin(inner: &Inner, body: &[u8]) -> Result<Running, Refusal> {
         let job = Job {
             prompt: prompt.clone(),
             max_tokens: plan.max_tokens,
+            sampling: plan.sampling,
             top: plan.top,
             prompt_top: plan.prompt_top,
             events,

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use tempfile::TempDir;
 use tokenroute_cloud::http::{Answers, AnswersError};
 use tokenroute_cloud::{InProcess, Scripted, ToyModel};
-use tokenroute_core::{Ask, Llm, LlmError, Reply, TokenId, Vocabulary};
+use tokenroute_core::{Ask, Llm, LlmError, Reply, Sampling, TokenId, Vocabulary};
 
 fn tokens(llm: &impl Llm, context: &[TokenId], from: usize) -> Vec<TokenId> {
-    llm.ask(&[Ask { context, from }]).remove(0).expect("an answer").tokens
+    llm.ask(&[Ask::greedy(context, from)]).remove(0).expect("an answer").tokens
 }
 
 #[test]
@@ -27,11 +27,11 @@ fn what_was_answered_once_is_not_asked_again() {
     }
     let kept = Answers::open(&path, "toy-7", Scripted::new(|_| Err(LlmError::Late("x".into()))));
     let kept = kept.expect("a cache");
-    let again = kept.ask(&[Ask { context: &context, from: 3 }]).remove(0);
+    let again = kept.ask(&[Ask::greedy(&context, 3)]).remove(0);
     let expected = tokens(&plain, &context, 3);
     assert_eq!(again, Ok(Reply { tokens: expected, positions: 0 }));
     assert_eq!(kept.llm().asked(), 0);
-    let other = kept.ask(&[Ask { context: &[9, 9], from: 1 }]).remove(0);
+    let other = kept.ask(&[Ask::greedy(&[9, 9], 1)]).remove(0);
     assert_eq!(other, Err(LlmError::Late("x".into())), "failures pass through and are not kept");
     drop(kept);
     let other = Answers::open(&path, "toy-8", InProcess::new(ToyModel::new(8))).expect("a cache");
@@ -49,7 +49,7 @@ fn the_first_answer_stays() {
     let kept = Answers::open(&path, "moody", moody).expect("a cache");
     let first = tokens(&kept, &[1, 2, 3], 2);
     // Asked twice in one batch, before either is kept.
-    let both = kept.ask(&[Ask { context: &[4], from: 1 }; 2]);
+    let both = kept.ask(&[Ask::greedy(&[4], 1); 2]);
     assert_eq!(both[0].as_ref().map(|r| &r.tokens), both[1].as_ref().map(|r| &r.tokens));
     assert_eq!(tokens(&kept, &[1, 2, 3], 2), first);
     assert_eq!(tokens(&kept, &[1, 2, 3, 4], 2)[..2], first, "also as the front of a longer ask");
@@ -63,9 +63,15 @@ impl<L: Llm> Llm for Counted<L> {
         self.0.ask(asks)
     }
 
-    fn relay(&self, context: &[TokenId], tokens: usize, v: &Vocabulary) -> Result<Reply, LlmError> {
+    fn relay(
+        &self,
+        context: &[TokenId],
+        tokens: usize,
+        sampling: Option<Sampling>,
+        v: &Vocabulary,
+    ) -> Result<Reply, LlmError> {
         self.1.fetch_add(1, Ordering::Relaxed);
-        self.0.relay(context, tokens, v)
+        self.0.relay(context, tokens, sampling, v)
     }
 
     fn forget(&self, prompt: &[TokenId]) {
@@ -81,7 +87,7 @@ fn a_relay_is_one_call_and_every_token_of_it_an_answer() {
         let path = folder.path().join(format!("{prompt:?}.redb"));
         let plain = InProcess::new(ToyModel::new(7));
         let relay = |llm: &dyn Llm, context: &[TokenId], tokens| {
-            llm.relay(context, tokens, &vocabulary).expect("a run")
+            llm.relay(context, tokens, None, &vocabulary).expect("a run")
         };
         let run = relay(&plain, &prompt, 9).tokens;
         let counted = Counted(InProcess::new(ToyModel::new(7)), AtomicU32::new(0));
@@ -104,7 +110,7 @@ fn a_relay_is_one_call_and_every_token_of_it_an_answer() {
         let gone = Scripted::new(|_| Err(LlmError::Late("x".into())));
         let kept = Answers::open(&path, "toy-7", gone).expect("a cache");
         assert_eq!(relay(&kept, &prompt, 20).tokens, run);
-        assert_eq!(kept.relay(&[9, 9], 3, &vocabulary), Err(LlmError::Late("x".into())));
+        assert_eq!(kept.relay(&[9, 9], 3, None, &vocabulary), Err(LlmError::Late("x".into())));
     }
 }
 
@@ -119,9 +125,9 @@ fn a_relay_ends_where_something_else_was_kept_before() {
     drop(kept);
     let other = Scripted::new(|context: &[TokenId]| Ok(6 + context.len() as TokenId));
     let kept = Answers::open(&path, "m", other).expect("a cache");
-    let said = kept.relay(&[1], 3, &vocabulary).expect("a run");
+    let said = kept.relay(&[1], 3, None, &vocabulary).expect("a run");
     assert_eq!(said.tokens, [7, 3], "what followed the 8 follows no 3");
-    assert_eq!(kept.relay(&[1], 3, &vocabulary).expect("a run").tokens, [7, 3, 9]);
+    assert_eq!(kept.relay(&[1], 3, None, &vocabulary).expect("a run").tokens, [7, 3, 9]);
 }
 
 #[test]

@@ -8,9 +8,9 @@ use tokenroute_core::{Ask, Llm, LlmError, Reply, TokenId};
 
 use crate::stub::{Said, Stub, config};
 
-const CONTEXT: [TokenId; 4] = [3, 4, 5, 6];
+pub const CONTEXT: [TokenId; 4] = [3, 4, 5, 6];
 
-fn fixture(api: Api) -> Value {
+pub fn fixture(api: Api) -> Value {
     let text = match api {
         Api::Tokenroute | Api::Vllm => include_str!("../fixtures/vllm.json"),
         Api::Sglang => include_str!("../fixtures/sglang.json"),
@@ -31,7 +31,7 @@ fn spelling() -> Spelling {
     Spelling::new((0..16).map(text))
 }
 
-fn client(stub: &Stub, api: Api) -> Http {
+pub fn client(stub: &Stub, api: Api) -> Http {
     let mut config = config(&stub.url);
     config.api = Some(api);
     config.model = Some("m".to_owned());
@@ -40,7 +40,7 @@ fn client(stub: &Stub, api: Api) -> Http {
 }
 
 fn ask(llm: &Http, from: usize) -> Result<Reply, LlmError> {
-    llm.ask(&[Ask { context: &CONTEXT, from }]).remove(0)
+    llm.ask(&[Ask::greedy(&CONTEXT, from)]).remove(0)
 }
 
 #[test]
@@ -127,16 +127,16 @@ fn a_relay_is_one_request_where_the_reply_has_ids() {
             reply["meta_info"]["input_top_logprobs"] = json!([null]);
         }
         let stub = Stub::start(move |_, _| Said::ok(&reply.to_string()));
-        let answer = client(&stub, api).relay(&CONTEXT, 4, &ToyModel::vocabulary());
+        let answer = client(&stub, api).relay(&CONTEXT, 4, None, &ToyModel::vocabulary());
         assert_eq!(answer.expect("an answer"), Reply { tokens, positions }, "{api}");
         let most = ["/max_tokens", "/sampling_params/max_new_tokens", "/n_predict"];
         let asked = stub.requests().remove(0).body;
         assert_eq!(most.iter().find_map(|field| asked.pointer(field)), Some(&json!(4)));
-        let error = client(&stub, api).relay(&CONTEXT, 2, &ToyModel::vocabulary());
+        let error = client(&stub, api).relay(&CONTEXT, 2, None, &ToyModel::vocabulary());
         assert!(error.expect_err("too many").to_string().contains("expected 1 to 2"), "{api}");
     }
     let stub = Stub::start(|_, _| Said::ok(&fixture(Api::OpenAi).to_string()));
-    let answer = client(&stub, Api::OpenAi).relay(&CONTEXT, 4, &ToyModel::vocabulary());
+    let answer = client(&stub, Api::OpenAi).relay(&CONTEXT, 4, None, &ToyModel::vocabulary());
     assert_eq!(answer.expect("an answer").tokens, [9], "text alone: one token at a time");
     assert_eq!(stub.requests()[0].body["max_tokens"], 1);
 }

@@ -18,7 +18,7 @@ fn known(config: &mut HttpConfig) {
 }
 
 fn ask(llm: &Http) -> Result<Reply, LlmError> {
-    llm.ask(&[Ask { context: &[1, 2], from: 2 }]).remove(0)
+    llm.ask(&[Ask::greedy(&[1, 2], 2)]).remove(0)
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn connections_are_kept_and_batches_keep_their_order() {
     assert!(llm.traffic().bytes_up > 200 && llm.traffic().bytes_down > 200);
 
     let contexts: Vec<[u32; 2]> = (0..14).map(|i| [1, i]).collect();
-    let mut asks: Vec<Ask<'_>> = contexts.iter().map(|c| Ask { context: c, from: 2 }).collect();
+    let mut asks: Vec<Ask<'_>> = contexts.iter().map(|c| Ask::greedy(c, 2)).collect();
     asks[3].from = 0;
     let replies = llm.ask(&asks);
     for (i, reply) in replies.into_iter().enumerate() {
@@ -90,7 +90,7 @@ fn the_deadline_holds_against_a_server_that_never_answers() {
         config.first_byte = Duration::from_millis(100);
         config.total = Duration::from_millis(250);
     });
-    let asks = [Ask { context: &[1, 2], from: 2 }; 20];
+    let asks = [Ask::greedy(&[1, 2], 2); 20];
     let start = Instant::now();
     for reply in llm.ask(&asks) {
         let error = reply.expect_err("late");

@@ -16,7 +16,7 @@ fn ask_in_parallel(llm: &Http) {
     llm.server().expect("a server");
     let plain = InProcess::new(ToyModel::new(3));
     let contexts: Vec<[u32; 3]> = (0..40).map(|i| [i % 13, i % 7, 5]).collect();
-    let asks: Vec<Ask<'_>> = contexts.iter().map(|c| Ask { context: c, from: 1 }).collect();
+    let asks: Vec<Ask<'_>> = contexts.iter().map(|c| Ask::greedy(c, 1)).collect();
     for _ in 0..3 {
         for (ours, theirs) in llm.ask(&asks).into_iter().zip(plain.ask(&asks)) {
             let (ours, theirs) = (ours.expect("an answer"), theirs.expect("an answer"));
@@ -59,7 +59,7 @@ fn a_stranger_is_told_nothing() {
     let llm = cable.client("https", |config| {
         config.key = Some(ApiKey::new("sesame-4711").expect("a key"));
     });
-    let error = llm.ask(&[Ask { context: &[1, 2], from: 2 }]).remove(0).expect_err("no trust");
+    let error = llm.ask(&[Ask::greedy(&[1, 2], 2)]).remove(0).expect_err("no trust");
     assert!(matches!(&error, LlmError::Unavailable(m) if m.contains("certificate")), "{error:?}");
     assert!(cable.connections() > 0 && cable.spoken().is_empty(), "no handshake succeeded");
     let config = HttpConfig {
@@ -86,7 +86,7 @@ fn a_connection_that_died_without_a_word_is_replaced() {
             config.total = Duration::from_millis(300);
             config.breaker.pause = Duration::from_millis(50);
         });
-        let ask = || llm.ask(&[Ask { context: &[1, 2], from: 2 }]).remove(0);
+        let ask = || llm.ask(&[Ask::greedy(&[1, 2], 2)]).remove(0);
         ask().expect("an answer");
         cable.cut();
         let (start, mut asks) = (Instant::now(), 1);

@@ -5,6 +5,7 @@ mod apis;
 mod cable;
 mod client;
 mod http2;
+mod sampling;
 mod server;
 mod stream;
 mod stub;

@@ -70,7 +70,7 @@ fn post(server: &Server, key: Option<&str>, body: &str) -> (u16, String) {
     (status, response.body_mut().read_to_string().expect("text"))
 }
 
-fn completed(server: &Server, body: &Value) -> Value {
+pub fn completed(server: &Server, body: &Value) -> Value {
     let (status, text) = post(server, None, &body.to_string());
     assert_eq!(status, 200, "{text}");
     serde_json::from_str(&text).expect("JSON")
@@ -88,10 +88,8 @@ fn the_same_tokens_as_in_process_from_many_threads() {
         for worker in 0..4 {
             let (llm, plain, contexts) = (&llm, &plain, &contexts);
             scope.spawn(move || {
-                let asks: Vec<Ask<'_>> = contexts
-                    .iter()
-                    .map(|c| Ask { context: c, from: 1 + (worker * 5) % c.len() })
-                    .collect();
+                let asks: Vec<Ask<'_>> =
+                    contexts.iter().map(|c| Ask::greedy(c, 1 + (worker * 5) % c.len())).collect();
                 for (ours, theirs) in llm.ask(&asks).into_iter().zip(plain.ask(&asks)) {
                     let (ours, theirs) = (ours.expect("an answer"), theirs.expect("an answer"));
                     assert_eq!(ours.tokens, theirs.tokens);
@@ -108,7 +106,7 @@ fn what_was_read_is_not_read_again() {
     let llm = client(&server);
     let prompt: Vec<TokenId> = (0..1500).map(|i| i % 11).collect();
     let positions = |to: usize, from: usize| {
-        llm.ask(&[Ask { context: &prompt[..to], from }])[0].as_ref().expect("an answer").positions
+        llm.ask(&[Ask::greedy(&prompt[..to], from)])[0].as_ref().expect("an answer").positions
     };
     assert_eq!(positions(1200, 1200), 1200, "in chunks");
     assert_eq!(positions(1201, 1201), 1);
@@ -120,7 +118,7 @@ fn what_was_read_is_not_read_again() {
     let forgetful = serve(ToyModel::new(3), None, config);
     let llm = client(&forgetful);
     for _ in 0..2 {
-        let reply = &llm.ask(&[Ask { context: &prompt[..50], from: 50 }])[0];
+        let reply = &llm.ask(&[Ask::greedy(&prompt[..50], 50)])[0];
         assert_eq!(reply.as_ref().expect("an answer").positions, 50, "too long to keep");
     }
 }
@@ -226,7 +224,14 @@ fn requests_that_cannot_be_met_are_refused_by_name() {
         (r#"{"prompt": []}"#, 400, "0 tokens"),
         (r#"{"prompt": [16]}"#, 400, "token id 16 is outside the vocabulary of 16"),
         (r#"{"prompt": [1], "model": "gpt"}"#, 404, "no model \\\"gpt\\\""),
-        (r#"{"prompt": [1], "temperature": 0.7}"#, 400, "temperature is 0.7"),
+        (
+            r#"{"prompt": [1], "temperature": 2.5}"#,
+            400,
+            "temperature is 2.5; expected 0 (greedy) to 2",
+        ),
+        (r#"{"prompt": [1], "temperature": -1}"#, 400, "temperature is -1"),
+        (r#"{"prompt": [1], "top_p": 0}"#, 400, "top_p is 0; expected a share above 0"),
+        (r#"{"prompt": [1], "seed": "x"}"#, 400, "not understood"),
         (r#"{"prompt": [1], "n": 2}"#, 400, "n and best_of"),
         (r#"{"prompt": [1], "echo": true}"#, 400, "echo"),
         (r#"{"prompt": [1], "stop": ["x"]}"#, 400, "stop"),
@@ -328,8 +333,7 @@ fn stopping_ends_what_is_under_way() {
     let address = server.address();
     let llm = client(&server);
     llm.server().expect("a server");
-    let answer =
-        std::thread::spawn(move || llm.ask(&[Ask { context: &[1, 2], from: 1 }]).remove(0));
+    let answer = std::thread::spawn(move || llm.ask(&[Ask::greedy(&[1, 2], 1)]).remove(0));
     while !begun.load(Ordering::SeqCst) {
         std::thread::sleep(Duration::from_millis(1));
     }

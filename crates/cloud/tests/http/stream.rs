@@ -27,7 +27,7 @@ fn a_stream_is_a_relay_token_by_token() {
     let (http, vocabulary) = (client(&server), ToyModel::vocabulary());
     for prompt in [vec![1, 2, 3], vec![4; 9], vec![0]] {
         let plain = InProcess::new(ToyModel::new(5));
-        let whole = plain.relay(&prompt, 12, &vocabulary).expect("a run");
+        let whole = plain.relay(&prompt, 12, None, &vocabulary).expect("a run");
         let mut heard = Vec::new();
         let reply = http.stream(&prompt, 12, &mut |token| heard.push(token)).expect("a stream");
         assert_eq!((&heard, &reply.tokens), (&whole.tokens, &whole.tokens));

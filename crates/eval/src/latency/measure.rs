@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tokenroute_core::{
-    Ask, LanguageModel, Llm, LlmError, Origin, Reply, Scorer, TokenId, Trace, Vocabulary,
+    Ask, LanguageModel, Llm, LlmError, Origin, Reply, Sampling, Scorer, TokenId, Trace, Vocabulary,
 };
 use tokenroute_runtime::{Calls, Engine, Event, Pair, Policy, Request, RuntimeError, Session};
 
@@ -159,9 +159,10 @@ impl<L: Llm + ?Sized> Llm for Timed<'_, L> {
         &self,
         context: &[TokenId],
         tokens: usize,
+        sampling: Option<Sampling>,
         vocabulary: &Vocabulary,
     ) -> Result<Reply, LlmError> {
-        self.time(|| self.llm.relay(context, tokens, vocabulary))
+        self.time(|| self.llm.relay(context, tokens, sampling, vocabulary))
     }
 
     fn forget(&self, prompt: &[TokenId]) {

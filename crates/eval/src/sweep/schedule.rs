@@ -190,10 +190,7 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Sweep<'a, S, L> {
             .zip(&ranges)
             .map(|(b, range)| {
                 let prompt = b.path.prompt_len();
-                Ask {
-                    context: &b.path.tokens()[..prompt + range.end()],
-                    from: prompt + range.start(),
-                }
+                Ask::greedy(&b.path.tokens()[..prompt + range.end()], prompt + range.start())
             })
             .collect();
         let replies = self.pair.llm.ask(&asks);

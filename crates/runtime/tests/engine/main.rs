@@ -5,5 +5,6 @@
 mod lab;
 mod policies;
 mod prompts;
+mod sampling;
 mod sessions;
 mod speculation;

@@ -62,7 +62,7 @@ fn a_whole_budget_changes_nothing_and_none_is_the_slm_alone() {
 
 /// The LLM's answer from a context on.
 fn greedy_llm(llm: &InProcess<ToyModel>, context: &[TokenId]) -> TokenId {
-    let ask = Ask { context, from: context.len() };
+    let ask = Ask::greedy(context, context.len());
     let said = llm.ask(&[ask]).remove(0).expect("a toy's answer");
     ToyModel::vocabulary().canonical(said.tokens[0])
 }
@@ -114,7 +114,7 @@ fn a_relay_that_breaks_off_is_what_was_said_so_far() {
         (&[2], 9, Some(vec![3, 4])),
         (&[0], 9, None),
     ] {
-        let relayed = llm(failing).relay(&[1], tokens, &vocabulary);
+        let relayed = llm(failing).relay(&[1], tokens, None, &vocabulary);
         assert_eq!(relayed.ok().map(|reply| reply.tokens), said);
     }
 }

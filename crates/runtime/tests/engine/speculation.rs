@@ -165,7 +165,7 @@ fn under_random_failures_every_token_follows_the_rule() {
                         assert!(offload && token.cause == Some(Cause::Unavailable));
                     }
                     Origin::Llm => {
-                        let ask = Ask { context: &context, from: context.len() };
+                        let ask = Ask::greedy(&context, context.len());
                         let said = truth.ask(&[ask]).remove(0).expect("a toy's answer");
                         assert!(offload && token.token == vocabulary.canonical(said.tokens[0]));
                     }

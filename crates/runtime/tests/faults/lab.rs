@@ -215,7 +215,7 @@ impl Lab {
         assert!(trace.ended || trace.tokens.len() == MAX_TOKENS, "a truncated answer");
         let slm = InProcess::new(ToyModel::new(5));
         let says = |llm: &InProcess<ToyModel>, context: &[TokenId]| {
-            let ask = Ask { context, from: context.len() };
+            let ask = Ask::greedy(context, context.len());
             let said = llm.ask(&[ask]).remove(0).expect("a toy's answer");
             vocabulary.canonical(said.tokens[0])
         };

@@ -76,7 +76,7 @@ impl Hosted {
         let http = Http::new(config, self.vocabulary.clone(), None)?;
         // A device has its connections open before it is asked anything.
         let context = [token];
-        let asks = vec![Ask { context: &context, from: 1 }; connections];
+        let asks = vec![Ask::greedy(&context, 1); connections];
         http.ask(&asks).into_iter().collect::<Result<Vec<_>, _>>()?;
         Ok(Cloud { http, link, _server: server })
     }

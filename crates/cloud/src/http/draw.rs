@@ -1,0 +1,56 @@
+//! What each API is sent where tokens are drawn, and what its draws are worth.
+//!
+//! Our own server draws by (seed, position), as a model in process does. The others draw
+//! from a stream of their own: a seed for each call makes a call repeatable where the
+//! server honours it, but a run of tokens is not what single calls would give, so that
+//! they are asked for one token at a time. SGLang (0.5.3 and later) takes a seed only when started
+//! with `--enable-deterministic-inference`; without, its answers differ from run to run.
+
+use serde_json::{Value, json};
+use tokenroute_core::Sampling;
+
+use crate::http::Api;
+
+impl Api {
+    /// Whether one request answers many positions of one context; no server does so with
+    /// tokens that are drawn.
+    pub(crate) fn scores(self, sampling: Option<Sampling>) -> bool {
+        sampling.is_none() && matches!(self, Api::Tokenroute | Api::Vllm | Api::Sglang)
+    }
+
+    /// Whether one request gives many tokens as ids, the same as one request for each
+    /// would. A text of several tokens cannot be told apart.
+    pub(crate) fn relays(self, sampling: Option<Sampling>) -> bool {
+        match sampling {
+            Some(_) => self == Api::Tokenroute,
+            None => self != Api::OpenAi,
+        }
+    }
+
+    /// Turns a request for the greedy token at a position into one for a drawn token.
+    /// Other ways to narrow the choice, which servers have by default, are switched off.
+    pub(crate) fn draw(self, sampling: Sampling, position: usize, body: &mut Value) {
+        let seed = match self {
+            Api::Tokenroute => sampling.seed(),
+            _ => sampling.call_seed(position).into(),
+        };
+        let fields = match self {
+            Api::Sglang => &mut body["sampling_params"],
+            _ => body,
+        };
+        fields["temperature"] = json!(sampling.temperature());
+        fields["top_p"] = json!(sampling.top_p());
+        let others = match self {
+            Api::Tokenroute | Api::OpenAi => json!({"seed": seed}),
+            Api::Vllm => json!({"seed": seed, "top_k": -1, "min_p": 0.0}),
+            Api::Sglang => json!({"sampling_seed": seed, "top_k": -1, "min_p": 0.0}),
+            // Its own order cuts the distribution before the temperature shapes it.
+            Api::LlamaCpp => json!({
+                "seed": seed, "top_k": 0, "min_p": 0.0, "samplers": ["temperature", "top_p"],
+            }),
+        };
+        for (name, value) in others.as_object().into_iter().flatten() {
+            fields[name] = value.clone();
+        }
+    }
+}
