@@ -1,5 +1,6 @@
 //! The command line, parsed and nothing more.
 
+mod drawing;
 mod measure;
 
 #[cfg(feature = "server")]
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use tokenroute_edge::Format;
 
+pub use drawing::Drawing;
 #[cfg(all(feature = "train", feature = "server"))]
 pub use measure::Latency;
 pub use measure::{Bench, Export, RandomModel};
@@ -227,21 +229,6 @@ pub struct Chat {
     pub drawing: Drawing,
 }
 
-/// How both models draw their tokens.
-#[derive(Debug, Args)]
-pub struct Drawing {
-    /// Draw tokens at this temperature, up to 2, on both sides. 0 is greedy, which alone is
-    /// what τ and its curves hold for.
-    #[arg(long, value_name = "T", default_value_t = 0.0)]
-    pub temperature: f64,
-    /// Draw from the most probable tokens that make up this share of the probability.
-    #[arg(long, value_name = "SHARE", default_value_t = 1.0)]
-    pub top_p: f64,
-    /// Seed of what is drawn: the same seed gives the same answer.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub seed: u64,
-}
-
 /// The large model of a pair, the router, and how the two models work together.
 #[derive(Debug, Args)]
 pub struct Routing {
@@ -366,7 +353,7 @@ pub struct Serve {
     #[arg(long)]
     pub slm: PathBuf,
     /// The large model and what goes between the two; without it the small model answers
-    /// alone. Requests may say their own tau and max_offload.
+    /// alone. Requests may say their own tau, max_offload, temperature, top_p and seed.
     #[command(flatten)]
     pub routing: Routing,
     /// What clients call the model; the small model's folder or file if not given.

@@ -20,8 +20,8 @@ use crate::worker::Worker;
 /// Limits and defaults of a server.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ServeConfig {
-    /// How requests are decoded that do not say; what they may say is τ and the
-    /// budget. Without a large model τ is 0.
+    /// How requests are decoded that do not say; what they may say is τ, the budget
+    /// and how tokens are drawn, which is greedily unless they do. Without a large model τ is 0.
     pub policy: Policy,
     /// Most requests decoded at once; their SLM steps are batched.
     pub sessions: usize,
