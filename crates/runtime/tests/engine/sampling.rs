@@ -16,8 +16,8 @@ use tokenroute_runtime::{
 };
 
 use crate::lab::{
-    APART, Distant, Hidden, MAX_TOKENS, at_least_one, decided, lookahead, policy, prompts,
-    requests, run, speculate, tau,
+    Distant, Hidden, MAX_TOKENS, at_least_one, decided, lookahead, policy, prompts, requests, run,
+    speculate, tau,
 };
 
 fn sampling(temperature: f64, top_p: f64, seed: u64) -> Option<Sampling> {
