@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tokenroute_core::{Shares, Tau};
+use tokenroute_core::{Bytes, Shares, Tau};
 
 use crate::report::{Difference, PolicyKind, PolicyResult, SplitResult, SweepCost};
 
@@ -28,6 +28,12 @@ pub struct Summary {
     /// Peak memory in bytes by stage, where the system tells.
     #[serde(default)]
     pub peak_bytes: BTreeMap<String, u64>,
+    /// Positions the LLM processed by stage, prefill included.
+    #[serde(default)]
+    pub llm_positions: BTreeMap<String, u64>,
+    /// What crossed a network to the LLM by stage; nothing where it was in process.
+    #[serde(default)]
+    pub bytes: BTreeMap<String, Bytes>,
     /// Hashes, seeds, versions.
     pub provenance: BTreeMap<String, serde_json::Value>,
 }
@@ -202,6 +208,8 @@ mod tests {
             sweep: SweepSummary::default(),
             seconds: [("label".to_owned(), 1.5)].into(),
             peak_bytes: [("label".to_owned(), 9)].into(),
+            llm_positions: [("sweep".to_owned(), 7)].into(),
+            bytes: [("sweep".to_owned(), Bytes { up: 5, down: 6 })].into(),
             provenance: [("seed".to_owned(), 7.into())].into(),
         };
         let json = serde_json::to_value(&summary).expect("plain values");
@@ -231,6 +239,8 @@ mod tests {
             ("/offloaded_tokens_per_question", 1.0.into()),
             ("/seconds/label", 1.5.into()),
             ("/peak_bytes/label", 9.into()),
+            ("/llm_positions/sweep", 7.into()),
+            ("/bytes/sweep/down", 6.into()),
             ("/provenance/seed", 7.into()),
         ] {
             let found: Option<&serde_json::Value> = json.pointer(pointer);

@@ -12,7 +12,7 @@ use tokenroute_eval::sweep::{Restricted, SweepCost, SweepOptions, SweptQuestion,
 use tokenroute_runtime::{Pair, Request};
 use tokenroute_store::{self as store, Columns, Manifest, PolicyCurves};
 
-use super::{Asked, Chain, Large, info, questions_hash, timed, timing};
+use super::{Asked, Chain, Large, info, questions_hash, timing};
 
 /// Where the curves lie, under `run/`.
 pub const FOLDER: &str = "sweep";
@@ -24,6 +24,11 @@ const PARTIAL: &str = "partial";
 
 /// Costs by split and policy.
 pub type Costs = BTreeMap<String, BTreeMap<String, SweepCost>>;
+
+/// Positions the LLM processed for all of them, each as if it had been swept alone.
+pub fn llm_positions(costs: &Costs) -> u64 {
+    costs.values().flat_map(BTreeMap::values).map(|cost| cost.llm_positions).sum()
+}
 
 impl Chain<'_> {
     /// Sweeps, or finds the curves there. Returns whether it was skipped.
@@ -41,7 +46,7 @@ impl Chain<'_> {
             store::make_dir(&partial)?;
             work.save(&partial)?;
         }
-        timed(&folder, || {
+        self.timed(&folder, || {
             self.sweep_chunks(&asked, &partial)?;
             self.join_chunks(&asked, &partial, &folder)?;
             let mut work = work;

@@ -37,6 +37,11 @@ struct Answer {
     llm_calls: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     llm_positions: Option<u64>,
+    /// What crossed the network for them; absent where the LLM is in process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes_up: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes_down: Option<u64>,
     /// Tokens of the SLM that stand where the LLM could not be asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     degraded: Option<usize>,
@@ -73,7 +78,7 @@ fn alone(args: &Generate, model: &LoadedModel) -> Result<()> {
     let ids: Vec<&[TokenId]> = prompts.iter().map(|p| &p.ids[..]).collect();
     let answers = greedy(&model.decoder, &model.vocabulary, &ids, args.max_tokens)?;
     for (prompt, tokens) in prompts.iter().zip(answers) {
-        show(args, &answer(model, prompt, tokens, None)?)?;
+        show(args, &answer(model, prompt, tokens, None, false)?)?;
     }
     Ok(())
 }
@@ -121,7 +126,7 @@ fn routed(
     }
     for (prompt, trace) in prompts.iter().zip(traces) {
         let tokens = trace.ids().collect();
-        show(args, &answer(slm, prompt, tokens, Some(trace))?)?;
+        show(args, &answer(slm, prompt, tokens, Some(trace), opened.http.is_some())?)?;
     }
     Ok(())
 }
@@ -157,9 +162,11 @@ fn answer(
     prompt: &Prompt,
     tokens: Vec<TokenId>,
     trace: Option<Trace>,
+    remote: bool,
 ) -> Result<Answer> {
     let ended = tokens.last().is_some_and(|&last| model.vocabulary.is_end(last));
     let text = model.tokenizer.decode(&tokens[..tokens.len() - usize::from(ended)])?;
+    let bytes = trace.as_ref().filter(|_| remote).map(|t| t.bytes);
     Ok(Answer {
         id: prompt.question.as_ref().map(|q| q.id.clone()),
         prompt: prompt.ids.clone(),
@@ -167,6 +174,8 @@ fn answer(
         offload: trace.as_ref().map(|t| t.offloaded() as f64 / t.tokens.len().max(1) as f64),
         llm_calls: trace.as_ref().map(|t| t.llm_calls),
         llm_positions: trace.as_ref().map(|t| t.llm_positions),
+        bytes_up: bytes.map(|b| b.up),
+        bytes_down: bytes.map(|b| b.down),
         degraded: trace.as_ref().map(Trace::degraded),
         text,
         tokens,

@@ -262,7 +262,7 @@ fn completion(bytes: &[u8], query: &Query<'_>, facts: &Facts) -> Result<Reply, L
     let cached = usage.and_then(|u| u.prompt_tokens_details.as_ref()?.cached_tokens);
     let positions = positions(query, cached, made.len());
     tokens.extend(made);
-    Ok(Reply { tokens, positions })
+    Ok(Reply { tokens, positions, ..Reply::default() })
 }
 
 /// The generated tokens, from ids where there are any.
@@ -352,7 +352,7 @@ fn sglang(bytes: &[u8], query: &Query<'_>, facts: &Facts) -> Result<Reply, LlmEr
     let made = run(&made, stopped, query, facts)?;
     let positions = positions(query, meta.cached_tokens, made.len());
     tokens.extend(made);
-    Ok(Reply { tokens, positions })
+    Ok(Reply { tokens, positions, ..Reply::default() })
 }
 
 #[derive(Deserialize)]
@@ -384,7 +384,7 @@ fn llama_cpp(bytes: &[u8], query: &Query<'_>, facts: &Facts) -> Result<Reply, Ll
     let known = reply.timings.and_then(|t| t.prompt_n);
     let known = known.map(|processed| (query.context.len() as u64).saturating_sub(processed));
     let positions = positions(query, known, tokens.len());
-    Ok(Reply { tokens, positions })
+    Ok(Reply { tokens, positions, ..Reply::default() })
 }
 
 /// What `/v1/models` says of one model.

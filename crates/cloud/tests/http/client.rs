@@ -37,13 +37,21 @@ fn asks_again_only_where_that_can_help() {
             0 | 1 => Said::status(status, body),
             _ => Said::ok(OK),
         });
-        let result = ask(&stub.client(|config| {
+        let llm = stub.client(|config| {
             known(config);
             config.breaker.failures = 9;
-        }));
+        });
+        let result = ask(&llm);
         assert_eq!(stub.requests().len(), requests, "{status}");
         match result {
-            Ok(reply) => assert!(answered && reply.tokens == [5], "{status}"),
+            Ok(reply) => {
+                assert!(answered && reply.tokens == [5], "{status}");
+                // All that it took to get it is on its bill.
+                assert_eq!(reply.bytes, llm.traffic().bytes, "{status}");
+                assert_eq!(reply.bytes.down as usize, 2 * body.len() + OK.len());
+                assert_eq!(reply.bytes.up % 3, 0, "three times the same body");
+                assert_eq!(ask(&llm).expect("an answer").bytes.up, reply.bytes.up / 3);
+            }
             Err(error) => {
                 assert!(!answered && matches!(error, LlmError::Refused(_)), "{status}: {error}");
                 assert!(error.to_string().contains(body), "{error}");
@@ -64,7 +72,7 @@ fn connections_are_kept_and_batches_keep_their_order() {
     }
     assert_eq!(stub.connections.load(Ordering::SeqCst), 1, "one connection for all");
     assert_eq!(llm.traffic().requests, 10);
-    assert!(llm.traffic().bytes_up > 200 && llm.traffic().bytes_down > 200);
+    assert!(llm.traffic().bytes.up > 200 && llm.traffic().bytes.down > 200);
 
     let contexts: Vec<[u32; 2]> = (0..14).map(|i| [1, i]).collect();
     let mut asks: Vec<Ask<'_>> = contexts.iter().map(|c| Ask { context: c, from: 2 }).collect();

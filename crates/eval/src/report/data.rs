@@ -2,7 +2,7 @@
 //! read nothing else.
 
 use serde::{Deserialize, Serialize};
-use tokenroute_core::{Counts, Curve, Gap, Origin, Tau, TrainingRecord};
+use tokenroute_core::{Bytes, Counts, Curve, Gap, Origin, Tau, TrainingRecord};
 
 use crate::latency::LatencyStudy;
 
@@ -275,6 +275,10 @@ pub struct StageCost {
     /// Most memory the process held while it ran, in bytes, mapped weights included;
     /// `None` where the system does not tell.
     pub peak_bytes: Option<u64>,
+    /// Positions the LLM processed, prefill included, if the stage counts them.
+    pub llm_positions: Option<u64>,
+    /// What crossed a network to the LLM; `None` where it was in process.
+    pub bytes: Option<Bytes>,
 }
 
 /// A named value.

@@ -2,7 +2,8 @@
 //! and texts that try to break out of the page.
 
 use tokenroute_core::{
-    Counts, Curve, Gap, Origin, Piece, QuestionCurve, Tau, TrainingRecord, apgr, cpt, unit_hash,
+    Bytes, Counts, Curve, Gap, Origin, Piece, QuestionCurve, Tau, TrainingRecord, apgr, cpt,
+    unit_hash,
 };
 
 use super::data::*;
@@ -101,6 +102,8 @@ pub(super) fn report_of(questions: usize) -> ReportData {
                 stage: stage.into(),
                 seconds,
                 peak_bytes: Some(210_000_000),
+                llm_positions: (stage != "train").then_some(1_234_567),
+                bytes: (stage == "label").then_some(Bytes { up: 76_543, down: 98_765 }),
             })
             .to_vec(),
         provenance: [
