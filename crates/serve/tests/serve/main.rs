@@ -4,4 +4,5 @@ mod answers;
 mod doors;
 mod limits;
 mod requests;
+mod slow;
 mod support;
