@@ -101,6 +101,9 @@ pub struct PointSummary {
     pub pgr: Option<f64>,
     /// LLM tokens per question.
     pub offloaded_tokens_per_question: f64,
+    /// Positions the LLM processes per question, prefill included.
+    #[serde(default)]
+    pub llm_positions_per_question: f64,
 }
 
 /// What an exact sweep cost; see [`SweepCost`].
@@ -141,6 +144,7 @@ impl From<&PolicyResult> for PolicySummary {
             ci: p.interval,
             pgr: p.pgr,
             offloaded_tokens_per_question: p.offloaded_per_question,
+            llm_positions_per_question: p.llm_positions_per_question,
         });
         PolicySummary {
             points: points.collect(),
@@ -182,7 +186,13 @@ mod tests {
 
     #[test]
     fn the_file_has_its_keys_and_reads_back() {
-        let piece = |end, correct, offloaded| Piece { end, correct, offloaded, generated: 20 };
+        let piece = |end, correct, offloaded| Piece {
+            end,
+            correct,
+            offloaded,
+            generated: 20,
+            llm_positions: 3 * offloaded,
+        };
         let curves: Vec<QuestionCurve> = (0..20)
             .map(|i| QuestionCurve {
                 question: i.to_string(),
@@ -221,6 +231,7 @@ mod tests {
             ("/points/2/offload", 0.05.into()),
             ("/points/2/accuracy", 1.0.into()),
             ("/points/2/pgr", 1.0.into()),
+            ("/points/2/llm_positions_per_question", 3.0.into()),
             ("/points/2/ci/0", 1.0.into()),
             ("/apgr", 0.95.into()),
             ("/cpt50", 0.05.into()),

@@ -331,13 +331,17 @@ pub fn headline(summary: &Value, out: &std::path::Path) -> Vec<String> {
         share(&summary["llm"]["accuracy"]),
         summary["apgr"].as_f64().map_or("-".to_owned(), |x| format!("{x:.3}")),
     )];
-    lines.push("offload target   τ              offload   accuracy   95% interval      PGR".into());
+    lines.push(
+        "offload target   τ              offload   LLM positions   accuracy   95% interval      PGR"
+            .into(),
+    );
     for p in summary["points"].as_array().into_iter().flatten() {
         lines.push(format!(
-            "{:>14}   {:<12}   {:>7}   {:>8}   {:>6} - {:<6}   {}",
+            "{:>14}   {:<12}   {:>7}   {:>13}   {:>8}   {:>6} - {:<6}   {}",
             share(&p["target"]),
             p["tau"].as_f64().map_or("-".to_owned(), |t| format!("{:.6}", t)),
             share(&p["offload"]),
+            p["llm_positions_per_question"].as_f64().map_or("-".to_owned(), |n| format!("{n:.1}")),
             share(&p["accuracy"]),
             share(&p["ci"][0]),
             share(&p["ci"][1]),

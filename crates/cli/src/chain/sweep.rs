@@ -19,6 +19,8 @@ pub const FOLDER: &str = "sweep";
 /// The router's name among the policies.
 pub const ROUTER: &str = "router";
 const CURVES: &str = "curves.parquet";
+/// Goes up when a column joins the curves, so that those without it are made anew.
+const COLUMNS: u32 = 2;
 const COSTS: &str = "costs.json";
 const PARTIAL: &str = "partial";
 
@@ -137,6 +139,7 @@ impl Chain<'_> {
         let mut config = serde_json::json!({
             "baselines": self.experiment.sweep.baselines,
             "max_tokens": self.experiment.data.max_tokens,
+            "columns": COLUMNS,
         });
         if !self.experiment.sweep.taus.is_empty() {
             config["taus"] = serde_json::json!(self.experiment.sweep.taus);

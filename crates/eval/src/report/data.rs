@@ -145,6 +145,8 @@ pub struct Point {
     pub pgr: Option<f64>,
     /// LLM tokens per question.
     pub offloaded_per_question: f64,
+    /// Positions the LLM processes per question, prefill included.
+    pub llm_positions_per_question: f64,
 }
 
 /// A paired difference and its 95% interval.
