@@ -2,9 +2,13 @@
 
 mod drawing;
 mod measure;
+mod routing;
+#[cfg(feature = "lab")]
+mod stages;
 
 #[cfg(feature = "server")]
 use std::net::SocketAddr;
+#[cfg(feature = "server")]
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -15,6 +19,11 @@ pub use drawing::Drawing;
 #[cfg(all(feature = "train", feature = "server"))]
 pub use measure::Latency;
 pub use measure::{Bench, Export, RandomModel};
+pub use routing::{Remote, Routing};
+#[cfg(feature = "lab")]
+pub use stages::Inspect;
+#[cfg(feature = "train")]
+pub use stages::{Calibrate, CheckSweep, Label, Pair, PairTrain, Staged};
 
 /// Token-level routing between a small model on the device and a large one in the cloud.
 #[derive(Debug, Parser)]
@@ -81,72 +90,6 @@ pub enum Command {
     #[cfg(feature = "train")]
     #[command(subcommand)]
     Pair(Pair),
-}
-
-/// A stage of an experiment.
-#[derive(Debug, Args)]
-pub struct Staged {
-    /// The experiment's experiment.toml.
-    pub experiment: PathBuf,
-    /// Burn backend to train on: flex, ndarray or wgpu, if built in.
-    #[arg(long, default_value = "flex")]
-    pub device: String,
-}
-
-/// Arguments of `label`.
-#[derive(Debug, Args)]
-pub struct Label {
-    /// The experiment's experiment.toml.
-    pub experiment: PathBuf,
-    /// Burn backend for the router of the on-policy round.
-    #[arg(long, default_value = "flex")]
-    pub device: String,
-    /// Print LLM positions and time, and run nothing.
-    #[arg(long)]
-    pub estimate: bool,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Arguments of `inspect`.
-#[derive(Debug, Args)]
-pub struct Inspect {
-    /// An experiment.toml, or a folder of Parquet shards.
-    pub path: PathBuf,
-    /// Rows to print as a sample.
-    #[arg(long, default_value_t = 5)]
-    pub sample: usize,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Arguments of `calibrate`.
-#[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("wish").required(true))]
-pub struct Calibrate {
-    /// The experiment's experiment.toml, already swept.
-    pub experiment: PathBuf,
-    /// At most this share of tokens from the LLM, 0 to 1.
-    #[arg(long, group = "wish")]
-    pub offload: Option<f64>,
-    /// At least this accuracy, 0 to 1.
-    #[arg(long, group = "wish")]
-    pub accuracy: Option<f64>,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Arguments of `check-sweep`.
-#[derive(Debug, Args)]
-pub struct CheckSweep {
-    /// The experiment's experiment.toml, with its router trained.
-    pub experiment: PathBuf,
-    /// How many test questions.
-    #[arg(long, default_value_t = 50)]
-    pub questions: usize,
 }
 
 /// Arguments of `step`.
@@ -229,100 +172,6 @@ pub struct Chat {
     pub drawing: Drawing,
 }
 
-/// The large model of a pair, the router, and how the two models work together.
-#[derive(Debug, Args)]
-pub struct Routing {
-    /// The large model: as the small one, or the URL of a server (a key for it is read
-    /// from TOKENROUTE_CLOUD_KEY).
-    #[arg(long, requires_all = ["slm", "router", "tau"])]
-    pub llm: Option<PathBuf>,
-    /// The router file.
-    #[arg(long, requires = "llm")]
-    pub router: Option<PathBuf>,
-    /// Offload tokens that score below this, 0 to 1.
-    #[arg(long, requires = "llm")]
-    pub tau: Option<String>,
-    /// Quantise the weights of the model that runs here: q8_0, q4_0 or q4_k.
-    #[arg(long, value_name = "FORMAT")]
-    pub quantize: Option<Format>,
-    /// Quantise the weights of --llm, if it runs here too.
-    #[arg(long, value_name = "FORMAT", requires = "llm")]
-    pub llm_quantize: Option<Format>,
-    /// How to reach it, if it is a server.
-    #[command(flatten)]
-    pub remote: Remote,
-    /// What to do about the time it takes.
-    #[command(flatten)]
-    pub waiting: Waiting,
-}
-
-/// How to reach an LLM over HTTP.
-#[derive(Debug, Args)]
-pub struct Remote {
-    /// API of the server at --llm, if its list of models does not tell:
-    /// tokenroute, vllm, sglang, llama-cpp or openai.
-    #[arg(long, value_name = "API")]
-    pub llm_api: Option<String>,
-    /// Name of the model there; the first listed if not given.
-    #[arg(long, value_name = "NAME")]
-    pub llm_model: Option<String>,
-    /// Longest wait for a token of the LLM, in milliseconds; then the small
-    /// model's stands, marked degraded.
-    #[arg(long, value_name = "MS", default_value_t = 4000)]
-    pub llm_deadline: u64,
-    /// Ask a second time in parallel after so many milliseconds.
-    #[arg(long, value_name = "MS")]
-    pub llm_hedge: Option<u64>,
-    /// Speak HTTP/2 to a server of plain HTTP that knows it, as `tokenroute cloud`
-    /// does: one connection then carries all calls. Over https it is used where offered.
-    #[arg(long)]
-    pub llm_http2: bool,
-    /// Trust this certificate authority (PEM) beside the system's.
-    #[arg(long, value_name = "FILE")]
-    pub llm_ca: Option<PathBuf>,
-    /// Keep the LLM's answers in this file; what it holds is not asked again.
-    #[arg(long, value_name = "FILE")]
-    pub llm_cache: Option<PathBuf>,
-}
-
-/// What to do about the time the LLM takes, and how much to ask of it.
-#[derive(Debug, Args)]
-pub struct Waiting {
-    /// While a token of the large model is on its way, go on from the small
-    /// one's N best candidates for it (2 unless given). The tokens stay the same.
-    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "2")]
-    #[arg(requires = "slm", conflicts_with = "relay")]
-    pub speculate: Option<NonZeroUsize>,
-    /// Most calls at a time, for each answer, that speculation may spend on
-    /// tokens that may not be needed.
-    #[arg(long, value_name = "N", default_value_t = 8, requires = "speculate")]
-    pub max_ahead: usize,
-    /// Most calls of one answer that speculation may spend in vain.
-    #[arg(long, value_name = "N", requires = "speculate")]
-    pub max_extra_calls: Option<u64>,
-    /// Let the large model say N tokens in each call. Those after the first are taken,
-    /// without a call, where the answer goes the same way. The tokens stay the same.
-    #[arg(long, value_name = "N", default_value = "1", requires = "slm")]
-    pub lookahead: NonZeroUsize,
-    /// Let the large model make up to N tokens in a row where one is routed.
-    #[arg(long, value_name = "N", requires = "slm")]
-    pub relay: Option<NonZeroUsize>,
-    /// Keep the share of the large model's tokens in each answer at or below
-    /// this, 0 to 1; beyond it the small model's tokens are kept.
-    #[arg(long, value_name = "SHARE", requires = "slm")]
-    pub max_offload: Option<f64>,
-    /// Longest time an answer stands still for a token, in milliseconds, queueing
-    /// included; then the small model's stands, marked degraded. Unlike
-    /// --llm-deadline, which bounds one call once it is sent. Needs an LLM that is
-    /// called on another thread: a server, or --speculate.
-    #[arg(long, value_name = "MS", requires = "slm")]
-    pub deadline: Option<u64>,
-    /// Let the large model read the prompt ahead, and the answer after every N
-    /// tokens without a routed one.
-    #[arg(long, value_name = "N", requires = "slm")]
-    pub warm: Option<NonZeroUsize>,
-}
-
 /// Arguments of `cloud`.
 #[cfg(feature = "server")]
 #[derive(Debug, Args)]
@@ -385,38 +234,4 @@ pub struct Serve {
     /// next message of a conversation does.
     #[arg(long, value_name = "N", default_value_t = 8192)]
     pub kept_positions: usize,
-}
-
-/// The bundled pair.
-#[cfg(feature = "train")]
-#[derive(Debug, Subcommand)]
-pub enum Pair {
-    /// Write the data set and the tokenizer.
-    Data(PairFile),
-    /// Train both models; a killed run resumes.
-    Train(PairTrain),
-    /// Grade the committed weights again and hold them against their card.
-    Verify(PairFile),
-}
-
-/// Arguments of `pair data` and `pair verify`.
-#[cfg(feature = "train")]
-#[derive(Debug, Args)]
-pub struct PairFile {
-    /// The pair's experiment.toml.
-    pub experiment: PathBuf,
-}
-
-/// Arguments of `pair train`.
-#[cfg(feature = "train")]
-#[derive(Debug, Args)]
-pub struct PairTrain {
-    /// The pair's experiment.toml.
-    pub experiment: PathBuf,
-    /// Burn backend: flex, ndarray or wgpu, if built in.
-    #[arg(long, default_value = "flex")]
-    pub device: String,
-    /// Train only this one: slm or llm.
-    #[arg(long)]
-    pub only: Option<String>,
 }

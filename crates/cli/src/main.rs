@@ -9,6 +9,8 @@ mod experiment;
 mod llm;
 mod memory;
 mod output;
+#[cfg(feature = "lab")]
+mod paid;
 mod painter;
 mod progress;
 #[cfg(feature = "train")]

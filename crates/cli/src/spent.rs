@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tokenroute_cloud::http::Traffic;
-use tokenroute_core::{Cause, Trace};
+use tokenroute_core::{Bytes, Cause, Trace};
 
 use crate::output;
 
@@ -32,10 +32,9 @@ pub fn costs(traces: &[Trace], traffic: Option<Traffic>) -> String {
             line += &format!(", {count} {what}");
         }
     }
-    if let Some(Traffic { requests, hedges, bytes_up, bytes_down }) = traffic {
-        line += &format!(
-            ", {requests} requests ({hedges} hedged), {bytes_up} bytes up, {bytes_down} bytes down"
-        );
+    if let Some(Traffic { requests, hedges, bytes: Bytes { up, down } }) = traffic {
+        line +=
+            &format!(", {requests} requests ({hedges} hedged), {up} bytes up, {down} bytes down");
     }
     line
 }

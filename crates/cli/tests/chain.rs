@@ -37,6 +37,8 @@ fn the_chain_runs_skips_and_answers_questions_about_itself() {
         "/slm/accuracy",
         "/llm/accuracy",
         "/points/0/target",
+        "/points/0/llm_positions_per_question",
+        "/llm_positions/sweep",
         "/points/3/tau",
         "/points/5/pgr",
         "/apgr",

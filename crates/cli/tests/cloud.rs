@@ -92,6 +92,14 @@ fn two_processes_give_the_tokens_of_one() {
         for (here, there) in here.iter().zip(&there) {
             assert_eq!(here["trace"]["tokens"], there["trace"]["tokens"], "τ = {tau}");
             assert_eq!(there["degraded"], 0);
+            assert_eq!(here["llm_positions"].is_u64(), there["llm_positions"].is_u64());
+            // A call is a body of tens of bytes at least, up and down; none is none.
+            let calls = there["llm_calls"].as_u64().expect("a count");
+            for way in ["bytes_up", "bytes_down"] {
+                assert_eq!(here.get(way), None, "nothing crosses a network here");
+                let bytes = there[way].as_u64().expect("a count");
+                assert!((40 * calls..4000 * calls + 1).contains(&bytes), "{bytes} for {calls}");
+            }
         }
         let share: f64 = there.iter().filter_map(|a| a["offload"].as_f64()).sum();
         offloaded.push(share / there.len() as f64);
@@ -166,8 +174,34 @@ fn an_experiment_may_have_its_llm_behind_a_url() {
     );
     let file = "experiments/e/experiment.toml";
     there.replace(file, "llm = \"../../models/word-problems-llm\"", &llm);
+    let json = |text: &str| serde_json::from_str::<Value>(text).expect("JSON");
+    let labelled = json(&succeed(&["label", &there.experiment(), "--json"]));
     for lab in [&here, &there] {
         succeed(&["run", &lab.experiment()]);
+    }
+    // An answer is one request, not one a token, and the labels are the same.
+    for shard in
+        ["round0-router-train-00000", "round0-validation-00000", "round1-router-train-00000"]
+    {
+        let (round, _) = shard.split_once('-').expect("a round");
+        let round = round.replace("round", "round-");
+        let shard = format!("experiments/e/run/labels/{round}/{shard}.parquet");
+        assert!(here.bytes(&shard) == there.bytes(&shard), "{shard}");
+    }
+    let count = |value: &Value| value.as_u64().expect("a count");
+    let (rows, rollouts) = (count(&labelled["rows"]), count(&labelled["rollouts"]));
+    let paid = &labelled["paid"];
+    // A rollout has a token at least, most have tens.
+    assert!(count(&paid["requests"]) * 3 < rows + rollouts, "{paid}: {rows} rows, {rollouts}");
+    assert!(count(&paid["bytes"]["up"]) > 0 && count(&paid["positions"]) > 0);
+    // What crossed the network is reported, and nothing where there is none.
+    let summary = |lab: &Lab| json(&String::from_utf8_lossy(&lab.bytes("reports/e/summary.json")));
+    assert_eq!(summary(&there)["bytes"]["labels"], paid["bytes"]);
+    assert!(count(&summary(&there)["bytes"]["sweep"]["down"]) > 0);
+    assert_eq!(summary(&here)["bytes"], serde_json::json!({}));
+    for stage in ["labels", "sweep"] {
+        let positions = |lab: &Lab| count(&summary(lab)["llm_positions"][stage]);
+        assert_eq!(positions(&here), positions(&there), "{stage}");
     }
     let curves = "experiments/e/run/sweep/curves.parquet";
     assert!(here.bytes(curves) == there.bytes(curves), "the same curves");

@@ -1,31 +1,80 @@
 //! An LLM behind [`Llm`] as a model that steps: so labelling and the exact sweep,
 //! which drive models, run on engines elsewhere.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tokenroute_core::{
-    Ask, Cause, Detail, Feed, LanguageModel, Llm, LlmError, ModelError, ModelInfo, Reply, Step,
-    TokenId,
+    Ask, Cause, Detail, Feed, LanguageModel, Llm, LlmError, ModelError, ModelInfo, Reply, Run,
+    Runs, Step, TokenId, Vocabulary,
 };
+
+use crate::together::together;
 
 /// Pause before what has failed is asked again.
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// An LLM whose states are the tokens themselves: what it has read already is its own
-/// prefix cache's business. It gives greedy tokens and nothing else of a step.
+/// prefix cache's business. It gives greedy tokens and nothing else of a step, a whole
+/// continuation in one call ([`Llm::relay`]) and all positions of a known text in another.
 #[derive(Debug)]
 pub struct AsModel<L> {
     llm: L,
     info: ModelInfo,
     patience: Duration,
+    /// Most continuations asked for at once.
+    at_once: usize,
+    positions: AtomicU64,
 }
 
 impl<L: Llm> AsModel<L> {
     /// `patience` is how long an LLM that is away is asked again; there is no SLM here
-    /// whose token could stand in its place.
-    pub fn new(llm: L, info: ModelInfo, patience: Duration) -> Self {
-        AsModel { llm, info, patience }
+    /// whose token could stand in its place. At most `at_once` continuations are asked
+    /// for at a time.
+    pub fn new(llm: L, info: ModelInfo, patience: Duration, at_once: usize) -> Self {
+        AsModel { llm, info, patience, at_once, positions: AtomicU64::new(0) }
+    }
+
+    /// Positions that the LLM says it has processed.
+    pub fn processed(&self) -> u64 {
+        self.positions.load(Ordering::Relaxed)
+    }
+
+    fn heard(&self, reply: Reply) -> Vec<TokenId> {
+        self.positions.fetch_add(reply.positions, Ordering::Relaxed);
+        reply.tokens
+    }
+
+    /// One continuation. What is too long for one call is asked for in shorter ones.
+    fn continuation(
+        &self,
+        context: &[TokenId],
+        most: usize,
+        vocabulary: &Vocabulary,
+    ) -> Result<Vec<TokenId>, ModelError> {
+        let until = Instant::now() + self.patience;
+        let mut most = most.max(1);
+        loop {
+            match self.llm.relay(context, most, None, vocabulary) {
+                Ok(reply) if reply.tokens.is_empty() || reply.tokens.len() > most => {
+                    let found = reply.tokens.len();
+                    return Err(self.failed(format!("{found} tokens; expected 1 to {most}")));
+                }
+                Ok(reply) => return Ok(self.heard(reply)),
+                Err(error) => {
+                    let cause = error.cause();
+                    let away = matches!(cause, Cause::Unavailable | Cause::Late);
+                    if !away || Instant::now() >= until {
+                        return Err(self.failed(error.to_string()));
+                    }
+                    if cause == Cause::Late {
+                        most = most.div_ceil(2);
+                    }
+                    thread::sleep(PAUSE);
+                }
+            }
+        }
     }
 
     /// The LLM itself.
@@ -115,8 +164,20 @@ impl<L: Llm> LanguageModel for AsModel<L> {
                 if found != wanted {
                     return Err(self.failed(format!("{found} tokens; expected {wanted}")));
                 }
-                Ok(reply.tokens.into_iter().map(step).collect())
+                Ok(self.heard(reply).into_iter().map(step).collect())
             })
             .collect()
+    }
+
+    fn run(&self, runs: &mut [Run<'_, Vec<TokenId>>], vocabulary: &Vocabulary) -> Option<Runs> {
+        runs.iter_mut().for_each(|run| run.state.extend_from_slice(run.tokens));
+        let ask = |i: usize| self.continuation(&*runs[i].state, runs[i].most, vocabulary);
+        let said = together(self.at_once, runs.len(), ask);
+        let lost = || Err(self.failed("its worker was lost".to_owned()));
+        let said: Runs = said.into_iter().map(|said| said.unwrap_or_else(lost)).collect();
+        for (run, said) in runs.iter_mut().zip(said.iter().flatten()) {
+            run.state.extend_from_slice(&said[..said.len() - 1]);
+        }
+        Some(said)
     }
 }

@@ -206,7 +206,7 @@ impl<M: LanguageModel> Llm for InProcess<M> {
             .iter()
             .map(|ask| {
                 self.check(ask)?;
-                Ok(Reply { tokens: Vec::new(), positions: 0 })
+                Ok(Reply::default())
             })
             .collect();
         let mut waiting: Vec<(usize, Vec<TokenId>)> = (0..asks.len())

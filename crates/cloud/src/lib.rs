@@ -26,6 +26,7 @@ mod prefixes;
 mod scripted;
 #[cfg(feature = "server")]
 pub mod server;
+mod together;
 mod toy;
 
 pub use as_model::AsModel;

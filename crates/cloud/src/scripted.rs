@@ -61,7 +61,8 @@ where
                 let tokens = (ask.from..=ask.context.len())
                     .map(|i| (self.script)(&ask.context[..i]))
                     .collect::<Result<_, _>>()?;
-                Ok(Reply { tokens, positions: ask.context.len() as u64 })
+                let positions = ask.context.len() as u64;
+                Ok(Reply { tokens, positions, ..Reply::default() })
             })
             .collect()
     }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokenroute_cloud::{AsModel, InProcess, Scripted, ToyModel};
-use tokenroute_core::{Detail, Feed, LanguageModel, LlmError, ModelError, TokenId};
+use tokenroute_core::{Detail, Feed, LanguageModel, LlmError, ModelError, Run, TokenId};
 
 fn tokens<M: LanguageModel>(
     model: &M,
@@ -20,7 +20,7 @@ fn tokens<M: LanguageModel>(
 fn its_steps_are_the_models_and_forks_are_apart() {
     let plain = ToyModel::new(3);
     let info = plain.info().clone();
-    let there = AsModel::new(InProcess::new(ToyModel::new(3)), info, Duration::ZERO);
+    let there = AsModel::new(InProcess::new(ToyModel::new(3)), info, Duration::ZERO, 1);
     let (mut a, mut b) = (plain.start(), there.start());
     for (fed, from) in [(&[1, 2, 3, 4][..], 0), (&[5], 0), (&[6, 7, 8], 2), (&[9, 1], 1)] {
         assert_eq!(tokens(&there, &mut b, fed, from), tokens(&plain, &mut a, fed, from));
@@ -37,6 +37,20 @@ fn its_steps_are_the_models_and_forks_are_apart() {
 }
 
 #[test]
+fn a_state_that_ran_holds_all_but_the_last_token() {
+    let (model, vocabulary) = (ToyModel::new(7), ToyModel::vocabulary());
+    let there =
+        AsModel::new(InProcess::new(ToyModel::new(7)), model.info().clone(), Duration::ZERO, 1);
+    let (mut a, mut b) = (model.start(), there.start());
+    let mut runs = [Run { state: &mut b, tokens: &[1, 2], most: 5 }];
+    let run = there.run(&mut runs, &vocabulary).expect("it runs").expect("an answer").remove(0);
+    let fed = [&[1, 2], &run[..run.len() - 1]].concat();
+    assert_eq!(tokens(&model, &mut a, &fed, 1), Ok(run.clone()));
+    assert_eq!(there.positions(&b), fed.len());
+    assert!(model.run(&mut [], &vocabulary).is_none(), "who steps does not run");
+}
+
+#[test]
 fn who_is_away_is_asked_again_and_who_refuses_is_not() {
     let info = ToyModel::new(1).info().clone();
     let count = AtomicU32::new(0);
@@ -44,13 +58,13 @@ fn who_is_away_is_asked_again_and_who_refuses_is_not() {
         0 | 1 => Err(LlmError::Unavailable("away".into())),
         _ => Ok(7),
     });
-    let patient = AsModel::new(away, info.clone(), Duration::from_secs(60));
+    let patient = AsModel::new(away, info.clone(), Duration::from_secs(60), 1);
     assert_eq!(tokens(&patient, &mut Vec::new(), &[1, 2], 1), Ok(vec![7]));
     assert_eq!(patient.llm().asked(), 3);
     for (error, asked) in [(LlmError::Refused("no".into()), 1), (LlmError::Late("x".into()), 1)] {
         let text = error.to_string();
         let llm = Scripted::new(move |_: &[TokenId]| Err(error.clone()));
-        let hasty = AsModel::new(llm, info.clone(), Duration::ZERO);
+        let hasty = AsModel::new(llm, info.clone(), Duration::ZERO, 1);
         let error = tokens(&hasty, &mut Vec::new(), &[1], 0).expect_err("no answer");
         assert!(error.to_string().contains(&text), "{error}");
         assert_eq!(hasty.llm().asked(), asked);

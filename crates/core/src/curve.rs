@@ -16,6 +16,10 @@ pub struct Piece {
     pub offloaded: u32,
     /// Tokens generated, the end token included.
     pub generated: u32,
+    /// Positions the LLM processes, prefill included, if it keeps what it has read of
+    /// the question and is asked for one token at a time: the prompt and the tokens
+    /// before the last one that is offloaded.
+    pub llm_positions: u32,
 }
 
 impl Piece {
@@ -63,6 +67,8 @@ pub struct CurvePoint {
     pub offloaded: u64,
     /// Tokens generated.
     pub generated: u64,
+    /// Positions the LLM processes; see [`Piece::llm_positions`].
+    pub llm_positions: u64,
 }
 
 impl CurvePoint {
@@ -152,14 +158,15 @@ impl<'a> Sweepable<'a> {
     /// The summed curve where question `q` counts `weights[q]` times.
     #[must_use]
     pub fn curve(&self, weights: &[u32]) -> Curve {
-        let mut sum = [0i64; 3];
+        let mut sum = [0i64; 4];
         let mut add = |piece: &Piece, times: i64| {
             sum[0] += times * i64::from(piece.correct);
             sum[1] += times * i64::from(piece.offloaded);
             sum[2] += times * i64::from(piece.generated);
+            sum[3] += times * i64::from(piece.llm_positions);
             sum
         };
-        let mut now = [0i64; 3];
+        let mut now = [0i64; 4];
         for (question, &w) in self.questions.iter().zip(weights) {
             now = add(&question.pieces[0], i64::from(w));
         }
@@ -172,6 +179,7 @@ impl<'a> Sweepable<'a> {
                 correct: now[0].unsigned_abs(),
                 offloaded: now[1].unsigned_abs(),
                 generated: now[2].unsigned_abs(),
+                llm_positions: now[3].unsigned_abs(),
             });
             while i < self.ends.len() && self.ends[i].0 == end {
                 let (_, q, p) = self.ends[i];
@@ -202,6 +210,7 @@ mod tests {
                     correct,
                     offloaded,
                     generated,
+                    llm_positions: 2 * offloaded,
                 })
                 .collect(),
         }
@@ -221,6 +230,7 @@ mod tests {
             assert_eq!(s.correct, u64::from(a.correct) + u64::from(b.correct));
             assert_eq!(s.offloaded, u64::from(a.offloaded + b.offloaded));
             assert_eq!(s.generated, u64::from(a.generated + b.generated));
+            assert_eq!(s.llm_positions, 2 * s.offloaded);
             assert_eq!(weighted.at(tau).generated, 3 * u64::from(a.generated));
         }
     }

@@ -1,6 +1,9 @@
 //! The LLM as the runtime sees it: tokens, greedy or drawn, for the ends of prefixes,
 //! asked in batches, each of which may fail on its own.
 
+use std::iter::Sum;
+use std::ops::{AddAssign, Sub};
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Sampling, TokenId, Vocabulary};
@@ -33,12 +36,50 @@ impl<'a> Ask<'a> {
 }
 
 /// The LLM's answer to one [`Ask`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Reply {
     /// One token for each `i` in `from..=context.len()`.
     pub tokens: Vec<TokenId>,
     /// Positions the LLM processed for it, prefill included.
     pub positions: u64,
+    /// What crossed a network for it; nothing where there is none between.
+    pub bytes: Bytes,
+}
+
+/// What crossed a network to the LLM and back: bodies of requests and replies,
+/// second attempts included. Headers and TLS are left out. An LLM in process has
+/// no such figure: where it is reported it is then absent, not 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Bytes {
+    /// To the LLM.
+    pub up: u64,
+    /// From it.
+    pub down: u64,
+}
+
+impl AddAssign for Bytes {
+    fn add_assign(&mut self, more: Bytes) {
+        self.up += more.up;
+        self.down += more.down;
+    }
+}
+
+impl Sum for Bytes {
+    fn sum<I: Iterator<Item = Bytes>>(all: I) -> Bytes {
+        all.fold(Bytes::default(), |mut sum, bytes| {
+            sum += bytes;
+            sum
+        })
+    }
+}
+
+/// What came since `before`, of a count that only grows.
+impl Sub for Bytes {
+    type Output = Bytes;
+
+    fn sub(self, before: Bytes) -> Bytes {
+        Bytes { up: self.up - before.up, down: self.down - before.down }
+    }
 }
 
 /// A large model, in process or behind a network.
@@ -61,12 +102,13 @@ pub trait Llm: Sync {
         vocabulary: &Vocabulary,
     ) -> Result<Reply, LlmError> {
         let mut context = context.to_vec();
-        let mut whole = Reply { tokens: Vec::new(), positions: 0 };
+        let mut whole = Reply::default();
         loop {
             let ask = Ask::next(&context, sampling);
             let none = || LlmError::BadReply("no token in reply to an ask".to_owned());
             let said = self.ask(&[ask]).pop().unwrap_or_else(|| Err(none())).and_then(|reply| {
                 whole.positions += reply.positions;
+                whole.bytes += reply.bytes;
                 reply.tokens.last().copied().ok_or_else(none)
             });
             match said {

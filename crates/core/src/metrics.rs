@@ -78,6 +78,7 @@ mod tests {
                     correct,
                     offloaded,
                     generated: 1000,
+                    llm_positions: 0,
                 })
                 .collect(),
         }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Cause, TokenId};
+use crate::{Bytes, Cause, TokenId};
 
 /// Who made a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +48,10 @@ pub struct Trace {
     pub slm_positions: u64,
     /// Positions the LLM processed, prefill included.
     pub llm_positions: u64,
+    /// What crossed a network for the LLM's answers to this. What a failed call took is
+    /// in the client's own count alone.
+    #[serde(default)]
+    pub bytes: Bytes,
     /// Calls to the LLM: one for each token asked for, or for each relay.
     #[serde(default)]
     pub llm_calls: u64,
@@ -82,6 +86,13 @@ impl Trace {
     /// The committed token ids.
     pub fn ids(&self) -> impl Iterator<Item = TokenId> + '_ {
         self.tokens.iter().map(|t| t.token)
+    }
+
+    /// Takes in a call that came back after the answer was complete, in vain.
+    pub fn bill(&mut self, positions: u64, bytes: Bytes) {
+        self.llm_positions += positions;
+        self.wasted_positions += positions;
+        self.bytes += bytes;
     }
 
     /// Tokens the LLM made.

@@ -227,6 +227,8 @@ fn result(
                     .unwrap_or([accuracy; 2]),
                 pgr: gap.pgr(accuracy),
                 offloaded_per_question: point.offloaded as f64 / curve.questions.max(1) as f64,
+                llm_positions_per_question: point.llm_positions as f64
+                    / curve.questions.max(1) as f64,
             }
         })
         .collect();
@@ -274,6 +276,7 @@ mod tests {
                         correct: i < easy || offloaded >= needed,
                         offloaded,
                         generated: 10,
+                        llm_positions: 7 * offloaded,
                     })
                     .collect(),
             })
@@ -312,7 +315,7 @@ mod tests {
         let (at7, at10) = (router.points[3], router.points[4]);
         assert_eq!((at7.target, at7.offload, at7.accuracy), (0.07, 0.0, 0.4));
         assert_eq!((at10.offload, at10.accuracy, at10.pgr), (0.1, 1.0, Some(1.0)));
-        assert_eq!(at10.offloaded_per_question, 1.0);
+        assert_eq!((at10.offloaded_per_question, at10.llm_positions_per_question), (1.0, 7.0));
         assert!((at10.mean_offload - 0.1).abs() < 1e-9);
         assert_eq!(at10.interval, [1.0, 1.0]);
         assert!((router.apgr.expect("a gap") - 0.9).abs() < 1e-9);

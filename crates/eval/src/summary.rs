@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tokenroute_core::{Shares, Tau};
+use tokenroute_core::{Bytes, Shares, Tau};
 
 use crate::report::{Difference, PolicyKind, PolicyResult, SplitResult, SweepCost};
 
@@ -28,6 +28,12 @@ pub struct Summary {
     /// Peak memory in bytes by stage, where the system tells.
     #[serde(default)]
     pub peak_bytes: BTreeMap<String, u64>,
+    /// Positions the LLM processed by stage, prefill included.
+    #[serde(default)]
+    pub llm_positions: BTreeMap<String, u64>,
+    /// What crossed a network to the LLM by stage; nothing where it was in process.
+    #[serde(default)]
+    pub bytes: BTreeMap<String, Bytes>,
     /// Hashes, seeds, versions.
     pub provenance: BTreeMap<String, serde_json::Value>,
 }
@@ -95,6 +101,9 @@ pub struct PointSummary {
     pub pgr: Option<f64>,
     /// LLM tokens per question.
     pub offloaded_tokens_per_question: f64,
+    /// Positions the LLM processes per question, prefill included.
+    #[serde(default)]
+    pub llm_positions_per_question: f64,
 }
 
 /// What an exact sweep cost; see [`SweepCost`].
@@ -135,6 +144,7 @@ impl From<&PolicyResult> for PolicySummary {
             ci: p.interval,
             pgr: p.pgr,
             offloaded_tokens_per_question: p.offloaded_per_question,
+            llm_positions_per_question: p.llm_positions_per_question,
         });
         PolicySummary {
             points: points.collect(),
@@ -176,7 +186,13 @@ mod tests {
 
     #[test]
     fn the_file_has_its_keys_and_reads_back() {
-        let piece = |end, correct, offloaded| Piece { end, correct, offloaded, generated: 20 };
+        let piece = |end, correct, offloaded| Piece {
+            end,
+            correct,
+            offloaded,
+            generated: 20,
+            llm_positions: 3 * offloaded,
+        };
         let curves: Vec<QuestionCurve> = (0..20)
             .map(|i| QuestionCurve {
                 question: i.to_string(),
@@ -202,6 +218,8 @@ mod tests {
             sweep: SweepSummary::default(),
             seconds: [("label".to_owned(), 1.5)].into(),
             peak_bytes: [("label".to_owned(), 9)].into(),
+            llm_positions: [("sweep".to_owned(), 7)].into(),
+            bytes: [("sweep".to_owned(), Bytes { up: 5, down: 6 })].into(),
             provenance: [("seed".to_owned(), 7.into())].into(),
         };
         let json = serde_json::to_value(&summary).expect("plain values");
@@ -213,6 +231,7 @@ mod tests {
             ("/points/2/offload", 0.05.into()),
             ("/points/2/accuracy", 1.0.into()),
             ("/points/2/pgr", 1.0.into()),
+            ("/points/2/llm_positions_per_question", 3.0.into()),
             ("/points/2/ci/0", 1.0.into()),
             ("/apgr", 0.95.into()),
             ("/cpt50", 0.05.into()),
@@ -231,6 +250,8 @@ mod tests {
             ("/offloaded_tokens_per_question", 1.0.into()),
             ("/seconds/label", 1.5.into()),
             ("/peak_bytes/label", 9.into()),
+            ("/llm_positions/sweep", 7.into()),
+            ("/bytes/sweep/down", 6.into()),
             ("/provenance/seed", 7.into()),
         ] {
             let found: Option<&serde_json::Value> = json.pointer(pointer);

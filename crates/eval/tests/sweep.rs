@@ -101,6 +101,10 @@ fn hold_against_brute_force(seed: u64, scorer: &dyn Scorer, share: f32) -> Sweep
             let piece = question.curve.at(tau);
             assert_eq!(piece.offloaded as usize, trace.offloaded(), "question {i}, τ {tau}");
             assert_eq!(piece.generated as usize, trace.tokens.len());
+            if !scorer.needs_llm() {
+                let read = u64::from(piece.llm_positions);
+                assert_eq!(read, trace.llm_positions, "question {i}, τ {tau}");
+            }
             assert_eq!(piece.correct, grade(i, &decoded));
         }
     }

@@ -2,7 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokenroute_core::{Detail, Feed, LanguageModel, ModelError, ModelInfo, Step};
+use tokenroute_core::{
+    Detail, Feed, LanguageModel, ModelError, ModelInfo, Run, Runs, Step, Vocabulary,
+};
 
 /// Another model, counted.
 pub(crate) struct Counted<'m, M> {
@@ -48,5 +50,13 @@ impl<M: LanguageModel> LanguageModel for Counted<'_, M> {
         let positions: usize = feeds.iter().map(|f| f.tokens.len()).sum();
         self.positions.fetch_add(positions as u64, Ordering::Relaxed);
         self.model.advance(feeds, detail)
+    }
+
+    fn run(&self, runs: &mut [Run<'_, M::State>], vocabulary: &Vocabulary) -> Option<Runs> {
+        let fed: usize = runs.iter().map(|run| run.tokens.len()).sum();
+        let said = self.model.run(runs, vocabulary)?;
+        let made = said.iter().flatten().map(|run| run.len().saturating_sub(1)).sum::<usize>();
+        self.positions.fetch_add((fed + made) as u64, Ordering::Relaxed);
+        Some(said)
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokenroute_core::{Counts, LabelRow, Relation, Shares, TokenClass, TokenId};
 use tokenroute_store::{self as store, Columns};
 
-use crate::LabelError;
+use crate::{LabelError, shard_records};
 
 /// Counts of one split in one round.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -63,6 +63,12 @@ pub struct Inspection {
     pub bytes: u64,
     /// Rollouts run.
     pub rollouts: u64,
+    /// Positions the SLM processed, where the rounds are finished and tell.
+    #[serde(default)]
+    pub slm_positions: u64,
+    /// The same for the LLM, as if it had been asked for nothing before.
+    #[serde(default)]
+    pub llm_positions: u64,
     /// Divergent positions by the class of the LLM's token.
     pub divergent_by_llm: BTreeMap<TokenClass, u64>,
     /// Divergent positions by the class of the SLM's token.
@@ -85,6 +91,10 @@ pub fn inspect(
     let mut groups: BTreeMap<(u32, String), (BTreeSet<String>, Counts)> = BTreeMap::new();
     let mut differing = Vec::new();
     for dir in dirs {
+        for record in shard_records(dir)? {
+            found.slm_positions += record.slm_positions;
+            found.llm_positions += record.llm_positions;
+        }
         for shard in store::label_shards(dir)? {
             found.shards += 1;
             found.bytes += store::file_len(&shard)?;

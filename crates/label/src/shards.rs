@@ -37,6 +37,18 @@ pub struct ShardRecord {
 
 type Records = BTreeMap<String, ShardRecord>;
 
+/// What a finished round recorded of its shards; nothing beside shards alone.
+///
+/// # Errors
+/// A record that cannot be read.
+pub fn shard_records(dir: &Path) -> Result<Vec<ShardRecord>, LabelError> {
+    let path = dir.join(SHARDS);
+    if !store::exists(&path) {
+        return Ok(Vec::new());
+    }
+    Ok(parse::<Records>(&path)?.into_values().collect())
+}
+
 /// `partial/progress.json`
 #[derive(Serialize, Deserialize)]
 struct Saved {

@@ -1,6 +1,6 @@
 //! One model answering alone, greedily and in batches.
 
-use tokenroute_core::{Detail, Feed, LanguageModel, ModelError, TokenId, Vocabulary};
+use tokenroute_core::{Detail, Feed, LanguageModel, ModelError, Run, Runs, TokenId, Vocabulary};
 
 use crate::{DEFAULT_BATCH, advance_canonical};
 
@@ -36,7 +36,8 @@ pub fn greedy<M: LanguageModel, P: AsRef<[TokenId]>>(
 
 /// Greedy continuations from states that may already hold positions, in the
 /// order of `starts`. At most [`DEFAULT_BATCH`] run at a time, and a start is
-/// only drawn when its turn comes, so a lazy iterator keeps memory low.
+/// only drawn when its turn comes, so a lazy iterator keeps memory low. A model
+/// that gives many tokens in one call ([`LanguageModel::run`]) is asked for all.
 ///
 /// # Errors
 /// What the model reports.
@@ -60,22 +61,40 @@ pub fn extend<M: LanguageModel>(
         if running.is_empty() {
             return Ok(answers);
         }
-        let mut feeds: Vec<_> = running
+        let mut runs: Vec<_> = running
             .iter_mut()
-            .map(|(_, s)| Feed {
-                state: &mut s.state,
-                tokens: &s.tokens,
-                from: s.tokens.len().saturating_sub(1),
+            .map(|(i, Start { state, tokens, max_tokens })| {
+                let most = *max_tokens - answers[*i].len();
+                Run { state, tokens, most }
             })
             .collect();
-        let steps = advance_canonical(model, vocabulary, &mut feeds, Detail::Token)?;
-        let mut said = steps.iter().map(|s| s[0].token);
+        let said = model.run(&mut runs, vocabulary);
+        let mut said = said.unwrap_or_else(|| step(model, vocabulary, &mut runs))?.into_iter();
         running.retain_mut(|(i, start)| {
-            let Some(token) = said.next() else { return false };
-            answers[*i].push(token);
+            let Some(run) = said.next() else { return false };
+            answers[*i].extend(run.iter().map(|&token| vocabulary.canonical(token)));
+            let Some(&last) = answers[*i].last() else { return false };
             start.tokens.clear();
-            start.tokens.push(token);
-            !vocabulary.is_end(token) && answers[*i].len() < start.max_tokens
+            start.tokens.push(last);
+            !vocabulary.is_end(last) && answers[*i].len() < start.max_tokens
         });
     }
+}
+
+/// One token of each, in one call.
+fn step<M: LanguageModel>(
+    model: &M,
+    vocabulary: &Vocabulary,
+    runs: &mut [Run<'_, M::State>],
+) -> Runs {
+    let mut feeds: Vec<_> = runs
+        .iter_mut()
+        .map(|run| Feed {
+            from: run.tokens.len().saturating_sub(1),
+            state: &mut *run.state,
+            tokens: run.tokens,
+        })
+        .collect();
+    let steps = advance_canonical(model, vocabulary, &mut feeds, Detail::Token)?;
+    Ok(steps.iter().map(|steps| steps.iter().map(|step| step.token).collect()).collect())
 }

@@ -116,10 +116,8 @@ fn drive<S: LanguageModel, L: Llm + ?Sized>(
                 Event::Token { session, token } => on_token(numbers[&session], &token),
                 Event::Ended { session, trace } => traces[numbers[&session]] = trace,
                 Event::Failed { error, .. } => return Err(error),
-                Event::Billed { session, positions } => {
-                    let trace = &mut traces[numbers[&session]];
-                    trace.llm_positions += positions;
-                    trace.wasted_positions += positions;
+                Event::Billed { session, positions, bytes } => {
+                    traces[numbers[&session]].bill(positions, bytes);
                 }
             }
         }

@@ -9,7 +9,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::Scope;
 use std::time::{Duration, Instant};
 
-use tokenroute_core::{Kept, LanguageModel, Llm, ModelError, Scorer, TokenId, Trace, TraceToken};
+use tokenroute_core::{
+    Bytes, Kept, LanguageModel, Llm, ModelError, Reply, Scorer, TokenId, Trace, TraceToken,
+};
 
 use crate::branch::{Branch, Head, Rules};
 use crate::calls::{Caller, Message};
@@ -68,6 +70,8 @@ pub enum Event {
         session: SessionId,
         /// Positions the LLM processed for it; 0 if it failed.
         positions: u64,
+        /// What crossed a network for it.
+        bytes: Bytes,
     },
 }
 
@@ -281,8 +285,8 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
             self.sessions[at].receive(call, said, &mut self.caller);
             return;
         }
-        let positions = said.map_or(0, |reply| reply.positions);
-        events.push(Event::Billed { session, positions });
+        let Reply { positions, bytes, .. } = said.unwrap_or_default();
+        events.push(Event::Billed { session, positions, bytes });
         if !self.caller.owes(session)
             && let Some(prompt) = self.left.remove(&session)
         {

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use tokenroute_core::{Cause, Llm, LlmError, TokenId, Trace};
+use tokenroute_core::{Bytes, Cause, Llm, LlmError, TokenId, Trace};
 
 use crate::branch::{AskState, Branch, Dropped, Head, Routed, Rules};
 use crate::calls::{CallId, Caller, Said};
@@ -108,6 +108,7 @@ impl<S: Clone> Live<'_, S> {
     ) {
         let positions = said.as_ref().map_or(0, |reply| reply.positions);
         self.trace.llm_positions += positions;
+        self.trace.bytes += said.as_ref().map_or(Bytes::default(), |reply| reply.bytes);
         let Some((branch, ahead)) = self.root.waiting(call) else {
             self.trace.wasted_positions += positions;
             return;

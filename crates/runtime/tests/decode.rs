@@ -1,10 +1,13 @@
 //! Routed decoding over toy pairs: its ends, its independence of batching, and
 //! what it does when the LLM fails.
 
-use tokenroute_cloud::{InProcess, Scripted, ToyModel};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use tokenroute_cloud::{AsModel, InProcess, Scripted, ToyModel};
 use tokenroute_core::{
-    Cause, Detail, LlmError, Origin, Position, Score, ScoreError, Scorer, Tau, TokenId, Trace,
-    unit_hash,
+    Ask, Cause, Detail, LanguageModel, Llm, LlmError, Origin, Position, Reply, Sampling, Score,
+    ScoreError, Scorer, Tau, TokenId, Trace, Vocabulary, unit_hash,
 };
 use tokenroute_runtime::{
     DEFAULT_BATCH, Pair, Request, RuntimeError, Start, decode, extend, forced, greedy, stream,
@@ -223,4 +226,47 @@ fn bad_requests_and_scores_are_named() {
     assert!(text(run(&Hidden, &[], 3)).contains("\"q7\" has an empty prompt"));
     assert!(text(run(&Hidden, &[77], 3)).contains("token id 77"));
     assert_eq!(run(&Hidden, &[1], 0).expect("nothing to do"), [Trace::default()]);
+}
+
+/// Counts relays, of which none may be longer than so many tokens.
+struct Short(InProcess<ToyModel>, usize, AtomicU32);
+
+impl Llm for Short {
+    fn ask(&self, asks: &[Ask<'_>]) -> Vec<Result<Reply, LlmError>> {
+        self.0.ask(asks)
+    }
+
+    fn relay(
+        &self,
+        context: &[TokenId],
+        tokens: usize,
+        sampling: Option<Sampling>,
+        v: &Vocabulary,
+    ) -> Result<Reply, LlmError> {
+        self.2.fetch_add(1, Ordering::Relaxed);
+        match tokens > self.1 {
+            true => Err(LlmError::Late("too long".to_owned())),
+            false => self.0.relay(context, tokens, sampling, v),
+        }
+    }
+
+    fn forget(&self, _: &[TokenId]) {}
+}
+
+#[test]
+fn a_continuation_is_one_call_or_a_few_shorter_ones() {
+    let (model, vocabulary) = (ToyModel::new(7), ToyModel::vocabulary());
+    let prompts: Vec<[TokenId; 2]> = (0..12).map(|i| [i, (i * 5) % 13]).collect();
+    let expected = greedy(&model, &vocabulary, &prompts, 10).expect("answers");
+    assert!(expected.iter().any(|answer| answer.len() == 10), "some are cut by length");
+    for (longest, most) in [(usize::MAX, 1), (8, 3)] {
+        let llm = Short(InProcess::new(ToyModel::new(7)), longest, AtomicU32::new(0));
+        let there = AsModel::new(llm, model.info().clone(), Duration::from_secs(60), 4);
+        let answers = greedy(&there, &vocabulary, &prompts, 10).expect("answers");
+        assert_eq!(answers, expected);
+        let calls = there.llm().2.load(Ordering::Relaxed);
+        assert!((12..=12 * most).contains(&calls), "{calls}");
+        let read: usize = answers.iter().map(|answer| 1 + answer.len()).sum();
+        assert_eq!(there.processed(), read as u64, "all but the last token of each");
+    }
 }

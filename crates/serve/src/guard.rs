@@ -22,9 +22,16 @@ pub(crate) fn check_key(key: Option<&ApiKey>, headers: &HeaderMap) -> Result<(),
 }
 
 /// Refuses a request to another name than this machine's own, or from a page that
-/// is not this server's.
-pub(crate) fn check_origin(headers: &HeaderMap) -> Result<(), Refusal> {
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+/// is not this server's. Over HTTP/2 the name is the `authority` of the request, and
+/// there need be no Host header.
+pub(crate) fn check_origin(
+    headers: &HeaderMap,
+    authority: Option<&Authority>,
+) -> Result<(), Refusal> {
+    let host = match headers.get(header::HOST) {
+        Some(host) => host.to_str().ok(),
+        None => authority.map(Authority::as_str),
+    };
     let Some(host) = host.filter(|host| is_loopback(host)) else {
         let found = host.unwrap_or("missing");
         return Err(Refusal::Foreign(format!(
@@ -78,7 +85,13 @@ mod tests {
                     headers.insert(name, HeaderValue::from_static(value));
                 }
             }
-            assert_eq!(check_origin(&headers).is_ok(), good, "{host:?} {origin:?}");
+            assert_eq!(check_origin(&headers, None).is_ok(), good, "{host:?} {origin:?}");
+            // Over HTTP/2 the same name stands elsewhere.
+            let authority = headers
+                .remove(header::HOST)
+                .and_then(|host| Authority::try_from(host.as_bytes()).ok());
+            let found = check_origin(&headers, authority.as_ref());
+            assert_eq!(found.is_ok(), good, "{host:?} {origin:?}");
         }
     }
 }

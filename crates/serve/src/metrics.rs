@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokenroute_core::{Cause, Origin, Trace};
+use tokenroute_core::{Bytes, Cause, Origin, Trace};
 
 /// Upper bounds of the histograms' buckets, in seconds.
 const BOUNDS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
@@ -108,7 +108,7 @@ pub(crate) struct Now {
     pub(crate) under_way: usize,
     pub(crate) places: usize,
     /// Bytes to and from the LLM, if it is behind a network.
-    pub(crate) traffic: Option<(u64, u64)>,
+    pub(crate) traffic: Option<Bytes>,
 }
 
 impl Metrics {
@@ -175,7 +175,7 @@ impl Metrics {
         ] {
             single(&mut out, &format!("tokenroute_{name}_total"), "counter", help, load(counter));
         }
-        if let Some((up, down)) = now.traffic {
+        if let Some(Bytes { up, down }) = now.traffic {
             for (name, help, bytes) in
                 [("sent", "Bytes sent to the LLM.", up), ("received", "Bytes it sent.", down)]
             {

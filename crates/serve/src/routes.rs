@@ -60,7 +60,7 @@ async fn keyed(State(inner): State<Arc<Inner>>, request: Request, next: Next) ->
 /// A page from elsewhere does not know the key, so the check is for servers without one.
 async fn own(State(inner): State<Arc<Inner>>, request: Request, next: Next) -> Response {
     if inner.key.is_none()
-        && let Err(refusal) = check_origin(request.headers())
+        && let Err(refusal) = check_origin(request.headers(), request.uri().authority())
     {
         return refusal.into_response();
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tokenroute_core::{Cause, Origin, TraceToken};
+use tokenroute_core::{Bytes, Cause, Origin, TraceToken};
 
 use crate::answer::{Answer, Finish, Piece};
 use crate::metrics::{Outcome, cause_name};
@@ -64,7 +64,7 @@ impl Tally {
                 "wasted_positions": trace.wasted_positions,
             },
         });
-        if let Some((up, down)) = bytes {
+        if let Some(Bytes { up, down }) = bytes {
             usage["tokenroute"]["bytes_up"] = (*up).into();
             usage["tokenroute"]["bytes_down"] = (*down).into();
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokenroute_cloud::ApiKey;
 use tokenroute_cloud::server::{Connections, Server, ServerError};
-use tokenroute_core::{LanguageModel, Llm, Scorer, Tau, Vocabulary};
+use tokenroute_core::{Bytes, LanguageModel, Llm, Scorer, Tau, Vocabulary};
 use tokenroute_edge::{ChatTemplate, Tokenizer};
 use tokenroute_runtime::{Calls, Policy};
 
@@ -90,8 +90,8 @@ pub struct Large {
     pub traffic: Option<Traffic>,
 }
 
-/// Tells bytes up and bytes down.
-pub type Traffic = Arc<dyn Fn() -> (u64, u64) + Send + Sync>;
+/// Tells what has crossed the network so far.
+pub type Traffic = Arc<dyn Fn() -> Bytes + Send + Sync>;
 
 /// What a request is checked against and answered with.
 pub(crate) struct Facts {
@@ -164,7 +164,7 @@ impl Service {
         let traffic = large.as_mut().and_then(|large| large.traffic.take());
         let metrics = Arc::new(Metrics::default());
         let worker =
-            Worker::start(slm, large, vocabulary, config, Arc::clone(&metrics), traffic.clone());
+            Worker::start(slm, large, vocabulary, config, Arc::clone(&metrics), traffic.is_some());
         let requests = AtomicU64::new(0);
         let inner = Inner { facts, key, metrics, traffic, worker, requests };
         Service { inner: Arc::new(inner), connections: config.connections }

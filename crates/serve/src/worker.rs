@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tokenroute_core::{LanguageModel, Llm, Trace, TraceToken, Vocabulary};
+use tokenroute_core::{Bytes, LanguageModel, Llm, Trace, TraceToken, Vocabulary};
 use tokenroute_runtime::{
     Absent, Calls, Engine, Event as Turned, KeepAll, Pair, Session, SessionId, Waker,
 };
@@ -17,7 +17,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::request::Plan;
-use crate::service::{Large, ServeConfig, Traffic};
+use crate::service::{Large, ServeConfig};
 
 /// How long a turn waits when nothing wakes it.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -36,9 +36,8 @@ pub(crate) enum Event {
 #[derive(Debug, Default)]
 pub(crate) struct Ended {
     pub(crate) trace: Trace,
-    /// Bytes to and from the LLM, if it is behind a network and nothing else was
-    /// under way meanwhile.
-    pub(crate) bytes: Option<(u64, u64)>,
+    /// What crossed the network to the LLM for it, if there is one between.
+    pub(crate) bytes: Option<Bytes>,
 }
 
 /// A place among the requests that decode or wait. It is free again once the client
@@ -98,7 +97,7 @@ impl Worker {
         vocabulary: Vocabulary,
         config: ServeConfig,
         metrics: Arc<Metrics>,
-        traffic: Option<Traffic>,
+        remote: bool,
     ) -> Worker
     where
         M: LanguageModel + Send + 'static,
@@ -113,7 +112,7 @@ impl Worker {
             live: BTreeMap::new(),
             sessions: config.sessions.max(1),
             metrics,
-            traffic,
+            remote,
         };
         let decode = move || {
             let large = large.unwrap_or_else(alone);
@@ -226,17 +225,11 @@ struct Desk {
     /// Whether requests may still come.
     open: bool,
     waiting: VecDeque<Job>,
-    live: BTreeMap<SessionId, Live>,
+    live: BTreeMap<SessionId, Hearer>,
     sessions: usize,
     metrics: Arc<Metrics>,
-    traffic: Option<Traffic>,
-}
-
-/// A request that is decoded.
-struct Live {
-    hearer: Hearer,
-    /// The traffic when it began, while it is the only one since.
-    before: Option<(u64, u64)>,
+    /// Whether there is a network between.
+    remote: bool,
 }
 
 impl Desk {
@@ -258,10 +251,10 @@ impl Desk {
     /// Ends what nobody waits for, or was told to stop.
     fn dismiss<M: LanguageModel, L: Llm + ?Sized>(&mut self, engine: &mut Engine<'_, M, L>) {
         self.waiting.retain(|job| !job.hearer.wants_no_more());
-        let live = self.live.extract_if(.., |_, live| live.hearer.wants_no_more());
-        for (id, live) in live.collect::<Vec<_>>() {
+        let live = self.live.extract_if(.., |_, hearer| hearer.wants_no_more());
+        for (id, hearer) in live.collect::<Vec<_>>() {
             if let Some(trace) = engine.cancel(id) {
-                self.end(&live, trace);
+                self.end(&hearer, trace);
             }
         }
     }
@@ -278,13 +271,8 @@ impl Desk {
         while self.live.len() < self.sessions
             && let Some(Job { session, hearer }) = self.waiting.pop_front()
         {
-            let alone = self.live.is_empty() && engine.calls() == 0;
             match engine.add(session) {
-                Ok(id) => {
-                    self.live.values_mut().for_each(|live| live.before = None);
-                    let before = self.traffic.as_ref().filter(|_| alone).map(|traffic| traffic());
-                    self.live.insert(id, Live { hearer, before });
-                }
+                Ok(id) => drop(self.live.insert(id, hearer)),
                 Err(error) => hearer.tell(Event::Failed(error.to_string())),
             }
         }
@@ -294,30 +282,29 @@ impl Desk {
         match event {
             Turned::Token { session, token } => {
                 self.metrics.made(token.origin, token.cause);
-                if let Some(live) = self.live.get(&session) {
-                    live.hearer.tell(Event::Token(token, now));
+                if let Some(hearer) = self.live.get(&session) {
+                    hearer.tell(Event::Token(token, now));
                 }
             }
             Turned::Ended { session, trace } => {
-                if let Some(live) = self.live.remove(&session) {
-                    self.end(&live, trace);
+                if let Some(hearer) = self.live.remove(&session) {
+                    self.end(&hearer, trace);
                 }
             }
             Turned::Failed { session, error, trace } => {
                 self.metrics.ended(&trace);
-                if let Some(live) = self.live.remove(&session) {
-                    live.hearer.tell(Event::Failed(error.to_string()));
+                if let Some(hearer) = self.live.remove(&session) {
+                    hearer.tell(Event::Failed(error.to_string()));
                 }
             }
             Turned::Billed { positions, .. } => self.metrics.billed(positions),
         }
     }
 
-    fn end(&self, live: &Live, trace: Trace) {
+    fn end(&self, hearer: &Hearer, trace: Trace) {
         self.metrics.ended(&trace);
-        let now = self.traffic.as_ref().map(|traffic| traffic());
-        let bytes = live.before.zip(now).map(|(before, now)| (now.0 - before.0, now.1 - before.1));
-        live.hearer.tell(Event::Done(Ended { trace, bytes }));
+        let bytes = self.remote.then_some(trace.bytes);
+        hearer.tell(Event::Done(Ended { trace, bytes }));
     }
 }
 

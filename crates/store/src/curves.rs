@@ -24,7 +24,7 @@ pub struct PolicyCurves {
 }
 
 /// Writes policies' curves, one row per piece: policy, split, question, `end`
-/// (f32, the greatest τ of the piece), correct, offloaded, generated.
+/// (f32, the greatest τ of the piece), correct, offloaded, generated, llm_positions.
 ///
 /// # Errors
 /// A write that fails.
@@ -51,6 +51,10 @@ pub fn write_curves(path: &Path, policies: &[PolicyCurves]) -> Result<(), StoreE
         Column::new("correct".into(), pieces.iter().map(|p| p.correct).collect::<Vec<_>>()),
         Column::new("offloaded".into(), pieces.iter().map(|p| p.offloaded).collect::<Vec<_>>()),
         Column::new("generated".into(), pieces.iter().map(|p| p.generated).collect::<Vec<_>>()),
+        Column::new(
+            "llm_positions".into(),
+            pieces.iter().map(|p| p.llm_positions).collect::<Vec<_>>(),
+        ),
     ];
     atomic::write(path, &encode(KIND, pieces.len(), columns)?)
 }
@@ -60,12 +64,22 @@ pub fn write_curves(path: &Path, policies: &[PolicyCurves]) -> Result<(), StoreE
 /// # Errors
 /// A file that cannot be read, or pieces that make no step function.
 pub fn read_curves(path: &Path) -> Result<Vec<PolicyCurves>, StoreError> {
-    let names = ["policy", "split", "question", "end", "correct", "offloaded", "generated"];
+    let names = [
+        "policy",
+        "split",
+        "question",
+        "end",
+        "correct",
+        "offloaded",
+        "generated",
+        "llm_positions",
+    ];
     let table = Table::read(path, KIND, &names)?;
     let (policy, split, question) =
         (table.strings("policy")?, table.strings("split")?, table.strings("question")?);
     let (end, correct) = (table.f32s("end")?, table.bools("correct")?);
     let (offloaded, generated) = (table.u32s("offloaded")?, table.u32s("generated")?);
+    let llm_positions = table.u32s("llm_positions")?;
     let mut policies: Vec<PolicyCurves> = Vec::new();
     for i in 0..end.len() {
         let piece = Piece {
@@ -73,6 +87,7 @@ pub fn read_curves(path: &Path) -> Result<Vec<PolicyCurves>, StoreError> {
             correct: correct[i],
             offloaded: offloaded[i],
             generated: generated[i],
+            llm_positions: llm_positions[i],
         };
         if policies.last().is_none_or(|p| p.policy != policy[i] || p.split != split[i]) {
             policies.push(PolicyCurves {
@@ -104,22 +119,24 @@ pub fn read_curves(path: &Path) -> Result<Vec<PolicyCurves>, StoreError> {
 
 /// The summed curve as CSV, one line per constant piece: the greatest τ of the
 /// piece, offload ratio, accuracy, right answers, questions, LLM tokens,
-/// generated tokens. Numbers print so that they read back the same.
+/// generated tokens, LLM positions. Numbers print so that they read back the same.
 #[must_use]
 pub fn curve_csv(curve: &Curve) -> String {
-    let mut text = "tau_end,offload,accuracy,correct,questions,offloaded,generated\n".to_owned();
+    let mut text =
+        "tau_end,offload,accuracy,correct,questions,offloaded,generated,llm_positions\n".to_owned();
     for point in &curve.points {
         // Writing into a String cannot fail.
         let _ = writeln!(
             text,
-            "{},{},{},{},{},{},{}",
+            "{},{},{},{},{},{},{},{}",
             point.end,
             point.offload(),
             curve.accuracy(point),
             point.correct,
             curve.questions,
             point.offloaded,
-            point.generated
+            point.generated,
+            point.llm_positions
         );
     }
     text

@@ -235,8 +235,8 @@ fn curves_round_trip_and_print_as_csv() {
     let curve = |question: &str| QuestionCurve {
         question: question.into(),
         pieces: vec![
-            Piece { end: 0.1, correct: false, offloaded: 0, generated: 10 },
-            Piece { end: 1.0, correct: true, offloaded: 8, generated: 8 },
+            Piece { end: 0.1, correct: false, offloaded: 0, generated: 10, llm_positions: 0 },
+            Piece { end: 1.0, correct: true, offloaded: 8, generated: 8, llm_positions: 30 },
         ],
     };
     let policy = |name: &str, split: &str| PolicyCurves {
@@ -254,8 +254,8 @@ fn curves_round_trip_and_print_as_csv() {
     let csv = curve_csv(&Curve::of(&all[0].curves));
     assert_eq!(
         csv,
-        "tau_end,offload,accuracy,correct,questions,offloaded,generated\n\
-         0.1,0,0,0,2,0,20\n1,1,1,2,2,16,16\n"
+        "tau_end,offload,accuracy,correct,questions,offloaded,generated,llm_positions\n\
+         0.1,0,0,0,2,0,20,0\n1,1,1,2,2,16,16,60\n"
     );
     let mut broken = all[..1].to_vec();
     broken[0].curves[1].pieces.pop();

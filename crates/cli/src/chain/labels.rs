@@ -2,16 +2,19 @@
 //! router trained on the rounds before it.
 
 use anyhow::{Context, Result, ensure};
-use tokenroute_core::{LabelRow, Tau, TokenId};
+use tokenroute_core::{Bytes, LabelRow, Tau, TokenId};
 use tokenroute_edge::{Decoder, RouterScorer};
 use tokenroute_label::{Estimate, Item, LabelConfig, Labeller, Reference, Round};
 use tokenroute_store::{self as store, Columns, Manifest};
 use tokenroute_train::{Provenance, TrainConfig};
 
-use super::{Asked, Chain, Large, info, timed, timing};
+use super::{Asked, Chain, Large, info, timing};
 
 /// Where the label rounds lie, under `run/`.
 pub const FOLDER: &str = "labels";
+
+/// Questions labelled for an estimate.
+const SAMPLE: usize = 16;
 
 impl Chain<'_> {
     /// Makes the label table, or finds it made. Returns whether it was skipped.
@@ -26,7 +29,7 @@ impl Chain<'_> {
         {
             timing::forget(&folder)?;
         }
-        timed(&folder, || {
+        self.timed(&folder, || {
             let items = self.items(&asked)?;
             let decode = |ids: &[TokenId]| self.text(ids);
             let labeller = self.labeller(&decode);
@@ -47,12 +50,31 @@ impl Chain<'_> {
         Ok(false)
     }
 
-    /// What the reference round will cost.
-    pub fn estimate_labels(&self) -> Result<Estimate> {
+    /// What the reference round will cost, and what would cross the network to an LLM
+    /// on a server. What its answer cache holds costs nothing.
+    pub fn estimate_labels(&self) -> Result<(Estimate, Option<Bytes>)> {
         let asked = self.label_questions()?;
         let items = self.items(&asked)?;
         let decode = |ids: &[TokenId]| self.text(ids);
-        Ok(self.labeller(&decode).estimate(&items, &Round::Reference, 16)?)
+        let before = self.llm.paid();
+        let estimate = self.labeller(&decode).estimate(&items, &Round::Reference, SAMPLE)?;
+        let factor = items.len() as f64 / SAMPLE.min(items.len()).max(1) as f64;
+        let scaled = |bytes: u64| (bytes as f64 * factor).round() as u64;
+        let bytes = self.llm.paid().zip(before).map(|(now, before)| {
+            let Bytes { up, down } = now.since(before).bytes;
+            Bytes { up: scaled(up), down: scaled(down) }
+        });
+        Ok((estimate, bytes))
+    }
+
+    /// Positions the LLM processed for all finished rounds.
+    pub fn label_positions(&self) -> Result<u64> {
+        let mut positions = 0;
+        for folder in self.label_folders() {
+            let records = tokenroute_label::shard_records(&folder)?;
+            positions += records.iter().map(|record| record.llm_positions).sum::<u64>();
+        }
+        Ok(positions)
     }
 
     /// The finished rounds' manifests, if all are finished for this experiment.

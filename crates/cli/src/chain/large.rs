@@ -6,12 +6,14 @@ use anyhow::{Result, ensure};
 use tokenroute_cloud::AsModel;
 use tokenroute_cloud::http::{Answers, Http, HttpConfig};
 use tokenroute_core::{
-    Detail, Feed, LanguageModel, ModelError, ModelInfo, Progress, Step, TokenId,
+    Detail, Feed, LanguageModel, ModelError, ModelInfo, Progress, Run, Runs, Step, TokenId,
+    Vocabulary,
 };
 use tokenroute_edge::{Decoder, KvState, LoadedModel, check_pair, load_model};
 use tokenroute_store as store;
 
 use crate::experiment::Experiment;
+use crate::paid::Paid;
 use crate::{llm, source};
 
 /// Where the answers of an LLM behind a URL are kept, under `run/`: whatever asks next,
@@ -90,7 +92,15 @@ impl Large {
         let folder = experiment.run("");
         store::make_dir(&folder)?;
         let answers = Answers::open(&folder.join(ANSWERS), &identity, http)?;
-        Ok(Large::There(Box::new(AsModel::new(answers, info, PATIENCE))))
+        Ok(Large::There(Box::new(AsModel::new(answers, info, PATIENCE, llm::CONNECTIONS))))
+    }
+
+    /// What was asked of it so far; `None` in process, where no network is between.
+    pub fn paid(&self) -> Option<Paid> {
+        let Large::There(model) = self else { return None };
+        let traffic = model.llm().llm().traffic();
+        let (requests, bytes) = (traffic.requests, traffic.bytes);
+        Some(Paid { requests, positions: model.processed(), bytes })
     }
 
     /// Whether its weights were never trained, as far as is known here.
@@ -160,6 +170,18 @@ impl LanguageModel for Large {
                 });
                 model.advance(&mut feeds.collect::<Result<Vec<_>, _>>()?, detail)
             }
+        }
+    }
+
+    fn run(&self, runs: &mut [Run<'_, Held>], vocabulary: &Vocabulary) -> Option<Runs> {
+        let Large::There(model) = self else { return None };
+        let runs = runs.iter_mut().map(|run| match &mut *run.state {
+            Held::There(state) => Ok(Run { state, tokens: run.tokens, most: run.most }),
+            Held::Here(_) => Err(self.mixed()),
+        });
+        match runs.collect::<Result<Vec<_>, _>>() {
+            Ok(mut runs) => model.run(&mut runs, vocabulary),
+            Err(error) => Some(Err(error)),
         }
     }
 }

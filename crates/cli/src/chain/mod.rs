@@ -19,6 +19,7 @@ use tokenroute_edge::{LoadedModel, load_model};
 use tokenroute_store::{self as store, Dataset, Manifest};
 
 use crate::experiment::Experiment;
+use crate::paid::Paid;
 use crate::progress::Terminal;
 use crate::prompts::Prompter;
 use crate::{memory, source};
@@ -112,6 +113,29 @@ impl<'a> Chain<'a> {
             .with_input("llm", &info(&self.llm).weights_hash)
             .with_input("tokenizer", self.slm.vocabulary.hash())
     }
+
+    /// Runs a stage's work and records beside it what it took, added to what a run
+    /// before it that came to no end had taken.
+    pub fn timed<T>(&self, folder: &Path, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        store::make_dir(folder)?;
+        let (before, asked) = (timing::took(folder), self.llm.paid());
+        let begun = Instant::now();
+        memory::reset_peak();
+        let result = work();
+        let paid = self.llm.paid().zip(asked).map(|(now, asked)| now.since(asked));
+        let took = Took {
+            seconds: before.seconds + begun.elapsed().as_secs_f64(),
+            peak_bytes: memory::peak().max(before.peak_bytes),
+            paid: paid.map(|paid| paid.with(before.paid.unwrap_or_default())),
+        };
+        timing::record(folder, took).context("cannot record what the stage took")?;
+        result
+    }
+
+    /// What the stage in a folder under `run/` asked of an LLM on a server.
+    pub fn paid(&self, stage: &str) -> Option<Paid> {
+        timing::took(&self.experiment.run(stage)).paid
+    }
 }
 
 /// As [`Chain::text`].
@@ -141,20 +165,4 @@ pub fn questions_hash(asked: &[&Asked]) -> Result<String> {
         }
     }
     Ok(store::sha256(text.as_bytes()))
-}
-
-/// Runs a stage's work and records beside it what it took, added to what a killed
-/// run before it had taken.
-pub fn timed<T>(folder: &Path, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    store::make_dir(folder)?;
-    let before = timing::took(folder);
-    let begun = Instant::now();
-    memory::reset_peak();
-    let result = work();
-    let took = Took {
-        seconds: before.seconds + begun.elapsed().as_secs_f64(),
-        peak_bytes: memory::peak().max(before.peak_bytes),
-    };
-    timing::record(folder, took).context("cannot record what the stage took")?;
-    result
 }

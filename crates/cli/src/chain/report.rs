@@ -18,9 +18,9 @@ use tokenroute_eval::summary::{HEADLINE_TARGET, Summary};
 use tokenroute_runtime::{DEFAULT_BATCH, Pair, decode};
 use tokenroute_store::{self as store, Columns, Manifest, PolicyCurves};
 
-use super::sweep::{Costs, FOLDER as SWEEP, ROUTER};
+use super::sweep::{Costs, FOLDER as SWEEP, ROUTER, llm_positions};
 use super::timing::{self, Took};
-use super::{Chain, labels, router, timed};
+use super::{Chain, labels, router};
 use crate::output;
 
 /// Where the report's manifest lies, under `run/`.
@@ -49,9 +49,9 @@ impl Chain<'_> {
             return Ok(true);
         }
         timing::forget(&folder)?;
-        let mut data = timed(&folder, || self.gather(&curves, &costs, &work))?;
+        let mut data = self.timed(&folder, || self.gather(&curves, &costs, &work))?;
         data.latency = latency;
-        data.stages = self.stages();
+        data.stages = self.stages(&costs)?;
         let files = self.render(&data, &costs)?;
         store::make_dir(&out)?;
         let views: Vec<(&str, &[u8])> =
@@ -184,13 +184,20 @@ impl Chain<'_> {
         Ok(examples)
     }
 
-    fn stages(&self) -> Vec<StageCost> {
-        [labels::FOLDER, router::FOLDER, SWEEP, FOLDER]
-            .map(|stage| {
-                let Took { seconds, peak_bytes } = timing::took(&self.experiment.run(stage));
-                StageCost { stage: stage.to_owned(), seconds, peak_bytes }
-            })
-            .to_vec()
+    fn stages(&self, costs: &Costs) -> Result<Vec<StageCost>> {
+        let labelled = self.label_positions()?;
+        Ok([
+            (labels::FOLDER, Some(labelled)),
+            (router::FOLDER, None),
+            (SWEEP, Some(llm_positions(costs))),
+            (FOLDER, None),
+        ]
+        .map(|(stage, llm_positions)| {
+            let Took { seconds, peak_bytes, paid } = timing::took(&self.experiment.run(stage));
+            let bytes = paid.map(|paid| paid.bytes);
+            StageCost { stage: stage.to_owned(), seconds, peak_bytes, llm_positions, bytes }
+        })
+        .to_vec())
     }
 
     /// What must be said before the numbers.
@@ -248,6 +255,12 @@ impl Chain<'_> {
                 .iter()
                 .filter_map(|s| Some((s.stage.clone(), s.peak_bytes?)))
                 .collect(),
+            llm_positions: data
+                .stages
+                .iter()
+                .filter_map(|s| Some((s.stage.clone(), s.llm_positions?)))
+                .collect(),
+            bytes: data.stages.iter().filter_map(|s| Some((s.stage.clone(), s.bytes?))).collect(),
             provenance,
         };
         let mut json = serde_json::to_vec_pretty(&summary)?;
@@ -318,13 +331,17 @@ pub fn headline(summary: &Value, out: &std::path::Path) -> Vec<String> {
         share(&summary["llm"]["accuracy"]),
         summary["apgr"].as_f64().map_or("-".to_owned(), |x| format!("{x:.3}")),
     )];
-    lines.push("offload target   τ              offload   accuracy   95% interval      PGR".into());
+    lines.push(
+        "offload target   τ              offload   LLM positions   accuracy   95% interval      PGR"
+            .into(),
+    );
     for p in summary["points"].as_array().into_iter().flatten() {
         lines.push(format!(
-            "{:>14}   {:<12}   {:>7}   {:>8}   {:>6} - {:<6}   {}",
+            "{:>14}   {:<12}   {:>7}   {:>13}   {:>8}   {:>6} - {:<6}   {}",
             share(&p["target"]),
             p["tau"].as_f64().map_or("-".to_owned(), |t| format!("{:.6}", t)),
             share(&p["offload"]),
+            p["llm_positions_per_question"].as_f64().map_or("-".to_owned(), |n| format!("{n:.1}")),
             share(&p["accuracy"]),
             share(&p["ci"][0]),
             share(&p["ci"][1]),

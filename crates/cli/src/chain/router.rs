@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use tokenroute_edge::RouterScorer;
 use tokenroute_store::{self as store, Columns, Manifest};
 
-use super::{Chain, info, timed, timing};
+use super::{Chain, info, timing};
 
 /// Where the router lies, under `run/`.
 pub const FOLDER: &str = "router";
@@ -21,7 +21,7 @@ impl Chain<'_> {
             return Ok(true);
         }
         timing::forget(&folder)?;
-        timed(&folder, || {
+        self.timed(&folder, || {
             let (labels, rows) = self.label_rows(Columns::All)?;
             let device = tokenroute_train::device(device)?;
             let config = self.train_config();

@@ -12,18 +12,25 @@ use tokenroute_eval::sweep::{Restricted, SweepCost, SweepOptions, SweptQuestion,
 use tokenroute_runtime::{Pair, Request};
 use tokenroute_store::{self as store, Columns, Manifest, PolicyCurves};
 
-use super::{Asked, Chain, Large, info, questions_hash, timed, timing};
+use super::{Asked, Chain, Large, info, questions_hash, timing};
 
 /// Where the curves lie, under `run/`.
 pub const FOLDER: &str = "sweep";
 /// The router's name among the policies.
 pub const ROUTER: &str = "router";
 const CURVES: &str = "curves.parquet";
+/// Goes up when a column joins the curves, so that those without it are made anew.
+const COLUMNS: u32 = 2;
 const COSTS: &str = "costs.json";
 const PARTIAL: &str = "partial";
 
 /// Costs by split and policy.
 pub type Costs = BTreeMap<String, BTreeMap<String, SweepCost>>;
+
+/// Positions the LLM processed for all of them, each as if it had been swept alone.
+pub fn llm_positions(costs: &Costs) -> u64 {
+    costs.values().flat_map(BTreeMap::values).map(|cost| cost.llm_positions).sum()
+}
 
 impl Chain<'_> {
     /// Sweeps, or finds the curves there. Returns whether it was skipped.
@@ -41,7 +48,7 @@ impl Chain<'_> {
             store::make_dir(&partial)?;
             work.save(&partial)?;
         }
-        timed(&folder, || {
+        self.timed(&folder, || {
             self.sweep_chunks(&asked, &partial)?;
             self.join_chunks(&asked, &partial, &folder)?;
             let mut work = work;
@@ -132,6 +139,7 @@ impl Chain<'_> {
         let mut config = serde_json::json!({
             "baselines": self.experiment.sweep.baselines,
             "max_tokens": self.experiment.data.max_tokens,
+            "columns": COLUMNS,
         });
         if !self.experiment.sweep.taus.is_empty() {
             config["taus"] = serde_json::json!(self.experiment.sweep.taus);

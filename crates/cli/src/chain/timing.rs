@@ -6,15 +6,21 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use tokenroute_store as store;
 
+use crate::paid::Paid;
+
 const NAME: &str = "took.json";
 
-/// Time and memory of a stage, runs that were killed included.
+/// Time and memory of a stage and what it asked over a network, runs that were killed
+/// included as far as they got to say.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct Took {
     /// Wall time.
     pub seconds: f64,
     /// Most memory held meanwhile.
     pub peak_bytes: Option<u64>,
+    /// What an LLM on a server was asked; `None` for one in process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paid: Option<Paid>,
 }
 
 /// What is recorded for the stage in a folder; nothing if none is.

@@ -22,6 +22,7 @@ struct Answer {
 struct Reading {
     offload: f64,
     accuracy: f64,
+    llm_positions_per_question: f64,
     questions: u64,
 }
 
@@ -52,6 +53,7 @@ pub fn run(args: &Calibrate) -> Result<()> {
         Reading {
             offload: point.offload(),
             accuracy: curve.accuracy(&point),
+            llm_positions_per_question: point.llm_positions as f64 / curve.questions.max(1) as f64,
             questions: curve.questions,
         }
     };
@@ -62,8 +64,9 @@ pub fn run(args: &Calibrate) -> Result<()> {
     output::line(&format!("τ = {tau}"))?;
     for (split, at) in [("validation", &answer.validation), ("test", &answer.test)] {
         output::line(&format!(
-            "{split}: offload {:.2}%, accuracy {:.1}% on {} questions",
+            "{split}: offload {:.2}%, {:.1} LLM positions a question, accuracy {:.1}% on {} questions",
             100.0 * at.offload,
+            at.llm_positions_per_question,
             100.0 * at.accuracy,
             at.questions
         ))?;

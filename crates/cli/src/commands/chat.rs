@@ -156,7 +156,7 @@ impl<M: LanguageModel, L: Llm + ?Sized> Talk<'_, M, L> {
         self.engine.add(session)?;
         let mut painter = Painter::new(stdout(), Look::of_stdout(), self.slm);
         let mut made = None;
-        let mut billed = 0;
+        let mut billed = Vec::new();
         // Calls that nobody waits for any more come back too, and are paid for.
         while made.is_none() || self.engine.calls() > 0 {
             for event in self.engine.turn(PATIENCE) {
@@ -164,15 +164,14 @@ impl<M: LanguageModel, L: Llm + ?Sized> Talk<'_, M, L> {
                     Event::Token { token, .. } => painter.token(&token),
                     Event::Ended { trace, .. } => made = Some((trace, start.elapsed())),
                     Event::Failed { error, .. } => bail!(error),
-                    Event::Billed { positions, .. } => billed += positions,
+                    Event::Billed { positions, bytes, .. } => billed.push((positions, bytes)),
                 }
             }
         }
         let said = painter.end()?;
         self.messages.push(Message::new("assistant", &said));
         if let Some((mut trace, time)) = made {
-            trace.llm_positions += billed;
-            trace.wasted_positions += billed;
+            billed.into_iter().for_each(|(positions, bytes)| trace.bill(positions, bytes));
             self.sum_up(trace, time, before, progress);
         }
         Ok(())
@@ -190,12 +189,7 @@ impl<M: LanguageModel, L: Llm + ?Sized> Talk<'_, M, L> {
         progress: &dyn Progress,
     ) {
         let tokens = trace.tokens.len();
-        let traffic = before.zip(self.traffic()).map(|(before, now)| Traffic {
-            requests: now.requests - before.requests,
-            hedges: now.hedges - before.hedges,
-            bytes_up: now.bytes_up - before.bytes_up,
-            bytes_down: now.bytes_down - before.bytes_down,
-        });
+        let traffic = before.zip(self.traffic()).map(|(before, now)| now - before);
         let mut line = match self.large {
             Some(_) => spent::costs(from_ref(&trace), traffic),
             None => format!("{tokens} tokens"),

@@ -45,10 +45,13 @@ pub fn run(args: &CheckSweep, progress: &Terminal) -> Result<()> {
             let same = leaf.is_some_and(|l| l.tokens == ids);
             let piece = question.curve.at(tau);
             ensure!(
-                same && piece.offloaded as usize == trace.offloaded(),
-                "question {} differs at τ = {tau}: decoding gave {ids:?}, {} of them offloaded",
+                same && piece.offloaded as usize == trace.offloaded()
+                    && u64::from(piece.llm_positions) == trace.llm_positions,
+                "question {} differs at τ = {tau}: decoding gave {ids:?}, {} of them \
+                 offloaded, {} LLM positions",
                 request.question,
-                trace.offloaded()
+                trace.offloaded(),
+                trace.llm_positions
             );
             tokens += ids.len();
         }

@@ -44,6 +44,11 @@ struct Answer {
     llm_calls: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     llm_positions: Option<u64>,
+    /// What crossed the network for them; absent where the LLM is in process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes_up: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes_down: Option<u64>,
     /// Tokens of the SLM that stand where the LLM could not be asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     degraded: Option<usize>,
@@ -120,7 +125,7 @@ fn decode(
     for (prompt, trace) in prompts.iter().zip(traces) {
         let tokens = trace.ids().collect();
         let trace = large.is_some().then_some(trace);
-        show(args, &answer(slm, prompt, tokens, policy.sampling, trace)?)?;
+        show(args, &answer(slm, prompt, tokens, policy.sampling, trace, remote)?)?;
     }
     Ok(())
 }
@@ -157,9 +162,11 @@ fn answer(
     tokens: Vec<TokenId>,
     sampling: Option<Sampling>,
     trace: Option<Trace>,
+    remote: bool,
 ) -> Result<Answer> {
     let ended = tokens.last().is_some_and(|&last| model.vocabulary.is_end(last));
     let text = model.tokenizer.decode(&tokens[..tokens.len() - usize::from(ended)])?;
+    let bytes = trace.as_ref().filter(|_| remote).map(|t| t.bytes);
     Ok(Answer {
         id: prompt.question.as_ref().map(|q| q.id.clone()),
         prompt: prompt.ids.clone(),
@@ -169,6 +176,8 @@ fn answer(
         offload: trace.as_ref().map(|t| t.offloaded() as f64 / t.tokens.len().max(1) as f64),
         llm_calls: trace.as_ref().map(|t| t.llm_calls),
         llm_positions: trace.as_ref().map(|t| t.llm_positions),
+        bytes_up: bytes.map(|b| b.up),
+        bytes_down: bytes.map(|b| b.down),
         degraded: trace.as_ref().map(Trace::degraded),
         text,
         tokens,

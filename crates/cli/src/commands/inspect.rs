@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use serde::Serialize;
 use tokenroute_label::Inspection;
 
 use crate::args::Inspect;
 use crate::output;
+use crate::paid::Paid;
 
 /// Prints counts, sizes and a sample of a label table.
 pub fn run(args: &Inspect) -> Result<()> {
@@ -15,7 +17,16 @@ pub fn run(args: &Inspect) -> Result<()> {
         let known = tokenizer.as_ref().and_then(|t| t.token_text(token).ok());
         known.unwrap_or_else(|| format!("#{token}"))
     };
-    show(&tokenroute_label::inspect(&folders, &text, args.sample)?, args.json)
+    show(&tokenroute_label::inspect(&folders, &text, args.sample)?, None, args.json)
+}
+
+/// An inspection and what labelling asked over a network.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    found: &'a Inspection,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    paid: Option<Paid>,
 }
 
 fn target(args: &Inspect) -> Result<(Vec<PathBuf>, Option<tokenroute_edge::Tokenizer>)> {
@@ -33,15 +44,23 @@ fn target(args: &Inspect) -> Result<(Vec<PathBuf>, Option<tokenroute_edge::Token
     Ok((vec![args.path.clone()], None))
 }
 
-/// Prints an inspection.
-pub fn show(found: &Inspection, json: bool) -> Result<()> {
+/// Prints an inspection, and what labelling asked of a server if that is known.
+pub fn show(found: &Inspection, paid: Option<Paid>, json: bool) -> Result<()> {
     if json {
-        return output::json(found);
+        return output::json(&Shown { found, paid });
     }
     output::line(&format!(
-        "{} rows in {} shards, {} bytes, {} rollouts",
-        found.rows, found.shards, found.bytes, found.rollouts
+        "{} rows in {} shards, {} bytes, {} rollouts, {} LLM positions, {} SLM positions",
+        found.rows,
+        found.shards,
+        found.bytes,
+        found.rollouts,
+        found.llm_positions,
+        found.slm_positions
     ))?;
+    if let Some(paid) = paid {
+        output::line(&paid.to_string())?;
+    }
     for group in &found.groups {
         let (c, s) = (&group.counts, &group.shares);
         output::line(&format!(

@@ -1,28 +1,44 @@
 //! `tokenroute label`: the label stage of an experiment, or what it would cost.
 
 use anyhow::Result;
+use serde::Serialize;
+use tokenroute_core::Bytes;
+use tokenroute_label::Estimate;
 
 use super::inspect;
 use crate::args::Label;
-use crate::chain::Chain;
+use crate::chain::{Chain, labels};
 use crate::output;
 use crate::progress::Terminal;
+
+/// What labelling will cost; bytes where the LLM is on a server.
+#[derive(Serialize)]
+struct Estimated {
+    #[serde(flatten)]
+    estimate: Estimate,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<Bytes>,
+}
 
 /// Labels the questions of an experiment.
 pub fn run(args: &Label, progress: &Terminal) -> Result<()> {
     let chain = Chain::open(&args.experiment, progress)?;
     if args.estimate {
-        let estimate = chain.estimate_labels()?;
+        let (estimate, bytes) = chain.estimate_labels()?;
         if args.json {
-            return output::json(&estimate);
+            return output::json(&Estimated { estimate, bytes });
         }
-        return output::line(&format!(
+        let mut line = format!(
             "reference round: {} questions, {} LLM positions, {} SLM positions, about {:.0} s here",
             estimate.questions, estimate.llm_positions, estimate.slm_positions, estimate.seconds
-        ));
+        );
+        if let Some(Bytes { up, down }) = bytes {
+            line += &format!(", {up} bytes up, {down} bytes down");
+        }
+        return output::line(&line);
     }
     chain.label(&args.device)?;
     let text = |token| chain.text(&[token]);
     let found = tokenroute_label::inspect(&chain.label_folders(), &text, 0)?;
-    inspect::show(&found, args.json)
+    inspect::show(&found, chain.paid(labels::FOLDER), args.json)
 }

@@ -51,12 +51,6 @@ pub fn run(args: &Serve, progress: &dyn Progress) -> Result<()> {
 fn partner(large: llm::Large) -> Large {
     let llm::Large { opened, scorer } = large;
     let calls = if opened.http.is_some() { llm::OVER_HTTP } else { llm::IN_PROCESS };
-    let traffic = opened.http.map(|http| {
-        let tell = move || {
-            let traffic = http.traffic();
-            (traffic.bytes_up, traffic.bytes_down)
-        };
-        Arc::new(tell) as _
-    });
+    let traffic = opened.http.map(|http| Arc::new(move || http.traffic().bytes) as _);
     Large { llm: opened.llm, scorer: Box::new(scorer), calls, traffic }
 }

@@ -3,7 +3,10 @@
 use anyhow::Result;
 
 use crate::args::Staged;
-use crate::chain::{Chain, sweep::FOLDER};
+use crate::chain::{
+    Chain,
+    sweep::{FOLDER, llm_positions},
+};
 use crate::output;
 use crate::progress::Terminal;
 
@@ -11,5 +14,10 @@ use crate::progress::Terminal;
 pub fn run(args: &Staged, progress: &Terminal) -> Result<()> {
     let chain = Chain::open(&args.experiment, progress)?;
     chain.sweep()?;
+    let (_, costs, _) = chain.swept()?;
+    output::line(&format!("{} LLM positions, all policies", llm_positions(&costs)))?;
+    if let Some(paid) = chain.paid(FOLDER) {
+        output::line(&paid.to_string())?;
+    }
     output::line(&output::shown(&chain.experiment.run(FOLDER)))
 }

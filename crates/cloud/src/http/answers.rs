@@ -192,7 +192,8 @@ impl<L: Llm> Answers<L> {
         let mut replies: Vec<Result<Reply, LlmError>> = known
             .iter()
             .map(|tokens| {
-                Ok(Reply { tokens: tokens.iter().map_while(|t| *t).collect(), positions: 0 })
+                let tokens = tokens.iter().map_while(|t| *t).collect();
+                Ok(Reply { tokens, ..Reply::default() })
             })
             .collect();
         let open = |i: &usize| replies[*i].as_ref().is_ok_and(|r| r.tokens.len() < keys[*i].len());
@@ -215,10 +216,10 @@ impl<L: Llm> Answers<L> {
                     let (found, wanted) = (said.tokens.len(), new.len());
                     return Err(LlmError::BadReply(format!("{found} tokens; expected {wanted}")));
                 }
-                let pairs: Vec<_> = new.iter().copied().zip(said.tokens).collect();
+                let pairs: Vec<_> = new.iter().copied().zip(said.tokens.iter().copied()).collect();
                 let kept = self.keep(&pairs).map_err(|error| fail(&error))?;
                 let front = known[i].iter().map_while(|t| *t);
-                Ok(Reply { tokens: front.chain(kept).collect(), positions: said.positions })
+                Ok(Reply { tokens: front.chain(kept).collect(), ..said })
             });
         }
         replies
@@ -256,19 +257,21 @@ impl<L: Llm> Llm for Answers<L> {
         let mut hash = self.hash(context);
         let mut run = self.known_run(&mut hash, tokens, vocabulary).map_err(|e| fail(&e))?;
         if run.len() >= tokens || ends(&run) {
-            return Ok(Reply { tokens: run, positions: 0 });
+            return Ok(Reply { tokens: run, ..Reply::default() });
         }
         let whole = [context, &run].concat();
         let mut said = match self.llm.relay(&whole, tokens - run.len(), None, vocabulary) {
             Ok(said) => said,
             // As a relay that breaks off.
-            Err(_) if !run.is_empty() => return Ok(Reply { tokens: run, positions: 0 }),
+            Err(_) if !run.is_empty() => {
+                return Ok(Reply { tokens: run, ..Reply::default() });
+            }
             Err(error) => return Err(error),
         };
         let end = said.tokens.iter().position(|&t| vocabulary.is_end(t));
         said.tokens.truncate(end.map_or(tokens - run.len(), |end| end + 1));
         run.extend(self.keep_run(hash, &said.tokens).map_err(|e| fail(&e))?);
-        Ok(Reply { tokens: run, positions: said.positions })
+        Ok(Reply { tokens: run, ..said })
     }
 
     /// An answer has come to its end: what it was made from goes to disk.

@@ -1,17 +1,19 @@
 //! The LLM over HTTP as the runtime calls it: every ask within its deadline,
 //! asked again where that helps, given up at once while the server is down.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::ops::Sub;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tokenroute_core::{Ask, Llm, LlmError, Reply, Sampling, TokenId, Vocabulary};
+use tokenroute_core::{Ask, Bytes, Llm, LlmError, Reply, Sampling, TokenId, Vocabulary};
 
 use crate::http::breaker::{Breaker, Permit};
-use crate::http::transport::{Failure, Transport};
+use crate::http::transport::{Counters, Failure, Transport};
 use crate::http::wire::{Facts, Query, models};
 use crate::http::{Api, HttpConfig, HttpError, Spelling};
+use crate::together::together;
 
 /// First pause before asking again; doubles each time, and is shortened at
 /// random by up to a half.
@@ -33,10 +35,21 @@ pub struct Traffic {
     pub requests: u64,
     /// Second requests sent because the first was slow.
     pub hedges: u64,
-    /// Bytes of request bodies.
-    pub bytes_up: u64,
-    /// Bytes of reply bodies.
-    pub bytes_down: u64,
+    /// Bytes of request and reply bodies.
+    pub bytes: Bytes,
+}
+
+/// What came since `before`.
+impl Sub for Traffic {
+    type Output = Traffic;
+
+    fn sub(self, before: Traffic) -> Traffic {
+        Traffic {
+            requests: self.requests - before.requests,
+            hedges: self.hedges - before.hedges,
+            bytes: self.bytes - before.bytes,
+        }
+    }
 }
 
 /// An LLM behind HTTP. Clones share its connections and counters.
@@ -109,8 +122,7 @@ impl Http {
         Traffic {
             requests: counters.requests.load(Ordering::Relaxed),
             hedges: self.inner.hedges.load(Ordering::Relaxed),
-            bytes_up: counters.bytes_up.load(Ordering::Relaxed),
-            bytes_down: counters.bytes_down.load(Ordering::Relaxed),
+            bytes: counters.bytes(),
         }
     }
 }
@@ -123,23 +135,10 @@ impl Llm for Http {
         if let [ask] = asks {
             return vec![inner.answer(&Query::from(ask))];
         }
-        let next = AtomicUsize::new(0);
-        let replies: Vec<_> = asks.iter().map(|_| OnceLock::new()).collect();
-        let work = || {
-            loop {
-                let i = next.fetch_add(1, Ordering::Relaxed);
-                let (Some(ask), Some(reply)) = (asks.get(i), replies.get(i)) else { return };
-                reply.get_or_init(|| inner.answer(&Query::from(ask)));
-            }
-        };
-        thread::scope(|scope| {
-            for _ in 1..inner.config.connections.min(asks.len()) {
-                scope.spawn(work);
-            }
-            work();
-        });
+        let answer = |i: usize| inner.answer(&Query::from(&asks[i]));
+        let replies = together(inner.config.connections, asks.len(), answer);
         let lost = || Err(LlmError::Unavailable("its worker was lost".to_owned()));
-        replies.into_iter().map(|reply| reply.into_inner().unwrap_or_else(lost)).collect()
+        replies.into_iter().map(|reply| reply.unwrap_or_else(lost)).collect()
     }
 
     /// One request, where the server's reply has ids and they are those that one
@@ -164,7 +163,7 @@ impl Inner {
         let url = self.transport.base();
         let bytes = self
             .transport
-            .exchange("/v1/models", None, deadline)
+            .exchange("/v1/models", None, deadline, &Counters::default())
             .map_err(|failure| HttpError::Llm(failure.error))?;
         let listed = models(&bytes)?;
         let wanted = self.config.model.as_deref();
@@ -202,6 +201,7 @@ impl Inner {
                 "an ask from {from} of {tokens} tokens; expected 1 to {tokens}"
             )));
         }
+        let bill = Arc::new(Counters::default());
         let mut pause = BACKOFF;
         let mut attempt = 1;
         let mut last = None;
@@ -219,10 +219,10 @@ impl Inner {
                     return Err(last.unwrap_or_else(open));
                 }
             }
-            let failure = match self.attempt(ask, deadline) {
+            let failure = match self.attempt(ask, deadline, &bill) {
                 Ok(reply) => {
                     self.breaker.well();
-                    return Ok(reply);
+                    return Ok(Reply { bytes: bill.bytes(), ..reply });
                 }
                 Err(failure) => failure,
             };
@@ -248,7 +248,7 @@ impl Inner {
         let run = move || {
             let deadline = Instant::now() + inner.config.total;
             let query = Query::from(&Ask::next(&context, None));
-            match inner.once(&query, deadline) {
+            match inner.once(&query, deadline, &Counters::default()) {
                 Err(failure) if failure.sick => inner.breaker.still_sick(Instant::now()),
                 _ => inner.breaker.well(),
             }
@@ -259,16 +259,22 @@ impl Inner {
     }
 
     /// One attempt, with a second request beside it if the first is slow.
-    fn attempt(self: &Arc<Self>, query: &Query<'_>, deadline: Instant) -> Result<Reply, Failure> {
-        let Some(hedge) = self.config.hedge else { return self.once(query, deadline) };
+    fn attempt(
+        self: &Arc<Self>,
+        query: &Query<'_>,
+        deadline: Instant,
+        bill: &Arc<Counters>,
+    ) -> Result<Reply, Failure> {
+        let Some(hedge) = self.config.hedge else { return self.once(query, deadline, bill) };
         let Query { context, from, tokens, sampling } = *query;
         let (send, receive) = mpsc::channel();
         let start = || {
             let (inner, context, send) = (Arc::clone(self), context.to_vec(), send.clone());
+            let bill = Arc::clone(bill);
             // The receiver is gone if the other request was faster.
             thread::spawn(move || {
                 let query = Query { context: &context, from, tokens, sampling };
-                drop(send.send(inner.once(&query, deadline)));
+                drop(send.send(inner.once(&query, deadline, &bill)));
             });
         };
         start();
@@ -286,7 +292,12 @@ impl Inner {
 
     /// Asks the server once (or once for each position, where it answers one at
     /// a time).
-    fn once(&self, query: &Query<'_>, deadline: Instant) -> Result<Reply, Failure> {
+    fn once(
+        &self,
+        query: &Query<'_>,
+        deadline: Instant,
+        bill: &Counters,
+    ) -> Result<Reply, Failure> {
         let server = match self.server.get() {
             Some(server) => server.clone(),
             None => self.hello(deadline).map_err(|error| match error {
@@ -298,12 +309,12 @@ impl Inner {
         let Query { context, from, tokens, sampling } = *query;
         let tokens = if server.api.relays(sampling) { tokens } else { 1 };
         if from == context.len() || server.api.scores(sampling) {
-            return self.query(&server, &Query { tokens, ..*query }, deadline);
+            return self.query(&server, &Query { tokens, ..*query }, deadline, bill);
         }
-        let mut whole = Reply { tokens: Vec::new(), positions: 0 };
+        let mut whole = Reply::default();
         for end in from..=context.len() {
             let query = Query::from(&Ask::next(&context[..end], sampling));
-            let reply = self.query(&server, &query, deadline)?;
+            let reply = self.query(&server, &query, deadline, bill)?;
             whole.tokens.extend(reply.tokens);
             whole.positions += reply.positions;
         }
@@ -315,9 +326,10 @@ impl Inner {
         server: &Server,
         query: &Query<'_>,
         deadline: Instant,
+        bill: &Counters,
     ) -> Result<Reply, Failure> {
         let body = server.api.body(&server.model, query);
-        let bytes = self.transport.exchange(server.api.path(), Some(&body), deadline)?;
+        let bytes = self.transport.exchange(server.api.path(), Some(&body), deadline, bill)?;
         // A reply may be garbled on its way; the next one need not be.
         server.api.read(&bytes, query, &self.facts).map_err(Failure::passing)
     }

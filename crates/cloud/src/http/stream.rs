@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde::Deserialize;
 use tokenroute_core::{LlmError, Reply, TokenId};
 
-use crate::http::transport::Failure;
+use crate::http::transport::{Counters, Failure};
 use crate::http::wire::Query;
 use crate::http::{Api, Http, HttpError};
 
@@ -41,16 +41,16 @@ impl Http {
         let deadline = Instant::now() + self.config().total;
         let mut heard = Heard {
             line: Vec::new(),
-            reply: Reply { tokens: Vec::new(), positions: context.len() as u64 },
+            reply: Reply { positions: context.len() as u64, ..Reply::default() },
             whole: false,
             most: tokens,
             vocabulary: self.vocabulary_size(),
             on_token,
         };
         let mut hear = |bytes: &[u8]| heard.take(bytes).map_err(Failure::passing);
-        let path = server.api.path();
+        let (path, bill) = (server.api.path(), Counters::default());
         self.transport()
-            .stream(path, &body, deadline, &mut hear)
+            .stream(path, &body, deadline, &bill, &mut hear)
             .map_err(|failure| failure.error)?;
         if !heard.whole || heard.reply.tokens.is_empty() {
             let made = heard.reply.tokens.len();
@@ -58,6 +58,7 @@ impl Http {
         }
         // The last token is handed out, not processed.
         heard.reply.positions += heard.reply.tokens.len() as u64 - 1;
+        heard.reply.bytes = bill.bytes();
         Ok(heard.reply)
     }
 }

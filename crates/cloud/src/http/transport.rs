@@ -12,7 +12,7 @@ use reqwest::{
     Certificate, Client, ClientBuilder, Method, RequestBuilder, Response, StatusCode, header,
     redirect,
 };
-use tokenroute_core::LlmError;
+use tokenroute_core::{Bytes, LlmError};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 
@@ -60,8 +60,20 @@ impl Failure {
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) requests: AtomicU64,
-    pub(crate) bytes_up: AtomicU64,
-    pub(crate) bytes_down: AtomicU64,
+    bytes_up: AtomicU64,
+    bytes_down: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn bytes(&self) -> Bytes {
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Bytes { up: load(&self.bytes_up), down: load(&self.bytes_down) }
+    }
+
+    fn add(&self, more: Bytes) {
+        self.bytes_up.fetch_add(more.up, Ordering::Relaxed);
+        self.bytes_down.fetch_add(more.down, Ordering::Relaxed);
+    }
 }
 
 /// The connections to one server.
@@ -120,17 +132,22 @@ impl Transport {
         &self.base
     }
 
-    /// Sends a body, or asks for a page if there is none, and returns the reply's.
+    /// Sends a body, or asks for a page if there is none, and returns the reply's. What
+    /// that takes is added to `bill` too.
     pub(crate) fn exchange(
         &self,
         path: &str,
         body: Option<&[u8]>,
         deadline: Instant,
+        bill: &Counters,
     ) -> Result<Vec<u8>, Failure> {
-        let request = self.request(path, body, deadline)?;
-        let bytes = self.wait(async { self.body(self.reply(request).await?).await })?;
-        self.counters.bytes_down.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        Ok(bytes)
+        let request = self.request(path, body, deadline, bill)?;
+        self.wait(async { self.body(self.reply(request, bill).await?, bill).await })
+    }
+
+    fn count(&self, bytes: Bytes, bill: &Counters) {
+        self.counters.add(bytes);
+        bill.add(bytes);
     }
 
     /// Sends a body and hands out the reply's as it arrives, until that fails.
@@ -139,13 +156,14 @@ impl Transport {
         path: &str,
         body: &[u8],
         deadline: Instant,
+        bill: &Counters,
         hear: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        let request = self.request(path, Some(body), deadline)?;
+        let request = self.request(path, Some(body), deadline, bill)?;
         self.wait(async {
-            let mut response = self.reply(request).await?;
+            let mut response = self.reply(request, bill).await?;
             while let Some(piece) = response.chunk().await.map_err(|error| self.broken(&error))? {
-                self.counters.bytes_down.fetch_add(piece.len() as u64, Ordering::Relaxed);
+                self.count(Bytes { up: 0, down: piece.len() as u64 }, bill);
                 hear(&piece)?;
             }
             Ok(())
@@ -158,6 +176,7 @@ impl Transport {
         path: &str,
         body: Option<&[u8]>,
         deadline: Instant,
+        bill: &Counters,
     ) -> Result<RequestBuilder, Failure> {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -166,7 +185,7 @@ impl Transport {
         }
         self.counters.requests.fetch_add(1, Ordering::Relaxed);
         let sent = body.map_or(0, <[u8]>::len) as u64;
-        self.counters.bytes_up.fetch_add(sent, Ordering::Relaxed);
+        self.count(Bytes { up: sent, down: 0 }, bill);
         let url = format!("{}{path}", self.base);
         let method = if body.is_some() { Method::POST } else { Method::GET };
         let mut request = self.client.request(method, url).timeout(left);
@@ -181,7 +200,7 @@ impl Transport {
     }
 
     /// The reply to a request, which is no refusal; its body is yet to come.
-    async fn reply(&self, request: RequestBuilder) -> Result<Response, Failure> {
+    async fn reply(&self, request: RequestBuilder, bill: &Counters) -> Result<Response, Failure> {
         let response = match timeout(self.first_byte, request.send()).await {
             Ok(sent) => sent.map_err(|error| self.broken(&error))?,
             Err(_) => return Err(self.late("no reply began in time")),
@@ -191,13 +210,14 @@ impl Transport {
         }
         let (status, after) = (response.status(), retry_after(&response));
         // A refusal that breaks off is a refusal.
-        let said = self.body(response).await.unwrap_or_default();
+        let said = self.body(response, bill).await.unwrap_or_default();
         Err(self.refused(status, after, &String::from_utf8_lossy(&said)))
     }
 
-    async fn body(&self, mut response: Response) -> Result<Vec<u8>, Failure> {
+    async fn body(&self, mut response: Response, bill: &Counters) -> Result<Vec<u8>, Failure> {
         let mut bytes = Vec::new();
         while let Some(piece) = response.chunk().await.map_err(|error| self.broken(&error))? {
+            self.count(Bytes { up: 0, down: piece.len() as u64 }, bill);
             if bytes.len() + piece.len() > REPLY_LIMIT {
                 let error = format!("{}: a reply of more than {REPLY_LIMIT} bytes", self.base);
                 return Err(Failure::passing(LlmError::BadReply(error)));

@@ -1,24 +1,27 @@
 //! A service on a socket, from bind to graceful end.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use axum::response::IntoResponse;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::service::{Service as _, service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::ApiKey;
-use crate::server::Service;
+use crate::server::bounds::{Busy, Pulse, Read, Reader, Streams, Timed};
+use crate::server::{Refusal, Service};
 
 /// How long requests under way may take after the server was told to stop.
 const GRACE: Duration = Duration::from_secs(10);
@@ -26,20 +29,31 @@ const GRACE: Duration = Duration::from_secs(10);
 /// How long to wait for what the system lacks.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What connections are held to, so that clients that send nothing, or a byte now
-/// and then, take neither memory nor places without end.
+/// What connections are held to, so that clients that send or read nothing, or a byte
+/// now and then, take neither memory nor places without end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Connections {
     /// Most of them at once; others wait to be accepted.
     pub most: usize,
-    /// Longest time for the head of a request to arrive, idle time before it included.
+    /// Longest time for the head of a request to arrive, idle time before it included:
+    /// a connection on which no request is under way ends, whatever else it says.
     pub head: Duration,
+    /// Longest time for the body of a request to arrive; then it is refused with 408.
+    pub body: Duration,
+    /// Longest time that a piece of a reply waits for its reader to take it. Then the
+    /// connection ends or, over HTTP/2, that stream of it.
+    pub stalled: Duration,
 }
 
 impl Default for Connections {
     fn default() -> Self {
         // Our own client keeps an idle connection for a minute; it should be the one to close it.
-        Connections { most: 512, head: Duration::from_secs(65) }
+        Connections {
+            most: 512,
+            head: Duration::from_secs(65),
+            body: Duration::from_secs(30),
+            stalled: Duration::from_secs(60),
+        }
     }
 }
 
@@ -181,7 +195,7 @@ async fn serve(
             Ok((place, socket)) => {
                 let (router, stopping) = (router.clone(), stopping.clone());
                 tokio::spawn(async move {
-                    talk(socket, router, limits.head, stopping).await;
+                    talk(socket, router, limits, stopping).await;
                     drop(place);
                 });
             }
@@ -206,39 +220,52 @@ fn gone(error: &io::Error) -> bool {
 async fn talk(
     socket: TcpStream,
     router: axum::Router,
-    head: Duration,
+    limits: Connections,
     mut stopping: watch::Receiver<()>,
 ) {
     // Replies are small and wanted at once; without that they are merely slower.
     drop(socket.set_nodelay(true));
-    let heard = Arc::new(AtomicBool::new(false));
-    let (flag, routes) = (Arc::clone(&heard), TowerToHyperService::new(router));
+    let (pulse, reader) = (Pulse::new(), Arc::<Reader>::default());
+    let (begun, read) = (Arc::clone(&pulse), Arc::clone(&reader));
+    let routes = TowerToHyperService::new(router);
     let service = service_fn(move |request: Request<Incoming>| {
-        flag.store(true, Ordering::Relaxed);
-        routes.call(request)
-    });
-    let mut http = auto::Builder::new(TokioExecutor::new());
-    http.http1().timer(TokioTimer::new()).header_read_timeout(head);
-    http.http2().timer(TokioTimer::new()).keep_alive_interval(head);
-    let mut connection = pin!(http.serve_connection(TokioIo::new(socket), service));
-    let mut late = pin!(tokio::time::sleep(head));
-    let mut waits = true;
-    loop {
-        // What ends a connection early is the client's to know.
-        tokio::select! {
-            ended = connection.as_mut() => return drop(ended),
-            // HTTP's own limit begins once it is clear which HTTP is spoken.
-            () = late.as_mut(), if waits => {
-                if !heard.load(Ordering::Relaxed) {
-                    return;
-                }
-                waits = false;
+        let (busy, read, late) = (Busy::new(&begun), Arc::clone(&read), Arc::default());
+        let request = request.map(|body| Timed::new(body, limits.body, Arc::clone(&late)));
+        let reply = routes.call(request);
+        async move {
+            let mut reply = reply.await?;
+            if late.load(Ordering::Relaxed) {
+                let time = limits.body;
+                reply = Refusal::Slow(format!("the request took more than {time:?} to arrive"))
+                    .into_response();
             }
-            // An error means that the sender is gone, which is the signal.
-            _ = stopping.changed() => {
-                connection.as_mut().graceful_shutdown();
-                return drop(connection.await);
-            }
+            Ok::<_, Infallible>(reply.map(|body| Read::new(body, Reader::here(&read), busy)))
         }
+    });
+    let mut http = auto::Builder::new(Streams(limits.stalled));
+    http.http1().timer(TokioTimer::new()).header_read_timeout(limits.head);
+    http.http2().timer(TokioTimer::new()).keep_alive_interval(limits.head);
+    let mut connection = pin!(http.serve_connection(TokioIo::new(socket), service));
+    // What ends a connection early is the client's to know.
+    tokio::select! {
+        ended = connection.as_mut() => return drop(ended),
+        () = reader.stalled(limits.stalled) => return,
+        () = pulse.idle(limits.head) => {}
+        // An error means that the sender is gone, which is the signal.
+        _ = stopping.changed() => {
+            connection.as_mut().graceful_shutdown();
+            return drop(connection.await);
+        }
+    }
+    connection.as_mut().graceful_shutdown();
+    // A request may have come at the last moment.
+    let over = async {
+        tokio::time::sleep(PAUSE).await;
+        pulse.idle(PAUSE).await;
+    };
+    tokio::select! {
+        ended = connection => drop(ended),
+        () = reader.stalled(limits.stalled) => {}
+        () = over => {}
     }
 }

@@ -1,6 +1,7 @@
 //! A local model served over the OpenAI completions API: the LLM's side of a
 //! pair split over two machines.
 
+mod bounds;
 mod engine;
 mod listen;
 mod refusal;

@@ -16,6 +16,8 @@ pub(crate) enum Refusal {
     NoModel(String),
     /// Too much is waiting already.
     Busy,
+    /// The request took too long to arrive.
+    Slow(String),
     /// The model failed.
     Failed(String),
 }
@@ -32,6 +34,9 @@ impl Refusal {
             Refusal::Busy => {
                 let message = "too many requests are waiting; try again";
                 (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", message)
+            }
+            Refusal::Slow(message) => {
+                (StatusCode::REQUEST_TIMEOUT, "invalid_request_error", message)
             }
             Refusal::Failed(message) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "server_error", message)

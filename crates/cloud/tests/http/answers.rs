@@ -29,7 +29,7 @@ fn what_was_answered_once_is_not_asked_again() {
     let kept = kept.expect("a cache");
     let again = kept.ask(&[Ask::greedy(&context, 3)]).remove(0);
     let expected = tokens(&plain, &context, 3);
-    assert_eq!(again, Ok(Reply { tokens: expected, positions: 0 }));
+    assert_eq!(again, Ok(Reply { tokens: expected, ..Reply::default() }));
     assert_eq!(kept.llm().asked(), 0);
     let other = kept.ask(&[Ask::greedy(&[9, 9], 1)]).remove(0);
     assert_eq!(other, Err(LlmError::Late("x".into())), "failures pass through and are not kept");
@@ -97,7 +97,7 @@ fn a_relay_is_one_call_and_every_token_of_it_an_answer() {
         assert_eq!(relay(&kept, &prompt, 4).tokens, ends(4));
         assert_eq!(calls(), 1);
         for most in [1, 3, 4] {
-            let known = Reply { tokens: ends(most).to_vec(), positions: 0 };
+            let known = Reply { tokens: ends(most).to_vec(), ..Reply::default() };
             assert_eq!(relay(&kept, &prompt, most), known, "known at no cost");
         }
         let all = [&prompt, &run[..ends(4).len() - 1]].concat();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tokenroute_cloud::ApiKey;
@@ -37,13 +38,21 @@ fn asks_again_only_where_that_can_help() {
             0 | 1 => Said::status(status, body),
             _ => Said::ok(OK),
         });
-        let result = ask(&stub.client(|config| {
+        let llm = stub.client(|config| {
             known(config);
             config.breaker.failures = 9;
-        }));
+        });
+        let result = ask(&llm);
         assert_eq!(stub.requests().len(), requests, "{status}");
         match result {
-            Ok(reply) => assert!(answered && reply.tokens == [5], "{status}"),
+            Ok(reply) => {
+                assert!(answered && reply.tokens == [5], "{status}");
+                // All that it took to get it is on its bill.
+                assert_eq!(reply.bytes, llm.traffic().bytes, "{status}");
+                assert_eq!(reply.bytes.down as usize, 2 * body.len() + OK.len());
+                assert_eq!(reply.bytes.up % 3, 0, "three times the same body");
+                assert_eq!(ask(&llm).expect("an answer").bytes.up, reply.bytes.up / 3);
+            }
             Err(error) => {
                 assert!(!answered && matches!(error, LlmError::Refused(_)), "{status}: {error}");
                 assert!(error.to_string().contains(body), "{error}");
@@ -61,10 +70,12 @@ fn connections_are_kept_and_batches_keep_their_order() {
     let llm = stub.client(known);
     for _ in 0..10 {
         assert_eq!(ask(&llm).expect("an answer").tokens, [2]);
+        // A connection is there again a moment after its reply was read.
+        thread::sleep(Duration::from_millis(20));
     }
     assert_eq!(stub.connections.load(Ordering::SeqCst), 1, "one connection for all");
     assert_eq!(llm.traffic().requests, 10);
-    assert!(llm.traffic().bytes_up > 200 && llm.traffic().bytes_down > 200);
+    assert!(llm.traffic().bytes.up > 200 && llm.traffic().bytes.down > 200);
 
     let contexts: Vec<[u32; 2]> = (0..14).map(|i| [1, i]).collect();
     let mut asks: Vec<Ask<'_>> = contexts.iter().map(|c| Ask::greedy(c, 2)).collect();
@@ -124,7 +135,7 @@ fn a_server_that_is_down_costs_no_time_and_comes_back_by_itself() {
     let start = Instant::now();
     while ask(&llm).is_err() {
         assert!(start.elapsed() < Duration::from_secs(2), "no recovery");
-        std::thread::sleep(Duration::from_millis(5));
+        thread::sleep(Duration::from_millis(5));
     }
 }
 

@@ -98,7 +98,7 @@ fn answer<S: LanguageModel, L: Llm + ?Sized>(
     policy: Policy,
 ) -> Result<(Trace, Vec<f64>), RuntimeError> {
     let mut at = Vec::with_capacity(request.max_tokens);
-    let (mut whole, mut late) = (None, 0);
+    let (mut whole, mut late) = (None, Vec::new());
     let begun = Instant::now();
     engine.add(Session {
         question: request.question.to_owned(),
@@ -112,13 +112,12 @@ fn answer<S: LanguageModel, L: Llm + ?Sized>(
                 Event::Token { .. } => at.push(begun.elapsed().as_secs_f64()),
                 Event::Ended { trace, .. } => whole = Some(trace),
                 Event::Failed { error, .. } => return Err(error),
-                Event::Billed { positions, .. } => late += positions,
+                Event::Billed { positions, bytes, .. } => late.push((positions, bytes)),
             }
         }
     }
     let mut trace: Trace = whole.unwrap_or_default();
-    trace.llm_positions += late;
-    trace.wasted_positions += late;
+    late.into_iter().for_each(|(positions, bytes)| trace.bill(positions, bytes));
     Ok((trace, at))
 }
 

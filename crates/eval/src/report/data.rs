@@ -2,7 +2,7 @@
 //! read nothing else.
 
 use serde::{Deserialize, Serialize};
-use tokenroute_core::{Counts, Curve, Gap, Origin, Tau, TrainingRecord};
+use tokenroute_core::{Bytes, Counts, Curve, Gap, Origin, Tau, TrainingRecord};
 
 use crate::latency::LatencyStudy;
 
@@ -145,6 +145,8 @@ pub struct Point {
     pub pgr: Option<f64>,
     /// LLM tokens per question.
     pub offloaded_per_question: f64,
+    /// Positions the LLM processes per question, prefill included.
+    pub llm_positions_per_question: f64,
 }
 
 /// A paired difference and its 95% interval.
@@ -275,6 +277,10 @@ pub struct StageCost {
     /// Most memory the process held while it ran, in bytes, mapped weights included;
     /// `None` where the system does not tell.
     pub peak_bytes: Option<u64>,
+    /// Positions the LLM processed, prefill included, if the stage counts them.
+    pub llm_positions: Option<u64>,
+    /// What crossed a network to the LLM; `None` where it was in process.
+    pub bytes: Option<Bytes>,
 }
 
 /// A named value.

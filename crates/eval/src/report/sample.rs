@@ -2,7 +2,8 @@
 //! and texts that try to break out of the page.
 
 use tokenroute_core::{
-    Counts, Curve, Gap, Origin, Piece, QuestionCurve, Tau, TrainingRecord, apgr, cpt, unit_hash,
+    Bytes, Counts, Curve, Gap, Origin, Piece, QuestionCurve, Tau, TrainingRecord, apgr, cpt,
+    unit_hash,
 };
 
 use super::data::*;
@@ -101,6 +102,8 @@ pub(super) fn report_of(questions: usize) -> ReportData {
                 stage: stage.into(),
                 seconds,
                 peak_bytes: Some(210_000_000),
+                llm_positions: (stage != "train").then_some(1_234_567),
+                bytes: (stage == "label").then_some(Bytes { up: 76_543, down: 98_765 }),
             })
             .to_vec(),
         provenance: [
@@ -184,6 +187,7 @@ fn policy_result(
                 interval: interval(accuracy),
                 pgr: gap.pgr(accuracy),
                 offloaded_per_question: at.offloaded as f64 / curve.questions as f64,
+                llm_positions_per_question: at.llm_positions as f64 / curve.questions as f64,
             }
         })
         .to_vec();
@@ -229,14 +233,18 @@ fn question(policy: &str, k: f32, q: usize, seed: u64) -> QuestionCurve {
         })
         .collect();
     scores.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let made = |end, correct, offloaded| {
+        let llm_positions = if offloaded == 0 { 0 } else { 60 + offloaded };
+        Piece { end, correct, offloaded, generated: 40, llm_positions }
+    };
     let mut pieces = Vec::new();
     let mut left = lost;
     for (offloaded, (score, critical)) in scores.iter().enumerate() {
         let correct = left == 0 && !hopeless;
-        pieces.push(Piece { end: *score, correct, offloaded: offloaded as u32, generated: 40 });
+        pieces.push(made(*score, correct, offloaded as u32));
         left -= usize::from(*critical);
     }
-    pieces.push(Piece { end: 1.0, correct: !hopeless, offloaded: 40, generated: 40 });
+    pieces.push(made(1.0, !hopeless, 40));
     pieces.dedup_by(|b, a| a.end == b.end);
     QuestionCurve { question: id, pieces }
 }

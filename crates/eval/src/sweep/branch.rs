@@ -163,11 +163,21 @@ impl<'v, S: Clone> Branch<'v, S> {
         inside.sort_unstable_by(f32::total_cmp);
         let mut offloaded = self.scores.iter().filter(|&&s| s <= self.above).count() as u32;
         let mut pieces = Vec::new();
+        let mut below = self.above;
         for same in inside.chunk_by(|a, b| a == b) {
-            pieces.push(Piece { end: same[0], correct, offloaded, generated });
+            let llm_positions = self.read_by_llm(below);
+            pieces.push(Piece { end: same[0], correct, offloaded, generated, llm_positions });
             offloaded += same.len() as u32;
+            below = same[0];
         }
-        pieces.push(Piece { end: self.upto, correct, offloaded, generated });
+        let llm_positions = self.read_by_llm(below);
+        pieces.push(Piece { end: self.upto, correct, offloaded, generated, llm_positions });
         pieces
+    }
+
+    /// Positions before the last token whose score is not above this.
+    fn read_by_llm(&self, score: f32) -> u32 {
+        let last = self.scores.iter().rposition(|&s| s <= score);
+        last.map_or(0, |last| (self.path.prompt_len() + last) as u32)
     }
 }

@@ -92,7 +92,13 @@ mod tests {
 
     #[test]
     fn the_grid_costs_what_its_decodes_would() {
-        let point = |end, generated| CurvePoint { end, correct: 0, offloaded: 0, generated };
+        let point = |end, generated| CurvePoint {
+            end,
+            correct: 0,
+            offloaded: 0,
+            generated,
+            llm_positions: 0,
+        };
         // 51 values of τ up to .5, 50 above.
         let curve = Curve { questions: 4, points: vec![point(0.5, 40), point(1.0, 44)] };
         let cost = SweepCost {

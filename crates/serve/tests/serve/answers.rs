@@ -2,10 +2,14 @@
 //! counts.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::thread;
 
 use serde_json::{Value, json};
 use tokenroute_cloud::{InProcess, Scripted, ToyModel};
-use tokenroute_core::{Origin, Position, Score, ScoreError, Scorer, Tau, Trace};
+use tokenroute_core::{
+    Ask, Bytes, Llm, LlmError, Origin, Position, Reply, Score, ScoreError, Scorer, Tau, Trace,
+};
 use tokenroute_runtime::{Calls, Pair, Policy, Request, Wait, decode};
 use tokenroute_serve::{Large, ServeConfig, Service};
 
@@ -112,6 +116,48 @@ fn tokens_made_during_a_wait_are_told_and_counted() {
     assert_eq!(usage["speculated"], marked.iter().filter(|&&marked| marked).count());
     assert!(usage["speculated_positions"].as_u64() >= usage["speculated"].as_u64());
     assert_eq!(usage["rolled_back_positions"], 0);
+}
+
+/// A large model whose every reply is 10 bytes up and 30 down.
+struct Weighed(InProcess<ToyModel>);
+
+impl Llm for Weighed {
+    fn ask(&self, asks: &[Ask<'_>]) -> Vec<Result<Reply, LlmError>> {
+        let weigh = |reply: Reply| Reply { bytes: Bytes { up: 10, down: 30 }, ..reply };
+        self.0.ask(asks).into_iter().map(|said| said.map(weigh)).collect()
+    }
+
+    fn forget(&self, prompt: &[u32]) {
+        self.0.forget(prompt);
+    }
+}
+
+#[test]
+fn bytes_are_counted_for_each_answer_of_many() {
+    let policy = Policy::new(Tau::new(0.5).expect("a threshold"));
+    let config = ServeConfig { policy, ..ServeConfig::default() };
+    let calls = Calls { threads: 2, together: 1 };
+    let (scorer, traffic) = (Box::new(FirstNumber), Some(Arc::new(Bytes::default) as _));
+    let large = Large { llm: Box::new(Weighed(InProcess::new(pair().1))), scorer, calls, traffic };
+    let client = Client::of(&Service::new(served(pair().0, Some(large)), None, config));
+    let ask = |i: u32| client.answer(TEXT, &json!({"prompt": [i, 3, 1], "max_tokens": 40}));
+    let usages: Vec<Value> = thread::scope(|scope| {
+        let asking: Vec<_> = (0..6).map(|i| scope.spawn(move || ask(i))).collect();
+        let replies = asking.into_iter().map(|reply| reply.join().expect("no panic"));
+        replies.map(|reply| reply["usage"]["tokenroute"].clone()).collect()
+    });
+    let mut called = 0;
+    for usage in &usages {
+        let calls = usage["llm_calls"].as_u64().expect("a count");
+        assert_eq!(
+            (&usage["bytes_up"], &usage["bytes_down"]),
+            (&json!(10 * calls), &json!(30 * calls))
+        );
+        called += calls;
+    }
+    assert!(called > 10, "{usages:?}");
+    let here = routed(config).answer(TEXT, &json!({"prompt": [1, 3, 1]}));
+    assert_eq!(here["usage"]["tokenroute"].get("bytes_up"), None, "no network, no bytes");
 }
 
 #[test]
@@ -253,7 +299,7 @@ fn the_small_model_alone_has_no_scores_and_no_large_one() {
 #[test]
 fn many_at_once_get_what_each_gets_alone() {
     let client = routed(ServeConfig::default());
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         for worker in 0..8_u32 {
             let client = &client;
             scope.spawn(move || {

@@ -71,7 +71,8 @@ fn half_a_head(client: &Client) -> TcpStream {
 
 #[test]
 fn who_never_ends_a_head_is_thrown_out() {
-    let connections = Connections { most: 2, head: Duration::from_millis(200) };
+    let connections =
+        Connections { most: 2, head: Duration::from_millis(200), ..Connections::default() };
     let config = ServeConfig { connections, ..ServeConfig::default() };
     let client = alone(ToyModel::new(1), config);
     let slow = [half_a_head(&client), half_a_head(&client)];
@@ -85,7 +86,8 @@ fn who_never_ends_a_head_is_thrown_out() {
 
 #[test]
 fn connections_beyond_the_limit_wait() {
-    let connections = Connections { most: 1, head: Duration::from_secs(600) };
+    let connections =
+        Connections { most: 1, head: Duration::from_secs(600), ..Connections::default() };
     let config = ServeConfig { connections, ..ServeConfig::default() };
     let client = alone(ToyModel::new(1), config);
     let first = half_a_head(&client);

@@ -5,4 +5,5 @@ mod doors;
 mod limits;
 mod requests;
 mod sampling;
+mod slow;
 mod support;

@@ -6,6 +6,7 @@ mod latency;
 mod split;
 
 use serde::Serialize;
+use tokenroute_core::Bytes;
 
 use super::data::{Diagnostics, LabelCounts, ReportData, StageCost, SweepCost};
 use super::number::{count, decimal, duration, percent};
@@ -100,13 +101,19 @@ impl LabelView {
     }
 }
 
-/// As in "5 min 12 s, 1.40 GB".
+/// As in "5 min 12 s, 1.40 GB, 12,345 LLM positions, 6,789 bytes up, 9,876 down".
 fn stage_cost(stage: &StageCost) -> String {
-    let time = duration(stage.seconds);
-    match stage.peak_bytes {
-        None => time,
-        Some(bytes) => format!("{time}, {:.2} GB", bytes as f64 / 1e9),
+    let mut line = duration(stage.seconds);
+    if let Some(bytes) = stage.peak_bytes {
+        line += &format!(", {:.2} GB", bytes as f64 / 1e9);
     }
+    if let Some(positions) = stage.llm_positions {
+        line += &format!(", {} LLM positions", count(positions));
+    }
+    if let Some(Bytes { up, down }) = stage.bytes {
+        line += &format!(", {} bytes up, {} down", count(up), count(down));
+    }
+    line
 }
 
 /// Counts with their shares of their sum.

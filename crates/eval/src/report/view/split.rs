@@ -1,6 +1,7 @@
 //! One split in words: headline, points, policies.
 
 use serde::Serialize;
+use tokenroute_core::Tau;
 
 use crate::report::data::{Point, PolicyKind, PolicyResult, SplitResult};
 use crate::report::number::{
@@ -43,6 +44,7 @@ pub(in crate::report) struct EndView {
     pub accuracy: String,
     pub interval: String,
     pub pgr: &'static str,
+    pub llm_positions: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -55,6 +57,7 @@ pub(in crate::report) struct PointView {
     pub pgr: String,
     pub mean_offload: String,
     pub per_question: String,
+    pub llm_positions: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -76,7 +79,13 @@ pub(in crate::report) struct PolicyView {
 
 impl SplitView {
     pub(super) fn of(split: &SplitResult) -> SplitView {
+        let router = split.router();
+        let positions = router.map_or(0.0, |r| {
+            let all = r.curve.at(Tau::LLM_ONLY).llm_positions;
+            all as f64 / r.curve.questions.max(1) as f64
+        });
         let end = |name, tau, offload, pgr, accuracy, interval: Option<[f64; 2]>| EndView {
+            llm_positions: if tau == "0" { "0".to_owned() } else { format!("{positions:.1}") },
             name,
             tau,
             offload,
@@ -84,7 +93,6 @@ impl SplitView {
             accuracy: percent(accuracy),
             interval: interval.map(percent_interval).unwrap_or_default(),
         };
-        let router = split.router();
         let points: &[Point] = router.map_or(&[], |r| &r.points);
         SplitView {
             split: split.split.clone(),
@@ -141,6 +149,7 @@ impl PointView {
             interval: percent_interval(point.interval),
             pgr: decimal(point.pgr, 2),
             per_question: format!("{:.2}", point.offloaded_per_question),
+            llm_positions: format!("{:.1}", point.llm_positions_per_question),
         }
     }
 }

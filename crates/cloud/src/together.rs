@@ -1,0 +1,30 @@
+//! Many calls at once, on threads that end with the last of them.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+/// What `work` gives for every number below `count`, at most `threads` at once; `None`
+/// for one whose thread was lost.
+pub(crate) fn together<T: Send + Sync>(
+    threads: usize,
+    count: usize,
+    work: impl Fn(usize) -> T + Sync,
+) -> Vec<Option<T>> {
+    let next = AtomicUsize::new(0);
+    let done: Vec<OnceLock<T>> = (0..count).map(|_| OnceLock::new()).collect();
+    let run = || {
+        loop {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            let Some(place) = done.get(i) else { return };
+            place.get_or_init(|| work(i));
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..threads.min(count) {
+            scope.spawn(run);
+        }
+        run();
+    });
+    done.into_iter().map(OnceLock::into_inner).collect()
+}
