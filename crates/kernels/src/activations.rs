@@ -82,9 +82,13 @@ impl Activations {
     /// Whether AMX is to multiply the rows.
     pub(crate) fn tiled(&self) -> bool {
         #[cfg(target_arch = "x86_64")]
-        return self.tiles.rows > 0;
+        {
+            self.tiles.rows > 0
+        }
         #[cfg(not(target_arch = "x86_64"))]
-        false
+        {
+            false
+        }
     }
 
     /// Number of rows.

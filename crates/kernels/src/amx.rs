@@ -112,16 +112,29 @@ fn by_chunks<L: Layout>(job: &Job<'_>, panel: usize, pairs: usize, buffers: &mut
             }
         }
     }
-    for (pair, sums) in sums.chunks_exact_mut(count).enumerate() {
+    for (pair, sums) in sums.chunks_exact(count).enumerate() {
         let panel = panel + pair * PANELS;
-        for row in direct(panel) * ROWS..job.rows {
-            for (p, sums) in sums[row / ROWS].0[row % ROWS].iter_mut().enumerate() {
-                if L::MINIMA {
-                    add_minima(job, job.panel(panel + p), row, array::from_mut(sums));
-                }
-                job.store(row, panel + p, 0, sums);
+        for (i, sums) in sums.iter().enumerate().skip(direct(panel)) {
+            for p in 0..PANELS {
+                store::<L>(job, i * ROWS, panel + p, sums.0.map(|row| row[p]));
             }
         }
+    }
+}
+
+/// Stores what rows there are of a block of rows, with what minima add to them.
+#[target_feature(enable = "avx512f")]
+fn store<L: Layout>(job: &Job<'_>, row: usize, panel: usize, mut sums: [[f32; PANEL]; ROWS]) {
+    let rows = ROWS.min(job.rows - row);
+    if L::MINIMA && rows == ROWS {
+        add_minima(job, job.panel(panel), row, &mut sums);
+    } else if L::MINIMA {
+        for (r, sums) in sums[..rows].iter_mut().enumerate() {
+            add_minima(job, job.panel(panel), row + r, array::from_mut(sums));
+        }
+    }
+    for (r, sums) in sums[..rows].iter().enumerate() {
+        job.store(row + r, panel, 0, sums);
     }
 }
 
