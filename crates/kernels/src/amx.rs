@@ -127,10 +127,10 @@ fn by_chunks<L: Layout>(job: &Job<'_>, panel: usize, pairs: usize, buffers: &mut
 fn store<L: Layout>(job: &Job<'_>, row: usize, panel: usize, mut sums: [[f32; PANEL]; ROWS]) {
     let rows = ROWS.min(job.rows - row);
     if L::MINIMA && rows == ROWS {
-        add_minima(job, job.panel(panel), row, &mut sums);
+        add_minima::<L, _>(job, job.panel(panel), row, &mut sums);
     } else if L::MINIMA {
         for (r, sums) in sums[..rows].iter_mut().enumerate() {
-            add_minima(job, job.panel(panel), row + r, array::from_mut(sums));
+            add_minima::<L, _>(job, job.panel(panel), row + r, array::from_mut(sums));
         }
     }
     for (r, sums) in sums[..rows].iter().enumerate() {
