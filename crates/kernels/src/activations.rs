@@ -34,6 +34,9 @@ pub struct Activations {
     pub(crate) offsets: Vec<i32>,
     /// `[rows, blocks]`, scale · Σ of the block's integers: what a minimum is multiplied with.
     pub(crate) sums: Vec<f32>,
+    /// The same as AMX takes it, where that is to multiply.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) tiles: crate::tiles::Tiles,
 }
 
 impl Activations {
@@ -71,7 +74,21 @@ impl Activations {
                 quantise_row(pool.isa(), &x[row * inputs..][..inputs], out, sums);
             }
         });
+        #[cfg(target_arch = "x86_64")]
+        self.tiles.fill(pool, rows, &self.quants, &self.scales);
         Ok(())
+    }
+
+    /// Whether AMX is to multiply the rows.
+    pub(crate) fn tiled(&self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        {
+            self.tiles.rows > 0
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        {
+            false
+        }
     }
 
     /// Number of rows.
@@ -105,7 +122,7 @@ fn quantise_row(isa: Isa, x: &[f32], mut out: Row<'_>, sums: &mut [f32]) {
     match isa {
         // SAFETY (both): a pool only carries an instruction set that its machine runs.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => unsafe { quantise_avx512(x, row) },
+        Isa::Avx512 | Isa::Amx => unsafe { quantise_avx512(x, row) },
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 | Isa::AvxVnni => unsafe { quantise_avx2(x, row) },
         _ => quantise_blocks(x, row),

@@ -16,17 +16,20 @@ pub enum Isa {
     AvxVnni,
     /// AVX-512 with VNNI.
     Avx512,
+    /// AVX-512 with VNNI, and AMX with bf16 for many rows.
+    Amx,
     /// NEON with the dot product extension.
     Neon,
 }
 
 /// Names of [`Isa`], as `TOKENROUTE_ISA` takes them, slowest first.
-const NAMES: [(Isa, &str); 5] = [
+const NAMES: [(Isa, &str); 6] = [
     (Isa::Portable, "portable"),
     (Isa::Neon, "neon"),
     (Isa::Avx2, "avx2"),
     (Isa::AvxVnni, "avxvnni"),
     (Isa::Avx512, "avx512"),
+    (Isa::Amx, "amx"),
 ];
 
 impl Isa {
@@ -71,11 +74,13 @@ impl Isa {
     fn runs(self) -> bool {
         use std::arch::is_x86_feature_detected as has;
         let avx2 = has!("avx2") && has!("fma") && has!("f16c");
+        let avx512 = avx2 && has!("avx512f") && has!("avx512bw") && has!("avx512vnni");
         match self {
             Isa::Portable => true,
             Isa::Avx2 => avx2,
             Isa::AvxVnni => avx2 && has!("avxvnni"),
-            Isa::Avx512 => avx2 && has!("avx512f") && has!("avx512bw") && has!("avx512vnni"),
+            Isa::Avx512 => avx512,
+            Isa::Amx => avx512 && crate::tiles::available(),
             Isa::Neon => false,
         }
     }
@@ -85,7 +90,7 @@ impl Isa {
         match self {
             Isa::Portable => true,
             Isa::Neon => std::arch::is_aarch64_feature_detected!("dotprod"),
-            Isa::Avx2 | Isa::AvxVnni | Isa::Avx512 => false,
+            Isa::Avx2 | Isa::AvxVnni | Isa::Avx512 | Isa::Amx => false,
         }
     }
 

@@ -48,6 +48,8 @@
 
 mod activations;
 mod bandwidth;
+#[cfg(target_arch = "x86_64")]
+mod chunk;
 mod error;
 mod format;
 mod isa;
@@ -59,6 +61,8 @@ mod pool;
 mod product;
 
 #[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
@@ -67,6 +71,8 @@ mod neon;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod prefill;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
 
 pub use activations::Activations;
 pub use error::KernelError;

@@ -33,6 +33,14 @@ impl<'a, T> Parts<'a, T> {
         Parts { start: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
     }
 
+    /// Where element `index` is; to be read and written as [`Parts::slice`] allows.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn at(&self, index: usize) -> *mut T {
+        assert!(index <= self.len, "an element of a shared slice");
+        // SAFETY: in bounds as just checked, or one behind the last.
+        unsafe { self.start.add(index) }
+    }
+
     /// Elements `first..first + len`.
     ///
     /// # Safety

@@ -78,7 +78,7 @@ fn blocks<L: Layout>(job: &Job<'_>, panel: usize, packed: &[u8], minima: &[u8], 
         let mut sums = block(job, packed, row);
         let panels = minima.chunks_exact(job.panel_bytes);
         for (tiles, sums) in panels.zip(&mut sums) {
-            add_minima::<L>(job, tiles, row, sums);
+            add_minima::<L, ROWS>(job, tiles, row, sums);
         }
         for (p, rows) in sums.iter().enumerate() {
             for (r, sums) in rows.iter().enumerate() {
@@ -88,12 +88,17 @@ fn blocks<L: Layout>(job: &Job<'_>, panel: usize, packed: &[u8], minima: &[u8], 
     }
 }
 
-/// What the minima of a panel add to rows `row..row + ROWS`.
+/// What the minima of a panel add to rows `row..row + R`.
 #[target_feature(enable = "avx512f")]
-fn add_minima<L: Layout>(job: &Job<'_>, tiles: &[u8], row: usize, sums: &mut [[f32; PANEL]; ROWS]) {
+pub(crate) fn add_minima<L: Layout, const R: usize>(
+    job: &Job<'_>,
+    tiles: &[u8],
+    row: usize,
+    sums: &mut [[f32; PANEL]; R],
+) {
     let count = job.blocks;
-    let x = &job.sums[row * count..][..ROWS * count];
-    let mut minima = [_mm512_setzero_ps(); ROWS];
+    let x = &job.sums[row * count..][..R * count];
+    let mut minima = [_mm512_setzero_ps(); R];
     for (b, tile) in tiles.chunks_exact(L::TILE).enumerate().take(count) {
         // SAFETY: minima are 32 bytes, and `x` has `count` numbers a row.
         unsafe {

@@ -12,6 +12,8 @@ use crate::{Activations, Format, Isa, KernelError, Pool, QuantMatrix, portable};
 const SHARE: usize = 128 << 10;
 /// Shares per thread that are aimed at.
 const SHARES: usize = 4;
+/// Greatest share of a thread in panels with AMX, whose rows come from memory once a share.
+const MOST: usize = 16;
 /// Bytes of weights times rows below which threads cost more than they bring.
 const PARALLEL: usize = 32 << 10;
 
@@ -40,14 +42,19 @@ impl QuantMatrix {
             scales: &x.scales,
             offsets: &x.offsets,
             sums: &x.sums,
+            #[cfg(target_arch = "x86_64")]
+            tiles: &x.tiles,
             y: Parts::new(y),
         };
         let panels = self.panels();
-        let most = (SHARE / self.panel_bytes()).max(1);
+        let aimed = panels.div_ceil(SHARES * pool.threads());
         let share = match self.bytes().saturating_mul(x.rows()) < PARALLEL {
             true => panels,
             // Even, since the kernels of many rows take two panels at a time.
-            false => panels.div_ceil(SHARES * pool.threads()).min(most).next_multiple_of(2),
+            false if pool.isa() == Isa::Amx && x.tiled() => {
+                aimed.div_ceil(2).min(MOST).next_multiple_of(2)
+            }
+            false => aimed.min((SHARE / self.panel_bytes()).max(1)).next_multiple_of(2),
         };
         pool.run(panels.div_ceil(share), &|part| {
             multiply(pool.isa(), &job, part * share..panels.min((part + 1) * share));
@@ -72,6 +79,8 @@ pub(crate) struct Job<'a> {
     #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     pub offsets: &'a [i32],
     pub sums: &'a [f32],
+    #[cfg(target_arch = "x86_64")]
+    pub tiles: &'a crate::tiles::Tiles,
     y: Parts<'a, f32>,
 }
 
@@ -97,6 +106,14 @@ impl Job<'_> {
         }
     }
 
+    /// Where the outputs of `panels` whole panels from `panel` on go in `rows`: those of
+    /// the first row, then `outputs` on the next row's.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn place(&self, rows: Range<usize>, panel: usize, panels: usize) -> *mut f32 {
+        assert!(rows.end <= self.rows && (panel + panels) * PANEL <= self.outputs);
+        self.y.at(rows.start * self.outputs + panel * PANEL)
+    }
+
     /// The tiles of a panel.
     #[inline(always)]
     pub(crate) fn panel(&self, panel: usize) -> &[u8] {
@@ -109,6 +126,14 @@ fn multiply(isa: Isa, job: &Job<'_>, panels: Range<usize>) {
         // SAFETY (all): a pool only carries an instruction set that its machine runs.
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 => unsafe { crate::avx512::multiply(job, panels) },
+        #[cfg(target_arch = "x86_64")]
+        Isa::Amx => unsafe {
+            let done = match job.tiles.rows {
+                0 => panels.start,
+                _ => crate::amx::multiply(job, panels.clone()),
+            };
+            crate::avx512::multiply(job, done..panels.end);
+        },
         #[cfg(target_arch = "x86_64")]
         Isa::AvxVnni => unsafe { crate::avx2::vnni::multiply(job, panels) },
         #[cfg(target_arch = "x86_64")]

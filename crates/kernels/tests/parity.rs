@@ -84,7 +84,7 @@ fn every_kernel_gives_the_bits_of_the_formula() {
         [(1, 32), (17, 96), (128, 896), (40, 4864), (33, 100), (896, 64), (30, 512)]
     {
         let weights = numbers(outputs * inputs, 1);
-        // Enough rows for the kernels of many rows, and some left over.
+        // Enough rows for the kernels of many rows, AMX too, and some left over.
         let x = numbers(55 * inputs, 2);
         for format in FORMATS {
             let portable = pool(Isa::Portable);
@@ -114,7 +114,7 @@ fn the_greatest_integers_do_not_saturate() {
             let matrix = QuantMatrix::from_blocks(&portable, format, 2 * BLOCK, &[&blocks]);
             let matrix = matrix.expect("three rows of two blocks");
             for sign in [1.0, -1.0] {
-                let x = vec![sign; 5 * 2 * BLOCK];
+                let x = vec![sign; 50 * 2 * BLOCK];
                 let expected = bits(&reference(&matrix, &x));
                 for isa in Isa::available() {
                     let y = product(&pool(isa), &matrix, &x);
@@ -143,6 +143,32 @@ fn a_rows_bits_do_not_depend_on_the_batch_or_the_threads() {
                     let y = bits(&product(&pool, &matrix, &x[..rows * inputs]));
                     assert!(y == alone[..rows * outputs], "{rows} rows, {threads} threads, {isa}");
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn any_number_of_rows_gives_the_bits_of_each_row() {
+    // Five panels, the last not full, and three blocks: pairs of neither come out even.
+    let (outputs, inputs, most) = (72, 96, 75);
+    let weights = numbers(outputs * inputs, 8);
+    let x = numbers(most * inputs, 9);
+    for format in FORMATS {
+        let portable = pool(Isa::Portable);
+        let matrix = QuantMatrix::from_f32(&portable, format, outputs, inputs, &weights);
+        let matrix = matrix.expect("finite weights");
+        let expected = bits(&reference(&matrix, &x));
+        for isa in Isa::available() {
+            let pool = pool(isa);
+            // What other rows have left in the buffers is not read.
+            let mut rows = Activations::default();
+            rows.quantise(&pool, &vec![f32::NAN; 2 * most * inputs], 2 * inputs).expect("rows");
+            for count in (1..=most).rev() {
+                rows.quantise(&pool, &x[..count * inputs], inputs).expect("whole rows");
+                let mut y = vec![f32::NAN; count * outputs];
+                matrix.matmul(&pool, &rows, &mut y).expect("fitting lengths");
+                assert!(bits(&y) == expected[..count * outputs], "{format:?}, {count} on {isa}");
             }
         }
     }
@@ -179,11 +205,15 @@ fn activations_that_are_not_finite_make_outputs_nan() {
         let matrix = QuantMatrix::from_f32(&pool, Format::Q8_0, 3, 64, &numbers(3 * 64, 6));
         let matrix = matrix.expect("finite weights");
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 65_520.0 * 127.0] {
-            let mut x = numbers(2 * 64, 7);
-            x[70] = bad;
-            let y = product(&pool, &matrix, &x);
-            assert!(y[..3].iter().all(|y| y.is_finite()), "{isa}: {y:?}");
-            assert!(y[3..].iter().all(|y| y.is_nan()), "{isa}: {y:?}");
+            for rows in [2, 50] {
+                let mut x = numbers(rows * 64, 7);
+                x[70] = bad;
+                let y = product(&pool, &matrix, &x);
+                let (before, rest) = y.split_at(3);
+                let (row, after) = rest.split_at(3);
+                assert!(before.iter().chain(after).all(|y| y.is_finite()), "{isa}: {y:?}");
+                assert!(row.iter().all(|y| y.is_nan()), "{isa}: {y:?}");
+            }
         }
         let y = product(&pool, &matrix, &[0.0; 64]);
         assert_eq!(bits(&y), [0; 3], "a row of zeros on {isa}");

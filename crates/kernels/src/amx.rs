@@ -1,0 +1,197 @@
+//! The product of many rows with AMX: blocks of 12 rows by 2 panels of outputs.
+//!
+//! `tdpbf16ps` (Intel SDM, volume 2) adds to a tile C of 12 rows by 16 outputs, in f32,
+//! the products of A, 12 rows of 32 activations, and B, 16 pairs of columns by 16
+//! outputs. The 8-bit integers of both are exact in bf16, and so is every sum of a
+//! block's products in f32: what comes out is the block's integer, which is then scaled
+//! and added as every other instruction set does it. `tdpbssd` would leave the sums as
+//! integers; turning those into floats costs more than tiles of twice the size, since
+//! beside AMX the vector units do one operation on floats a cycle.
+#![allow(unsafe_code)]
+
+use std::arch::asm;
+use std::arch::x86_64::*;
+use std::array;
+use std::cell::RefCell;
+use std::ops::Range;
+
+use crate::chunk::{Chunk, LINES, PANELS, Sums, TILE, ZERO};
+use crate::layout::{Layout, Q4, Q4K, Q5K, Q8};
+use crate::matrix::PANEL;
+use crate::prefill::add_minima;
+use crate::product::Job;
+use crate::tiles::{Line, ROWS};
+use crate::{BLOCK, Format};
+
+/// Most blocks of inputs at a time: their weights stay in the first cache while all
+/// rows pass.
+const CHUNK: usize = 8;
+
+/// Kept from call to call.
+#[derive(Default)]
+struct Buffers {
+    /// `[block, line]`
+    weights: Vec<Line>,
+    /// `[pair of panels, block of rows]`
+    sums: Vec<Sums>,
+}
+
+thread_local! {
+    static BUFFERS: RefCell<Buffers> = const {
+        RefCell::new(Buffers { weights: Vec::new(), sums: Vec::new() })
+    };
+}
+
+/// All rows by as many whole pairs of `panels` as there are; returns the next panel.
+///
+/// # Safety
+/// The machine has AMX ([`crate::tiles::available`]) and AVX-512.
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(crate) unsafe fn multiply(job: &Job<'_>, panels: Range<usize>) -> usize {
+    let pairs = panels.len() / PANELS;
+    BUFFERS.with_borrow_mut(|buffers| {
+        configure();
+        match job.format {
+            Format::Q8_0 => by_chunks::<Q8>(job, panels.start, pairs, buffers),
+            Format::Q4_0 => by_chunks::<Q4>(job, panels.start, pairs, buffers),
+            Format::Q4K => by_chunks::<Q4K>(job, panels.start, pairs, buffers),
+            Format::Q5K => by_chunks::<Q5K>(job, panels.start, pairs, buffers),
+        }
+        // SAFETY: ends the use of tiles, so that the system need not keep them.
+        unsafe { asm!("tilerelease", options(nostack)) };
+    });
+    panels.start + pairs * PANELS
+}
+
+/// Shapes of the tiles, rows of 64 bytes all: palette 1, then bytes of a row from byte
+/// 16 on, rows from byte 48 on. C is tiles 0 to 3, A 4 and 5, B 6 and 7.
+fn configure() {
+    let mut config = Line([0; BLOCK]);
+    config.0[0] = 1;
+    for tile in 0..8 {
+        config.0[8 + tile] = 64;
+        let rows = if tile < 6 { ROWS } else { TILE };
+        config.0[24 + tile / 2] |= (rows as u16) << (8 * (tile % 2));
+    }
+    // SAFETY: 64 bytes that describe tiles within the limits of palette 1.
+    unsafe { asm!("ldtilecfg [{}]", in(reg) config.0.as_ptr(), options(nostack, readonly)) };
+}
+
+#[target_feature(enable = "avx512f,avx512bw")]
+fn by_chunks<L: Layout>(job: &Job<'_>, panel: usize, pairs: usize, buffers: &mut Buffers) {
+    let Buffers { weights, sums } = buffers;
+    let count = job.rows.div_ceil(ROWS);
+    if sums.len() < pairs * count {
+        sums.resize(pairs * count, ZERO);
+    }
+    let sums = &mut sums[..pairs * count];
+    // How many blocks of rows need no more than their sums, and have room for all.
+    let direct = |panel: usize| {
+        let direct = !L::MINIMA && (panel + PANELS) * PANEL <= job.outputs;
+        if direct { job.rows / ROWS } else { 0 }
+    };
+    let blocks = job.tiles.blocks;
+    // Even, since the loop takes two blocks at a time.
+    let chunk = blocks.div_ceil(blocks.div_ceil(CHUNK)).next_multiple_of(2);
+    for first in (0..blocks).step_by(chunk) {
+        let chunk = chunk.min(blocks - first);
+        // An odd number of blocks has one of zeros at its end.
+        weights.clear();
+        weights.resize(chunk * LINES, Line([0; BLOCK]));
+        for (pair, sums) in sums.chunks_exact_mut(count).enumerate() {
+            let panel = panel + pair * PANELS;
+            for p in 0..PANELS {
+                unpack::<L>(job, &job.panel(panel + p)[first * L::TILE..], p, weights);
+            }
+            let last = first + chunk == blocks;
+            let direct = if last { direct(panel) } else { 0 };
+            for (rows, y) in [(0..direct, true), (direct..count, false)] {
+                let chunk = Chunk { first, weights, rows };
+                // SAFETY: `multiply`'s contract, and it has configured tiles.
+                unsafe { chunk.multiply(job, sums, y.then_some(panel)) };
+            }
+        }
+    }
+    for (pair, sums) in sums.chunks_exact(count).enumerate() {
+        let panel = panel + pair * PANELS;
+        for (i, sums) in sums.iter().enumerate().skip(direct(panel)) {
+            for p in 0..PANELS {
+                store::<L>(job, i * ROWS, panel + p, sums.0.map(|row| row[p]));
+            }
+        }
+    }
+}
+
+/// Stores what rows there are of a block of rows, with what minima add to them.
+#[target_feature(enable = "avx512f")]
+fn store<L: Layout>(job: &Job<'_>, row: usize, panel: usize, mut sums: [[f32; PANEL]; ROWS]) {
+    let rows = ROWS.min(job.rows - row);
+    if L::MINIMA && rows == ROWS {
+        add_minima::<L, _>(job, job.panel(panel), row, &mut sums);
+    } else if L::MINIMA {
+        for (r, sums) in sums[..rows].iter_mut().enumerate() {
+            add_minima::<L, _>(job, job.panel(panel), row + r, array::from_mut(sums));
+        }
+    }
+    for (r, sums) in sums[..rows].iter().enumerate() {
+        job.store(row + r, panel, 0, sums);
+    }
+}
+
+/// Panel `p`'s scales as f32, and its integers as bf16 in pairs of columns, of as many
+/// blocks as there is room for. What is to be unpacked next is fetched.
+#[target_feature(enable = "avx512f,avx512bw")]
+fn unpack<L: Layout>(job: &Job<'_>, packed: &[u8], p: usize, weights: &mut [Line]) {
+    let next = PANELS * job.panel_bytes;
+    let (low, nibble) = (_mm512_set1_epi32(0xff), _mm512_set1_epi8(15));
+    // As the low bits of 2^23, integers are floats; what was added to them goes too.
+    let two_23 = _mm512_set1_epi32(0x4b00_0000);
+    let offset = match L::FORMAT {
+        Format::Q8_0 | Format::Q5K => 128.0,
+        Format::Q4_0 => 8.0,
+        Format::Q4K => 0.0,
+    };
+    let begin = _mm512_set1_ps(8_388_608.0 + offset);
+    let float = |w: __m512i| {
+        let w = _mm512_or_si512(_mm512_and_si512(w, low), two_23);
+        _mm512_castps_si512(_mm512_sub_ps(_mm512_castsi512_ps(w), begin))
+    };
+    let high = _mm512_set1_epi32(-65536);
+    let pair = |a: __m512i, b: __m512i| {
+        _mm512_or_si512(_mm512_srli_epi32::<16>(a), _mm512_and_si512(b, high))
+    };
+    for (tile, lines) in packed.chunks_exact(L::TILE).zip(weights.chunks_exact_mut(LINES)) {
+        let (heads, lines) = lines.split_at_mut(PANELS);
+        let lines = &mut lines[p * TILE..][..TILE];
+        // Four columns as two lines.
+        let mut put = |v: usize, w: __m512i| {
+            let [a, b] = [
+                pair(float(w), float(_mm512_srli_epi32::<8>(w))),
+                pair(float(_mm512_srli_epi32::<16>(w)), float(_mm512_srli_epi32::<24>(w))),
+            ];
+            // SAFETY: a line is 64 bytes.
+            unsafe {
+                _mm512_store_si512(lines[2 * v].0.as_mut_ptr().cast(), a);
+                _mm512_store_si512(lines[2 * v + 1].0.as_mut_ptr().cast(), b);
+            }
+        };
+        // SAFETY: a tile is 32 bytes of scales, and after its head 4 or 8 vectors;
+        // prefetching reads nothing.
+        unsafe {
+            for line in (0..L::TILE).step_by(64) {
+                _mm_prefetch::<_MM_HINT_T1>(tile.as_ptr().wrapping_add(next + line).cast());
+            }
+            let scales = _mm512_cvtph_ps(_mm256_loadu_si256(tile.as_ptr().cast()));
+            _mm512_store_ps(heads[p].0.as_mut_ptr().cast(), scales);
+            for v in 0..L::VECTORS {
+                let w = _mm512_loadu_si512(tile[L::HEAD + 4 * PANEL * v..].as_ptr().cast());
+                if L::NIBBLES {
+                    put(v, _mm512_and_si512(w, nibble));
+                    put(4 + v, _mm512_and_si512(_mm512_srli_epi16::<4>(w), nibble));
+                } else {
+                    put(v, w);
+                }
+            }
+        }
+    }
+}
