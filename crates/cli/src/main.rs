@@ -12,6 +12,8 @@ mod output;
 #[cfg(feature = "lab")]
 mod paid;
 mod painter;
+#[cfg(all(feature = "train", feature = "server"))]
+mod processors;
 mod progress;
 #[cfg(feature = "train")]
 mod prompts;

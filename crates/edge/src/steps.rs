@@ -31,7 +31,7 @@ pub(crate) fn step(
     }
     let k = top_k.max(1);
     let found = parts(pool, logits, |first, part| {
-        let mut top = greatest(part, k);
+        let mut top = arch().dispatch(Top { logits: part, k });
         top.iter_mut().for_each(|(token, _)| *token += first as TokenId);
         (top, arch().dispatch(Spread { logits: part, most }))
     });
@@ -73,28 +73,43 @@ fn parts<T: Default + Send>(
     found
 }
 
-/// The `k` greatest logits with their ids, best first, ties to the lowest id.
-fn greatest(logits: &[f32], k: usize) -> Vec<(TokenId, f32)> {
-    const CHUNK: usize = 32;
-    let mut top: Vec<(TokenId, f32)> = Vec::with_capacity(k + 1);
-    let mut least = f32::NEG_INFINITY;
-    for (chunk, logits) in logits.chunks(CHUNK).enumerate() {
-        // Most chunks hold nothing that would enter.
-        if top.len() == k && max(logits) <= least {
-            continue;
+/// The `k` greatest logits, all finite, with their ids, best first, ties to the lowest id.
+struct Top<'a> {
+    logits: &'a [f32],
+    k: usize,
+}
+
+impl WithSimd for Top<'_> {
+    type Output = Vec<(TokenId, f32)>;
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Vec<(TokenId, f32)> {
+        const CHUNK: usize = 32;
+        let Top { logits, k } = self;
+        let maxima: Vec<f32> = logits.chunks(CHUNK).map(max).collect();
+        // Of k chunks each holds one logit as great as the least of their maxima, so that
+        // none below it is among the k greatest.
+        let mut least = f32::NEG_INFINITY;
+        if k <= maxima.len() {
+            let mut ordered = maxima.clone();
+            least = *ordered.select_nth_unstable_by(k - 1, |a, b| b.total_cmp(a)).1;
         }
-        for (i, &logit) in logits.iter().enumerate() {
-            if logit > least || top.len() < k {
+        let mut top: Vec<(TokenId, f32)> = Vec::with_capacity(k + 1);
+        for (chunk, most) in maxima.into_iter().enumerate() {
+            if most < least {
+                continue;
+            }
+            let first = chunk * CHUNK;
+            let logits = &logits[first..logits.len().min(first + CHUNK)];
+            for (i, &logit) in logits.iter().enumerate().filter(|(_, logit)| **logit >= least) {
                 let at = top.partition_point(|t| t.1 >= logit);
-                top.insert(at, ((chunk * CHUNK + i) as TokenId, logit));
-                top.truncate(k);
-                if top.len() == k {
-                    least = top[k - 1].1;
+                if at < k {
+                    top.insert(at, ((first + i) as TokenId, logit));
+                    top.truncate(k);
                 }
             }
         }
+        top
     }
-    top
 }
 
 /// The greatest logit, if all are finite.
@@ -182,6 +197,18 @@ mod tests {
         assert_eq!((s.hidden.as_ref(), s.logits), ([0.5].as_slice(), None));
         let token = step(&logits, &[0.5], Detail::Token, 3).expect("finite");
         assert_eq!((token.token, token.top.len(), token.hidden.len()), (1, 0, 0));
+    }
+
+    #[test]
+    fn the_top_is_what_a_stable_sort_has_first() {
+        for (n, k) in [(5, 8), (32, 1), (300, 8), (1000, 40), (PART + 700, 8)] {
+            let logits: Vec<f32> = (0..n).map(|i| (i * 7919 % 613) as f32 / 31.0 - 9.0).collect();
+            let mut sorted: Vec<usize> = (0..n).collect();
+            sorted.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]));
+            let found = step(&logits, &[], Detail::Full, k).expect("finite").top;
+            let found: Vec<usize> = found.iter().map(|t| t.0 as usize).collect();
+            assert_eq!(found, sorted[..k.min(n)], "{k} of {n}");
+        }
     }
 
     #[test]

@@ -333,7 +333,8 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
         let (prompt, trace) = live.close(&mut self.caller);
         if self.caller.owes(id) {
             self.left.insert(id, prompt);
-        } else {
+        } else if trace.llm_calls > 0 {
+            // An LLM that was never asked has nothing to forget.
             self.caller.forget(prompt);
         }
         trace

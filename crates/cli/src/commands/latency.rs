@@ -10,6 +10,7 @@ use crate::chain::Chain;
 use crate::chain::latency::{Plan, SPLIT, carry_out};
 use crate::chain::sweep::ROUTER;
 use crate::output;
+use crate::processors::Own;
 use crate::progress::Terminal;
 
 /// Measures, or finds measured, and prints.
@@ -25,6 +26,8 @@ pub fn run(args: &Latency, progress: &Terminal) -> Result<()> {
         "--step-ms is {}; expected 0 to 60000",
         args.step_ms
     );
+    // Before anything starts threads.
+    let own = Own::reserve();
     let chain = Chain::open(&args.experiment, progress)?;
     let tau = match args.tau {
         Some(tau) => tau,
@@ -41,8 +44,9 @@ pub fn run(args: &Latency, progress: &Terminal) -> Result<()> {
         lookahead: args.lookahead.get(),
         relay: args.relay.get(),
         step_ms: args.step_ms,
+        own_processor: own.is_some(),
     };
-    let plan = Plan { setting, networks: networks(&args.bandwidths, &args.round_trips) };
+    let plan = Plan { setting, own, networks: networks(&args.bandwidths, &args.round_trips) };
     let study = carry_out(chain, &plan, args.again)?;
     if args.json {
         return output::json(&study);

@@ -101,14 +101,16 @@ pub fn load(
     });
 }
 
-/// Tokens that a server has made so far.
-pub fn made(address: &str) -> u64 {
+/// Tokens that a server has made so far, and those of them that are the LLM's.
+pub fn made(address: &str) -> [u64; 2] {
     let reply = lines(address, "GET /metrics", "").expect("metrics").lines();
     let reply = reply.map(|line| line.expect("a line"));
-    let tokens = reply.filter(|line| line.starts_with("tokenroute_tokens_total{"));
-    tokens
-        .map(|line| line.rsplit(' ').next().expect("a value").parse::<u64>().expect("a number"))
-        .sum()
+    let value =
+        |line: &str| line.rsplit(' ').next().expect("a value").parse::<u64>().expect("a number");
+    reply.filter(|line| line.starts_with("tokenroute_tokens_total{")).fold([0; 2], |sum, line| {
+        let llm = if line.contains("\"llm\"") { value(&line) } else { 0 };
+        [sum[0] + value(&line), sum[1] + llm]
+    })
 }
 
 /// Resident memory of a process, in MiB.

@@ -2,7 +2,11 @@
 //!
 //! Environment variables choose what is measured:
 //! - `TOKENROUTE_LOAD_PROGRAM`: a binary, such as one built for release; else the test's own.
-//! - `TOKENROUTE_LOAD_SLM`: a small model, served alone; else the bundled one behind a router.
+//! - `TOKENROUTE_LOAD_SLM`: a small model, served alone; else the bundled pair, its LLM in
+//!   a `tokenroute cloud` of its own.
+//! - `TOKENROUTE_LOAD_ROUTER`: the pair's router, such as a trained one; else one of made-up
+//!   weights.
+//! - `TOKENROUTE_LOAD_TAU`: its threshold; else 0.5. 0 is the SLM alone.
 //! - `TOKENROUTE_LOAD_ARGS`: more arguments of `serve`, between spaces.
 //! - `TOKENROUTE_LOAD_CLIENTS`: numbers of clients, 1 the first; else `1,8,32`.
 //! - `TOKENROUTE_LOAD_SECONDS`: how long each is measured; else 6.
@@ -27,19 +31,30 @@ fn variable(name: &str, default: &str) -> String {
 fn many_clients_share_a_batch() {
     let folder = TempDir::new().expect("a folder");
     let program = variable("TOKENROUTE_LOAD_PROGRAM", env!("CARGO_BIN_EXE_tokenroute"));
-    let mut command = Command::new(program);
-    command.args(["--quiet", "serve", "--bind", "127.0.0.1:0"]);
-    match std::env::var("TOKENROUTE_LOAD_SLM") {
-        Ok(slm) => command.args(["--slm", &slm]),
+    let command = |args: &[&str]| {
+        let mut command = Command::new(&program);
+        command.arg("--quiet").args(args).args(["--bind", "127.0.0.1:0"]);
+        command
+    };
+    let mut serve = command(&["serve"]);
+    let cloud = match std::env::var("TOKENROUTE_LOAD_SLM") {
+        Ok(slm) => {
+            serve.args(["--slm", &slm]);
+            None
+        }
         Err(_) => {
-            let router = folder.path().join("router.safetensors");
-            write_router(&router);
+            let made_up = folder.path().join("router.safetensors");
+            write_router(&made_up);
             let (slm, llm) = (model("word-problems-slm"), model("word-problems-llm"));
-            command.args(["--slm", &slm, "--llm", &llm, "--tau", "0", "--router"]).arg(router)
+            let cloud = Server::start(command(&["cloud", "--model", &llm]));
+            let tau = variable("TOKENROUTE_LOAD_TAU", "0.5");
+            let router = variable("TOKENROUTE_LOAD_ROUTER", &made_up.display().to_string());
+            serve.args(["--slm", &slm, "--llm", &cloud.url, "--tau", &tau, "--router", &router]);
+            Some(cloud)
         }
     };
-    command.args(variable("TOKENROUTE_LOAD_ARGS", "").split_whitespace());
-    let server = Server::start(command);
+    serve.args(variable("TOKENROUTE_LOAD_ARGS", "").split_whitespace());
+    let server = Server::start(serve);
     let address = server.url.trim_start_matches("http://").to_owned();
     let prompts = prompts();
     let tokens: usize = variable("TOKENROUTE_LOAD_TOKENS", "64").parse().expect("a number");
@@ -51,16 +66,18 @@ fn many_clients_share_a_batch() {
     let mut one = None;
     for clients in variable("TOKENROUTE_LOAD_CLIENTS", "1,8,32").split(',') {
         let clients: usize = clients.trim().parse().expect("a number of clients");
-        let (mut rate, mut shares) = (0.0, String::new());
+        let (mut rate, mut offload, mut shares) = (0.0, 0.0, String::new());
         let seen = Seen::default();
         load(clients, &prompts, &seen, ask, || {
             sleep(Duration::from_secs_f64(seconds / 6.0));
             let (start, before) = (Instant::now(), made(&address));
             let (theirs, ours) = (busy(server.child.id()), busy(std::process::id()));
             sleep(Duration::from_secs_f64(seconds));
-            let tokens = made(&address) - before;
+            let after = made(&address);
+            let [tokens, llm] = std::array::from_fn(|i| after[i] - before[i]);
             let (later, time) = (busy(server.child.id()), start.elapsed().as_secs_f64());
             rate = tokens as f64 / time;
+            offload = 100.0 * llm as f64 / tokens.max(1) as f64;
             let mut share = |name: &str, seconds: f64| {
                 shares += &format!(", {name} {:.0}%", 100.0 * seconds / time);
             };
@@ -75,9 +92,12 @@ fn many_clients_share_a_batch() {
         let one = *one.get_or_insert(rate);
         let times = rate / one;
         println!(
-            "{clients:3} clients: {rate:8.1} tokens/s, {times:.2} times the first; processors busy{}",
+            "{clients:3} clients: {rate:8.1} tokens/s, {times:.2} times the first, {offload:.1}% of them the LLM's; processors busy{}",
             shares.replacen(',', ":", 1)
         );
     }
     assert_eq!(server.stop(), "");
+    if let Some(cloud) = cloud {
+        cloud.stop();
+    }
 }

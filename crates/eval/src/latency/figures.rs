@@ -70,8 +70,8 @@ impl Figures {
         Figures {
             first: mean(&|s| s.at.first().copied().unwrap_or_default()),
             total: mean(&|s| s.at.last().copied().unwrap_or_default()),
-            gaps: quantiles(samples, &|_, _| true),
-            slm_gaps: quantiles(samples, &|a, b| a == Origin::Slm && b == Origin::Slm),
+            gaps: quantiles(samples, Gaps::All),
+            slm_gaps: quantiles(samples, Gaps::Kept),
             tokens: mean(&tokens),
             offload: ratio(samples, &|s| [made(s, Origin::Llm) as f64, tokens(s)], bootstrap),
             accuracy: mean(&|s| f64::from(u8::from(s.correct))),
@@ -95,6 +95,36 @@ pub fn speedup(slow: &[Sample], fast: &[Sample], bootstrap: &Bootstrap) -> Mean 
     over(&pairs, bootstrap)
 }
 
+/// Which gaps between tokens are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gaps {
+    /// All.
+    All,
+    /// Those between consecutive kept tokens: neighbours that are both the SLM's.
+    Kept,
+}
+
+impl Gaps {
+    fn holds(self, who: &[Origin]) -> bool {
+        self == Gaps::All || who.iter().all(|&origin| origin == Origin::Slm)
+    }
+}
+
+/// How much longer the 95th percentile of gaps is than that of the SLM alone: the
+/// quotient of both, paired over questions.
+#[must_use]
+pub fn slowdown(alone: &[Sample], routed: &[Sample], gaps: Gaps, bootstrap: &Bootstrap) -> Mean {
+    let (alone, routed) = (sorted(alone, Gaps::All), sorted(routed, gaps));
+    let quotient = |weight: &dyn Fn(usize) -> u64| {
+        let below = quantile(&alone, 0.95, weight);
+        if below == 0.0 { 0.0 } else { quantile(&routed, 0.95, weight) / below }
+    };
+    let value = quotient(&|_| 1);
+    let weights = bootstrap.weights().iter();
+    let resampled = weights.map(|w| quotient(&|question| u64::from(w[question]))).collect();
+    Mean { value, interval: interval(resampled).unwrap_or([value; 2]) }
+}
+
 fn ratio(samples: &[Sample], of: &dyn Fn(&Sample) -> [f64; 2], bootstrap: &Bootstrap) -> Mean {
     let pairs: Vec<[f64; 2]> = samples.iter().map(of).collect();
     over(&pairs, bootstrap)
@@ -114,20 +144,34 @@ fn over(pairs: &[[f64; 2]], bootstrap: &Bootstrap) -> Mean {
     Mean { value, interval: interval(resampled).unwrap_or([value; 2]) }
 }
 
-/// Quantiles of the gaps between neighbours that are wanted; zeros without any.
-fn quantiles(samples: &[Sample], wanted: &dyn Fn(Origin, Origin) -> bool) -> Quantiles {
-    let mut gaps: Vec<f64> = samples
-        .iter()
-        .flat_map(|s| s.at.windows(2).zip(s.origins.windows(2)))
-        .filter(|(_, who)| wanted(who[0], who[1]))
-        .map(|(at, _)| at[1] - at[0])
-        .collect();
-    gaps.sort_unstable_by(f64::total_cmp);
-    // The least value that such a share of all does not exceed.
-    let at = |share: f64| {
-        let rank = (share * gaps.len() as f64).ceil() as usize;
-        gaps.get(rank.saturating_sub(1)).copied().unwrap_or_default()
+/// Gaps in ascending order, each with its question.
+fn sorted(samples: &[Sample], wanted: Gaps) -> Vec<(f64, usize)> {
+    let of = |(question, s): (usize, &Sample)| {
+        let pairs = s.at.windows(2).zip(s.origins.windows(2));
+        let wanted = pairs.filter(|(_, who)| wanted.holds(who));
+        wanted.map(|(at, _)| (at[1] - at[0], question)).collect::<Vec<_>>()
     };
+    let mut gaps: Vec<(f64, usize)> = samples.iter().enumerate().flat_map(of).collect();
+    gaps.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+    gaps
+}
+
+/// The least gap that such a share of all does not exceed, where those of a question
+/// count so many times; 0 without any.
+fn quantile(gaps: &[(f64, usize)], share: f64, weight: &dyn Fn(usize) -> u64) -> f64 {
+    let all: u64 = gaps.iter().map(|&(_, question)| weight(question)).sum();
+    let rank = ((share * all as f64).ceil() as u64).max(1);
+    let mut seen = 0;
+    let reaches = |&&(_, question): &&(f64, usize)| {
+        seen += weight(question);
+        seen >= rank
+    };
+    gaps.iter().find(reaches).map_or(0.0, |&(gap, _)| gap)
+}
+
+fn quantiles(samples: &[Sample], wanted: Gaps) -> Quantiles {
+    let gaps = sorted(samples, wanted);
+    let at = |share| quantile(&gaps, share, &|_| 1);
     Quantiles { median: at(0.5), p95: at(0.95) }
 }
 
@@ -169,6 +213,22 @@ mod tests {
         assert_eq!(figures.gaps.p95, 100.0);
         assert_eq!(figures.slm_gaps.p95, 1.0);
         assert_eq!(Figures::of(&[], &Bootstrap::new(0, 2, 1)).gaps, Quantiles::default());
+    }
+
+    #[test]
+    fn a_slowdown_is_a_ratio_of_quantiles_over_the_same_questions() {
+        use Origin::{Llm, Slm};
+        let alone = [sample(&[0.0, 1.0], &[Slm, Slm]), sample(&[0.0, 4.0], &[Slm, Slm])];
+        let routed = [
+            sample(&[0.0, 2.0, 9.0], &[Slm, Slm, Llm]),
+            sample(&[0.0, 8.0, 99.0], &[Slm, Slm, Llm]),
+        ];
+        let bootstrap = Bootstrap::new(2, 200, 3);
+        let kept = slowdown(&alone, &routed, Gaps::Kept, &bootstrap);
+        // Whichever questions are drawn, their gaps take twice as long.
+        assert_eq!((kept.value, kept.interval), (2.0, [2.0, 2.0]));
+        let all = slowdown(&alone, &routed, Gaps::All, &bootstrap);
+        assert_eq!((all.value, all.interval), (91.0 / 4.0, [7.0, 91.0 / 4.0]));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Decoding with a clock: one question at a time, every token's time noted as
 //! it is committed.
 
+use std::mem;
 use std::sync::{Mutex, PoisonError};
-use std::thread;
+use std::thread::Scope;
 use std::time::{Duration, Instant};
 
 use tokenroute_core::{
@@ -51,74 +52,79 @@ impl Measured {
     }
 }
 
-/// Decodes the requests one after the other. `carried` tells the bytes that
-/// have gone up and down so far, and `judge` whether an answer is right. What is
-/// still under way when an answer is complete is waited for before the next
-/// begins, off the clock, and counted.
-///
-/// # Errors
-/// As [`tokenroute_runtime::decode`].
-pub fn measure<S: LanguageModel, L: Llm + ?Sized>(
-    pair: Pair<'_, S, L>,
-    scorer: &dyn Scorer,
+/// Decodes one question at a time in one way, with a clock.
+pub struct Meter<'a, S: LanguageModel, L: Llm + ?Sized> {
+    engine: Engine<'a, S, L>,
     policy: Policy,
-    calls: Calls,
-    requests: &[Request<'_>],
-    carried: &dyn Fn() -> [u64; 2],
-    judge: &dyn Fn(usize, &[TokenId]) -> bool,
-) -> Result<Measured, RuntimeError> {
-    thread::scope(|scope| {
-        let mut engine = Engine::new(scope, pair, scorer, calls);
-        let mut measured = Measured::default();
-        for (i, request) in requests.iter().enumerate() {
-            let before = carried();
-            let (trace, at) = answer(&mut engine, request, policy)?;
-            let after = carried();
-            let ids: Vec<TokenId> = trace.ids().collect();
-            let sample = Sample {
-                at,
-                origins: trace.tokens.iter().map(|t| t.origin).collect(),
-                waits: trace.waits,
-                calls: trace.llm_calls,
-                wasted_calls: trace.wasted_calls,
-                llm_positions: trace.llm_positions,
-                bytes: [after[0] - before[0], after[1] - before[1]],
-                correct: judge(i, &ids),
-            };
-            measured.push(sample, ids);
-        }
-        Ok(measured)
-    })
+    carried: &'a (dyn Fn() -> [u64; 2] + 'a),
 }
 
-/// One answer and the time of each of its tokens.
-fn answer<S: LanguageModel, L: Llm + ?Sized>(
-    engine: &mut Engine<'_, S, L>,
-    request: &Request<'_>,
-    policy: Policy,
-) -> Result<(Trace, Vec<f64>), RuntimeError> {
-    let mut at = Vec::with_capacity(request.max_tokens);
-    let (mut whole, mut late) = (None, Vec::new());
-    let begun = Instant::now();
-    engine.add(Session {
-        question: request.question.to_owned(),
-        prompt: request.prompt.to_vec(),
-        max_tokens: request.max_tokens,
-        policy,
-    })?;
-    while whole.is_none() || engine.calls() > 0 {
-        for event in engine.turn(PATIENCE) {
-            match event {
-                Event::Token { .. } => at.push(begun.elapsed().as_secs_f64()),
-                Event::Ended { trace, .. } => whole = Some(trace),
-                Event::Failed { error, .. } => return Err(error),
-                Event::Billed { positions, bytes, .. } => late.push((positions, bytes)),
+impl<'a, S: LanguageModel, L: Llm + ?Sized> Meter<'a, S, L> {
+    /// A meter whose calls are made on threads of `scope`; `carried` tells the bytes
+    /// that have gone up and down so far.
+    pub fn new(
+        scope: &'a Scope<'a, '_>,
+        pair: Pair<'a, S, L>,
+        scorer: &'a dyn Scorer,
+        policy: Policy,
+        calls: Calls,
+        carried: &'a (dyn Fn() -> [u64; 2] + 'a),
+    ) -> Self {
+        Meter { engine: Engine::new(scope, pair, scorer, calls), policy, carried }
+    }
+
+    /// Decodes a request; `judge` tells whether an answer is right. What is still under
+    /// way when the answer is complete is waited for, off the clock, and counted.
+    ///
+    /// # Errors
+    /// As [`tokenroute_runtime::decode`].
+    pub fn answer(
+        &mut self,
+        request: &Request<'_>,
+        judge: &dyn Fn(&[TokenId]) -> bool,
+    ) -> Result<(Sample, Vec<TokenId>), RuntimeError> {
+        let before = (self.carried)();
+        let (trace, at) = self.decode(request)?;
+        let after = (self.carried)();
+        let ids: Vec<TokenId> = trace.ids().collect();
+        let sample = Sample {
+            at,
+            origins: trace.tokens.iter().map(|t| t.origin).collect(),
+            waits: trace.waits,
+            calls: trace.llm_calls,
+            wasted_calls: trace.wasted_calls,
+            llm_positions: trace.llm_positions,
+            bytes: [after[0] - before[0], after[1] - before[1]],
+            correct: judge(&ids),
+        };
+        Ok((sample, ids))
+    }
+
+    /// The answer and the time of each of its tokens.
+    fn decode(&mut self, request: &Request<'_>) -> Result<(Trace, Vec<f64>), RuntimeError> {
+        let mut at = Vec::with_capacity(request.max_tokens);
+        let (mut whole, mut late) = (None, Vec::new());
+        let begun = Instant::now();
+        self.engine.add(Session {
+            question: request.question.to_owned(),
+            prompt: request.prompt.to_vec(),
+            max_tokens: request.max_tokens,
+            policy: self.policy,
+        })?;
+        while whole.is_none() || self.engine.calls() > 0 {
+            for event in self.engine.turn(PATIENCE) {
+                match event {
+                    Event::Token { .. } => at.push(begun.elapsed().as_secs_f64()),
+                    Event::Ended { trace, .. } => whole = Some(trace),
+                    Event::Failed { error, .. } => return Err(error),
+                    Event::Billed { positions, bytes, .. } => late.push((positions, bytes)),
+                }
             }
         }
+        let mut trace: Trace = whole.unwrap_or_default();
+        late.into_iter().for_each(|(positions, bytes)| trace.bill(positions, bytes));
+        Ok((trace, at))
     }
-    let mut trace: Trace = whole.unwrap_or_default();
-    late.into_iter().for_each(|(positions, bytes)| trace.bill(positions, bytes));
-    Ok((trace, at))
 }
 
 /// An LLM with a clock held to every call.
@@ -134,10 +140,10 @@ impl<'a, L: Llm + ?Sized> Timed<'a, L> {
         Timed { llm, seconds: Mutex::default() }
     }
 
-    /// Seconds that each call took.
+    /// Seconds that each call took since this was last asked.
     #[must_use]
-    pub fn seconds(&self) -> Vec<f64> {
-        self.seconds.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn take(&self) -> Vec<f64> {
+        mem::take(&mut self.seconds.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn time<T>(&self, call: impl FnOnce() -> T) -> T {

@@ -1,7 +1,7 @@
 //! The network study: what answers cost in time and bytes when the LLM is
 //! behind a network, decoded in real time.
 //!
-//! 1. [`measure`] decodes questions one after the other and holds a clock to
+//! 1. A [`Meter`] decodes questions one after the other and holds a clock to
 //!    every token: [`Sample`]s.
 //! 2. [`Figures::of`] turns the samples of one policy over one network into
 //!    means with intervals and quantiles.
@@ -14,8 +14,8 @@ mod paced;
 use serde::{Deserialize, Serialize};
 use tokenroute_core::Tau;
 
-pub use figures::{Figures, Mean, Quantiles, speedup};
-pub use measure::{Measured, Sample, Timed, measure};
+pub use figures::{Figures, Gaps, Mean, Quantiles, slowdown, speedup};
+pub use measure::{Measured, Meter, Sample, Timed};
 pub use paced::Paced;
 
 /// How answers are decoded.
@@ -78,6 +78,11 @@ pub struct NetworkRows {
     pub rows: Vec<Row>,
     /// Time of blocking decoding over that of speculative decoding.
     pub speedup: Mean,
+    /// 95th percentile of the gaps between consecutive kept tokens in speculative decoding
+    /// over that of the SLM alone.
+    pub kept_slowdown: Mean,
+    /// The same of all its gaps, those that end with a token of the LLM included.
+    pub slowdown: Mean,
     /// The model's t_slm + t_router, seconds: SLM-only decoding's time a token.
     pub token_seconds: f64,
     /// The model's t_llm, seconds: a blocking call's time less the round trip,
@@ -116,8 +121,9 @@ pub struct Setting {
     /// Most tokens of a relay.
     pub relay: usize,
     /// Milliseconds that a forward pass of the SLM takes at least ([`Paced`]).
-    #[serde(default)]
     pub step_ms: f64,
+    /// Whether the device's thread had a processor that nothing of the cloud ran on.
+    pub own_processor: bool,
 }
 
 /// A whole study.

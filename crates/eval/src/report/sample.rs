@@ -51,6 +51,8 @@ fn latency(tau: Tau) -> LatencyStudy {
         network: Network { round_trip_ms, megabits: Some(10.0) },
         rows: ways.map(|way| row(way, round_trip_ms / 1e3)).to_vec(),
         speedup: mean(2.5),
+        kept_slowdown: mean(1.02),
+        slowdown: mean(1.4),
         token_seconds: 0.00011,
         call_seconds: 0.0012,
     });
@@ -65,6 +67,7 @@ fn latency(tau: Tau) -> LatencyStudy {
         lookahead: 4,
         relay: 8,
         step_ms: 0.0,
+        own_processor: true,
     };
     LatencyStudy { setting, identical: true, networks: networks.to_vec() }
 }

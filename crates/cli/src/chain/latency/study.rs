@@ -1,24 +1,30 @@
 //! The study itself: every way of decoding over every network.
 
 use std::num::NonZeroUsize;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use tokenroute_core::{Llm, Origin, Progress, Tau, TokenId, grade};
+use tokenroute_core::{Origin, Progress, Tau, TokenId, grade};
 use tokenroute_edge::{LoadedModel, RouterScorer};
 use tokenroute_eval::bootstrap::Bootstrap;
 use tokenroute_eval::latency::{
-    Figures, LatencyStudy, Measured, Network, NetworkRows, Paced, Row, Sample, Setting, Timed, Way,
-    measure, modelled, speedup,
+    Figures, Gaps, LatencyStudy, Measured, Meter, Network, NetworkRows, Paced, Row, Sample,
+    Setting, Timed, Way, modelled, slowdown, speedup,
 };
 use tokenroute_runtime::{Calls, Pair, Policy, Request, Wait};
 
 use super::network::{Cloud, Hosted};
 use super::{FOLDER, keep};
 use crate::chain::{Asked, Chain, answer_text};
+use crate::processors::Own;
 use crate::progress::Terminal;
 
 const WAYS: [Way; 5] = [Way::Slm, Way::Llm, Way::Blocking, Way::Speculative, Way::Relay];
+/// Indices of [`WAYS`].
+const ALONE: usize = 0;
+const BLOCKING: usize = 2;
+const AHEAD: usize = 3;
 
 /// What is to be studied.
 pub struct Plan {
@@ -26,6 +32,8 @@ pub struct Plan {
     pub setting: Setting,
     /// By bandwidth, then by round trip, shortest first.
     pub networks: Vec<Network>,
+    /// Where the device's thread runs, if it has a processor of its own.
+    pub own: Option<Own>,
 }
 
 /// Decodes behind every network and keeps the study; if the same was studied
@@ -59,6 +67,7 @@ pub fn carry_out(chain: Chain<'_>, plan: &Plan, again: bool) -> Result<LatencySt
         requests: &requests,
         warm_up: &warm_up,
         bootstrap: &bootstrap,
+        own: plan.own.as_ref(),
         progress,
     };
     let study = lab.study(&plan.networks)?;
@@ -78,6 +87,7 @@ struct Lab<'a> {
     /// Decoded before the clock starts, to have everything in memory.
     warm_up: &'a [Request<'a>],
     bootstrap: &'a Bootstrap,
+    own: Option<&'a Own>,
     progress: &'a Terminal,
 }
 
@@ -103,20 +113,12 @@ impl Lab<'_> {
     /// blocking decoding.
     fn over(&self, network: Network, calibrated: Option<f64>) -> Result<(NetworkRows, bool)> {
         let round = network.round_trip_ms / 1e3;
-        let mut call_seconds = calibrated.unwrap_or_default();
-        let mut measured = Vec::with_capacity(WAYS.len());
-        for way in WAYS {
-            let cloud = self.llm.behind(network, self.connections(), self.token())?;
-            let (found, calls) = self.measure(way, &cloud)?;
-            if way == Way::Blocking && calibrated.is_none() && !calls.is_empty() {
-                call_seconds = calls.iter().sum::<f64>() / calls.len() as f64 - round;
-            }
-            measured.push(found);
-            self.progress.advance(self.requests.len() as u64);
-        }
+        let (measured, calls) = self.measure(network)?;
+        let mean = |seconds: &[f64]| seconds.iter().sum::<f64>() / seconds.len().max(1) as f64;
+        let call_seconds = calibrated.unwrap_or((mean(&calls) - round).max(0.0));
         let figures: Vec<Figures> =
             measured.iter().map(|m| Figures::of(&m.samples, self.bootstrap)).collect();
-        let token_seconds = figures[0].total.value / figures[0].tokens.value.max(1.0);
+        let token_seconds = figures[ALONE].total.value / figures[ALONE].tokens.value.max(1.0);
         let rows = WAYS
             .into_iter()
             .zip(figures)
@@ -129,77 +131,69 @@ impl Lab<'_> {
                 figures,
             })
             .collect();
-        let [blocking, ahead] = [&measured[2], &measured[3]];
+        let [alone, blocking, ahead] = [ALONE, BLOCKING, AHEAD].map(|way| &measured[way]);
+        let slower = |gaps| slowdown(&alone.samples, &ahead.samples, gaps, self.bootstrap);
         let rows = NetworkRows {
             network,
             rows,
             speedup: speedup(&blocking.samples, &ahead.samples, self.bootstrap),
+            kept_slowdown: slower(Gaps::Kept),
+            slowdown: slower(Gaps::All),
             token_seconds,
             call_seconds,
         };
         Ok((rows, blocking.answers == ahead.answers))
     }
 
-    /// Samples of one way, and the seconds of its calls.
-    fn measure(&self, way: Way, cloud: &Cloud) -> Result<(Measured, Vec<f64>)> {
-        let judge = |i: usize, ids: &[TokenId]| {
-            grade(&self.asked.questions[i], &answer_text(self.slm, ids))
-        };
-        let Some(policy) = self.policy(way) else {
-            return Ok((self.streamed(cloud, &judge)?, Vec::new()));
-        };
-        let llm = Timed::new(&cloud.http);
-        self.routed(policy, cloud, &cloud.http, self.warm_up, &|_, _| false)?;
-        let measured = self.routed(policy, cloud, &llm, self.requests, &judge)?;
-        Ok((measured, llm.seconds()))
-    }
-
-    fn routed<L: Llm>(
-        &self,
-        policy: Policy,
-        cloud: &Cloud,
-        llm: &L,
-        requests: &[Request<'_>],
-        judge: &dyn Fn(usize, &[TokenId]) -> bool,
-    ) -> Result<Measured> {
+    /// Samples of every way, and the seconds of blocking decoding's calls. The ways take
+    /// turns at each question and at being the first, so that none of them always finds
+    /// the machine as another has left it.
+    fn measure(&self, network: Network) -> Result<(Vec<Measured>, Vec<f64>)> {
+        let behind = |_| self.llm.behind(network, self.connections(), self.token());
+        let clouds: Vec<Cloud> = WAYS.into_iter().map(behind).collect::<Result<_>>()?;
+        let llms: Vec<_> = clouds.iter().map(|cloud| Timed::new(&cloud.http)).collect();
+        let carried: Vec<_> = clouds.iter().map(|cloud| || cloud.carried()).collect();
         let pass = Duration::from_secs_f64(self.setting.step_ms / 1e3);
         let slm = Paced::new(&self.slm.decoder, pass);
-        let pair = Pair::new(&slm, llm, &self.slm.vocabulary);
         let calls = Calls { threads: self.connections(), together: 1 };
-        let carried = || cloud.carried();
-        Ok(measure(pair, self.scorer, policy, calls, requests, &carried, judge)?)
-    }
-
-    /// The LLM alone, its tokens as they arrive.
-    fn streamed(
-        &self,
-        cloud: &Cloud,
-        judge: &dyn Fn(usize, &[TokenId]) -> bool,
-    ) -> Result<Measured> {
-        let mut measured = Measured::default();
-        for request in self.warm_up {
-            cloud.http.stream(request.prompt, request.max_tokens, &mut |_| {})?;
-        }
-        for (i, request) in self.requests.iter().enumerate() {
-            let before = cloud.carried();
-            let mut at = Vec::with_capacity(request.max_tokens);
-            let begun = Instant::now();
-            let mut hear = |_| at.push(begun.elapsed().as_secs_f64());
-            let reply = cloud.http.stream(request.prompt, request.max_tokens, &mut hear)?;
-            let after = cloud.carried();
-            let sample = Sample {
-                origins: vec![Origin::Llm; at.len()],
-                at,
-                waits: 1,
-                calls: 1,
-                wasted_calls: 0,
-                llm_positions: reply.positions,
-                bytes: [after[0] - before[0], after[1] - before[1]],
-                correct: judge(i, &reply.tokens),
-            };
-            measured.push(sample, reply.tokens);
-        }
-        Ok(measured)
+        let mut measured = vec![Measured::default(); WAYS.len()];
+        thread::scope(|scope| {
+            let mut meters: Vec<_> = WAYS
+                .into_iter()
+                .zip(llms.iter().zip(&carried))
+                .map(|(way, (llm, carried))| {
+                    let pair = Pair::new(&slm, llm, &self.slm.vocabulary);
+                    let policy = self.policy(way)?;
+                    Some(Meter::new(scope, pair, self.scorer, policy, calls, carried))
+                })
+                .collect();
+            // Everything else has its threads.
+            let _entered = self.own.map(Own::enter);
+            let mut answer =
+                |way: usize, request: &Request<'_>, judge: &dyn Fn(&[TokenId]) -> bool| {
+                    Ok::<_, anyhow::Error>(match &mut meters[way] {
+                        Some(meter) => meter.answer(request, judge)?,
+                        None => streamed(&clouds[way], request, judge)?,
+                    })
+                };
+            for request in self.warm_up {
+                for way in 0..WAYS.len() {
+                    drop(answer(way, request, &|_| false)?);
+                }
+            }
+            llms.iter().for_each(|llm| drop(llm.take()));
+            for (i, request) in self.requests.iter().enumerate() {
+                let judge =
+                    |ids: &[TokenId]| grade(&self.asked.questions[i], &answer_text(self.slm, ids));
+                for turn in 0..WAYS.len() {
+                    let way = (i + turn) % WAYS.len();
+                    let (sample, ids) = answer(way, request, &judge)?;
+                    measured[way].push(sample, ids);
+                    self.progress.advance(1);
+                }
+            }
+            Ok((measured, llms[BLOCKING].take()))
+        })
     }
 
     /// The policy of a way; `None` where nothing is routed.
@@ -231,4 +225,29 @@ impl Lab<'_> {
     fn token(&self) -> TokenId {
         self.requests.iter().find_map(|r| r.prompt.first()).copied().unwrap_or_default()
     }
+}
+
+/// The LLM alone, its tokens as they arrive.
+fn streamed(
+    cloud: &Cloud,
+    request: &Request<'_>,
+    judge: &dyn Fn(&[TokenId]) -> bool,
+) -> Result<(Sample, Vec<TokenId>)> {
+    let before = cloud.carried();
+    let mut at = Vec::with_capacity(request.max_tokens);
+    let begun = Instant::now();
+    let mut hear = |_| at.push(begun.elapsed().as_secs_f64());
+    let reply = cloud.http.stream(request.prompt, request.max_tokens, &mut hear)?;
+    let after = cloud.carried();
+    let sample = Sample {
+        origins: vec![Origin::Llm; at.len()],
+        at,
+        waits: 1,
+        calls: 1,
+        wasted_calls: 0,
+        llm_positions: reply.positions,
+        bytes: [after[0] - before[0], after[1] - before[1]],
+        correct: judge(&reply.tokens),
+    };
+    Ok((sample, reply.tokens))
 }

@@ -17,6 +17,7 @@ pub(in crate::report) struct LatencyView {
     pub max_extra: Option<String>,
     pub lookahead: Option<String>,
     pub step_ms: Option<f64>,
+    pub own_processor: bool,
     pub relay: String,
     pub ways: Vec<WayView>,
     pub networks: Vec<NetworkView>,
@@ -39,6 +40,8 @@ pub(in crate::report) struct NetworkView {
     pub name: String,
     pub rows: Vec<RowView>,
     pub speedup: String,
+    pub kept_slowdown: String,
+    pub slowdown: String,
     pub token: String,
     pub call: String,
 }
@@ -75,6 +78,7 @@ impl LatencyView {
             max_extra: s.max_extra.map(count),
             lookahead: (s.lookahead > 1).then(|| s.lookahead.to_string()),
             step_ms: (s.step_ms > 0.0).then_some(s.step_ms),
+            own_processor: s.own_processor,
             relay: s.relay.to_string(),
             ways: first.map(|n| n.rows.iter().map(WayView::of).collect()).unwrap_or_default(),
             networks: study.networks.iter().map(NetworkView::of).collect(),
@@ -98,12 +102,16 @@ impl WayView {
 
 impl NetworkView {
     fn of(found: &NetworkRows) -> NetworkView {
-        let Mean { value, interval: [low, high] } = found.speedup;
-        let times = |x| decimal(Some(x), 2);
+        let two = |x| decimal(Some(x), 2);
+        let times = |Mean { value, interval: [low, high] }| {
+            format!("{} × ({}–{})", two(value), two(low), two(high))
+        };
         NetworkView {
             name: network(found.network),
             rows: found.rows.iter().map(RowView::of).collect(),
-            speedup: format!("{} × ({}–{})", times(value), times(low), times(high)),
+            speedup: times(found.speedup),
+            kept_slowdown: times(found.kept_slowdown),
+            slowdown: times(found.slowdown),
             token: milliseconds(found.token_seconds),
             call: milliseconds(found.call_seconds),
         }
@@ -121,9 +129,9 @@ impl RowView {
         RowView {
             name: row.way.label(),
             first: milliseconds(f.first.value),
-            median: milliseconds(median),
-            p95: milliseconds(p95),
-            slm_p95: decimal(slm, 2),
+            median: decimal(Some(1e3 * median), 3),
+            p95: decimal(Some(1e3 * p95), 3),
+            slm_p95: decimal(slm, 3),
             total: decimal(Some(1e3 * f.total.value), 0),
             interval: format!("{low}–{high}"),
             modelled: decimal(row.modelled.map(|x| 1e3 * x), 0),
