@@ -174,7 +174,7 @@ pub fn policy(routing: &Routing) -> Result<Policy> {
         (None, Some(tokens)) => Wait::Relay { tokens },
         (None, None) => Wait::Block,
     };
-    let budget = waiting.max_offload.map_or(Ok(Budget::ALL), Budget::new)?;
+    let budget = waiting.max_offload.map_or(Ok(Budget::ALL), Budget::new)?.over_answers();
     let deadline = waiting.deadline.map(Duration::from_millis);
     Ok(Policy {
         tau,

@@ -10,13 +10,14 @@ use std::thread::Scope;
 use std::time::{Duration, Instant};
 
 use tokenroute_core::{
-    Bytes, Kept, LanguageModel, Llm, ModelError, Reply, Scorer, TokenId, Trace, TraceToken,
+    Bytes, Kept, LanguageModel, Llm, ModelError, Origin, Reply, Scorer, TokenId, Trace, TraceToken,
 };
 
 use crate::branch::{Branch, Head, Rules};
 use crate::calls::{Caller, Message};
 use crate::known::Known;
 use crate::live::{End, Live};
+use crate::policy::Savings;
 use crate::{Calls, Pair, Path, Policy, RuntimeError};
 
 /// Names a session within its engine; never used twice.
@@ -104,6 +105,8 @@ pub struct Engine<'a, S: LanguageModel, L: Llm + ?Sized> {
     /// In order of their ids.
     pub(crate) sessions: Vec<Live<'a, S::State>>,
     next: u64,
+    /// Of budgets that go over sessions.
+    savings: Savings,
     /// Prompts of sessions that are gone, with calls that are not.
     left: BTreeMap<SessionId, Vec<TokenId>>,
 }
@@ -144,6 +147,7 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
             woken: false,
             sessions: Vec::new(),
             next: 0,
+            savings: Savings::default(),
             left: BTreeMap::new(),
         }
     }
@@ -178,7 +182,7 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
     /// An empty prompt, a token outside the SLM's vocabulary, or a prompt longer
     /// than its context.
     pub fn add(&mut self, session: Session) -> Result<SessionId, RuntimeError> {
-        let Session { question, prompt, max_tokens, policy } = session;
+        let Session { question, prompt, max_tokens, mut policy } = session;
         if prompt.is_empty() {
             return Err(RuntimeError::EmptyPrompt { question });
         }
@@ -190,6 +194,7 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
         self.fits(prompt.len())?;
         let id = SessionId(self.next);
         self.next += 1;
+        policy.budget = self.savings.lend(policy.budget, max_tokens);
         let path = Path::new(self.pair.vocabulary, &prompt);
         let (state, held) = self.kept.fork(self.pair.slm, &prompt, prompt.len() - 1);
         self.sessions.push(Live {
@@ -330,7 +335,10 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
         if let Some(read) = read.filter(|_| !matches!(root.head, Head::Broken(_))) {
             self.kept.keep(read.to_vec(), root.state.clone());
         }
+        let budget = live.rules.policy.budget;
         let (prompt, trace) = live.close(&mut self.caller);
+        let asked = trace.tokens.iter().filter(|token| token.origin != Origin::Slm).count();
+        self.savings.settle(budget, trace.tokens.len(), asked);
         if self.caller.owes(id) {
             self.left.insert(id, prompt);
         } else if trace.llm_calls > 0 {

@@ -80,7 +80,7 @@ impl<S: Clone> Live<'_, S> {
         }
     }
 
-    /// Whether speculation may cost one more call.
+    /// Whether one more call may be in vain.
     fn may_waste(&self) -> bool {
         let at_stake = || self.trace.wasted_calls + self.root.at_stake();
         self.rules.policy.max_extra.is_none_or(|most| at_stake() < most)
@@ -89,6 +89,9 @@ impl<S: Clone> Live<'_, S> {
     /// Lets the LLM read what is committed although nothing is routed.
     fn warm<L: Llm + ?Sized>(&mut self, caller: &mut Caller<'_, L>) {
         let (Some(every), Head::Open) = (self.rules.policy.warm, &self.root.head) else { return };
+        if self.rules.policy.alone() || !self.may_waste() {
+            return;
+        }
         let length = self.root.path.index();
         if self.asked_at.is_none_or(|at| length - at >= every.get()) {
             let sampling = self.rules.policy.sampling;

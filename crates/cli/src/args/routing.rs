@@ -84,8 +84,9 @@ pub struct Waiting {
     /// Let the large model make up to N tokens in a row where one is routed.
     #[arg(long, value_name = "N", requires = "slm")]
     pub relay: Option<NonZeroUsize>,
-    /// Keep the share of the large model's tokens in each answer at or below
-    /// this, 0 to 1; beyond it the small model's tokens are kept.
+    /// Keep the large model's share of all tokens at or below this, 0 to 1, give or take
+    /// one token; beyond it the small model's are kept. What an answer leaves unspent the
+    /// next may spend: `generate` answers one question after the other then.
     #[arg(long, value_name = "SHARE", requires = "slm")]
     pub max_offload: Option<f64>,
     /// Longest time an answer stands still for a token, in milliseconds, queueing

@@ -111,7 +111,9 @@ fn decode(
             painter.token(token);
         }
     };
-    let traces = decode_with(pair, scorer, policy, calls, &requests, DEFAULT_BATCH, &mut heard)?;
+    // What an answer leaves of the budget is the next one's.
+    let batch = if policy.budget.carries() { 1 } else { DEFAULT_BATCH };
+    let traces = decode_with(pair, scorer, policy, calls, &requests, batch, &mut heard)?;
     if shown {
         painter.end()?;
     }

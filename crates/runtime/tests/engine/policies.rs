@@ -43,6 +43,40 @@ fn a_budget_is_never_exceeded_once_it_is_worth_a_token() {
 }
 
 #[test]
+fn what_an_answer_leaves_of_a_budget_over_answers_another_may_spend() {
+    let slm = ToyModel::new(1);
+    let prompts = prompts(60);
+    let asked = |t: &Trace| t.tokens.iter().filter(|t| t.origin != Origin::Slm).count();
+    for share in [0.0, 0.05, 0.2] {
+        let one_by_one = |budget, wait| {
+            let policy = Policy { budget, ..policy(0.6, wait) };
+            let (llm, vocabulary) = (llm(&slm), ToyModel::vocabulary());
+            let pair = Pair::new(&slm, &llm, &vocabulary);
+            let calls = Some(APART);
+            let requests = requests(&prompts);
+            decode_with(pair, &Hidden, policy, calls, &requests, 1, &mut |_, _| {}).expect("traces")
+        };
+        let shared = one_by_one(budget(share).over_answers(), Wait::Block);
+        let (mut made, mut spent) = (0, 0);
+        for trace in &shared {
+            made += trace.tokens.len();
+            spent += asked(trace);
+            assert!(spent as f64 <= 1.0 + share * made as f64, "{spent} of {made}");
+        }
+        assert!(spent as f64 >= 0.9 * share * made as f64, "{spent} of {made} at {share}");
+        let each = one_by_one(budget(share), Wait::Block);
+        if share == 0.2 {
+            let each: usize = each.iter().map(asked).sum();
+            assert!(spent > each, "{spent} against {each} with a budget for each answer");
+        }
+        let ahead = one_by_one(budget(share).over_answers(), speculate(2, 4));
+        for (blocking, ahead) in shared.iter().zip(&ahead) {
+            assert!(blocking.ids().eq(ahead.ids()), "speculation changes a token");
+        }
+    }
+}
+
+#[test]
 fn a_whole_budget_changes_nothing_and_none_is_the_slm_alone() {
     let slm = ToyModel::new(2);
     let prompts = prompts(10);
@@ -162,6 +196,25 @@ fn a_late_reply_degrades_its_token_and_is_dropped() {
         assert_eq!(trace.wasted_positions, trace.llm_positions);
         // A busy machine may not even send a call before it is given up.
         assert_eq!(trace.llm_positions > 0, trace.llm_calls > 0, "what is late still counts");
+    }
+}
+
+#[test]
+fn warming_up_keeps_to_the_cap_and_never_asks_for_the_slm_alone() {
+    let slm = ToyModel::new(6);
+    let prompts = prompts(8);
+    let calls = |policy: Policy| {
+        let policy = Policy { warm: Some(at_least_one(2)), ..policy };
+        run(&slm, &llm(&slm), &Hidden, policy, &prompts)
+    };
+    let alone =
+        [policy(0.0, Wait::Block), Policy { budget: budget(0.0), ..policy(0.5, Wait::Block) }];
+    for policy in alone {
+        assert!(calls(policy).iter().all(|t| t.llm_calls == 0));
+    }
+    for most in [0, 1, 3] {
+        let capped = Policy { max_extra: Some(most), ..policy(0.2, Wait::Block) };
+        assert!(calls(capped).iter().all(|t| t.wasted_calls <= most));
     }
 }
 
