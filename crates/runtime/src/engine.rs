@@ -10,14 +10,15 @@ use std::thread::Scope;
 use std::time::{Duration, Instant};
 
 use tokenroute_core::{
-    Bytes, Kept, LanguageModel, Llm, ModelError, Origin, Reply, Scorer, TokenId, Trace, TraceToken,
+    Bytes, Kept, LanguageModel, Llm, ModelError, Reply, Scorer, TokenId, Trace, TraceToken,
 };
 
 use crate::branch::{Branch, Head, Rules};
+use crate::budget::Savings;
 use crate::calls::{Caller, Message};
 use crate::known::Known;
 use crate::live::{End, Live};
-use crate::policy::Savings;
+
 use crate::{Calls, Pair, Path, Policy, RuntimeError};
 
 /// Names a session within its engine; never used twice.
@@ -337,8 +338,7 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
         }
         let budget = live.rules.policy.budget;
         let (prompt, trace) = live.close(&mut self.caller);
-        let asked = trace.tokens.iter().filter(|token| token.origin != Origin::Slm).count();
-        self.savings.settle(budget, trace.tokens.len(), asked);
+        self.savings.settle(budget, &trace.tokens);
         if self.caller.owes(id) {
             self.left.insert(id, prompt);
         } else if trace.llm_calls > 0 {

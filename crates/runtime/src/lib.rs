@@ -21,6 +21,7 @@
 
 mod alone;
 mod branch;
+mod budget;
 mod calls;
 mod decode;
 mod engine;
@@ -36,6 +37,7 @@ mod policy;
 mod step;
 
 pub use alone::{Start, extend, greedy};
+pub use budget::{Budget, BudgetError};
 pub use calls::Calls;
 pub use decode::{DEFAULT_BATCH, Request, decode, decode_with, stream};
 pub use engine::{Engine, Event, Session, SessionId, Waker};
@@ -44,4 +46,4 @@ pub use forced::{Forced, forced};
 pub use lone::{Absent, KeepAll};
 pub use pair::{Pair, advance_canonical};
 pub use path::Path;
-pub use policy::{Budget, BudgetError, Policy, Wait};
+pub use policy::{Policy, Wait};

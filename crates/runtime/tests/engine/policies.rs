@@ -77,6 +77,25 @@ fn what_an_answer_leaves_of_a_budget_over_answers_another_may_spend() {
 }
 
 #[test]
+fn a_budget_over_answers_goes_to_the_lowest_scores() {
+    let slm = ToyModel::new(1);
+    let prompts = prompts(200);
+    let policy = Policy { budget: budget(0.2).over_answers(), ..policy(1.0, Wait::Block) };
+    let (llm, vocabulary, requests) = (llm(&slm), ToyModel::vocabulary(), requests(&prompts));
+    let pair = Pair::new(&slm, &llm, &vocabulary);
+    let traces = decode_with(pair, &Hidden, policy, None, &requests, 1, &mut |_, _| {});
+    let traces = traces.expect("traces");
+    // At τ = 1 every token would be asked; all scores are below it.
+    let late = traces[100..].iter().flat_map(|t| &t.tokens);
+    let (asked, held): (Vec<_>, Vec<_>) = late.partition(|t| t.origin == Origin::Llm);
+    let mean = |tokens: &[&TraceToken]| {
+        tokens.iter().map(|t| f64::from(t.score)).sum::<f64>() / tokens.len() as f64
+    };
+    let (asked, held) = (mean(&asked), mean(&held));
+    assert!(asked < 0.5 * held, "scores of {asked} asked, of {held} held");
+}
+
+#[test]
 fn a_whole_budget_changes_nothing_and_none_is_the_slm_alone() {
     let slm = ToyModel::new(2);
     let prompts = prompts(10);
