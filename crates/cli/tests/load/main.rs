@@ -1,6 +1,8 @@
 //! `tokenroute serve` under load, with a cloud that dies and comes back. It takes a
 //! minute and measures, so it runs on demand:
-//! `cargo test --release -p tokenroute --test load -- --ignored --nocapture`
+//! `cargo test --workspace --test load -- --ignored --nocapture --test-threads 1`, with
+//! `TOKENROUTE_LOAD_PROGRAM` for a binary built for release. `experiments/quickstart/load.sh`
+//! writes a report of it.
 #![cfg(feature = "server")]
 
 mod clients;
@@ -8,18 +10,31 @@ mod clients;
 mod support;
 mod throughput;
 
+use std::process::Command;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use clients::{Seen, load, prompts, resident, watch};
-use support::{Server, model, tokenroute, write_router};
+use support::{Server, model, write_router};
 use tempfile::TempDir;
 
 const CLIENTS: usize = 32;
 
 /// How long the load lasts; the cloud is away from 1/6 to 1/4 and from 1/3 to 5/12 of it.
 const LOAD: Duration = Duration::from_secs(60);
+
+/// A binary built for release, or the test's own.
+fn program() -> String {
+    let own = || env!("CARGO_BIN_EXE_tokenroute").to_owned();
+    std::env::var("TOKENROUTE_LOAD_PROGRAM").unwrap_or_else(|_| own())
+}
+
+fn tokenroute(args: &[&str]) -> Command {
+    let mut command = Command::new(program());
+    command.arg("--quiet").args(args);
+    command
+}
 
 fn cloud(bind: &str) -> Server {
     let llm = model("word-problems-llm");
@@ -86,5 +101,7 @@ fn no_request_fails_while_the_cloud_dies_and_comes_back() {
         (LOAD / 2).as_secs(),
     );
     assert!(failed.is_empty(), "{failed:?}");
+    assert!(recovered.iter().all(|&seconds| seconds <= 5.0), "back after {recovered:?} s");
+    assert!(most <= 1.05 * least, "memory grew from {least} to {most} MiB");
     assert_eq!(server.stop(), "");
 }

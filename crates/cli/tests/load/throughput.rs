@@ -12,7 +12,6 @@
 //! - `TOKENROUTE_LOAD_SECONDS`: how long each is measured; else 6.
 //! - `TOKENROUTE_LOAD_TOKENS`: most tokens of an answer; else 64.
 
-use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -21,6 +20,7 @@ use tempfile::TempDir;
 
 use crate::clients::{Seen, busy, load, made, prompts, read};
 use crate::support::{Server, model, write_router};
+use crate::{cloud, tokenroute};
 
 fn variable(name: &str, default: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| default.to_owned())
@@ -30,13 +30,7 @@ fn variable(name: &str, default: &str) -> String {
 #[ignore = "it measures"]
 fn many_clients_share_a_batch() {
     let folder = TempDir::new().expect("a folder");
-    let program = variable("TOKENROUTE_LOAD_PROGRAM", env!("CARGO_BIN_EXE_tokenroute"));
-    let command = |args: &[&str]| {
-        let mut command = Command::new(&program);
-        command.arg("--quiet").args(args).args(["--bind", "127.0.0.1:0"]);
-        command
-    };
-    let mut serve = command(&["serve"]);
+    let mut serve = tokenroute(&["serve", "--bind", "127.0.0.1:0"]);
     let cloud = match std::env::var("TOKENROUTE_LOAD_SLM") {
         Ok(slm) => {
             serve.args(["--slm", &slm]);
@@ -45,8 +39,8 @@ fn many_clients_share_a_batch() {
         Err(_) => {
             let made_up = folder.path().join("router.safetensors");
             write_router(&made_up);
-            let (slm, llm) = (model("word-problems-slm"), model("word-problems-llm"));
-            let cloud = Server::start(command(&["cloud", "--model", &llm]));
+            let slm = model("word-problems-slm");
+            let cloud = cloud("127.0.0.1:0");
             let tau = variable("TOKENROUTE_LOAD_TAU", "0.5");
             let router = variable("TOKENROUTE_LOAD_ROUTER", &made_up.display().to_string());
             serve.args(["--slm", &slm, "--llm", &cloud.url, "--tau", &tau, "--router", &router]);
