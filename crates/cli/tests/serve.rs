@@ -5,6 +5,7 @@
 
 mod support;
 
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
@@ -86,6 +87,13 @@ fn what_cannot_be_served_is_refused_at_once() {
     complain(&output, &["0.0.0.0", "no API key", "bind to 127.0.0.1"]);
     let output = tokenroute(&open).env(KEY, "two words").output().expect("a process");
     complain(&output, &[KEY, "visible ASCII"]);
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = taken.local_addr().expect("an address").to_string();
+    let output = tokenroute(&["serve", "--slm", &slm, "--bind", &taken]).output();
+    let output = output.expect("a process");
+    complain(&output, &[&taken, "in use"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(said.matches("in use").count(), 1, "{said}");
     fail(&["serve", "--slm", &slm, "--llm", &slm], &["--router"]);
     fail(&["serve", "--slm", &slm, "--tau", "0.5"], &["--llm"]);
     let all = ["--llm", &slm, "--router", "r", "--tau", "2"];
