@@ -12,8 +12,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
+use tokenroute_cloud::server::{check_key, check_origin};
 
-use crate::guard::{check_key, check_origin};
 use crate::metrics::{Now, Outcome};
 use crate::page::page;
 use crate::refusal::Refusal;
@@ -53,16 +53,16 @@ pub(crate) fn router(inner: Arc<Inner>) -> Router {
 async fn keyed(State(inner): State<Arc<Inner>>, request: Request, next: Next) -> Response {
     match check_key(inner.key.as_ref(), request.headers()) {
         Ok(()) => next.run(request).await,
-        Err(refusal) => refusal.into_response(),
+        Err(denied) => Refusal::Denied(denied).into_response(),
     }
 }
 
 /// A page from elsewhere does not know the key, so the check is for servers without one.
 async fn own(State(inner): State<Arc<Inner>>, request: Request, next: Next) -> Response {
     if inner.key.is_none()
-        && let Err(refusal) = check_origin(request.headers(), request.uri().authority())
+        && let Err(denied) = check_origin(request.headers(), request.uri().authority())
     {
-        return refusal.into_response();
+        return Refusal::Denied(denied).into_response();
     }
     next.run(request).await
 }
