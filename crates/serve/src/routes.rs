@@ -13,11 +13,12 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use tokenroute_cloud::server::{check_key, check_origin};
+use tokenroute_runtime::Wait;
 
 use crate::metrics::{Now, Outcome};
 use crate::page::page;
 use crate::refusal::Refusal;
-use crate::reply::{streamed, whole};
+use crate::reply::{shortest, streamed, whole};
 use crate::request::{Kind, Plan};
 use crate::running::Running;
 use crate::service::Inner;
@@ -96,11 +97,24 @@ fn card(inner: &Inner) -> Value {
         "id": facts.name, "object": "model", "created": 0, "owned_by": "tokenroute",
         "max_model_len": facts.context,
         "tokenroute": {
-            "routed": facts.routed, "tau": facts.policy.tau.get(),
-            "max_offload": facts.policy.budget.share(), "chat": facts.template.is_some(),
+            "routed": facts.routed, "tau": shortest(facts.policy.tau.get()),
+            "max_offload": facts.policy.budget.share(), "wait": wait(facts.policy.wait),
+            "chat": facts.template.is_some(),
             "max_prompt_tokens": facts.most_prompt, "max_tokens": facts.most_tokens,
         },
     })
+}
+
+/// What answers do while the large model is waited for. A relay's tokens are not those
+/// of the other two, so clients must be able to see it.
+fn wait(wait: Wait) -> Value {
+    match wait {
+        Wait::Block => json!({"policy": "block"}),
+        Wait::Speculate { branches, max_ahead } => {
+            json!({"policy": "speculate", "branches": branches, "max_ahead": max_ahead})
+        }
+        Wait::Relay { tokens } => json!({"policy": "relay", "tokens": tokens}),
+    }
 }
 
 async fn models(State(inner): State<Arc<Inner>>) -> Json<Value> {
