@@ -22,7 +22,7 @@ const SKIPPED: i32 = 77;
 /// `tokenroute serve` with this key.
 fn serve(arguments: &[&str], key: Option<&str>) -> Server {
     let mut command = tokenroute(&["serve", "--bind", "127.0.0.1:0"]);
-    command.args(arguments).env_remove(KEY);
+    command.args(arguments).env_remove(KEY).env_remove("TOKENROUTE_CLOUD_KEY");
     if let Some(key) = key {
         command.env(KEY, key);
     }
@@ -40,18 +40,19 @@ fn question() -> String {
     question.prompt().trim_end().to_owned()
 }
 
-/// The pair behind a key, and a client script run on it; returns what it says.
-fn client(script: &str) -> String {
+/// The pair behind a key, and a client script run on it; returns what it says. The script
+/// learns how τ was written.
+fn client(script: &str, llm: &str, tau: &str) -> String {
     let folder = TempDir::new().expect("a folder");
     let router = folder.path().join("router.safetensors");
     write_router(&router);
-    let (slm, llm) = (model("word-problems-slm"), model("word-problems-llm"));
+    let slm = model("word-problems-slm");
     let router = router.display().to_string();
-    let pair = ["--slm", &slm, "--llm", &llm, "--router", &router, "--tau", "0", "--speculate"];
+    let pair = ["--slm", &slm, "--llm", llm, "--router", &router, "--tau", tau, "--speculate"];
     let server = serve(&pair, Some(SECRET));
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(script);
     let python = std::env::var("TOKENROUTE_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let run = Command::new(python).arg(path).args([&server.url, SECRET, &question()]).output();
+    let run = Command::new(python).arg(path).args([&server.url, SECRET, &question(), tau]).output();
     let said = match run {
         Err(error) => format!("skipped: no Python: {error}"),
         Ok(output) => {
@@ -71,12 +72,17 @@ fn client(script: &str) -> String {
 
 #[test]
 fn the_official_client_works_unchanged() {
-    println!("{}", client("openai_client.py"));
+    println!("{}", client("openai_client.py", &model("word-problems-llm"), "0"));
 }
 
 #[test]
 fn the_page_works_in_a_browser() {
-    println!("{}", client("page.py"));
+    // The large model in a process of its own, so that bytes are told too.
+    let mut cloud = tokenroute(&["cloud", "--model", &model("word-problems-llm")]);
+    cloud.args(["--bind", "127.0.0.1:0"]).env_remove("TOKENROUTE_CLOUD_KEY");
+    let cloud = Server::start(cloud);
+    println!("{}", client("page.py", &cloud.url, "0.9932045"));
+    assert_eq!(cloud.stop(), "");
 }
 
 #[test]
