@@ -236,7 +236,8 @@ fn requests_that_cannot_be_met_are_refused_by_name() {
         ),
         (r#"{"prompt": [1], "temperature": -1}"#, 400, "temperature is -1"),
         (r#"{"prompt": [1], "top_p": 0}"#, 400, "top_p is 0; expected a share above 0"),
-        (r#"{"prompt": [1], "seed": "x"}"#, 400, "not understood"),
+        (r#"{"prompt": [1], "seed": "x"}"#, 400, "seed: expected a whole number"),
+        (r#"{"prompt": [1], "seed": 1.5}"#, 400, "from -2^63 to 2^64 - 1"),
         (r#"{"prompt": [1], "n": 2}"#, 400, "n and best_of"),
         (r#"{"prompt": [1], "echo": true}"#, 400, "echo"),
         (r#"{"prompt": [1], "stop": ["x"]}"#, 400, "stop"),
@@ -249,7 +250,7 @@ fn requests_that_cannot_be_met_are_refused_by_name() {
         assert_eq!(found, status, "{body}: {text}");
         assert!(text.contains(part) && text.contains("\"error\""), "{body}: {text}");
     }
-    let huge = format!("{{\"prompt\": \"{}\"}}", "a".repeat(9 << 20));
+    let huge = format!("{{\"prompt\": \"{}\"}}", "a".repeat(8 << 20));
     assert_eq!(post(&server, None, &huge).0, 413);
 }
 
