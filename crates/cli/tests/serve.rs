@@ -5,9 +5,11 @@
 
 mod support;
 
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use support::{Server, complain, fail, model, root, tokenroute, write_router};
 use tempfile::TempDir;
@@ -104,6 +106,24 @@ fn what_cannot_be_served_is_refused_at_once() {
     fail(&["serve", "--slm", &slm, "--tau", "0.5"], &["--llm"]);
     let all = ["--llm", &slm, "--router", "r", "--tau", "2"];
     fail(&[&["serve", "--slm", &slm], &all[..]].concat(), &["τ is 2"]);
+}
+
+#[test]
+fn who_asks_twice_waits_for_nothing_under_way() {
+    let server = serve(&["--slm", &model("word-problems-slm")], None);
+    let address = server.url.strip_prefix("http://").expect("a URL").to_owned();
+    let mut socket = TcpStream::connect(&address).expect("a connection");
+    let head = "POST /v1/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\nexpect: 100-continue\r\n\r\n";
+    socket.write_all(head.as_bytes()).expect("a request");
+    // Its body is being waited for.
+    let mut said = [0; 12];
+    socket.read_exact(&mut said).expect("an invitation");
+    assert_eq!(&said, b"HTTP/1.1 100");
+    server.terminate();
+    while TcpStream::connect(&address).is_ok() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(server.insist(), Some(128 + 15));
 }
 
 #[test]

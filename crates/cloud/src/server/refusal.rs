@@ -22,6 +22,8 @@ pub(crate) enum Refusal {
     Slow(String),
     /// The model failed.
     Failed(String),
+    /// The server is stopping and waits no longer.
+    Over,
 }
 
 impl Refusal {
@@ -43,6 +45,10 @@ impl Refusal {
             Refusal::Slow(message) => (StatusCode::REQUEST_TIMEOUT, bad, message.clone()),
             Refusal::Failed(message) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "server_error", message.clone())
+            }
+            Refusal::Over => {
+                let message = "the server is stopping; ask again once it is back".to_owned();
+                (StatusCode::SERVICE_UNAVAILABLE, "server_error", message)
             }
         }
     }
