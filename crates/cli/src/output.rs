@@ -57,10 +57,23 @@ pub fn whole_file(
     moved
 }
 
-/// Prints an error and its causes on one line.
+/// An error and its causes on one line, each once: errors of ours quote their causes,
+/// contexts do not.
+pub fn causes(error: &anyhow::Error) -> String {
+    let mut said = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !said.contains(&cause) {
+            said.push_str(": ");
+            said.push_str(&cause);
+        }
+    }
+    said
+}
+
+/// Prints an error and its causes.
 #[expect(clippy::print_stderr, reason = "this is where complaints go")]
 pub fn complain(error: &anyhow::Error) {
-    eprintln!("error: {error:#}");
+    eprintln!("error: {}", causes(error));
 }
 
 /// Prints a warning on one line.

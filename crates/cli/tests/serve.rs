@@ -5,8 +5,11 @@
 
 mod support;
 
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use support::{Server, complain, fail, model, root, tokenroute, write_router};
 use tempfile::TempDir;
@@ -21,7 +24,7 @@ const SKIPPED: i32 = 77;
 /// `tokenroute serve` with this key.
 fn serve(arguments: &[&str], key: Option<&str>) -> Server {
     let mut command = tokenroute(&["serve", "--bind", "127.0.0.1:0"]);
-    command.args(arguments).env_remove(KEY);
+    command.args(arguments).env_remove(KEY).env_remove("TOKENROUTE_CLOUD_KEY");
     if let Some(key) = key {
         command.env(KEY, key);
     }
@@ -39,18 +42,19 @@ fn question() -> String {
     question.prompt().trim_end().to_owned()
 }
 
-/// The pair behind a key, and a client script run on it; returns what it says.
-fn client(script: &str) -> String {
+/// The pair behind a key, and a client script run on it; returns what it says. The script
+/// learns how τ was written.
+fn client(script: &str, llm: &str, tau: &str) -> String {
     let folder = TempDir::new().expect("a folder");
     let router = folder.path().join("router.safetensors");
     write_router(&router);
-    let (slm, llm) = (model("word-problems-slm"), model("word-problems-llm"));
+    let slm = model("word-problems-slm");
     let router = router.display().to_string();
-    let pair = ["--slm", &slm, "--llm", &llm, "--router", &router, "--tau", "0", "--speculate"];
+    let pair = ["--slm", &slm, "--llm", llm, "--router", &router, "--tau", tau, "--speculate"];
     let server = serve(&pair, Some(SECRET));
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(script);
     let python = std::env::var("TOKENROUTE_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let run = Command::new(python).arg(path).args([&server.url, SECRET, &question()]).output();
+    let run = Command::new(python).arg(path).args([&server.url, SECRET, &question(), tau]).output();
     let said = match run {
         Err(error) => format!("skipped: no Python: {error}"),
         Ok(output) => {
@@ -70,12 +74,17 @@ fn client(script: &str) -> String {
 
 #[test]
 fn the_official_client_works_unchanged() {
-    println!("{}", client("openai_client.py"));
+    println!("{}", client("openai_client.py", &model("word-problems-llm"), "0"));
 }
 
 #[test]
 fn the_page_works_in_a_browser() {
-    println!("{}", client("page.py"));
+    // The large model in a process of its own, so that bytes are told too.
+    let mut cloud = tokenroute(&["cloud", "--model", &model("word-problems-llm")]);
+    cloud.args(["--bind", "127.0.0.1:0"]).env_remove("TOKENROUTE_CLOUD_KEY");
+    let cloud = Server::start(cloud);
+    println!("{}", client("page.py", &cloud.url, "0.9932045"));
+    assert_eq!(cloud.stop(), "");
 }
 
 #[test]
@@ -86,10 +95,35 @@ fn what_cannot_be_served_is_refused_at_once() {
     complain(&output, &["0.0.0.0", "no API key", "bind to 127.0.0.1"]);
     let output = tokenroute(&open).env(KEY, "two words").output().expect("a process");
     complain(&output, &[KEY, "visible ASCII"]);
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = taken.local_addr().expect("an address").to_string();
+    let output = tokenroute(&["serve", "--slm", &slm, "--bind", &taken]).output();
+    let output = output.expect("a process");
+    complain(&output, &[&taken, "in use"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(said.matches("in use").count(), 1, "{said}");
     fail(&["serve", "--slm", &slm, "--llm", &slm], &["--router"]);
     fail(&["serve", "--slm", &slm, "--tau", "0.5"], &["--llm"]);
     let all = ["--llm", &slm, "--router", "r", "--tau", "2"];
     fail(&[&["serve", "--slm", &slm], &all[..]].concat(), &["τ is 2"]);
+}
+
+#[test]
+fn who_asks_twice_waits_for_nothing_under_way() {
+    let server = serve(&["--slm", &model("word-problems-slm")], None);
+    let address = server.url.strip_prefix("http://").expect("a URL").to_owned();
+    let mut socket = TcpStream::connect(&address).expect("a connection");
+    let head = "POST /v1/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\nexpect: 100-continue\r\n\r\n";
+    socket.write_all(head.as_bytes()).expect("a request");
+    // Its body is being waited for.
+    let mut said = [0; 12];
+    socket.read_exact(&mut said).expect("an invitation");
+    assert_eq!(&said, b"HTTP/1.1 100");
+    server.terminate();
+    while TcpStream::connect(&address).is_ok() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(server.insist(), Some(128 + 15));
 }
 
 #[test]

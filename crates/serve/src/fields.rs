@@ -61,8 +61,10 @@ impl Fields {
         self.typed(name, "a number", Value::as_f64)
     }
 
-    pub(crate) fn integer(&self, name: &'static str) -> Result<Option<i64>, Refusal> {
-        self.typed(name, "a whole number", Value::as_i64)
+    /// A whole number of 64 bits, signed or not: a negative one counts from 2^64 down.
+    pub(crate) fn bits(&self, name: &'static str) -> Result<Option<u64>, Refusal> {
+        let read = |value: &Value| value.as_u64().or(value.as_i64().map(|n| n as u64));
+        self.typed(name, "a whole number from -2^63 to 2^64 - 1", read)
     }
 
     /// A whole number from `least` to `most`.

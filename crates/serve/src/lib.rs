@@ -15,7 +15,6 @@
 
 mod answer;
 mod fields;
-mod guard;
 mod metrics;
 mod page;
 mod refusal;

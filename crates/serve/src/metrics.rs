@@ -98,6 +98,8 @@ pub(crate) struct Metrics {
     llm_calls: AtomicU64,
     wasted_calls: AtomicU64,
     speculated: AtomicU64,
+    relayed: AtomicU64,
+    held: AtomicU64,
     pub(crate) first_token: Histogram,
     pub(crate) between_tokens: Histogram,
 }
@@ -132,6 +134,8 @@ impl Metrics {
             (&self.llm_calls, trace.llm_calls),
             (&self.wasted_calls, trace.wasted_calls),
             (&self.speculated, trace.speculated),
+            (&self.relayed, trace.relayed),
+            (&self.held, trace.held),
         ] {
             counter.fetch_add(more, Ordering::Relaxed);
         }
@@ -172,6 +176,8 @@ impl Metrics {
             ),
             ("llm_calls", "Calls to the LLM.", &self.llm_calls),
             ("llm_wasted_calls", "Those that made no token.", &self.wasted_calls),
+            ("relayed_tokens", "The LLM's tokens by relay, after a routed one.", &self.relayed),
+            ("held_tokens", "The SLM's, kept because the budget was spent.", &self.held),
         ] {
             single(&mut out, &format!("tokenroute_{name}_total"), "counter", help, load(counter));
         }

@@ -4,16 +4,15 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
+use tokenroute_cloud::server::Denied;
 
 /// Why a request is not answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// The request cannot be understood or done; the field at fault, if it is one.
     Bad { field: Option<&'static str>, message: String },
-    /// No key, or a wrong one.
-    NoKey,
-    /// A web page from elsewhere asks.
-    Foreign(String),
+    /// Who asks may not.
+    Denied(Denied),
     /// Another model is wanted.
     NoModel(String),
     /// Nothing is here.
@@ -41,13 +40,12 @@ impl Refusal {
         let bad = "invalid_request_error";
         match self {
             Refusal::Bad { message, .. } => (StatusCode::BAD_REQUEST, bad, None, message.clone()),
-            Refusal::NoKey => {
-                let message = "no API key, or a wrong one; send it as a bearer token";
+            Refusal::Denied(denied @ Denied::NoKey) => {
                 let code = Some("invalid_api_key");
-                (StatusCode::UNAUTHORIZED, "authentication_error", code, message.to_owned())
+                (StatusCode::UNAUTHORIZED, "authentication_error", code, denied.to_string())
             }
-            Refusal::Foreign(message) => {
-                (StatusCode::FORBIDDEN, "permission_error", None, message.clone())
+            Refusal::Denied(denied @ (Denied::Host { .. } | Denied::Origin)) => {
+                (StatusCode::FORBIDDEN, "permission_error", None, denied.to_string())
             }
             Refusal::NoModel(message) => {
                 (StatusCode::NOT_FOUND, bad, Some("model_not_found"), message.clone())

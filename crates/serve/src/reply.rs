@@ -164,6 +164,12 @@ fn text(pieces: &[Piece]) -> String {
     pieces.iter().map(|piece| piece.text.as_str()).collect()
 }
 
+/// A number by its own shortest text: 0.9932, and not the f64 beside it. Read as an f64 and
+/// rounded it is the same f32, and greater numbers stay greater.
+pub(crate) fn shortest(number: f32) -> Value {
+    number.to_string().parse::<f64>().map_or(Value::Null, Value::from)
+}
+
 /// Every token with who made it and why.
 fn told(facts: &Facts, pieces: &[Piece]) -> Result<Value, Refusal> {
     pieces.iter().map(|piece| tell(facts, piece)).collect::<Result<Vec<_>, _>>().map(Value::from)
@@ -175,7 +181,7 @@ fn tell(facts: &Facts, piece: &Piece) -> Result<Value, Refusal> {
         "id": token.token,
         "text": piece.text,
         "origin": origin_name(token.origin),
-        "score": facts.routed.then_some(token.score),
+        "score": facts.routed.then(|| shortest(token.score)),
     });
     if token.slm_token != token.token {
         let slm = facts.tokenizer.token_text(token.slm_token);

@@ -161,8 +161,7 @@ fn policy(fields: &Fields, facts: &Facts) -> Result<Policy, Refusal> {
 fn sampling(fields: &Fields) -> Result<Option<Sampling>, Refusal> {
     let temperature = fields.number("temperature")?.unwrap_or(0.0);
     let top_p = fields.number("top_p")?.unwrap_or(1.0);
-    // Negative seeds are seeds too: the same bits.
-    let seed = fields.integer("seed")?.unwrap_or(0) as u64;
+    let seed = fields.bits("seed")?.unwrap_or(0);
     Sampling::new(temperature, top_p, seed).map_err(|error| {
         let field = match error {
             SamplingError::Temperature(_) => "temperature",

@@ -12,12 +12,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
+use tokenroute_cloud::server::{check_key, check_origin};
+use tokenroute_runtime::Wait;
 
-use crate::guard::{check_key, check_origin};
 use crate::metrics::{Now, Outcome};
 use crate::page::page;
 use crate::refusal::Refusal;
-use crate::reply::{streamed, whole};
+use crate::reply::{shortest, streamed, whole};
 use crate::request::{Kind, Plan};
 use crate::running::Running;
 use crate::service::Inner;
@@ -53,16 +54,16 @@ pub(crate) fn router(inner: Arc<Inner>) -> Router {
 async fn keyed(State(inner): State<Arc<Inner>>, request: Request, next: Next) -> Response {
     match check_key(inner.key.as_ref(), request.headers()) {
         Ok(()) => next.run(request).await,
-        Err(refusal) => refusal.into_response(),
+        Err(denied) => Refusal::Denied(denied).into_response(),
     }
 }
 
 /// A page from elsewhere does not know the key, so the check is for servers without one.
 async fn own(State(inner): State<Arc<Inner>>, request: Request, next: Next) -> Response {
     if inner.key.is_none()
-        && let Err(refusal) = check_origin(request.headers(), request.uri().authority())
+        && let Err(denied) = check_origin(request.headers(), request.uri().authority())
     {
-        return refusal.into_response();
+        return Refusal::Denied(denied).into_response();
     }
     next.run(request).await
 }
@@ -96,11 +97,24 @@ fn card(inner: &Inner) -> Value {
         "id": facts.name, "object": "model", "created": 0, "owned_by": "tokenroute",
         "max_model_len": facts.context,
         "tokenroute": {
-            "routed": facts.routed, "tau": facts.policy.tau.get(),
-            "max_offload": facts.policy.budget.share(), "chat": facts.template.is_some(),
+            "routed": facts.routed, "tau": shortest(facts.policy.tau.get()),
+            "max_offload": facts.policy.budget.share(), "wait": wait(facts.policy.wait),
+            "chat": facts.template.is_some(),
             "max_prompt_tokens": facts.most_prompt, "max_tokens": facts.most_tokens,
         },
     })
+}
+
+/// What answers do while the large model is waited for. A relay's tokens are not those
+/// of the other two, so clients must be able to see it.
+fn wait(wait: Wait) -> Value {
+    match wait {
+        Wait::Block => json!({"policy": "block"}),
+        Wait::Speculate { branches, max_ahead } => {
+            json!({"policy": "speculate", "branches": branches, "max_ahead": max_ahead})
+        }
+        Wait::Relay { tokens } => json!({"policy": "relay", "tokens": tokens}),
+    }
 }
 
 async fn models(State(inner): State<Arc<Inner>>) -> Json<Value> {

@@ -54,6 +54,8 @@ impl Tally {
                 "degraded": self.causes.values().sum::<usize>(),
                 "causes": causes,
                 "held": trace.held,
+                "relayed": trace.relayed,
+                "waits": trace.waits,
                 "speculated": self.speculated,
                 "speculated_positions": trace.speculated,
                 "rolled_back_positions": trace.rolled_back,

@@ -113,7 +113,7 @@ impl<M: LanguageModel, L: Llm + ?Sized> Talk<'_, M, L> {
                 Wish::Reset => self.reset(),
                 Wish::Tau(text) => match self.set_tau(text) {
                     Ok(()) => progress.note(&format!("τ is {}", self.policy.tau)),
-                    Err(error) => output::warn(&format!("{error:#}")),
+                    Err(error) => output::warn(&output::causes(&error)),
                 },
                 Wish::Unknown(command) => output::warn(&format!("no {command} here; {COMMANDS}")),
                 Wish::Say(text) => {

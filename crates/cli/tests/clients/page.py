@@ -1,6 +1,6 @@
 """The page of `tokenroute serve` in headless Chromium, over WebDriver and the standard library.
 
-Usage: page.py URL KEY PROMPT. Ends with 77 where Chromium or its driver is missing.
+Usage: page.py URL KEY PROMPT TAU, with a large model over HTTP and τ as the server was told it. Ends with 77 where Chromium or its driver is missing.
 """
 
 import json
@@ -12,9 +12,9 @@ import time
 import urllib.request
 
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
-ENTER, RIGHT, END = "\ue007", "\ue014", "\ue010"
+ENTER, LEFT, RIGHT, HOME, END = "\ue007", "\ue012", "\ue014", "\ue011", "\ue010"
 
-url, key, prompt = sys.argv[1:4]
+url, key, prompt, default = sys.argv[1:5]
 chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 driver = shutil.which("chromedriver")
 if not chromium or not driver:
@@ -100,22 +100,43 @@ def check(browser):
     browser.type("#key", key)
 
     for selector, name in [
-        ("#tau", "Threshold τ"), ("#prompt", "Message"), ("#send", "Send"), ("#stop", "Stop"),
+        ("#tau", "Threshold τ"), ("#tau-value", "Threshold τ as a number"), ("#prompt", "Message"), ("#send", "Send"), ("#stop", "Stop"),
         ("#key", "API key (kept in this page alone)"), ("#log", "Conversation"),
         ("#temperature", "Temperature"), ("#seed", "Seed"),
     ]:
         assert browser.label(selector).strip() == name, (selector, browser.label(selector))
 
-    # The first message connects; its τ is the server's default.
+    # The first message connects; its τ is the server's default, to the last digit.
+    browser.run("""const real = fetch; window.sent = [];
+        window.fetch = (url, options) => { sent.push(options?.body); return real(url, options); };""")
     browser.type("#prompt", prompt.replace("\n", "\ue008\ue007\ue008") + ENTER)
     done = "return !document.getElementById('send').disabled && document.querySelector('.assistant .text')"
     browser.until("an answer", done)
-    compare(browser, 0)
+    assert f'"tau":{default}' in re.split("[,}]", sent(browser)), sent(browser)
+    assert tau(browser) == default, tau(browser)
+    compare(browser, float(default))
+    assert re.fullmatch(r"[1-9]\d* / [1-9]\d*", browser.text("#bytes")), browser.text("#bytes")
     assert browser.run("return document.getElementById('key-label').hidden"), "the key is known"
 
+    # The slider reaches both ends and has room close to 1; number and slider go together.
+    for keys, expected in [(HOME, "0"), (END + LEFT, "0.999999"), (HOME + RIGHT, "0.002")]:
+        browser.type("#tau", keys)
+        assert tau(browser) == expected, (tau(browser), expected)
+    for number, least, most in [("0.9", 450, 450), ("0.99", 559, 561), ("0.9999", 779, 781), ("0", 0, 0)]:
+        browser.run("document.getElementById('tau-value').value = ''")
+        browser.type("#tau-value", number)
+        at = int(browser.run("return document.getElementById('tau').value"))
+        assert least <= at <= most and tau(browser) == number, (number, at)
+    # What is no τ is not sent.
+    asked = browser.run("return sent.length")
+    browser.type("#tau-value", "9")
+    browser.type("#prompt", "Who are you?" + ENTER)
+    assert browser.run("return sent.length") == asked, "nothing is asked at τ = 9"
+    browser.run("document.getElementById('prompt').value = ''")
+
     # Everything by the keyboard: τ to its end, a second question.
-    browser.type("#tau", END)
-    assert browser.text("#tau-value") == "1", browser.text("#tau-value")
+    browser.type("#tau", HOME + END)
+    assert tau(browser) == "1", tau(browser)
     browser.click("#clear")
     browser.type("#prompt", prompt.replace("\n", "\ue008\ue007\ue008") + ENTER)
     browser.until("an answer of the large model", done + " && document.querySelector('.assistant .llm')")
@@ -161,6 +182,15 @@ def check(browser):
     said = [entry["message"] for entry in browser.call("/se/log", {"type": "browser"})]
     said = [message for message in said if "401" not in message]
     assert not said, said
+
+
+def tau(browser):
+    return browser.run("return document.getElementById('tau-value').value")
+
+
+def sent(browser):
+    """The last request's body."""
+    return browser.run("return sent.findLast((body) => body)")
 
 
 def compare(browser, tau):

@@ -214,11 +214,22 @@ impl Server {
         Server { child, name, url }
     }
 
-    /// Ends it in order; returns what it complained of.
-    pub fn stop(mut self) -> String {
+    /// Asks it to end.
+    pub fn terminate(&self) {
         let id = self.child.id().to_string();
         let status = Command::new("kill").args(["-TERM", &id]).status();
         assert!(status.expect("kill").success());
+    }
+
+    /// Asks a second time; returns the status it ends with.
+    pub fn insist(mut self) -> Option<i32> {
+        self.terminate();
+        self.child.wait().expect("an end").code()
+    }
+
+    /// Ends it in order; returns what it complained of.
+    pub fn stop(mut self) -> String {
+        self.terminate();
         assert!(self.child.wait().expect("an end").success(), "an orderly end");
         let mut text = String::new();
         let mut error = self.child.stderr.take().expect("its complaints");

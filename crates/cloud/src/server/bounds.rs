@@ -14,6 +14,8 @@ use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use hyper::rt::Executor;
 use tokio::time::{Sleep, sleep};
 
+use crate::server::Refusal;
+
 tokio::task_local! {
     /// The reader of the HTTP/2 stream whose task this is.
     static READER: Arc<Reader>;
@@ -109,17 +111,22 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
     }
 }
 
+/// The moment from which nothing goes on.
+pub(super) type Over = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// A reply's body that says how far its reader is.
-#[derive(Debug)]
 pub(super) struct Read {
     body: AxumBody,
     reader: Arc<Reader>,
+    over: Option<Over>,
     _busy: Busy,
 }
 
 impl Read {
-    pub(super) fn new(body: AxumBody, reader: Arc<Reader>, busy: Busy) -> Self {
-        Read { body, reader, _busy: busy }
+    /// With `over`, the body is one of server-sent events, and at that moment ends with
+    /// one that says so.
+    pub(super) fn new(body: AxumBody, reader: Arc<Reader>, busy: Busy, over: Option<Over>) -> Self {
+        Read { body, reader, over, _busy: busy }
     }
 }
 
@@ -133,7 +140,16 @@ impl Body for Read {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         // Who asks for more has taken what there was.
         *self.reader.lock() = None;
-        let polled = Pin::new(&mut self.body).poll_frame(context);
+        let over = self.over.as_mut().is_some_and(|over| over.as_mut().poll(context).is_ready());
+        let polled = if over {
+            self.over = None;
+            // Nobody decodes what nobody will read.
+            self.body = AxumBody::empty();
+            let event = format!("data: {}\n\n", Refusal::Over.json());
+            Poll::Ready(Some(Ok(Frame::data(event.into()))))
+        } else {
+            Pin::new(&mut self.body).poll_frame(context)
+        };
         if let Poll::Ready(Some(Ok(_))) = polled {
             *self.reader.lock() = Some(Instant::now());
         }

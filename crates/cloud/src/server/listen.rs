@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use axum::http::header;
 use axum::response::IntoResponse;
 use hyper::Request;
 use hyper::body::Incoming;
@@ -23,8 +24,8 @@ use crate::ApiKey;
 use crate::server::bounds::{Busy, Pulse, Read, Reader, Streams, Timed};
 use crate::server::{Refusal, Service};
 
-/// How long requests under way may take after the server was told to stop.
-const GRACE: Duration = Duration::from_secs(10);
+/// What the kind of a reply in server-sent events begins with.
+const EVENTS: &[u8] = b"text/event-stream";
 
 /// How long to wait for what the system lacks.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -43,6 +44,9 @@ pub struct Connections {
     /// Longest time that a piece of a reply waits for its reader to take it. Then the
     /// connection ends or, over HTTP/2, that stream of it.
     pub stalled: Duration,
+    /// How long requests under way may take after the server was told to stop. Then
+    /// streams end with an error event, and what has not begun to answer is refused.
+    pub grace: Duration,
 }
 
 impl Default for Connections {
@@ -53,6 +57,7 @@ impl Default for Connections {
             head: Duration::from_secs(65),
             body: Duration::from_secs(30),
             stalled: Duration::from_secs(60),
+            grace: Duration::from_secs(10),
         }
     }
 }
@@ -179,7 +184,7 @@ async fn serve(
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let most = limits.most.clamp(1, 1 << 20);
     let places = Arc::new(Semaphore::new(most));
-    let (stop, stopping) = watch::channel(());
+    let (phase, phases) = watch::channel(Phase::Open);
     loop {
         // Whoever finds no place waits in the system's queue.
         let accepted = async {
@@ -193,9 +198,9 @@ async fn serve(
         };
         match accepted {
             Ok((place, socket)) => {
-                let (router, stopping) = (router.clone(), stopping.clone());
+                let (router, phases) = (router.clone(), phases.clone());
                 tokio::spawn(async move {
-                    talk(socket, router, limits, stopping).await;
+                    talk(socket, router, limits, phases).await;
                     drop(place);
                 });
             }
@@ -204,10 +209,32 @@ async fn serve(
             Err(_) => tokio::time::sleep(PAUSE).await,
         }
     }
-    drop((listener, stop));
-    // Time being up is no fault of the server's.
-    drop(tokio::time::timeout(GRACE, places.acquire_many(most as u32)).await);
+    drop(listener);
+    for (next, time) in [(Phase::Ending, limits.grace), (Phase::Over, PAUSE)] {
+        phase.send_replace(next);
+        // Time being up is no fault of the server's.
+        if tokio::time::timeout(time, places.acquire_many(most as u32)).await.is_ok() {
+            break;
+        }
+    }
     Ok(())
+}
+
+/// How near a server's end is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    /// Requests may come.
+    Open,
+    /// Those under way go on.
+    Ending,
+    /// Nothing goes on.
+    Over,
+}
+
+/// Returns once the server's end is so near.
+async fn reached(phase: Phase, mut phases: watch::Receiver<Phase>) {
+    // An error means that the server is gone.
+    drop(phases.wait_for(|&now| now >= phase).await);
 }
 
 /// Whether an error is of one connection that was given up before it was accepted.
@@ -221,25 +248,32 @@ async fn talk(
     socket: TcpStream,
     router: axum::Router,
     limits: Connections,
-    mut stopping: watch::Receiver<()>,
+    phases: watch::Receiver<Phase>,
 ) {
     // Replies are small and wanted at once; without that they are merely slower.
     drop(socket.set_nodelay(true));
     let (pulse, reader) = (Pulse::new(), Arc::<Reader>::default());
     let (begun, read) = (Arc::clone(&pulse), Arc::clone(&reader));
+    let ending = phases.clone();
     let routes = TowerToHyperService::new(router);
     let service = service_fn(move |request: Request<Incoming>| {
         let (busy, read, late) = (Busy::new(&begun), Arc::clone(&read), Arc::default());
         let request = request.map(|body| Timed::new(body, limits.body, Arc::clone(&late)));
-        let reply = routes.call(request);
+        let (reply, ending) = (routes.call(request), ending.clone());
         async move {
-            let mut reply = reply.await?;
+            let mut reply = tokio::select! {
+                reply = reply => reply?,
+                () = reached(Phase::Over, ending.clone()) => Refusal::Over.into_response(),
+            };
             if late.load(Ordering::Relaxed) {
                 let time = limits.body;
                 reply = Refusal::Slow(format!("the request took more than {time:?} to arrive"))
                     .into_response();
             }
-            Ok::<_, Infallible>(reply.map(|body| Read::new(body, Reader::here(&read), busy)))
+            let events = reply.headers().get(header::CONTENT_TYPE);
+            let events = events.is_some_and(|kind| kind.as_bytes().starts_with(EVENTS));
+            let over = events.then(|| Box::pin(reached(Phase::Over, ending)) as _);
+            Ok::<_, Infallible>(reply.map(|body| Read::new(body, Reader::here(&read), busy, over)))
         }
     });
     let mut http = auto::Builder::new(Streams(limits.stalled));
@@ -251,10 +285,15 @@ async fn talk(
         ended = connection.as_mut() => return drop(ended),
         () = reader.stalled(limits.stalled) => return,
         () = pulse.idle(limits.head) => {}
-        // An error means that the sender is gone, which is the signal.
-        _ = stopping.changed() => {
+        () = reached(Phase::Ending, phases) => {
             connection.as_mut().graceful_shutdown();
-            return drop(connection.await);
+            // Half a head, or a client that says nothing to our goodbye, holds nobody up;
+            // the end of a reply has time to leave.
+            tokio::select! {
+                ended = connection => drop(ended),
+                () = pulse.idle(PAUSE) => {}
+            }
+            return;
         }
     }
     connection.as_mut().graceful_shutdown();

@@ -3,6 +3,7 @@
 
 mod bounds;
 mod engine;
+mod guard;
 mod listen;
 mod refusal;
 mod reply;
@@ -13,6 +14,7 @@ mod score;
 use tokenroute_core::TokenId;
 
 pub use engine::EngineConfig;
+pub use guard::{Denied, check_key, check_origin};
 pub use listen::{Connections, Server, ServerError, check_bind};
 pub(crate) use refusal::Refusal;
 pub use routes::Service;

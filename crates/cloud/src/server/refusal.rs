@@ -5,13 +5,15 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use crate::server::Denied;
+
 /// Why a request is not answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// The request cannot be understood or done.
     Bad(String),
-    /// No key, or a wrong one.
-    NoKey,
+    /// Who asks may not.
+    Denied(Denied),
     /// Another model is wanted.
     NoModel(String),
     /// Too much is waiting already.
@@ -20,26 +22,33 @@ pub(crate) enum Refusal {
     Slow(String),
     /// The model failed.
     Failed(String),
+    /// The server is stopping and waits no longer.
+    Over,
 }
 
 impl Refusal {
-    fn parts(&self) -> (StatusCode, &'static str, &str) {
+    fn parts(&self) -> (StatusCode, &'static str, String) {
+        let bad = "invalid_request_error";
         match self {
-            Refusal::Bad(message) => (StatusCode::BAD_REQUEST, "invalid_request_error", message),
-            Refusal::NoKey => {
-                let message = "no API key, or a wrong one; send it as a bearer token";
-                (StatusCode::UNAUTHORIZED, "authentication_error", message)
+            Refusal::Bad(message) => (StatusCode::BAD_REQUEST, bad, message.clone()),
+            Refusal::Denied(denied @ Denied::NoKey) => {
+                (StatusCode::UNAUTHORIZED, "authentication_error", denied.to_string())
             }
-            Refusal::NoModel(message) => (StatusCode::NOT_FOUND, "invalid_request_error", message),
+            Refusal::Denied(denied @ (Denied::Host { .. } | Denied::Origin)) => {
+                (StatusCode::FORBIDDEN, "permission_error", denied.to_string())
+            }
+            Refusal::NoModel(message) => (StatusCode::NOT_FOUND, bad, message.clone()),
             Refusal::Busy => {
-                let message = "too many requests are waiting; try again";
+                let message = "too many requests are waiting; try again".to_owned();
                 (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", message)
             }
-            Refusal::Slow(message) => {
-                (StatusCode::REQUEST_TIMEOUT, "invalid_request_error", message)
-            }
+            Refusal::Slow(message) => (StatusCode::REQUEST_TIMEOUT, bad, message.clone()),
             Refusal::Failed(message) => {
-                (StatusCode::INTERNAL_SERVER_ERROR, "server_error", message)
+                (StatusCode::INTERNAL_SERVER_ERROR, "server_error", message.clone())
+            }
+            Refusal::Over => {
+                let message = "the server is stopping; ask again once it is back".to_owned();
+                (StatusCode::SERVICE_UNAVAILABLE, "server_error", message)
             }
         }
     }

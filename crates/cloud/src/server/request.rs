@@ -24,7 +24,7 @@ pub(crate) struct Request {
     max_tokens: Option<usize>,
     temperature: Option<f64>,
     top_p: Option<f64>,
-    seed: Option<u64>,
+    seed: Option<Seed>,
     logprobs: Option<usize>,
     n: Option<u64>,
     best_of: Option<u64>,
@@ -38,6 +38,23 @@ pub(crate) struct Request {
     prompt_logprobs: Option<usize>,
     /// First prompt position to score (ours; vLLM scores all). At least 1.
     prompt_logprobs_start: Option<usize>,
+}
+
+/// A negative seed counts from 2^64 down.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "seed: expected a whole number from -2^63 to 2^64 - 1")]
+enum Seed {
+    Plain(u64),
+    Negative(i64),
+}
+
+impl Seed {
+    fn bits(&self) -> u64 {
+        match *self {
+            Seed::Plain(seed) => seed,
+            Seed::Negative(seed) => seed as u64,
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -73,7 +90,8 @@ impl Request {
             return Err(Refusal::NoModel(format!("no model {model:?} here; this one is {name:?}")));
         }
         let (temperature, top_p) = (self.temperature.unwrap_or(0.0), self.top_p.unwrap_or(1.0));
-        let sampling = Sampling::new(temperature, top_p, self.seed.unwrap_or(0))
+        let seed = self.seed.as_ref().map_or(0, Seed::bits);
+        let sampling = Sampling::new(temperature, top_p, seed)
             .map_err(|error| Refusal::Bad(error.to_string()))?;
         if self.n.unwrap_or(1) != 1 || self.best_of.unwrap_or(1) != 1 {
             return bad("n and best_of must be 1: a prompt and a seed have one answer".to_owned());

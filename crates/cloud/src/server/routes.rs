@@ -9,7 +9,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Request as HttpRequest, State};
-use axum::http::header;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::sse::{Event as Piece, Sse};
 use axum::response::{IntoResponse, Response};
@@ -24,7 +23,7 @@ use crate::ApiKey;
 use crate::server::engine::{Engine, EngineConfig, Event, Job};
 use crate::server::reply::{Choice, Options, completion, usage};
 use crate::server::request::{Plan, Request};
-use crate::server::{Refusal, Texts};
+use crate::server::{Refusal, Texts, check_key, check_origin};
 
 /// Most bytes of a request.
 const BODY_LIMIT: usize = 8 << 20;
@@ -82,19 +81,27 @@ impl Service {
         Router::new()
             .route("/v1/completions", post(completions))
             .route("/v1/models", get(models))
-            .route_layer(from_fn_with_state(self.clone(), guard))
+            .route_layer(from_fn_with_state(self.clone(), keyed))
             .route("/health", get(async || "ok"))
             .layer(DefaultBodyLimit::max(BODY_LIMIT))
+            .layer(from_fn_with_state(self.clone(), own))
             .with_state(self.clone())
     }
 }
 
-async fn guard(State(service): State<Service>, request: HttpRequest, next: Next) -> Response {
-    if let Some(key) = &service.inner.key {
-        let given = request.headers().get(header::AUTHORIZATION);
-        if !given.is_some_and(|value| key.opens(value.as_bytes())) {
-            return Refusal::NoKey.into_response();
-        }
+async fn keyed(State(service): State<Service>, request: HttpRequest, next: Next) -> Response {
+    match check_key(service.key(), request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(denied) => Refusal::Denied(denied).into_response(),
+    }
+}
+
+/// A page from elsewhere does not know the key, so the check is for servers without one.
+async fn own(State(service): State<Service>, request: HttpRequest, next: Next) -> Response {
+    if service.key().is_none()
+        && let Err(denied) = check_origin(request.headers(), request.uri().authority())
+    {
+        return Refusal::Denied(denied).into_response();
     }
     next.run(request).await
 }

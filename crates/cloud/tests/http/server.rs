@@ -58,12 +58,17 @@ pub fn client(server: &Server) -> Http {
 
 /// Status and body of a request.
 fn post(server: &Server, key: Option<&str>, body: &str) -> (u16, String) {
+    let key = key.map(|key| ("authorization", format!("Bearer {key}")));
+    post_with(server, &Vec::from_iter(key), body)
+}
+
+fn post_with(server: &Server, headers: &[(&str, String)], body: &str) -> (u16, String) {
     let agent: ureq::Agent =
         ureq::Agent::config_builder().http_status_as_error(false).build().into();
     let url = format!("http://{}/v1/completions", server.address());
     let mut request = agent.post(url);
-    if let Some(key) = key {
-        request = request.header("authorization", format!("Bearer {key}"));
+    for (name, value) in headers {
+        request = request.header(*name, value);
     }
     let mut response = request.send(body).expect("a reply");
     let status = response.status().as_u16();
@@ -231,7 +236,8 @@ fn requests_that_cannot_be_met_are_refused_by_name() {
         ),
         (r#"{"prompt": [1], "temperature": -1}"#, 400, "temperature is -1"),
         (r#"{"prompt": [1], "top_p": 0}"#, 400, "top_p is 0; expected a share above 0"),
-        (r#"{"prompt": [1], "seed": "x"}"#, 400, "not understood"),
+        (r#"{"prompt": [1], "seed": "x"}"#, 400, "seed: expected a whole number"),
+        (r#"{"prompt": [1], "seed": 1.5}"#, 400, "from -2^63 to 2^64 - 1"),
         (r#"{"prompt": [1], "n": 2}"#, 400, "n and best_of"),
         (r#"{"prompt": [1], "echo": true}"#, 400, "echo"),
         (r#"{"prompt": [1], "stop": ["x"]}"#, 400, "stop"),
@@ -244,7 +250,7 @@ fn requests_that_cannot_be_met_are_refused_by_name() {
         assert_eq!(found, status, "{body}: {text}");
         assert!(text.contains(part) && text.contains("\"error\""), "{body}: {text}");
     }
-    let huge = format!("{{\"prompt\": \"{}\"}}", "a".repeat(9 << 20));
+    let huge = format!("{{\"prompt\": \"{}\"}}", "a".repeat(8 << 20));
     assert_eq!(post(&server, None, &huge).0, 413);
 }
 
@@ -266,6 +272,28 @@ fn a_key_guards_the_model_and_open_addresses_want_one() {
     let service = Service::new("toy".into(), toy, vocabulary, Box::new(Letters), None, config);
     let error = Server::start(open, &service).expect_err("no key");
     assert!(matches!(error, ServerError::NoKey { .. }), "{error:?}");
+}
+
+#[test]
+fn a_page_from_elsewhere_cannot_ask_without_a_key() {
+    let body = r#"{"prompt": [1]}"#;
+    let (evil, origin) = ("evil.example", "https://evil.example");
+    for (key, expected) in [(None, [200, 200, 403, 403]), (Some("sesame"), [200; 4])] {
+        let server = serve(ToyModel::new(1), key, EngineConfig::default());
+        let own = server.address().to_string();
+        for ((host, origin), expected) in
+            [(&*own, None), ("localhost", None), (evil, Some(origin)), (&own, Some(origin))]
+                .into_iter()
+                .zip(expected)
+        {
+            let mut headers = vec![("host", host.to_owned())];
+            headers.extend(origin.map(|origin| ("origin", origin.to_owned())));
+            headers.extend(key.map(|key| ("authorization", format!("Bearer {key}"))));
+            let (status, text) = post_with(&server, &headers, body);
+            assert_eq!(status, expected, "{key:?} {host} {origin:?}: {text}");
+            assert_eq!(status == 403, text.contains("permission_error"), "{text}");
+        }
+    }
 }
 
 /// A toy that takes its time, and says when it begins.

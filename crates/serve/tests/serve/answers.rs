@@ -118,6 +118,43 @@ fn tokens_made_during_a_wait_are_told_and_counted() {
     assert_eq!(usage["rolled_back_positions"], 0);
 }
 
+#[test]
+fn a_relay_is_told_in_the_model_s_card_and_counted_apart() {
+    let with = |wait, tau| {
+        let policy = Policy { wait, ..Policy::new(Tau::new(tau).expect("a threshold")) };
+        routed(ServeConfig { policy, ..ServeConfig::default() })
+    };
+    let card = |client: &Client| client.get("/v1/models").json()["data"][0]["tokenroute"].clone();
+    let tokens = NonZeroUsize::new(4).expect("positive");
+    let client = with(Wait::Relay { tokens }, 1.0);
+    assert_eq!(card(&client)["wait"], json!({"policy": "relay", "tokens": 4}));
+    let ask = |more: Value| {
+        let mut body = json!({"prompt": [1, 3, 1], "max_tokens": 12});
+        body.as_object_mut().expect("fields").extend(more.as_object().expect("fields").clone());
+        let usage = client.answer(TEXT, &body)["usage"].clone();
+        let count = |name: &str| usage["tokenroute"][name].as_u64().expect("a count");
+        (usage["completion_tokens"].as_u64().expect("a count"), count("relayed"), count("waits"))
+    };
+    // The LLM alone, up to four tokens a call: all but the first of each are relayed, and
+    // the answer stands still for each call.
+    let (made, relayed, waits) = ask(json!({}));
+    assert_eq!((relayed, waits), (made - made.div_ceil(4), made.div_ceil(4)));
+    assert_eq!(client.metric("tokenroute_relayed_tokens_total"), relayed as f64);
+    assert_eq!(client.metric("tokenroute_held_tokens_total"), 0.0);
+    assert_eq!(ask(json!({"tau": 0})).1, 0);
+    let (made, ..) = ask(json!({"max_offload": 0}));
+    assert_eq!(client.metric("tokenroute_held_tokens_total"), made as f64);
+
+    let client = with(Wait::Block, 0.9932);
+    assert_eq!(card(&client)["wait"], json!({"policy": "block"}));
+    // An f32 by its own text, which sent back means the same.
+    assert!(client.get("/v1/models").text.contains("\"tau\":0.9932,"), "{}", card(&client));
+    let branches = NonZeroUsize::new(2).expect("positive");
+    let client = with(Wait::Speculate { branches, max_ahead: 8 }, 0.9);
+    let expected = json!({"policy": "speculate", "branches": 2, "max_ahead": 8});
+    assert_eq!(card(&client)["wait"], expected);
+}
+
 /// A large model whose every reply is 10 bytes up and 30 down.
 struct Weighed(InProcess<ToyModel>);
 

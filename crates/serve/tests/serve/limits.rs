@@ -145,6 +145,30 @@ fn stopping_ends_what_is_under_way() {
 }
 
 #[test]
+fn when_the_grace_ends_streams_end_with_an_error_and_replies_are_refused() {
+    let connections = Connections { grace: Duration::from_millis(50), ..Connections::default() };
+    let (client, gate) = gated(ServeConfig { connections, ..ServeConfig::default() });
+    let sockets = [begin(&client, true, 5), begin(&client, false, 5)];
+    // Half a head is nothing under way.
+    let mut half = half_a_head(&client);
+    until("two requests", || client.metric(UNDER_WAY) == 2.0);
+    client.server.stop().expect("an orderly end");
+    let [stream, whole] = sockets.map(|mut socket| {
+        let mut text = String::new();
+        socket.read_to_string(&mut text).expect("a reply, and no cut connection");
+        text
+    });
+    assert!(stream.starts_with("HTTP/1.1 200"), "{stream}");
+    // The stream's last event, and after it the chunk that ends an HTTP/1.1 body.
+    let (_, last) = stream.rsplit_once("data: ").expect("an event");
+    assert!(last.contains("the server is stopping") && last.contains("\n\n"), "{stream}");
+    assert!(stream.ends_with("\r\n0\r\n\r\n") && !stream.contains("[DONE]"), "{stream}");
+    assert!(whole.starts_with("HTTP/1.1 503") && whole.contains("is stopping"), "{whole}");
+    assert_eq!(half.read(&mut [0]).ok(), Some(0), "an end");
+    gate.open();
+}
+
+#[test]
 fn a_failing_model_is_an_error_and_the_next_request_is_met() {
     // Token 11 breaks it: 99 is outside the vocabulary.
     let says = |tokens: &[u32]| if tokens[0] == 11 { 99 } else { 14 };

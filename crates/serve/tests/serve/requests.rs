@@ -143,6 +143,12 @@ fn what_cannot_be_met_is_refused_by_name() {
         (with(json!({"temperature": 1, "top_p": 1.5})), 400, json!("top_p"), "is 1.5"),
         (with(json!({"temperature": "warm"})), 400, json!("temperature"), "expected a number"),
         (with(json!({"seed": "x"})), 400, json!("seed"), "expected a whole number"),
+        (
+            with(json!({"seed": 1.5})),
+            400,
+            json!("seed"),
+            "is 1.5; expected a whole number from -2^63 to 2^64 - 1",
+        ),
         (with(json!({"n": 2})), 400, json!("n"), "must be 1"),
         (with(json!({"best_of": 3})), 400, json!("best_of"), "must be 1"),
         (with(json!({"echo": true})), 400, json!("echo"), "not supported"),

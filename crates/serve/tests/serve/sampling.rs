@@ -56,6 +56,27 @@ fn a_seed_gives_one_answer_and_the_reply_says_that_it_was_drawn() {
 }
 
 #[test]
+fn the_seed_of_a_reply_can_be_sent_back() {
+    let client = routed(forgetful());
+    for (seed, told) in [
+        (json!(-1), u64::MAX),
+        (json!(i64::MIN), 1 << 63),
+        (json!(i64::MAX), (1 << 63) - 1),
+        (json!(u64::MAX), u64::MAX),
+    ] {
+        let ask = |seed: &Value| {
+            let mut body = body(1.5, 0);
+            body["seed"] = seed.clone();
+            client.answer(TEXT, &body)
+        };
+        let first = ask(&seed);
+        assert_eq!(first["sampling"]["seed"], told, "{seed}");
+        let again = ask(&first["sampling"]["seed"]);
+        assert_eq!(first["tokenroute"], again["tokenroute"], "{seed}");
+    }
+}
+
+#[test]
 fn what_else_is_served_changes_no_draw() {
     let draws: Vec<Value> = (0..12).map(|i| body([0.0, 0.7, 1.5][i % 3], i as i64 / 2)).collect();
     let alone: Vec<Value> =

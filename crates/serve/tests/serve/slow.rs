@@ -22,7 +22,8 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 /// All limits out of reach but those that are changed.
 fn limits(change: impl FnOnce(&mut Connections)) -> ServeConfig {
-    let mut connections = Connections { most: 1, head: LONG, body: LONG, stalled: LONG };
+    let mut connections =
+        Connections { most: 1, head: LONG, body: LONG, stalled: LONG, grace: LONG };
     change(&mut connections);
     ServeConfig { connections, ..ServeConfig::default() }
 }

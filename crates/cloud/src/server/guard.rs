@@ -7,45 +7,63 @@ use std::net::IpAddr;
 
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, header};
-use tokenroute_cloud::ApiKey;
 
-use crate::refusal::Refusal;
+use crate::ApiKey;
 
-/// Refuses a request without the key.
-pub(crate) fn check_key(key: Option<&ApiKey>, headers: &HeaderMap) -> Result<(), Refusal> {
+/// Why a request is not heard.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// No key, or a wrong one.
+    #[error("no API key, or a wrong one; send it as a bearer token")]
+    NoKey,
+    /// Another name than this machine's own, under which a page from elsewhere may have
+    /// reached it.
+    #[error(
+        "the Host header is {found:?}; expected localhost, 127.0.0.1 or [::1]. To be reached by another name, start the server with an API key"
+    )]
+    Host {
+        /// The name that was asked for.
+        found: String,
+    },
+    /// A web page that is not this server's.
+    #[error("the request comes from a web page of another origin; use the page of this server")]
+    Origin,
+}
+
+/// Refuses a request without the key, where there is one.
+///
+/// # Errors
+/// [`Denied::NoKey`].
+pub fn check_key(key: Option<&ApiKey>, headers: &HeaderMap) -> Result<(), Denied> {
     let Some(key) = key else { return Ok(()) };
     let given = headers.get(header::AUTHORIZATION);
     match given.is_some_and(|value| key.opens(value.as_bytes())) {
         true => Ok(()),
-        false => Err(Refusal::NoKey),
+        false => Err(Denied::NoKey),
     }
 }
 
 /// Refuses a request to another name than this machine's own, or from a page that
 /// is not this server's. Over HTTP/2 the name is the `authority` of the request, and
-/// there need be no Host header.
-pub(crate) fn check_origin(
-    headers: &HeaderMap,
-    authority: Option<&Authority>,
-) -> Result<(), Refusal> {
+/// there need be no Host header. This is for servers without a key, which a page from
+/// elsewhere does not know.
+///
+/// # Errors
+/// [`Denied::Host`], [`Denied::Origin`].
+pub fn check_origin(headers: &HeaderMap, authority: Option<&Authority>) -> Result<(), Denied> {
     let host = match headers.get(header::HOST) {
         Some(host) => host.to_str().ok(),
         None => authority.map(Authority::as_str),
     };
     let Some(host) = host.filter(|host| is_loopback(host)) else {
-        let found = host.unwrap_or("missing");
-        return Err(Refusal::Foreign(format!(
-            "the Host header is {found:?}; expected localhost, 127.0.0.1 or [::1]. To be reached by another name, start the server with an API key"
-        )));
+        return Err(Denied::Host { found: host.unwrap_or("missing").to_owned() });
     };
     let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
     let own = |scheme: &str| origin.as_bytes() == format!("{scheme}://{host}").as_bytes();
     if own("http") || own("https") {
         return Ok(());
     }
-    Err(Refusal::Foreign(
-        "the request comes from a web page of another origin; use the page of this server".into(),
-    ))
+    Err(Denied::Origin)
 }
 
 fn is_loopback(host: &str) -> bool {
