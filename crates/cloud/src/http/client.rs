@@ -11,7 +11,7 @@ use tokenroute_core::{Ask, Bytes, Llm, LlmError, Reply, Sampling, TokenId, Vocab
 
 use crate::http::breaker::{Breaker, Permit};
 use crate::http::transport::{Counters, Failure, Transport};
-use crate::http::wire::{Facts, Query, models};
+use crate::http::wire::{Facts, Listed, Query, models};
 use crate::http::{Api, HttpConfig, HttpError, Spelling};
 use crate::together::together;
 
@@ -161,28 +161,15 @@ impl Inner {
     /// Asks `/v1/models` what is there.
     fn hello(&self, deadline: Instant) -> Result<Server, HttpError> {
         let url = self.transport.base();
-        let bytes = self
+        let read = |bytes: &[u8]| self.choose(models(bytes)?);
+        let model = self
             .transport
-            .exchange("/v1/models", None, deadline, &Counters::default())
+            .exchange("/v1/models", None, deadline, &Counters::default(), read)
             .map_err(|failure| HttpError::Llm(failure.error))?;
-        let listed = models(&bytes)?;
-        let wanted = self.config.model.as_deref();
-        let found = match wanted {
-            None => listed.first(),
-            Some(name) => listed.iter().find(|model| model.id == name),
-        };
-        let Some(model) = found else {
-            let names: Vec<_> = listed.iter().map(|model| model.id.as_str()).collect();
-            let wanted = wanted.unwrap_or("any");
-            return Err(HttpError::Llm(LlmError::Refused(format!(
-                "{url} has no model {wanted}; it has {}",
-                names.join(", ")
-            ))));
-        };
         let ours = self.facts.vocabulary.hash();
         if let Some(theirs) = model.tokenizer_hash.as_deref().filter(|&hash| hash != ours) {
             return Err(HttpError::OtherTokenizer {
-                model: model.id.clone(),
+                model: model.id,
                 url: url.to_owned(),
                 theirs: theirs.to_owned(),
                 ours: ours.to_owned(),
@@ -190,6 +177,24 @@ impl Inner {
         }
         let api = self.config.api.unwrap_or_else(|| Api::of_owner(&model.owned_by));
         Ok(self.server.get_or_init(|| Server { api, model: model.id.clone() }).clone())
+    }
+
+    /// The model that is wanted, of those that are there.
+    fn choose(&self, listed: Vec<Listed>) -> Result<Listed, LlmError> {
+        let url = self.transport.base();
+        let names: Vec<_> = listed.iter().map(|model| model.id.as_str()).collect();
+        let (names, wanted) = (names.join(", "), self.config.model.as_deref());
+        let is_wanted = |model: &Listed| wanted.is_none_or(|name| model.id == name);
+        let Some(model) = listed.into_iter().find(is_wanted) else {
+            let wanted = wanted.unwrap_or("any");
+            return Err(LlmError::Refused(format!("{url} has no model {wanted}; it has {names}")));
+        };
+        // A model's name goes into reports and caches, as it is.
+        let told = [Some(&model.id), model.tokenizer_hash.as_ref()];
+        if told.into_iter().flatten().any(|text| self.transport.gives_key_away(text)) {
+            return Err(LlmError::Refused(format!("{url} names its model by the API key")));
+        }
+        Ok(model)
     }
 
     /// Answers one query within its time.
@@ -329,8 +334,7 @@ impl Inner {
         bill: &Counters,
     ) -> Result<Reply, Failure> {
         let body = server.api.body(&server.model, query);
-        let bytes = self.transport.exchange(server.api.path(), Some(&body), deadline, bill)?;
-        // A reply may be garbled on its way; the next one need not be.
-        server.api.read(&bytes, query, &self.facts).map_err(Failure::passing)
+        let read = |bytes: &[u8]| server.api.read(bytes, query, &self.facts);
+        self.transport.exchange(server.api.path(), Some(&body), deadline, bill, read)
     }
 }

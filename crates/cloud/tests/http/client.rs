@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tokenroute_cloud::ApiKey;
-use tokenroute_cloud::http::{Api, Http, HttpConfig};
+use tokenroute_cloud::http::{Api, Http, HttpConfig, Spelling};
+use tokenroute_cloud::{ApiKey, ToyModel};
 use tokenroute_core::{Ask, Llm, LlmError, Reply};
 
-use crate::stub::{Said, Stub};
+use crate::stub::{Said, Stub, config};
 
 const OK: &str = r#"{"choices": [{"text": "", "token_ids": [5]}]}"#;
 
@@ -184,6 +184,40 @@ fn the_key_is_sent_and_shown_nowhere() {
     for asked in stub.requests() {
         assert!(asked.headers.to_lowercase().contains("authorization: bearer sesame-4711"));
     }
+    // Wherever a server's words are read: lists, types, texts, streams.
+    let named = r#"{"data": [{"id": "you sent Bearer sesame-4711", "owned_by": "vllm"}]}"#;
+    let hashed = r#"{"data": [{"id": "m", "owned_by": "vllm", "tokenizer_hash": "sesame-4711"}]}"#;
+    let text = r#"{"choices": [{"text": "sesame-4711"}]}"#;
+    let piece = "data: {\"choices\": \"sesame-4711\"}\n";
+    for (model, said, part) in [
+        (Some("foo"), named, "no model foo; it has you sent Bearer [key]"),
+        (None, named, "names its model by the API key"),
+        (None, hashed, "names its model by the API key"),
+        (None, r#"{"data": "sesame-4711"}"#, "[key]"),
+        (Some("m"), text, "[key]"),
+        (Some("m"), piece, "[key]"),
+    ] {
+        let stub = Stub::start(move |_, _| Said::ok(said));
+        let mut config = config(&stub.url);
+        config.api = (said == text || said == piece).then_some(Api::Vllm);
+        config.model = model.map(str::to_owned);
+        config.key = Some(ApiKey::new(KEY).expect("a key"));
+        config.attempts = 1;
+        let spelling = Spelling::new(["a".to_owned()]);
+        let llm = Http::new(config, ToyModel::vocabulary(), Some(spelling)).expect("a good URL");
+        let asked = ask(&llm).expect_err("refused");
+        let streamed = llm.stream(&[1, 2], 3, &mut |_| {}).expect_err("refused");
+        let shown = format!("{:?} {asked} {streamed} {asked:?} {llm:?}", llm.server());
+        assert!(shown.contains(part) && !shown.contains("sesame"), "{said}: {shown}");
+    }
+    // Within quotation marks a key may look different.
+    let stub = Stub::start(|_, _| Said::ok(r#"{"choices": [{"token_ids": "ses\"ame"}]}"#));
+    let llm = stub.client(|config| {
+        known(config);
+        config.key = Some(ApiKey::new("ses\"ame").expect("a key"));
+    });
+    let error = ask(&llm).expect_err("no ids").to_string();
+    assert!(error.contains("[key]") && !error.contains("ame"), "{error}");
     for bad in ["", "  ", "a b", "naïve", "line\nbreak"] {
         let error = ApiKey::new(bad).expect_err("no key");
         assert!(!error.to_string().contains(bad) || bad.trim().is_empty());
