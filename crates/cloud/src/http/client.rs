@@ -3,13 +3,14 @@
 
 use std::ops::Sub;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, mpsc};
+use std::sync::{Arc, OnceLock, Weak, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tokenroute_core::{Ask, Bytes, Llm, LlmError, Reply, Sampling, TokenId, Vocabulary};
+use tokio::time::sleep;
 
-use crate::http::breaker::{Breaker, Permit};
+use crate::http::breaker::{Breaker, Opening};
 use crate::http::transport::{Counters, Failure, Transport};
 use crate::http::wire::{Facts, Listed, Query, models};
 use crate::http::{Api, HttpConfig, HttpError, Spelling};
@@ -49,6 +50,20 @@ impl Sub for Traffic {
             hedges: self.hedges - before.hedges,
             bytes: self.bytes - before.bytes,
         }
+    }
+}
+
+/// Finds out in the background whether the server is back, until it is or the client is
+/// gone. Nobody waits for it, and no token is asked for.
+async fn probe(client: Weak<Inner>, opening: Opening) {
+    loop {
+        let pause = client.upgrade().and_then(|inner| inner.breaker.pause(opening));
+        let Some(pause) = pause else { return };
+        sleep(pause).await;
+        let Some(inner) = client.upgrade() else { return };
+        let path = inner.server.get().map_or("/v1/models", |server| server.api.probe_path());
+        let answered = inner.transport.is_well(path, Instant::now() + inner.config.total).await;
+        inner.breaker.probed(opening, answered);
     }
 }
 
@@ -211,18 +226,11 @@ impl Inner {
         let mut attempt = 1;
         let mut last = None;
         loop {
-            match self.breaker.permit(Instant::now()) {
-                Permit::Go => {}
-                permit => {
-                    if permit == Permit::Probe {
-                        self.probe(ask);
-                    }
-                    // What went wrong here tells more than what went wrong elsewhere.
-                    let base = self.transport.base();
-                    let open =
-                        || LlmError::Unavailable(format!("{base} failed too often; waiting"));
-                    return Err(last.unwrap_or_else(open));
-                }
+            if self.breaker.is_open() {
+                // What went wrong here tells more than what went wrong elsewhere.
+                let base = self.transport.base();
+                let open = || LlmError::Unavailable(format!("{base} failed too often; waiting"));
+                return Err(last.unwrap_or_else(open));
             }
             let failure = match self.attempt(ask, deadline, &bill) {
                 Ok(reply) => {
@@ -231,8 +239,10 @@ impl Inner {
                 }
                 Err(failure) => failure,
             };
-            if failure.sick {
-                self.breaker.sick(Instant::now());
+            if failure.sick
+                && let Some(opening) = self.breaker.sick()
+            {
+                self.transport.spawn(probe(Arc::downgrade(self), opening));
             }
             let jittered = pause.mul_f64(0.5 + 0.5 * fastrand::f64());
             let wait = failure.after.unwrap_or_default().max(jittered);
@@ -244,22 +254,6 @@ impl Inner {
             thread::sleep(wait);
             pause *= 2;
             attempt += 1;
-        }
-    }
-
-    /// Finds out in the background whether the server is back. Nobody waits for it.
-    fn probe(self: &Arc<Self>, ask: &Query<'_>) {
-        let (inner, context) = (Arc::clone(self), ask.context.to_vec());
-        let run = move || {
-            let deadline = Instant::now() + inner.config.total;
-            let query = Query::from(&Ask::next(&context, None));
-            match inner.once(&query, deadline, &Counters::default()) {
-                Err(failure) if failure.sick => inner.breaker.still_sick(Instant::now()),
-                _ => inner.breaker.well(),
-            }
-        };
-        if thread::Builder::new().name("llm-probe".to_owned()).spawn(run).is_err() {
-            self.breaker.still_sick(Instant::now());
         }
     }
 

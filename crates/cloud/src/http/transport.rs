@@ -235,6 +235,23 @@ impl Transport {
         Ok(bytes)
     }
 
+    /// Whether the server answers this page; a refusal is an answer.
+    pub(crate) async fn is_well(&self, path: &str, deadline: Instant) -> bool {
+        let bill = Counters::default();
+        let page = async {
+            let request = self.request(path, None, deadline, &bill)?;
+            self.body(self.reply(request, &bill).await?, &bill).await
+        };
+        page.await.map_or_else(|failure| !failure.sick, |_| true)
+    }
+
+    /// Runs a task in the background, which ends with this transport.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        if let Some(runtime) = &self.runtime {
+            runtime.spawn(task);
+        }
+    }
+
     /// Runs an exchange on the caller's thread.
     fn wait<T>(&self, exchange: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         match &self.runtime {

@@ -52,6 +52,15 @@ impl Api {
         }
     }
 
+    /// A page that costs no token: SGLang's `/health` makes one, and llama.cpp lists
+    /// its models while it still loads them.
+    pub(crate) fn probe_path(self) -> &'static str {
+        match self {
+            Api::LlamaCpp => "/health",
+            Api::Tokenroute | Api::Vllm | Api::Sglang | Api::OpenAi => "/v1/models",
+        }
+    }
+
     /// The request's body.
     pub(crate) fn body(self, model: &str, query: &Query<'_>) -> Vec<u8> {
         self.request(model, query).to_string().into_bytes()
