@@ -238,6 +238,18 @@ fn a_key_opens_the_cloud_and_is_never_shown() {
 }
 
 #[test]
+fn what_names_no_server_and_leaves_no_time_is_refused() {
+    let lab = lab();
+    let refused = |llm: &str, more: &[&str], parts: &[&str]| {
+        let arguments = arguments(&lab, llm, "1", more);
+        fail(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), parts);
+    };
+    for llm in ["127.0.0.1:18433", "localhost:80/v1", "ftp://127.0.0.1/v1"] {
+        refused(llm, &[], &[llm, "begins with http:// or https://", "cannot read"]);
+    }
+}
+
+#[test]
 fn a_cloud_with_another_tokenizer_is_no_pair() {
     let lab = lab();
     let other = lab.path().join("word-problems-llm");
