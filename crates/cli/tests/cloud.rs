@@ -247,6 +247,9 @@ fn what_names_no_server_and_leaves_no_time_is_refused() {
     for llm in ["127.0.0.1:18433", "localhost:80/v1", "ftp://127.0.0.1/v1"] {
         refused(llm, &[], &[llm, "begins with http:// or https://", "cannot read"]);
     }
+    for option in ["--deadline", "--llm-deadline"] {
+        refused("http://127.0.0.1:9", &[option, "0"], &[option, "0 is not in 1.."]);
+    }
 }
 
 #[test]
