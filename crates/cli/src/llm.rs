@@ -95,6 +95,19 @@ pub fn url(llm: &Path) -> Option<&str> {
     llm.to_str().filter(|text| text.starts_with("http://") || text.starts_with("https://"))
 }
 
+/// Why an LLM could not be loaded here, with a hint where its name reads like a server's.
+pub fn not_here(llm: &Path, error: anyhow::Error) -> anyhow::Error {
+    let name = llm.to_string_lossy();
+    let host = name.split('/').next().unwrap_or_default();
+    let port = host.rsplit_once(':').map_or("", |(_, port)| port);
+    let has_port = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+    if has_port || name.contains("://") {
+        error.context(format!("{name} names no server; that begins with http:// or https://"))
+    } else {
+        error
+    }
+}
+
 /// What tells the answers of one LLM from another's.
 pub fn identity(model: &str, slm: &LoadedModel) -> String {
     format!("{model} {}", slm.vocabulary.hash())
@@ -114,7 +127,8 @@ fn open(
         );
         return over_http(url, wanted.remote, slm);
     }
-    let llm = source::load(llm, wanted.top_k, wanted.quantize, progress)?;
+    let llm = source::load(llm, wanted.top_k, wanted.quantize, progress)
+        .map_err(|error| not_here(llm, error))?;
     check_pair(slm, &llm)?;
     Ok(Opened { llm: Box::new(InProcess::new(llm.decoder)), http: None })
 }

@@ -216,6 +216,59 @@ fn an_experiment_may_have_its_llm_behind_a_url() {
     assert!(here.bytes(curves) == there.bytes(curves), "the same curves again");
 }
 
+/// All files under a folder.
+#[cfg(feature = "train")]
+fn files(folder: &Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("a folder").map(|e| e.expect("an entry").path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+#[test]
+#[cfg(feature = "train")]
+fn a_key_is_in_nothing_that_is_written() {
+    const SECRET: &str = "sesame-4711-open";
+    let lab = Lab::new(4, 4, 4);
+    let cloud = cloud(&model("word-problems-llm"), Some(SECRET));
+    lab.replace(
+        "experiments/e/experiment.toml",
+        "llm = \"../../models/word-problems-llm\"",
+        &format!("llm = \"{}\"", cloud.url),
+    );
+    let cache = lab.path("experiments/e/kept.redb").display().to_string();
+    let (slm, router) = (model("word-problems-slm"), lab.path("router.safetensors"));
+    write_router(&router);
+    let router = router.display().to_string();
+    let routed = [
+        &["generate", "--slm", &slm, "--llm", &cloud.url, "--router", &router][..],
+        &["--tau", "1", "--text", "Mia has", "--llm-cache", &cache, "--json"],
+    ]
+    .concat();
+    let mut shown = Vec::new();
+    for arguments in
+        [&["label", &lab.experiment(), "--json"][..], &["run", &lab.experiment()], &routed]
+    {
+        // Without --quiet, which would say less.
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tokenroute"));
+        let output = command.args(arguments).env(KEY, SECRET).output().expect("a process");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        shown.extend([output.stdout, output.stderr].concat());
+    }
+    let holds = |bytes: &[u8], text: &str| bytes.windows(text.len()).any(|w| w == text.as_bytes());
+    let written = [files(&lab.path("experiments")), files(&lab.path("reports"))].concat();
+    let holding = |text: &str| {
+        let read = |path: &&std::path::PathBuf| std::fs::read(path).expect("a file");
+        written.iter().filter(|path| holds(&read(path), text)).collect::<Vec<_>>()
+    };
+    assert!(!holds(&shown, SECRET) && !shown.is_empty());
+    assert_eq!(holding(SECRET), Vec::<&std::path::PathBuf>::new());
+    // It was looked for where things are written, by a search that finds what is there.
+    for part in ["run/llm-answers.redb", "kept.redb", "run/labels", "run/sweep", "reports/e"] {
+        let is_there = written.iter().any(|path| path.display().to_string().contains(part));
+        assert!(is_there, "{part} is not in {written:?}");
+    }
+    assert!(!holding("A small study").is_empty());
+}
+
 #[test]
 fn a_key_opens_the_cloud_and_is_never_shown() {
     let lab = lab();
@@ -238,6 +291,21 @@ fn a_key_opens_the_cloud_and_is_never_shown() {
         let shown = String::from_utf8_lossy(&shown);
         assert!(!shown.contains("sesame"), "{shown}");
         assert!(opens || shown.contains("401"), "{shown}");
+    }
+}
+
+#[test]
+fn what_names_no_server_and_leaves_no_time_is_refused() {
+    let lab = lab();
+    let refused = |llm: &str, more: &[&str], parts: &[&str]| {
+        let arguments = arguments(&lab, llm, "1", more);
+        fail(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), parts);
+    };
+    for llm in ["127.0.0.1:18433", "localhost:80/v1", "ftp://127.0.0.1/v1"] {
+        refused(llm, &[], &[llm, "begins with http:// or https://", "cannot read"]);
+    }
+    for option in ["--deadline", "--llm-deadline"] {
+        refused("http://127.0.0.1:9", &[option, "0"], &[option, "0 is not in 1.."]);
     }
 }
 

@@ -40,11 +40,17 @@ impl ApiKey {
         given.ct_eq(self.0.as_bytes()).into()
     }
 
-    /// The text with every occurrence of the key taken out: servers quote what
-    /// they refuse.
+    /// The text with every occurrence of the key taken out, as it is and as it
+    /// stands in a quotation: servers quote what they refuse.
     #[cfg(feature = "http")]
     pub(crate) fn redact(&self, text: &str) -> String {
-        text.replace(&self.0, "[key]")
+        text.replace(&self.0, "[key]").replace(&self.0.escape_debug().to_string(), "[key]")
+    }
+
+    /// Whether a text gives the key away.
+    #[cfg(feature = "http")]
+    pub(crate) fn is_in(&self, text: &str) -> bool {
+        text.contains(&self.0)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, value_parser};
 use tokenroute_edge::Format;
 
 /// The large model of a pair, the router, and how the two models work together.
@@ -45,7 +45,7 @@ pub struct Remote {
     pub llm_model: Option<String>,
     /// Longest wait for a token of the LLM, in milliseconds; then the small
     /// model's stands, marked degraded.
-    #[arg(long, value_name = "MS", default_value_t = 4000)]
+    #[arg(long, value_name = "MS", default_value_t = 4000, value_parser = value_parser!(u64).range(1..))]
     pub llm_deadline: u64,
     /// Ask a second time in parallel after so many milliseconds.
     #[arg(long, value_name = "MS")]
@@ -93,7 +93,7 @@ pub struct Waiting {
     /// included; then the small model's stands, marked degraded. Unlike
     /// --llm-deadline, which bounds one call once it is sent. Needs an LLM that is
     /// called on another thread: a server, or --speculate.
-    #[arg(long, value_name = "MS", requires = "slm")]
+    #[arg(long, value_name = "MS", requires = "slm", value_parser = value_parser!(u64).range(1..))]
     pub deadline: Option<u64>,
     /// Let the large model read the prompt ahead, and the answer after every N
     /// tokens without a routed one.

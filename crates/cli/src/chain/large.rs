@@ -64,7 +64,8 @@ impl Large {
             "pair.llm_api and pair.llm_model are for an LLM behind a URL"
         );
         let options = source::options(&section.llm, top_k, section.llm_quantize);
-        let llm = load_model(&experiment.source(&section.llm, progress)?, &options)?;
+        let llm = load_model(&experiment.source(&section.llm, progress)?, &options)
+            .map_err(|error| llm::not_here(&section.llm, error.into()))?;
         check_pair(slm, &llm)?;
         Ok(Large::Here(Box::new(llm.decoder)))
     }

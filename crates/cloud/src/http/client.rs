@@ -3,15 +3,16 @@
 
 use std::ops::Sub;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, mpsc};
+use std::sync::{Arc, OnceLock, Weak, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tokenroute_core::{Ask, Bytes, Llm, LlmError, Reply, Sampling, TokenId, Vocabulary};
+use tokio::time::sleep;
 
-use crate::http::breaker::{Breaker, Permit};
+use crate::http::breaker::{Breaker, Opening};
 use crate::http::transport::{Counters, Failure, Transport};
-use crate::http::wire::{Facts, Query, models};
+use crate::http::wire::{Facts, Listed, Query, models};
 use crate::http::{Api, HttpConfig, HttpError, Spelling};
 use crate::together::together;
 
@@ -49,6 +50,20 @@ impl Sub for Traffic {
             hedges: self.hedges - before.hedges,
             bytes: self.bytes - before.bytes,
         }
+    }
+}
+
+/// Finds out in the background whether the server is back, until it is or the client is
+/// gone. Nobody waits for it, and no token is asked for.
+async fn probe(client: Weak<Inner>, opening: Opening) {
+    loop {
+        let pause = client.upgrade().and_then(|inner| inner.breaker.pause(opening));
+        let Some(pause) = pause else { return };
+        sleep(pause).await;
+        let Some(inner) = client.upgrade() else { return };
+        let path = inner.server.get().map_or("/v1/models", |server| server.api.probe_path());
+        let answered = inner.transport.is_well(path, Instant::now() + inner.config.total).await;
+        inner.breaker.probed(opening, answered);
     }
 }
 
@@ -161,28 +176,15 @@ impl Inner {
     /// Asks `/v1/models` what is there.
     fn hello(&self, deadline: Instant) -> Result<Server, HttpError> {
         let url = self.transport.base();
-        let bytes = self
+        let read = |bytes: &[u8]| self.choose(models(bytes)?);
+        let model = self
             .transport
-            .exchange("/v1/models", None, deadline, &Counters::default())
+            .exchange("/v1/models", None, deadline, &Counters::default(), read)
             .map_err(|failure| HttpError::Llm(failure.error))?;
-        let listed = models(&bytes)?;
-        let wanted = self.config.model.as_deref();
-        let found = match wanted {
-            None => listed.first(),
-            Some(name) => listed.iter().find(|model| model.id == name),
-        };
-        let Some(model) = found else {
-            let names: Vec<_> = listed.iter().map(|model| model.id.as_str()).collect();
-            let wanted = wanted.unwrap_or("any");
-            return Err(HttpError::Llm(LlmError::Refused(format!(
-                "{url} has no model {wanted}; it has {}",
-                names.join(", ")
-            ))));
-        };
         let ours = self.facts.vocabulary.hash();
         if let Some(theirs) = model.tokenizer_hash.as_deref().filter(|&hash| hash != ours) {
             return Err(HttpError::OtherTokenizer {
-                model: model.id.clone(),
+                model: model.id,
                 url: url.to_owned(),
                 theirs: theirs.to_owned(),
                 ours: ours.to_owned(),
@@ -190,6 +192,24 @@ impl Inner {
         }
         let api = self.config.api.unwrap_or_else(|| Api::of_owner(&model.owned_by));
         Ok(self.server.get_or_init(|| Server { api, model: model.id.clone() }).clone())
+    }
+
+    /// The model that is wanted, of those that are there.
+    fn choose(&self, listed: Vec<Listed>) -> Result<Listed, LlmError> {
+        let url = self.transport.base();
+        let names: Vec<_> = listed.iter().map(|model| model.id.as_str()).collect();
+        let (names, wanted) = (names.join(", "), self.config.model.as_deref());
+        let is_wanted = |model: &Listed| wanted.is_none_or(|name| model.id == name);
+        let Some(model) = listed.into_iter().find(is_wanted) else {
+            let wanted = wanted.unwrap_or("any");
+            return Err(LlmError::Refused(format!("{url} has no model {wanted}; it has {names}")));
+        };
+        // A model's name goes into reports and caches, as it is.
+        let told = [Some(&model.id), model.tokenizer_hash.as_ref()];
+        if told.into_iter().flatten().any(|text| self.transport.gives_key_away(text)) {
+            return Err(LlmError::Refused(format!("{url} names its model by the API key")));
+        }
+        Ok(model)
     }
 
     /// Answers one query within its time.
@@ -206,18 +226,11 @@ impl Inner {
         let mut attempt = 1;
         let mut last = None;
         loop {
-            match self.breaker.permit(Instant::now()) {
-                Permit::Go => {}
-                permit => {
-                    if permit == Permit::Probe {
-                        self.probe(ask);
-                    }
-                    // What went wrong here tells more than what went wrong elsewhere.
-                    let base = self.transport.base();
-                    let open =
-                        || LlmError::Unavailable(format!("{base} failed too often; waiting"));
-                    return Err(last.unwrap_or_else(open));
-                }
+            if self.breaker.is_open() {
+                // What went wrong here tells more than what went wrong elsewhere.
+                let base = self.transport.base();
+                let open = || LlmError::Unavailable(format!("{base} failed too often; waiting"));
+                return Err(last.unwrap_or_else(open));
             }
             let failure = match self.attempt(ask, deadline, &bill) {
                 Ok(reply) => {
@@ -226,8 +239,10 @@ impl Inner {
                 }
                 Err(failure) => failure,
             };
-            if failure.sick {
-                self.breaker.sick(Instant::now());
+            if failure.sick
+                && let Some(opening) = self.breaker.sick()
+            {
+                self.transport.spawn(probe(Arc::downgrade(self), opening));
             }
             let jittered = pause.mul_f64(0.5 + 0.5 * fastrand::f64());
             let wait = failure.after.unwrap_or_default().max(jittered);
@@ -239,22 +254,6 @@ impl Inner {
             thread::sleep(wait);
             pause *= 2;
             attempt += 1;
-        }
-    }
-
-    /// Finds out in the background whether the server is back. Nobody waits for it.
-    fn probe(self: &Arc<Self>, ask: &Query<'_>) {
-        let (inner, context) = (Arc::clone(self), ask.context.to_vec());
-        let run = move || {
-            let deadline = Instant::now() + inner.config.total;
-            let query = Query::from(&Ask::next(&context, None));
-            match inner.once(&query, deadline, &Counters::default()) {
-                Err(failure) if failure.sick => inner.breaker.still_sick(Instant::now()),
-                _ => inner.breaker.well(),
-            }
-        };
-        if thread::Builder::new().name("llm-probe".to_owned()).spawn(run).is_err() {
-            self.breaker.still_sick(Instant::now());
         }
     }
 
@@ -329,8 +328,7 @@ impl Inner {
         bill: &Counters,
     ) -> Result<Reply, Failure> {
         let body = server.api.body(&server.model, query);
-        let bytes = self.transport.exchange(server.api.path(), Some(&body), deadline, bill)?;
-        // A reply may be garbled on its way; the next one need not be.
-        server.api.read(&bytes, query, &self.facts).map_err(Failure::passing)
+        let read = |bytes: &[u8]| server.api.read(bytes, query, &self.facts);
+        self.transport.exchange(server.api.path(), Some(&body), deadline, bill, read)
     }
 }

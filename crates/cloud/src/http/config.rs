@@ -151,7 +151,9 @@ fn without_user(url: &str) -> String {
 pub struct BreakerConfig {
     /// Failures in a row that open the circuit, at least 1.
     pub failures: u32,
-    /// Time until the first probe; doubles with every probe that fails.
+    /// Time until the first probe, a request for the list of models or the like in the
+    /// background; doubles with every probe that fails, and with every ask that fails
+    /// after a probe was answered.
     pub pause: Duration,
     /// Longest time between probes.
     pub longest: Duration,

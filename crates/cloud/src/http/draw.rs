@@ -29,10 +29,10 @@ impl Api {
 
     /// Turns a request for the greedy token at a position into one for a drawn token.
     /// Other ways to narrow the choice, which servers have by default, are switched off.
-    pub(crate) fn draw(self, sampling: Sampling, position: usize, body: &mut Value) {
+    pub(crate) fn draw(self, sampling: Sampling, call_seed: u32, body: &mut Value) {
         let seed = match self {
             Api::Tokenroute => sampling.seed(),
-            _ => sampling.call_seed(position).into(),
+            _ => call_seed.into(),
         };
         let fields = match self {
             Api::Sglang => &mut body["sampling_params"],

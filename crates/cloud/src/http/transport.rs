@@ -1,6 +1,7 @@
 //! One HTTP exchange within its time limits, and what kind of failure it is
 //! when it fails. Connections are kept alive; redirects are not followed, so
-//! that the key goes nowhere else.
+//! that the key goes nowhere else. What a server says is read in here, whoever
+//! knows its meaning: the key is taken out of every error on its way out.
 
 use std::error::Error;
 use std::fmt::Write;
@@ -132,17 +133,23 @@ impl Transport {
         &self.base
     }
 
-    /// Sends a body, or asks for a page if there is none, and returns the reply's. What
+    /// Sends a body, or asks for a page if there is none, and reads the reply's. What
     /// that takes is added to `bill` too.
-    pub(crate) fn exchange(
+    pub(crate) fn exchange<T>(
         &self,
         path: &str,
         body: Option<&[u8]>,
         deadline: Instant,
         bill: &Counters,
-    ) -> Result<Vec<u8>, Failure> {
-        let request = self.request(path, body, deadline, bill)?;
-        self.wait(async { self.body(self.reply(request, bill).await?, bill).await })
+        read: impl FnOnce(&[u8]) -> Result<T, LlmError>,
+    ) -> Result<T, Failure> {
+        let exchange = async {
+            let request = self.request(path, body, deadline, bill)?;
+            self.body(self.reply(request, bill).await?, bill).await
+        };
+        // A reply may be garbled on its way; the next one need not be.
+        let read = |bytes: Vec<u8>| read(&bytes).map_err(Failure::passing);
+        self.wait(exchange).and_then(read).map_err(|failure| self.without_key(failure))
     }
 
     fn count(&self, bytes: Bytes, bill: &Counters) {
@@ -159,15 +166,16 @@ impl Transport {
         bill: &Counters,
         hear: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        let request = self.request(path, Some(body), deadline, bill)?;
-        self.wait(async {
+        let exchange = async {
+            let request = self.request(path, Some(body), deadline, bill)?;
             let mut response = self.reply(request, bill).await?;
             while let Some(piece) = response.chunk().await.map_err(|error| self.broken(&error))? {
                 self.count(Bytes { up: 0, down: piece.len() as u64 }, bill);
                 hear(&piece)?;
             }
             Ok(())
-        })
+        };
+        self.wait(exchange).map_err(|failure| self.without_key(failure))
     }
 
     /// A request to be sent at once, counted.
@@ -227,6 +235,23 @@ impl Transport {
         Ok(bytes)
     }
 
+    /// Whether the server answers this page; a refusal is an answer.
+    pub(crate) async fn is_well(&self, path: &str, deadline: Instant) -> bool {
+        let bill = Counters::default();
+        let page = async {
+            let request = self.request(path, None, deadline, &bill)?;
+            self.body(self.reply(request, &bill).await?, &bill).await
+        };
+        page.await.map_or_else(|failure| !failure.sick, |_| true)
+    }
+
+    /// Runs a task in the background, which ends with this transport.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        if let Some(runtime) = &self.runtime {
+            runtime.spawn(task);
+        }
+    }
+
     /// Runs an exchange on the caller's thread.
     fn wait<T>(&self, exchange: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         match &self.runtime {
@@ -235,8 +260,25 @@ impl Transport {
         }
     }
 
+    /// The failure without the key, whoever's words it has.
+    fn without_key(&self, mut failure: Failure) -> Failure {
+        use LlmError::{BadReply, Late, Model, Refused, Unavailable};
+        match &mut failure.error {
+            Unavailable(said) | Late(said) | Refused(said) | BadReply(said) => {
+                *said = self.redact(said);
+            }
+            Model(_) => {}
+        }
+        failure
+    }
+
     fn redact(&self, text: &str) -> String {
         self.key.as_ref().map_or_else(|| text.to_owned(), |key| key.redact(text))
+    }
+
+    /// Whether a text gives the key away.
+    pub(crate) fn gives_key_away(&self, text: &str) -> bool {
+        self.key.as_ref().is_some_and(|key| key.is_in(text))
     }
 
     fn late(&self, what: &str) -> Failure {
@@ -245,8 +287,7 @@ impl Transport {
 
     /// A connection that could not be made or broke.
     fn broken(&self, error: &reqwest::Error) -> Failure {
-        let text = self.redact(&said_by(error));
-        let message = format!("{}: {text}", self.base);
+        let message = format!("{}: {}", self.base, said_by(error));
         Failure::passing(if error.is_connect() {
             LlmError::Unavailable(message)
         } else if error.is_timeout() {
@@ -260,6 +301,7 @@ impl Transport {
 
     /// A status other than success.
     fn refused(&self, status: StatusCode, after: Option<Duration>, said: &str) -> Failure {
+        // Without the key first: half of one is no key to look for.
         let said: String = self.redact(said).chars().take(REFUSAL_SHOWN).collect();
         let message = format!("{} answered {status}: {}", self.base, said.trim());
         let busy = status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::REQUEST_TIMEOUT;

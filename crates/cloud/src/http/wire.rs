@@ -4,6 +4,7 @@
 mod engines;
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -33,7 +34,31 @@ impl Query<'_> {
     fn scores(&self) -> bool {
         self.from < self.context.len()
     }
+
+    /// A mark of the context, for servers that do not repeat it but what else they were
+    /// sent: a reply with the mark of another context is a reply to another request.
+    fn mark(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.context.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// The seed sent where a server draws from a stream of its own. Greedy decoding has
+    /// no use of one: it is a mark then.
+    fn seed(&self) -> u32 {
+        let mark = (self.mark() >> 33) as u32;
+        self.sampling.map_or(mark, |sampling| sampling.call_seed(self.context.len()))
+    }
+
+    /// How the name of an SGLang request begins; the rest differs from call to call, since
+    /// no two of one name may be under way.
+    fn name(&self) -> String {
+        format!("{REQUEST}{:016x}-", self.mark())
+    }
 }
+
+/// How the names of our requests begin.
+const REQUEST: &str = "tokenroute-";
 
 /// What a reply is checked against.
 #[derive(Debug)]
@@ -49,6 +74,15 @@ impl Api {
             Api::Tokenroute | Api::Vllm | Api::OpenAi => "/v1/completions",
             Api::Sglang => "/generate",
             Api::LlamaCpp => "/completion",
+        }
+    }
+
+    /// A page that costs no token: SGLang's `/health` makes one, and llama.cpp lists
+    /// its models while it still loads them.
+    pub(crate) fn probe_path(self) -> &'static str {
+        match self {
+            Api::LlamaCpp => "/health",
+            Api::Tokenroute | Api::Vllm | Api::Sglang | Api::OpenAi => "/v1/models",
         }
     }
 
@@ -74,7 +108,7 @@ impl Api {
                 "return_token_ids": true, "return_tokens_as_token_ids": true, "logprobs": 1,
             }),
             Api::Sglang => json!({
-                "input_ids": prompt,
+                "input_ids": prompt, "rid": format!("{}{:016x}", query.name(), fastrand::u64(..)),
                 "sampling_params": {
                     "max_new_tokens": query.tokens, "temperature": 0, "repetition_penalty": 1.0,
                     "frequency_penalty": 0.0, "presence_penalty": 0.0,
@@ -87,7 +121,7 @@ impl Api {
                 "prompt": prompt, "n_predict": query.tokens, "temperature": 0, "top_k": 1,
                 "repeat_penalty": 1.0, "frequency_penalty": 0.0, "presence_penalty": 0.0,
                 "dry_multiplier": 0.0, "cache_prompt": true, "return_tokens": true,
-                "stream": false,
+                "stream": false, "seed": query.seed(),
             }),
             Api::OpenAi => json!({
                 "model": model, "prompt": prompt, "max_tokens": query.tokens, "temperature": 0,
@@ -102,7 +136,7 @@ impl Api {
             }
         }
         if let Some(sampling) = query.sampling {
-            self.draw(sampling, prompt.len(), &mut body);
+            self.draw(sampling, query.seed(), &mut body);
         }
         body
     }

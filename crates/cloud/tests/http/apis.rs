@@ -6,7 +6,7 @@ use tokenroute_cloud::ToyModel;
 use tokenroute_cloud::http::{Api, Http, HttpError, Spelling};
 use tokenroute_core::{Ask, Llm, LlmError, Reply, TokenId};
 
-use crate::stub::{Said, Stub, config};
+use crate::stub::{Asked, Said, Stub, config};
 
 pub const CONTEXT: [TokenId; 4] = [3, 4, 5, 6];
 
@@ -18,6 +18,25 @@ pub fn fixture(api: Api) -> Value {
         Api::OpenAi => include_str!("../fixtures/openai.json"),
     };
     serde_json::from_str(text).expect("JSON")
+}
+
+/// A reply as the server would give it to this request: what servers repeat is repeated.
+pub fn repeating(api: Api, mut reply: Value, asked: &Asked) -> Value {
+    let asked = &asked.body;
+    match api {
+        Api::Sglang => reply["meta_info"]["id"] = asked["rid"].clone(),
+        Api::LlamaCpp => reply["generation_settings"]["seed"] = asked["seed"].clone(),
+        Api::Tokenroute | Api::Vllm => {
+            reply["choices"][0]["prompt_token_ids"] = asked["prompt"].clone();
+        }
+        Api::OpenAi => {}
+    }
+    reply
+}
+
+/// A server with this reply for every request.
+pub fn replying(api: Api, reply: Value) -> Stub {
+    Stub::start(move |_, asked| Said::ok(&repeating(api, reply.clone(), asked).to_string()))
 }
 
 /// Texts of the toys' tokens: 9 is " apple", 7 and 8 share one, 5 is no whole character.
@@ -57,7 +76,7 @@ fn a_token_is_asked_for_by_ids_and_comes_back_as_one() {
             reply["meta_info"]["input_token_logprobs"] = json!([[null, 6, null]]);
             reply["meta_info"]["input_top_logprobs"] = json!([null]);
         }
-        let stub = Stub::start(move |_, _| Said::ok(&reply.to_string()));
+        let stub = replying(api, reply);
         let answer = ask(&client(&stub, api), 4).expect("an answer");
         assert_eq!((answer.tokens, answer.positions), (vec![9], positions), "{api}");
         let asked = stub.requests().remove(0);
@@ -82,7 +101,7 @@ fn many_positions_are_scored_in_one_request_where_the_server_can() {
         (Api::Tokenroute, 2, vec![5, 2, 9]),
         (Api::Sglang, 2, vec![5, 2, 9]),
     ] {
-        let stub = Stub::start(move |_, _| Said::ok(&fixture(api).to_string()));
+        let stub = replying(api, fixture(api));
         assert_eq!(ask(&client(&stub, api), from).expect("an answer").tokens, tokens, "{api}");
         let asked = stub.requests();
         assert_eq!(asked.len(), 1);
@@ -97,7 +116,7 @@ fn many_positions_are_scored_in_one_request_where_the_server_can() {
         let mut reply = fixture(Api::LlamaCpp);
         reply["tokens_evaluated"] = json!(tokens);
         reply["tokens"] = json!([tokens]);
-        Said::ok(&reply.to_string())
+        Said::ok(&repeating(Api::LlamaCpp, reply, asked).to_string())
     });
     let answer = ask(&client(&stub, Api::LlamaCpp), 2).expect("an answer");
     assert_eq!((answer.tokens, answer.positions), (vec![2, 3, 4], 3));
@@ -126,7 +145,7 @@ fn a_relay_is_one_request_where_the_reply_has_ids() {
             reply["meta_info"]["input_token_logprobs"] = json!([[null, 6, null]]);
             reply["meta_info"]["input_top_logprobs"] = json!([null]);
         }
-        let stub = Stub::start(move |_, _| Said::ok(&reply.to_string()));
+        let stub = replying(api, reply);
         let answer = client(&stub, api).relay(&CONTEXT, 4, None, &ToyModel::vocabulary());
         let answer = answer.expect("an answer");
         assert_eq!((answer.tokens, answer.positions), (tokens, positions), "{api}");
@@ -159,7 +178,7 @@ fn the_end_of_an_answer_is_the_end_token() {
         for (at, value) in changes {
             *reply.pointer_mut(at).expect("in the fixture") = value;
         }
-        let stub = Stub::start(move |_, _| Said::ok(&reply.to_string()));
+        let stub = replying(api, reply);
         assert_eq!(ask(&client(&stub, api), 4).expect("an answer").tokens, [14], "{api}");
     }
 }
@@ -190,6 +209,46 @@ fn a_text_counts_only_if_it_is_exactly_one_token() {
 }
 
 #[test]
+fn a_reply_to_another_prefix_of_the_same_length_is_refused() {
+    for (api, told_apart) in [
+        (Api::Tokenroute, true),
+        (Api::Vllm, true),
+        (Api::Sglang, true),
+        (Api::LlamaCpp, true),
+        (Api::OpenAi, false),
+    ] {
+        // Gives every reply to the next request too, as a cache that forgot to look.
+        let first = std::sync::Mutex::new(None);
+        let stub = Stub::start(move |_, asked| {
+            let mut reply = repeating(api, fixture(api), asked);
+            reply["meta_info"]["input_token_logprobs"] = json!([]);
+            let mut first = first.lock().expect("no panic");
+            Said::ok(&first.get_or_insert(reply).to_string())
+        });
+        let llm = client(&stub, api);
+        let answer = |context: &[TokenId]| llm.ask(&[Ask::greedy(context, 4)]).remove(0);
+        assert_eq!(answer(&CONTEXT).expect("an answer").tokens, [9], "{api}");
+        assert_eq!(answer(&CONTEXT).expect("the same request again").tokens, [9], "{api}");
+        match answer(&[3, 4, 2, 6]) {
+            Ok(reply) => assert!(!told_apart && reply.tokens == [9], "{api}"),
+            Err(error) => {
+                assert!(
+                    told_apart && error.to_string().contains("another prefix"),
+                    "{api}: {error}"
+                );
+            }
+        }
+    }
+    // No two SGLang requests of one name may be under way, even for one prefix.
+    let stub = replying(Api::Sglang, fixture(Api::Sglang));
+    for _ in 0..2 {
+        ask(&client(&stub, Api::Sglang), 2).expect("an answer");
+    }
+    let names: Vec<Value> = stub.requests().into_iter().map(|r| r.body["rid"].clone()).collect();
+    assert_ne!(names[0], names[1]);
+}
+
+#[test]
 fn replies_that_are_not_the_answer_are_refused() {
     use Api::{LlamaCpp, OpenAi, Sglang, Vllm};
     for (api, from, at, value, part) in [
@@ -203,18 +262,23 @@ fn replies_that_are_not_the_answer_are_refused() {
         (Vllm, 2, "/choices/0/prompt_logprobs/3", json!({}), "no token of rank 1"),
         (Vllm, 2, "/choices/0/prompt_logprobs", json!([null]), "for 1 tokens"),
         (Sglang, 2, "/meta_info/input_token_logprobs/1", json!([-1, 6, null]), "another prefix"),
+        (Sglang, 4, "/meta_info/input_token_logprobs", json!([[null, 5, null]]), "another prefix"),
+        (Sglang, 4, "/meta_info/id", json!("tokenroute-0-1"), "another prefix"),
         (Sglang, 2, "/meta_info/input_top_logprobs", json!([null]), "expected 3"),
         (Sglang, 2, "/meta_info/prompt_tokens", json!(3), "3 prompt tokens"),
         (Sglang, 2, "/output_ids", json!([99]), "outside the vocabulary"),
         (LlamaCpp, 4, "/tokens_evaluated", json!(5), "5 prompt tokens"),
+        (LlamaCpp, 4, "/generation_settings/seed", json!(7), "another prefix"),
         (LlamaCpp, 4, "/truncated", json!(true), "cut the prompt"),
         (LlamaCpp, 4, "/tokens", json!([]), "0 token ids"),
         (LlamaCpp, 4, "/tokens", json!(null), "no token ids"),
         (OpenAi, 4, "/usage/prompt_tokens", json!(3), "3 prompt tokens"),
     ] {
-        let mut reply = fixture(api);
-        *reply.pointer_mut(at).unwrap_or_else(|| panic!("no {at} in {api}")) = value;
-        let stub = Stub::start(move |_, _| Said::ok(&reply.to_string()));
+        let stub = Stub::start(move |_, asked| {
+            let mut reply = repeating(api, fixture(api), asked);
+            *reply.pointer_mut(at).unwrap_or_else(|| panic!("no {at} in {api}")) = value.clone();
+            Said::ok(&reply.to_string())
+        });
         let error = ask(&client(&stub, api), from).expect_err("a refusal");
         assert!(matches!(error, LlmError::BadReply(_)), "{error:?}");
         assert!(error.to_string().contains(part), "{api} {at}: {error}");

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tokenroute_cloud::ApiKey;
-use tokenroute_cloud::http::{Api, Http, HttpConfig};
+use tokenroute_cloud::http::{Api, Http, HttpConfig, Spelling};
+use tokenroute_cloud::{ApiKey, ToyModel};
 use tokenroute_core::{Ask, Llm, LlmError, Reply};
 
-use crate::stub::{Said, Stub};
+use crate::stub::{Said, Stub, config};
 
 const OK: &str = r#"{"choices": [{"text": "", "token_ids": [5]}]}"#;
 
@@ -112,31 +112,100 @@ fn the_deadline_holds_against_a_server_that_never_answers() {
 
 #[test]
 fn a_server_that_is_down_costs_no_time_and_comes_back_by_itself() {
-    let up = Arc::new(AtomicBool::new(false));
-    let state = Arc::clone(&up);
-    let stub = Stub::start(move |_, _| match state.load(Ordering::SeqCst) {
-        true => Said::ok(OK),
-        false => Said { after: Duration::from_millis(50), ..Said::status(503, "down") },
+    for (api, page) in [(Api::Vllm, "/v1/models"), (Api::LlamaCpp, "/health")] {
+        let up = Arc::new(AtomicBool::new(false));
+        let state = Arc::clone(&up);
+        let stub = Stub::start(move |_, asked| match state.load(Ordering::SeqCst) {
+            true if asked.line.starts_with("GET") => Said::ok("{}"),
+            true => Said::ok(r#"{"choices": [{"text": "", "token_ids": [5]}], "tokens": [5]}"#),
+            false => Said::status(503, "down"),
+        });
+        let llm = stub.client(|config| {
+            known(config);
+            config.api = Some(api);
+            brief_pauses(config);
+        });
+        assert!(ask(&llm).is_err());
+        assert_eq!(asked_for(&stub, "POST"), 3, "the circuit opens after three failures");
+        for _ in 0..100 {
+            let error = ask(&llm).expect_err("open");
+            assert!(error.to_string().contains("failed too often"), "{error}");
+        }
+        // Nobody asks any more. The server is found to be back all the same, for nothing.
+        wait_for(|| asked_for(&stub, "GET") >= 2);
+        assert_eq!(asked_for(&stub, "GET"), asked_for(&stub, &format!("GET {page} ")));
+        up.store(true, Ordering::SeqCst);
+        wait_for_quiet(&stub);
+        assert_eq!(asked_for(&stub, "POST"), 3, "nothing was asked for but the page");
+        for _ in 0..20 {
+            assert_eq!(ask(&llm).expect("not one degraded").tokens, [5]);
+        }
+    }
+}
+
+#[test]
+fn a_server_that_answers_probes_alone_is_asked_once_a_probe() {
+    let stub = Stub::start(move |_, asked| match asked.line.starts_with("GET") {
+        true => Said::ok("{}"),
+        false => Said::status(503, "down"),
     });
     let llm = stub.client(|config| {
         known(config);
-        config.breaker.pause = Duration::from_millis(40);
-        config.breaker.longest = Duration::from_millis(80);
+        brief_pauses(config);
+        config.attempts = 1;
+    });
+    for _ in 0..3 {
+        assert!(ask(&llm).is_err());
+    }
+    for more in 1..5 {
+        wait_for(|| asked_for(&stub, "GET") == more);
+        assert_eq!(asked_for(&stub, "POST"), 2 + more, "one failure opens it again");
+        wait_for(|| ask(&llm).is_err_and(|error| error.to_string().contains("503")));
+    }
+}
+
+#[test]
+fn a_client_that_is_gone_probes_no_more() {
+    let stub = Stub::start(|_, _| Said::status(503, "down"));
+    let llm = stub.client(|config| {
+        known(config);
+        brief_pauses(config);
     });
     assert!(ask(&llm).is_err());
-    assert_eq!(stub.requests().len(), 3, "the circuit opens after three failures");
+    wait_for(|| asked_for(&stub, "GET") >= 3);
+    drop(llm);
+    // Many pauses without a probe.
+    wait_for_quiet(&stub);
+}
+
+fn brief_pauses(config: &mut HttpConfig) {
+    config.breaker.pause = Duration::from_millis(20);
+    config.breaker.longest = Duration::from_millis(40);
+}
+
+/// Requests that begin so.
+fn asked_for(stub: &Stub, line: &str) -> usize {
+    stub.requests().iter().filter(|asked| asked.line.starts_with(line)).count()
+}
+
+fn wait_for(mut what: impl FnMut() -> bool) {
     let start = Instant::now();
-    for _ in 0..100 {
-        let error = ask(&llm).expect_err("open");
-        assert!(error.to_string().contains("failed too often"), "{error}");
+    while !what() {
+        assert!(start.elapsed() < Duration::from_secs(10), "it never came");
+        thread::sleep(Duration::from_millis(2));
     }
-    assert!(start.elapsed() < Duration::from_millis(30), "nobody waits: {:?}", start.elapsed());
-    up.store(true, Ordering::SeqCst);
-    let start = Instant::now();
-    while ask(&llm).is_err() {
-        assert!(start.elapsed() < Duration::from_secs(2), "no recovery");
-        thread::sleep(Duration::from_millis(5));
-    }
+}
+
+/// Waits until nothing is asked for the length of ten pauses.
+fn wait_for_quiet(stub: &Stub) {
+    let mut before = usize::MAX;
+    wait_for(|| {
+        let now = stub.requests().len();
+        let quiet = now == before;
+        before = now;
+        thread::sleep(Duration::from_millis(400));
+        quiet
+    });
 }
 
 #[test]
@@ -184,6 +253,40 @@ fn the_key_is_sent_and_shown_nowhere() {
     for asked in stub.requests() {
         assert!(asked.headers.to_lowercase().contains("authorization: bearer sesame-4711"));
     }
+    // Wherever a server's words are read: lists, types, texts, streams.
+    let named = r#"{"data": [{"id": "you sent Bearer sesame-4711", "owned_by": "vllm"}]}"#;
+    let hashed = r#"{"data": [{"id": "m", "owned_by": "vllm", "tokenizer_hash": "sesame-4711"}]}"#;
+    let text = r#"{"choices": [{"text": "sesame-4711"}]}"#;
+    let piece = "data: {\"choices\": \"sesame-4711\"}\n";
+    for (model, said, part) in [
+        (Some("foo"), named, "no model foo; it has you sent Bearer [key]"),
+        (None, named, "names its model by the API key"),
+        (None, hashed, "names its model by the API key"),
+        (None, r#"{"data": "sesame-4711"}"#, "[key]"),
+        (Some("m"), text, "[key]"),
+        (Some("m"), piece, "[key]"),
+    ] {
+        let stub = Stub::start(move |_, _| Said::ok(said));
+        let mut config = config(&stub.url);
+        config.api = (said == text || said == piece).then_some(Api::Vllm);
+        config.model = model.map(str::to_owned);
+        config.key = Some(ApiKey::new(KEY).expect("a key"));
+        config.attempts = 1;
+        let spelling = Spelling::new(["a".to_owned()]);
+        let llm = Http::new(config, ToyModel::vocabulary(), Some(spelling)).expect("a good URL");
+        let asked = ask(&llm).expect_err("refused");
+        let streamed = llm.stream(&[1, 2], 3, &mut |_| {}).expect_err("refused");
+        let shown = format!("{:?} {asked} {streamed} {asked:?} {llm:?}", llm.server());
+        assert!(shown.contains(part) && !shown.contains("sesame"), "{said}: {shown}");
+    }
+    // Within quotation marks a key may look different.
+    let stub = Stub::start(|_, _| Said::ok(r#"{"choices": [{"token_ids": "ses\"ame"}]}"#));
+    let llm = stub.client(|config| {
+        known(config);
+        config.key = Some(ApiKey::new("ses\"ame").expect("a key"));
+    });
+    let error = ask(&llm).expect_err("no ids").to_string();
+    assert!(error.contains("[key]") && !error.contains("ame"), "{error}");
     for bad in ["", "  ", "a b", "naïve", "line\nbreak"] {
         let error = ApiKey::new(bad).expect_err("no key");
         assert!(!error.to_string().contains(bad) || bad.trim().is_empty());

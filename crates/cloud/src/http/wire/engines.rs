@@ -5,7 +5,7 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 use tokenroute_core::{LlmError, Reply, TokenId};
 
-use super::{Facts, Query, bad, check_count, parse, positions, run};
+use super::{Facts, Query, REQUEST, bad, check_count, parse, positions, run};
 
 #[derive(Deserialize)]
 struct Generated {
@@ -15,6 +15,7 @@ struct Generated {
 
 #[derive(Deserialize)]
 struct Meta {
+    id: Option<String>,
     prompt_tokens: Option<u64>,
     cached_tokens: Option<u64>,
     finish_reason: Option<Value>,
@@ -42,19 +43,25 @@ pub(super) fn sglang(bytes: &[u8], query: &Query<'_>, facts: &Facts) -> Result<R
     let reply: Generated = parse(bytes)?;
     let meta = &reply.meta_info;
     check_count(meta.prompt_tokens, query)?;
+    // A router before the server may give names of its own.
+    let ours = meta.id.as_deref().filter(|id| id.starts_with(REQUEST));
+    if ours.is_some_and(|id| !id.starts_with(&query.name())) {
+        return bad("an answer to another prefix".to_owned());
+    }
+    let window = &query.context[query.from - 1..];
+    let (echoed, scored) = (&meta.input_token_logprobs, &meta.input_top_logprobs);
+    // SGLang writes 0 for the vocabulary's last id.
+    let differs = echoed.iter().zip(window).any(|(e, &sent)| e.0 != sent && e.0 != 0);
+    if differs && echoed.len() == window.len() {
+        return bad("an answer to another prefix".to_owned());
+    }
     let mut tokens = Vec::with_capacity(query.context.len() - query.from + 1);
     if query.scores() {
-        let window = &query.context[query.from - 1..];
-        let (echoed, scored) = (&meta.input_token_logprobs, &meta.input_top_logprobs);
         if echoed.len() != window.len() || scored.len() != window.len() {
             let (echoed, scored, window) = (echoed.len(), scored.len(), window.len());
             return bad(format!(
                 "input log-probabilities for {echoed} and {scored} tokens; expected {window}"
             ));
-        }
-        // SGLang writes 0 for the vocabulary's last id.
-        if echoed.iter().zip(window).any(|(e, &sent)| e.0 != sent && e.0 != 0) {
-            return bad("an answer to another prefix".to_owned());
         }
         for (at, entry) in scored.iter().enumerate().skip(1) {
             match entry.as_deref() {
@@ -82,6 +89,12 @@ struct LlamaCpp {
     truncated: bool,
     stop_type: Option<String>,
     timings: Option<Timings>,
+    generation_settings: Option<Settings>,
+}
+
+#[derive(Deserialize)]
+struct Settings {
+    seed: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -92,6 +105,10 @@ struct Timings {
 pub(super) fn llama_cpp(bytes: &[u8], query: &Query<'_>, facts: &Facts) -> Result<Reply, LlmError> {
     let reply: LlamaCpp = parse(bytes)?;
     check_count(reply.tokens_evaluated, query)?;
+    let seed = reply.generation_settings.and_then(|settings| settings.seed);
+    if seed.is_some_and(|seed| seed != u64::from(query.seed())) {
+        return bad("an answer to another prefix".to_owned());
+    }
     if reply.truncated {
         return bad("the server cut the prompt; start it with a larger context".to_owned());
     }
