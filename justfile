@@ -38,6 +38,16 @@ test:
 bench:
     cargo bench --workspace
 
+# The quickstart's pair behind a link of 100 ms: reports/latency. After `just quickstart`.
+latency:
+    cargo build --release
+    experiments/quickstart/latency.sh
+
+# `serve` under load: reports/serve. After `just quickstart`.
+load:
+    cargo build --release
+    experiments/quickstart/load.sh
+
 # transformers' numbers, from folders it has written in shapes drawn anew; needs torch.
 parity-transformers seed="7" folder=(justfile_directory() / "target/fresh-models"):
     python3 crates/edge/tests/fixtures/make.py --fresh {{folder}} --seed {{seed}}
