@@ -102,11 +102,16 @@ def generate(args, llm, tau, more):
     return [json.loads(line) for line in done.stdout.splitlines()], time.monotonic() - start
 
 
+def timeless(token):
+    """A token without what depends on when the LLM's replies came."""
+    return {name: value for name, value in token.items() if name != "speculated"}
+
+
 def compare(peer, here, there, text_alone):
     """Positions that are the same, left out, degraded or different."""
     found = {"tokens": 0, "routed": 0, "close": 0, "same": 0, "cut": 0, "degraded": 0, "differ": 0}
     for ours, theirs in zip(here, there, strict=True):
-        a, b = ours["trace"]["tokens"], theirs["trace"]["tokens"]
+        a, b = (list(map(timeless, answer["trace"]["tokens"])) for answer in (ours, theirs))
         found["tokens"] += len(a)
         found["degraded"] += theirs["degraded"]
         context = list(ours["prompt"])
