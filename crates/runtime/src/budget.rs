@@ -77,12 +77,13 @@ impl Budget {
         self.share < 1.0 && self.of == Of::Answers
     }
 
-    /// Whether a token with this score may be asked, if there is enough left.
-    pub(crate) fn spends_on(self, score: Score) -> bool {
-        match self.of {
+    /// Whether the next token may be asked, which has this score.
+    pub(crate) fn allows(self, score: Score, decided: usize, asked: usize) -> bool {
+        let worth = match self.of {
             Of::Answer | Of::Answers => true,
             Of::Lent { below, .. } => score.get() < below,
-        }
+        };
+        worth && self.grants(decided, asked, 1) > 0
     }
 
     /// How many of up to `wanted` tokens in a row may be asked, after `decided`

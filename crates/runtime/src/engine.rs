@@ -18,7 +18,6 @@ use crate::budget::Savings;
 use crate::calls::{Caller, Message};
 use crate::known::Known;
 use crate::live::{End, Live};
-
 use crate::{Calls, Pair, Path, Policy, RuntimeError};
 
 /// Names a session within its engine; never used twice.

@@ -53,9 +53,7 @@ impl<S: Clone> Branch<'_, S> {
         };
         if let Some(score) = score {
             let keeps = !policy.tau.offloads(score);
-            let budget = policy.budget;
-            let may = budget.spends_on(score) && budget.grants(index, self.asked, 1) > 0;
-            if keeps || !may {
+            if keeps || !policy.budget.allows(score, index, self.asked) {
                 let made = TraceToken {
                     token: own,
                     origin: Origin::Slm,
@@ -145,9 +143,7 @@ impl<S: Clone> Branch<'_, S> {
         };
         // Only a scorer that needs the LLM's token can have it and keep the SLM's.
         let routes = rules.policy.tau.offloads(score);
-        let budget = rules.policy.budget;
-        let granted =
-            budget.spends_on(score) && budget.grants(self.path.index(), self.asked, 1) > 0;
+        let granted = rules.policy.budget.allows(score, self.path.index(), self.asked);
         let (token, origin, cause) = match first {
             Err(cause) => (own, Origin::Degraded, Some(cause)),
             Ok(token) if routes && granted => (token, Origin::Llm, None),

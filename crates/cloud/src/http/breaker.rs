@@ -72,18 +72,22 @@ impl Breaker {
     /// How long to wait before the next probe; `None` if there is no need of one.
     pub(crate) fn pause(&self, opening: Opening) -> Option<Duration> {
         let state = self.state();
-        let open = state.failures >= self.limit() && state.openings == opening.0;
-        open.then_some(state.pause)
+        self.concerns(&state, opening).then_some(state.pause)
+    }
+
+    /// Whether the circuit is open since then.
+    fn concerns(&self, state: &State, opening: Opening) -> bool {
+        state.failures >= self.limit() && state.openings == opening.0
     }
 
     /// A probe came back. One that was answered lets asks through again, but a server
     /// may answer probes and fail at asks: the next failure opens the circuit at once,
     /// for longer than before.
     pub(crate) fn probed(&self, opening: Opening, answered: bool) {
-        if self.pause(opening).is_none() {
+        let mut state = self.state();
+        if !self.concerns(&state, opening) {
             return;
         }
-        let mut state = self.state();
         if answered {
             state.failures = self.limit() - 1;
         } else {

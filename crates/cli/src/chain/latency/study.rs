@@ -114,8 +114,8 @@ impl Lab<'_> {
     fn over(&self, network: Network, calibrated: Option<f64>) -> Result<(NetworkRows, bool)> {
         let round = network.round_trip_ms / 1e3;
         let (measured, calls) = self.measure(network)?;
-        let mean = |seconds: &[f64]| seconds.iter().sum::<f64>() / seconds.len().max(1) as f64;
-        let call_seconds = calibrated.unwrap_or((mean(&calls) - round).max(0.0));
+        let mean = calls.iter().sum::<f64>() / calls.len().max(1) as f64;
+        let call_seconds = calibrated.unwrap_or((mean - round).max(0.0));
         let figures: Vec<Figures> =
             measured.iter().map(|m| Figures::of(&m.samples, self.bootstrap)).collect();
         let token_seconds = figures[ALONE].total.value / figures[ALONE].tokens.value.max(1.0);
