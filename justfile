@@ -50,8 +50,8 @@ load:
 
 # transformers' numbers, from folders it has written in shapes drawn anew; needs torch.
 parity-transformers seed="7" folder=(justfile_directory() / "target/fresh-models"):
-    python3 crates/edge/tests/fixtures/make.py --fresh {{folder}} --seed {{seed}}
-    TOKENROUTE_FRESH_MODELS={{folder}} cargo test --workspace --test edge -- --ignored fresh --nocapture
+    python3 crates/model/tests/fixtures/make.py --fresh {{folder}} --seed {{seed}}
+    TOKENROUTE_FRESH_MODELS={{folder}} cargo test --workspace --test model -- --ignored fresh --nocapture
 
 # tokenroute and llama.cpp in turns on the same weights; `peer` builds llama.cpp.
 bench-edge *options:

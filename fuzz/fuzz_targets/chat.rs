@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
-use tokenroute_edge::{ChatOptions, ChatTemplate, Message};
+use tokenroute_model::{ChatOptions, ChatTemplate, Message};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(source) = std::str::from_utf8(bytes) else { return };

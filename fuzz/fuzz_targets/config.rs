@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use tokenroute_edge::{LoadOptions, load_model};
+use tokenroute_model::{LoadOptions, load_model};
 use tokenroute_fuzz::{Folder, TOKENIZER, decode, weights};
 
 static FOLDER: LazyLock<Folder> = LazyLock::new(|| {

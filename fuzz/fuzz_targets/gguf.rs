@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
-use tokenroute_edge::Config;
-use tokenroute_edge::gguf::{Gguf, Value};
+use tokenroute_model::Config;
+use tokenroute_model::gguf::{Gguf, Value};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(file) = Gguf::parse(bytes.to_vec()) else { return };

@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use tokenroute_edge::{LoadOptions, RouterScorer, load_decoder};
+use tokenroute_model::{LoadOptions, RouterScorer, load_decoder};
 use tokenroute_fuzz::{CONFIG, Folder, decode};
 
 static FOLDER: LazyLock<Folder> = LazyLock::new(|| {

@@ -171,7 +171,7 @@ put("safetensors", "router", safetensors({
 }, {"tokenroute.router": compact(ROUTER)}))
 
 # Chat templates: those of the tests, and bits of syntax.
-cases = json.loads((TESTS / "edge/tests/chat/cases.json").read_text())
+cases = json.loads((TESTS / "model/tests/chat/cases.json").read_text())
 for name, source in cases["templates"].items():
     put("chat", name, source)
 put("chat", "macro", "{% macro m(a, b=2) -%}{{ a ~ b }}{%- endmacro %}{{ m(messages[0].role) }}")

@@ -9,11 +9,11 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use common::{Failing, Sure, config, decode, items, models, questions};
-use tokenroute_cloud::ToyModel;
 use tokenroute_core::{LanguageModel, Progress, Relation, Silent, Tau, TokenId};
 use tokenroute_label::{
     Item, LabelConfig, LabelError, Labeller, Round, SHARDS, ShardRecord, inspect,
 };
+use tokenroute_llm::ToyModel;
 use tokenroute_store::{Columns, Manifest, read_labels_dir};
 
 /// Every file below a directory.

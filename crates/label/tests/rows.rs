@@ -4,12 +4,12 @@
 mod common;
 
 use common::{MAX_TOKENS, Oracle, Sure, config, decode, items, models, questions};
-use tokenroute_cloud::{InProcess, ToyModel};
 use tokenroute_core::{
     Detail, Feed, LabelRow, LanguageModel, Origin, Relation, Scorer, Step, Tau, TokenId, grade,
     prefix_hash, soft_target,
 };
 use tokenroute_label::{Item, LabelConfig, LabelError, Labeller, Reference, Round};
+use tokenroute_llm::{InProcess, ToyModel};
 use tokenroute_runtime::{Pair, Path, Request};
 
 /// What a model says after a prefix, canonical.

@@ -4,11 +4,11 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use tokenroute_cloud::{AsModel, InProcess, Scripted, ToyModel};
 use tokenroute_core::{
     Ask, Cause, Detail, LanguageModel, Llm, LlmError, Origin, Position, Reply, Sampling, Score,
     ScoreError, Scorer, Tau, TokenId, Trace, Vocabulary, unit_hash,
 };
+use tokenroute_llm::{AsModel, InProcess, Scripted, ToyModel};
 use tokenroute_runtime::{
     DEFAULT_BATCH, Pair, Request, RuntimeError, Start, decode, extend, forced, greedy, stream,
 };

@@ -146,7 +146,7 @@ fn datasets_are_pinned_by_their_card() {
     let card = DatasetCard {
         name: "word-problems".into(),
         description: "Story problems.".into(),
-        source: "tokenroute pair generate".into(),
+        source: "bundled-pair generate".into(),
         revision: "1".into(),
         licence: "MIT OR Apache-2.0".into(),
         splits: [].into(),

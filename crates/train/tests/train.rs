@@ -236,7 +236,7 @@ fn the_edge_scores_the_file_as_burn_does() {
         let router = run(&config, &table()).expect("trains");
         let path = folder.path().join(name);
         router.write(&path).expect("writes");
-        let edge = tokenroute_edge::RouterScorer::open(&path).expect("reads");
+        let edge = tokenroute_model::RouterScorer::open(&path).expect("reads");
         assert_eq!(edge.header(), &router.header);
         let head = Head::new(
             &router.header.architecture,

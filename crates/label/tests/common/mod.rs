@@ -5,12 +5,12 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokenroute_cloud::ToyModel;
 use tokenroute_core::{
     Choices, Detail, Feed, LanguageModel, ModelError, ModelInfo, Position, Question, Score,
     ScoreError, Scorer, Step, TokenId,
 };
 use tokenroute_label::{Item, LabelConfig};
+use tokenroute_llm::ToyModel;
 
 pub const MAX_TOKENS: usize = 20;
 

@@ -6,11 +6,11 @@ use std::sync::{Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use tokenroute_cloud::{InProcess, ToyModel};
 use tokenroute_core::{
     Ask, Llm, LlmError, Origin, Position, Reply, Score, ScoreError, Scorer, Tau, TokenId, Trace,
     TraceToken, stable_hash, unit_hash,
 };
+use tokenroute_llm::{InProcess, ToyModel};
 use tokenroute_runtime::{Calls, Pair, Policy, Request, Wait, decode_with};
 
 pub const MAX_TOKENS: usize = 24;

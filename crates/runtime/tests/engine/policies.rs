@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use tokenroute_cloud::{InProcess, Scripted, ToyModel};
 use tokenroute_core::{Ask, Cause, Llm, Origin, Tau, TokenId, Trace, TraceToken};
+use tokenroute_llm::{InProcess, Scripted, ToyModel};
 use tokenroute_runtime::{Budget, Pair, Policy, Wait, decode_with, greedy};
 
 use crate::lab::{

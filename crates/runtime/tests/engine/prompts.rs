@@ -5,10 +5,10 @@ use std::num::NonZeroUsize;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use tokenroute_cloud::{InProcess, ToyModel};
 use tokenroute_core::{
     Detail, Feed, LanguageModel, ModelError, ModelInfo, Step, Tau, TokenId, Trace,
 };
+use tokenroute_llm::{InProcess, ToyModel};
 use tokenroute_runtime::{Engine, Event, Pair, Policy, Request, Session, SessionId, decode};
 
 use crate::lab::{Hidden, MAX_TOKENS};

@@ -4,13 +4,13 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use tokenroute_cloud::http::{Http, HttpConfig};
-use tokenroute_cloud::server::{EngineConfig, Server, Service, Texts};
-use tokenroute_cloud::{InProcess, ToyModel};
 use tokenroute_core::{
     Ask, Detail, Feed, LanguageModel, Llm, Origin, Position, Sampling, Scorer, Side, Step, TokenId,
     Trace,
 };
+use tokenroute_llm::http::{Http, HttpConfig};
+use tokenroute_llm::server::{EngineConfig, Server, Service, Texts};
+use tokenroute_llm::{InProcess, ToyModel};
 use tokenroute_runtime::{
     Engine, Event, Pair, Policy, Request, Session, Wait, decode, decode_with,
 };

@@ -5,8 +5,8 @@ use std::slice::from_ref;
 use std::thread;
 use std::time::Duration;
 
-use tokenroute_cloud::{InProcess, ToyModel};
 use tokenroute_core::{Llm, Position, Score, ScoreError, Scorer, Tau, TokenId, Trace};
+use tokenroute_llm::{InProcess, ToyModel};
 use tokenroute_runtime::{
     Calls, Engine, Event, Pair, Policy, RuntimeError, Session, SessionId, Wait, decode,
 };

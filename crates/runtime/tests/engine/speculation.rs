@@ -1,7 +1,7 @@
 //! Speculation changes the time an answer takes and nothing else.
 
-use tokenroute_cloud::{InProcess, Scripted, ToyModel};
 use tokenroute_core::{Ask, Cause, Llm, Origin, Scorer, Trace, TraceToken};
+use tokenroute_llm::{InProcess, Scripted, ToyModel};
 use tokenroute_runtime::{Budget, Pair, Policy, Wait, decode};
 
 use crate::lab::{

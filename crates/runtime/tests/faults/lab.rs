@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tokenroute_cloud::http::{Http, HttpConfig};
-use tokenroute_cloud::server::{EngineConfig, Server, Service, Texts};
-use tokenroute_cloud::{InProcess, ToyModel};
 use tokenroute_core::{
     Ask, Cause, Llm, Origin, Position, Score, ScoreError, Scorer, Tau, TokenId, Trace,
 };
+use tokenroute_llm::http::{Http, HttpConfig};
+use tokenroute_llm::server::{EngineConfig, Server, Service, Texts};
+use tokenroute_llm::{InProcess, ToyModel};
 use tokenroute_runtime::{Calls, Pair, Policy, Request, Wait, decode_with};
 
 use crate::proxy::{Fault, Proxy, When};

@@ -1,0 +1,159 @@
+//! Answers on disk: asked for once, the first one stays.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tempfile::TempDir;
+use tokenroute_core::{Ask, Llm, LlmError, Reply, Sampling, TokenId, Vocabulary};
+use tokenroute_llm::http::{Answers, AnswersError};
+use tokenroute_llm::{InProcess, Scripted, ToyModel};
+
+fn tokens(llm: &impl Llm, context: &[TokenId], from: usize) -> Vec<TokenId> {
+    llm.ask(&[Ask::greedy(context, from)]).remove(0).expect("an answer").tokens
+}
+
+#[test]
+fn what_was_answered_once_is_not_asked_again() {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("answers.redb");
+    let plain = InProcess::new(ToyModel::new(7));
+    let context: Vec<TokenId> = (0..12).collect();
+    {
+        let kept =
+            Answers::open(&path, "toy-7", InProcess::new(ToyModel::new(7))).expect("a cache");
+        for (from, to) in [(3, 5), (5, 5), (3, 8), (4, 12)] {
+            assert_eq!(tokens(&kept, &context[..to], from), tokens(&plain, &context[..to], from));
+        }
+        assert_eq!(kept.llm().model().processed(), 12);
+    }
+    let kept = Answers::open(&path, "toy-7", Scripted::new(|_| Err(LlmError::Late("x".into()))));
+    let kept = kept.expect("a cache");
+    let again = kept.ask(&[Ask::greedy(&context, 3)]).remove(0);
+    let expected = tokens(&plain, &context, 3);
+    assert_eq!(again, Ok(Reply { tokens: expected, ..Reply::default() }));
+    assert_eq!(kept.llm().asked(), 0);
+    let other = kept.ask(&[Ask::greedy(&[9, 9], 1)]).remove(0);
+    assert_eq!(other, Err(LlmError::Late("x".into())), "failures pass through and are not kept");
+    drop(kept);
+    let other = Answers::open(&path, "toy-8", InProcess::new(ToyModel::new(8))).expect("a cache");
+    let fresh = tokens(&InProcess::new(ToyModel::new(8)), &context, 1);
+    assert_eq!(tokens(&other, &context, 1), fresh, "another model has answers of its own");
+}
+
+#[test]
+fn the_first_answer_stays() {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("answers.redb");
+    // A model that says something else every time.
+    let count = AtomicU32::new(0);
+    let moody = Scripted::new(|_: &[TokenId]| Ok(count.fetch_add(1, Ordering::Relaxed) % 10));
+    let kept = Answers::open(&path, "moody", moody).expect("a cache");
+    let first = tokens(&kept, &[1, 2, 3], 2);
+    // Asked twice in one batch, before either is kept.
+    let both = kept.ask(&[Ask::greedy(&[4], 1); 2]);
+    assert_eq!(both[0].as_ref().map(|r| &r.tokens), both[1].as_ref().map(|r| &r.tokens));
+    assert_eq!(tokens(&kept, &[1, 2, 3], 2), first);
+    assert_eq!(tokens(&kept, &[1, 2, 3, 4], 2)[..2], first, "also as the front of a longer ask");
+}
+
+/// Counts relays.
+struct Counted<L>(L, AtomicU32);
+
+impl<L: Llm> Llm for Counted<L> {
+    fn ask(&self, asks: &[Ask<'_>]) -> Vec<Result<Reply, LlmError>> {
+        self.0.ask(asks)
+    }
+
+    fn relay(
+        &self,
+        context: &[TokenId],
+        tokens: usize,
+        sampling: Option<Sampling>,
+        v: &Vocabulary,
+    ) -> Result<Reply, LlmError> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.relay(context, tokens, sampling, v)
+    }
+
+    fn forget(&self, prompt: &[TokenId]) {
+        self.0.forget(prompt);
+    }
+}
+
+#[test]
+fn a_relay_is_one_call_and_every_token_of_it_an_answer() {
+    let folder = TempDir::new().expect("a folder");
+    let vocabulary = ToyModel::vocabulary();
+    for prompt in [[1, 2], [3, 4], [5, 6], [7, 8], [9, 1], [2, 3]] {
+        let path = folder.path().join(format!("{prompt:?}.redb"));
+        let plain = InProcess::new(ToyModel::new(7));
+        let relay = |llm: &dyn Llm, context: &[TokenId], tokens| {
+            llm.relay(context, tokens, None, &vocabulary).expect("a run")
+        };
+        let run = relay(&plain, &prompt, 9).tokens;
+        let counted = Counted(InProcess::new(ToyModel::new(7)), AtomicU32::new(0));
+        let kept = Answers::open(&path, "toy-7", counted).expect("a cache");
+        let calls = || kept.llm().1.load(Ordering::Relaxed);
+        let ends = |most: usize| &run[..run.len().min(most)];
+        assert_eq!(relay(&kept, &prompt, 4).tokens, ends(4));
+        assert_eq!(calls(), 1);
+        for most in [1, 3, 4] {
+            let known = Reply { tokens: ends(most).to_vec(), ..Reply::default() };
+            assert_eq!(relay(&kept, &prompt, most), known, "known at no cost");
+        }
+        let all = [&prompt, &run[..ends(4).len() - 1]].concat();
+        assert_eq!(tokens(&kept, &all, 2), ends(4), "as single answers too");
+        assert_eq!(calls(), 1);
+        assert_eq!(relay(&kept, &prompt, 9).tokens, run);
+        assert_eq!(calls(), 1 + u32::from(run.len() > 4), "the rest in one call, if there is any");
+        drop(kept);
+        // Alone, it gives what it knows; of what it does not know, the failure.
+        let gone = Scripted::new(|_| Err(LlmError::Late("x".into())));
+        let kept = Answers::open(&path, "toy-7", gone).expect("a cache");
+        assert_eq!(relay(&kept, &prompt, 20).tokens, run);
+        assert_eq!(kept.relay(&[9, 9], 3, None, &vocabulary), Err(LlmError::Late("x".into())));
+    }
+}
+
+#[test]
+fn a_relay_ends_where_something_else_was_kept_before() {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("answers.redb");
+    let vocabulary = ToyModel::vocabulary();
+    // Says 7 8 9 in a row; once another caller has kept 3 in place of the 8.
+    let kept = Answers::open(&path, "m", Scripted::new(|_| Ok(3))).expect("a cache");
+    assert_eq!(tokens(&kept, &[1, 7], 2), [3]);
+    drop(kept);
+    let other = Scripted::new(|context: &[TokenId]| Ok(6 + context.len() as TokenId));
+    let kept = Answers::open(&path, "m", other).expect("a cache");
+    let said = kept.relay(&[1], 3, None, &vocabulary).expect("a run");
+    assert_eq!(said.tokens, [7, 3], "what followed the 8 follows no 3");
+    assert_eq!(kept.relay(&[1], 3, None, &vocabulary).expect("a run").tokens, [7, 3, 9]);
+}
+
+#[test]
+fn an_answer_that_has_ended_is_on_disk() {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("answers.redb");
+    let kept = Answers::open(&path, "m", Scripted::new(|_| Ok(3))).expect("a cache");
+    tokens(&kept, &[1, 2], 2);
+    kept.forget(&[1]);
+    // As after a crash: the file as it is on disk now.
+    let copy = folder.path().join("copy.redb");
+    std::fs::copy(&path, &copy).expect("a copy");
+    let copied = Answers::open(&copy, "m", Scripted::new(|_| Ok(4))).expect("a cache");
+    assert_eq!(tokens(&copied, &[1, 2], 2), [3]);
+}
+
+#[test]
+fn files_that_cannot_be_used_are_named() {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("answers.redb");
+    let open = || Answers::open(&path, "m", Scripted::new(|_| Ok(3)));
+    let first = open().expect("a cache");
+    let error = open().err().expect("in use");
+    assert!(matches!(error, AnswersError::InUse { .. }), "{error:?}");
+    drop(first);
+    std::fs::write(&path, "no database".repeat(1000)).expect("a file");
+    let error = open().err().expect("not a database").to_string();
+    assert!(error.contains("answers.redb") && error.contains("delete this one"), "{error}");
+}

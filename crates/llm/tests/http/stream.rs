@@ -1,0 +1,59 @@
+//! Tokens handed out as the server sends them.
+
+use tokenroute_core::{Llm, LlmError, TokenId};
+use tokenroute_llm::http::{Api, Http, HttpConfig};
+use tokenroute_llm::server::EngineConfig;
+use tokenroute_llm::{InProcess, ToyModel};
+
+use crate::server::{client, serve};
+use crate::stub::{Said, Stub};
+
+/// What a stub's stream gives: the tokens handed out, and the end.
+fn streamed(api: Api, text: &str) -> (Vec<TokenId>, Result<Vec<TokenId>, LlmError>) {
+    let text = text.to_owned();
+    let stub = Stub::start(move |_, _| Said::ok(&text));
+    let mut config = HttpConfig::new(&stub.url);
+    config.api = Some(api);
+    config.model = Some("m".to_owned());
+    let http = Http::new(config, ToyModel::vocabulary(), None).expect("a good URL");
+    let mut heard = Vec::new();
+    let reply = http.stream(&[1, 2], 3, &mut |token| heard.push(token));
+    (heard, reply.map(|reply| reply.tokens))
+}
+
+#[test]
+fn a_stream_is_a_relay_token_by_token() {
+    let server = serve(ToyModel::new(5), None, EngineConfig::default());
+    let (http, vocabulary) = (client(&server), ToyModel::vocabulary());
+    for prompt in [vec![1, 2, 3], vec![4; 9], vec![0]] {
+        let plain = InProcess::new(ToyModel::new(5));
+        let whole = plain.relay(&prompt, 12, None, &vocabulary).expect("a run");
+        let mut heard = Vec::new();
+        let reply = http.stream(&prompt, 12, &mut |token| heard.push(token)).expect("a stream");
+        assert_eq!((&heard, &reply.tokens), (&whole.tokens, &whole.tokens));
+        assert_eq!(reply.positions as usize, prompt.len() + heard.len() - 1, "read once each");
+    }
+    server.stop().expect("an orderly end");
+}
+
+#[test]
+fn a_stream_that_is_not_one_is_refused() {
+    let piece = |ids: &str, end: &str| {
+        format!("data: {{\"choices\":[{{\"token_ids\":{ids},\"finish_reason\":{end}}}]}}\n\n")
+    };
+    let whole = [piece("[4]", "null"), piece("[5,6]", "\"length\""), "data: [DONE]\n\n".into()];
+    assert_eq!(streamed(Api::Vllm, &whole.concat()), (vec![4, 5, 6], Ok(vec![4, 5, 6])));
+    for (text, handed_out, said) in [
+        (piece("[4]", "null"), 1, "broke off after 1"),
+        (piece("[4,99]", "\"stop\""), 1, "token 99 is outside"),
+        (piece("[4,5,6,7]", "\"length\""), 3, "more than 3"),
+        ("data: {]\n".to_owned(), 0, "a piece of 2 bytes"),
+        ("no events at all".to_owned(), 0, "broke off after 0"),
+    ] {
+        let (heard, reply) = streamed(Api::Tokenroute, &text);
+        let error = reply.expect_err(said).to_string();
+        assert!(heard.len() == handed_out && error.contains(said), "{heard:?} {error}");
+    }
+    let (_, reply) = streamed(Api::LlamaCpp, "");
+    assert!(matches!(reply, Err(LlmError::Refused(text)) if text.contains("llama-cpp")));
+}

@@ -1,0 +1,151 @@
+//! What the LLM in process answers, and what it charges for it.
+
+use tokenroute_core::{Ask, Detail, Feed, LanguageModel, Llm, LlmError, ModelError, TokenId};
+use tokenroute_llm::{InProcess, Scripted, ToyModel, table};
+
+const PROMPT: [TokenId; 4] = [1, 2, 3, 4];
+
+fn with(prompt: &[TokenId], rest: &[TokenId]) -> Vec<TokenId> {
+    [prompt, rest].concat()
+}
+
+fn ask(llm: &impl Llm, context: &[TokenId], from: usize) -> (Vec<TokenId>, u64) {
+    let mut replies = llm.ask(&[Ask::greedy(context, from)]);
+    let reply = replies.remove(0).expect("a good ask");
+    (reply.tokens, reply.positions)
+}
+
+/// What the model says with nothing kept.
+fn plain(model: &ToyModel, context: &[TokenId], from: usize) -> Vec<TokenId> {
+    let mut state = model.start();
+    let mut feeds = [Feed { state: &mut state, tokens: context, from: from - 1 }];
+    let steps = model.advance(&mut feeds, Detail::Token).expect("a good feed");
+    steps[0].iter().map(|s| s.token).collect()
+}
+
+#[test]
+fn only_new_positions_are_paid_for() {
+    let llm = InProcess::new(ToyModel::new(1));
+    for (rest, from, positions) in [
+        (&[5, 6, 7][..], 4, 7),       // everything is new
+        (&[5, 6, 7], 4, 0),           // nothing is
+        (&[5, 6], 5, 0),              // inside what is known
+        (&[5, 6, 7, 8, 9], 4, 2),     // an extension
+        (&[5, 6, 2, 2], 4, 2),        // a fork
+        (&[5, 6, 2, 2], 8, 0),        // its end alone
+        (&[5, 6, 7, 8, 9, 1], 10, 1), // back on the first way
+    ] {
+        let context = with(&PROMPT, rest);
+        let (tokens, paid) = ask(&llm, &context, from);
+        assert_eq!(tokens, plain(&ToyModel::new(1), &context, from), "{rest:?} from {from}");
+        assert_eq!(paid, positions, "{rest:?} from {from}");
+    }
+    assert_eq!(llm.model().processed(), 12, "and the model did no more");
+}
+
+#[test]
+fn an_unanswered_end_of_a_known_prefix_costs_one_position() {
+    let llm = InProcess::new(ToyModel::new(1));
+    let context = with(&PROMPT, &[5, 6, 7]);
+    ask(&llm, &PROMPT, 4);
+    ask(&llm, &context, 7);
+    // Positions 4..6 were read but their answers never asked for.
+    let (tokens, paid) = ask(&llm, &context[..5], 5);
+    assert_eq!((tokens, paid), (plain(&ToyModel::new(1), &context[..5], 5), 1));
+}
+
+#[test]
+fn one_call_pays_once_for_what_its_asks_share() {
+    let llm = InProcess::new(ToyModel::new(2));
+    let (long, fork) = (with(&PROMPT, &[5, 6, 7, 8]), with(&PROMPT, &[5, 6, 1]));
+    let other = [9, 9, 9];
+    let asks = [
+        Ask::greedy(&long, 4),
+        Ask::greedy(&long, 4),
+        Ask::greedy(&fork, 4),
+        Ask::greedy(&other, 3),
+    ];
+    let replies: Vec<_> = llm.ask(&asks).into_iter().map(|r| r.expect("good asks")).collect();
+    let paid: Vec<u64> = replies.iter().map(|r| r.positions).collect();
+    assert_eq!(paid, [8, 0, 1, 3]);
+    for (ask, reply) in asks.iter().zip(&replies) {
+        assert_eq!(reply.tokens, plain(&ToyModel::new(2), ask.context, ask.from));
+    }
+}
+
+#[test]
+fn prompts_share_nothing_and_are_forgotten_alone() {
+    let llm = InProcess::new(ToyModel::new(3));
+    let twin = [1, 2, 3, 9];
+    assert_eq!(ask(&llm, &PROMPT, 4).1, 4);
+    assert_eq!(ask(&llm, &twin, 4).1, 4, "a shared beginning is not a shared cost");
+    llm.forget(&PROMPT);
+    assert_eq!(ask(&llm, &PROMPT, 4).1, 4);
+    assert_eq!(ask(&llm, &twin, 4).1, 0);
+}
+
+#[test]
+fn a_late_first_ask_is_forgotten_with_its_prompt() {
+    let llm = InProcess::new(ToyModel::new(3));
+    let context = with(&PROMPT, &[5, 6]);
+    ask(&llm, &context, 6);
+    assert_eq!(ask(&llm, &with(&context, &[7]), 7).1, 1);
+    llm.forget(&PROMPT);
+    assert_eq!(ask(&llm, &context, 6).1, 6);
+}
+
+#[test]
+fn the_least_recently_used_prompt_goes_first() {
+    let llm = InProcess::with_prompts(ToyModel::new(4), 2);
+    for (prompt, paid) in
+        [([1, 1], 2), ([2, 2], 2), ([1, 1], 0), ([3, 3], 2), ([1, 1], 0), ([2, 2], 2)]
+    {
+        assert_eq!(ask(&llm, &prompt, 2).1, paid, "{prompt:?}");
+    }
+}
+
+#[test]
+fn one_bad_ask_leaves_the_others_whole() {
+    let llm = InProcess::new(ToyModel::new(5));
+    let long = vec![1; 5000];
+    let asks = [
+        Ask::greedy(&PROMPT, 4),
+        Ask::greedy(&[1, 99], 2),
+        Ask::greedy(&PROMPT, 0),
+        Ask::greedy(&PROMPT, 5),
+        Ask::greedy(&long, 5000),
+    ];
+    let replies = llm.ask(&asks);
+    assert!(replies[0].is_ok());
+    let wrong = |i: usize| match &replies[i] {
+        Err(LlmError::Model(error)) => error.clone(),
+        other => panic!("ask {i} gave {other:?}"),
+    };
+    assert!(matches!(wrong(1), ModelError::TokenOutOfRange { token: 99, .. }));
+    assert!(matches!(wrong(2), ModelError::BadFeed { from: 0, .. }));
+    assert!(matches!(wrong(3), ModelError::BadFeed { from: 5, .. }));
+    assert!(matches!(wrong(4), ModelError::ContextOverrun { positions: 5000, .. }));
+}
+
+#[test]
+fn a_script_answers_and_fails_as_written() {
+    let llm = Scripted::new(table([(vec![1], 7), (vec![1, 7], 8)].into(), 3)).failing([1]);
+    assert_eq!(ask(&llm, &[1, 7], 1), (vec![7, 8], 2));
+    let replies = llm.ask(&[Ask::greedy(&[1], 1)]);
+    assert!(matches!(replies[0], Err(LlmError::Unavailable(_))));
+    assert_eq!(ask(&llm, &[5], 1), (vec![3], 1));
+    assert_eq!(llm.asked(), 3);
+}
+
+#[test]
+fn a_follower_agrees_about_as_often_as_told() {
+    let leader = ToyModel::new(6);
+    let follower = ToyModel::following(7, &leader, 0.8);
+    let same = (0..1000u32)
+        .filter(|i| {
+            let context = [i % 16, i / 16 % 16, i / 256];
+            plain(&leader, &context, 3) == plain(&follower, &context, 3)
+        })
+        .count();
+    assert!((780..850).contains(&same), "{same} of 1000");
+}

@@ -1,0 +1,85 @@
+//! The model on the device: decoder, KV state, tokenizer, loading, router scorer.
+//!
+//! Safetensors and GGUF files are mapped into memory; the arithmetic is this crate's own,
+//! because a row's bits must not depend on the batch it is in and candle's matrix
+//! product changes them. Weights are f32, or quantised on `tokenroute-kernels`; what
+//! lies between matrices is f32. Equal bits are claimed per build and instruction set.
+//!
+//! Key types:
+//! - [`LoadedModel`]: a decoder with its tokenizer and vocabulary, from [`load_model`].
+//! - [`Decoder`]: one decoder for all of [`Family`]; implements [`tokenroute_core::LanguageModel`].
+//! - [`KvState`]: one sequence's keys and values; clones share their prefix.
+//! - [`Tokenizer`]: text to ids and back; its [`Tokenizer::pair_hash`] identifies a pair.
+//! - [`ChatTemplate`]: messages to a prompt, as the model's makers wrote it.
+//! - [`Detokeniser`]: tokens to text as they come, never half a character.
+//! - [`RouterScorer`]: a router file as a [`tokenroute_core::Scorer`].
+//! - [`RandomModel`]: random weights in a real shape, to measure speed with.
+//! - [`Linear`]: the row-stable linear layer they are all built on.
+//!
+//! Usage:
+//! ```no_run
+//! use std::path::Path;
+//! use tokenroute_core::{Detail, Feed, LanguageModel};
+//! use tokenroute_model::{LoadOptions, RouterScorer, check_pair, load_model};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // 1. Load the pair; its tokenizers must agree.
+//! let slm = load_model(Path::new("models/slm"), &LoadOptions::default())?;
+//! let llm = load_model(Path::new("models/llm"), &LoadOptions::default())?;
+//! check_pair(&slm, &llm)?;
+//! // 2. Open the router and check that it was trained for this SLM.
+//! let router = RouterScorer::open(Path::new("router.safetensors"))?;
+//! router.check(slm.decoder.info(), slm.vocabulary.hash())?;
+//! // 3. Feed a prompt; the step at its end holds the token, its hidden state and more.
+//! let prompt = slm.tokenizer.encode("Mia has 3 apples.")?;
+//! let mut state = slm.decoder.start();
+//! let from = prompt.len() - 1;
+//! let mut feeds = [Feed { state: &mut state, tokens: &prompt, from }];
+//! let steps = slm.decoder.advance(&mut feeds, Detail::Full)?;
+//! let token = steps[0][0].token;
+//! // 4. Fork the state and go on with the token; the parent stays as it was.
+//! let mut fork = state.clone();
+//! let mut feeds = [Feed { state: &mut fork, tokens: &[token], from: 0 }];
+//! slm.decoder.advance(&mut feeds, Detail::Full)?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod attention;
+mod cache;
+mod chat;
+mod config;
+mod config_json;
+mod decoder;
+mod detokenise;
+mod error;
+mod fields;
+mod forward;
+pub mod gguf;
+mod kernel;
+mod layers;
+mod load;
+mod matrix;
+mod random;
+mod rope;
+mod rounded;
+mod rows;
+mod scorer;
+mod shards;
+mod steps;
+mod tokenizer;
+mod weights;
+
+pub use cache::KvState;
+pub use chat::{ChatError, ChatOptions, ChatTemplate, Message};
+pub use config::{Config, Family};
+pub use decoder::{Decoder, continue_greedy};
+pub use detokenise::Detokeniser;
+pub use error::EdgeError;
+pub use kernel::Linear;
+pub use load::{LoadOptions, LoadedModel, check_pair, load_decoder, load_model};
+pub use random::RandomModel;
+pub use rope::{Rope, RopeScaling};
+pub use scorer::RouterScorer;
+pub use tokenizer::Tokenizer;
+pub use tokenroute_kernels::{Format, Isa};

@@ -1,0 +1,23 @@
+//! GGUF files: one that llama.cpp's writer made, hostile ones, what is exported read
+//! back, and models loaded from them.
+
+mod cache;
+mod hostile;
+mod loading;
+mod models;
+mod reading;
+#[allow(dead_code, reason = "a part of it is used here")]
+#[path = "../model/support.rs"]
+mod support;
+mod writing;
+
+use std::path::PathBuf;
+
+/// A file of this folder.
+fn here(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/gguf").join(name)
+}
+
+fn tiny() -> Vec<u8> {
+    std::fs::read(here("tiny.gguf")).expect("tiny.gguf, made by make_tiny.py")
+}

@@ -1,0 +1,215 @@
+//! Router files: scores against candle, and what is refused.
+
+use std::collections::HashMap;
+
+use candle_core::{D, Device, Tensor};
+use safetensors::Dtype;
+use serde_json::{Value, json};
+use tokenroute_core::{
+    Activation, Architecture, FeatureSpec, Features, ModelInfo, Normalisation, Platt, Position,
+    RouterHeader, Score, Scorer, Step, TrainingRecord,
+};
+use tokenroute_model::{EdgeError, RouterScorer};
+
+use crate::support::{Noise, Tensors, write_tensors};
+
+struct RouterFile {
+    header: Value,
+    tensors: Tensors,
+}
+
+impl RouterFile {
+    fn new(architecture: Architecture) -> Self {
+        let features = FeatureSpec { hidden: 20, top_k: 3 };
+        let mut noise = Noise(5);
+        let mut values = |n: usize| (0..n).map(|_| noise.next()).collect::<Vec<f32>>();
+        let mut tensors = Tensors::new();
+        for (i, (inputs, outputs)) in architecture.layers(features.width()).into_iter().enumerate()
+        {
+            tensors.insert(
+                format!("layers.{i}.weight"),
+                (vec![outputs, inputs], values(outputs * inputs)),
+            );
+            tensors.insert(format!("layers.{i}.bias"), (vec![outputs], values(outputs)));
+        }
+        let header = RouterHeader {
+            format: RouterHeader::FORMAT,
+            architecture,
+            normalisation: Normalisation { mean: values(25), scale: values(25) },
+            features,
+            platt: Platt { scale: 0.7, bias: -0.2 },
+            slm_hash: "slm-hash".into(),
+            llm_hash: "llm-hash".into(),
+            tokenizer_hash: "tokenizer-hash".into(),
+            labels_hash: String::new(),
+            calibration: vec![],
+            training: TrainingRecord::default(),
+        };
+        RouterFile { header: serde_json::to_value(header).expect("JSON"), tensors }
+    }
+
+    fn open(&self) -> Result<RouterScorer, EdgeError> {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("router.safetensors");
+        let metadata =
+            HashMap::from([(RouterHeader::METADATA_KEY.to_owned(), self.header.to_string())]);
+        write_tensors(&path, &self.tensors, Dtype::F32, Some(metadata));
+        RouterScorer::open(&path)
+    }
+
+    /// The logit as candle computes it.
+    fn reference(&self, x: &[f32], activation: Activation) -> f32 {
+        let header: RouterHeader =
+            serde_json::from_value(self.header.clone()).expect("a sound header");
+        let device = Device::Cpu;
+        let n = &header.normalisation;
+        let x: Vec<f32> = (0..x.len()).map(|i| (x[i] - n.mean[i]) * n.scale[i]).collect();
+        let mut x = Tensor::from_slice(&x, (1, x.len()), &device).expect("a row");
+        let layers = self.tensors.len() / 2;
+        for i in 0..layers {
+            let get = |name: &str| {
+                let (shape, values) = &self.tensors[&format!("layers.{i}.{name}")];
+                Tensor::from_slice(values, shape.as_slice(), &device).expect("a tensor")
+            };
+            let layer = candle_nn::Linear::new(get("weight"), Some(get("bias")));
+            x = candle_core::Module::forward(&layer, &x).expect("a layer");
+            if i + 1 < layers {
+                x = match activation {
+                    Activation::Relu => x.relu(),
+                    Activation::Gelu => x.gelu_erf(),
+                    Activation::Silu => candle_nn::ops::silu(&x),
+                }
+                .expect("an activation");
+            }
+        }
+        let rewards: Vec<f32> = x.squeeze(D::Minus2).expect("one row").to_vec1().expect("numbers");
+        if rewards.len() == 2 { rewards[0] - rewards[1] } else { rewards[0] }
+    }
+}
+
+fn mlp(activation: Activation, rewards: usize) -> Architecture {
+    Architecture::Mlp { widths: vec![33, 17], activation, rewards }
+}
+
+fn step() -> Step {
+    let mut noise = Noise(8);
+    Step {
+        token: 4,
+        top: vec![(4, 0.6), (1, 0.3), (2, 0.05)],
+        entropy: 0.9,
+        hidden: (0..20).map(|_| noise.next()).collect(),
+        logits: None,
+    }
+}
+
+#[test]
+fn scores_match_candle() {
+    let step = step();
+    let spec = FeatureSpec { hidden: 20, top_k: 3 };
+    let x = Features::of(&spec, &step).0;
+    let check = |architecture: Architecture, activation| {
+        let file = RouterFile::new(architecture);
+        let router = file.open().expect("a sound router");
+        let (ours, theirs) = (router.logit(&x), file.reference(&x, activation));
+        assert!((ours - theirs).abs() < 1e-5 * theirs.abs().max(1.0), "{ours} against {theirs}");
+        let position = Position {
+            question: "q",
+            index: 0,
+            previous: 0,
+            step: &step,
+            sentence_entropy: 0.0,
+            llm_token: None,
+        };
+        let score = router.score(&position).expect("a number");
+        assert_eq!(score, Score::from_logit(0.7 * ours - 0.2).expect("a number"));
+    };
+    for activation in [Activation::Relu, Activation::Gelu, Activation::Silu] {
+        check(mlp(activation, 1), activation);
+        check(mlp(activation, 2), activation);
+    }
+    check(Architecture::Linear { rewards: 1 }, Activation::Relu);
+    check(Architecture::Linear { rewards: 2 }, Activation::Relu);
+}
+
+#[test]
+fn a_wrong_width_is_not_scored() {
+    let router = RouterFile::new(mlp(Activation::Relu, 1)).open().expect("a sound router");
+    assert!(router.logit(&[0.0; 24]).is_nan());
+    assert!(router.score_features(&[0.0; 24]).is_err());
+}
+
+#[test]
+fn spoilt_router_files_are_refused_by_name() {
+    let check = |spoil: &dyn Fn(&mut RouterFile), words: &[&str]| {
+        let mut file = RouterFile::new(mlp(Activation::Relu, 1));
+        spoil(&mut file);
+        let message = file.open().expect_err("a spoilt router").to_string();
+        for word in words {
+            assert!(message.contains(word), "{message:?} does not name {word:?}");
+        }
+    };
+    check(&|f| f.header["format"] = json!(2), &["router.safetensors", "format 2", "format 1"]);
+    check(&|f| f.header["architecture"]["kind"] = json!("tree"), &["tree"]);
+    check(&|f| f.header["architecture"]["rewards"] = json!(3), &["rewards is 3", "1 or 2"]);
+    check(&|f| f.header["architecture"]["widths"] = json!([33, 0]), &["widths", "[33, 0]"]);
+    check(&|f| f.header["normalisation"]["mean"] = json!([0.0]), &["mean has 1 ", "expected 25"]);
+    for field in ["hidden", "top_k"] {
+        check(
+            &|f| f.header["features"][field] = json!(u64::MAX),
+            &["mean has 25 ", "expected 1844"],
+        );
+    }
+    check(&|f| f.header["platt"]["scale"] = json!(1e39), &["platt.scale"]);
+    check(&|f| drop(f.tensors.remove("layers.1.bias")), &["layers.1.bias", "[17]"]);
+    check(
+        &|f| f.tensors.get_mut("layers.0.weight").expect("a tensor").0 = vec![25, 33],
+        &["layers.0.weight", "[25, 33]", "[33, 25]"],
+    );
+    check(
+        &|f| f.tensors.get_mut("layers.2.weight").expect("a tensor").1[3] = f32::NAN,
+        &["layers.2.weight", "NaN", "index 3"],
+    );
+    check(
+        &|f| drop(f.tensors.insert("layers.3.bias".to_owned(), (vec![1], vec![0.0]))),
+        &["layers.3.bias"],
+    );
+}
+
+#[test]
+fn files_that_are_no_router_are_told_apart() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("router.safetensors");
+    let message = RouterScorer::open(&path).expect_err("no file").to_string();
+    assert!(message.contains("router.safetensors"), "{message}");
+    let file = RouterFile::new(Architecture::Linear { rewards: 1 });
+    write_tensors(&path, &file.tensors, Dtype::F32, None);
+    let message = RouterScorer::open(&path).expect_err("no header").to_string();
+    assert!(message.contains(RouterHeader::METADATA_KEY), "{message}");
+}
+
+#[test]
+fn a_router_of_another_pair_is_refused_with_both_hashes() {
+    let router = RouterFile::new(mlp(Activation::Gelu, 2)).open().expect("a sound router");
+    let info = ModelInfo {
+        name: "slm".into(),
+        weights_hash: "slm-hash".into(),
+        hidden: 20,
+        vocabulary: 46,
+        context: 96,
+        top_k: 8,
+    };
+    router.check(&info, "tokenizer-hash").expect("its own pair");
+    let check = |info: &ModelInfo, tokenizer: &str, words: [&str; 2]| {
+        let message = router.check(info, tokenizer).expect_err("another pair").to_string();
+        assert!(words.iter().all(|word| message.contains(word)), "{message}");
+    };
+    let other = |change: &dyn Fn(&mut ModelInfo)| {
+        let mut info = info.clone();
+        change(&mut info);
+        info
+    };
+    check(&other(&|i| i.weights_hash = "new".into()), "tokenizer-hash", ["slm-hash", "new"]);
+    check(&info, "unknown", ["tokenizer-hash", "unknown"]);
+    check(&other(&|i| i.hidden = 24), "tokenizer-hash", ["20", "24"]);
+    check(&other(&|i| i.top_k = 2), "tokenizer-hash", ["3", "2"]);
+}

@@ -1,0 +1,233 @@
+//! The command line, parsed and nothing more.
+
+mod drawing;
+mod measure;
+mod routing;
+#[cfg(feature = "lab")]
+mod stages;
+
+#[cfg(feature = "server")]
+use std::net::SocketAddr;
+#[cfg(feature = "server")]
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use tokenroute_model::Format;
+
+pub use drawing::Drawing;
+#[cfg(all(feature = "train", feature = "server"))]
+pub use measure::Latency;
+pub use measure::{Bench, Export, RandomModel};
+pub use routing::{Remote, Routing};
+#[cfg(feature = "lab")]
+pub use stages::Inspect;
+#[cfg(feature = "train")]
+pub use stages::{Calibrate, CheckSweep, Label, Staged};
+
+/// Token-level routing between a small model on the device and a large one in the cloud.
+#[derive(Debug, Parser)]
+#[command(name = "tokenroute", version, arg_required_else_help = true)]
+pub struct Cli {
+    /// Say nothing but results and errors.
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// One variant per command.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Label, train, sweep and report, skipping what has not changed.
+    #[cfg(feature = "train")]
+    Run(Staged),
+    /// Compare what the two models say at every token, and what it costs.
+    #[cfg(feature = "train")]
+    Label(Label),
+    /// Print what is in a label table.
+    #[cfg(feature = "lab")]
+    Inspect(Inspect),
+    /// Train a router on the label table.
+    #[cfg(feature = "train")]
+    Train(Staged),
+    /// Sweep τ exactly, for the router and every baseline.
+    #[cfg(feature = "train")]
+    Sweep(Staged),
+    /// The τ for a wished offload ratio or accuracy, and what it gives on test.
+    #[cfg(feature = "train")]
+    Calibrate(Calibrate),
+    /// Render the report of a finished sweep.
+    #[cfg(feature = "train")]
+    Report(Staged),
+    /// Time decoding behind a network: alone, routed, ahead of the large model's tokens.
+    #[cfg(all(feature = "train", feature = "server"))]
+    Latency(Latency),
+    /// Hold the exact sweep against brute-force decoding.
+    #[cfg(feature = "train")]
+    CheckSweep(CheckSweep),
+    /// What a model says at every position of a text.
+    Step(Step),
+    /// Decode with one model, or with a routed pair.
+    Generate(Box<Generate>),
+    /// Talk with a routed pair, or a small model alone, in the terminal.
+    Chat(Box<Chat>),
+    /// Tokens a second, memory and the share of the memory's bandwidth that is reached.
+    Bench(Bench),
+    /// Write a model as a GGUF file, which llama.cpp runs.
+    Export(Export),
+    /// Write a model of random weights in a real shape, to measure speed with.
+    #[command(hide = true)]
+    RandomModel(RandomModel),
+    /// Serve a checkpoint as the LLM of a pair, over the OpenAI completions API.
+    #[cfg(feature = "server")]
+    Cloud(Cloud),
+    /// Serve a routed pair, or a small model alone, over the OpenAI API, with a page to try it.
+    #[cfg(feature = "server")]
+    Serve(Box<Serve>),
+}
+
+/// Arguments of `step`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("input").required(true))]
+pub struct Step {
+    /// A model: a folder in Hugging Face layout, a .gguf file, or an hf: reference to one.
+    #[arg(long)]
+    pub model: PathBuf,
+    /// Quantise its weights: q8_0, q4_0 or q4_k.
+    #[arg(long, value_name = "FORMAT")]
+    pub quantize: Option<Format>,
+    /// Token ids, separated by commas.
+    #[arg(long, value_delimiter = ',', group = "input")]
+    pub ids: Option<Vec<u32>>,
+    /// A text, tokenised as it stands.
+    #[arg(long, group = "input")]
+    pub text: Option<String>,
+    /// How many of the most probable tokens.
+    #[arg(long, default_value_t = 8)]
+    pub top_k: usize,
+    /// Print all logits too.
+    #[arg(long)]
+    pub logits: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `generate`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("prompt").required(true))]
+pub struct Generate {
+    /// One model alone: a folder in Hugging Face layout, a .gguf file, or an hf: reference.
+    #[arg(long, conflicts_with_all = ["slm", "llm", "router", "tau"], required_unless_present = "slm")]
+    pub model: Option<PathBuf>,
+    /// The small model of a routed pair.
+    #[arg(long, requires_all = ["llm", "router", "tau"])]
+    pub slm: Option<PathBuf>,
+    /// The large model and what goes between the two.
+    #[command(flatten)]
+    pub routing: Routing,
+    /// The prompt, tokenised as it stands (\n is a line break).
+    #[arg(long, group = "prompt")]
+    pub text: Option<String>,
+    /// Token ids of the prompt, separated by commas.
+    #[arg(long, value_delimiter = ',', group = "prompt")]
+    pub ids: Option<Vec<u32>>,
+    /// A file of questions in CommonsenseQA's schema, one JSON object per line.
+    #[arg(long, group = "prompt")]
+    pub questions: Option<PathBuf>,
+    /// Stop after this many tokens.
+    #[arg(long, default_value_t = 128)]
+    pub max_tokens: usize,
+    /// Greedy or drawn.
+    #[command(flatten)]
+    pub drawing: Drawing,
+    /// Print JSON, one object per prompt.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `chat`.
+#[derive(Debug, Args)]
+pub struct Chat {
+    /// The small model: a folder in Hugging Face layout, a .gguf file, or an hf: reference to one.
+    #[arg(long)]
+    pub slm: PathBuf,
+    /// The large model and what goes between the two.
+    #[command(flatten)]
+    pub routing: Routing,
+    /// What the models are told before the first message.
+    #[arg(long, value_name = "TEXT")]
+    pub system: Option<String>,
+    /// Most tokens of an answer.
+    #[arg(long, default_value_t = 512)]
+    pub max_tokens: usize,
+    /// Greedy or drawn.
+    #[command(flatten)]
+    pub drawing: Drawing,
+}
+
+/// Arguments of `cloud`.
+#[cfg(feature = "server")]
+#[derive(Debug, Args)]
+pub struct Cloud {
+    /// A model: a folder in Hugging Face layout, a .gguf file, or an hf: reference to one.
+    #[arg(long)]
+    pub model: PathBuf,
+    /// Quantise its weights: q8_0, q4_0 or q4_k.
+    #[arg(long, value_name = "FORMAT")]
+    pub quantize: Option<Format>,
+    /// Where to listen. Beyond loopback a key is required: set
+    /// TOKENROUTE_CLOUD_KEY, here and where it is asked.
+    #[arg(long, default_value = "127.0.0.1:8433")]
+    pub bind: SocketAddr,
+    /// Most sequences in one batch.
+    #[arg(long, default_value_t = 32)]
+    pub batch: usize,
+    /// Most positions of earlier prompts kept for the next request.
+    #[arg(long, default_value_t = 65536)]
+    pub kept_positions: usize,
+}
+
+/// Arguments of `serve`.
+#[cfg(feature = "server")]
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// The small model: a folder in Hugging Face layout, a .gguf file, or an hf: reference to one.
+    #[arg(long)]
+    pub slm: PathBuf,
+    /// The large model and what goes between the two; without it the small model answers
+    /// alone. Requests may say their own tau, max_offload, temperature, top_p and seed.
+    #[command(flatten)]
+    pub routing: Routing,
+    /// What clients call the model; the small model's folder or file if not given.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Where to listen. Beyond loopback a key is required: set
+    /// TOKENROUTE_SERVE_KEY, and give it to clients as their API key.
+    #[arg(long, default_value = "127.0.0.1:8434")]
+    pub bind: SocketAddr,
+    /// Most requests decoded at once.
+    #[arg(long, default_value_t = 32)]
+    pub sessions: usize,
+    /// Most requests waiting; more are turned away.
+    #[arg(long, default_value_t = 64)]
+    pub queue: usize,
+    /// Most tokens of a prompt.
+    #[arg(long, default_value_t = 32768)]
+    pub max_prompt: usize,
+    /// Most tokens of an answer.
+    #[arg(long, default_value_t = 4096)]
+    pub max_tokens: usize,
+    /// Longest time for an answer, in seconds, waiting included.
+    #[arg(long, value_name = "S", default_value_t = 300)]
+    pub time: u64,
+    /// Most tokens of prompts read between two tokens of other answers.
+    #[arg(long, value_name = "N", default_value = "256")]
+    pub prefill: NonZeroUsize,
+    /// Most positions of earlier answers kept for prompts that begin like them, as the
+    /// next message of a conversation does.
+    #[arg(long, value_name = "N", default_value_t = 8192)]
+    pub kept_positions: usize,
+}

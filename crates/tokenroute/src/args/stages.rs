@@ -1,0 +1,71 @@
+//! Arguments of the stages of an experiment, and of the bundled pair's.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// A stage of an experiment.
+#[derive(Debug, Args)]
+pub struct Staged {
+    /// The experiment's experiment.toml.
+    pub experiment: PathBuf,
+    /// Burn backend to train on: flex, ndarray or wgpu, if built in.
+    #[arg(long, default_value = "flex")]
+    pub device: String,
+}
+
+/// Arguments of `label`.
+#[derive(Debug, Args)]
+pub struct Label {
+    /// The experiment's experiment.toml.
+    pub experiment: PathBuf,
+    /// Burn backend for the router of the on-policy round.
+    #[arg(long, default_value = "flex")]
+    pub device: String,
+    /// Print LLM positions and time, and run nothing.
+    #[arg(long)]
+    pub estimate: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `inspect`.
+#[derive(Debug, Args)]
+pub struct Inspect {
+    /// An experiment.toml, or a folder of Parquet shards.
+    pub path: PathBuf,
+    /// Rows to print as a sample.
+    #[arg(long, default_value_t = 5)]
+    pub sample: usize,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `calibrate`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("wish").required(true))]
+pub struct Calibrate {
+    /// The experiment's experiment.toml, already swept.
+    pub experiment: PathBuf,
+    /// At most this share of tokens from the LLM, 0 to 1.
+    #[arg(long, group = "wish")]
+    pub offload: Option<f64>,
+    /// At least this accuracy, 0 to 1.
+    #[arg(long, group = "wish")]
+    pub accuracy: Option<f64>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `check-sweep`.
+#[derive(Debug, Args)]
+pub struct CheckSweep {
+    /// The experiment's experiment.toml, with its router trained.
+    pub experiment: PathBuf,
+    /// How many test questions.
+    #[arg(long, default_value_t = 50)]
+    pub questions: usize,
+}

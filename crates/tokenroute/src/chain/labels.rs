@@ -1,0 +1,241 @@
+//! The label stage: the reference round, then on-policy rounds, each with the
+//! router trained on the rounds before it.
+
+use anyhow::{Context, Result, ensure};
+use tokenroute_core::{Bytes, LabelRow, Tau, TokenId};
+use tokenroute_label::{Estimate, Item, LabelConfig, Labeller, Reference, Round};
+use tokenroute_model::{Decoder, RouterScorer};
+use tokenroute_store::{self as store, Columns, Manifest};
+use tokenroute_train::{Provenance, TrainConfig};
+
+use super::{Asked, Chain, Large, info, timing};
+
+/// Where the label rounds lie, under `run/`.
+pub const FOLDER: &str = "labels";
+
+/// Questions labelled for an estimate.
+const SAMPLE: usize = 16;
+
+impl Chain<'_> {
+    /// Makes the label table, or finds it made. Returns whether it was skipped.
+    pub fn label(&self, device: &str) -> Result<bool> {
+        let asked = self.label_questions()?;
+        let folder = self.experiment.run(FOLDER);
+        if self.labelled(&asked)?.is_some() {
+            return Ok(true);
+        }
+        if !self.round_folder(0).join(Manifest::NAME).exists()
+            && !self.round_folder(0).join("partial").exists()
+        {
+            timing::forget(&folder)?;
+        }
+        self.timed(&folder, || {
+            let items = self.items(&asked)?;
+            let decode = |ids: &[TokenId]| self.text(ids);
+            let labeller = self.labeller(&decode);
+            for number in 0..=self.experiment.label.rounds {
+                let folder = self.round_folder(number);
+                if number == 0 {
+                    labeller.run(&items, &Round::Reference, &folder, self.progress)?;
+                } else {
+                    let (scorer, tau, hash) = self.interim_router(number, device)?;
+                    let round =
+                        Round::OnPolicy { number, scorer: &scorer, tau, router_hash: &hash };
+                    labeller.run(&items, &round, &folder, self.progress)?;
+                }
+            }
+            Ok(())
+        })?;
+        self.progress.finish();
+        Ok(false)
+    }
+
+    /// What the reference round will cost, and what would cross the network to an LLM
+    /// on a server. What its answer cache holds costs nothing.
+    pub fn estimate_labels(&self) -> Result<(Estimate, Option<Bytes>)> {
+        let asked = self.label_questions()?;
+        let items = self.items(&asked)?;
+        let decode = |ids: &[TokenId]| self.text(ids);
+        let before = self.llm.paid();
+        let estimate = self.labeller(&decode).estimate(&items, &Round::Reference, SAMPLE)?;
+        let factor = items.len() as f64 / SAMPLE.min(items.len()).max(1) as f64;
+        let scaled = |bytes: u64| (bytes as f64 * factor).round() as u64;
+        let bytes = self.llm.paid().zip(before).map(|(now, before)| {
+            let Bytes { up, down } = now.since(before).bytes;
+            Bytes { up: scaled(up), down: scaled(down) }
+        });
+        Ok((estimate, bytes))
+    }
+
+    /// Positions the LLM processed for all finished rounds.
+    pub fn label_positions(&self) -> Result<u64> {
+        let mut positions = 0;
+        for folder in self.label_folders() {
+            let records = tokenroute_label::shard_records(&folder)?;
+            positions += records.iter().map(|record| record.llm_positions).sum::<u64>();
+        }
+        Ok(positions)
+    }
+
+    /// The finished rounds' manifests, if all are finished for this experiment.
+    pub fn labelled(&self, asked: &[Asked]) -> Result<Option<Vec<Manifest>>> {
+        let items = self.items(asked)?;
+        let decode = |ids: &[TokenId]| self.text(ids);
+        let labeller = self.labeller(&decode);
+        let mut found = Vec::new();
+        for number in 0..=self.experiment.label.rounds {
+            let folder = self.round_folder(number);
+            let done = if number == 0 {
+                labeller.work(&items, &Round::Reference)?.finished(&folder)?
+            } else {
+                let path = self.interim_path(number);
+                if !store::exists(&path) {
+                    return Ok(None);
+                }
+                let scorer = RouterScorer::open(&path)?;
+                let tau = self.interim_tau(&scorer);
+                let hash = store::sha256_file(&path)?;
+                let round = Round::OnPolicy { number, scorer: &scorer, tau, router_hash: &hash };
+                labeller.work(&items, &round)?.finished(&folder)?
+            };
+            match done {
+                Some(manifest) => found.push(manifest),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(found))
+    }
+
+    /// The finished label table: its hash and its rows.
+    pub fn label_rows(&self, columns: Columns) -> Result<(String, Vec<LabelRow>)> {
+        let asked = self.label_questions()?;
+        let manifests = self.labelled(&asked)?.context(
+            "the label table is missing or stale; run `tokenroute label` on the experiment first",
+        )?;
+        self.read_rounds(&manifests, columns)
+    }
+
+    /// Folders of all rounds.
+    pub fn label_folders(&self) -> Vec<std::path::PathBuf> {
+        (0..=self.experiment.label.rounds).map(|n| self.round_folder(n)).collect()
+    }
+
+    fn read_rounds(
+        &self,
+        manifests: &[Manifest],
+        columns: Columns,
+    ) -> Result<(String, Vec<LabelRow>)> {
+        let hashes: Vec<String> = manifests.iter().map(Manifest::outputs_hash).collect();
+        let mut rows = Vec::new();
+        for number in 0..manifests.len() {
+            rows.extend(store::read_labels_dir(&self.round_folder(number as u32), columns)?);
+        }
+        Ok((store::sha256(hashes.join("\n").as_bytes()), rows))
+    }
+
+    /// The router of the rounds before `number`, trained if need be.
+    fn interim_router(&self, number: u32, device: &str) -> Result<(RouterScorer, Tau, String)> {
+        let path = self.interim_path(number);
+        let mut manifests = Vec::new();
+        for before in 0..number {
+            let folder = self.round_folder(before);
+            manifests.push(Manifest::load(&folder)?.context("an earlier label round is missing")?);
+        }
+        let (labels, rows) = self.read_rounds(&manifests, Columns::All)?;
+        let known = RouterScorer::open(&path).ok();
+        if known.is_none_or(|router| router.header().labels_hash != labels) {
+            let file = tokenroute_train::train(
+                &self.train_config(),
+                &rows,
+                self.provenance(labels),
+                &tokenroute_train::device(device)?,
+                self.progress,
+            )?;
+            file.write(&path)?;
+        }
+        let scorer = RouterScorer::open(&path)?;
+        let tau = self.interim_tau(&scorer);
+        Ok((scorer, tau, store::sha256_file(&path)?))
+    }
+
+    /// The τ that offloads about the wished share of validation positions.
+    fn interim_tau(&self, scorer: &RouterScorer) -> Tau {
+        let wished = self.experiment.label.on_policy_offload;
+        let points = &scorer.header().calibration;
+        points.iter().take_while(|p| p.offload <= wished).last().map_or(Tau::SLM_ONLY, |p| p.tau)
+    }
+
+    fn interim_path(&self, number: u32) -> std::path::PathBuf {
+        self.experiment.run(FOLDER).join(format!("router-before-round-{number}.safetensors"))
+    }
+
+    fn round_folder(&self, number: u32) -> std::path::PathBuf {
+        self.experiment.run(FOLDER).join(format!("round-{number}"))
+    }
+
+    /// The training section with the experiment's seed.
+    pub fn train_config(&self) -> TrainConfig {
+        TrainConfig { seed: self.experiment.seed, ..self.experiment.train.clone() }
+    }
+
+    /// What a router is bound to.
+    pub fn provenance(&self, labels: String) -> Provenance {
+        Provenance {
+            slm: info(&self.slm.decoder).weights_hash.clone(),
+            llm: info(&self.llm).weights_hash.clone(),
+            tokenizer: self.slm.vocabulary.hash().to_owned(),
+            labels,
+        }
+    }
+
+    fn label_questions(&self) -> Result<Vec<Asked>> {
+        Ok(vec![self.questions("router-train")?, self.questions("validation")?])
+    }
+
+    fn labeller<'c>(
+        &'c self,
+        decode: &'c dyn Fn(&[TokenId]) -> String,
+    ) -> Labeller<'c, Decoder, Large> {
+        let section = &self.experiment.label;
+        Labeller {
+            slm: &self.slm.decoder,
+            llm: &self.llm,
+            vocabulary: &self.slm.vocabulary,
+            decode,
+            config: LabelConfig {
+                reference: section.reference,
+                max_tokens: self.experiment.data.max_tokens,
+                max_rollouts_per_question: section.max_rollouts_per_question,
+                questions_per_shard: section.questions_per_shard,
+                seed: self.experiment.seed,
+            },
+        }
+    }
+
+    fn items<'q>(&self, asked: &'q [Asked]) -> Result<Vec<Item<'q>>> {
+        let gold = self.experiment.label.reference == Reference::Gold;
+        let mut items = Vec::new();
+        for part in asked {
+            for (question, prompt) in part.questions.iter().zip(&part.prompts) {
+                let gold = match (&question.cot, gold) {
+                    (Some(text), true) => {
+                        let mut ids = self.slm.tokenizer.encode(text)?;
+                        ids.push(self.slm.vocabulary.end());
+                        Some(ids)
+                    }
+                    (None, true) => {
+                        ensure!(
+                            !gold,
+                            "question {:?} has no rationale `cot`; use label.reference = \"llm\"",
+                            question.id
+                        );
+                        None
+                    }
+                    (_, false) => None,
+                };
+                items.push(Item { question, split: part.split, prompt: prompt.clone(), gold });
+            }
+        }
+        Ok(items)
+    }
+}

@@ -1,0 +1,91 @@
+//! The LLM behind a network: its server, the link before it and the client,
+//! each of them the real thing, in this process.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use tokenroute_core::{Ask, Llm, TokenId, Vocabulary};
+use tokenroute_llm::http::{Api, Http, HttpConfig};
+use tokenroute_llm::link::{Link, LinkConfig};
+use tokenroute_llm::server::{EngineConfig, Server, Service};
+use tokenroute_model::{Decoder, LoadedModel, Tokenizer};
+use tokenroute_sweep::latency::Network;
+
+use crate::chain::Large;
+use crate::commands::cloud::Served;
+
+/// Longest wait for anything: nothing fails here, and what is slow is measured.
+const PATIENCE: Duration = Duration::from_secs(120);
+const NAME: &str = "llm";
+
+/// What the LLM's server is made from, as often as it is started.
+pub struct Hosted {
+    decoder: Arc<Decoder>,
+    tokenizer: Tokenizer,
+    vocabulary: Vocabulary,
+}
+
+/// A server that has read nothing yet, the link to it, and a client whose
+/// connections are open. Dropped in this order.
+pub struct Cloud {
+    /// The client.
+    pub http: Http,
+    /// What its bytes go through.
+    pub link: Link,
+    _server: Server,
+}
+
+impl Hosted {
+    /// Takes an experiment's LLM, which must be here; the SLM has its tokenizer.
+    pub fn new(llm: Large, slm: &LoadedModel) -> Result<Self> {
+        let Large::Here(decoder) = llm else {
+            bail!("pair.llm is a URL; `latency` puts a network before a model that is here")
+        };
+        Ok(Hosted {
+            decoder: Arc::from(decoder),
+            tokenizer: slm.tokenizer.clone(),
+            vocabulary: slm.vocabulary.clone(),
+        })
+    }
+
+    /// Puts the LLM behind a network; `token` is any of its tokens.
+    pub fn behind(&self, network: Network, connections: usize, token: TokenId) -> Result<Cloud> {
+        let service = Service::new(
+            NAME.to_owned(),
+            Arc::clone(&self.decoder),
+            self.vocabulary.clone(),
+            Box::new(Served(self.tokenizer.clone())),
+            None,
+            EngineConfig::default(),
+        );
+        let server = Server::start((Ipv4Addr::LOCALHOST, 0).into(), &service)?;
+        let config = LinkConfig {
+            round_trip: Duration::from_secs_f64(network.round_trip_ms / 1e3),
+            bits_per_second: network.megabits.map(|megabits| megabits * 1e6),
+        };
+        let link = Link::start(server.address(), config)?;
+        let mut config = HttpConfig::new(&format!("http://{}", link.address()));
+        config.api = Some(Api::Tokenroute);
+        config.model = Some(NAME.to_owned());
+        config.connect = PATIENCE;
+        config.first_byte = PATIENCE;
+        config.total = PATIENCE;
+        config.connections = connections;
+        let http = Http::new(config, self.vocabulary.clone(), None)?;
+        // A device has its connections open before it is asked anything.
+        let context = [token];
+        let asks = vec![Ask::greedy(&context, 1); connections];
+        http.ask(&asks).into_iter().collect::<Result<Vec<_>, _>>()?;
+        Ok(Cloud { http, link, _server: server })
+    }
+}
+
+impl Cloud {
+    /// Bytes that went up and down so far.
+    pub fn carried(&self) -> [u64; 2] {
+        let carried = self.link.carried();
+        [carried.up, carried.down]
+    }
+}

@@ -1,0 +1,353 @@
+//! The report stage: curves and labels to pages, figures, CSV and summary.json.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use tokenroute_core::{Counts, Features, LabelRow, Relation, Score, Tau, TokenClass, grade};
+use tokenroute_model::RouterScorer;
+use tokenroute_runtime::{DEFAULT_BATCH, Pair, decode};
+use tokenroute_store::{self as store, Columns, Manifest, PolicyCurves};
+use tokenroute_sweep::diagnostics::{histogram, reliability};
+use tokenroute_sweep::policies::Baseline;
+use tokenroute_sweep::report::{
+    self, ClassCount, Diagnostics, Example, ExampleRun, ExampleToken, Fact, LabelCounts,
+    PolicyKind, ReportData, SplitResult, StageCost,
+};
+use tokenroute_sweep::study::{self, Resampling, study};
+use tokenroute_sweep::summary::{HEADLINE_TARGET, Summary};
+
+use super::sweep::{Costs, FOLDER as SWEEP, ROUTER, llm_positions};
+use super::timing::{self, Took};
+use super::{Chain, labels, router};
+use crate::output;
+
+/// Where the report's manifest lies, under `run/`.
+pub const FOLDER: &str = "report";
+
+impl Chain<'_> {
+    /// Renders the report, or finds it rendered. Returns whether it was skipped.
+    pub fn report(&self) -> Result<bool> {
+        let folder = self.experiment.run(FOLDER);
+        let out = self.report_folder();
+        let (curves, costs, hash) = self.swept()?;
+        let config = json!({
+            "title": self.experiment.title,
+            "resamples": self.experiment.sweep.resamples,
+            "examples": self.experiment.report.examples,
+        });
+        let mut work = self.manifest("report", config).with_input("curves", &hash);
+        let latency = self.latency()?.map(|(study, hash)| {
+            work.inputs.insert("latency".to_owned(), hash);
+            study
+        });
+        if let Some(done) = Manifest::load(&folder)?
+            && done.matches(&work)
+            && done.is_whole(&out)?
+        {
+            return Ok(true);
+        }
+        timing::forget(&folder)?;
+        let mut data = self.timed(&folder, || self.gather(&curves, &costs, &work))?;
+        data.latency = latency;
+        data.stages = self.stages(&costs)?;
+        let files = self.render(&data, &costs)?;
+        store::make_dir(&out)?;
+        let views: Vec<(&str, &[u8])> =
+            files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
+        store::write_all(&out, &views)?;
+        for (name, _) in &files {
+            work.add_output(&out, name)?;
+        }
+        work.save(&folder)?;
+        Ok(false)
+    }
+
+    /// Where the report goes.
+    pub fn report_folder(&self) -> PathBuf {
+        self.experiment.path(&self.experiment.report.folder)
+    }
+
+    fn gather(
+        &self,
+        curves: &[PolicyCurves],
+        costs: &Costs,
+        work: &Manifest,
+    ) -> Result<ReportData> {
+        let (labels_hash, rows) = self.label_rows(Columns::All)?;
+        let (scorer, router_hash) = self.router()?;
+        let test = self.study(curves, "test")?;
+        let ood = match self.experiment.data.test_ood {
+            0 => None,
+            _ => Some(self.study(curves, "test-ood")?),
+        };
+        let headline = test
+            .router()
+            .and_then(|r| r.points.iter().find(|p| p.target == HEADLINE_TARGET))
+            .map_or(Tau::SLM_ONLY, |p| p.tau);
+        let spent = costs.get("test").and_then(|c| c.get(ROUTER)).context("no cost on test")?;
+        let curve = &test.router().context("no curve of the router")?.curve;
+        let cost = spent.report(curve);
+        Ok(ReportData {
+            name: self.experiment.title.clone(),
+            ood,
+            labels: label_counts(&rows),
+            divergent_classes: self.divergent_classes(&rows),
+            diagnostics: Some(diagnose(&scorer, &rows)?),
+            cost,
+            latency: None,
+            examples: self.examples(&scorer, headline)?,
+            notices: self.notices(),
+            stages: Vec::new(),
+            provenance: self.provenance_facts(work, &labels_hash, &router_hash),
+            command: format!("tokenroute run {}", self.experiment.shown()),
+            test,
+        })
+    }
+
+    fn study(&self, curves: &[PolicyCurves], split: &str) -> Result<SplitResult> {
+        let of = |policy: &str, split: &str| {
+            curves
+                .iter()
+                .find(|c| c.policy == policy && c.split == split)
+                .map(|c| c.curves.as_slice())
+                .with_context(|| format!("no curve of {policy} on {split}"))
+        };
+        let mut policies = vec![study::PolicyCurves {
+            name: ROUTER,
+            kind: PolicyKind::Router,
+            validation: of(ROUTER, "validation")?,
+            test: of(ROUTER, split)?,
+        }];
+        for baseline in self.baselines()? {
+            policies.push(study::PolicyCurves {
+                name: Baseline::name(baseline),
+                kind: baseline.kind(),
+                validation: of(baseline.name(), "validation")?,
+                test: of(baseline.name(), split)?,
+            });
+        }
+        let resampling =
+            Resampling { resamples: self.experiment.sweep.resamples, seed: self.experiment.seed };
+        Ok(study(split, &policies, resampling)?)
+    }
+
+    fn divergent_classes(&self, rows: &[LabelRow]) -> Vec<ClassCount> {
+        let mut counts: BTreeMap<TokenClass, u64> = BTreeMap::new();
+        for row in rows.iter().filter(|r| r.relation == Relation::Divergent) {
+            *counts.entry(TokenClass::of(&self.text(&[row.slm_token]))).or_default() += 1;
+        }
+        let mut classes: Vec<ClassCount> = counts
+            .into_iter()
+            .map(|(class, count)| ClassCount { class: class.name().to_owned(), count })
+            .collect();
+        classes.sort_by_key(|c| std::cmp::Reverse(c.count));
+        classes
+    }
+
+    fn examples(&self, scorer: &RouterScorer, headline: Tau) -> Result<Vec<Example>> {
+        let mut asked = self.questions("test")?;
+        let keep = self.experiment.report.examples.min(asked.questions.len());
+        asked.questions.truncate(keep);
+        asked.prompts.truncate(keep);
+        let runs = [
+            ("SLM alone", Tau::SLM_ONLY),
+            ("routed at 7% offload", headline),
+            ("LLM alone", Tau::LLM_ONLY),
+        ];
+        let cloud = self.cloud();
+        let pair = Pair::new(&self.slm.decoder, &cloud, &self.slm.vocabulary);
+        let mut examples: Vec<Example> = asked.questions.iter().map(example).collect();
+        for (label, tau) in runs {
+            let requests = self.requests(&asked, 0..keep);
+            let traces = decode(pair, scorer, tau, &requests, DEFAULT_BATCH)?;
+            for ((shown, question), trace) in examples.iter_mut().zip(&asked.questions).zip(traces)
+            {
+                let ids: Vec<_> = trace.ids().collect();
+                let tokens = trace.tokens.iter().filter(|t| !self.slm.vocabulary.is_end(t.token));
+                shown.runs.push(ExampleRun {
+                    label: label.to_owned(),
+                    tau,
+                    correct: grade(question, &self.answer_text(&ids)),
+                    tokens: tokens
+                        .map(|t| ExampleToken {
+                            text: self.text(&[t.token]),
+                            origin: t.origin,
+                            slm_text: self.text(&[t.slm_token]),
+                            score: t.score,
+                        })
+                        .collect(),
+                });
+            }
+        }
+        Ok(examples)
+    }
+
+    fn stages(&self, costs: &Costs) -> Result<Vec<StageCost>> {
+        let labelled = self.label_positions()?;
+        Ok([
+            (labels::FOLDER, Some(labelled)),
+            (router::FOLDER, None),
+            (SWEEP, Some(llm_positions(costs))),
+            (FOLDER, None),
+        ]
+        .map(|(stage, llm_positions)| {
+            let Took { seconds, peak_bytes, paid } = timing::took(&self.experiment.run(stage));
+            let bytes = paid.map(|paid| paid.bytes);
+            StageCost { stage: stage.to_owned(), seconds, peak_bytes, llm_positions, bytes }
+        })
+        .to_vec())
+    }
+
+    /// What must be said before the numbers.
+    fn notices(&self) -> Vec<String> {
+        let mut notices = Vec::new();
+        let small = self.slm.decoder.config().random_weights;
+        for (role, random) in [("small", small), ("large", self.llm.is_random())] {
+            if random {
+                notices.push(format!(
+                    "The weights of the {role} model are random: its accuracy is chance, and only times and memory mean anything."
+                ));
+            }
+        }
+        let taus = &self.experiment.sweep.taus;
+        if !taus.is_empty() {
+            let taus: Vec<String> = taus.iter().map(f32::to_string).collect();
+            notices.push(format!(
+                "τ was restricted to {}: between these values the curves say nothing.",
+                taus.join(", ")
+            ));
+        }
+        notices
+    }
+
+    fn provenance_facts(&self, work: &Manifest, labels: &str, router: &str) -> Vec<Fact> {
+        let mut facts: Vec<Fact> = work
+            .inputs
+            .iter()
+            .map(|(name, hash)| (name.as_str(), hash.as_str()))
+            .chain([("labels", labels), ("router", router)])
+            .chain(work.versions.iter().map(|(name, version)| (name.as_str(), version.as_str())))
+            .map(|(name, value)| Fact { name: name.to_owned(), value: value.to_owned() })
+            .collect();
+        let seed = self.experiment.seed.to_string();
+        facts.push(Fact { name: "seed".to_owned(), value: seed });
+        facts
+    }
+
+    fn render(&self, data: &ReportData, costs: &Costs) -> Result<Vec<(String, Vec<u8>)>> {
+        let mut counts = Counts::default();
+        for part in &data.labels {
+            counts += part.counts;
+        }
+        let mut provenance: BTreeMap<String, Value> =
+            data.provenance.iter().map(|f| (f.name.clone(), json!(f.value))).collect();
+        provenance.insert("sweep_costs".to_owned(), serde_json::to_value(costs)?);
+        let summary = Summary {
+            test: (&data.test).into(),
+            ood: data.ood.as_ref().map(Into::into),
+            labels: counts.shares(),
+            sweep: data.cost.into(),
+            seconds: data.stages.iter().map(|s| (s.stage.clone(), s.seconds)).collect(),
+            peak_bytes: data
+                .stages
+                .iter()
+                .filter_map(|s| Some((s.stage.clone(), s.peak_bytes?)))
+                .collect(),
+            llm_positions: data
+                .stages
+                .iter()
+                .filter_map(|s| Some((s.stage.clone(), s.llm_positions?)))
+                .collect(),
+            bytes: data.stages.iter().filter_map(|s| Some((s.stage.clone(), s.bytes?))).collect(),
+            provenance,
+        };
+        let mut json = serde_json::to_vec_pretty(&summary)?;
+        json.push(b'\n');
+        let mut files = vec![
+            ("index.html".to_owned(), report::html(data)?.into_bytes()),
+            ("README.md".to_owned(), report::markdown(data)?.into_bytes()),
+            ("curve.csv".to_owned(), report::curves_csv(&data.test).into_bytes()),
+            ("summary.json".to_owned(), json),
+        ];
+        if let Some(ood) = &data.ood {
+            files.push(("curve-ood.csv".to_owned(), report::curves_csv(ood).into_bytes()));
+        }
+        for figure in report::figures(data)? {
+            files.push((figure.name.to_owned(), figure.svg.into_bytes()));
+        }
+        Ok(files)
+    }
+}
+
+fn example(question: &tokenroute_core::Question) -> Example {
+    let choices = &question.choices;
+    Example {
+        id: question.id.clone(),
+        question: question.question.clone(),
+        choices: choices.label.iter().cloned().zip(choices.text.iter().cloned()).collect(),
+        answer_key: question.answer_key.clone(),
+        runs: Vec::new(),
+    }
+}
+
+fn label_counts(rows: &[LabelRow]) -> Vec<LabelCounts> {
+    let mut found: BTreeMap<(u32, &str), Counts> = BTreeMap::new();
+    for row in rows {
+        found.entry((row.round, &row.split)).or_default().add(row.relation);
+    }
+    found
+        .into_iter()
+        .map(|((round, split), counts)| LabelCounts {
+            split: format!("{split}, round {round}"),
+            counts,
+        })
+        .collect()
+}
+
+fn diagnose(scorer: &RouterScorer, rows: &[LabelRow]) -> Result<Diagnostics> {
+    let header = scorer.header();
+    let (mut before, mut after) = (Vec::new(), Vec::new());
+    for row in rows.iter().filter(|r| r.split == "validation" && r.weight > 0.0) {
+        let features = Features::from_parts(&header.features, &row.hidden, &row.top, row.entropy);
+        before.push((Score::from_logit(scorer.logit(&features.0))?, row.target));
+        after.push((scorer.score_features(&features.0)?, row.target));
+    }
+    Ok(Diagnostics {
+        training: header.training.clone(),
+        reliability_before: reliability(&before),
+        reliability_after: reliability(&after),
+        histogram: histogram(&after),
+    })
+}
+
+/// The headline of a finished report, for the terminal.
+pub fn headline(summary: &Value, out: &std::path::Path) -> Vec<String> {
+    let share = |v: &Value| v.as_f64().map_or("-".to_owned(), |x| format!("{:.1}%", 100.0 * x));
+    let mut lines = vec![format!(
+        "SLM alone {}   LLM alone {}   APGR {}",
+        share(&summary["slm"]["accuracy"]),
+        share(&summary["llm"]["accuracy"]),
+        summary["apgr"].as_f64().map_or("-".to_owned(), |x| format!("{x:.3}")),
+    )];
+    lines.push(
+        "offload target   τ              offload   LLM positions   accuracy   95% interval      PGR"
+            .into(),
+    );
+    for p in summary["points"].as_array().into_iter().flatten() {
+        lines.push(format!(
+            "{:>14}   {:<12}   {:>7}   {:>13}   {:>8}   {:>6} - {:<6}   {}",
+            share(&p["target"]),
+            p["tau"].as_f64().map_or("-".to_owned(), |t| format!("{:.6}", t)),
+            share(&p["offload"]),
+            p["llm_positions_per_question"].as_f64().map_or("-".to_owned(), |n| format!("{n:.1}")),
+            share(&p["accuracy"]),
+            share(&p["ci"][0]),
+            share(&p["ci"][1]),
+            p["pgr"].as_f64().map_or("-".to_owned(), |x| format!("{x:.2}")),
+        ));
+    }
+    lines.push(format!("report: {}", output::shown(&out.join("index.html"))));
+    lines
+}

@@ -1,0 +1,240 @@
+//! The sweep stage: exact curves of every policy on every evaluated split, in
+//! chunks of questions that survive a kill.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow};
+use tokenroute_core::{Progress, Scorer, Tau, TokenId, grade};
+use tokenroute_llm::InProcess;
+use tokenroute_runtime::{Pair, Request};
+use tokenroute_store::{self as store, Columns, Manifest, PolicyCurves};
+use tokenroute_sweep::policies::{Baseline, BaselineInputs};
+use tokenroute_sweep::sweep::{Restricted, SweepCost, SweepOptions, SweptQuestion, sweep};
+
+use super::{Asked, Chain, Large, info, questions_hash, timing};
+
+/// Where the curves lie, under `run/`.
+pub const FOLDER: &str = "sweep";
+/// The router's name among the policies.
+pub const ROUTER: &str = "router";
+const CURVES: &str = "curves.parquet";
+/// Goes up when a column joins the curves, so that those without it are made anew.
+const COLUMNS: u32 = 2;
+const COSTS: &str = "costs.json";
+const PARTIAL: &str = "partial";
+
+/// Costs by split and policy.
+pub type Costs = BTreeMap<String, BTreeMap<String, SweepCost>>;
+
+/// Positions the LLM processed for all of them, each as if it had been swept alone.
+pub fn llm_positions(costs: &Costs) -> u64 {
+    costs.values().flat_map(BTreeMap::values).map(|cost| cost.llm_positions).sum()
+}
+
+impl Chain<'_> {
+    /// Sweeps, or finds the curves there. Returns whether it was skipped.
+    pub fn sweep(&self) -> Result<bool> {
+        let folder = self.experiment.run(FOLDER);
+        let asked = self.swept_questions()?;
+        let work = self.sweep_work(&asked)?;
+        if work.finished(&folder)?.is_some() {
+            return Ok(true);
+        }
+        let partial = folder.join(PARTIAL);
+        if !Manifest::load(&partial)?.is_some_and(|begun| begun.matches(&work)) {
+            store::remove(&partial)?;
+            timing::forget(&folder)?;
+            store::make_dir(&partial)?;
+            work.save(&partial)?;
+        }
+        self.timed(&folder, || {
+            self.sweep_chunks(&asked, &partial)?;
+            self.join_chunks(&asked, &partial, &folder)?;
+            let mut work = work;
+            work.add_output(&folder, CURVES)?;
+            work.add_output(&folder, COSTS)?;
+            work.save(&folder)?;
+            Ok(store::remove(&partial)?)
+        })?;
+        self.progress.finish();
+        Ok(false)
+    }
+
+    /// The finished curves, their costs and their hash.
+    pub fn swept(&self) -> Result<(Vec<PolicyCurves>, Costs, String)> {
+        let folder = self.experiment.run(FOLDER);
+        let done = self
+            .sweep_work(&self.swept_questions()?)?
+            .finished(&folder)?
+            .context("the curves are missing or stale; run `tokenroute sweep` first")?;
+        let curves = store::read_curves(&folder.join(CURVES))?;
+        let costs = serde_json::from_slice(&store::read(&folder.join(COSTS))?)?;
+        Ok((curves, costs, done.outputs_hash()))
+    }
+
+    /// The splits that are swept, empty ones left out.
+    pub fn swept_questions(&self) -> Result<Vec<Asked>> {
+        let mut asked = Vec::new();
+        for split in ["validation", "test", "test-ood"] {
+            let part = self.questions(split)?;
+            if !part.questions.is_empty() {
+                asked.push(part);
+            }
+        }
+        Ok(asked)
+    }
+
+    /// The baselines that the experiment names.
+    pub fn baselines(&self) -> Result<Vec<Baseline>> {
+        let names = &self.experiment.sweep.baselines;
+        let known = || Baseline::ALL.map(Baseline::name).join(", ");
+        names
+            .iter()
+            .map(|name| {
+                Baseline::from_name(name).ok_or_else(|| {
+                    anyhow!("sweep.baselines has {name:?}; expected some of {}", known())
+                })
+            })
+            .collect()
+    }
+
+    /// The LLM with what it has answered, so that it is paid once.
+    pub fn cloud(&self) -> InProcess<&Large> {
+        InProcess::new(&self.llm)
+    }
+
+    /// Sweeps one policy over some questions of a split.
+    pub fn sweep_part(
+        &self,
+        cloud: &InProcess<&Large>,
+        scorer: &dyn Scorer,
+        asked: &Asked,
+        range: std::ops::Range<usize>,
+        options: &SweepOptions,
+    ) -> Result<Vec<SweptQuestion>> {
+        let questions = &asked.questions[range.clone()];
+        let requests = self.requests(asked, range);
+        let judge = |i: usize, ids: &[TokenId]| grade(&questions[i], &self.answer_text(ids));
+        let pair = Pair::new(&self.slm.decoder, cloud, &self.slm.vocabulary);
+        Ok(sweep(pair, scorer, &requests, &judge, options, self.progress)?)
+    }
+
+    /// Requests for some questions of a split.
+    pub fn requests<'q>(
+        &self,
+        asked: &'q Asked,
+        range: std::ops::Range<usize>,
+    ) -> Vec<Request<'q>> {
+        let max_tokens = self.experiment.data.max_tokens;
+        asked.questions[range.clone()]
+            .iter()
+            .zip(&asked.prompts[range])
+            .map(|(question, prompt)| Request { question: &question.id, prompt, max_tokens })
+            .collect()
+    }
+
+    fn sweep_work(&self, asked: &[Asked]) -> Result<Manifest> {
+        let (_, router) = self.router()?;
+        let mut config = serde_json::json!({
+            "baselines": self.experiment.sweep.baselines,
+            "max_tokens": self.experiment.data.max_tokens,
+            "columns": COLUMNS,
+        });
+        if !self.experiment.sweep.taus.is_empty() {
+            config["taus"] = serde_json::json!(self.experiment.sweep.taus);
+        }
+        let parts: Vec<&Asked> = asked.iter().collect();
+        // The tables are learnt from the labels, which the router's hash pins.
+        Ok(self
+            .manifest("sweep", config)
+            .with_input("questions", &questions_hash(&parts)?)
+            .with_input("router", &router))
+    }
+
+    fn sweep_chunks(&self, asked: &[Asked], partial: &Path) -> Result<()> {
+        let (router, _) = self.router()?;
+        let baselines = self.baselines()?;
+        let mut rows = Vec::new();
+        if baselines.iter().any(|b| b.needs_rows()) {
+            rows = self.label_rows(Columns::Scalars)?.1;
+            rows.retain(|row| row.split == "router-train");
+        }
+        let vocabulary = info(&self.slm.decoder).vocabulary;
+        let inputs = BaselineInputs { seed: self.experiment.seed, vocabulary, rows: &rows };
+        let mut policies: Vec<(&str, Box<dyn Scorer>)> = vec![(ROUTER, Box::new(router))];
+        policies.extend(baselines.iter().map(|b| (b.name(), b.build(&inputs))));
+
+        let taus: Result<Vec<Tau>, _> =
+            self.experiment.sweep.taus.iter().map(|&tau| Tau::new(tau)).collect();
+        let taus = taus?;
+        let total: usize = asked.iter().map(|a| a.questions.len()).sum();
+        self.progress.begin("sweep", (total * policies.len()) as u64, "question sweeps");
+        for part in asked {
+            for (chunk, range) in chunks(part.questions.len(), self.experiment.sweep.chunk) {
+                let [curves, costs] = chunk_files(partial, part.split, chunk);
+                if store::exists(&curves) && store::exists(&costs) {
+                    self.progress.advance((range.len() * policies.len()) as u64);
+                    continue;
+                }
+                let cloud = self.cloud();
+                let mut made = Vec::new();
+                let mut spent: BTreeMap<String, SweepCost> = BTreeMap::new();
+                for (name, scorer) in &policies {
+                    let restricted = Restricted::new(scorer.as_ref(), &taus);
+                    let swept = self.sweep_part(
+                        &cloud,
+                        if taus.is_empty() { scorer.as_ref() } else { &restricted },
+                        part,
+                        range.clone(),
+                        &SweepOptions::default(),
+                    )?;
+                    spent.insert((*name).to_owned(), swept.iter().map(|s| s.cost).sum());
+                    made.push(PolicyCurves {
+                        policy: (*name).to_owned(),
+                        split: part.split.to_owned(),
+                        curves: swept.into_iter().map(|s| s.curve).collect(),
+                    });
+                }
+                store::write_curves(&curves, &made)?;
+                store::write(&costs, &serde_json::to_vec(&spent)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn join_chunks(&self, asked: &[Asked], partial: &Path, folder: &Path) -> Result<()> {
+        let mut joined: Vec<PolicyCurves> = Vec::new();
+        let mut costs = Costs::new();
+        for part in asked {
+            let begin = joined.len();
+            for (chunk, _) in chunks(part.questions.len(), self.experiment.sweep.chunk) {
+                let [curves, spent] = chunk_files(partial, part.split, chunk);
+                for (i, more) in store::read_curves(&curves)?.into_iter().enumerate() {
+                    match joined.get_mut(begin + i) {
+                        Some(known) => known.curves.extend(more.curves),
+                        None => joined.push(more),
+                    }
+                }
+                let spent: BTreeMap<String, SweepCost> =
+                    serde_json::from_slice(&store::read(&spent)?)?;
+                let known = costs.entry(part.split.to_owned()).or_default();
+                for (policy, cost) in spent {
+                    *known.entry(policy).or_default() += cost;
+                }
+            }
+        }
+        store::write_curves(&folder.join(CURVES), &joined)?;
+        let mut json = serde_json::to_vec_pretty(&costs)?;
+        json.push(b'\n');
+        Ok(store::write(&folder.join(COSTS), &json)?)
+    }
+}
+
+fn chunk_files(partial: &Path, split: &str, chunk: usize) -> [PathBuf; 2] {
+    ["parquet", "json"].map(|end| partial.join(format!("{split}-{chunk:05}.{end}")))
+}
+
+fn chunks(count: usize, size: usize) -> impl Iterator<Item = (usize, std::ops::Range<usize>)> {
+    (0..count.div_ceil(size)).map(move |i| (i, i * size..count.min((i + 1) * size)))
+}

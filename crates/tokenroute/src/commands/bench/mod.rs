@@ -1,0 +1,254 @@
+//! `tokenroute bench`: what a model costs on this machine, beside the limit that the
+//! memory sets.
+
+mod routing;
+
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use serde::Serialize;
+use tokenroute_core::{Detail, Feed, LanguageModel, Progress, TokenId};
+use tokenroute_kernels::Pool;
+use tokenroute_model::{Decoder, KvState, LoadOptions, RandomModel, load_decoder};
+
+use crate::args::Bench;
+use crate::{memory, output, source};
+
+/// Tokens of the shortest prompt, and by how much each further sequence's is longer.
+const PROMPT: usize = 16;
+const LONGER: usize = 7;
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Report {
+    model: String,
+    /// What the weights were quantised to; `null` is as they are stored.
+    quantize: Option<String>,
+    /// Kernels of quantised products; `null` where all weights are f32.
+    isa: Option<String>,
+    threads: usize,
+    load_seconds: f64,
+    bytes_per_token: usize,
+    /// Bytes a second, measured in this run.
+    read_bandwidth: f64,
+    cases: Vec<Case>,
+    /// Only with `--router`.
+    routing: Option<routing::Routing>,
+    /// Of the process before the bandwidth was measured; `null` where the system does
+    /// not tell.
+    memory: Option<Memory>,
+}
+
+#[derive(Debug, Serialize)]
+struct Case {
+    case: &'static str,
+    sequences: usize,
+    /// Tokens that were there before, of the longest sequence.
+    prompt: usize,
+    /// Tokens of each sequence that were measured.
+    tokens: usize,
+    tokens_per_second: Spread,
+    /// Bytes of weights read, as a share of what the memory gives; `null` where weights
+    /// are read for many tokens at once.
+    of_bandwidth: Option<f64>,
+}
+
+/// Of all repeats.
+#[derive(Debug, Serialize)]
+struct Spread {
+    median: f64,
+    least: f64,
+    most: f64,
+}
+
+impl Spread {
+    /// Of at least one value.
+    fn of(mut values: Vec<f64>) -> Self {
+        values.sort_by(f64::total_cmp);
+        let count = values.len();
+        let median = f64::midpoint(values[(count - 1) / 2], values[count / 2]);
+        Spread { median, least: values[0], most: values[count - 1] }
+    }
+}
+
+/// Bytes.
+#[derive(Debug, Serialize)]
+struct Memory {
+    peak_rss: u64,
+    /// The most that `rss_anon` was while the model was loaded, looked at again and again.
+    loading_rss_anon: u64,
+    /// What no file stands behind.
+    rss_anon: u64,
+}
+
+/// Measures and prints.
+pub fn run(args: &Bench, progress: &dyn Progress) -> Result<()> {
+    ensure!(args.decode > 0, "--decode is 0; expected at least 1");
+    ensure!(args.repeat > 0, "--repeat is 0; expected at least 1");
+    ensure!(args.threads != Some(0), "--threads is 0; expected at least 1");
+    let begun = Instant::now();
+    let (decoder, loading) = memory::most_anonymous(|| open(args, progress));
+    let decoder = decoder?;
+    let load_seconds = begun.elapsed().as_secs_f64();
+    let mut cases = Vec::new();
+    let bytes = decoder.bytes_per_token();
+    for (case, sequences) in [("decode", 1), ("sequences", args.sequences)] {
+        if sequences > 0 {
+            let prompts = prompts(&decoder, sequences);
+            let rates = repeat(args.repeat, || decode(&decoder, &prompts, args.decode))?;
+            // For now bytes a second: the bandwidth is not known yet.
+            let of_bandwidth = Some(bytes as f64 * rates.median / sequences as f64);
+            let prompt = prompts.last().map_or(0, Vec::len);
+            let (tokens, tokens_per_second) = (args.decode, rates);
+            cases.push(Case { case, sequences, prompt, tokens, tokens_per_second, of_bandwidth });
+        }
+    }
+    if args.prefill > 0 {
+        let prompt = [ids(&decoder, args.prefill, 0)];
+        cases.push(Case {
+            case: "prefill",
+            sequences: 1,
+            prompt: 0,
+            tokens: args.prefill,
+            tokens_per_second: repeat(args.repeat, || prefill(&decoder, &prompt))?,
+            of_bandwidth: None,
+        });
+    }
+    let held = memory::peak().zip(memory::anonymous()).zip(loading);
+    let memory = held.map(|((peak_rss, rss_anon), loading_rss_anon)| Memory {
+        peak_rss,
+        loading_rss_anon,
+        rss_anon,
+    });
+    let routing = args.router.as_ref().map(|file| routing::measure(&decoder, file, args));
+    let routing = routing.transpose()?;
+    let kernels = decoder.kernels();
+    let model = decoder.info().name.clone();
+    drop(decoder);
+    let threads = args.threads.or(kernels.map(|k| k.1));
+    let threads =
+        threads.map_or_else(|| std::thread::available_parallelism().map(Into::into), Ok)?;
+    let read_bandwidth = Pool::new(threads)?.read_bandwidth();
+    for share in cases.iter_mut().filter_map(|case| case.of_bandwidth.as_mut()) {
+        *share /= read_bandwidth;
+    }
+    let report = Report {
+        model,
+        quantize: args.quantize.map(|format| format.to_string()),
+        isa: kernels.map(|k| k.0.to_string()),
+        threads,
+        load_seconds,
+        bytes_per_token: bytes,
+        read_bandwidth,
+        cases,
+        routing,
+        memory,
+    };
+    if args.json { output::json(&report) } else { show(&report) }
+}
+
+fn open(args: &Bench, progress: &dyn Progress) -> Result<Decoder> {
+    let (quantize, threads) = (args.quantize, args.threads);
+    if let Some(shape) = &args.random {
+        let options = LoadOptions { quantize, threads, ..LoadOptions::default() };
+        return Ok(RandomModel::named(shape, 0)?.decoder(&options)?);
+    }
+    let named = args.model.as_ref().context("give --model or --random")?;
+    let options =
+        LoadOptions { name: source::name(named), quantize, threads, ..Default::default() };
+    Ok(load_decoder(&source::local(named, progress)?, &options)?)
+}
+
+/// Prompts of different lengths.
+fn prompts(decoder: &Decoder, sequences: usize) -> Vec<Vec<TokenId>> {
+    (0..sequences).map(|i| ids(decoder, PROMPT + i * LONGER, i as u64 + 1)).collect()
+}
+
+/// Token ids without any order.
+fn ids(decoder: &Decoder, len: usize, seed: u64) -> Vec<TokenId> {
+    let mut state = seed;
+    let id = |_| {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((state >> 33) % decoder.info().vocabulary as u64) as TokenId
+    };
+    (0..len).map(id).collect()
+}
+
+/// One run to warm up, then so many that count.
+fn repeat(times: usize, mut run: impl FnMut() -> Result<f64>) -> Result<Spread> {
+    run()?;
+    Ok(Spread::of((0..times).map(|_| run()).collect::<Result<Vec<f64>>>()?))
+}
+
+/// Greedy tokens a second, all sequences together, prompts not counted.
+fn decode(decoder: &Decoder, prompts: &[Vec<TokenId>], tokens: usize) -> Result<f64> {
+    let mut states = vec![decoder.start(); prompts.len()];
+    let mut next = advance(decoder, &mut states, prompts)?;
+    let begun = Instant::now();
+    for _ in 0..tokens {
+        next = advance(decoder, &mut states, &next)?;
+    }
+    Ok((prompts.len() * tokens) as f64 / begun.elapsed().as_secs_f64())
+}
+
+/// Tokens a second of a prompt that is read at once.
+fn prefill(decoder: &Decoder, prompt: &[Vec<TokenId>; 1]) -> Result<f64> {
+    let begun = Instant::now();
+    advance(decoder, &mut [decoder.start()], prompt)?;
+    Ok(prompt[0].len() as f64 / begun.elapsed().as_secs_f64())
+}
+
+/// Feeds every sequence its tokens; what each says next, alone in a list.
+fn advance(
+    decoder: &Decoder,
+    states: &mut [KvState],
+    tokens: &[Vec<TokenId>],
+) -> Result<Vec<Vec<TokenId>>> {
+    let mut feeds: Vec<Feed<'_, KvState>> = states
+        .iter_mut()
+        .zip(tokens)
+        .map(|(state, tokens)| Feed { state, tokens, from: tokens.len() - 1 })
+        .collect();
+    let steps = decoder.advance(&mut feeds, Detail::Token)?;
+    Ok(steps.iter().map(|steps| steps.iter().map(|step| step.token).collect()).collect())
+}
+
+fn show(report: &Report) -> Result<()> {
+    let mega = |bytes: f64| bytes / 1e6;
+    output::line(&format!(
+        "{}, {}, {} threads, {}",
+        report.model,
+        report.quantize.as_deref().unwrap_or("weights as stored"),
+        report.threads,
+        report.isa.as_deref().unwrap_or("f32"),
+    ))?;
+    output::line(&format!(
+        "{:.1} MB of weights a token, {:.1} GB/s read bandwidth, loaded in {:.1} s",
+        mega(report.bytes_per_token as f64),
+        report.read_bandwidth / 1e9,
+        report.load_seconds
+    ))?;
+    if let Some(memory) = &report.memory {
+        output::line(&format!(
+            "{:.0} MB resident at most, {:.0} MB of them no file's (while loading {:.0} at most)",
+            mega(memory.peak_rss as f64),
+            mega(memory.rss_anon as f64),
+            mega(memory.loading_rss_anon as f64)
+        ))?;
+    }
+    output::line("case        sequences  tokens  tokens/s (least to most)     of bandwidth")?;
+    for case in &report.cases {
+        let rate = &case.tokens_per_second;
+        let rates = format!("{:.1} ({:.1} to {:.1})", rate.median, rate.least, rate.most);
+        let share = case.of_bandwidth.map_or("-".to_owned(), |s| format!("{:.0}%", 100.0 * s));
+        output::line(&format!(
+            "{:10}  {:>9}  {:>6}  {rates:27}  {share:>12}",
+            case.case, case.sequences, case.tokens
+        ))?;
+    }
+    if let Some(routing) = &report.routing {
+        output::line(&routing.to_string())?;
+    }
+    Ok(())
+}

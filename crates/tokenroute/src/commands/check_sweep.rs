@@ -1,0 +1,87 @@
+//! `tokenroute check-sweep`: the exact sweep against brute-force decoding, token
+//! for token.
+
+use anyhow::{Result, ensure};
+use tokenroute_core::{Progress, Tau, TokenId};
+use tokenroute_runtime::{DEFAULT_BATCH, Pair, decode};
+use tokenroute_sweep::sweep::{SweepCost, SweepOptions, SweptQuestion};
+
+use crate::args::CheckSweep;
+use crate::chain::Chain;
+use crate::output;
+use crate::progress::Terminal;
+
+/// Values of τ compared: both ends, exact scores and their next floats, a grid.
+const TAUS: usize = 21;
+const EXACT_SCORES: usize = 7;
+
+/// Fails at the first token that differs.
+pub fn run(args: &CheckSweep, progress: &Terminal) -> Result<()> {
+    let chain = Chain::open(&args.experiment, progress)?;
+    let (scorer, _) = chain.router()?;
+    let asked = chain.questions("test")?;
+    let count = args.questions;
+    ensure!(
+        (1..=asked.questions.len()).contains(&count),
+        "--questions is {count}; expected 1 to {}",
+        asked.questions.len()
+    );
+    let cloud = chain.cloud();
+    let options = SweepOptions { keep_leaves: true, ..Default::default() };
+    progress.begin("sweep", count as u64, "questions");
+    let swept = chain.sweep_part(&cloud, &scorer, &asked, 0..count, &options)?;
+    let taus = taus(&swept);
+    progress.begin("brute force", taus.len() as u64, "values of τ");
+    let requests = chain.requests(&asked, 0..count);
+    let pair = Pair::new(&chain.slm.decoder, &cloud, &chain.slm.vocabulary);
+    let mut tokens = 0;
+    for &tau in &taus {
+        let traces = decode(pair, &scorer, tau, &requests, DEFAULT_BATCH)?;
+        for ((trace, question), request) in traces.iter().zip(&swept).zip(&requests) {
+            let ids: Vec<TokenId> = trace.ids().collect();
+            let leaf = question.leaves.iter().find(|l| {
+                (l.above < tau.get() || (tau.get() == 0.0 && l.above == 0.0)) && tau.get() <= l.upto
+            });
+            let same = leaf.is_some_and(|l| l.tokens == ids);
+            let piece = question.curve.at(tau);
+            ensure!(
+                same && piece.offloaded as usize == trace.offloaded()
+                    && u64::from(piece.llm_positions) == trace.llm_positions,
+                "question {} differs at τ = {tau}: decoding gave {ids:?}, {} of them \
+                 offloaded, {} LLM positions",
+                request.question,
+                trace.offloaded(),
+                trace.llm_positions
+            );
+            tokens += ids.len();
+        }
+        progress.advance(1);
+    }
+    progress.finish();
+    let cost: SweepCost = swept.iter().map(|s| s.cost).sum();
+    let curves: Vec<_> = swept.iter().map(|s| s.curve.clone()).collect();
+    let line = cost.report(&tokenroute_core::Curve::of(&curves));
+    output::line(&format!(
+        "{count} questions at {} values of τ, {tokens} tokens: all equal; cost_ratio {:.2}, a grid \
+         of {} values costs {:.2}",
+        taus.len(),
+        line.cost_ratio,
+        line.grid_points,
+        line.grid_cost_ratio
+    ))
+}
+
+fn taus(swept: &[SweptQuestion]) -> Vec<Tau> {
+    let mut scores: Vec<f32> =
+        swept.iter().flat_map(|s| &s.leaves).flat_map(|l| l.scores.iter().copied()).collect();
+    scores.sort_unstable_by(f32::total_cmp);
+    scores.dedup();
+    let mut values = vec![0.0, 1.0];
+    for i in 0..EXACT_SCORES.min(scores.len()) {
+        let score = scores[(2 * i + 1) * scores.len() / (2 * EXACT_SCORES)];
+        values.extend([score, score.next_up()]);
+    }
+    let rest = TAUS.saturating_sub(values.len());
+    values.extend((1..=rest).map(|i| i as f32 / (rest + 1) as f32));
+    values.into_iter().filter_map(|v| Tau::new(v).ok()).collect()
+}

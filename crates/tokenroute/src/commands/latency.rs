@@ -1,0 +1,78 @@
+//! `tokenroute latency`: an experiment's pair behind networks, in real time.
+
+use anyhow::{Context, Result, ensure};
+use tokenroute_core::{Curve, Tau};
+use tokenroute_sweep::latency::{Network, Setting};
+use tokenroute_sweep::report::latency_markdown;
+
+use crate::args::Latency;
+use crate::chain::Chain;
+use crate::chain::latency::{Plan, SPLIT, carry_out};
+use crate::chain::sweep::ROUTER;
+use crate::output;
+use crate::processors::Own;
+use crate::progress::Terminal;
+
+/// Measures, or finds measured, and prints.
+pub fn run(args: &Latency, progress: &Terminal) -> Result<()> {
+    ensure!(args.questions > 0, "--questions is 0; expected at least 1");
+    for (name, values) in [("--round-trips", &args.round_trips), ("--bandwidths", &args.bandwidths)]
+    {
+        let bad = values.iter().find(|x| !x.is_finite() || **x < 0.0);
+        ensure!(bad.is_none(), "{name} has {}; expected 0 or more", bad.unwrap_or(&0.0));
+    }
+    ensure!(
+        (0.0..=60_000.0).contains(&args.step_ms),
+        "--step-ms is {}; expected 0 to 60000",
+        args.step_ms
+    );
+    // Before anything starts threads.
+    let own = Own::reserve();
+    let chain = Chain::open(&args.experiment, progress)?;
+    let tau = match args.tau {
+        Some(tau) => tau,
+        None => calibrated(&chain, args.max_offload_ratio)?,
+    };
+    let setting = Setting {
+        split: SPLIT.to_owned(),
+        questions: args.questions.min(chain.experiment.data.test),
+        max_tokens: chain.experiment.data.max_tokens,
+        tau,
+        branches: args.speculate.get(),
+        max_ahead: args.max_ahead,
+        max_extra: args.max_extra_calls,
+        lookahead: args.lookahead.get(),
+        relay: args.relay.get(),
+        step_ms: args.step_ms,
+        own_processor: own.is_some(),
+    };
+    let plan = Plan { setting, own, networks: networks(&args.bandwidths, &args.round_trips) };
+    let study = carry_out(chain, &plan, args.again)?;
+    if args.json {
+        return output::json(&study);
+    }
+    output::line(latency_markdown(&study)?.trim_end())
+}
+
+/// The largest τ that keeps to an offload ratio on validation.
+fn calibrated(chain: &Chain<'_>, offload: f64) -> Result<Tau> {
+    ensure!(
+        (0.0..=1.0).contains(&offload),
+        "--max-offload-ratio is {offload}; expected a share from 0 to 1"
+    );
+    let (curves, ..) = chain.swept().context("or give --tau")?;
+    let found = curves.iter().find(|c| c.policy == ROUTER && c.split == "validation");
+    Ok(Curve::of(&found.context("no curve on validation")?.curves).tau_at_offload(offload))
+}
+
+/// Every round trip at every bandwidth, the shortest first, from which the
+/// model takes the time of a call.
+fn networks(bandwidths: &[f64], round_trips: &[f64]) -> Vec<Network> {
+    let mut round_trips = round_trips.to_vec();
+    round_trips.sort_by(f64::total_cmp);
+    let over = |&megabits: &f64| {
+        let megabits = (megabits > 0.0).then_some(megabits);
+        round_trips.iter().map(move |&round_trip_ms| Network { round_trip_ms, megabits })
+    };
+    bandwidths.iter().flat_map(over).collect()
+}

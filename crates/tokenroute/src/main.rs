@@ -1,0 +1,77 @@
+//! `tokenroute`: arguments, experiment file, progress, one function per command.
+
+mod args;
+#[cfg(feature = "train")]
+mod chain;
+mod commands;
+#[cfg(feature = "train")]
+mod experiment;
+mod llm;
+mod memory;
+mod output;
+#[cfg(feature = "lab")]
+mod paid;
+mod painter;
+#[cfg(all(feature = "train", feature = "server"))]
+mod processors;
+mod progress;
+#[cfg(feature = "train")]
+mod prompts;
+#[cfg(feature = "server")]
+mod signal;
+mod source;
+mod spent;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+use args::{Cli, Command};
+use progress::Terminal;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let progress = Terminal::new(cli.quiet);
+    match run(&cli.command, &progress) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            progress.finish();
+            output::complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: &Command, progress: &Terminal) -> Result<()> {
+    match command {
+        #[cfg(feature = "train")]
+        Command::Run(args) => commands::run::run(args, progress),
+        #[cfg(feature = "train")]
+        Command::Label(args) => commands::label::run(args, progress),
+        #[cfg(feature = "lab")]
+        Command::Inspect(args) => commands::inspect::run(args),
+        #[cfg(feature = "train")]
+        Command::Train(args) => commands::train::run(args, progress),
+        #[cfg(feature = "train")]
+        Command::Sweep(args) => commands::sweep::run(args, progress),
+        #[cfg(feature = "train")]
+        Command::Calibrate(args) => commands::calibrate::run(args),
+        #[cfg(feature = "train")]
+        Command::Report(args) => commands::report::run(args, progress),
+        #[cfg(all(feature = "train", feature = "server"))]
+        Command::Latency(args) => commands::latency::run(args, progress),
+        #[cfg(feature = "train")]
+        Command::CheckSweep(args) => commands::check_sweep::run(args, progress),
+        Command::Step(args) => commands::step::run(args, progress),
+        Command::Generate(args) => commands::generate::run(args, progress),
+        Command::Chat(args) => commands::chat::run(args, progress),
+        Command::Bench(args) => commands::bench::run(args, progress),
+        Command::Export(args) => commands::export::run(args, progress),
+        Command::RandomModel(args) => commands::random_model::run(args),
+        #[cfg(feature = "server")]
+        Command::Cloud(args) => commands::cloud::run(args, progress),
+        #[cfg(feature = "server")]
+        Command::Serve(args) => commands::serve::run(args, progress),
+    }
+}

@@ -1,0 +1,111 @@
+//! From a question to the tokens that a model is asked: the experiment's format, and
+//! the model's own chat template around it where the experiment wants that.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use tokenroute_core::{PromptFormat, Question, TokenId};
+use tokenroute_model::{ChatOptions, ChatTemplate, Message, Tokenizer};
+
+/// A prompt format, ready for one model.
+pub struct Prompter<'f> {
+    format: &'f PromptFormat,
+    chat: Option<(ChatTemplate, ChatOptions)>,
+}
+
+impl<'f> Prompter<'f> {
+    /// Reads the chat template of a model if the format asks for one.
+    pub fn new(format: &'f PromptFormat, model: &Path) -> Result<Self> {
+        let mut chat = None;
+        if format.chat {
+            let template = ChatTemplate::read(model)?.with_context(|| {
+                format!(
+                    "{} has no chat template; expected chat_template.jinja or `chat_template` in tokenizer_config.json (`tokenizer.chat_template` in a GGUF file), or set data.prompt.chat = false",
+                    model.display()
+                )
+            })?;
+            let date = match &format.date {
+                None => None,
+                Some(text) => Some(text.parse().with_context(|| {
+                    format!("data.prompt.date is {text:?}; expected a day as 2025-07-01")
+                })?),
+            };
+            chat = Some((template, ChatOptions { date, ..Default::default() }));
+        }
+        Ok(Prompter { format, chat })
+    }
+
+    /// The tokens of one question. A chat template writes a model's first tokens itself;
+    /// before a plain prompt its tokenizer puts them.
+    pub fn prompt(&self, question: &Question, tokenizer: &Tokenizer) -> Result<Vec<TokenId>> {
+        let Some((template, options)) = &self.chat else {
+            return Ok(tokenizer.encode_prompt(&self.format.plain(question))?);
+        };
+        let system = self.format.system.as_deref().map(|text| Message::new("system", text));
+        let mut messages: Vec<Message> = system.into_iter().collect();
+        for (asked, answer) in self.format.turns() {
+            messages.extend([Message::new("user", &asked), Message::new("assistant", answer)]);
+        }
+        messages.push(Message::new("user", &self.format.fill(question)));
+        Ok(tokenizer.encode(&template.render(&messages, options)?)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokenroute_core::{Choices, Grader};
+
+    use super::*;
+
+    #[test]
+    fn a_first_token_is_written_once_by_the_template_or_by_the_tokenizer() {
+        let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models");
+        let text = std::fs::read_to_string(models.join("word-problems-slm/tokenizer.json"));
+        let mut json: serde_json::Value =
+            serde_json::from_str(&text.expect("a tokenizer")).expect("JSON");
+        let first = json["added_tokens"][0].clone();
+        let (id, content) = (&first["id"], &first["content"]);
+        json["post_processor"] = serde_json::json!({
+            "type": "TemplateProcessing", "pair": [],
+            "single": [{"SpecialToken": {"id": content, "type_id": 0}},
+                       {"Sequence": {"id": "A", "type_id": 0}}],
+            "special_tokens": {content.as_str().expect("text"): {
+                "id": content, "ids": [id], "tokens": [content]}},
+        });
+        let dir = tempfile::tempdir().expect("a directory");
+        let put = |name: &str, text: String| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).expect("a write");
+            path
+        };
+        let tokenizer = Tokenizer::read(&put("tokenizer.json", json.to_string()));
+        let tokenizer = tokenizer.expect("a tokenizer");
+        put(
+            "chat_template.jinja",
+            format!("{}{{{{ messages[0].content }}}}", content.as_str().unwrap_or("")),
+        );
+        let question = Question {
+            id: "q".into(),
+            question: "Mia has 3 apples.".into(),
+            choices: Choices::default(),
+            answer_key: "3".into(),
+            grader: Grader::FinalNumber,
+            cot: None,
+            family: None,
+            steps: None,
+            operands: None,
+        };
+        let template = "{question}".to_owned();
+        let format = |chat| PromptFormat { chat, template: template.clone(), ..Default::default() };
+        let ids = |chat| {
+            let format = format(chat);
+            let prompter = Prompter::new(&format, dir.path()).expect("a prompter");
+            prompter.prompt(&question, &tokenizer).expect("a prompt")
+        };
+        let plain = tokenizer.encode(&question.question).expect("ids");
+        let expected: Vec<TokenId> =
+            id.as_u64().map(|id| id as TokenId).into_iter().chain(plain).collect();
+        assert_eq!(ids(false), expected);
+        assert_eq!(ids(true), expected);
+    }
+}
