@@ -1,0 +1,84 @@
+#!/usr/bin/env python3
+"""Fills the numbers of README.md from reports/word-problems/summary.json.
+
+    python3 tools/readme-numbers.py           # write them
+    python3 tools/readme-numbers.py --check   # exit 1 if README.md is stale
+
+A block lies between `<!-- numbers:NAME -->` and `<!-- /numbers -->`; BLOCKS names its writer.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+SUMMARY = ROOT / "reports" / "word-problems" / "summary.json"
+# The offload target of the headline, and the policies of the table.
+TARGET = 0.07
+POLICIES = ["entropy", "max-probability", "lookup-tokens", "difference-oracle", "random"]
+
+BLOCK = re.compile(r"(<!-- numbers:([a-z-]+) -->\n)(.*?)(<!-- /numbers -->)", re.DOTALL)
+
+
+def percent(share):
+    return f"{100 * share:.1f}%"
+
+
+def interval(pair):
+    return f"{100 * pair[0]:.1f}–{100 * pair[1]:.1f}%"
+
+
+def at_target(policy):
+    return next(point for point in policy["points"] if point["target"] == TARGET)
+
+
+def headline(summary):
+    point = at_target(summary)
+    return (
+        f"**With {percent(point['offload'])} of the tokens made by the large model, the pair answers "
+        f"{percent(point['accuracy'])} of {summary['questions']:,} unseen questions right**\n"
+        f"(95% interval {interval(point['ci'])}; the small model alone {percent(summary['slm']['accuracy'])}, "
+        f"the large one alone {percent(summary['llm']['accuracy'])}).\n"
+    )
+
+
+def policies(summary):
+    rows = [("**router**", summary)]
+    rows += [(f"`{name}`", summary["baselines"][name]) for name in POLICIES]
+    lines = ["| policy | offload | accuracy | APGR |", "| --- | ---: | ---: | ---: |"]
+    for name, policy in rows:
+        point = at_target(policy)
+        lines.append(
+            f"| {name} | {percent(point['offload'])} | {percent(point['accuracy'])} | {policy['apgr']:.2f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+BLOCKS = {"headline": headline, "policies": policies}
+
+
+def fill(text, summary):
+    found = [match[2] for match in BLOCK.finditer(text)]
+    if sorted(found) != sorted(BLOCKS):
+        raise SystemExit(f"{README.name} has the blocks {sorted(found)}; expected {sorted(BLOCKS)}, each once")
+    return BLOCK.sub(lambda match: match[1] + BLOCKS[match[2]](summary) + match[4], text)
+
+
+def main(arguments):
+    if arguments not in ([], ["--check"]):
+        raise SystemExit(__doc__)
+    text = README.read_text(encoding="utf-8")
+    filled = fill(text, json.loads(SUMMARY.read_text(encoding="utf-8")))
+    if not arguments:
+        README.write_text(filled, encoding="utf-8")
+    elif filled != text:
+        print(f"{README.name} does not have the numbers of {SUMMARY.relative_to(ROOT)}; "
+              "run python3 tools/readme-numbers.py", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
