@@ -83,8 +83,17 @@ test-aarch64:
 check:
     bash .ci/run
 
+# The documents: links, the README's numbers and picture, the book; needs mdbook.
+docs:
+    python3 tools/check-links.py
+    python3 tools/readme-numbers.py --check
+    python3 tools/token-picture.py --check
+    mdbook build docs
+
+# A nightly compiler is used where rustup has one; else the stable one is made to take nightly's flags.
 # Fuzz a reader of other people's files (gguf, config, safetensors, chat, questions); needs cargo-fuzz.
 fuzz target seconds="600":
     mkdir -p fuzz/corpus/{{target}}
     cp Cargo.lock fuzz/Cargo.lock
-    RUSTC_BOOTSTRAP=1 cargo fuzz run {{target}} fuzz/corpus/{{target}} fuzz/seeds/{{target}} -- -max_total_time={{seconds}} -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=1024
+    if cargo +nightly --version > /dev/null 2>&1; then toolchain=+nightly; else toolchain=; export RUSTC_BOOTSTRAP=1; fi; \
+    cargo $toolchain fuzz run {{target}} fuzz/corpus/{{target}} fuzz/seeds/{{target}} -- -max_total_time={{seconds}} -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=1024
