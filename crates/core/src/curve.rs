@@ -1,36 +1,36 @@
-//! Exact step functions of τ: one per question, and their sum over questions.
+//! Exact step functions of τ: one per question, and their sum over all questions.
 
 use serde::{Deserialize, Serialize};
 
 use crate::Tau;
 
-/// One constant piece of a question's step function. It holds for every τ in
-/// (end of the piece before, `end`]; the first also holds at τ = 0.
+/// One constant piece of a question's step function. It holds for every τ above the
+/// previous piece's end, up to its own `end`. The first piece also holds at τ = 0.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Piece {
     /// Greatest τ of the piece.
     pub end: f32,
     /// Whether the answer is right.
     pub correct: bool,
-    /// Tokens the LLM made.
+    /// Number of tokens that the LLM made.
     pub offloaded: u32,
-    /// Tokens generated, the end token included.
+    /// Number of generated tokens, the end token included.
     pub generated: u32,
-    /// Positions the LLM processes, prefill included, if it keeps what it has read of
-    /// the question and is asked for one token at a time: the prompt and the tokens
-    /// before the last one that is offloaded.
+    /// Positions that the LLM processes, prefill included: the prompt and the tokens before
+    /// the last offloaded one. This assumes that the LLM keeps its KV cache during the
+    /// question and makes one token per call.
     pub llm_positions: u32,
 }
 
 impl Piece {
-    /// Offload ratio of this question alone: LLM tokens / generated tokens.
+    /// Offload ratio of this question: LLM tokens / generated tokens.
     #[must_use]
     pub fn offload(&self) -> f64 {
         f64::from(self.offloaded) / f64::from(self.generated.max(1))
     }
 }
 
-/// What routed decoding does with one question at every τ.
+/// The results of routed decoding of one question, at every τ.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct QuestionCurve {
     /// Id of the question.
@@ -48,8 +48,8 @@ impl QuestionCurve {
     }
 }
 
-/// The questions' offload ratios at τ, averaged with equal weights: reported
-/// beside the ratio over all tokens, which long answers dominate. 0 without questions.
+/// The mean of the questions' offload ratios at τ, with equal weights. Reported beside the
+/// ratio over all tokens, in which long answers weigh more. 0 without questions.
 #[must_use]
 pub fn mean_offload(questions: &[QuestionCurve], tau: Tau) -> f64 {
     let sum: f64 = questions.iter().map(|q| q.at(tau).offload()).sum();
@@ -61,13 +61,13 @@ pub fn mean_offload(questions: &[QuestionCurve], tau: Tau) -> f64 {
 pub struct CurvePoint {
     /// Greatest τ of the piece.
     pub end: f32,
-    /// Right answers.
+    /// Number of right answers.
     pub correct: u64,
-    /// Tokens the LLM made.
+    /// Number of tokens that the LLM made.
     pub offloaded: u64,
-    /// Tokens generated.
+    /// Number of generated tokens.
     pub generated: u64,
-    /// Positions the LLM processes; see [`Piece::llm_positions`].
+    /// Positions that the LLM processes; see [`Piece::llm_positions`].
     pub llm_positions: u64,
 }
 
@@ -80,9 +80,32 @@ impl CurvePoint {
 }
 
 /// Accuracy and offload ratio as exact step functions of τ.
+///
+/// ```
+/// use tokenroute_core::{Curve, Gap, Piece, QuestionCurve, Tau, apgr, cpt};
+///
+/// // One question of ten tokens: wrong below τ = 0.4, right with two LLM tokens above it.
+/// let piece = |end, correct, offloaded| Piece {
+///     end,
+///     correct,
+///     offloaded,
+///     generated: 10,
+///     llm_positions: 0,
+/// };
+/// let pieces = vec![piece(0.4, false, 0), piece(0.9, true, 2), piece(1.0, true, 10)];
+/// let curve = Curve::of(&[QuestionCurve { question: "q1".into(), pieces }]);
+///
+/// assert_eq!(curve.at(Tau::new(0.5)?).offload(), 0.2);
+/// assert_eq!(curve.tau_at_offload(0.2), Tau::new(0.9)?);
+/// let gap = Gap::of(&curve);
+/// assert_eq!((gap.slm, gap.llm), (0.0, 1.0));
+/// assert_eq!(cpt(&curve, gap, 0.8), Some(0.2));
+/// assert_eq!(apgr(&curve, gap), Some(0.8));
+/// # Ok::<(), tokenroute_core::TauError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Curve {
-    /// Number of questions (with multiplicity, under resampling).
+    /// Number of questions, with multiplicity if resampled.
     pub questions: u64,
     /// Pieces in rising order of `end`; the last ends at 1.
     pub points: Vec<CurvePoint>,
@@ -128,8 +151,8 @@ impl Curve {
     }
 }
 
-/// Question curves sorted once, so that they can be summed many times under
-/// different weights, as the bootstrap does.
+/// Question curves, sorted once. They can then be summed quickly under many weightings, as
+/// the bootstrap does.
 #[derive(Debug, Clone)]
 pub struct Sweepable<'a> {
     questions: &'a [QuestionCurve],

@@ -1,18 +1,18 @@
-//! Features: the numbers a router sees of a step. Labelling, training, sweeping
-//! and decoding all call [`Features::of`].
+//! Features: the numbers that a router reads of a step. [`Features::of`] is their one
+//! definition: labelling, training, sweeping and decoding all call it.
 
 use serde::{Deserialize, Serialize};
 
 use crate::Step;
 
-/// Which features a router reads, stored with it.
+/// Which features a router reads. Stored in the router file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FeatureSpec {
-    /// Width of the hidden state, all of which is read (CITER's input).
+    /// Width of the hidden state. All of it is read, as in CITER (arXiv 2502.01976).
     pub hidden: usize,
-    /// Number of log-probabilities of the most probable tokens that follow it;
-    /// 0 leaves them, the margin and the entropy out.
+    /// Number of top log-probabilities that follow the hidden state. 0 leaves out these,
+    /// the margin and the entropy.
     pub top_k: usize,
 }
 
@@ -21,7 +21,7 @@ impl FeatureSpec {
     /// log-probabilities, the margin and the entropy.
     #[must_use]
     pub fn width(&self) -> usize {
-        // Saturating: a file may say anything, and no vector is that long.
+        // Saturating, because a damaged file may hold any number.
         self.hidden.saturating_add(if self.top_k > 0 { self.top_k.saturating_add(2) } else { 0 })
     }
 }
@@ -31,13 +31,14 @@ impl FeatureSpec {
 pub struct Features(pub Vec<f32>);
 
 impl Features {
-    /// Reads the features off a step.
+    /// The features of a decoding step.
     #[must_use]
     pub fn of(spec: &FeatureSpec, step: &Step) -> Self {
         Self::from_parts(spec, &step.hidden, &step.top, step.entropy)
     }
 
-    /// The same from the columns of a label table.
+    /// The features from the columns of a label table: `hidden` `[spec.hidden]`, `top` with
+    /// probabilities, best first, and `entropy` in nats.
     #[must_use]
     pub fn from_parts(
         spec: &FeatureSpec,
@@ -50,7 +51,7 @@ impl Features {
         if spec.top_k > 0 {
             let p = |i: usize| top.get(i).map_or(0.0, |t: &(u32, f32)| t.1);
             for i in 0..spec.top_k {
-                // A probability of 0 would give −∞; 1e-7 is below f32's resolution at 1.
+                // The floor avoids ln 0. 1e-7 is below f32's resolution at 1.
                 values.push(p(i).max(1e-7).ln());
             }
             values.push(p(0) - p(1));

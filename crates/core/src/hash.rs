@@ -4,7 +4,8 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::TokenId;
 
-/// Hash of a token prefix (prompt and answer so far).
+/// XXH3 hash of a token prefix (prompt and answer so far), over the ids as little-endian
+/// u32.
 #[must_use]
 pub fn prefix_hash(tokens: &[TokenId]) -> u64 {
     let mut hasher = Xxh3::new();
@@ -14,20 +15,20 @@ pub fn prefix_hash(tokens: &[TokenId]) -> u64 {
     hasher.digest()
 }
 
-/// Hash of bytes.
+/// XXH3 hash of bytes.
 #[must_use]
 pub fn stable_hash(bytes: &[u8]) -> u64 {
     xxh3_64(bytes)
 }
 
-/// A number in [0, 1) from (seed, question, position): the random policy's
-/// score, and the order within the oracle's classes.
+/// A number in [0, 1), hashed from (seed, question, position). The random policy uses it as
+/// its score. The oracle orders tokens of one class by it.
 #[must_use]
 pub fn unit_hash(seed: u64, question: &str, position: usize) -> f32 {
     let mut hasher = Xxh3::with_seed(seed);
     hasher.update(question.as_bytes());
     hasher.update(&[0]);
     hasher.update(&(position as u64).to_le_bytes());
-    // 24 bits fill an f32's mantissa exactly.
+    // An f32 holds 24 bits exactly.
     (hasher.digest() >> 40) as f32 / (1u32 << 24) as f32
 }

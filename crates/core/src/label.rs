@@ -1,5 +1,5 @@
-//! What labelling finds at a position: how the two models relate there, and
-//! which of keep and offload leads to the better outcome.
+//! The result of labelling a position: how the two models' tokens relate, and whether keep
+//! or offload leads to the better answer.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,20 +11,21 @@ use crate::TokenId;
 pub enum Relation {
     /// The same token.
     Identical,
-    /// Different tokens, and keeping loses nothing: grade(keep) ≥ grade(offload),
-    /// at least one of them right.
+    /// Different tokens, and keeping loses nothing: grade(keep) ≥ grade(offload), and at
+    /// least one of the two answers is right.
     Neutral,
-    /// Different tokens, and both ways end wrong. Counted among the neutral,
-    /// and apart.
+    /// Different tokens, and both answers are wrong. Part of the neutral share, and also
+    /// counted apart.
     BothWrong,
     /// Different tokens, and keeping loses the answer: grade(keep) < grade(offload).
     Divergent,
-    /// Different tokens that no rollout has judged (the cap was reached).
+    /// Different tokens without a rollout, because the cap on rollouts was reached.
     Unjudged,
 }
 
 impl Relation {
-    /// The relation of two different tokens from the grades of both ways.
+    /// The relation of two different tokens, from the grades after keeping and after
+    /// offloading.
     #[must_use]
     pub fn from_grades(keep: f32, offload: f32) -> Self {
         if keep < offload {
@@ -57,8 +58,8 @@ impl Relation {
     }
 }
 
-/// Soft preference for keep, y = 1 − max(0, p_offload − p_keep), from the mean
-/// grades of both ways (design: "Labels and losses", after CITER §3).
+/// Soft preference for keep, y = 1 − max(0, p_offload − p_keep), from the mean grades of
+/// keep and offload (after CITER, arXiv 2502.01976 §3).
 #[must_use]
 pub fn soft_target(keep: f32, offload: f32) -> f32 {
     1.0 - (offload - keep).max(0.0)
@@ -69,11 +70,11 @@ pub fn soft_target(keep: f32, offload: f32) -> f32 {
 pub struct LabelRow {
     /// Id of the question.
     pub question: String,
-    /// The split the question belongs to.
+    /// The question's split.
     pub split: String,
-    /// 0 for the reference path, 1 onwards for on-policy rounds.
+    /// 0 for the reference path; 1, 2, … for on-policy rounds.
     pub round: u32,
-    /// Number of answer tokens before this one.
+    /// Number of answer tokens before this position.
     pub position: u32,
     /// [`crate::prefix_hash`] of prompt and answer so far.
     pub prefix_hash: u64,
@@ -91,26 +92,26 @@ pub struct LabelRow {
     pub sentence_entropy: f32,
     /// The SLM's hidden state `[hidden]`.
     pub hidden: Vec<f32>,
-    /// How the tokens relate.
+    /// How the two tokens relate.
     pub relation: Relation,
-    /// Mean grade when the SLM's token is kept; NaN where no rollout judged it.
+    /// Mean grade when the SLM's token is kept; NaN without a rollout.
     pub keep_grade: f32,
-    /// Mean grade when the LLM's token is taken; NaN where no rollout judged it.
+    /// Mean grade when the LLM's token is taken; NaN without a rollout.
     pub offload_grade: f32,
-    /// Soft preference for keep, [`soft_target`]; 0.5 where unjudged.
+    /// Soft preference for keep, [`soft_target`]; 0.5 if unjudged.
     pub target: f32,
-    /// Weight of the row in training; 0 leaves it out (unjudged).
+    /// Weight of the row in training. An unjudged row has weight 0.
     pub weight: f32,
     /// Rollouts run for this row.
     pub rollouts: u32,
 }
 
-/// How many positions stand in each relation.
+/// Number of positions per relation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// See [`Relation::Identical`].
     pub identical: u64,
-    /// See [`Relation::Neutral`]; those ending wrong both ways are in `both_wrong`.
+    /// See [`Relation::Neutral`]. Does not include `both_wrong`.
     pub neutral: u64,
     /// See [`Relation::BothWrong`].
     pub both_wrong: u64,
@@ -131,7 +132,7 @@ impl std::ops::AddAssign for Counts {
 }
 
 impl Counts {
-    /// Counts one more position.
+    /// Counts one position.
     pub fn add(&mut self, relation: Relation) {
         *match relation {
             Relation::Identical => &mut self.identical,
@@ -142,13 +143,13 @@ impl Counts {
         } += 1;
     }
 
-    /// All positions.
+    /// Number of all positions.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.identical + self.neutral + self.both_wrong + self.divergent + self.unjudged
     }
 
-    /// What each relation makes up of all positions.
+    /// Each relation's share of all positions.
     #[must_use]
     pub fn shares(&self) -> Shares {
         let of = |n: u64| n as f64 / self.total().max(1) as f64;
@@ -162,8 +163,8 @@ impl Counts {
     }
 }
 
-/// Shares of positions in each relation; all but `both_wrong`, which is a part
-/// of `neutral`, sum to 1.
+/// Share of positions per relation. All sum to 1 except `both_wrong`, which is a part of
+/// `neutral`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Shares {
     /// See [`Relation::Identical`].

@@ -1,20 +1,20 @@
 //! The nouns, traits and pure maths of token-level routing between a small
 //! language model on a device (SLM) and a large one in the cloud (LLM).
 //!
-//! This crate has no I/O, no clock, no randomness but draws from a seed, and no tensor
-//! library; every other crate of the workspace speaks in its types.
+//! This crate has no I/O, no clock and no tensor library. Its only randomness is drawn from a seed.
+//! Every other crate of the workspace uses its types.
 //!
 //! Key types:
-//! - [`Question`], [`PromptFormat`], [`Grader`]: a task item, how it is asked and how an
-//!   answer to it is judged.
-//! - [`LanguageModel`], [`Step`], [`Feed`]: a local decoder and what it says at a position.
-//! - [`Kept`]: a decoder's states, for the next prompt that begins like them.
+//! - [`Question`], [`PromptFormat`], [`Grader`]: a task item, its prompt, and how an answer
+//!   is graded.
+//! - [`LanguageModel`], [`Step`], [`Feed`]: a local decoder and its output at a position.
+//! - [`PrefixCache`]: decoder states kept for later prompts with the same beginning.
 //! - [`Llm`], [`Ask`], [`Reply`]: the large model as the runtime sees it.
 //! - [`Sampling`]: how tokens are drawn where decoding is not greedy.
 //! - [`Score`], [`Tau`]: the router's output and the threshold on it.
 //! - [`Scorer`], [`Position`], [`Features`]: from a decoding position to a score.
-//! - [`LabelRow`], [`Relation`]: what labelling finds at a position.
-//! - [`RouterHeader`]: what a router file says about itself.
+//! - [`LabelRow`], [`Relation`]: the result of labelling one position.
+//! - [`RouterHeader`]: the metadata of a router file.
 //! - [`Trace`]: the record of one generation.
 //! - [`QuestionCurve`], [`Curve`]: exact step functions of τ and the metrics on them.
 
@@ -22,11 +22,11 @@ mod curve;
 mod features;
 mod grading;
 mod hash;
-mod kept;
 mod label;
 mod llm;
 mod metrics;
 mod model;
+mod prefix_cache;
 mod progress;
 mod prompt;
 mod question;
@@ -41,11 +41,11 @@ pub use curve::{Curve, CurvePoint, Piece, QuestionCurve, Sweepable, mean_offload
 pub use features::{FeatureSpec, Features};
 pub use grading::{Grader, answer_letter, grade, is_number};
 pub use hash::{prefix_hash, stable_hash, unit_hash};
-pub use kept::Kept;
 pub use label::{Counts, LabelRow, Relation, Shares, soft_target};
 pub use llm::{Ask, Bytes, Cause, Llm, LlmError, Reply};
 pub use metrics::{Gap, apgr, cpt};
 pub use model::{Detail, Feed, LanguageModel, ModelError, ModelInfo, Run, Runs, Step, TokenId};
+pub use prefix_cache::PrefixCache;
 pub use progress::{Progress, Silent};
 pub use prompt::{Example, PromptError, PromptFormat};
 pub use question::{Choices, Question, QuestionError};

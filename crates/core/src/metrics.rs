@@ -1,5 +1,5 @@
-//! Performance gap recovered and what is derived from it (RouteLLM, arXiv
-//! 2406.18665 §3), over exact curves.
+//! Performance gap recovered (PGR), APGR and CPT over exact curves (RouteLLM, arXiv
+//! 2406.18665 §3).
 
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,7 @@ pub struct Gap {
 }
 
 impl Gap {
-    /// Both ends of a curve.
+    /// The accuracies at both ends of a curve.
     #[must_use]
     pub fn of(curve: &Curve) -> Self {
         Gap {
@@ -32,13 +32,14 @@ impl Gap {
     }
 }
 
-/// APGR: ∫₀¹ PGR(τ(ρ)) dρ. `None` if the LLM is no better than the SLM.
+/// APGR: the mean PGR over all offload ratios, ∫₀¹ PGR(τ(ρ)) dρ with τ(ρ) of
+/// [`Curve::tau_at_offload`]. `None` if the LLM is no better than the SLM.
 #[must_use]
 pub fn apgr(curve: &Curve, gap: Gap) -> Option<f64> {
     gap.pgr(gap.llm)?;
     let mut area = 0.0;
-    // τ(ρ) moves on only where offload exceeds all that came before; until then
-    // the last piece under the running maximum is the one in force.
+    // τ(ρ) moves on only where offload exceeds its running maximum. Until then the last
+    // piece below that maximum holds.
     let (mut reached, mut pgr) = (0.0, 0.0);
     for point in &curve.points {
         let offload = point.offload();
@@ -51,8 +52,8 @@ pub fn apgr(curve: &Curve, gap: Gap) -> Option<f64> {
     Some(area + (1.0 - reached) * pgr)
 }
 
-/// CPT(x): the least offload ratio of any τ with PGR ≥ x, up to rounding of the
-/// quotient; `None` if none.
+/// CPT(x): the least offload ratio of any τ with PGR ≥ x (up to rounding, 1e-12). `None` if
+/// no τ reaches it.
 #[must_use]
 pub fn cpt(curve: &Curve, gap: Gap, x: f64) -> Option<f64> {
     curve

@@ -1,16 +1,16 @@
-//! How long work reports itself, without knowing where the words go.
+//! How long-running work reports progress, without knowing where it is shown.
 
-/// A listener to long work.
+/// Receives the progress of long-running work.
 pub trait Progress: Sync {
-    /// A phase begins that has `total` units of `unit`.
+    /// Starts a phase of `total` units, each called `unit` (such as "questions").
     fn begin(&self, phase: &str, total: u64, unit: &str);
-    /// So many more units are done.
+    /// Adds `units` finished units to the current phase.
     fn advance(&self, units: u64);
-    /// A line worth keeping.
+    /// Shows a line that stays on the screen.
     fn note(&self, line: &str);
 }
 
-/// Says nothing.
+/// Discards all progress.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 

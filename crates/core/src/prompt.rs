@@ -1,50 +1,51 @@
-//! Prompt formats: how a question becomes text, as an experiment file says it.
+//! Prompt formats: how a question becomes text. The `[prompt]` section of an experiment
+//! file.
 
 use serde::{Deserialize, Serialize};
 
 use crate::Question;
 
-/// How a question becomes a prompt. The default is the bundled pair's format: the
-/// question, a line with the choices, each followed by its letter (which small
-/// models find most easily), a line break.
+/// How a question becomes a prompt. The default is the bundled pair's format: the question,
+/// then a line with the choices, each followed by its letter. Small models copy a letter
+/// more easily when it follows the text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PromptFormat {
-    /// The prompt, or the user's message with `chat`. `{question}` and `{choices}`
-    /// stand for the question and all its choices; `{{` and `}}` for braces.
+    /// The prompt, or with `chat` the user's message. `{question}` and `{choices}` stand
+    /// for the question and all its choices, `{{` and `}}` for braces.
     pub template: String,
-    /// One choice: `{label}` and `{text}`.
+    /// One choice. `{label}` and `{text}` stand for its letter and its text.
     pub choice: String,
-    /// Between choices.
+    /// Text between two choices.
     pub separator: String,
-    /// Whether the model's own chat template is put around the prompt.
+    /// Whether the model's own chat template wraps the prompt.
     pub chat: bool,
-    /// The system message, with `chat` only; without it the template's own default holds.
+    /// The system message, with `chat` only. Without it the template's own default holds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system: Option<String>,
-    /// What a chat template takes for today, as "2025-07-01": a prompt must not
-    /// change from day to day. Without it a template falls back on its own date.
+    /// Today's date for chat templates that print it, such as "2025-07-01". A fixed date
+    /// keeps prompts the same from day to day. Without it a template uses its own fallback.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub date: Option<String>,
-    /// Between the answer of an example and what follows it; with `chat` each is a
-    /// message of its own. An empty line if left out.
+    /// Text after each example's answer; an empty line by default. Not allowed with `chat`,
+    /// where each example is a message of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub between: Option<String>,
-    /// Answered questions that go before every prompt, asked in the same format.
+    /// Few-shot examples: answered questions before every prompt, in the same format.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub examples: Vec<Example>,
 }
 
-/// A question with the answer that a model is to take as its example.
+/// A few-shot example: a question with its answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Example {
     /// The question.
     pub question: String,
-    /// Texts of its choices, lettered A onwards; none if the answer is free.
+    /// Texts of its choices, lettered from A. Empty if the answer is free.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub choices: Vec<String>,
-    /// The whole answer, as a model should give it.
+    /// The whole answer, as the model should write it.
     pub answer: String,
 }
 
@@ -64,10 +65,10 @@ impl Default for PromptFormat {
 }
 
 impl PromptFormat {
-    /// Checks the places in the templates and that they go together.
+    /// Checks the placeholders and that the keys fit together.
     ///
     /// # Errors
-    /// [`PromptError`] naming the key.
+    /// [`PromptError`] names the key.
     pub fn check(&self) -> Result<(), PromptError> {
         let places = places(&self.template, &["question", "choices"])
             .map_err(|what| PromptError { key: "template", what })?;
@@ -79,12 +80,12 @@ impl PromptFormat {
             .map_err(|what| PromptError { key: "choice", what })?;
         for (key, given) in [("system", &self.system), ("date", &self.date)] {
             if given.is_some() && !self.chat {
-                let what = "it needs `chat = true`; add that or leave it out".to_owned();
+                let what = "needs `chat = true`; add it or remove this key".to_owned();
                 return Err(PromptError { key, what });
             }
         }
         if self.between.is_some() && (self.chat || self.examples.is_empty()) {
-            let what = "it needs `examples` and `chat = false`; leave it out".to_owned();
+            let what = "needs `examples` and `chat = false`; remove it".to_owned();
             return Err(PromptError { key: "between", what });
         }
         for (i, example) in self.examples.iter().enumerate() {
@@ -100,15 +101,15 @@ impl PromptFormat {
         Ok(())
     }
 
-    /// What is asked about a question: the user's message with `chat`. What a question
-    /// says is never read as a place.
+    /// The text of one question without examples; with `chat`, the user's message. Braces
+    /// in the question itself are never placeholders.
     #[must_use]
     pub fn fill(&self, question: &Question) -> String {
         let choices = question.choices.label.iter().zip(&question.choices.text);
         self.ask(&question.question, choices.map(|(label, text)| (label.as_str(), text.as_str())))
     }
 
-    /// The examples as turns: what is asked, and the answer.
+    /// The examples as (prompt, answer).
     pub fn turns(&self) -> impl Iterator<Item = (String, &str)> {
         self.examples.iter().map(|example| {
             let letters: Vec<String> = ('A'..='Z').map(String::from).collect();
@@ -118,8 +119,7 @@ impl PromptFormat {
         })
     }
 
-    /// The whole prompt of a question without a chat template: the examples, then the
-    /// question.
+    /// The whole prompt without a chat template: the examples, then the question.
     #[must_use]
     pub fn plain(&self, question: &Question) -> String {
         let between = self.between.as_deref().unwrap_or("\n\n");
@@ -142,11 +142,11 @@ impl PromptFormat {
 pub struct PromptError {
     /// The key of the experiment file's prompt section.
     pub key: &'static str,
-    /// What is wrong and what was expected.
+    /// The problem and what was expected.
     pub what: String,
 }
 
-/// Literal text, or the name of a place.
+/// Literal text, a placeholder's name, or a brace without a partner.
 enum Part<'t> {
     Text(&'t str),
     Place(&'t str),
@@ -189,12 +189,12 @@ fn places<'t>(template: &'t str, known: &[&str]) -> Result<Vec<&'t str>, String>
             Part::Place(name) => {
                 let known = known.join("}, {");
                 return Err(format!(
-                    "{{{name}}} is unknown; expected {{{known}}}, or {{{{ for a brace"
+                    "{{{name}}} is unknown; expected {{{known}}}, or {{{{ for a literal brace"
                 ));
             }
             Part::Unclosed(rest) => {
                 return Err(format!(
-                    "the brace at {rest:?} has no partner; write {{{{ or }}}} for a brace"
+                    "the brace at {rest:?} is not matched; write {{{{ or }}}} for a literal brace"
                 ));
             }
         }
@@ -275,8 +275,8 @@ mod tests {
         assert!(tight.plain(&question("What?")).contains("A: So.|Q: What?"));
         assert_eq!(tight.check(), Ok(()));
         for (spoilt, words) in [
-            (PromptFormat { chat: true, ..tight.clone() }, "`between`: it needs `examples`"),
-            (PromptFormat { examples: vec![], ..tight.clone() }, "`between`: it needs `examples`"),
+            (PromptFormat { chat: true, ..tight.clone() }, "`between`: needs `examples`"),
+            (PromptFormat { examples: vec![], ..tight.clone() }, "`between`: needs `examples`"),
             (PromptFormat { examples: vec![example("?", &[], " ")], ..tight }, "number 1 has no"),
         ] {
             let error = spoilt.check().expect_err(words).to_string();
@@ -291,8 +291,8 @@ mod tests {
         let cases = [
             (with("{choices}"), "has no {question}"),
             (with("{question} {answer}"), "{answer} is unknown"),
-            (with("{question} {choices"), "no partner"),
-            (with("{question} }"), "no partner"),
+            (with("{question} {choices"), "is not matched"),
+            (with("{question} }"), "is not matched"),
             (
                 PromptFormat { choice: "{letter}".into(), ..good.clone() },
                 "`choice`: {letter} is unknown",

@@ -1,12 +1,12 @@
-//! A question in CommonsenseQA's Hugging Face schema, with what this project adds:
-//! free answers, and how an answer is judged.
+//! A question in CommonsenseQA's Hugging Face schema, extended by free answers and a
+//! grader.
 
 use serde::{Deserialize, Serialize};
 
 use crate::grading::{Grader, is_number};
 use crate::prompt::PromptFormat;
 
-/// The choices of a question, letter and text side by side.
+/// The choices of a question: letters and texts in the same order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Choices {
     /// Letters, "A" onwards.
@@ -16,7 +16,7 @@ pub struct Choices {
 }
 
 impl Choices {
-    /// Whether there are none: the answer is free.
+    /// Whether there are no choices: the answer is free.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.label.is_empty() && self.text.is_empty()
@@ -24,31 +24,48 @@ impl Choices {
 }
 
 /// One question.
+///
+/// ```
+/// use tokenroute_core::{Question, grade};
+///
+/// let question: Question = serde_json::from_str(
+///     r#"{
+///         "id": "q1",
+///         "question": "Where are horses raced?",
+///         "choices": { "label": ["A", "B"], "text": ["library", "track"] },
+///         "answerKey": "B"
+///     }"#,
+/// )?;
+/// question.check()?;
+/// assert_eq!(question.prompt(), "Where are horses raced?\nlibrary A track B\n");
+/// assert!(grade(&question, "They need space. The answer is track (B)."));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Question {
     /// Unique in its data set.
     pub id: String,
     /// The question itself.
     pub question: String,
-    /// What may be answered; empty if the answer is free.
+    /// The choices. Empty if the answer is free.
     #[serde(default, skip_serializing_if = "Choices::is_empty")]
     pub choices: Choices,
     /// Letter of the right choice, or the right free answer.
     #[serde(rename = "answerKey")]
     pub answer_key: String,
-    /// How an answer is judged.
+    /// How an answer is graded.
     #[serde(default, skip_serializing_if = "is_default")]
     pub grader: Grader,
-    /// A rationale that ends in the answer, where the data set has one.
+    /// A rationale that ends in the answer, if the data set has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cot: Option<String>,
-    /// Kind of question, where the data set tells.
+    /// Kind of question, if the data set gives it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub family: Option<String>,
-    /// Reasoning steps, where the data set tells.
+    /// Number of reasoning steps, if the data set gives it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steps: Option<u32>,
-    /// Everything that determines the solution, where the data set tells.
+    /// The values that determine the solution, if the data set gives them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operands: Option<Vec<String>>,
 }
@@ -64,11 +81,11 @@ impl Question {
         PromptFormat::default().fill(self)
     }
 
-    /// Checks what the type cannot: non-empty fields, as many letters as texts,
-    /// an answer key among the letters, a grader that can judge it.
+    /// Checks that fields are not empty, that there is one text per letter, that the answer
+    /// key is one of the letters, and that the grader can grade it.
     ///
     /// # Errors
-    /// The first thing found wrong.
+    /// [`QuestionError`] names the first problem.
     pub fn check(&self) -> Result<(), QuestionError> {
         let bad = |what: &str| QuestionError { id: self.id.clone(), what: what.to_owned() };
         if self.id.is_empty() {
@@ -110,12 +127,12 @@ impl Question {
     }
 }
 
-/// What is wrong with a question.
+/// A question that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("question {id:?}: {what}")]
 pub struct QuestionError {
     /// The question's id.
     pub id: String,
-    /// What is wrong and what was expected.
+    /// The problem and what was expected.
     pub what: String,
 }

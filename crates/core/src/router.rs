@@ -1,5 +1,5 @@
-//! What a router file says about itself. The type lives here so that the edge
-//! reads it without the store crate.
+//! The metadata of a router file. The type is here so that a device reads routers without
+//! the `store` crate.
 
 use serde::{Deserialize, Serialize};
 
@@ -26,8 +26,9 @@ pub enum Architecture {
 }
 
 impl Architecture {
-    /// Input and output width of every linear layer, first to last. The file
-    /// holds them as `layers.{i}.weight` `[out, in]` and `layers.{i}.bias` `[out]`.
+    /// (Input, output) width of every linear layer, first to last, for `features` inputs.
+    /// The file holds them as `layers.{i}.weight` `[out, in]` and `layers.{i}.bias`
+    /// `[out]`.
     #[must_use]
     pub fn layers(&self, features: usize) -> Vec<(usize, usize)> {
         let (widths, rewards): (&[usize], usize) = match self {
@@ -74,48 +75,48 @@ pub struct Platt {
     pub bias: f32,
 }
 
-/// One line of the calibration τ ↔ offload, from the validation split.
+/// One point of the calibration τ ↔ offload, measured on the validation split.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct TauPoint {
     /// The threshold.
     pub tau: Tau,
-    /// Share of validation positions below it on the labelled paths.
+    /// Share of the labelled validation positions with a score below `tau`.
     pub offload: f64,
 }
 
-/// How a router was trained and what it reached, as its file records it.
+/// How a router was trained, and its metrics.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TrainingRecord {
-    /// Seed of initialisation and order.
+    /// Seed of the initial weights and the order of rows.
     pub seed: u64,
-    /// Epochs run.
+    /// Number of epochs run.
     pub epochs: u32,
     /// Epoch whose weights were kept.
     pub best_epoch: u32,
-    /// Rows trained on and validated on.
+    /// Number of training rows and of validation rows.
     pub rows: [u64; 2],
-    /// Cross-entropy on the validation rows, class weights left out.
+    /// Cross-entropy on the validation rows, without class weights.
     pub validation_loss: f64,
     /// Area under the ROC curve for finding divergent positions.
     pub auroc: f64,
-    /// Area under the precision-recall curve for the same.
+    /// Area under the precision-recall curve for finding divergent positions.
     pub auprc: f64,
     /// Expected calibration error before Platt scaling.
     pub ece_before: f64,
-    /// Expected calibration error after it.
+    /// Expected calibration error after Platt scaling.
     pub ece_after: f64,
-    /// Share of positions routed to catch 95% of the divergent ones.
+    /// Share of positions that must be routed to catch 95% of the divergent ones.
     pub positive_rate_at_recall_95: f64,
 }
 
 /// Everything a router file holds besides its weights.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RouterHeader {
-    /// Version of this layout; readers refuse what they do not know.
+    /// Version of this layout. Readers refuse other versions.
     pub format: u32,
-    /// Shape of the head.
+    /// Shape of the router head.
     pub architecture: Architecture,
-    /// What it reads.
+    /// Which features it reads.
     pub features: FeatureSpec,
     /// How its input is normalised.
     pub normalisation: Normalisation,
@@ -138,6 +139,6 @@ pub struct RouterHeader {
 impl RouterHeader {
     /// The layout this version writes.
     pub const FORMAT: u32 = 1;
-    /// The key of the safetensors metadata under which the header's JSON lies.
+    /// The key of the header's JSON in the safetensors metadata.
     pub const METADATA_KEY: &'static str = "tokenroute.router";
 }

@@ -1,5 +1,5 @@
-//! Decoding at a temperature: how a token is drawn from logits, so that it depends on
-//! what stands before it and on nothing else.
+//! Decoding at a temperature: draws a token from logits. The draw depends on the tokens
+//! before and the seed alone.
 
 use std::fmt;
 
@@ -9,24 +9,23 @@ use serde::Serialize;
 
 use crate::{Step, TokenId};
 
-/// Words of 32 bits that a position takes of its stream.
+/// Number of 32-bit words that one position takes of the random stream.
 const WORDS: u128 = 2;
 
-/// Which model draws. Each has a stream of its own, so that what one of them says tells
-/// nothing of what the other will.
+/// Which model draws. Each has a random stream of its own, so the draws are independent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
-    /// The small model; also one that answers alone.
+    /// The small model, also when it answers alone.
     Slm = 0,
     /// The large model.
     Llm = 1,
 }
 
-/// How tokens are drawn. Greedy decoding is its absence.
+/// How tokens are drawn. `Option<Sampling>` is `None` for greedy decoding.
 ///
-/// The draw at a position is a function of (seed, side, position, logits): the position
-/// is the number of tokens before, prompt included. So neither time, nor what else is in
-/// a batch, nor what was drawn and rolled back changes a token.
+/// A draw is a function of (seed, side, position, logits). The position is the number of
+/// tokens before, prompt included. So timing, the rest of the batch and rolled-back draws
+/// do not change a token.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Sampling {
     temperature: f64,
@@ -34,14 +33,14 @@ pub struct Sampling {
     seed: u64,
 }
 
-/// A number that says nothing about how to draw.
+/// A sampling parameter outside its range.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 pub enum SamplingError {
-    /// Below 0, above 2, or no number.
+    /// Below 0, above 2, or NaN.
     #[error("temperature is {0}; expected 0 (greedy) to {max}", max = Sampling::HOTTEST)]
     Temperature(f64),
-    /// Not above 0, above 1, or no number.
-    #[error("top_p is {0}; expected a share above 0, up to 1 (all tokens)")]
+    /// Not above 0, above 1, or NaN.
+    #[error("top_p is {0}; expected a number above 0 and at most 1 (1 keeps all tokens)")]
     TopP(f64),
 }
 
@@ -49,12 +48,12 @@ impl Sampling {
     /// The highest temperature.
     pub const HOTTEST: f64 = 2.0;
 
-    /// What whoever reads a sampled answer must know.
+    /// Shown beside every sampled answer.
     pub const NOTE: &str =
         "this answer was sampled; τ and its curves hold for greedy decoding (temperature 0) alone";
 
-    /// Draws from softmax(logits / temperature), of whose most probable tokens only as
-    /// many as it takes to reach `top_p` are left. Temperature 0 is greedy: `None`.
+    /// Draws from softmax(logits / temperature), cut to the fewest most probable tokens
+    /// that reach `top_p`. Temperature 0 is greedy and gives `None`.
     ///
     /// # Errors
     /// A temperature outside [0, 2], a `top_p` outside (0, 1].
@@ -74,7 +73,7 @@ impl Sampling {
         self.temperature
     }
 
-    /// The share of probability that is drawn from.
+    /// The share of probability to draw from.
     #[must_use]
     pub fn top_p(&self) -> f64 {
         self.top_p
@@ -86,7 +85,7 @@ impl Sampling {
         self.seed
     }
 
-    /// 64 random bits, the same at every call.
+    /// The 64 random bits of a position; the same on every call.
     fn bits(&self, side: Side, position: usize) -> u64 {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&self.seed.to_le_bytes());
@@ -96,16 +95,16 @@ impl Sampling {
         stream.next_u64()
     }
 
-    /// A seed for one call to a server that draws from a stream of its own: 31 bits,
-    /// which every server takes.
+    /// A seed for one call to a server with a random stream of its own. It has 31 bits,
+    /// which every server accepts.
     #[must_use]
     pub fn call_seed(&self, position: usize) -> u32 {
         (self.bits(Side::Llm, position) >> 33) as u32
     }
 
-    /// Draws the token at a position, which `position` tokens come before. Sums go in one
-    /// fixed order; of equal logits the lowest ids are left first by top-p. The greedy
-    /// token if the step carries no logits.
+    /// Draws the token at `position` (the number of tokens before it). Sums are taken in
+    /// one fixed order. Among equal logits, top-p keeps the lowest ids. Gives the greedy
+    /// token if the step has no logits.
     fn draw(&self, step: &Step, side: Side, position: usize) -> TokenId {
         let logits = step.logits.as_deref().unwrap_or_default();
         let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -113,7 +112,7 @@ impl Sampling {
         let mut weights: Vec<(usize, f64)> = logits.iter().map(weight).enumerate().collect();
         let mut mass: f64 = weights.iter().map(|w| w.1).sum();
         if self.top_p < 1.0 {
-            // Tokens below this, all taken together, are less than what top-p leaves out.
+            // All tokens below this weight together have less mass than top-p leaves out.
             let least = (1.0 - self.top_p) * mass / weights.len() as f64;
             weights.retain(|w| w.1 >= least);
             weights.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
@@ -125,14 +124,14 @@ impl Sampling {
             });
             weights.truncate(enough.map_or(weights.len(), |last| last + 1));
         }
-        // 53 bits fill an f64's mantissa exactly: a number in [0, 1).
+        // An f64 holds 53 bits exactly: a number in [0, 1).
         let unit = (self.bits(side, position) >> 11) as f64 / (1u64 << 53) as f64;
         let mut left = unit * mass;
         let drawn = weights.iter().find(|w| {
             left -= w.1;
             left < 0.0
         });
-        // Rounding may leave a trace of the mass undrawn at the end.
+        // Rounding may leave a little mass at the end; then the last token is drawn.
         let last = || weights.iter().rfind(|w| w.1 > 0.0);
         drawn.or_else(last).map_or(step.token, |w| w.0 as TokenId)
     }
@@ -146,8 +145,8 @@ impl fmt::Display for Sampling {
 }
 
 impl Step {
-    /// What a model says here, `position` tokens (prompt included) into the sequence:
-    /// drawn if there is a sampling, for which the step must carry logits, else greedy.
+    /// The model's token at `position` (tokens before it, prompt included): drawn with
+    /// `sampling`, greedy without. A draw needs a step with logits.
     #[must_use]
     pub fn said(&self, sampling: Option<Sampling>, side: Side, position: usize) -> TokenId {
         sampling.map_or(self.token, |sampling| sampling.draw(self, side, position))
@@ -180,7 +179,7 @@ mod tests {
         counts
     }
 
-    /// The tokens that top-p leaves, by hand: weights of the best so many.
+    /// The probability of each token if top-p leaves `tokens`, computed directly.
     fn expected(temperature: f64, tokens: &[usize]) -> [f64; 6] {
         let mut p = [0.0; 6];
         tokens.iter().for_each(|&t| p[t] = (f64::from(LOGITS[t]) / temperature).exp());
@@ -226,7 +225,7 @@ mod tests {
         assert_ne!(run(3, Side::Slm), run(3, Side::Llm));
         assert_ne!(run(3, Side::Slm), run(4, Side::Slm));
         assert_ne!(run(3, Side::Slm)[1..], run(3, Side::Slm)[..63]);
-        // The generator's bits are part of the format: a seed means the same everywhere.
+        // The generator's bits are fixed: a seed gives the same tokens in every version.
         assert_eq!(run(3, Side::Slm)[..12], [4, 2, 4, 2, 2, 2, 2, 2, 2, 3, 4, 4]);
     }
 

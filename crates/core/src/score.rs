@@ -1,23 +1,31 @@
-//! Scores, the threshold τ, and the one function that compares them.
+//! Scores, the threshold τ, and the only function that compares them.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Step, TokenId};
 
 /// The router's P(the SLM's token may be kept), clamped to [2⁻²⁴, 1−2⁻²⁴].
+///
+/// ```
+/// use tokenroute_core::Score;
+///
+/// assert_eq!(Score::from_logit(0.0)?.get(), 0.5);
+/// assert_eq!(Score::new(2.0)?, Score::MAX);
+/// # Ok::<(), tokenroute_core::ScoreError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 pub struct Score(f32);
 
 impl Score {
-    /// The least score, 2⁻²⁴.
+    /// The lowest score, 2⁻²⁴.
     pub const MIN: Score = Score(5.960_464_5e-8);
-    /// The greatest score, 1−2⁻²⁴.
+    /// The highest score, 1−2⁻²⁴.
     pub const MAX: Score = Score(0.999_999_94);
 
     /// Clamps a probability into the range of scores.
     ///
     /// # Errors
-    /// NaN is refused.
+    /// [`ScoreError`] for NaN.
     pub fn new(value: f32) -> Result<Self, ScoreError> {
         if value.is_nan() {
             return Err(ScoreError);
@@ -28,7 +36,7 @@ impl Score {
     /// The logistic function of a logit, as a score.
     ///
     /// # Errors
-    /// NaN is refused.
+    /// [`ScoreError`] for NaN.
     pub fn from_logit(logit: f32) -> Result<Self, ScoreError> {
         Self::new(1.0 / (1.0 + (-logit).exp()))
     }
@@ -40,13 +48,24 @@ impl Score {
     }
 }
 
-/// A score that is not a number.
+/// A NaN score.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the router's score is NaN; its weights or its input are damaged")]
 pub struct ScoreError;
 
-/// The threshold: a token is offloaded iff its score < τ. τ = 0 is SLM-only,
-/// τ = 1 is LLM-only.
+/// The threshold: a token is offloaded iff its score < τ. τ = 0 is SLM-only, τ = 1 is
+/// LLM-only.
+///
+/// ```
+/// use tokenroute_core::{Score, Tau};
+///
+/// let tau: Tau = "0.3".parse()?;
+/// assert!(tau.offloads(Score::new(0.1)?));
+/// assert!(!tau.offloads(Score::new(0.9)?));
+/// assert!(!Tau::SLM_ONLY.offloads(Score::MIN));
+/// assert!(Tau::LLM_ONLY.offloads(Score::MAX));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(try_from = "f32", into = "f32")]
 pub struct Tau(f32);
@@ -60,7 +79,7 @@ impl Tau {
     /// A threshold in [0, 1].
     ///
     /// # Errors
-    /// Anything outside, NaN included.
+    /// Values outside [0, 1], NaN included.
     pub fn new(value: f32) -> Result<Self, TauError> {
         if (0.0..=1.0).contains(&value) { Ok(Tau(value)) } else { Err(TauError(value)) }
     }
@@ -80,7 +99,7 @@ impl Tau {
 
 impl std::fmt::Display for Tau {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Rust prints the shortest decimal that reads back as the same f32.
+        // Rust prints the shortest decimal that parses to the same f32.
         write!(f, "{}", self.0)
     }
 }
@@ -110,17 +129,17 @@ impl From<Tau> for f32 {
 #[error("τ is {0}; expected a number from 0 (SLM-only) to 1 (LLM-only)")]
 pub struct TauError(pub f32);
 
-/// Everything a policy may look at when it scores a step.
+/// Everything that a policy may use to score a step.
 #[derive(Debug, Clone, Copy)]
 pub struct Position<'a> {
-    /// Id of the question, for policies that hash.
+    /// Id of the question, for policies that hash it.
     pub question: &'a str,
     /// Number of tokens generated before this one.
     pub index: usize,
     /// The token before this position (the prompt's last for index 0).
     pub previous: TokenId,
-    /// What the SLM says here. Its token is the greedy one, also where another was
-    /// drawn: a policy sees what it saw when it was trained.
+    /// The SLM's step at this position. Its token is the greedy one, even under sampling: a
+    /// policy sees the same input as in training.
     pub step: &'a Step,
     /// The SLM's entropy at the first token of the current sentence, in nats.
     pub sentence_entropy: f32,
@@ -128,16 +147,16 @@ pub struct Position<'a> {
     pub llm_token: Option<TokenId>,
 }
 
-/// A routing policy: gives every position the probability that the SLM's token
-/// may be kept. A pure function of the position.
+/// A routing policy: the probability, per position, that the SLM's token may be kept. A
+/// pure function of the position.
 pub trait Scorer: Sync {
     /// Scores one position.
     ///
     /// # Errors
-    /// A score that is not a number.
+    /// [`ScoreError`] if the score is NaN.
     fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError>;
 
-    /// Whether [`Position::llm_token`] must be known, as only oracles need it.
+    /// Whether [`Position::llm_token`] must be set. Only oracles need it.
     fn needs_llm(&self) -> bool {
         false
     }

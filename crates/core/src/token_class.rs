@@ -1,21 +1,21 @@
-//! Kinds of tokens, told from their text: what a divergence is about.
+//! Classes of tokens by their text. Reports use them to show which tokens diverge.
 
 use serde::{Deserialize, Serialize};
 
-/// The kind of a token.
+/// The class of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TokenClass {
     /// Digits only.
     Digit,
-    /// Only signs of arithmetic and comparison: + - − * × / ÷ = < > ≤ ≥.
+    /// Only arithmetic and comparison signs: + - − * × / ÷ = < > ≤ ≥.
     Operator,
-    /// One letter from A to H standing alone, as in "(B)"; the article "A" that
-    /// opens a sentence looks the same and falls here too.
+    /// One letter from A to H alone, as in "(B)". An article "A" at the start of a sentence
+    /// counts here too.
     ChoiceLetter,
-    /// A word whose first letter is a capital: names, sentence starts.
+    /// A word with a capital first letter: names, sentence starts.
     CapitalisedWord,
-    /// Any other text that begins with a letter or mixes letters in.
+    /// Any other text that contains a letter.
     Word,
     /// Everything else: punctuation, white space, special tokens `<|…|>`.
     Punctuation,
@@ -32,7 +32,7 @@ impl TokenClass {
         Self::Punctuation,
     ];
 
-    /// The class of a token's text; white space around it does not count.
+    /// The class of a token's text. Surrounding white space is ignored.
     #[must_use]
     pub fn of(text: &str) -> Self {
         let text = text.trim();

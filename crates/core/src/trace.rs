@@ -1,10 +1,10 @@
-//! The record of one generation.
+//! The record of one generation: each token with its origin, and the costs of all of them.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Bytes, Cause, TokenId};
 
-/// Who made a token.
+/// Which model made a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Origin {
@@ -12,7 +12,7 @@ pub enum Origin {
     Slm,
     /// The LLM; the router offloaded.
     Llm,
-    /// The SLM, because the LLM could not be asked. Counted apart from offload.
+    /// The SLM, because the LLM gave no usable reply. Counted apart from offload.
     Degraded,
 }
 
@@ -21,18 +21,17 @@ pub enum Origin {
 pub struct TraceToken {
     /// The committed token.
     pub token: TokenId,
-    /// Who made it.
+    /// Which model made it.
     pub origin: Origin,
-    /// What the SLM would have said; drawn, where decoding is not greedy.
+    /// The SLM's token at this position: greedy, or drawn under sampling.
     pub slm_token: TokenId,
     /// The policy's score.
     pub score: f32,
-    /// Why the LLM could not be asked, with [`Origin::Degraded`] alone.
+    /// Why the LLM gave no usable reply. Set only with [`Origin::Degraded`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
-    /// Whether it was decided while a token before it was still on its way from the
-    /// LLM, so that making it took none of the answer's time. This depends on who was
-    /// faster; everything else about a token does not.
+    /// Whether it was decided while an earlier token was still on its way from the LLM, so
+    /// that it added no time to the answer. This alone depends on timing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub speculated: bool,
 }
@@ -40,44 +39,43 @@ pub struct TraceToken {
 /// One generation.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Trace {
-    /// Generated tokens; an end token, if reached, is the last and counts.
+    /// Generated tokens. An end token, if reached, is the last and counts.
     pub tokens: Vec<TraceToken>,
     /// Whether an end token was reached within the limit.
     pub ended: bool,
-    /// Positions the SLM processed, prompt included.
+    /// Positions that the SLM processed, prompt included.
     pub slm_positions: u64,
-    /// Positions the LLM processed, prefill included.
+    /// Positions that the LLM processed, prefill included.
     pub llm_positions: u64,
-    /// What crossed a network for the LLM's answers to this. What a failed call took is
-    /// in the client's own count alone.
+    /// Bytes sent and received for the LLM's answers. The bytes of failed calls are only in
+    /// the client's own count.
     #[serde(default)]
     pub bytes: Bytes,
-    /// Calls to the LLM: one for each token asked for, or for each relay.
+    /// Calls to the LLM: one per requested token, or one per relay.
     #[serde(default)]
     pub llm_calls: u64,
-    /// Those of them whose answers made no token: for branches that were not
-    /// kept, too late, or to warm the LLM up.
+    /// The calls of `llm_calls` that made no token: for discarded branches, too late, or to
+    /// warm up the LLM.
     #[serde(default)]
     pub wasted_calls: u64,
-    /// Those of the LLM's positions that went into such calls.
+    /// The positions of `llm_positions` that went into wasted calls.
     #[serde(default)]
     pub wasted_positions: u64,
-    /// Times the answer stood still for a call that was sent after it had last
-    /// stood still: round trips that neither hide behind another nor overlap it.
+    /// Serial waits: how often decoding waited for a call that was sent after the previous
+    /// wait ended. Overlapping round trips count once.
     #[serde(default)]
     pub waits: u64,
-    /// Those of the SLM's positions that were processed while a token before
-    /// them was still on its way.
+    /// The positions of `slm_positions` that were processed while an earlier token was on
+    /// its way.
     #[serde(default)]
     pub speculated: u64,
-    /// Those of the speculated positions that were rolled back.
+    /// The positions of `speculated` that were rolled back.
     #[serde(default)]
     pub rolled_back: u64,
-    /// Tokens of the LLM that came by relay, after the one that was routed.
+    /// LLM tokens that came by relay, after the routed one.
     #[serde(default)]
     pub relayed: u64,
-    /// Tokens of the SLM that score below τ and were kept because the budget
-    /// was spent.
+    /// SLM tokens with a score below τ, kept because the budget was used up.
     #[serde(default)]
     pub held: u64,
 }
@@ -88,27 +86,27 @@ impl Trace {
         self.tokens.iter().map(|t| t.token)
     }
 
-    /// Takes in a call that came back after the answer was complete, in vain.
+    /// Adds the cost of a reply that came after the answer ended.
     pub fn bill(&mut self, positions: u64, bytes: Bytes) {
         self.llm_positions += positions;
         self.wasted_positions += positions;
         self.bytes += bytes;
     }
 
-    /// Tokens the LLM made.
+    /// Number of tokens that the LLM made.
     #[must_use]
     pub fn offloaded(&self) -> usize {
         self.tokens.iter().filter(|t| t.origin == Origin::Llm).count()
     }
 
-    /// Tokens that were decided while one before them was on its way.
+    /// Number of tokens decided while an earlier token was on its way.
     #[must_use]
     pub fn speculated_tokens(&self) -> usize {
         self.tokens.iter().filter(|t| t.speculated).count()
     }
 
-    /// Tokens of the SLM that stand where the LLM could not be asked; they do
-    /// not count as offloaded.
+    /// Number of SLM tokens kept because the LLM did not answer. They do not count as
+    /// offloaded.
     #[must_use]
     pub fn degraded(&self) -> usize {
         self.tokens.iter().filter(|t| t.origin == Origin::Degraded).count()

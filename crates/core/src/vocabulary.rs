@@ -1,9 +1,21 @@
-//! What decoding must know of the pair's shared tokenizer: where answers end
-//! and where sentences do.
+//! Facts about the pair's shared tokenizer that decoding needs: the tokens that end an
+//! answer and those that end a sentence.
 
 use crate::TokenId;
 
-/// Facts about the token ids of a pair.
+/// The token ids of a pair.
+///
+/// ```
+/// use tokenroute_core::Vocabulary;
+///
+/// // Six ids: 4 and 5 end an answer, 2 ends a sentence.
+/// let sentence_ends = vec![false, false, true, false, false, false];
+/// let vocabulary = Vocabulary::new(vec![5, 4], sentence_ends, "tokenizer".into());
+/// assert_eq!(vocabulary.len(), 6);
+/// assert!(vocabulary.ends_sentence(2));
+/// assert_eq!(vocabulary.canonical(5), vocabulary.end());
+/// assert_eq!(vocabulary.canonical(3), 3);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vocabulary {
     ends: Vec<TokenId>,
@@ -12,8 +24,9 @@ pub struct Vocabulary {
 }
 
 impl Vocabulary {
-    /// `ends` are all tokens that close an answer; `sentence_ends[id]` tells
-    /// whether a token closes a sentence; `hash` identifies the tokenizer.
+    /// `ends` holds every token that ends an answer. `sentence_ends[id]` is true for a
+    /// token that ends a sentence; its length is the number of token ids. `hash` identifies
+    /// the tokenizer.
     #[must_use]
     pub fn new(mut ends: Vec<TokenId>, sentence_ends: Vec<bool>, hash: String) -> Self {
         ends.sort_unstable();
@@ -21,29 +34,29 @@ impl Vocabulary {
         Vocabulary { ends, sentence_ends, hash }
     }
 
-    /// Whether the token closes the answer. All end tokens are equal.
+    /// Whether the token ends the answer. All end tokens count as equal.
     #[must_use]
     pub fn is_end(&self, token: TokenId) -> bool {
         self.ends.binary_search(&token).is_ok()
     }
 
-    /// The least end token: every end token is replaced by it, so that two
-    /// models that end an answer differently still agree.
+    /// Replaces any end token by the lowest one. Two models may end an answer with
+    /// different tokens and still agree.
     #[must_use]
     pub fn canonical(&self, token: TokenId) -> TokenId {
         if self.is_end(token) { self.ends[0] } else { token }
     }
 
-    /// The least end token.
+    /// The lowest end token.
     ///
     /// # Panics
-    /// If the pair has no end token, which loading refuses.
+    /// If the pair has no end token. Loading refuses such pairs.
     #[must_use]
     pub fn end(&self) -> TokenId {
         self.ends[0]
     }
 
-    /// Whether the token closes a sentence.
+    /// Whether the token ends a sentence.
     #[must_use]
     pub fn ends_sentence(&self, token: TokenId) -> bool {
         self.sentence_ends.get(token as usize).copied().unwrap_or(false)
@@ -61,7 +74,7 @@ impl Vocabulary {
         self.sentence_ends.len()
     }
 
-    /// Whether there are no tokens at all.
+    /// Whether there are no token ids.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.sentence_ends.is_empty()

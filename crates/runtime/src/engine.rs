@@ -10,7 +10,7 @@ use std::thread::Scope;
 use std::time::{Duration, Instant};
 
 use tokenroute_core::{
-    Bytes, Kept, LanguageModel, Llm, ModelError, Reply, Scorer, TokenId, Trace, TraceToken,
+    Bytes, LanguageModel, Llm, ModelError, PrefixCache, Reply, Scorer, TokenId, Trace, TraceToken,
 };
 
 use crate::branch::{Branch, Head, Rules};
@@ -97,7 +97,7 @@ pub struct Engine<'a, S: LanguageModel, L: Llm + ?Sized> {
     /// Most positions of prompts read in one turn.
     pub(crate) prefill: usize,
     /// States of sessions that are gone.
-    kept: Kept<S::State>,
+    kept: PrefixCache<S::State>,
     caller: Caller<'a, L>,
     mail: Receiver<Message>,
     waker: Waker,
@@ -140,7 +140,7 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
             pair,
             scorer,
             prefill: usize::MAX,
-            kept: Kept::new(0),
+            kept: PrefixCache::new(0),
             caller: caller(sender.clone()),
             mail,
             waker: Waker { mail: sender },
@@ -166,7 +166,7 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
     /// The tokens do not depend on it.
     #[must_use]
     pub fn keeping(mut self, positions: usize) -> Self {
-        self.kept = Kept::new(positions);
+        self.kept = PrefixCache::new(positions);
         self
     }
 

@@ -1,9 +1,9 @@
-//! Where an answer announces its conclusion: "the answer is", `\boxed{…}`, `####`.
+//! Finds the words that introduce a final answer: "the answer is", `\boxed{…}`, `####`.
 
-/// What follows the last "answer is", "answer:" and the like, in any case.
-/// "choice" and "option" announce as well as "answer" does.
+/// The text after the last "answer is", "answer:" and the like, in any case. "choice" and
+/// "option" count like "answer".
 pub(super) fn after_last(answer: &str) -> Option<&str> {
-    // ASCII lower case keeps every byte offset.
+    // ASCII lower case leaves byte offsets unchanged.
     let lower = answer.to_ascii_lowercase();
     let starts = ["answer", "choice", "option"].into_iter().flat_map(|noun| {
         lower.match_indices(noun).filter_map(move |(at, _)| announced(answer, at + noun.len()))
@@ -11,7 +11,7 @@ pub(super) fn after_last(answer: &str) -> Option<&str> {
     starts.max().map(|at| &answer[at..])
 }
 
-/// The offset after the announcing words that follow a noun ending at `from`.
+/// The offset after ":" or a verb such as "is" that follows a noun ending at `from`.
 fn announced(answer: &str, from: usize) -> Option<usize> {
     const ASIDES: [&str; 3] = ["to the question", "to this question", "to this"];
     const VERBS: [&str; 4] = ["is", "would be", "should be", "must be"];
@@ -27,12 +27,12 @@ fn announced(answer: &str, from: usize) -> Option<usize> {
     Some(answer.len() - rest.len())
 }
 
-/// Leaves out spaces and Markdown emphasis.
+/// Removes leading spaces and Markdown emphasis.
 pub(super) fn decoration(text: &str) -> &str {
     text.trim_start_matches([' ', '\t', '*', '_'])
 }
 
-/// `text` after `word`, in any case, if it begins with it and the word ends there.
+/// The rest of `text` after the whole word `word`, compared without case.
 pub(super) fn strip_word<'t>(text: &'t str, word: &str) -> Option<&'t str> {
     let head = text.get(..word.len())?;
     let rest = &text[word.len()..];
@@ -40,7 +40,7 @@ pub(super) fn strip_word<'t>(text: &'t str, word: &str) -> Option<&'t str> {
     (head.eq_ignore_ascii_case(word) && ends).then_some(rest)
 }
 
-/// Content of the last `\boxed{…}`, braces balanced.
+/// The content of the last `\boxed{…}`, with balanced braces.
 pub(super) fn last_boxed(answer: &str) -> Option<&str> {
     const OPEN: &str = "\\boxed{";
     let inside = &answer[answer.rfind(OPEN)? + OPEN.len()..];

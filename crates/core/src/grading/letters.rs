@@ -1,15 +1,15 @@
-//! The choice letter an answer commits to.
+//! Finds the choice letter that an answer commits to.
 
 use super::cue;
 
-/// The letter, by the first of these that gives one:
+/// The letter, by the first of these rules that finds one:
 ///
 /// 1. the last `\boxed{B}`;
-/// 2. after the last "answer is" or "answer:": the letter that follows at once,
-///    else the last one in parentheses, else the last bare capital of that sentence;
-///    what "not" rules out does not count;
-/// 3. without such words: the letter the answer begins with, else a last line that
-///    is nothing but a letter, else the only letter it has in parentheses.
+/// 2. after the last "answer is" or "answer:": the letter that follows directly, else the
+///    last one in parentheses, else the last bare capital of that sentence; a letter after
+///    "not" does not count;
+/// 3. without such words: the first letter of the answer, else a last line with nothing but
+///    a letter, else the only letter in parentheses.
 pub(super) fn committed<'q>(labels: &'q [String], answer: &str) -> Option<&'q str> {
     if let Some(letter) = cue::last_boxed(answer).and_then(|inside| alone(labels, inside)) {
         return Some(letter);
@@ -33,8 +33,8 @@ fn stated<'q>(labels: &'q [String], tail: &str) -> Option<&'q str> {
     bracketed(labels, rest).last().or_else(|| bare(labels, cue::clause(rest)).last())
 }
 
-/// The letter at the start and what follows it. `strict` where a capital A may be
-/// an article: at the start of a sentence.
+/// The letter at the start and the text after it. With `strict`, a capital A that may be an
+/// article (at the start of a sentence) does not count.
 fn leading<'q, 't>(
     labels: &'q [String],
     text: &'t str,
@@ -60,7 +60,7 @@ fn leading<'q, 't>(
         if let Some(rest) = rest.filter(|rest| ends_letter(rest)) {
             return (!strict || !article(label, rest)).then_some((label.as_str(), rest));
         }
-        // A small letter only where nothing else can be meant: "b)" or "b" alone.
+        // A small letter counts only where it is clear: "b)" or "b" alone.
         let rest = strip_letter(text, label, true)?;
         let clear = rest.starts_with(')') || rest.trim_end_matches(['.', '*', ' ']).is_empty();
         clear.then_some((label.as_str(), rest))

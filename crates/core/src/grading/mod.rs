@@ -1,5 +1,5 @@
-//! Grading: what an answer commits to, and whether that is right. One [`Grader`]
-//! per kind of answer; all of them are pure functions of question and text.
+//! Grading: the answer that a text commits to, and whether it is right. There is one
+//! [`Grader`] per kind of answer. All are pure functions of question and text.
 
 mod cue;
 mod letters;
@@ -10,40 +10,41 @@ use serde::{Deserialize, Serialize};
 
 use crate::Question;
 
-/// How an answer is judged. A question carries its own, so that everyone who
-/// grades it agrees. No commitment is wrong.
+/// How an answer is graded. Each question carries its grader, so every stage grades alike.
+/// A text that commits to no answer is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Grader {
-    /// The last parenthesised letter after the last "answer is": what the bundled
-    /// pair is taught to write. See [`answer_letter`].
+    /// The last parenthesised letter after the last "answer is", as the bundled pair writes
+    /// it. See [`answer_letter`].
     #[default]
     StatedLetter,
-    /// A choice's letter, in the ways people and models write one: `\boxed{B}`,
-    /// "Answer: B", "(b)", "B. bank".
+    /// A choice's letter in any usual form: `\boxed{B}`, "Answer: B", "(b)", "B. bank".
     ChoiceLetter,
     /// A choice's text, compared without case, punctuation and articles.
     ChoiceText,
     /// A choice's letter if there is one, else its text.
     Choice,
-    /// The last number that is boxed, after `####`, stated as the answer, or else
-    /// written at all; compared by value.
+    /// A number, compared by value. The first of these that exists counts: the last boxed
+    /// one, the one after the last `####`, the one stated as the answer, the last one of
+    /// the text.
     FinalNumber,
-    /// Free text: what is boxed, after `####`, stated as the answer, or else the
-    /// last line, compared without case, punctuation and articles.
+    /// Free text, compared without case, punctuation and articles. The first of these that
+    /// exists counts: the last boxed text, the line after the last `####`, the sentence
+    /// stated as the answer, the last line.
     Text,
 }
 
 impl Grader {
-    /// Whether it chooses among a question's choices.
+    /// Whether the grader needs a question with choices.
     #[must_use]
     pub fn needs_choices(self) -> bool {
         !matches!(self, Grader::FinalNumber | Grader::Text)
     }
 }
 
-/// The letter an answer commits to: the last parenthesised choice letter after
-/// the last "answer is", as in "…the answer is 12 (B)."
+/// The letter that an answer commits to: the last parenthesised choice letter after the
+/// last "answer is", as in "…the answer is 12 (B)."
 #[must_use]
 pub fn answer_letter<'q>(question: &'q Question, answer: &str) -> Option<&'q str> {
     const CUE: &str = "answer is";
@@ -58,6 +59,18 @@ pub fn answer_letter<'q>(question: &'q Question, answer: &str) -> Option<&'q str
 }
 
 /// Whether the answer is right by the question's own [`Grader`].
+///
+/// ```
+/// use tokenroute_core::{Grader, Question, grade};
+///
+/// let question: Question = serde_json::from_str(
+///     r#"{ "id": "q2", "question": "3 · 6?", "answerKey": "18", "grader": "final-number" }"#,
+/// )?;
+/// assert_eq!(question.grader, Grader::FinalNumber);
+/// assert!(grade(&question, "3 · 6 = 18"));
+/// assert!(!grade(&question, "#### 17"));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[must_use]
 pub fn grade(question: &Question, answer: &str) -> bool {
     let key = question.answer_key.as_str();
@@ -78,7 +91,7 @@ pub fn grade(question: &Question, answer: &str) -> bool {
     }
 }
 
-/// Whether a text is one number, as [`Grader::FinalNumber`] needs for a key.
+/// Whether a text is one number, as [`Grader::FinalNumber`] requires of the answer key.
 #[must_use]
 pub fn is_number(text: &str) -> bool {
     numbers::whole(text).is_some()

@@ -1,11 +1,12 @@
-//! The number an answer commits to, compared by value: "1,234.50" is 1234.5.
+//! Finds the number that an answer commits to. Numbers compare by value: "1,234.50" is
+//! 1234.5.
 
 use super::cue;
 
-/// Most digits of a numerator or denominator; longer runs are no numbers here.
+/// Most digits of a numerator or denominator. Longer runs of digits are ignored.
 const MOST_DIGITS: usize = 30;
 
-/// A fraction in lowest terms; the denominator is positive.
+/// A fraction in lowest terms with a positive denominator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Number {
     numerator: i128,
@@ -26,9 +27,9 @@ impl Number {
     }
 }
 
-/// The number an answer commits to, by the first of these that gives one: the last
-/// `\boxed{…}`; after the last `####`; the sentence after the last "answer is",
-/// where "= 18" outdoes what stands before it; the last number of the answer.
+/// The number, by the first of these that finds one: the last `\boxed{…}`; after the last
+/// `####`; the sentence after the last "answer is", where "= 18" goes before earlier
+/// numbers; the last number of the answer.
 pub(super) fn committed(answer: &str) -> Option<Number> {
     let answer = &plain(answer);
     cue::last_boxed(answer)
@@ -38,7 +39,8 @@ pub(super) fn committed(answer: &str) -> Option<Number> {
         .or_else(|| scan(answer).last().map(|(number, _)| *number))
 }
 
-/// The number, if the text is one number, its currency or per cent sign and nothing else.
+/// The number of a text that holds one number, a currency or per cent sign, and nothing
+/// else.
 pub(super) fn whole(text: &str) -> Option<Number> {
     let text = plain(text);
     match scan(&text)[..] {
@@ -60,7 +62,7 @@ fn result(text: &str) -> Option<Number> {
         .map(|(number, _)| number)
 }
 
-/// The text without LaTeX's spacing, with `\frac{a}{b}` as a/b.
+/// Removes LaTeX spacing and writes `\frac{a}{b}` as a/b.
 fn plain(text: &str) -> String {
     let mut text = text.replace("{,}", ",").replace("\\$", "$").replace("\\%", "%");
     for spacing in ["\\!", "\\,", "\\;", "\\ "] {
@@ -80,7 +82,7 @@ fn plain(text: &str) -> String {
     plain
 }
 
-/// Every number of a text and the bytes it spans, without its sign.
+/// Every number of a text with its byte range. The range leaves out the sign.
 fn scan(text: &str) -> Vec<(Number, (usize, usize))> {
     let bytes = text.as_bytes();
     let digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
@@ -114,8 +116,8 @@ fn scan(text: &str) -> Vec<(Number, (usize, usize))> {
     found
 }
 
-/// Digits, how many of them are decimal places, and where they end. A comma
-/// belongs to the number where exactly three digits follow it.
+/// Reads digits from `from`: the digits, the number of decimal places, and the end offset.
+/// A comma belongs to the number if exactly three digits follow it.
 fn decimal(bytes: &[u8], from: usize) -> (Vec<u8>, u32, usize) {
     let digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
     let (mut digits, mut at) = (Vec::new(), from);
@@ -154,15 +156,15 @@ fn value(digits: &[u8]) -> Option<i128> {
     }
 }
 
-/// Whether a minus stands before a number, a currency sign between them allowed,
-/// and is no hyphen or subtraction: "-5", "-$5", not "10-5".
+/// Whether the text before a number ends in its minus sign, not in a hyphen or a
+/// subtraction: "-5" and "-$5", but not "10-5". A currency sign may stand between.
 fn negative(before: &str) -> bool {
     let before = before.trim_end_matches(['$', '€', '£']);
     let Some(before) = before.strip_suffix(['-', '−']) else { return false };
     !before.ends_with(|c: char| c.is_alphanumeric() || matches!(c, ')' | '-' | '/'))
 }
 
-/// Whether "1" goes on as "1st".
+/// Whether the digits are an ordinal: "1" followed by "st".
 fn ordinal(after: &str) -> bool {
     ["st", "nd", "rd", "th"].iter().any(|suffix| cue::strip_word(after, suffix).is_some())
 }

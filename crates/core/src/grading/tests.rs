@@ -202,7 +202,7 @@ fn free_text() {
     check(&asked(Grader::Text, &[], "Paris"), &cases);
 }
 
-/// Marks of every kind, cut anywhere: grading stays inside character boundaries.
+/// Cuts a text of difficult marks at every position. No grader slices inside a character.
 #[test]
 fn no_text_breaks_a_grader() {
     let nasty = "The answer is é “\\boxed{−\\frac{1}{0}} (B #### −€,5.5/ 1,000,00 \\boxed{{ ’s (ß) answer:… (";

@@ -1,9 +1,9 @@
-//! Answers in words: the choice whose text an answer names, and free text.
+//! Answers in words: a choice named by its text, and free text.
 
 use super::cue;
 
-/// Lower case, articles and punctuation left out, words separated by one space.
-/// A decimal point and a sign stay with their digits; thousands separators go.
+/// Lower-cases a text, removes articles and punctuation, and separates words by one space.
+/// A decimal point and a sign stay with their digits. Thousands separators are removed.
 pub(super) fn normalise(text: &str) -> String {
     let chars: Vec<char> = text.chars().flat_map(char::to_lowercase).collect();
     let mut plain = String::with_capacity(text.len());
@@ -27,9 +27,10 @@ pub(super) fn normalise(text: &str) -> String {
     if bare.is_empty() { words().collect::<Vec<_>>().join(" ") } else { bare.join(" ") }
 }
 
-/// Index of the choice an answer names: what is boxed, else the first choice named
-/// after the last "answer is", else the only one named at all. Where one choice's
-/// text lies in another's, the longer counts. Negations are not understood.
+/// Index of the choice that an answer names. The first of these that exists counts: the
+/// boxed choice, the first choice after the last "answer is", the only choice named at all.
+/// If one choice's text contains another's, the longer match counts. Negation is not
+/// recognised.
 pub(super) fn chosen(choices: &[String], answer: &str) -> Option<usize> {
     let choices: Vec<String> = choices.iter().map(|text| normalise(text)).collect();
     if let Some(inside) = cue::last_boxed(answer) {
@@ -46,7 +47,7 @@ pub(super) fn chosen(choices: &[String], answer: &str) -> Option<usize> {
     found.iter().all(|&(_, choice)| choices[choice] == choices[first]).then_some(first)
 }
 
-/// Where which choice is named, in order of appearance.
+/// (Byte offset, choice index) of every named choice, in order of appearance.
 fn named(choices: &[String], text: &str) -> Vec<(usize, usize)> {
     let text = format!(" {} ", normalise(text));
     let mut spans = Vec::new();
@@ -66,7 +67,7 @@ fn named(choices: &[String], text: &str) -> Vec<(usize, usize)> {
     kept
 }
 
-/// The free text an answer commits to, normalised.
+/// The free text that an answer commits to, normalised.
 pub(super) fn committed(answer: &str) -> String {
     let last_line = || answer.lines().rev().find(|line| !line.trim().is_empty());
     let text = cue::last_boxed(answer)

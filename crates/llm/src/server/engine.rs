@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_cha
 use std::thread;
 
 use tokenroute_core::{
-    Detail, Feed, Kept, LanguageModel, Sampling, Side, Step, TokenId, Vocabulary,
+    Detail, Feed, LanguageModel, PrefixCache, Sampling, Side, Step, TokenId, Vocabulary,
 };
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -77,7 +77,7 @@ impl Engine {
     {
         let (jobs, queue) = sync_channel(config.queue);
         thread::spawn(move || {
-            let kept = Kept::new(config.kept_positions);
+            let kept = PrefixCache::new(config.kept_positions);
             Loop { model, vocabulary, config, queue, kept, live: Vec::new() }.run();
         });
         Engine { jobs }
@@ -108,7 +108,7 @@ struct Loop<M: LanguageModel> {
     vocabulary: Vocabulary,
     config: EngineConfig,
     queue: Receiver<Job>,
-    kept: Kept<M::State>,
+    kept: PrefixCache<M::State>,
     live: Vec<Live<M::State>>,
 }
 

@@ -1,25 +1,26 @@
-//! States of sequences already read, so that a prompt that begins like an
-//! earlier one pays only for what is new.
+//! Keeps decoder states of earlier sequences, so that a prompt with the same beginning
+//! needs prefill only for its new tokens.
 
 use crate::{LanguageModel, TokenId};
 
-/// Kept states, the least recently used first; at most `limit` positions in all.
+/// Decoder states by their tokens. Holds at most `limit` positions in all and drops the
+/// least recently used states first.
 #[derive(Debug)]
-pub struct Kept<S> {
+pub struct PrefixCache<S> {
     limit: usize,
     positions: usize,
     entries: Vec<(Vec<TokenId>, S)>,
 }
 
-impl<S: Clone> Kept<S> {
-    /// Nothing yet; with a limit of 0, nothing ever.
+impl<S: Clone> PrefixCache<S> {
+    /// An empty cache. With a limit of 0 it stays empty.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Kept { limit, positions: 0, entries: Vec::new() }
+        PrefixCache { limit, positions: 0, entries: Vec::new() }
     }
 
-    /// A state that holds the longest known prefix of `tokens`, at most `most`
-    /// positions of it, and how many those are.
+    /// Returns a state that holds the longest cached prefix of `tokens`, and its length. At
+    /// most `most` positions are taken. Without a match the state is new and the length 0.
     pub fn fork<M>(&mut self, model: &M, tokens: &[TokenId], most: usize) -> (S, usize)
     where
         M: LanguageModel<State = S>,
@@ -39,7 +40,7 @@ impl<S: Clone> Kept<S> {
         (state, held)
     }
 
-    /// Keeps a state that holds exactly `tokens`, instead of any that holds a
+    /// Stores a state that holds exactly `tokens`. It replaces every state that holds a
     /// prefix of them.
     pub fn keep(&mut self, tokens: Vec<TokenId>, state: S) {
         let known = |(known, _): &(Vec<TokenId>, S)| known.starts_with(&tokens);
