@@ -8,6 +8,7 @@
 //! - [`Reference`]: `hf:owner/name[@revision][:file]`, `hf:datasets/...`.
 //! - [`Settings`]: endpoint, cache, token and whether to stay offline.
 //! - [`fetch`]: from a reference to a path.
+//! - [`local`]: from a path or a reference, as a user names a model, to a path.
 //!
 //! Usage:
 //! ```no_run
@@ -26,11 +27,13 @@
 
 mod error;
 mod fetch;
+mod locate;
 mod patience;
 mod reference;
 mod settings;
 
 pub use error::HubError;
 pub use fetch::fetch;
+pub use locate::{fetched, local, reference};
 pub use reference::{Kind, PREFIX, Reference};
 pub use settings::{Settings, Token};

@@ -7,6 +7,16 @@ use std::fmt;
 #[error("the API key is empty or holds characters other than visible ASCII; set it again")]
 pub struct BadKey;
 
+/// An environment variable that holds no key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{variable}: {source}")]
+pub struct KeyError {
+    /// The variable.
+    pub variable: &'static str,
+    /// Why no header can carry its value.
+    pub source: BadKey,
+}
+
 /// A secret that neither `Debug` nor any error shows.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ApiKey(String);
@@ -22,6 +32,16 @@ impl ApiKey {
             return Err(BadKey);
         }
         Ok(ApiKey(key.to_owned()))
+    }
+
+    /// The key in an environment variable; `None` if the variable is not set.
+    ///
+    /// # Errors
+    /// A value that is no key; the message holds no part of it.
+    pub fn from_env(variable: &'static str) -> Result<Option<Self>, KeyError> {
+        let Some(value) = std::env::var_os(variable) else { return Ok(None) };
+        let key = ApiKey::new(&value.to_string_lossy());
+        key.map(Some).map_err(|source| KeyError { variable, source })
     }
 
     /// Value of the `authorization` header.

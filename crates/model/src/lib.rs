@@ -47,6 +47,7 @@
 
 mod attention;
 mod cache;
+mod cache_folder;
 mod chat;
 mod config;
 mod config_json;
@@ -71,6 +72,7 @@ mod tokenizer;
 mod weights;
 
 pub use cache::KvState;
+pub use cache_folder::cache_folder;
 pub use chat::{ChatError, ChatOptions, ChatTemplate, Message};
 pub use config::{Config, Family};
 pub use decoder::{Decoder, continue_greedy};

@@ -107,6 +107,14 @@ impl Tokenizer {
         self.inner.decode(&[id], false).map_err(|error| self.error(&*error))
     }
 
+    /// [`Tokenizer::token_text`] of every token, in order of ids.
+    ///
+    /// # Errors
+    /// What `tokenizers` refuses.
+    pub fn token_texts(&self) -> Result<Vec<String>, EdgeError> {
+        (0..self.size as TokenId).map(|id| self.token_text(id)).collect()
+    }
+
     /// Greatest token id + 1, added tokens included. A model may have more rows
     /// than that; they are padding.
     #[must_use]

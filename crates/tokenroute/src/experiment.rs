@@ -7,11 +7,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use tokenroute_core::{Grader, Progress, PromptFormat, Tau};
+use tokenroute_hub::fetched;
 use tokenroute_label::Reference;
 use tokenroute_model::Format;
 use tokenroute_store::Schema;
-
-use crate::source;
 
 /// An experiment.toml as written.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -298,7 +297,7 @@ impl Experiment {
     /// A model or data file of the experiment on this machine: a path of the file,
     /// or an `hf:` reference, fetched if need be.
     pub fn source(&self, named: &Path, progress: &dyn Progress) -> Result<PathBuf> {
-        Ok(source::fetched(named, progress)?.unwrap_or_else(|| self.path(named)))
+        Ok(fetched(named, progress)?.unwrap_or_else(|| self.path(named)))
     }
 
     /// The file's last folders, which say the same on every machine.

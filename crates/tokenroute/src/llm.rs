@@ -4,8 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use tokenroute_core::{LanguageModel, Llm, LlmError, Progress, Sampling, Tau, TokenId};
-use tokenroute_llm::http::{Answers, Api, Http, HttpConfig, HttpError, Spelling, Traffic};
+use tokenroute_core::{LanguageModel, Llm, LlmError, Progress, Sampling, Tau};
+use tokenroute_llm::http::{
+    Answers, Api, Http, HttpConfig, HttpError, Spelling, Traffic, identity,
+};
 use tokenroute_llm::{ApiKey, InProcess};
 use tokenroute_model::{Format, LoadedModel, RouterScorer, check_pair};
 use tokenroute_runtime::{Budget, Calls, DEFAULT_BATCH, Policy, Wait};
@@ -15,17 +17,6 @@ use crate::{output, source};
 
 /// The environment variable that holds the LLM's key, on both sides.
 pub const KEY: &str = "TOKENROUTE_CLOUD_KEY";
-
-/// The key in an environment variable, if there is one.
-pub fn key(variable: &'static str) -> Result<Option<ApiKey>> {
-    match std::env::var_os(variable) {
-        None => Ok(None),
-        Some(key) => {
-            let key = ApiKey::new(&key.to_string_lossy()).with_context(|| variable)?;
-            Ok(Some(key))
-        }
-    }
-}
 
 /// How to open an LLM.
 struct Wanted<'a> {
@@ -90,11 +81,6 @@ impl Opened {
     }
 }
 
-/// The URL that names an LLM, if it is one.
-pub fn url(llm: &Path) -> Option<&str> {
-    llm.to_str().filter(|text| text.starts_with("http://") || text.starts_with("https://"))
-}
-
 /// Why an LLM could not be loaded here, with a hint where its name reads like a server's.
 pub fn not_here(llm: &Path, error: anyhow::Error) -> anyhow::Error {
     let name = llm.to_string_lossy();
@@ -108,11 +94,6 @@ pub fn not_here(llm: &Path, error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-/// What tells the answers of one LLM from another's.
-pub fn identity(model: &str, slm: &LoadedModel) -> String {
-    format!("{model} {}", slm.vocabulary.hash())
-}
-
 /// Opens the LLM that goes with this SLM.
 fn open(
     llm: &Path,
@@ -120,7 +101,7 @@ fn open(
     slm: &LoadedModel,
     progress: &dyn Progress,
 ) -> Result<Opened> {
-    if let Some(url) = url(llm) {
+    if let Some(url) = HttpConfig::url_of(llm) {
         ensure!(
             wanted.quantize.is_none(),
             "--llm-quantize is for an LLM that runs here, not for {url}; quantise it where it is served"
@@ -137,7 +118,7 @@ fn over_http(url: &str, remote: &Remote, slm: &LoadedModel) -> Result<Opened> {
     let mut config = HttpConfig::new(url);
     config.api = remote.llm_api.as_deref().map(str::parse).transpose()?;
     config.model = remote.llm_model.clone();
-    config.key = key(KEY)?;
+    config.key = ApiKey::from_env(KEY)?;
     config.authority = remote.llm_ca.as_deref().map(authority).transpose()?;
     config.total = Duration::from_millis(remote.llm_deadline);
     config.first_byte = config.first_byte.min(config.total);
@@ -145,9 +126,9 @@ fn over_http(url: &str, remote: &Remote, slm: &LoadedModel) -> Result<Opened> {
     config.connections = CONNECTIONS;
     config.http2 = remote.llm_http2;
     config.hedge = remote.llm_hedge.map(Duration::from_millis);
-    let texts =
-        matches!(config.api, None | Some(Api::OpenAi)).then(|| spelling(slm)).transpose()?;
-    let http = Http::new(config, slm.vocabulary.clone(), texts)?;
+    let spelled = matches!(config.api, None | Some(Api::OpenAi));
+    let texts = spelled.then(|| slm.tokenizer.token_texts()).transpose()?;
+    let http = Http::new(config, slm.vocabulary.clone(), texts.map(Spelling::new))?;
     // A cloud that is away may come back; one that says no, or that holds
     // another tokenizer, will not change its mind.
     let server = match http.server() {
@@ -164,19 +145,12 @@ fn over_http(url: &str, remote: &Remote, slm: &LoadedModel) -> Result<Opened> {
     };
     let model = server.map(|server| server.model).or_else(|| remote.llm_model.clone());
     let model = model.context("--llm-cache needs --llm-model while the LLM cannot be asked")?;
-    let identity = identity(&model, slm);
+    let identity = identity(&model, &slm.vocabulary);
     Ok(Opened { llm: Box::new(Answers::open(path, &identity, http)?), http: client })
 }
 
 fn authority(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).with_context(|| format!("cannot read --llm-ca {}", path.display()))
-}
-
-/// Texts of the pair's tokens, for servers that answer with text alone.
-pub fn spelling(slm: &LoadedModel) -> Result<Spelling> {
-    let size = slm.tokenizer.size() as TokenId;
-    let texts: Result<Vec<String>, _> = (0..size).map(|id| slm.tokenizer.token_text(id)).collect();
-    Ok(Spelling::new(texts?))
 }
 
 /// The policy that the arguments ask for.

@@ -46,6 +46,13 @@ pub struct Answers<L> {
     unforced: AtomicU64,
 }
 
+/// The identity under which the answers of a server's model are kept: its name there
+/// and the pair's tokenizer.
+#[must_use]
+pub fn identity(model: &str, vocabulary: &Vocabulary) -> String {
+    format!("{model} {}", vocabulary.hash())
+}
+
 impl<L> Answers<L> {
     /// Opens or creates the file. `identity` names the model and its tokenizer
     /// so that no other model's answers are taken for this one's.

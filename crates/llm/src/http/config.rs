@@ -2,6 +2,7 @@
 //! and how long to wait.
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -113,6 +114,12 @@ impl HttpConfig {
             http2: false,
             breaker: BreakerConfig::default(),
         }
+    }
+
+    /// The URL in the name of an LLM; `None` if it names a model that runs here.
+    #[must_use]
+    pub fn url_of(named: &Path) -> Option<&str> {
+        named.to_str().filter(|text| text.starts_with("http://") || text.starts_with("https://"))
     }
 
     /// The URL without `/v1` and trailing slashes.

@@ -38,7 +38,7 @@ mod stream;
 mod transport;
 mod wire;
 
-pub use answers::{Answers, AnswersError};
+pub use answers::{Answers, AnswersError, identity};
 pub use client::{Http, Server, Traffic};
 pub use config::{Api, BreakerConfig, HttpConfig};
 pub use error::HttpError;

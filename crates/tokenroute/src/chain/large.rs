@@ -7,8 +7,8 @@ use tokenroute_core::{
     Detail, Feed, LanguageModel, ModelError, ModelInfo, Progress, Run, Runs, Step, TokenId,
     Vocabulary,
 };
-use tokenroute_llm::AsModel;
-use tokenroute_llm::http::{Answers, Http, HttpConfig};
+use tokenroute_llm::http::{Answers, Http, HttpConfig, Spelling, identity};
+use tokenroute_llm::{ApiKey, AsModel};
 use tokenroute_model::{Decoder, KvState, LoadedModel, check_pair, load_model};
 use tokenroute_store as store;
 
@@ -52,7 +52,7 @@ impl Large {
         progress: &dyn Progress,
     ) -> Result<Large> {
         let section = &experiment.pair;
-        if let Some(url) = llm::url(&section.llm) {
+        if let Some(url) = HttpConfig::url_of(&section.llm) {
             ensure!(
                 section.llm_quantize.is_none(),
                 "pair.llm_quantize is for an LLM that runs here; quantise {url} where it is served"
@@ -75,12 +75,13 @@ impl Large {
         let mut config = HttpConfig::new(url);
         config.api = section.llm_api.as_deref().map(str::parse).transpose()?;
         config.model = section.llm_model.clone();
-        config.key = llm::key(llm::KEY)?;
+        config.key = ApiKey::from_env(llm::KEY)?;
         (config.first_byte, config.total) = (CALL, CALL);
         config.connections = llm::CONNECTIONS;
-        let http = Http::new(config, slm.vocabulary.clone(), Some(llm::spelling(slm)?))?;
+        let texts = Spelling::new(slm.tokenizer.token_texts()?);
+        let http = Http::new(config, slm.vocabulary.clone(), Some(texts))?;
         let model = http.server()?.model;
-        let identity = llm::identity(&model, slm);
+        let identity = identity(&model, &slm.vocabulary);
         let info = ModelInfo {
             name: model,
             // The server's name for it is all that tells it from another.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use tokenroute_core::{LanguageModel, Llm, Progress, Scorer, Trace};
+use tokenroute_hub::local;
 use tokenroute_llm::http::Traffic;
 use tokenroute_model::{ChatOptions, ChatTemplate, LoadedModel, Message};
 use tokenroute_runtime::{Absent, Engine, Event, KeepAll, Pair, Policy, Session, Wait};
@@ -15,7 +16,7 @@ use tokenroute_runtime::{Absent, Engine, Event, KeepAll, Pair, Policy, Session, 
 use crate::args::Chat;
 use crate::llm::Large;
 use crate::painter::{Look, Painter};
-use crate::{llm, output, source, spent};
+use crate::{llm, output, spent};
 
 /// Longest wait of one turn; there is always something to wait for.
 const PATIENCE: Duration = Duration::from_secs(3600);
@@ -53,7 +54,7 @@ pub fn run(args: &Chat, progress: &dyn Progress) -> Result<()> {
     let mut policy = llm::policy(&args.routing)?;
     policy.sampling = llm::sampling(&args.drawing)?;
     let (slm, large) = llm::load(&args.slm, &args.routing, progress)?;
-    let template = ChatTemplate::read(&source::local(&args.slm, progress)?)?;
+    let template = ChatTemplate::read(&local(&args.slm, progress)?)?;
     let template = template.with_context(|| {
         let slm = args.slm.display();
         format!("{slm} has no chat template; use `tokenroute generate`, or give the model's folder a chat_template.jinja")

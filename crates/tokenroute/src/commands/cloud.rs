@@ -3,6 +3,7 @@
 
 use anyhow::Result;
 use tokenroute_core::{LanguageModel, Progress, TokenId};
+use tokenroute_llm::ApiKey;
 use tokenroute_llm::server::{EngineConfig, Server, Service, Texts, check_bind};
 use tokenroute_model::{LoadOptions, Tokenizer};
 
@@ -12,7 +13,7 @@ use crate::{llm, output, source};
 
 /// Serves until it is interrupted or terminated.
 pub fn run(args: &Cloud, progress: &dyn Progress) -> Result<()> {
-    let key = llm::key(llm::KEY)?;
+    let key = ApiKey::from_env(llm::KEY)?;
     check_bind(args.bind, key.as_ref())?;
     let model = source::load(&args.model, LoadOptions::default().top_k, args.quantize, progress)?;
     // Clients keep answers by this name, so it changes with the weights.

@@ -2,16 +2,17 @@
 
 use anyhow::{Context, Result};
 use tokenroute_core::Progress;
+use tokenroute_hub::local;
 use tokenroute_model::ChatTemplate;
 use tokenroute_model::gguf::{Kind, export_directory};
 
 use crate::args::Export;
-use crate::{output, source};
+use crate::output;
 
 /// Writes the file.
 pub fn run(args: &Export, progress: &dyn Progress) -> Result<()> {
     let kind = Kind::named(&args.kind)?;
-    let dir = source::local(&args.model, progress)?;
+    let dir = local(&args.model, progress)?;
     let template = ChatTemplate::read(&dir)?;
     let name = dir.file_name().map(|name| name.to_string_lossy());
     let mut texts = Vec::new();

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use tokenroute_core::Progress;
+use tokenroute_hub::local;
+use tokenroute_llm::ApiKey;
 use tokenroute_llm::server::check_bind;
 use tokenroute_model::{ChatTemplate, LoadedModel};
 use tokenroute_server::{Large, ServeConfig, Served, Service};
@@ -19,11 +21,11 @@ const KEY: &str = "TOKENROUTE_SERVE_KEY";
 
 /// Serves until it is interrupted or terminated.
 pub fn run(args: &Serve, progress: &dyn Progress) -> Result<()> {
-    let key = llm::key(KEY)?;
+    let key = ApiKey::from_env(KEY)?;
     check_bind(args.bind, key.as_ref())?;
     let policy = llm::policy(&args.routing)?;
     let (slm, large) = llm::load(&args.slm, &args.routing, progress)?;
-    let template = ChatTemplate::read(&source::local(&args.slm, progress)?)?;
+    let template = ChatTemplate::read(&local(&args.slm, progress)?)?;
     let name = args.name.clone().unwrap_or_else(|| source::called(&args.slm));
     let LoadedModel { decoder, tokenizer, vocabulary } = slm;
     let large = large.map(partner);

@@ -8,11 +8,12 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use tokenroute_core::{Detail, Feed, LanguageModel, Progress, TokenId};
+use tokenroute_hub::{local, reference};
 use tokenroute_kernels::Pool;
 use tokenroute_model::{Decoder, KvState, LoadOptions, RandomModel, load_decoder};
 
 use crate::args::Bench;
-use crate::{memory, output, source};
+use crate::{memory, output};
 
 /// Tokens of the shortest prompt, and by how much each further sequence's is longer.
 const PROMPT: usize = 16;
@@ -154,9 +155,13 @@ fn open(args: &Bench, progress: &dyn Progress) -> Result<Decoder> {
         return Ok(RandomModel::named(shape, 0)?.decoder(&options)?);
     }
     let named = args.model.as_ref().context("give --model or --random")?;
-    let options =
-        LoadOptions { name: source::name(named), quantize, threads, ..Default::default() };
-    Ok(load_decoder(&source::local(named, progress)?, &options)?)
+    let options = LoadOptions {
+        name: reference(named).map(str::to_owned),
+        quantize,
+        threads,
+        ..Default::default()
+    };
+    Ok(load_decoder(&local(named, progress)?, &options)?)
 }
 
 /// Prompts of different lengths.

@@ -1,0 +1,52 @@
+//! Where a named model, router or data file lies on this machine.
+
+use std::path::{Path, PathBuf};
+
+use tokenroute_core::Progress;
+
+use crate::{HubError, PREFIX, Settings, fetch};
+
+/// The text of an `hf:` reference; `None` for a path.
+///
+/// The text also serves as the model's name: the folder of its files differs from
+/// machine to machine.
+#[must_use]
+pub fn reference(named: &Path) -> Option<&str> {
+    named.to_str().filter(|text| text.starts_with(PREFIX))
+}
+
+/// The local path of an `hf:` reference, fetched if need be with the settings of the
+/// environment; `None` for a path.
+///
+/// # Errors
+/// A text that is no reference, or a fetch that fails.
+pub fn fetched(named: &Path, progress: &dyn Progress) -> Result<Option<PathBuf>, HubError> {
+    let Some(text) = reference(named) else { return Ok(None) };
+    Ok(Some(fetch(&text.parse()?, &Settings::from_env(), progress)?))
+}
+
+/// As [`fetched`]; a path is returned as it stands.
+///
+/// # Errors
+/// As [`fetched`].
+pub fn local(named: &Path, progress: &dyn Progress) -> Result<PathBuf, HubError> {
+    Ok(fetched(named, progress)?.unwrap_or_else(|| named.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokenroute_core::Silent;
+
+    use super::*;
+
+    #[test]
+    fn a_path_stays_and_a_bad_reference_is_named() {
+        let path = Path::new("models/slm");
+        assert_eq!(reference(path), None);
+        assert_eq!(local(path, &Silent).expect("a path"), path);
+        let named = Path::new("hf:nobody");
+        assert_eq!(reference(named), Some("hf:nobody"));
+        let error = local(named, &Silent).expect_err("no owner").to_string();
+        assert!(error.contains("hf:nobody") && error.contains("owner/name"), "{error}");
+    }
+}
