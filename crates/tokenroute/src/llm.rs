@@ -83,11 +83,8 @@ impl Opened {
 
 /// Why an LLM could not be loaded here, with a hint where its name reads like a server's.
 pub fn not_here(llm: &Path, error: anyhow::Error) -> anyhow::Error {
-    let name = llm.to_string_lossy();
-    let host = name.split('/').next().unwrap_or_default();
-    let port = host.rsplit_once(':').map_or("", |(_, port)| port);
-    let has_port = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
-    if has_port || name.contains("://") {
+    if HttpConfig::lacks_scheme(llm) {
+        let name = llm.display();
         error.context(format!("{name} names no server; that begins with http:// or https://"))
     } else {
         error

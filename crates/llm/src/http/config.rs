@@ -122,6 +122,17 @@ impl HttpConfig {
         named.to_str().filter(|text| text.starts_with("http://") || text.starts_with("https://"))
     }
 
+    /// Whether the name of an LLM reads like a server's but begins with neither `http://`
+    /// nor `https://`: `127.0.0.1:8433`, `ftp://host`.
+    #[must_use]
+    pub fn lacks_scheme(named: &Path) -> bool {
+        let name = named.to_string_lossy();
+        let host = name.split('/').next().unwrap_or_default();
+        let port = host.rsplit_once(':').map_or("", |(_, port)| port);
+        let has_port = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+        HttpConfig::url_of(named).is_none() && (has_port || name.contains("://"))
+    }
+
     /// The URL without `/v1` and trailing slashes.
     pub(crate) fn base(&self) -> Result<String, HttpError> {
         let refuse = |reason| Err(HttpError::BadUrl { url: without_user(&self.url), reason });
@@ -170,5 +181,26 @@ impl Default for BreakerConfig {
     fn default() -> Self {
         let pause = Duration::from_millis(250);
         BreakerConfig { failures: 3, pause, longest: Duration::from_secs(2) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_servers_are_told_from_paths() {
+        for (name, url, lacks_scheme) in [
+            ("https://host/v1", true, false),
+            ("http://127.0.0.1:8433", true, false),
+            ("127.0.0.1:8433", false, true),
+            ("ftp://host", false, true),
+            ("models/llm", false, false),
+            ("hf:owner/name:file.gguf", false, false),
+        ] {
+            let named = Path::new(name);
+            assert_eq!(HttpConfig::url_of(named).is_some(), url, "{name}");
+            assert_eq!(HttpConfig::lacks_scheme(named), lacks_scheme, "{name}");
+        }
     }
 }
