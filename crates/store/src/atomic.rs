@@ -1,5 +1,5 @@
-//! Files written whole or not at all: a temporary sibling, synced, then renamed
-//! over the target. A crash leaves at most a sibling named `.partial-*`.
+//! Atomic file writes: a temporary file in the same directory, synced, then renamed over
+//! the target. A crash leaves at most a file named `.partial-*`.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -9,20 +9,21 @@ use tempfile::NamedTempFile;
 
 use crate::StoreError;
 
-/// Prefix of the names of temporary siblings.
+/// Name prefix of temporary files.
 const PARTIAL: &str = ".partial-";
 
-/// Writes one file, creating its directory if need be.
+/// Writes one file and creates its directory if needed.
 ///
 /// # Errors
-/// [`StoreError::Write`]; the earlier file is then whole and no temporary
-/// sibling stays behind.
+/// [`StoreError::Write`]. The earlier file is then unchanged and the temporary file
+/// removed.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     stage(path, bytes).and_then(|file| commit(path, file))
 }
 
-/// Writes several files of one directory, the last one (a manifest) last. All
-/// are staged before the first is renamed, so that a full disk changes nothing.
+/// Writes several files of one directory in the given order; put a manifest last. All
+/// temporary files are written before the first rename, so that a full disk changes
+/// nothing.
 ///
 /// # Errors
 /// [`StoreError::Write`] as in [`write`].
@@ -36,7 +37,7 @@ pub fn write_all(dir: &Path, files: &[(&str, &[u8])]) -> Result<(), StoreError> 
     staged.into_iter().try_for_each(|(path, file)| commit(&path, file))
 }
 
-/// Creates a directory and those above it.
+/// Creates a directory and its parents.
 ///
 /// # Errors
 /// [`StoreError::Write`].
@@ -44,15 +45,15 @@ pub fn make_dir(dir: &Path) -> Result<(), StoreError> {
     fs::create_dir_all(dir).map_err(|source| StoreError::Write { path: dir.to_owned(), source })
 }
 
-/// Moves a finished file over another name of the same file system.
+/// Renames a finished file over `to`, on the same file system.
 ///
 /// # Errors
-/// [`StoreError::Write`] about the target.
+/// [`StoreError::Write`] with the target's path.
 pub fn move_file(from: &Path, to: &Path) -> Result<(), StoreError> {
     fs::rename(from, to).map_err(|source| StoreError::Write { path: to.to_owned(), source })
 }
 
-/// Removes a file or a whole directory; one that is not there is none.
+/// Removes a file or a whole directory. A missing path is not an error.
 ///
 /// # Errors
 /// [`StoreError::Write`].
@@ -75,11 +76,11 @@ pub fn file_len(path: &Path) -> Result<u64, StoreError> {
     metadata.map(|m| m.len()).map_err(|source| StoreError::Read { path: path.to_owned(), source })
 }
 
-/// Removes the temporary siblings that a killed process left in a directory.
-/// Only for the one process that owns the directory.
+/// Removes the temporary files that a killed process left in a directory. Call it only from
+/// the process that owns the directory.
 ///
 /// # Errors
-/// [`StoreError::Read`] or [`StoreError::Write`]; a missing directory is none.
+/// [`StoreError::Read`] or [`StoreError::Write`]. A missing directory is not an error.
 pub fn remove_leftovers(dir: &Path) -> Result<(), StoreError> {
     for path in list(dir)? {
         let partial = path.file_name().is_some_and(|n| n.to_string_lossy().starts_with(PARTIAL));
@@ -101,18 +102,18 @@ pub fn read(path: &Path) -> Result<Vec<u8>, StoreError> {
 /// Reads a whole UTF-8 file.
 ///
 /// # Errors
-/// [`StoreError::Read`], also where the bytes are not UTF-8.
+/// [`StoreError::Read`], also if the bytes are not UTF-8.
 pub fn read_text(path: &Path) -> Result<String, StoreError> {
     fs::read_to_string(path).map_err(|source| StoreError::Read { path: path.to_owned(), source })
 }
 
-/// Whether the path exists, as a file or otherwise.
+/// Whether the path exists, as a file, a directory or anything else.
 #[must_use]
 pub fn exists(path: &Path) -> bool {
     path.exists()
 }
 
-/// The entries of a directory in name order; none if it does not exist.
+/// The entries of a directory in name order. Empty if it does not exist.
 ///
 /// # Errors
 /// [`StoreError::Read`].
@@ -143,7 +144,7 @@ fn stage(path: &Path, bytes: &[u8]) -> Result<NamedTempFile, StoreError> {
     let attempt = || -> io::Result<NamedTempFile> {
         let mut builder = tempfile::Builder::new();
         builder.prefix(PARTIAL);
-        // tempfile's own default is 0600; an artefact is as readable as any file.
+        // tempfile's default is 0600. Artefacts get the usual permissions.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         let mut file = builder.tempfile_in(dir)?;
@@ -156,16 +157,16 @@ fn stage(path: &Path, bytes: &[u8]) -> Result<NamedTempFile, StoreError> {
 
 fn commit(path: &Path, file: NamedTempFile) -> Result<(), StoreError> {
     file.persist(path).map_err(|e| StoreError::Write { path: path.to_owned(), source: e.error })?;
-    // The rename itself is durable only once the directory is; where a
-    // directory cannot be synced, the content is whole all the same.
+    // The rename is durable once the directory is synced. If a directory cannot be synced,
+    // the file's content is still complete.
     if let Ok(dir) = File::open(parent(path)) {
         let _ = dir.sync_all();
     }
     Ok(())
 }
 
-/// A write past the process's file-size limit raises SIGXFSZ, which kills by
-/// default; once it is caught, the write returns an error that can be told.
+/// A write beyond the process's file-size limit raises SIGXFSZ, which ends the process by
+/// default. With a handler, the write returns an error instead.
 fn survive_size_limit() {
     #[cfg(unix)]
     {
@@ -174,7 +175,7 @@ fn survive_size_limit() {
         static CAUGHT: Once = Once::new();
         CAUGHT.call_once(|| {
             let seen = Arc::new(AtomicBool::new(false));
-            // Should registering fail, the signal keeps its default action.
+            // If registration fails, the signal keeps its default action.
             let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, seen);
         });
     }

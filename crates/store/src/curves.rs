@@ -1,5 +1,4 @@
-//! Curves: the exact step functions of policies as Parquet, and the summed
-//! curve as CSV.
+//! Curve files: the exact step functions of policies as Parquet, and a summed curve as CSV.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -23,8 +22,8 @@ pub struct PolicyCurves {
     pub curves: Vec<QuestionCurve>,
 }
 
-/// Writes policies' curves, one row per piece: policy, split, question, `end`
-/// (f32, the greatest τ of the piece), correct, offloaded, generated, llm_positions.
+/// Writes curves as Parquet, one row per piece. The columns are policy, split, question,
+/// end (f32, the highest τ of the piece), correct, offloaded, generated, llm_positions.
 ///
 /// # Errors
 /// A write that fails.
@@ -59,10 +58,10 @@ pub fn write_curves(path: &Path, policies: &[PolicyCurves]) -> Result<(), StoreE
     atomic::write(path, &encode(KIND, pieces.len(), columns)?)
 }
 
-/// Reads what [`write_curves`] wrote, in its order.
+/// Reads a file of [`write_curves`], in its order.
 ///
 /// # Errors
-/// A file that cannot be read, or pieces that make no step function.
+/// A file that cannot be read, or pieces whose ends do not rise to τ = 1.
 pub fn read_curves(path: &Path) -> Result<Vec<PolicyCurves>, StoreError> {
     let names = [
         "policy",
@@ -117,9 +116,9 @@ pub fn read_curves(path: &Path) -> Result<Vec<PolicyCurves>, StoreError> {
     Ok(policies)
 }
 
-/// The summed curve as CSV, one line per constant piece: the greatest τ of the
-/// piece, offload ratio, accuracy, right answers, questions, LLM tokens,
-/// generated tokens, LLM positions. Numbers print so that they read back the same.
+/// A summed curve as CSV, one line per constant piece: highest τ of the piece, offload
+/// ratio, accuracy, right answers, questions, LLM tokens, generated tokens, LLM positions.
+/// Printed numbers parse to the same values.
 #[must_use]
 pub fn curve_csv(curve: &Curve) -> String {
     let mut text =

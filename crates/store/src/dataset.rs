@@ -1,5 +1,5 @@
-//! Question sets: JSON lines in CommonsenseQA's schema, and the `dataset.toml`
-//! that says where they come from and pins their content.
+//! Question sets: JSON Lines in CommonsenseQA's schema, with a `dataset.toml` that names
+//! their source and pins their hashes.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -11,29 +11,29 @@ use tokenroute_core::{Choices, Question};
 
 use crate::{StoreError, atomic, hash};
 
-/// What `dataset.toml` holds.
+/// The content of `dataset.toml`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DatasetCard {
-    /// Short name, that of its directory.
+    /// Short name, the same as the directory's.
     pub name: String,
     /// One or two sentences.
     pub description: String,
-    /// Where it comes from: an address, or the command that makes it.
+    /// Its source: a URL, or the command that makes it.
     pub source: String,
     /// Version of the source.
     pub revision: String,
-    /// SPDX expression.
+    /// Licence as an SPDX expression.
     pub licence: String,
-    /// Split name to its file.
+    /// The file of each split, by name.
     pub splits: BTreeMap<String, Split>,
 }
 
-/// One split's file, pinned.
+/// The file of one split, with its hash.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Split {
-    /// File name beside the card.
+    /// File name, in the card's directory.
     pub file: String,
     /// SHA-256 of the file, hexadecimal.
     pub sha256: String,
@@ -41,7 +41,7 @@ pub struct Split {
     pub count: usize,
 }
 
-/// A data-set directory whose card has been read.
+/// A data-set directory with its card.
 #[derive(Debug, Clone)]
 pub struct Dataset {
     dir: PathBuf,
@@ -49,7 +49,7 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Name of the card's file.
+    /// File name of the card.
     pub const CARD: &'static str = "dataset.toml";
 
     /// Reads the card of a data-set directory.
@@ -66,8 +66,8 @@ impl Dataset {
         Ok(Dataset { dir: dir.to_owned(), card })
     }
 
-    /// Writes question files and the card that pins them; each split's file is
-    /// `<split>.jsonl`, and `card.splits` is filled in here.
+    /// Writes question files and a card with their hashes. The file of each split is
+    /// `<split>.jsonl`. This function fills in `card.splits`.
     ///
     /// # Errors
     /// A question that fails its check, or a write that fails.
@@ -100,7 +100,7 @@ impl Dataset {
         &self.card
     }
 
-    /// What the card says of one split.
+    /// The card's entry of one split.
     ///
     /// # Errors
     /// [`StoreError::NoSplit`].
@@ -112,10 +112,10 @@ impl Dataset {
         })
     }
 
-    /// Reads one split and holds it against the card: hash first, then count.
+    /// Reads one split and checks its hash and count against the card.
     ///
     /// # Errors
-    /// A missing split, a changed file, or a line that is no question.
+    /// A missing split, a changed file, or a line that is not a question.
     pub fn questions(&self, split: &str) -> Result<Vec<Question>, StoreError> {
         let pinned = self.split(split)?;
         let path = self.dir.join(&pinned.file);
@@ -128,7 +128,7 @@ impl Dataset {
             found,
         };
         let found = hash::sha256(&bytes);
-        // A malformed line says more than a changed hash, so it is told first.
+        // A malformed line explains more than a changed hash, so it is reported first.
         let questions = parse_questions(&path, &bytes)?;
         if found != pinned.sha256 {
             return Err(changed("SHA-256", pinned.sha256.clone(), found));
@@ -141,16 +141,15 @@ impl Dataset {
     }
 }
 
-/// Reads a file of questions, one JSON object a line. Fields that
-/// [`Question`] does not have are allowed.
+/// Reads a file of questions, one JSON object per line. Unknown fields are allowed.
 ///
 /// # Errors
-/// [`StoreError::Line`] naming the line and the field; ids must be unique.
+/// [`StoreError::Line`] names the line and the field. A repeated id is an error.
 pub fn read_questions(path: &Path) -> Result<Vec<Question>, StoreError> {
     parse_questions(path, &atomic::read(path)?)
 }
 
-/// Writes a file of questions.
+/// Writes a file of questions, one JSON object per line.
 ///
 /// # Errors
 /// A question that fails its check, or a write that fails.
@@ -158,7 +157,7 @@ pub fn write_questions(path: &Path, questions: &[Question]) -> Result<(), StoreE
     atomic::write(path, &questions_jsonl(questions)?)
 }
 
-/// The bytes of a question file.
+/// Encodes a question file.
 ///
 /// # Errors
 /// A question that fails its check.
@@ -195,8 +194,8 @@ fn parse_questions(path: &Path, bytes: &[u8]) -> Result<Vec<Question>, StoreErro
 
 fn parse_line(line: &str) -> Result<Question, String> {
     let object: Map<String, Value> = serde_json::from_str(line)
-        .map_err(|e| format!("not a JSON object ({e}); expected one question a line"))?;
-    // serde's own messages leave out which field has the wrong type.
+        .map_err(|e| format!("not a JSON object ({e}); expected one question per line"))?;
+    // serde's messages do not name the field with the wrong type.
     needed::<String>(&object, "id", "a string")?;
     needed::<String>(&object, "question", "a string")?;
     needed::<Choices>(&object, "choices", "{\"label\": [letters], \"text\": [texts]}")?;

@@ -1,12 +1,12 @@
-//! Every way in which a file can fail to become a value, or a value a file.
+//! The error type of this crate.
 
 use std::io;
 use std::path::PathBuf;
 
-/// What went wrong with which file.
+/// A failure to read or write a file.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The file system refused a read.
+    /// A read failed.
     #[error("cannot read {}: {source}", path.display())]
     Read {
         /// The file or directory.
@@ -14,47 +14,47 @@ pub enum StoreError {
         /// The system's reason.
         source: io::Error,
     },
-    /// The file system refused a write. What the path held before is whole.
-    #[error("cannot write {}: {source}; what was there before is unchanged", path.display())]
+    /// A write failed. The earlier content of the path is unchanged.
+    #[error("cannot write {}: {source}; its earlier content is unchanged", path.display())]
     Write {
         /// The file or directory.
         path: PathBuf,
         /// The system's reason.
         source: io::Error,
     },
-    /// A line of a question file that is no question.
+    /// A line of a question file is not a question.
     #[error("{}, line {line}: {what}", path.display())]
     Line {
         /// The file.
         path: PathBuf,
         /// Counted from 1.
         line: usize,
-        /// The field, what it holds and what was expected.
+        /// The field, its value and what was expected.
         what: String,
     },
-    /// A row of a Parquet file that is no question.
+    /// A row of a Parquet file is not a question.
     #[error("{}, row {row}: {what}", path.display())]
     Row {
         /// The file.
         path: PathBuf,
         /// Counted from 1.
         row: usize,
-        /// The column, what it holds and what was expected.
+        /// The column, its value and what was expected.
         what: String,
     },
-    /// A file whose content is damaged or not of the expected layout.
+    /// A file is damaged or has another layout than expected.
     #[error("{} is not a usable {kind}: {what}", path.display())]
     Format {
         /// The file.
         path: PathBuf,
         /// "label table", "router file", ...
         kind: &'static str,
-        /// What is wrong and what was expected.
+        /// The problem and what was expected.
         what: String,
     },
-    /// A file that is not the one its card or manifest describes.
+    /// A file differs from its card or manifest.
     #[error(
-        "{} has {what} {found}, but {card} says {expected}; restore the file or update the card",
+        "{} has {what} {found}, but {card} has {expected}; restore the file or update the card",
         path.display()
     )]
     Changed {
@@ -64,27 +64,27 @@ pub enum StoreError {
         card: String,
         /// "SHA-256" or "question count".
         what: &'static str,
-        /// What the card says.
+        /// The value in the card.
         expected: String,
-        /// What the file has.
+        /// The value of the file.
         found: String,
     },
-    /// A split that the data set does not have.
+    /// The data set does not have this split.
     #[error("{} has no split {wanted:?}; it has {known}", path.display())]
     NoSplit {
         /// The data set's card.
         path: PathBuf,
-        /// The split asked for.
+        /// The requested split.
         wanted: String,
-        /// The splits there are.
+        /// The existing splits.
         known: String,
     },
-    /// A value that cannot be put into a file.
+    /// A value cannot be encoded.
     #[error("cannot encode {kind}: {what}")]
     Encode {
         /// "label table", "router file", ...
         kind: &'static str,
-        /// What is wrong with it.
+        /// The problem.
         what: String,
     },
 }

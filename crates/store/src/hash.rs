@@ -1,4 +1,4 @@
-//! SHA-256 of bytes and files, in hexadecimal.
+//! SHA-256 of bytes and files, as 64 hexadecimal digits.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -15,7 +15,7 @@ pub fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// SHA-256 of a file's content.
+/// SHA-256 of a file's content, read in parts of 1 MiB.
 ///
 /// # Errors
 /// [`StoreError::Read`].

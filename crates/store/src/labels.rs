@@ -1,5 +1,5 @@
-//! Label tables: Parquet shards, one row per generated position. Python's
-//! pyarrow and polars open them as they are.
+//! Label tables: Parquet shards with one row per generated position. pyarrow and polars for
+//! Python read them directly.
 //!
 //! | columns | type |
 //! | --- | --- |
@@ -20,12 +20,13 @@ use crate::{StoreError, atomic};
 
 const KIND: &str = "label table";
 
-/// How much of a label table is read.
+/// Which columns of a label table to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Columns {
-    /// Everything.
+    /// All columns.
     All,
-    /// All but `hidden` and `top`, which stay empty: a small part of the bytes.
+    /// All columns but `hidden` and `top`, which stay empty. These two hold most of the
+    /// bytes.
     Scalars,
 }
 
@@ -49,7 +50,7 @@ const SCALARS: [&str; 16] = [
 ];
 const LISTS: [&str; 3] = ["top_ids", "top_probabilities", "hidden"];
 
-/// The bytes of one shard; equal rows give equal bytes.
+/// Encodes one shard. Equal rows give equal bytes.
 ///
 /// # Errors
 /// No rows, or rows whose hidden states or top lists differ in width.
@@ -96,7 +97,7 @@ pub fn encode_labels(rows: &[LabelRow]) -> Result<Vec<u8>, StoreError> {
 /// Writes one shard.
 ///
 /// # Errors
-/// As [`encode_labels`], or a write that fails.
+/// As [`encode_labels`], or a failed write.
 pub fn write_labels(path: &Path, rows: &[LabelRow]) -> Result<(), StoreError> {
     atomic::write(path, &encode_labels(rows)?)
 }
@@ -104,8 +105,8 @@ pub fn write_labels(path: &Path, rows: &[LabelRow]) -> Result<(), StoreError> {
 /// Reads one shard.
 ///
 /// # Errors
-/// A file that cannot be read, is truncated, lacks a column, has nulls, or has
-/// a relation that is not known.
+/// A file that cannot be read, is truncated, lacks a column, or has nulls or an unknown
+/// relation.
 pub fn read_labels(path: &Path, columns: Columns) -> Result<Vec<LabelRow>, StoreError> {
     let mut names = SCALARS.to_vec();
     if columns == Columns::All {
@@ -177,7 +178,7 @@ fn scalars(table: &Table) -> Result<Vec<LabelRow>, StoreError> {
     let (mut targets, mut weights) = (float("target")?, float("weight")?);
     let mut rows = Vec::with_capacity(questions.len());
     for question in questions {
-        // Every column has the frame's height, so no `next` comes up empty.
+        // All columns have the same height, so `next` always returns a value.
         let name = relations.next().unwrap_or_default();
         let relation = Relation::from_name(&name)
             .ok_or_else(|| table.error(format!("`relation` holds {name:?}, which is unknown")))?;

@@ -1,17 +1,18 @@
-//! Core values to files and back: question sets, label tables, router files,
-//! curves, manifests. The only crate that knows polars.
+//! Reads and writes core values as files: question sets, label tables, router files,
+//! curves, manifests. Only this crate uses polars.
 //!
 //! Key types:
-//! - [`Dataset`]: a data-set directory, its card and its question files.
-//! - [`load_questions`], [`Schema`]: public question sets as their makers publish them.
-//! - [`Columns`]: how much of a label table is read; the table itself is a
-//!   `Vec` of [`tokenroute_core::LabelRow`].
+//! - [`Dataset`]: a data-set directory with its card and question files.
+//! - [`load_questions`], [`Schema`]: public question sets in their published formats.
+//! - [`Columns`]: which columns of a label table to read. The table itself is a `Vec` of
+//!   [`tokenroute_core::LabelRow`].
 //! - [`RouterFile`]: a router's header and layers.
 //! - [`PolicyCurves`]: the exact step functions of one policy on one split.
-//! - [`Manifest`]: what a finished stage read, did and wrote.
-//! - [`StoreError`]: every failure, naming the file and the cause.
+//! - [`Manifest`]: the inputs, configuration and outputs of a finished stage.
+//! - [`StoreError`]: every failure, with the file and the cause.
 //!
-//! Every write goes through [`write`] or [`write_all`]: whole or not at all.
+//! Every write goes through [`write`] or [`write_all`], which write a file completely or
+//! not at all.
 
 mod atomic;
 #[cfg(feature = "tables")]

@@ -1,5 +1,5 @@
-//! Manifests: what a stage read, how it was set up and what it wrote, without
-//! clock or machine paths, so that equal work has equal bytes.
+//! Manifests: the inputs, configuration and outputs of a stage. They hold no time and no
+//! paths of a machine, so that equal work gives equal bytes.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,15 +15,15 @@ use crate::{StoreError, atomic, hash};
 pub struct Manifest {
     /// Name of the stage.
     pub stage: String,
-    /// Name of an input to its hash.
+    /// Hash of each input, by name.
     pub inputs: BTreeMap<String, String>,
     /// The stage's configuration.
     pub config: Value,
-    /// Seed of everything random in it.
+    /// Seed of all its random choices.
     pub seed: u64,
-    /// Name of a program or library to its version.
+    /// Version of each program or library, by name.
     pub versions: BTreeMap<String, String>,
-    /// File name beside the manifest to its SHA-256; empty before the work.
+    /// SHA-256 of each output, by file name. Empty before the work.
     pub outputs: BTreeMap<String, String>,
 }
 
@@ -31,8 +31,8 @@ impl Manifest {
     /// Name of the file.
     pub const NAME: &'static str = "manifest.json";
 
-    /// The manifest of a stage about to run: this workspace's version and no
-    /// inputs or outputs yet.
+    /// The manifest of a stage before it runs: with this workspace's version, without
+    /// inputs and outputs.
     #[must_use]
     pub fn new(stage: &str, config: Value, seed: u64) -> Self {
         let versions =
@@ -54,7 +54,7 @@ impl Manifest {
         self
     }
 
-    /// Hashes a file that the stage wrote into `dir`, as an output.
+    /// Adds an output's hash: the file `name` that the stage wrote into `dir`.
     ///
     /// # Errors
     /// A file that cannot be read.
@@ -63,18 +63,18 @@ impl Manifest {
         Ok(())
     }
 
-    /// One hash over the outputs' names and hashes: the artefact's identity,
-    /// as the next stage's input.
+    /// One hash over the outputs' names and hashes. It identifies the artefact as an input
+    /// of the next stage.
     #[must_use]
     pub fn outputs_hash(&self) -> String {
         let lines: String = self.outputs.iter().map(|(n, h)| format!("{h}  {n}\n")).collect();
         hash::sha256(lines.as_bytes())
     }
 
-    /// The manifest's JSON, indented, ending in a line break.
+    /// The manifest as indented JSON with a final line break.
     ///
     /// # Errors
-    /// A configuration that JSON cannot hold.
+    /// A configuration that JSON cannot represent.
     pub fn to_json(&self) -> Result<Vec<u8>, StoreError> {
         let mut bytes = serde_json::to_vec_pretty(self)
             .map_err(|e| StoreError::Encode { kind: "manifest", what: e.to_string() })?;
@@ -82,7 +82,7 @@ impl Manifest {
         Ok(bytes)
     }
 
-    /// Writes `manifest.json` into `dir`, after the outputs it names.
+    /// Writes `manifest.json` into `dir`. Call it after all outputs are written.
     ///
     /// # Errors
     /// A write that fails.
@@ -93,7 +93,7 @@ impl Manifest {
     /// The manifest in `dir`, if there is one.
     ///
     /// # Errors
-    /// A file that cannot be read or is no manifest.
+    /// A file that cannot be read or is not a manifest.
     pub fn load(dir: &Path) -> Result<Option<Self>, StoreError> {
         let path = dir.join(Self::NAME);
         if !atomic::exists(&path) {
@@ -106,7 +106,7 @@ impl Manifest {
         })
     }
 
-    /// Whether both describe the same work: everything equal but the outputs.
+    /// Whether both describe the same work: everything but the outputs is equal.
     #[must_use]
     pub fn matches(&self, other: &Manifest) -> bool {
         self.stage == other.stage
@@ -119,7 +119,7 @@ impl Manifest {
     /// Whether every output is in `dir` with the recorded hash.
     ///
     /// # Errors
-    /// A file that is there but cannot be read.
+    /// A file that exists but cannot be read.
     pub fn is_whole(&self, dir: &Path) -> Result<bool, StoreError> {
         for (name, expected) in &self.outputs {
             let path = dir.join(name);
@@ -130,8 +130,8 @@ impl Manifest {
         Ok(true)
     }
 
-    /// The manifest in `dir` if it records this very work and its outputs are
-    /// whole: the stage may then be skipped.
+    /// The manifest in `dir`, if it describes the same work and its outputs are unchanged.
+    /// The stage may then be skipped.
     ///
     /// # Errors
     /// A manifest or output that cannot be read.

@@ -1,5 +1,5 @@
-//! Router files: one safetensors file, the header's JSON in its metadata and
-//! `layers.{i}.weight` `[out, in]`, `layers.{i}.bias` `[out]` as F32 tensors.
+//! Router files: one safetensors file with the header's JSON in its metadata and F32
+//! tensors `layers.{i}.weight` `[out, in]` and `layers.{i}.bias` `[out]`.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -20,21 +20,21 @@ pub struct RouterLayer {
     pub bias: Vec<f32>,
 }
 
-/// A router as its file holds it.
+/// The content of a router file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RouterFile {
-    /// Everything besides the weights.
+    /// Everything except the weights.
     pub header: RouterHeader,
-    /// First to last, of the shapes that `header.architecture` gives.
+    /// First to last, with the shapes of `header.architecture`.
     pub layers: Vec<RouterLayer>,
 }
 
 impl RouterFile {
-    /// The bytes of the file.
+    /// Encodes the file.
     ///
     /// # Errors
-    /// Layers or normalisation that do not fit the header, or values that are
-    /// not finite.
+    /// Layers or normalisation that do not fit the header, or values that are not finite
+    /// numbers.
     pub fn to_bytes(&self) -> Result<Vec<u8>, StoreError> {
         let failed = |what: String| StoreError::Encode { kind: KIND, what };
         self.check().map_err(failed)?;
@@ -60,7 +60,7 @@ impl RouterFile {
     /// Writes the file.
     ///
     /// # Errors
-    /// As [`RouterFile::to_bytes`], or a write that fails.
+    /// As [`RouterFile::to_bytes`], or a failed write.
     pub fn write(&self, path: &Path) -> Result<(), StoreError> {
         atomic::write(path, &self.to_bytes()?)
     }
@@ -68,8 +68,8 @@ impl RouterFile {
     /// Reads a file and checks it against its own header.
     ///
     /// # Errors
-    /// A missing, truncated or foreign file, an unknown format, shapes that do
-    /// not fit, or weights that are not finite.
+    /// A missing or damaged file, an unknown format, shapes that do not fit, or weights
+    /// that are not finite numbers.
     pub fn read(path: &Path) -> Result<Self, StoreError> {
         Self::from_bytes(&atomic::read(path)?).map_err(|what| StoreError::Format {
             path: path.to_owned(),
@@ -153,7 +153,7 @@ fn values(tensors: &SafeTensors<'_>, name: &str, shape: &[usize]) -> Result<Vec<
             tensor.shape()
         ));
     }
-    // Chunks of exactly four bytes: the shape check above fixes the length.
+    // The shape check above guarantees a multiple of four bytes.
     let (chunks, _) = tensor.data().as_chunks::<4>();
     Ok(chunks.iter().map(|c| f32::from_le_bytes(*c)).collect())
 }

@@ -1,4 +1,4 @@
-//! Columns to Parquet bytes and back: the one place that calls polars.
+//! Reads and writes columns as Parquet. The only module that calls polars.
 
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
@@ -7,8 +7,8 @@ use polars::prelude::*;
 
 use crate::{StoreError, atomic};
 
-/// Parquet bytes of columns of equal height, Zstandard-compressed. Equal
-/// columns give equal bytes.
+/// Encodes columns of `height` rows as Parquet with Zstandard. Equal columns give equal
+/// bytes.
 pub(crate) fn encode(
     kind: &'static str,
     height: usize,
@@ -52,7 +52,7 @@ where
     Ok(arrays.into_column())
 }
 
-/// A Parquet file read into memory.
+/// A Parquet file in memory.
 pub(crate) struct Table {
     frame: DataFrame,
     path: PathBuf,
@@ -117,14 +117,14 @@ impl Table {
         Ok(values.no_null_iter().collect())
     }
 
-    /// A fixed-size list column of floats: its values `[rows, width]` and width.
+    /// A fixed-size list column of floats: its values `[rows, width]` and its width.
     pub(crate) fn f32_arrays(&self, name: &str) -> Result<(Vec<f32>, usize), StoreError> {
         let (inner, width) = self.arrays(name)?;
         let values = inner.f32().map_err(|e| self.error(e.to_string()))?;
         Ok((values.no_null_iter().collect(), width))
     }
 
-    /// A fixed-size list column of whole numbers: its values and width.
+    /// A fixed-size list column of whole numbers: its values `[rows, width]` and its width.
     pub(crate) fn u32_arrays(&self, name: &str) -> Result<(Vec<u32>, usize), StoreError> {
         let (inner, width) = self.arrays(name)?;
         let values = inner.u32().map_err(|e| self.error(e.to_string()))?;

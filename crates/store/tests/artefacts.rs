@@ -1,5 +1,5 @@
-//! What is written reads back the same, equal values give equal bytes, and
-//! damaged files are refused with the file and the cause.
+//! Written values read back the same, equal values give equal bytes, and errors about
+//! damaged files name the file and the cause.
 
 use std::fs;
 use std::path::Path;
@@ -90,7 +90,7 @@ fn router() -> RouterFile {
     RouterFile { header, layers: vec![layer(5, 3), layer(3, 2)] }
 }
 
-/// The message of a failure.
+/// The error's message.
 fn message<T: std::fmt::Debug>(result: Result<T, tokenroute_store::StoreError>) -> String {
     result.expect_err("this input is bad").to_string()
 }

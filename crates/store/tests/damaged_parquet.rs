@@ -1,5 +1,5 @@
-//! Parquet files with changed bytes: rows or an error, never an end of the process,
-//! never more memory than the file's size allows.
+//! Parquet files with changed bytes give rows or an error. They never end the process and
+//! never take more memory than the file's size allows.
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -10,13 +10,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokenroute_store::{Schema, load_questions};
 
-/// The system's allocator, which counts.
+/// The system's allocator, with counts of live and peak bytes.
 struct Counting;
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: every call goes to the system's allocator as it is.
+// SAFETY: every call is passed on to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let live = LIVE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
@@ -33,10 +33,10 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// One test measures at a time.
+/// Held by the test that measures: one at a time.
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// What loading a file gives, and the most memory it took.
+/// Loads a file. Returns the number of questions, and the peak memory in bytes.
 fn load(path: &Path, schema: Schema) -> (Result<usize, String>, usize) {
     let before = LIVE.load(Ordering::Relaxed);
     PEAK.store(before, Ordering::Relaxed);
@@ -73,7 +73,7 @@ fn changed_bytes_give_rows_or_an_error() {
     }
 }
 
-/// A definition level's run said to be longer than any: polars asks for 2^61 bytes.
+/// A run of definition levels with a false length, for which polars asks for 2^61 bytes.
 #[test]
 fn a_false_run_length_is_an_error() {
     let _alone = ALONE.lock();
@@ -88,7 +88,7 @@ fn a_false_run_length_is_an_error() {
     assert!(memory < 1 << 20, "{memory} bytes");
 }
 
-/// A few thousand bytes that stand for a million rows, in runs.
+/// A few thousand bytes that stand for a million rows.
 #[test]
 fn rows_without_bytes_behind_them_are_refused() {
     let _alone = ALONE.lock();

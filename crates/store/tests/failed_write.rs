@@ -1,4 +1,4 @@
-//! A write that fails midway leaves earlier files whole and nothing beside them.
+//! A write that fails midway leaves earlier files unchanged and no temporary files.
 #![cfg(unix)]
 
 use std::fs;
@@ -9,7 +9,7 @@ use tokenroute_store::{remove_leftovers, write, write_all};
 
 const CHILD: &str = "TOKENROUTE_TEST_TARGET";
 
-/// Runs this test again in a child that may write 4 KiB or so per file.
+/// Runs this test again in a child process that may write about 4 KiB per file.
 #[test]
 fn a_full_disk_changes_nothing() {
     if let Ok(dir) = std::env::var(CHILD) {
@@ -35,7 +35,7 @@ fn a_full_disk_changes_nothing() {
         .expect("a directory")
         .map(|e| e.expect("an entry").file_name())
         .collect();
-    assert_eq!(names, ["one"], "no temporary file stays behind");
+    assert_eq!(names, ["one"], "no temporary file remains");
     assert_eq!(fs::read(dir.path().join("one")).expect("the file"), b"old");
 }
 

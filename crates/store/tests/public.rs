@@ -1,5 +1,5 @@
-//! Public question sets: hand-made rows of every schema, the real rows where they
-//! are at hand, and files that are refused.
+//! Public question sets: hand-made rows of every schema, real rows if present, and damaged
+//! files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ fn one(schema: Schema, line: &str) -> Question {
 #[test]
 fn every_schema_gives_letters_texts_and_the_key() {
     let cases = [
-        // CommonsenseQA and ARC as Hugging Face serves them.
+        // CommonsenseQA and ARC as on the Hugging Face Hub.
         (
             Schema::CommonsenseQa,
             r#"{"id":"7","question":"What barks?","question_concept":"bark","choices":{"label":["A","B"],"text":["cat","dog"]},"answerKey":"B"}"#,
@@ -98,7 +98,7 @@ fn rows_without_an_id_are_numbered_and_a_grader_can_be_given() {
     assert_eq!(questions[0].family.as_deref(), Some("logic"));
 }
 
-/// Written by pyarrow with Snappy, as Hugging Face's own conversion is.
+/// Written by pyarrow with Snappy, like the Hub's own Parquet files.
 #[test]
 fn parquet_rows_read_as_lines_do() {
     let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/files");
@@ -139,7 +139,7 @@ fn rows_that_are_no_questions_are_named() {
         (Arc, r#"{"question":"?","answerKey":"A"}"#, "`choices` is missing; expected a list"),
         (Arc, r#"{"question":"?","choices":{"label":["A"],"text":["x","y"]}}"#, "`choices` is {"),
         (Arc, r#"{"question":"?","choices":["x"],"answerKey":"A"}"#, "expected 2 to 26"),
-        (Arc, r#"{"question":"?","choices":["x","y"],"answerKey":""}"#, "without answers"),
+        (Arc, r#"{"question":"?","choices":["x","y"],"answerKey":""}"#, "has no answers"),
         (Arc, r#"{"question":"?","choices":["x","y"],"answerKey":"C"}"#, "expected one of A, B"),
         (Mmlu, r#"{"question":"?","choices":["x","y"],"answer":2}"#, "its index 0 to 1"),
         (Mmlu, r#"{"question":"?","choices":["x","y"],"answer":-1}"#, "`answer` is -1"),
@@ -173,7 +173,7 @@ fn damaged_files_are_refused_without_a_panic() {
     assert!(error.to_string().contains("neither Parquet nor UTF-8"), "{error}");
 }
 
-/// The published rows, where a copy lies beside the repository.
+/// The published rows, if a copy of them is present.
 #[test]
 fn real_rows_load_and_their_own_answers_are_right() {
     let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");

@@ -1,19 +1,20 @@
-//! A column of a row group: its entries one after the other, page by page.
+//! Reads a column of a row group, entry by entry and page by page.
 
 use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::budget::Budget;
-use super::footer::{Chunk, Leaf, Meaning, Physical};
+use super::allowance::Allowance;
+use super::footer::{ColumnChunk, LeafColumn, Meaning, Physical};
 use super::hybrid::{Hybrid, unpack};
 use super::page::{self, Page, PageKind};
 
-/// What an entry and a value count for beside a text's own length.
+/// Bytes that an entry and a value count against the allowance, besides a text's length.
 const ENTRY: usize = 16;
 pub(super) const VALUE: usize = 64;
 
-/// The levels of an entry: at which field it repeats, and how much of it is there.
+/// The Dremel levels of an entry: the field at which it repeats, and the number of its
+/// optional fields that are present.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Levels {
     pub(super) repeat: u32,
@@ -21,9 +22,9 @@ pub(super) struct Levels {
 }
 
 pub(super) struct Column<'a> {
-    leaf: &'a Leaf,
+    leaf: &'a LeafColumn,
     codec: i64,
-    /// Bytes and entries of the pages to come.
+    /// Bytes and entries of the pages not yet read.
     rest: &'a [u8],
     entries: usize,
     dictionary: Vec<Value>,
@@ -31,7 +32,7 @@ pub(super) struct Column<'a> {
     next: Option<Levels>,
 }
 
-/// Where a column stands within a page.
+/// The read position of a column within a page.
 struct Data<'a> {
     bytes: Cow<'a, [u8]>,
     entries: usize,
@@ -41,18 +42,18 @@ struct Data<'a> {
 }
 
 enum Values {
-    /// One after the other, from this byte on.
+    /// PLAIN values from this byte on.
     Plain(usize),
-    /// Booleans, from this bit on.
+    /// Booleans of one bit each from this bit on.
     Bits(u64),
     /// Booleans in runs.
     Runs(Hybrid),
-    /// Places in the dictionary.
+    /// Indices into the dictionary.
     Indices(Hybrid),
 }
 
 impl<'a> Column<'a> {
-    pub(super) fn new(file: &'a [u8], leaf: &'a Leaf, chunk: &Chunk) -> Self {
+    pub(super) fn new(file: &'a [u8], leaf: &'a LeafColumn, chunk: &ColumnChunk) -> Self {
         let page = Data {
             bytes: Cow::Borrowed(&[]),
             entries: 0,
@@ -72,36 +73,36 @@ impl<'a> Column<'a> {
     }
 
     /// The levels of the next entry, if there is one.
-    pub(super) fn peek(&mut self, budget: &mut Budget) -> Result<Option<Levels>, String> {
+    pub(super) fn peek(&mut self, allowance: &mut Allowance) -> Result<Option<Levels>, String> {
         if self.next.is_none() {
-            self.next = self.levels(budget).map_err(|what| self.error(&what))?;
+            self.next = self.levels(allowance).map_err(|what| self.error(&what))?;
         }
         Ok(self.next)
     }
 
-    /// The value of the next entry, null if its levels say that there is none.
-    pub(super) fn take(&mut self, budget: &mut Budget) -> Result<Value, String> {
-        let Some(levels) = self.peek(budget)? else {
+    /// The value of the next entry; null if its levels mark it as absent.
+    pub(super) fn take(&mut self, allowance: &mut Allowance) -> Result<Value, String> {
+        let Some(levels) = self.peek(allowance)? else {
             return Err(self.error("it has fewer entries than the rows need"));
         };
         self.next = None;
-        budget.spend(ENTRY)?;
+        allowance.spend(ENTRY)?;
         if levels.definition < self.leaf.definition {
             return Ok(Value::Null);
         }
-        self.value(budget).map_err(|what| self.error(&what))
+        self.value(allowance).map_err(|what| self.error(&what))
     }
 
     fn error(&self, what: &str) -> String {
         format!("column `{}`: {what}", self.leaf.column)
     }
 
-    fn levels(&mut self, budget: &mut Budget) -> Result<Option<Levels>, String> {
+    fn levels(&mut self, allowance: &mut Allowance) -> Result<Option<Levels>, String> {
         while self.page.entries == 0 {
             if self.entries == 0 {
                 return Ok(None);
             }
-            self.turn(budget)?;
+            self.turn(allowance)?;
         }
         self.page.entries -= 1;
         let level = |stream: &mut Option<Hybrid>, most: u32| match stream {
@@ -116,13 +117,13 @@ impl<'a> Column<'a> {
         Ok(Some(Levels { repeat, definition }))
     }
 
-    /// Goes on to the next page.
-    fn turn(&mut self, budget: &mut Budget) -> Result<(), String> {
-        let (page, length) = page::read(self.rest, self.codec, budget)?;
+    /// Reads the next page.
+    fn turn(&mut self, allowance: &mut Allowance) -> Result<(), String> {
+        let (page, length) = page::read(self.rest, self.codec, allowance)?;
         self.rest = &self.rest[length..];
         let (repeats, definitions, values) = match page.kind {
             PageKind::Index => return Ok(()),
-            PageKind::Dictionary => return self.remember(&page, budget),
+            PageKind::Dictionary => return self.remember(&page, allowance),
             PageKind::Data { definitions, repeats } => {
                 let (repeats, at) = sized(&page.bytes, 0, repeats, self.leaf.repeat)?;
                 let (definitions, at) = sized(&page.bytes, at, definitions, self.leaf.definition)?;
@@ -151,7 +152,7 @@ impl<'a> Column<'a> {
             0 if boolean => Ok(Values::Bits(8 * at as u64)),
             0 => Ok(Values::Plain(at)),
             2 | 8 => {
-                // Without values there may be no width.
+                // A page without values may end before the width.
                 let width = page.bytes.get(at).copied().unwrap_or_default();
                 let runs = Hybrid::new(at + 1, page.bytes.len(), width.into())?;
                 Ok(Values::Indices(runs))
@@ -169,30 +170,30 @@ impl<'a> Column<'a> {
                     _ => "unknown",
                 };
                 Err(format!(
-                    "its encoding is {name} ({other}); expected PLAIN or a dictionary: write it again with these, pyarrow's defaults"
+                    "its encoding is {name} ({other}); expected PLAIN or a dictionary, pyarrow's defaults; write the file again with these"
                 ))
             }
         }
     }
 
-    fn remember(&mut self, page: &Page<'_>, budget: &mut Budget) -> Result<(), String> {
+    fn remember(&mut self, page: &Page<'_>, allowance: &mut Allowance) -> Result<(), String> {
         if page.encoding != 0 && page.encoding != 2 {
             return Err(format!("its dictionary has encoding {}; expected 0", page.encoding));
         }
         self.dictionary.clear();
         let mut at = 0;
         for _ in 0..page.entries {
-            budget.spend(VALUE)?;
-            self.dictionary.push(plain(self.leaf, &page.bytes, &mut at, budget)?);
+            allowance.spend(VALUE)?;
+            self.dictionary.push(plain(self.leaf, &page.bytes, &mut at, allowance)?);
         }
         Ok(())
     }
 
-    fn value(&mut self, budget: &mut Budget) -> Result<Value, String> {
-        budget.spend(VALUE)?;
+    fn value(&mut self, allowance: &mut Allowance) -> Result<Value, String> {
+        allowance.spend(VALUE)?;
         let bytes = &self.page.bytes;
         match &mut self.page.values {
-            Values::Plain(at) => plain(self.leaf, bytes, at, budget),
+            Values::Plain(at) => plain(self.leaf, bytes, at, allowance),
             Values::Bits(bit) => {
                 let value = unpack(bytes, *bit, 1)?;
                 *bit += 1;
@@ -206,14 +207,14 @@ impl<'a> Column<'a> {
                     let most = self.dictionary.len();
                     format!("it refers to value {index} of a dictionary of {most}")
                 })?;
-                budget.spend(value.as_str().map_or(0, str::len))?;
+                allowance.spend(value.as_str().map_or(0, str::len))?;
                 Ok(value.clone())
             }
         }
     }
 }
 
-/// Levels with their length before them, at `at`, and where they end.
+/// Levels at `at`, with their length in front, and their end.
 fn sized(
     page: &[u8],
     at: usize,
@@ -234,13 +235,18 @@ fn sized(
     Ok((levels(start, end, most)?, end))
 }
 
-/// Levels up to `most` at `start..end`.
+/// Levels of at most `most`, at `start..end`.
 fn levels(start: usize, end: usize, most: u32) -> Result<Option<Hybrid>, String> {
     (most > 0).then(|| Hybrid::new(start, end, u32::BITS - most.leading_zeros())).transpose()
 }
 
-/// The value at `at`, which moves behind it.
-fn plain(leaf: &Leaf, page: &[u8], at: &mut usize, budget: &mut Budget) -> Result<Value, String> {
+/// Reads the PLAIN value at `at` and moves `at` behind it.
+fn plain(
+    leaf: &LeafColumn,
+    page: &[u8],
+    at: &mut usize,
+    allowance: &mut Allowance,
+) -> Result<Value, String> {
     fn word<const N: usize>(page: &[u8], at: &mut usize) -> Result<[u8; N], String> {
         let word = page.get(*at..).and_then(<[u8]>::first_chunk);
         *at += N;
@@ -266,11 +272,11 @@ fn plain(leaf: &Leaf, page: &[u8], at: &mut usize, budget: &mut Budget) -> Resul
             *at += length;
             match (std::str::from_utf8(bytes), leaf.meaning) {
                 (Ok(text), Meaning::Text | Meaning::Plain) => {
-                    budget.spend(text.len())?;
+                    allowance.spend(text.len())?;
                     text.into()
                 }
-                (Err(_), Meaning::Text) => return Err("a text of it is not UTF-8".into()),
-                // Pictures and the like.
+                (Err(_), Meaning::Text) => return Err("it holds a text that is not UTF-8".into()),
+                // Binary data, such as pictures.
                 _ => Value::Null,
             }
         }

@@ -1,21 +1,21 @@
-//! A Parquet file's footer: its columns, and where their pages are.
+//! Reads a Parquet file's footer: its columns and the places of their pages.
 
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::thrift::{Kind, Thrift};
+use super::thrift::{Thrift, WireType};
 
-/// Groups within groups. A list takes two levels.
+/// Most levels of nested groups. A list takes two.
 const DEEPEST: usize = 24;
-/// Fields in all, those of groups included.
+/// Most fields, fields of groups included.
 const MOST_FIELDS: usize = 10_000;
 const MAGIC: &[u8] = b"PAR1";
 
-/// What a footer says, as far as reading rows needs it.
+/// The parts of a footer that reading rows needs.
 pub(super) struct Footer {
     /// The columns of a row, as a group.
     pub(super) root: Node,
-    pub(super) leaves: Vec<Leaf>,
+    pub(super) leaves: Vec<LeafColumn>,
     pub(super) groups: Vec<RowGroup>,
 }
 
@@ -23,10 +23,10 @@ pub(super) struct Footer {
 pub(super) struct Node {
     pub(super) name: String,
     pub(super) repetition: Repetition,
-    /// Levels of definition and repetition at which a value of it begins.
+    /// Definition and repetition level of its values.
     pub(super) definition: u32,
     pub(super) repeat: u32,
-    /// The leaves under it; never empty.
+    /// The leaves below it. Never empty.
     pub(super) leaves: Range<usize>,
     /// Empty for a leaf.
     pub(super) children: Vec<Node>,
@@ -42,8 +42,8 @@ pub(super) enum Repetition {
 }
 
 /// A column of values.
-pub(super) struct Leaf {
-    /// The field of a row that it belongs to.
+pub(super) struct LeafColumn {
+    /// The top-level field that it belongs to.
     pub(super) column: Rc<str>,
     pub(super) physical: Physical,
     pub(super) meaning: Meaning,
@@ -59,32 +59,32 @@ pub(super) enum Physical {
     Float,
     Double,
     Bytes,
-    /// As many bytes each.
+    /// Values of this many bytes.
     Fixed(usize),
 }
 
-/// What a column's values stand for.
+/// The logical type of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Meaning {
-    /// What the physical type says.
+    /// The same as the physical type.
     Plain,
     Unsigned,
     Text,
-    /// Dates, decimals and what else has no place in a question.
+    /// Dates, decimals and other types that questions do not use.
     Other,
 }
 
 pub(super) struct RowGroup {
     pub(super) rows: usize,
-    pub(super) chunks: Vec<Chunk>,
+    pub(super) chunks: Vec<ColumnChunk>,
 }
 
-/// Where the pages of a column of a row group are.
+/// The pages of one column in a row group.
 #[derive(Default)]
-pub(super) struct Chunk {
+pub(super) struct ColumnChunk {
     pub(super) range: Range<usize>,
     pub(super) codec: i64,
-    /// Entries, nulls and empty lists included.
+    /// Number of entries, nulls and empty lists included.
     pub(super) entries: usize,
 }
 
@@ -126,7 +126,7 @@ impl Footer {
         let above = Above { column: "".into(), definition: 0, repeat: 0, depth: 0 };
         let root = node(&mut elements, &mut leaves, &above)?;
         if elements.next().is_some() || root.children.is_empty() {
-            return Err("its schema is no one group of columns".into());
+            return Err("its schema is not a single group of columns".into());
         }
         if let Some(group) = groups.iter().find(|g: &&RowGroup| g.chunks.len() != leaves.len()) {
             let (found, expected) = (group.chunks.len(), leaves.len());
@@ -140,7 +140,7 @@ impl Footer {
     }
 }
 
-fn element(t: &mut Thrift<'_>, kind: Kind) -> Result<Element, String> {
+fn element(t: &mut Thrift<'_>, kind: WireType) -> Result<Element, String> {
     t.structure(kind)?;
     let mut found = Element::default();
     t.fields(|t, id, kind| match id {
@@ -162,7 +162,7 @@ fn element(t: &mut Thrift<'_>, kind: Kind) -> Result<Element, String> {
     Ok(found)
 }
 
-/// What the groups around a node say of it.
+/// The levels and depth of the group around a node.
 struct Above {
     column: Rc<str>,
     definition: u32,
@@ -172,7 +172,7 @@ struct Above {
 
 fn node(
     elements: &mut impl Iterator<Item = Element>,
-    leaves: &mut Vec<Leaf>,
+    leaves: &mut Vec<LeafColumn>,
     above: &Above,
 ) -> Result<Node, String> {
     let element = elements.next().ok_or("its schema ends too early")?;
@@ -184,7 +184,7 @@ fn node(
         _ => Rc::clone(&above.column),
     };
     let repetition = match element.repetition {
-        // A root's own does not count.
+        // The root's repetition is ignored.
         _ if above.depth == 0 => Repetition::Required,
         0 => Repetition::Required,
         1 => Repetition::Optional,
@@ -197,7 +197,7 @@ fn node(
     let mut children = Vec::new();
     if element.children == 0 {
         let (physical, meaning) = (physical(&element, &column)?, meaning(&element));
-        leaves.push(Leaf { column, physical, meaning, definition, repeat });
+        leaves.push(LeafColumn { column, physical, meaning, definition, repeat });
     } else {
         let inner = Above { column, definition, repeat, depth: above.depth + 1 };
         for _ in 0..element.children {
@@ -226,18 +226,18 @@ fn physical(element: &Element, column: &str) -> Result<Physical, String> {
 
 fn meaning(element: &Element) -> Meaning {
     match (element.logical, element.converted) {
-        // Times of 96 bits.
+        // 96-bit timestamps.
         _ if element.physical == Some(3) => Meaning::Other,
         // String, enumeration, JSON.
         (Some(1 | 4 | 12), _) | (None, Some(0 | 4 | 19)) => Meaning::Text,
-        // Integers, whose sign only the older annotation tells in one number.
+        // Unsigned integers. Only the older annotation encodes the sign in one number.
         (_, Some(11..=14)) => Meaning::Unsigned,
         (None | Some(10 | 11), None | Some(15..=18)) => Meaning::Plain,
         _ => Meaning::Other,
     }
 }
 
-fn row_group(t: &mut Thrift<'_>, kind: Kind, end: usize) -> Result<RowGroup, String> {
+fn row_group(t: &mut Thrift<'_>, kind: WireType, end: usize) -> Result<RowGroup, String> {
     t.structure(kind)?;
     let mut group = RowGroup { rows: 0, chunks: Vec::new() };
     t.fields(|t, id, kind| match id {
@@ -248,10 +248,10 @@ fn row_group(t: &mut Thrift<'_>, kind: Kind, end: usize) -> Result<RowGroup, Str
     Ok(group)
 }
 
-/// A column's pages, which end before the footer.
-fn chunk(t: &mut Thrift<'_>, kind: Kind, end: usize) -> Result<Chunk, String> {
+/// Reads the entry of one column. Its pages must end before `end`, the footer's start.
+fn chunk(t: &mut Thrift<'_>, kind: WireType, end: usize) -> Result<ColumnChunk, String> {
     t.structure(kind)?;
-    let mut chunk = Chunk::default();
+    let mut chunk = ColumnChunk::default();
     let (mut pages, mut dictionary, mut length) = (None, None, 0);
     t.fields(|t, id, kind| match id {
         1 => Err("its columns are in other files; expected one whole file".into()),
@@ -269,11 +269,11 @@ fn chunk(t: &mut Thrift<'_>, kind: Kind, end: usize) -> Result<Chunk, String> {
         _ => t.skip(kind),
     })?;
     let pages = pages.ok_or("a column does not say where its pages are")?;
-    // Some writers give 0 where there is no dictionary.
+    // Some writers give 0 if there is no dictionary.
     let start = dictionary.filter(|&at| at > 0).map_or(pages, |at| at.min(pages));
     let stop = start.checked_add(length).filter(|&stop| stop <= end);
     let stop = stop.ok_or_else(|| {
-        format!("a column's pages are said to be {length} bytes from {start} on; the footer begins at {end}")
+        format!("a column's pages take {length} bytes from byte {start}, but the footer begins at byte {end}")
     })?;
     chunk.range = start..stop;
     Ok(chunk)

@@ -1,8 +1,9 @@
-//! Parquet's hybrid of runs and packed bits: levels, dictionary indices, booleans.
+//! Decodes Parquet's hybrid of run-length and bit-packed values: levels, dictionary
+//! indices, booleans.
 
 use super::thrift::varint;
 
-/// Where one such stream stands within a page's bytes, which the caller holds.
+/// The read position of one stream within a page. The caller holds the page's bytes.
 pub(super) struct Hybrid {
     at: usize,
     end: usize,
@@ -17,7 +18,7 @@ enum Run {
 }
 
 impl Hybrid {
-    /// The stream at `at..end` of a page; `end` is within it.
+    /// The stream at `at..end` of a page. `end` is at most the page's length.
     pub(super) fn new(at: usize, end: usize, width: u32) -> Result<Self, String> {
         if width > 32 {
             return Err(format!("it packs values of {width} bits; expected at most 32"));
@@ -44,7 +45,7 @@ impl Hybrid {
         }
     }
 
-    /// Reads a run's header. Every run takes a byte at least, so empty ones end too.
+    /// Reads a run's header. Every run takes at least one byte, so even empty runs end.
     fn begin(&mut self, page: &[u8]) -> Result<(), String> {
         let rest = page.get(self.at..self.end).unwrap_or_default();
         let (header, length) = varint(rest).map_err(|_| short())?;
@@ -52,7 +53,7 @@ impl Hybrid {
         self.at += length;
         let count = header >> 1;
         let taken = if header & 1 == 1 {
-            // Groups of 8 values; the last may be cut short.
+            // Groups of 8 values. The last group may be incomplete.
             self.run = Run::Packed { left: count.saturating_mul(8), bit: 8 * self.at as u64 };
             count.saturating_mul(u64::from(self.width))
         } else {
@@ -68,12 +69,12 @@ impl Hybrid {
     }
 }
 
-/// `width` bits from bit `bit` on, the lowest first.
+/// The `width` bits from bit `bit` on, lowest bit first.
 pub(super) fn unpack(bytes: &[u8], bit: u64, width: u32) -> Result<u32, String> {
     let last = (bit + u64::from(width)).div_ceil(8);
     let range = usize::try_from(bit / 8).ok().zip(usize::try_from(last).ok());
     let bytes = range.and_then(|(first, last)| bytes.get(first.min(last)..last));
-    // At most 32 bits that begin within a byte: five bytes.
+    // At most 32 bits that start within a byte: five bytes.
     let bytes = bytes.ok_or_else(short)?.iter().rev();
     let word = bytes.fold(0_u64, |sum, &byte| sum << 8 | u64::from(byte));
     let mask = (1_u64 << width) - 1;

@@ -1,15 +1,15 @@
-//! Rows of a Parquet file that others wrote, as JSON objects.
+//! Reads the rows of any Parquet file as JSON objects.
 //!
-//! Polars writes and reads our own tables; other people's files are read here, because
-//! readers made for speed believe what a page says of itself: one changed byte made one
-//! of them ask for exabytes, which ends the process. Here nothing is reserved that the
-//! file's bytes do not back, and what it unpacks to has a limit ([`budget`]).
+//! Polars reads and writes our own tables. Files from elsewhere are read here, because fast
+//! readers trust the sizes that a page states: with one changed byte, polars asked for
+//! exabytes and the process died. This module allocates only what the file's bytes can
+//! justify, and limits the unpacked size ([`allowance`]).
 //!
-//! Read are PLAIN and dictionary encodings, data pages of both versions, without
-//! compression or with Snappy, gzip or Zstandard: what pyarrow, Spark, DuckDB and polars
-//! write by default. What else there is, is refused by name.
+//! It reads PLAIN and dictionary encodings, data pages of both versions, and Snappy, gzip,
+//! Zstandard or no compression. These are the defaults of pyarrow, Spark, DuckDB and
+//! polars. Anything else is refused by name.
 
-mod budget;
+mod allowance;
 mod column;
 mod footer;
 mod hybrid;
@@ -18,22 +18,22 @@ mod thrift;
 
 use serde_json::{Map, Value};
 
-use self::budget::Budget;
+use self::allowance::Allowance;
 use self::column::{Column, VALUE};
 use self::footer::{Footer, Node, Repetition, RowGroup};
 
-/// Calls `row` with each row's number, counted from 1, and its fields; stops at the
-/// first error, the file's own turned into an `E` by `unreadable`.
+/// Calls `row` with the number (from 1) and the fields of each row. Stops at the first
+/// error. `unreadable` turns an error of the file into an `E`.
 pub(crate) fn each_row<E>(
     file: &[u8],
     unreadable: impl Fn(String) -> E,
     mut row: impl FnMut(usize, Map<String, Value>) -> Result<(), E>,
 ) -> Result<(), E> {
     let footer = Footer::read(file).map_err(&unreadable)?;
-    let mut budget = Budget::new(file.len());
+    let mut allowance = Allowance::new(file.len());
     let mut number = 0;
     for group in &footer.groups {
-        let mut rows = Rows::new(file, &footer, group, &mut budget);
+        let mut rows = Rows::new(file, &footer, group, &mut allowance);
         for _ in 0..group.rows {
             number += 1;
             let fields = rows.next(&footer.root).map_err(&unreadable)?;
@@ -44,32 +44,37 @@ pub(crate) fn each_row<E>(
     Ok(())
 }
 
-/// The rows of a row group: its columns put together again, as Dremel's paper describes.
+/// Assembles the rows of a row group from its columns (Dremel, Melnik et al. 2010).
 struct Rows<'a, 'b> {
     columns: Vec<Column<'a>>,
-    budget: &'b mut Budget,
+    allowance: &'b mut Allowance,
 }
 
 impl<'a, 'b> Rows<'a, 'b> {
-    fn new(file: &'a [u8], footer: &'a Footer, group: &RowGroup, budget: &'b mut Budget) -> Self {
+    fn new(
+        file: &'a [u8],
+        footer: &'a Footer,
+        group: &RowGroup,
+        allowance: &'b mut Allowance,
+    ) -> Self {
         let columns = footer.leaves.iter().zip(&group.chunks);
         let columns = columns.map(|(leaf, chunk)| Column::new(file, leaf, chunk)).collect();
-        Rows { columns, budget }
+        Rows { columns, allowance }
     }
 
     fn next(&mut self, root: &Node) -> Result<Map<String, Value>, String> {
         for column in &mut self.columns {
-            if column.peek(self.budget)?.is_some_and(|levels| levels.repeat > 0) {
+            if column.peek(self.allowance)?.is_some_and(|levels| levels.repeat > 0) {
                 return Err("its columns disagree about where a row begins".into());
             }
         }
         self.object(root)
     }
 
-    /// The group holds nothing more.
+    /// Checks that no column has entries left.
     fn end(&mut self) -> Result<(), String> {
         for column in &mut self.columns {
-            if column.peek(self.budget)?.is_some() {
+            if column.peek(self.allowance)?.is_some() {
                 return Err("a column has more entries than there are rows".into());
             }
         }
@@ -79,7 +84,7 @@ impl<'a, 'b> Rows<'a, 'b> {
     fn object(&mut self, node: &Node) -> Result<Map<String, Value>, String> {
         let mut fields = Map::new();
         for child in &node.children {
-            self.budget.spend(VALUE + child.name.len())?;
+            self.allowance.spend(VALUE + child.name.len())?;
             fields.insert(child.name.clone(), self.field(child)?);
         }
         Ok(fields)
@@ -93,16 +98,17 @@ impl<'a, 'b> Rows<'a, 'b> {
         }
     }
 
-    /// A field that is there.
+    /// The value of a field that is not null.
     fn present(&mut self, node: &Node, list: bool) -> Result<Value, String> {
         match (&node.children[..], self.columns.get_mut(node.leaves.start)) {
-            ([], Some(column)) => column.take(self.budget),
+            ([], Some(column)) => column.take(self.allowance),
             ([items], _) if list => self.items(items, true),
             _ => self.object(node).map(Value::Object),
         }
     }
 
-    /// The values of a repeated field. In a list they may be wrapped in a group of one.
+    /// The values of a repeated field. In a list each may be wrapped in a group with one
+    /// field.
     fn items(&mut self, node: &Node, list: bool) -> Result<Value, String> {
         let mut items = Vec::new();
         if self.lacks(node)? {
@@ -114,7 +120,7 @@ impl<'a, 'b> Rows<'a, 'b> {
                 _ => self.present(node, false)?,
             });
             let first = &mut self.columns[node.leaves.start];
-            match first.peek(self.budget)? {
+            match first.peek(self.allowance)? {
                 Some(levels) if levels.repeat == node.repeat => {}
                 Some(levels) if levels.repeat > node.repeat => {
                     return Err("its columns disagree about where a list ends".into());
@@ -124,14 +130,14 @@ impl<'a, 'b> Rows<'a, 'b> {
         }
     }
 
-    /// Whether a field is null or an empty list; then its columns go past it.
+    /// Whether a field is null or an empty list. If so, its columns skip it.
     fn lacks(&mut self, node: &Node) -> Result<bool, String> {
         let first = &mut self.columns[node.leaves.start];
-        let levels = first.peek(self.budget)?;
+        let levels = first.peek(self.allowance)?;
         let lacks = levels.is_some_and(|levels| levels.definition < node.definition);
         if lacks {
             for column in &mut self.columns[node.leaves.clone()] {
-                column.take(self.budget)?;
+                column.take(self.allowance)?;
             }
         }
         Ok(lacks)

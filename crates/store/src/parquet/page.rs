@@ -1,12 +1,13 @@
-//! Pages: their headers, and their bytes unpacked to no more than what they declare.
+//! Reads page headers and unpacks page bytes. A page never unpacks to more than its header
+//! states.
 
 use std::borrow::Cow;
 use std::io::Read;
 
-use super::budget::Budget;
+use super::allowance::Allowance;
 use super::thrift::Thrift;
 
-/// A page's header, and its bytes without compression.
+/// A page with its uncompressed bytes.
 pub(super) struct Page<'a> {
     pub(super) kind: PageKind,
     pub(super) bytes: Cow<'a, [u8]>,
@@ -18,21 +19,22 @@ pub(super) struct Page<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PageKind {
     Dictionary,
-    /// Levels with their lengths before them, in runs unless an encoding is another.
+    /// Version 1. Each kind of level has its length in front; the numbers are level
+    /// encodings.
     Data {
         definitions: i64,
         repeats: i64,
     },
-    /// Levels of the lengths given.
+    /// Version 2. The numbers are the lengths of the levels in bytes.
     DataV2 {
         definitions: usize,
         repeats: usize,
     },
-    /// An index, which rows do not need.
+    /// An index. Not needed for reading rows.
     Index,
 }
 
-/// What a header holds, whatever the page's type.
+/// The fields of all page headers.
 #[derive(Default)]
 struct Header {
     kind: i64,
@@ -40,17 +42,17 @@ struct Header {
     packed: usize,
     entries: usize,
     encoding: i64,
-    /// Encodings of levels (3: in runs), or their lengths.
+    /// Encodings of levels (3: runs), or their lengths in bytes.
     definitions: usize,
     repeats: usize,
     plain: bool,
 }
 
-/// The page at the front of `chunk`, and how many bytes it takes there.
+/// The first page of `chunk`, and its length in bytes.
 pub(super) fn read<'a>(
     chunk: &'a [u8],
     codec: i64,
-    budget: &mut Budget,
+    allowance: &mut Allowance,
 ) -> Result<(Page<'a>, usize), String> {
     let mut thrift = Thrift::new(chunk);
     let header = header(&mut thrift)?;
@@ -76,7 +78,7 @@ pub(super) fn read<'a>(
         Cow::Borrowed(packed)
     } else {
         let codec = if header.plain { 0 } else { codec };
-        unpack(packed, levels, codec, header.unpacked, budget)?
+        unpack(packed, levels, codec, header.unpacked, allowance)?
     };
     Ok((Page { kind, bytes, entries: header.entries, encoding: header.encoding }, end))
 }
@@ -93,7 +95,7 @@ fn header(t: &mut Thrift<'_>) -> Result<Header, String> {
             t.fields(|t, id, kind| match (id, v2) {
                 (1, _) => t.size(kind).map(|value| header.entries = value),
                 (2, false) | (4, true) => t.integer(kind).map(|value| header.encoding = value),
-                // A dictionary page's third field tells whether it is sorted.
+                // The third field of a dictionary page is a boolean: sorted or not.
                 (3, false) if t.boolean(kind).is_ok() => Ok(()),
                 (3, false) | (5, true) => t.size(kind).map(|value| header.definitions = value),
                 (4, false) | (6, true) => t.size(kind).map(|value| header.repeats = value),
@@ -106,13 +108,13 @@ fn header(t: &mut Thrift<'_>) -> Result<Header, String> {
     Ok(header)
 }
 
-/// `unpacked` bytes of a page whose first `levels` are not compressed.
+/// Unpacks a page to `unpacked` bytes. Its first `levels` bytes are not compressed.
 fn unpack<'a>(
     packed: &'a [u8],
     levels: usize,
     codec: i64,
     unpacked: usize,
-    budget: &mut Budget,
+    allowance: &mut Allowance,
 ) -> Result<Cow<'a, [u8]>, String> {
     if codec == 0 {
         return match packed.len() == unpacked {
@@ -120,13 +122,13 @@ fn unpack<'a>(
             false => Err(format!("a page has {} bytes; expected {unpacked}", packed.len())),
         };
     }
-    budget.spend(unpacked)?;
+    allowance.spend(unpacked)?;
     let damaged = |e: &dyn std::fmt::Display| format!("a page does not unpack: {e}");
     let short = "a page's levels are longer than the page";
     let (head, rest) = packed.split_at_checked(levels).ok_or(short)?;
     let size = unpacked.checked_sub(levels).ok_or(short)?;
     let mut bytes = head.to_vec();
-    // A page of nothing but nulls may have nothing to unpack.
+    // A page with only nulls may have no values to unpack.
     if size > 0 || !rest.is_empty() {
         match codec {
             1 => {
@@ -138,7 +140,7 @@ fn unpack<'a>(
                 bytes.extend(rest.map_err(|e| damaged(&e))?);
             }
             2 => {
-                // One byte more than there should be, to see whether there is.
+                // One byte beyond the stated size shows whether the page is longer.
                 let most = (size as u64).saturating_add(1);
                 let mut rest = flate2::read::MultiGzDecoder::new(rest).take(most);
                 rest.read_to_end(&mut bytes).map_err(|e| damaged(&e))?;
@@ -152,13 +154,13 @@ fn unpack<'a>(
                     _ => "an unknown codec",
                 };
                 return Err(format!(
-                    "it is compressed with {name}; expected Snappy, gzip, Zstandard or none: write it again with one of these"
+                    "it is compressed with {name}; expected Snappy, gzip, Zstandard or none; write the file again with one of these"
                 ));
             }
         }
     }
     match bytes.len() == unpacked {
         true => Ok(Cow::Owned(bytes)),
-        false => Err(format!("a page unpacks to another size than the {unpacked} bytes it states")),
+        false => Err(format!("a page does not unpack to the {unpacked} bytes that it states")),
     }
 }

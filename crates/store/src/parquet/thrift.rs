@@ -1,27 +1,27 @@
-//! Thrift's compact protocol, as Parquet's footers and page headers use it. Nothing is
-//! reserved on a length's word: every length is held against the bytes that are left.
+//! Reads Thrift's compact protocol, as used by Parquet's footers and page headers. Every
+//! length is checked against the remaining bytes before anything is allocated.
 
-/// Structs and lists within each other. Parquet itself has six levels.
+/// Most levels of nested structs and lists. Parquet itself has six.
 const DEEPEST: usize = 32;
 
-/// The type of a field, as its header gives it.
+/// The type of a field, from its header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Kind(u8);
+pub(super) struct WireType(u8);
 
-const TRUE: Kind = Kind(1);
-const FALSE: Kind = Kind(2);
-const I8: Kind = Kind(3);
-const I16: Kind = Kind(4);
-const I32: Kind = Kind(5);
-const I64: Kind = Kind(6);
-const DOUBLE: Kind = Kind(7);
-const BINARY: Kind = Kind(8);
-const LIST: Kind = Kind(9);
-const SET: Kind = Kind(10);
-const MAP: Kind = Kind(11);
-const STRUCT: Kind = Kind(12);
+const TRUE: WireType = WireType(1);
+const FALSE: WireType = WireType(2);
+const I8: WireType = WireType(3);
+const I16: WireType = WireType(4);
+const I32: WireType = WireType(5);
+const I64: WireType = WireType(6);
+const DOUBLE: WireType = WireType(7);
+const BINARY: WireType = WireType(8);
+const LIST: WireType = WireType(9);
+const SET: WireType = WireType(10);
+const MAP: WireType = WireType(11);
+const STRUCT: WireType = WireType(12);
 
-/// Reads values off the front of some bytes.
+/// Reads values from the front of a byte slice.
 pub(super) struct Thrift<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -33,16 +33,16 @@ impl<'a> Thrift<'a> {
         Thrift { bytes, at: 0, depth: 0 }
     }
 
-    /// How many bytes were read.
+    /// Number of bytes read so far.
     pub(super) fn position(&self) -> usize {
         self.at
     }
 
-    /// Calls `field` with the number and type of every field of a struct; it reads
-    /// the value or skips it.
+    /// Calls `field` with the number and type of every field of a struct. `field` must read
+    /// or skip the value.
     pub(super) fn fields(
         &mut self,
-        mut field: impl FnMut(&mut Self, i64, Kind) -> Result<(), String>,
+        mut field: impl FnMut(&mut Self, i64, WireType) -> Result<(), String>,
     ) -> Result<(), String> {
         self.nested(|this| {
             let mut id = 0_i64;
@@ -55,16 +55,17 @@ impl<'a> Thrift<'a> {
                     0 => this.zigzag()?,
                     delta => id.saturating_add(i64::from(delta)),
                 };
-                field(this, id, Kind(header & 15))?;
+                field(this, id, WireType(header & 15))?;
             }
         })
     }
 
-    /// Calls `item` with the type of every item of a list; it reads the item or skips it.
+    /// Calls `item` with the type of every item of a list. `item` must read or skip the
+    /// item.
     pub(super) fn list(
         &mut self,
-        kind: Kind,
-        mut item: impl FnMut(&mut Self, Kind) -> Result<(), String>,
+        kind: WireType,
+        mut item: impl FnMut(&mut Self, WireType) -> Result<(), String>,
     ) -> Result<(), String> {
         if kind != LIST && kind != SET {
             return Err(unexpected(kind, "a list"));
@@ -74,15 +75,15 @@ impl<'a> Thrift<'a> {
             15 => self.varint()?,
             count => u64::from(count),
         };
-        // An item takes a byte at least, so the loop ends with the bytes at the latest.
-        self.nested(|this| (0..count).try_for_each(|_| item(this, Kind(header & 15))))
+        // An item takes at least one byte, so the loop ends with the bytes.
+        self.nested(|this| (0..count).try_for_each(|_| item(this, WireType(header & 15))))
     }
 
-    pub(super) fn structure(&self, kind: Kind) -> Result<(), String> {
+    pub(super) fn structure(&self, kind: WireType) -> Result<(), String> {
         if kind == STRUCT { Ok(()) } else { Err(unexpected(kind, "a struct")) }
     }
 
-    pub(super) fn boolean(&self, kind: Kind) -> Result<bool, String> {
+    pub(super) fn boolean(&self, kind: WireType) -> Result<bool, String> {
         match kind {
             TRUE => Ok(true),
             FALSE => Ok(false),
@@ -90,7 +91,7 @@ impl<'a> Thrift<'a> {
         }
     }
 
-    pub(super) fn integer(&mut self, kind: Kind) -> Result<i64, String> {
+    pub(super) fn integer(&mut self, kind: WireType) -> Result<i64, String> {
         match kind {
             I8 => Ok(i64::from(i8::from_le_bytes([self.byte()?]))),
             I16 | I32 | I64 => self.zigzag(),
@@ -99,12 +100,12 @@ impl<'a> Thrift<'a> {
     }
 
     /// A count or a size.
-    pub(super) fn size(&mut self, kind: Kind) -> Result<usize, String> {
+    pub(super) fn size(&mut self, kind: WireType) -> Result<usize, String> {
         let value = self.integer(kind)?;
         usize::try_from(value).map_err(|_| format!("a size or count is {value}"))
     }
 
-    pub(super) fn binary(&mut self, kind: Kind) -> Result<&'a [u8], String> {
+    pub(super) fn binary(&mut self, kind: WireType) -> Result<&'a [u8], String> {
         if kind != BINARY {
             return Err(unexpected(kind, "a string"));
         }
@@ -112,8 +113,8 @@ impl<'a> Thrift<'a> {
         self.take(length)
     }
 
-    /// Passes over a value, whatever it holds.
-    pub(super) fn skip(&mut self, kind: Kind) -> Result<(), String> {
+    /// Skips a value of any type.
+    pub(super) fn skip(&mut self, kind: WireType) -> Result<(), String> {
         match kind {
             TRUE | FALSE => Ok(()),
             DOUBLE => self.take(8).map(|_| ()),
@@ -125,8 +126,8 @@ impl<'a> Thrift<'a> {
         }
     }
 
-    /// An item of a list or map: its booleans take a byte each.
-    fn skip_item(&mut self, kind: Kind) -> Result<(), String> {
+    /// Skips an item of a list or map, where a boolean takes one byte.
+    fn skip_item(&mut self, kind: WireType) -> Result<(), String> {
         if kind == TRUE || kind == FALSE { self.byte().map(|_| ()) } else { self.skip(kind) }
     }
 
@@ -138,8 +139,8 @@ impl<'a> Thrift<'a> {
         let kinds = self.byte()?;
         self.nested(|this| {
             (0..count).try_for_each(|_| {
-                this.skip_item(Kind(kinds >> 4))?;
-                this.skip_item(Kind(kinds & 15))
+                this.skip_item(WireType(kinds >> 4))?;
+                this.skip_item(WireType(kinds & 15))
             })
         })
     }
@@ -179,7 +180,8 @@ impl<'a> Thrift<'a> {
     }
 }
 
-/// A number of 7 bits a byte, the lowest first, and how many bytes it takes.
+/// Reads a number with 7 bits per byte, lowest first. Returns the number and its length in
+/// bytes.
 pub(super) fn varint(bytes: &[u8]) -> Result<(u64, usize), String> {
     let mut value = 0;
     for (i, &byte) in bytes.iter().take(10).enumerate() {
@@ -195,6 +197,6 @@ fn short() -> String {
     "it ends in the middle of a value".to_owned()
 }
 
-fn unexpected(kind: Kind, expected: &str) -> String {
+fn unexpected(kind: WireType, expected: &str) -> String {
     format!("a header has a field of type {}; expected {expected}", kind.0)
 }

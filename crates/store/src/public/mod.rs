@@ -1,5 +1,5 @@
-//! Public question sets in the files their makers publish: JSON Lines or Parquet,
-//! with Hugging Face's own column names.
+//! Reads public question sets as published: JSON Lines or Parquet with the column names of
+//! the Hugging Face Hub.
 
 mod rows;
 mod schema;
@@ -12,17 +12,17 @@ use tokenroute_core::{Grader, Question};
 
 use crate::{StoreError, atomic};
 
-/// Whose columns a file has. Columns not named here are ignored.
+/// The columns of a file. Other columns are ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Schema {
-    /// CommonsenseQA (`tau/commonsense_qa`): `id`, `question`, `choices` {`label`,
-    /// `text`}, `answerKey`; or its original lines, with `question` {`stem`, `choices`}.
+    /// CommonsenseQA (`tau/commonsense_qa`): `id`, `question`, `choices` {`label`, `text`},
+    /// `answerKey`; or the original lines, with `question` {`stem`, `choices`}.
     CommonsenseQa,
-    /// GSM8K (`openai/gsm8k`): `question`, `answer` ending in `#### 18`. The
-    /// answer becomes the rationale, its `<<…>>` calculator notes left out.
+    /// GSM8K (`openai/gsm8k`): `question`, `answer` ending in `#### 18`. The answer becomes
+    /// the rationale, without its `<<…>>` calculator notes.
     Gsm8k,
-    /// ARC (`allenai/ai2_arc`): CommonsenseQA's columns; its letters may be digits.
+    /// ARC (`allenai/ai2_arc`): CommonsenseQA's columns. Its letters may be digits.
     Arc,
     /// OpenBookQA (`allenai/openbookqa`): ARC's columns with `question_stem`, or the
     /// original lines, with `question` {`stem`, `choices`}.
@@ -30,15 +30,16 @@ pub enum Schema {
     /// MMLU (`cais/mmlu`): `question`, `subject`, `choices` (a list of texts),
     /// `answer` (an index from 0, or a letter).
     Mmlu,
-    /// Anything else: `question`, `answer` (or `answerKey`), and optionally `id`,
-    /// `choices` (texts, {`label`, `text`} pairs or two lists), `cot`, `family`. With
-    /// choices the answer is a letter, a text or an index from 0; without it is free.
+    /// Any other set: `question`, `answer` (or `answerKey`), and optionally `id`, `choices`
+    /// (texts, {`label`, `text`} pairs or two lists), `cot`, `family`. With choices the
+    /// answer is a letter, a text or an index from 0. Without choices it is free text or a
+    /// number.
     Plain,
 }
 
 impl Schema {
-    /// The grader that suits a question: choices by letter or text, GSM8K and other
-    /// numbers by value, free text by its words.
+    /// The default grader of a question: choices by letter or text, GSM8K and other numbers
+    /// by value, free text by its words.
     #[must_use]
     pub fn grader(self, question: &Question) -> Grader {
         if !question.choices.is_empty() {
@@ -51,16 +52,15 @@ impl Schema {
     }
 }
 
-/// Reads a file of questions. Whether it is Parquet shows in its first bytes.
+/// Reads a file of questions. The first bytes show whether it is Parquet.
 ///
-/// Letters become A onwards in the order of the choices (ARC's 1-4 become A-D).
-/// A question without an id gets the file's name and its row, counted from 1:
-/// ids must be unique across the splits of an experiment too. `grader` overrides
-/// [`Schema::grader`].
+/// Choices get the letters A, B, … in their order, so ARC's 1-4 become A-D. A question
+/// without an id gets the file's name and its row, counted from 1. Ids must be unique, also
+/// across the splits of an experiment. `grader` overrides [`Schema::grader`].
 ///
 /// # Errors
-/// A file that cannot be read, or the first row that is no question of the schema:
-/// the row, the column, what it holds and what was expected.
+/// A file that cannot be read, or the first row that does not fit the schema: the row, the
+/// column, its value and what was expected.
 pub fn load_questions(
     path: &Path,
     schema: Schema,

@@ -1,4 +1,4 @@
-//! A file's rows as JSON objects, whether it is JSON Lines or Parquet.
+//! The rows of a JSON Lines or Parquet file as JSON objects.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::{StoreError, parquet};
 
-/// Calls `row` with each row's number, counted from 1, and its fields.
+/// Calls `row` with the number (from 1) and the fields of each row.
 pub(super) fn each(
     path: &Path,
     bytes: &[u8],
@@ -27,7 +27,7 @@ pub(super) fn each(
     for (i, line) in lines {
         let bad = |what| StoreError::Line { path: path.to_owned(), line: i + 1, what };
         let fields = serde_json::from_str(line)
-            .map_err(|e| bad(format!("not a JSON object ({e}); expected one question a line")))?;
+            .map_err(|e| bad(format!("not a JSON object ({e}); expected one question per line")))?;
         row(i + 1, fields).map_err(bad)?;
     }
     Ok(())

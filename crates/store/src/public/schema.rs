@@ -1,4 +1,4 @@
-//! One row of each schema to a question.
+//! Turns one row of each schema into a question.
 
 use serde_json::{Map, Value};
 use tokenroute_core::{Choices, Grader, Question};
@@ -7,8 +7,7 @@ use super::Schema;
 
 type Row = Map<String, Value>;
 
-/// The question of a row; its id is empty if the row has none, its grader is the
-/// caller's business.
+/// The question of a row. Its id is empty if the row has none. The caller sets its grader.
 pub(super) fn question(schema: Schema, row: &Row) -> Result<Question, String> {
     let mut question = match schema {
         Schema::CommonsenseQa | Schema::Arc => with_choices(row, "question", "answerKey")?,
@@ -104,7 +103,7 @@ fn optional(row: &Row, field: &str) -> Result<Option<String>, String> {
     }
 }
 
-/// The choices' own letters, where they have some, and their texts.
+/// The letters of the choices, if they have any, and their texts.
 fn choices_of(value: Option<&Value>) -> Result<(Vec<String>, Vec<String>), String> {
     let wrong = || {
         let found = value.map_or_else(|| "missing".to_owned(), |v| shown(&v.to_string()));
@@ -139,8 +138,8 @@ fn choices_of(value: Option<&Value>) -> Result<(Vec<String>, Vec<String>), Strin
     Ok((own, texts))
 }
 
-/// The letter, A onwards, of the right choice: by its own letter, by A onwards if
-/// the choices have none, by its text, or by its index from 0.
+/// The letter (A, B, …) of the right choice, from the row's answer: the choice's own
+/// letter, or A, B, … if the choices have none; the choice's text; or its index from 0.
 fn letter_of(
     value: Option<&Value>,
     field: &str,
@@ -150,7 +149,7 @@ fn letter_of(
     let index = match value {
         Some(Value::String(key)) if key.is_empty() => {
             return Err(format!(
-                "`{field}` is empty: this split comes without answers; use one that has them"
+                "`{field}` is empty: this split has no answers; use one without empty answers"
             ));
         }
         Some(Value::String(key)) => {
@@ -187,7 +186,7 @@ fn letter_of(
     })
 }
 
-/// "A" for 0; there are at most 26 choices.
+/// "A" for 0. There are at most 26 choices.
 fn letter(index: usize) -> String {
     char::from(b'A' + u8::try_from(index.min(25)).unwrap_or(25)).to_string()
 }
@@ -205,7 +204,7 @@ fn without_notes(text: &str) -> String {
     plain
 }
 
-/// A value in an error, cut to a readable length.
+/// A value for an error message, cut to 80 characters.
 fn shown(text: &str) -> String {
     match text.char_indices().nth(80) {
         Some((at, _)) => format!("{}…", &text[..at]),

@@ -2,7 +2,7 @@
 
     python3 crates/store/tests/files/make.py
 
-Needs pyarrow. `commonsense-qa.parquet` and `mmlu.parquet` were written by it likewise.
+Needs pyarrow, which also wrote `commonsense-qa.parquet` and `mmlu.parquet`.
 """
 
 import pathlib

@@ -1,25 +1,25 @@
-//! What a file may unpack to.
+//! Limits the unpacked size of a file.
 
-/// A file of any size may unpack to `LEAST` bytes, each of its own bytes to `GROWTH`
-/// more, none to more than `MOST`. Real question sets grow twentyfold at most.
+/// A file may unpack to `LEAST` bytes plus `GROWTH` bytes for each of its own, at most
+/// `MOST`. Real question sets grow by a factor of 20 at most.
 const LEAST: u64 = 16 << 20;
 const GROWTH: u64 = 256;
 const MOST: u64 = 4 << 30;
 
-/// What is left of a file's allowance. Runs and dictionaries let a few bytes stand for
-/// any number of values, so that the values themselves have to be counted.
-pub(super) struct Budget {
+/// The bytes that a file may still unpack to. A few bytes of runs or dictionaries can stand
+/// for any number of values, so every value is counted.
+pub(super) struct Allowance {
     left: u64,
     whole: u64,
 }
 
-impl Budget {
+impl Allowance {
     pub(super) fn new(file: usize) -> Self {
         let whole = LEAST.saturating_add((file as u64).saturating_mul(GROWTH)).min(MOST);
-        Budget { left: whole, whole }
+        Allowance { left: whole, whole }
     }
 
-    /// Takes the cost of something before it is made.
+    /// Subtracts bytes before they are allocated.
     pub(super) fn spend(&mut self, bytes: usize) -> Result<(), String> {
         let left = self.left.checked_sub(bytes as u64);
         self.left = left.ok_or_else(|| {
