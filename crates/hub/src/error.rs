@@ -1,47 +1,48 @@
-//! Why something on the Hub cannot be had, and what to do about it.
+//! The error type of this crate. Each message gives the reference, the cause and what to
+//! do.
 
 use std::path::PathBuf;
 
 use hf_hub::api::sync::ApiError;
 
-use crate::{Kind, Reference, Settings};
+use crate::{HubReference, RepoKind, Settings};
 
-/// What went wrong with which reference.
+/// A failure to fetch from the Hub.
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
-    /// Text that is no reference.
+    /// The text is not a reference.
     #[error(
         "{given:?}: {what}; expected hf:owner/name[@revision][:file] or hf:datasets/owner/name[@revision]:file"
     )]
     Reference {
         /// The text.
         given: String,
-        /// What is wrong with it.
+        /// The problem.
         what: String,
     },
-    /// A data set without a file.
+    /// A reference to a data set names no file.
     #[error("{reference} names no file; add one after a colon: {files}")]
     NoFile {
         /// The reference.
         reference: String,
-        /// Files there are.
+        /// The repository's files.
         files: String,
     },
-    /// A repository without what a model needs.
+    /// A repository lacks a file that a model needs.
     #[error(
-        "{reference} has no {missing}; it has {files}. Name one file after a colon if that is what you want"
+        "{reference} has no {missing}; it has {files}. To fetch one of these, add it after a colon"
     )]
     NoModel {
         /// The reference.
         reference: String,
         /// The missing file.
         missing: &'static str,
-        /// Files there are.
+        /// The repository's files.
         files: String,
     },
-    /// Offline and not in the cache.
+    /// Offline mode, and not in the cache.
     #[error(
-        "{reference} is not whole in {}, and HF_HUB_OFFLINE forbids to fetch it; unset that, or fill the cache first",
+        "{reference} is not complete in {}, and HF_HUB_OFFLINE is set; unset it, or fill the cache first",
         cache.display()
     )]
     Offline {
@@ -50,9 +51,9 @@ pub enum HubError {
         /// The cache.
         cache: PathBuf,
     },
-    /// No token was sent and the Hub wants one.
+    /// The Hub requires a token and none was sent.
     #[error(
-        "{reference} cannot be had without a token: it does not exist, is private, or is gated; check the name, accept its terms at {page}, and set HF_TOKEN"
+        "{reference} cannot be fetched without a token: it does not exist, is private, or is gated; check the name, accept its terms at {page}, and set HF_TOKEN"
     )]
     TokenMissing {
         /// The reference.
@@ -60,17 +61,17 @@ pub enum HubError {
         /// The repository's page.
         page: String,
     },
-    /// The Hub does not know the token.
+    /// The Hub refuses the token.
     #[error(
-        "{reference}: the Hub refuses the token; it is wrong or has expired, or the repository does not exist or is not open to it: make a new one and set HF_TOKEN"
+        "{reference}: the Hub refuses the token. It is wrong or expired, or it may not read this repository; check the name, create a new token and set HF_TOKEN"
     )]
     TokenRefused {
         /// The reference.
         reference: String,
     },
-    /// Terms not accepted.
+    /// The repository's terms were not accepted.
     #[error(
-        "{reference} is gated: accept its terms at {page} with the account of your token, which must be allowed to read gated repositories"
+        "{reference} is gated: accept its terms at {page} with the account of your token; the token must be allowed to read gated repositories"
     )]
     Gated {
         /// The reference.
@@ -78,17 +79,17 @@ pub enum HubError {
         /// The repository's page.
         page: String,
     },
-    /// Not there.
-    #[error("{reference} does not exist: {endpoint} knows no such {what}")]
+    /// The repository, revision or file does not exist.
+    #[error("{reference} does not exist: {endpoint} has no {what}")]
     Missing {
         /// The reference.
         reference: String,
         /// The Hub's address.
         endpoint: String,
-        /// "repository or revision" or the file.
+        /// The missing repository, revision or file.
         what: String,
     },
-    /// The Hub answers with another status.
+    /// The Hub answers with another error status.
     #[error("{reference}: {endpoint} answers with HTTP status {status}; {advice}")]
     Status {
         /// The reference.
@@ -100,7 +101,7 @@ pub enum HubError {
         /// What to do.
         advice: &'static str,
     },
-    /// The network, the cache's file system, or a reply that makes no sense.
+    /// A network failure, or a reply that cannot be read.
     #[error(
         "cannot fetch {reference} from {endpoint}: {what}; check the network (and HF_ENDPOINT), or use a filled cache with HF_HUB_OFFLINE=1"
     )]
@@ -112,23 +113,23 @@ pub enum HubError {
         /// The reason.
         what: String,
     },
-    /// A cache that cannot be written.
-    #[error("cannot keep {reference} in {}: {source}; free space there or set HF_HOME", cache.display())]
+    /// The cache cannot be written.
+    #[error("cannot store {reference} in {}: {source}; free space there or set HF_HOME", cache.display())]
     Cache {
         /// The reference.
         reference: String,
         /// The cache.
         cache: PathBuf,
-        /// The system's words.
+        /// The system's reason.
         source: std::io::Error,
     },
 }
 
 impl HubError {
-    /// An API error in the words above; `file` is what was asked for, if a file was.
+    /// Converts an error of hf-hub. `file` is the requested file, if any.
     pub(crate) fn from_api(
         error: ApiError,
-        reference: &Reference,
+        reference: &HubReference,
         file: Option<&str>,
         settings: &Settings,
     ) -> Self {
@@ -157,12 +158,12 @@ impl HubError {
 
     fn from_status(
         status: u16,
-        reference: &Reference,
+        reference: &HubReference,
         file: Option<&str>,
         settings: &Settings,
     ) -> Self {
         let endpoint = settings.endpoint.clone();
-        let kind = if reference.kind == Kind::Dataset { "datasets/" } else { "" };
+        let kind = if reference.kind == RepoKind::Dataset { "datasets/" } else { "" };
         let page = format!("{endpoint}/{kind}{}", reference.repository);
         let shown = reference.to_string();
         match (status, &settings.token) {
@@ -171,13 +172,13 @@ impl HubError {
             (403, _) => HubError::Gated { reference: shown, page },
             (404, _) => {
                 let what = match file {
-                    Some(file) => format!("file as {file} in revision {}", reference.revision),
+                    Some(file) => format!("file {file} in revision {}", reference.revision),
                     None => format!("repository with a revision {}", reference.revision),
                 };
                 HubError::Missing { reference: shown, endpoint, what }
             }
             (429, _) => {
-                let advice = "wait a while, or set HF_TOKEN: named users may ask more often";
+                let advice = "wait a while, or set HF_TOKEN: users with a token have higher limits";
                 HubError::Status { reference: shown, endpoint, status, advice }
             }
             _ => {
@@ -188,7 +189,7 @@ impl HubError {
     }
 }
 
-/// Whether an I/O error is the disk's rather than the network's.
+/// Whether an I/O error is from the disk, not from the network.
 fn is_local(error: &std::io::Error) -> bool {
     use std::io::ErrorKind as Kind;
     matches!(

@@ -1,5 +1,5 @@
-//! From a reference to a local path: out of the cache where it is whole, else over
-//! the network into it.
+//! Turns a reference into a local path: from the cache if it is complete, else by a
+//! download into the cache.
 
 use std::path::{Path, PathBuf};
 
@@ -7,12 +7,12 @@ use hf_hub::api::sync::{Api, ApiBuilder, ApiError};
 use hf_hub::{Cache, CacheRepo, Repo, RepoType};
 use tokenroute_core::Progress;
 
-use crate::patience::{Bar, Stopped, wait};
-use crate::{HubError, Kind, Reference, Settings};
+use crate::timeout::{DownloadProgress, Stopped, wait};
+use crate::{HubError, HubReference, RepoKind, Settings};
 
-/// What a model cannot do without.
+/// Files that every model needs.
 const NEEDED: [&str; 2] = ["config.json", "tokenizer.json"];
-/// What is taken along where it is there.
+/// Optional files, fetched if they exist.
 const WELCOME: [&str; 5] = [
     "generation_config.json",
     "tokenizer_config.json",
@@ -20,26 +20,25 @@ const WELCOME: [&str; 5] = [
     "special_tokens_map.json",
     INDEX,
 ];
-/// Times a broken download goes on where it stopped.
+/// How often a broken download is resumed.
 const RETRIES: usize = 5;
-/// Names shown when a file is missing.
+/// Most file names shown in an error.
 const SHOWN: usize = 12;
 const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 
-/// Fetches what a reference names: the file, or for a model without one the folder
-/// that holds its configuration, tokenizer and safetensors weights.
+/// Fetches a file, or a model's folder with its configuration, tokenizer and safetensors
+/// weights. Returns the local path.
 ///
-/// All files of a model are of one commit. What the cache holds is used as it is:
-/// name a revision, or clear the cache, to have another version. A broken download
-/// goes on where it stopped, also in a later run. A network that is silent for
-/// [`Settings::patience`] is given up.
+/// All files of a model are of one commit. A cached version is used without asking the Hub.
+/// To get a newer one, name a revision or clear the cache. A broken download is resumed,
+/// also in a later run. The fetch fails if no data arrives for [`Settings::timeout`].
 ///
 /// # Errors
-/// [`HubError`], in words that tell a missing token from a gate, a wrong name and
-/// the network.
+/// [`HubError`] distinguishes a missing token, a gated repository, a wrong name and a
+/// network failure.
 pub fn fetch(
-    reference: &Reference,
+    reference: &HubReference,
     settings: &Settings,
     progress: &dyn Progress,
 ) -> Result<PathBuf, HubError> {
@@ -58,7 +57,7 @@ pub fn fetch(
 }
 
 struct Hub<'a> {
-    reference: &'a Reference,
+    reference: &'a HubReference,
     settings: &'a Settings,
     progress: &'a dyn Progress,
 }
@@ -67,13 +66,13 @@ impl Hub<'_> {
     fn cached(&self) -> Option<PathBuf> {
         match (&self.reference.file, self.reference.kind) {
             (Some(file), _) => self.held(&self.reference.revision, file),
-            (None, Kind::Model) => self.held_model(),
-            (None, Kind::Dataset) => None,
+            (None, RepoKind::Model) => self.held_model(),
+            (None, RepoKind::Dataset) => None,
         }
     }
 
-    /// The folder of a model whose files are all there, whoever fetched them. The
-    /// weights come last, so a killed fetch lacks some of them.
+    /// The folder of a model that is complete in the cache. The weights are fetched last,
+    /// so an interrupted fetch lacks some of them.
     fn held_model(&self) -> Option<PathBuf> {
         let held = |file: &str| self.held(&self.reference.revision, file);
         let folder = held(NEEDED[0])?.parent()?.to_owned();
@@ -87,7 +86,7 @@ impl Hub<'_> {
         Some(folder)
     }
 
-    /// A file in the cache. A commit needs no ref: its folder is its name.
+    /// The path of a cached file. A commit needs no ref file: it is the name of its folder.
     fn held(&self, revision: &str, file: &str) -> Option<PathBuf> {
         let cache = self.cache(revision);
         cache.get(file).or_else(|| {
@@ -105,7 +104,7 @@ impl Hub<'_> {
         let (asked, repo) = (api.clone(), self.repo(&self.reference.revision));
         let info = self.wait(None, move |_| asked.repo(repo).info())?;
         let all: Vec<String> = info.siblings.into_iter().map(|file| file.rfilename).collect();
-        if self.reference.kind == Kind::Dataset {
+        if self.reference.kind == RepoKind::Dataset {
             let files =
                 listed(all.iter().filter(|f| f.contains(".parquet") || f.contains(".json")));
             return Err(HubError::NoFile { reference: self.reference.to_string(), files });
@@ -128,7 +127,7 @@ impl Hub<'_> {
         for file in small.chain(weights) {
             let path = match self.held(&info.sha, file) {
                 Some(path) => path,
-                // By commit, so that a push in between cannot mix two versions.
+                // By commit, so that a push during the fetch cannot mix two versions.
                 None => self.download(&api, &info.sha, file)?,
             };
             folder = path.parent().unwrap_or(Path::new("")).to_owned();
@@ -146,18 +145,18 @@ impl Hub<'_> {
         self.wait(Some(file), move |bar| api.repo(repo).download_with_progress(&name, bar))
     }
 
-    /// Does something over the network, as long as the network answers.
+    /// Runs network work with the timeout.
     fn wait<T: Send + 'static>(
         &self,
         file: Option<&str>,
-        work: impl FnOnce(Bar) -> Result<T, ApiError> + Send + 'static,
+        work: impl FnOnce(DownloadProgress) -> Result<T, ApiError> + Send + 'static,
     ) -> Result<T, HubError> {
-        let what = match wait(self.settings.patience, self.progress, work) {
+        let what = match wait(self.settings.timeout, self.progress, work) {
             Ok(result) => return result.map_err(|e| self.error(e, file)),
-            Err(Stopped::Silent(patience)) => {
-                format!("nothing came for {} s (HF_HUB_DOWNLOAD_TIMEOUT)", patience.as_secs_f64())
+            Err(Stopped::TimedOut(timeout)) => {
+                format!("no data for {} s (HF_HUB_DOWNLOAD_TIMEOUT)", timeout.as_secs_f64())
             }
-            Err(Stopped::Died) => "its reply makes no sense".to_owned(),
+            Err(Stopped::Panicked) => "its reply cannot be read".to_owned(),
         };
         let (reference, endpoint) = (self.reference.to_string(), self.settings.endpoint.clone());
         Err(HubError::Unreachable { reference, endpoint, what })
@@ -177,8 +176,8 @@ impl Hub<'_> {
 
     fn repo(&self, revision: &str) -> Repo {
         let kind = match self.reference.kind {
-            Kind::Model => RepoType::Model,
-            Kind::Dataset => RepoType::Dataset,
+            RepoKind::Model => RepoType::Model,
+            RepoKind::Dataset => RepoType::Dataset,
         };
         Repo::with_revision(self.reference.repository.clone(), kind, revision.to_owned())
     }
@@ -198,7 +197,7 @@ fn listed<'f>(files: impl Iterator<Item = &'f String>) -> String {
     let more = files.len().saturating_sub(SHOWN);
     files.truncate(SHOWN);
     match (files.is_empty(), more) {
-        (true, _) => "none that fits".to_owned(),
+        (true, _) => "no suitable file".to_owned(),
         (false, 0) => files.join(", "),
         (false, more) => format!("{} and {more} more", files.join(", ")),
     }

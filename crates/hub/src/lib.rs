@@ -1,14 +1,14 @@
-//! Models and data sets from the Hugging Face Hub: `hf:` references to local paths,
-//! through the cache that Hugging Face's own tools use.
+//! Fetches models and data sets from the Hugging Face Hub: turns `hf:` references into
+//! local paths. Uses the same cache as Hugging Face's own tools.
 //!
-//! A crate of its own because it is the only thing that fetches files over the
-//! network: everything else takes a local path and builds without it.
+//! Only this crate fetches files over the network. Everything else takes a local path and
+//! builds without it.
 //!
 //! Key types:
-//! - [`Reference`]: `hf:owner/name[@revision][:file]`, `hf:datasets/...`.
-//! - [`Settings`]: endpoint, cache, token and whether to stay offline.
-//! - [`fetch`]: from a reference to a path.
-//! - [`local`]: from a path or a reference, as a user names a model, to a path.
+//! - [`HubReference`]: `hf:owner/name[@revision][:file]`, `hf:datasets/...`.
+//! - [`Settings`]: endpoint, cache, token, offline mode and timeout.
+//! - [`fetch`]: turns a reference into a path.
+//! - [`local`]: the same for a path or a reference.
 //!
 //! Usage:
 //! ```no_run
@@ -19,7 +19,7 @@
 //! // 1. HF_HOME, HF_HUB_CACHE, HF_TOKEN, HF_HUB_OFFLINE, HF_ENDPOINT,
 //! //    HF_HUB_DOWNLOAD_TIMEOUT.
 //! let settings = Settings::from_env();
-//! // 2. A directory for a model, a file for a file.
+//! // 2. The path of a model's directory, or of one file.
 //! let folder = fetch(&"hf:Qwen/Qwen2.5-0.5B-Instruct".parse()?, &settings, &Silent)?;
 //! # Ok(())
 //! # }
@@ -28,12 +28,12 @@
 mod error;
 mod fetch;
 mod locate;
-mod patience;
 mod reference;
 mod settings;
+mod timeout;
 
 pub use error::HubError;
 pub use fetch::fetch;
 pub use locate::{fetched, local, reference};
-pub use reference::{Kind, PREFIX, Reference};
+pub use reference::{HubReference, PREFIX, RepoKind};
 pub use settings::{Settings, Token};

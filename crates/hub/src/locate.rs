@@ -1,4 +1,5 @@
-//! Where a named model, router or data file lies on this machine.
+//! Finds the local path of a model, router or data file that a user names by a path or a
+//! reference.
 
 use std::path::{Path, PathBuf};
 
@@ -6,26 +7,26 @@ use tokenroute_core::Progress;
 
 use crate::{HubError, PREFIX, Settings, fetch};
 
-/// The text of an `hf:` reference; `None` for a path.
+/// The text of an `hf:` reference. `None` for a path.
 ///
-/// The text also serves as the model's name: the folder of its files differs from
-/// machine to machine.
+/// The text also serves as the model's name, since its folder differs from machine to
+/// machine.
 #[must_use]
 pub fn reference(named: &Path) -> Option<&str> {
     named.to_str().filter(|text| text.starts_with(PREFIX))
 }
 
-/// The local path of an `hf:` reference, fetched if need be with the settings of the
-/// environment; `None` for a path.
+/// The local path of an `hf:` reference, fetched if needed with [`Settings::from_env`].
+/// `None` for a path.
 ///
 /// # Errors
-/// A text that is no reference, or a fetch that fails.
+/// A malformed reference, or a failed fetch.
 pub fn fetched(named: &Path, progress: &dyn Progress) -> Result<Option<PathBuf>, HubError> {
     let Some(text) = reference(named) else { return Ok(None) };
     Ok(Some(fetch(&text.parse()?, &Settings::from_env(), progress)?))
 }
 
-/// As [`fetched`]; a path is returned as it stands.
+/// As [`fetched`], but a path is returned unchanged.
 ///
 /// # Errors
 /// As [`fetched`].

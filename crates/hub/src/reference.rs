@@ -1,28 +1,29 @@
-//! `hf:` references: what they look like and what they name.
+//! Parses `hf:` references to repositories and files on the Hub.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::HubError;
 
-/// What a reference begins with.
+/// The prefix of every reference.
 pub const PREFIX: &str = "hf:";
 const DATASETS: &str = "datasets/";
 
-/// What a repository holds.
+/// The kind of a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum RepoKind {
     /// A model.
     Model,
     /// A data set.
     Dataset,
 }
 
-/// A repository on the Hub, or one file of it.
+/// A repository on the Hub, or one file of it. Written `hf:owner/name[@revision][:file]`,
+/// or `hf:datasets/owner/name[@revision]:file`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reference {
+pub struct HubReference {
     /// Model or data set.
-    pub kind: Kind,
+    pub kind: RepoKind,
     /// "owner/name".
     pub repository: String,
     /// Branch, tag or commit; "main" if none was given.
@@ -31,16 +32,16 @@ pub struct Reference {
     pub file: Option<String>,
 }
 
-impl FromStr for Reference {
+impl FromStr for HubReference {
     type Err = HubError;
 
     fn from_str(text: &str) -> Result<Self, HubError> {
         let bad =
             |what: &str| HubError::Reference { given: text.to_owned(), what: what.to_owned() };
-        let rest = text.strip_prefix(PREFIX).ok_or_else(|| bad("it does not begin with hf:"))?;
+        let rest = text.strip_prefix(PREFIX).ok_or_else(|| bad("it does not start with hf:"))?;
         let (kind, rest) = match rest.strip_prefix(DATASETS) {
-            Some(rest) => (Kind::Dataset, rest),
-            None => (Kind::Model, rest),
+            Some(rest) => (RepoKind::Dataset, rest),
+            None => (RepoKind::Model, rest),
         };
         let (rest, file) = match rest.split_once(':') {
             Some((rest, file)) => (rest, Some(file.to_owned())),
@@ -55,13 +56,13 @@ impl FromStr for Reference {
             return Err(bad("the repository is not owner/name"));
         }
         if !is_path(revision) {
-            return Err(bad("the revision after @ is no branch, tag or commit"));
+            return Err(bad("the revision after @ is not a branch, tag or commit"));
         }
         if file.as_deref().is_some_and(|file| !is_path(file)) {
-            return Err(bad("what follows : is no path inside the repository"));
+            return Err(bad("the text after : is not a path inside the repository"));
         }
         let (repository, revision) = (repository.to_owned(), revision.to_owned());
-        Ok(Reference { kind, repository, revision, file })
+        Ok(HubReference { kind, repository, revision, file })
     }
 }
 
@@ -70,16 +71,17 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && text.chars().all(known) && !text.contains("..") && !text.contains("--")
 }
 
-/// A relative path that stays where it is; it becomes part of a URL and of a file name.
+/// Whether the text is a relative path without `..`. It becomes part of a URL and of a file
+/// name.
 fn is_path(text: &str) -> bool {
     let known = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '+' | '=' | ' ');
     text.split('/')
         .all(|part| !part.is_empty() && part != "." && part != ".." && part.chars().all(known))
 }
 
-impl fmt::Display for Reference {
+impl fmt::Display for HubReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = if self.kind == Kind::Dataset { DATASETS } else { "" };
+        let kind = if self.kind == RepoKind::Dataset { DATASETS } else { "" };
         write!(f, "{PREFIX}{kind}{}", self.repository)?;
         if self.revision != "main" {
             write!(f, "@{}", self.revision)?;

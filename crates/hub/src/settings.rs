@@ -1,4 +1,4 @@
-//! The environment variables that Hugging Face's tools share.
+//! Settings from the environment variables of Hugging Face's tools.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,30 +6,30 @@ use std::time::Duration;
 
 use hf_hub::Cache;
 
-/// Where to fetch from and to.
+/// How to fetch files.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Address of the Hub.
+    /// URL of the Hub.
     pub endpoint: String,
-    /// The cache's `hub` folder.
+    /// The `hub` folder of the cache.
     pub cache: PathBuf,
-    /// Who asks.
+    /// The access token.
     pub token: Option<Token>,
-    /// Whether to use nothing but the cache.
+    /// Whether to use only the cache.
     pub offline: bool,
-    /// How long the network may be silent before a fetch is given up.
-    pub patience: Duration,
+    /// A fetch fails if no data arrives for this long.
+    pub timeout: Duration,
 }
 
-/// [`Settings::patience`] where nothing else is said.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The default of [`Settings::timeout`].
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A secret that no message shows.
+/// An access token. `Debug` does not show it.
 #[derive(Clone)]
 pub struct Token(String);
 
 impl Token {
-    /// Takes a token as it is.
+    /// Wraps a token.
     #[must_use]
     pub fn new(token: &str) -> Self {
         Token(token.to_owned())
@@ -47,15 +47,15 @@ impl fmt::Debug for Token {
 }
 
 impl Settings {
-    /// From the environment: `HF_ENDPOINT`; `HF_HUB_CACHE`, else `HF_HOME`, else
-    /// `~/.cache/huggingface`; `HF_TOKEN`, else the file `token` that logging in
-    /// leaves; `HF_HUB_OFFLINE`; `HF_HUB_DOWNLOAD_TIMEOUT` in seconds.
+    /// Reads the environment: `HF_ENDPOINT`; `HF_HUB_CACHE`, else `HF_HOME`, else
+    /// `~/.cache/huggingface`; `HF_TOKEN`, else the file `token` from logging in;
+    /// `HF_HUB_OFFLINE`; `HF_HUB_DOWNLOAD_TIMEOUT` in seconds.
     #[must_use]
     pub fn from_env() -> Self {
         Settings::read(|name| std::env::var(name).ok())
     }
 
-    /// As [`Settings::from_env`], from any source of variables. Empty ones count as
+    /// As [`Settings::from_env`], with another source of variables. Empty values count as
     /// not set.
     #[must_use]
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Self {
@@ -72,7 +72,7 @@ impl Settings {
             matches!(value.trim().to_ascii_lowercase().as_str(), "1" | "true" | "yes" | "on")
         });
         let seconds = given("HF_HUB_DOWNLOAD_TIMEOUT").and_then(|text| text.trim().parse().ok());
-        let patience = seconds
+        let timeout = seconds
             .filter(|&seconds: &f64| seconds > 0.0)
             .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         Settings {
@@ -80,7 +80,7 @@ impl Settings {
             cache: own.unwrap_or(kept).path().clone(),
             token: token.map(|token| Token(token.trim().to_owned())),
             offline,
-            patience: patience.unwrap_or(PATIENCE),
+            timeout: timeout.unwrap_or(TIMEOUT),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! References, settings, and fetching from a local server with the Hub's replies.
+//! References, settings, and fetching from a local server that replies like the Hub.
 
 mod server;
 
@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use server::{COMMIT, Hub, serve};
 use tokenroute_core::{Progress, Silent};
-use tokenroute_hub::{HubError, Kind, Reference, Settings, Token, fetch};
+use tokenroute_hub::{HubError, HubReference, RepoKind, Settings, Token, fetch};
 
 const MODEL: &str = "hf:owner/tiny-model";
 const SECRET: &str = "hf_plantedsecret";
 
-fn parse(text: &str) -> Reference {
+fn parse(text: &str) -> HubReference {
     text.parse().unwrap_or_else(|e| panic!("{e}"))
 }
 
@@ -25,7 +25,7 @@ fn settings(endpoint: &str, cache: &Path) -> Settings {
         cache: cache.into(),
         token: None,
         offline: false,
-        patience: Duration::from_secs(60),
+        timeout: Duration::from_secs(60),
     }
 }
 
@@ -53,7 +53,7 @@ fn seen(hub: &Mutex<Hub>) -> Vec<String> {
 #[test]
 fn references_name_repositories_revisions_and_files() {
     let reference = parse("hf:datasets/cais/mmlu@refs/convert/parquet:all/test/0000.parquet");
-    assert_eq!(reference.kind, Kind::Dataset);
+    assert_eq!(reference.kind, RepoKind::Dataset);
     assert_eq!(reference.repository, "cais/mmlu");
     assert_eq!(reference.revision, "refs/convert/parquet");
     assert_eq!(reference.file.as_deref(), Some("all/test/0000.parquet"));
@@ -62,7 +62,7 @@ fn references_name_repositories_revisions_and_files() {
     }
     assert_eq!(parse("hf:o/n@main").to_string(), "hf:o/n");
     for (text, cause) in [
-        ("Qwen/Qwen2.5", "does not begin with hf:"),
+        ("Qwen/Qwen2.5", "does not start with hf:"),
         ("hf:", "not owner/name"),
         ("hf:gpt2", "not owner/name"),
         ("hf:a/b/c", "not owner/name"),
@@ -75,7 +75,7 @@ fn references_name_repositories_revisions_and_files() {
         ("hf:a/b:/etc/passwd", "path inside"),
         ("hf:a/b:x#y", "path inside"),
     ] {
-        let error = text.parse::<Reference>().expect_err(text).to_string();
+        let error = text.parse::<HubReference>().expect_err(text).to_string();
         assert!(error.contains(cause) && error.contains("owner/name[@revision]"), "{error}");
     }
 }
@@ -93,11 +93,11 @@ fn settings_follow_the_shared_variables() {
     assert_eq!(plain.endpoint, "https://huggingface.co");
     assert_eq!(plain.cache, home.path().join(".cache/huggingface/hub"));
     assert!(plain.token.is_none() && !plain.offline);
-    assert_eq!(plain.patience, Duration::from_secs(30));
+    assert_eq!(plain.timeout, Duration::from_secs(30));
     for (text, seconds) in [("2.5", 2.5), ("0", 30.0), ("-1", 30.0), ("inf", 30.0), ("soon", 30.0)]
     {
-        let patience = read(&[("HF_HUB_DOWNLOAD_TIMEOUT", text)]).patience;
-        assert_eq!(patience.as_secs_f64(), seconds, "{text}");
+        let timeout = read(&[("HF_HUB_DOWNLOAD_TIMEOUT", text)]).timeout;
+        assert_eq!(timeout.as_secs_f64(), seconds, "{text}");
     }
 
     fs::write(home.path().join("token"), format!("{SECRET}\n")).expect("a write");
@@ -151,7 +151,7 @@ fn a_model_comes_whole_and_once_even_when_the_line_breaks() {
     assert!(phases.contains(&"fetch model.safetensors 9000 bytes".to_owned()), "{phases:?}");
     assert_eq!(bytes, 9000 + 2 + 3 + 5);
 
-    // Now everything is in the cache: no request, and offline will do.
+    // Now everything is in the cache: no request is sent, also in offline mode.
     let before = seen(&hub).len();
     let offline = Settings { offline: true, ..settings.clone() };
     for settings in [&settings, &offline] {
@@ -181,8 +181,8 @@ fn one_file_of_a_model_or_a_data_set() {
     for (text, causes) in [
         ("hf:datasets/owner/rows", ["names no file", "main/test-00000-of-00001.parquet"]),
         ("hf:owner/gguf", ["has no config.json", "tiny-q8_0.gguf"]),
-        ("hf:owner/gguf:other.gguf", ["does not exist", "no such file as other.gguf"]),
-        ("hf:owner/nothing", ["does not exist", "no such repository with a revision main"]),
+        ("hf:owner/gguf:other.gguf", ["does not exist", "has no file other.gguf"]),
+        ("hf:owner/nothing", ["does not exist", "has no repository with a revision main"]),
         ("hf:owner/tiny-model@v9", ["does not exist", "revision v9"]),
     ] {
         let error = fetch(&parse(text), &settings, &Silent).expect_err(text).to_string();
@@ -219,7 +219,7 @@ fn refusals_say_what_is_missing() {
 #[test]
 fn no_network_and_no_cache_are_told_apart() {
     let cache = tempfile::tempdir().expect("a directory");
-    // Bound and dropped: nobody listens there.
+    // Bound and dropped: nothing listens there.
     let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let endpoint = format!("http://{}", port.local_addr().expect("an address"));
     drop(port);
@@ -235,21 +235,21 @@ fn no_network_and_no_cache_are_told_apart() {
 #[test]
 fn a_network_that_falls_silent_is_given_up() {
     let cache = tempfile::tempdir().expect("a directory");
-    // A port whose queue takes the connection and from which no answer comes.
+    // The port accepts connections but never answers.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let endpoint = format!("http://{}", silent.local_addr().expect("an address"));
     let short = Duration::from_millis(200);
     for text in [MODEL, "hf:owner/gguf:tiny-q8_0.gguf"] {
-        let settings = Settings { patience: short, ..settings(&endpoint, cache.path()) };
+        let settings = Settings { timeout: short, ..settings(&endpoint, cache.path()) };
         let error = fetch(&parse(text), &settings, &Silent).expect_err("silence").to_string();
-        let words = ["nothing came for 0.2 s", "HF_HUB_DOWNLOAD_TIMEOUT", "check the network"];
+        let words = ["no data for 0.2 s", "HF_HUB_DOWNLOAD_TIMEOUT", "check the network"];
         assert!(words.iter().all(|word| error.contains(word)), "{error}");
     }
 
-    // Falls silent in the midst of the weights.
+    // Stops sending in the middle of the weights.
     let (endpoint, _hub) =
         serve(Hub { files: files(), stalls_after: Some(4000), ..Hub::default() });
-    let stalled = Settings { patience: short, ..settings(&endpoint, cache.path()) };
+    let stalled = Settings { timeout: short, ..settings(&endpoint, cache.path()) };
     let error = fetch(&parse(MODEL), &stalled, &Silent).expect_err("silence").to_string();
-    assert!(error.contains("nothing came"), "{error}");
+    assert!(error.contains("no data for"), "{error}");
 }

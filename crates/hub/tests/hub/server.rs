@@ -1,29 +1,29 @@
-//! A small server that answers as the Hub does: repository information, files with
-//! ranges, a redirect to where large files lie, and the statuses of refusals.
+//! A small server that replies like the Hub: repository information, files with ranges,
+//! redirects for large files, and the statuses of refusals.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-/// The commit of every repository here.
+/// The commit of every repository on this server.
 pub const COMMIT: &str = "7ae557604adf67be50417f59c2c2f167def9a775";
 
 #[derive(Default)]
 pub struct Hub {
-    /// Path of a file inside `owner/name` (or `datasets/owner/name`) to its content.
+    /// Content of each file, by `owner/name` (or `datasets/owner/name`) and path.
     pub files: BTreeMap<(String, String), Vec<u8>>,
-    /// Status that every request gets.
+    /// If set, the status of every reply.
     pub status: Option<u16>,
-    /// Bytes after which the first answer with a whole file breaks off.
+    /// Breaks off the first reply with a whole file after this many bytes.
     pub breaks_after: Option<usize>,
-    /// Bytes after which answers with a whole file stop, the connection kept open.
+    /// Stops sending a whole file after this many bytes, and keeps the connection open.
     pub stalls_after: Option<usize>,
-    /// Request lines and the values of two headers, as they came.
+    /// Path, range and authorisation of each request.
     pub seen: Vec<String>,
 }
 
-/// Serves until the test ends; returns the address.
+/// Serves until the test ends. Returns the URL.
 pub fn serve(hub: Hub) -> (String, Arc<Mutex<Hub>>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = format!("http://{}", listener.local_addr().expect("an address"));
@@ -78,7 +78,7 @@ fn answer(stream: &TcpStream, hub: &Mutex<Hub>, here: &str) -> Option<()> {
     while stalls.is_some() {
         std::thread::park();
     }
-    // A broken answer ends the connection.
+    // A broken reply closes the connection.
     (sent.len() == length).then_some(()).or_else(|| {
         let _ = stream.shutdown(std::net::Shutdown::Both);
         None
