@@ -8,6 +8,8 @@ pub trait Progress: Sync {
     fn advance(&self, units: u64);
     /// Shows a line that stays on the screen.
     fn note(&self, line: &str);
+    /// The phase under way is over.
+    fn finish(&self) {}
 }
 
 /// Discards all progress.

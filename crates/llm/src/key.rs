@@ -17,6 +17,9 @@ pub struct KeyError {
     pub source: BadKey,
 }
 
+/// The environment variable that holds the LLM's key, on both sides.
+pub const CLOUD_KEY: &str = "TOKENROUTE_CLOUD_KEY";
+
 /// A secret that neither `Debug` nor any error shows.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ApiKey(String);

@@ -32,6 +32,6 @@ mod toy;
 pub use as_model::AsModel;
 pub use in_process::InProcess;
 #[cfg(any(feature = "http", feature = "server"))]
-pub use key::{ApiKey, BadKey, KeyError};
+pub use key::{ApiKey, BadKey, CLOUD_KEY, KeyError};
 pub use scripted::{Scripted, table};
 pub use toy::ToyModel;

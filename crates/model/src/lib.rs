@@ -61,6 +61,7 @@ mod kernel;
 mod layers;
 mod load;
 mod matrix;
+pub mod process_memory;
 mod random;
 mod rope;
 mod rounded;

@@ -16,13 +16,13 @@ use clap::{Args, Parser, Subcommand};
 use tokenroute_model::Format;
 
 pub use drawing::Drawing;
-#[cfg(all(feature = "train", feature = "server"))]
+#[cfg(all(feature = "lab", feature = "server"))]
 pub use measure::Latency;
 pub use measure::{Bench, Export, RandomModel};
 pub use routing::{Remote, Routing};
 #[cfg(feature = "lab")]
 pub use stages::Inspect;
-#[cfg(feature = "train")]
+#[cfg(feature = "lab")]
 pub use stages::{Calibrate, CheckSweep, Label, Staged};
 
 /// Token-level routing between a small model on the device and a large one in the cloud.
@@ -41,31 +41,31 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Label, train, sweep and report, skipping what has not changed.
-    #[cfg(feature = "train")]
+    #[cfg(feature = "lab")]
     Run(Staged),
     /// Compare what the two models say at every token, and what it costs.
-    #[cfg(feature = "train")]
+    #[cfg(feature = "lab")]
     Label(Label),
     /// Print what is in a label table.
     #[cfg(feature = "lab")]
     Inspect(Inspect),
     /// Train a router on the label table.
-    #[cfg(feature = "train")]
+    #[cfg(feature = "lab")]
     Train(Staged),
     /// Sweep τ exactly, for the router and every baseline.
-    #[cfg(feature = "train")]
+    #[cfg(feature = "lab")]
     Sweep(Staged),
     /// The τ for a wished offload ratio or accuracy, and what it gives on test.
-    #[cfg(feature = "train")]
+    #[cfg(feature = "lab")]
     Calibrate(Calibrate),
     /// Render the report of a finished sweep.
-    #[cfg(feature = "train")]
+    #[cfg(feature = "lab")]
     Report(Staged),
     /// Time decoding behind a network: alone, routed, ahead of the large model's tokens.
-    #[cfg(all(feature = "train", feature = "server"))]
+    #[cfg(all(feature = "lab", feature = "server"))]
     Latency(Latency),
     /// Hold the exact sweep against brute-force decoding.
-    #[cfg(feature = "train")]
+    #[cfg(feature = "lab")]
     CheckSweep(CheckSweep),
     /// What a model says at every position of a text.
     Step(Step),

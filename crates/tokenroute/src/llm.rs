@@ -8,15 +8,12 @@ use tokenroute_core::{LanguageModel, Llm, LlmError, Progress, Sampling, Tau};
 use tokenroute_llm::http::{
     Answers, Api, Http, HttpConfig, HttpError, Spelling, Traffic, identity,
 };
-use tokenroute_llm::{ApiKey, InProcess};
+use tokenroute_llm::{ApiKey, CLOUD_KEY, InProcess};
 use tokenroute_model::{Format, LoadedModel, RouterScorer, check_pair};
 use tokenroute_runtime::{Budget, Calls, DEFAULT_BATCH, Policy, Wait};
 
 use crate::args::{Drawing, Remote, Routing};
 use crate::{output, source};
-
-/// The environment variable that holds the LLM's key, on both sides.
-pub const KEY: &str = "TOKENROUTE_CLOUD_KEY";
 
 /// How to open an LLM.
 struct Wanted<'a> {
@@ -82,10 +79,10 @@ impl Opened {
 }
 
 /// Why an LLM could not be loaded here, with a hint where its name reads like a server's.
-pub fn not_here(llm: &Path, error: anyhow::Error) -> anyhow::Error {
+fn not_here(llm: &Path, error: anyhow::Error) -> anyhow::Error {
     if HttpConfig::lacks_scheme(llm) {
         let name = llm.display();
-        error.context(format!("{name} names no server; that begins with http:// or https://"))
+        error.context(format!("{name} names no server; a URL begins with http:// or https://"))
     } else {
         error
     }
@@ -115,7 +112,7 @@ fn over_http(url: &str, remote: &Remote, slm: &LoadedModel) -> Result<Opened> {
     let mut config = HttpConfig::new(url);
     config.api = remote.llm_api.as_deref().map(str::parse).transpose()?;
     config.model = remote.llm_model.clone();
-    config.key = ApiKey::from_env(KEY)?;
+    config.key = ApiKey::from_env(CLOUD_KEY)?;
     config.authority = remote.llm_ca.as_deref().map(authority).transpose()?;
     config.total = Duration::from_millis(remote.llm_deadline);
     config.first_byte = config.first_byte.min(config.total);

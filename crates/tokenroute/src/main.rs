@@ -1,22 +1,11 @@
-//! `tokenroute`: arguments, experiment file, progress, one function per command.
+//! `tokenroute`: arguments, progress, one function per command.
 
 mod args;
-#[cfg(feature = "train")]
-mod chain;
 mod commands;
-#[cfg(feature = "train")]
-mod experiment;
 mod llm;
-mod memory;
 mod output;
-#[cfg(feature = "lab")]
-mod paid;
 mod painter;
-#[cfg(all(feature = "train", feature = "server"))]
-mod processors;
 mod progress;
-#[cfg(feature = "train")]
-mod prompts;
 #[cfg(feature = "server")]
 mod signal;
 mod source;
@@ -26,6 +15,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
+use tokenroute_core::Progress;
 
 use args::{Cli, Command};
 use progress::Terminal;
@@ -45,23 +35,23 @@ fn main() -> ExitCode {
 
 fn run(command: &Command, progress: &Terminal) -> Result<()> {
     match command {
-        #[cfg(feature = "train")]
+        #[cfg(feature = "lab")]
         Command::Run(args) => commands::run::run(args, progress),
-        #[cfg(feature = "train")]
+        #[cfg(feature = "lab")]
         Command::Label(args) => commands::label::run(args, progress),
         #[cfg(feature = "lab")]
         Command::Inspect(args) => commands::inspect::run(args),
-        #[cfg(feature = "train")]
+        #[cfg(feature = "lab")]
         Command::Train(args) => commands::train::run(args, progress),
-        #[cfg(feature = "train")]
+        #[cfg(feature = "lab")]
         Command::Sweep(args) => commands::sweep::run(args, progress),
-        #[cfg(feature = "train")]
+        #[cfg(feature = "lab")]
         Command::Calibrate(args) => commands::calibrate::run(args),
-        #[cfg(feature = "train")]
+        #[cfg(feature = "lab")]
         Command::Report(args) => commands::report::run(args, progress),
-        #[cfg(all(feature = "train", feature = "server"))]
+        #[cfg(all(feature = "lab", feature = "server"))]
         Command::Latency(args) => commands::latency::run(args, progress),
-        #[cfg(feature = "train")]
+        #[cfg(feature = "lab")]
         Command::CheckSweep(args) => commands::check_sweep::run(args, progress),
         Command::Step(args) => commands::step::run(args, progress),
         Command::Generate(args) => commands::generate::run(args, progress),

@@ -24,7 +24,7 @@ pub fn part(text: &str) -> Result<()> {
 
 /// A path as one would type it here: without detours, relative to the current
 /// folder where it lies within.
-#[cfg(feature = "train")]
+#[cfg(feature = "lab")]
 pub fn shown(path: &Path) -> String {
     let Ok(full) = path.canonicalize() else { return path.display().to_string() };
     let here = std::env::current_dir().and_then(|p| p.canonicalize());

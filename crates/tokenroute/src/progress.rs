@@ -43,17 +43,6 @@ impl Terminal {
         };
         Terminal { look, phase: Mutex::new(None) }
     }
-
-    /// Ends the phase under way.
-    pub fn finish(&self) {
-        let Ok(mut phase) = self.phase.lock() else { return };
-        let Some(phase) = phase.take() else { return };
-        phase.bar.finish_and_clear();
-        if !matches!(self.look, Look::Quiet) {
-            let seconds = phase.begun.elapsed().as_secs_f64();
-            say(&format!("{}: {} {} in {seconds:.1} s", phase.name, phase.done, phase.unit));
-        }
-    }
 }
 
 #[expect(clippy::print_stderr, reason = "this is where talk goes")]
@@ -104,6 +93,16 @@ impl Progress for Terminal {
                 "{}: {}/{} {} ({rate:.1}/s, eta {eta:.0} s)",
                 phase.name, phase.done, phase.total, phase.unit
             ));
+        }
+    }
+
+    fn finish(&self) {
+        let Ok(mut phase) = self.phase.lock() else { return };
+        let Some(phase) = phase.take() else { return };
+        phase.bar.finish_and_clear();
+        if !matches!(self.look, Look::Quiet) {
+            let seconds = phase.begun.elapsed().as_secs_f64();
+            say(&format!("{}: {} {} in {seconds:.1} s", phase.name, phase.done, phase.unit));
         }
     }
 

@@ -7,7 +7,7 @@ mod support;
 use std::path::Path;
 
 use serde_json::Value;
-#[cfg(feature = "train")]
+#[cfg(feature = "lab")]
 use support::Lab;
 use support::{
     Server, copy, fail, model, root, succeed, swap_two_tokens, tokenroute, write_router,
@@ -168,7 +168,7 @@ fn two_processes_give_the_tokens_of_one() {
 }
 
 #[test]
-#[cfg(feature = "train")]
+#[cfg(feature = "lab")]
 fn an_experiment_may_have_its_llm_behind_a_url() {
     let (here, there) = (Lab::new(10, 8, 6), Lab::new(10, 8, 6));
     let cloud = cloud(&model("word-problems-llm"), None);
@@ -217,14 +217,14 @@ fn an_experiment_may_have_its_llm_behind_a_url() {
 }
 
 /// All files under a folder.
-#[cfg(feature = "train")]
+#[cfg(feature = "lab")]
 fn files(folder: &Path) -> Vec<std::path::PathBuf> {
     let entries = std::fs::read_dir(folder).expect("a folder").map(|e| e.expect("an entry").path());
     entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
 
 #[test]
-#[cfg(feature = "train")]
+#[cfg(feature = "lab")]
 fn a_key_is_in_nothing_that_is_written() {
     const SECRET: &str = "sesame-4711-open";
     let lab = Lab::new(4, 4, 4);

@@ -11,6 +11,14 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 /// Arrows besides `core`, which every crate may use, and `tokenroute`, which may use all.
 const ARROWS: &[(&str, &str)] = &[
     ("model", "kernels"),
+    ("lab", "hub"),
+    ("lab", "label"),
+    ("lab", "llm"),
+    ("lab", "model"),
+    ("lab", "runtime"),
+    ("lab", "store"),
+    ("lab", "sweep"),
+    ("lab", "train"),
     ("label", "store"),
     ("train", "store"),
     ("bundled-pair", "store"),

@@ -1,16 +1,16 @@
 //! Arguments of the commands that measure, and that make what is measured.
 
-#[cfg(all(feature = "train", feature = "server"))]
+#[cfg(all(feature = "lab", feature = "server"))]
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
-#[cfg(all(feature = "train", feature = "server"))]
+#[cfg(all(feature = "lab", feature = "server"))]
 use tokenroute_core::Tau;
 use tokenroute_model::Format;
 
 /// Arguments of `latency`.
-#[cfg(all(feature = "train", feature = "server"))]
+#[cfg(all(feature = "lab", feature = "server"))]
 #[derive(Debug, Args)]
 pub struct Latency {
     /// The experiment's experiment.toml, with its router trained.

@@ -4,10 +4,10 @@
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use tokenroute_core::{Curve, Tau};
+use tokenroute_lab::Chain;
+use tokenroute_lab::chain::sweep::ROUTER;
 
 use crate::args::Calibrate;
-use crate::chain::Chain;
-use crate::chain::sweep::ROUTER;
 use crate::output;
 use crate::progress::Terminal;
 

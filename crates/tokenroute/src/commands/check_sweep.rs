@@ -3,11 +3,11 @@
 
 use anyhow::{Result, ensure};
 use tokenroute_core::{Progress, Tau, TokenId};
+use tokenroute_lab::Chain;
 use tokenroute_runtime::{DEFAULT_BATCH, Pair, decode};
 use tokenroute_sweep::sweep::{SweepCost, SweepOptions, SweptQuestion};
 
 use crate::args::CheckSweep;
-use crate::chain::Chain;
 use crate::output;
 use crate::progress::Terminal;
 

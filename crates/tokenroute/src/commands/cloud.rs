@@ -3,17 +3,17 @@
 
 use anyhow::Result;
 use tokenroute_core::{LanguageModel, Progress, TokenId};
-use tokenroute_llm::ApiKey;
 use tokenroute_llm::server::{EngineConfig, Server, Service, Texts, check_bind};
+use tokenroute_llm::{ApiKey, CLOUD_KEY};
 use tokenroute_model::{LoadOptions, Tokenizer};
 
 use crate::args::Cloud;
 use crate::signal::Stop;
-use crate::{llm, output, source};
+use crate::{output, source};
 
 /// Serves until it is interrupted or terminated.
 pub fn run(args: &Cloud, progress: &dyn Progress) -> Result<()> {
-    let key = ApiKey::from_env(llm::KEY)?;
+    let key = ApiKey::from_env(CLOUD_KEY)?;
     check_bind(args.bind, key.as_ref())?;
     let model = source::load(&args.model, LoadOptions::default().top_k, args.quantize, progress)?;
     // Clients keep answers by this name, so it changes with the weights.
@@ -37,7 +37,7 @@ pub fn run(args: &Cloud, progress: &dyn Progress) -> Result<()> {
 }
 
 /// The model's tokenizer as the server sees it.
-pub struct Served(pub Tokenizer);
+struct Served(Tokenizer);
 
 impl Texts for Served {
     fn encode(&self, text: &str) -> Result<Vec<TokenId>, String> {

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use serde::Serialize;
+use tokenroute_lab::LlmUsage;
 use tokenroute_label::Inspection;
 
 use crate::args::Inspect;
 use crate::output;
-use crate::paid::Paid;
 
 /// Prints counts, sizes and a sample of a label table.
 pub fn run(args: &Inspect) -> Result<()> {
@@ -26,16 +26,15 @@ struct Shown<'a> {
     #[serde(flatten)]
     found: &'a Inspection,
     #[serde(skip_serializing_if = "Option::is_none")]
-    paid: Option<Paid>,
+    paid: Option<LlmUsage>,
 }
 
 fn target(args: &Inspect) -> Result<(Vec<PathBuf>, Option<tokenroute_model::Tokenizer>)> {
-    #[cfg(feature = "train")]
     if args.path.extension().is_some_and(|e| e == "toml") {
-        let experiment = crate::experiment::Experiment::load(&args.path)?;
+        let experiment = tokenroute_lab::Experiment::load(&args.path)?;
         let slm = experiment.source(&experiment.pair.slm, &tokenroute_core::Silent)?;
         let rounds = 0..=experiment.label.rounds;
-        let labels = experiment.run(crate::chain::labels::FOLDER);
+        let labels = experiment.run(tokenroute_lab::chain::labels::FOLDER);
         return Ok((
             rounds.map(|n| labels.join(format!("round-{n}"))).collect(),
             Some(tokenroute_model::Tokenizer::of_model(&slm)?),
@@ -45,7 +44,7 @@ fn target(args: &Inspect) -> Result<(Vec<PathBuf>, Option<tokenroute_model::Toke
 }
 
 /// Prints an inspection, and what labelling asked of a server if that is known.
-pub fn show(found: &Inspection, paid: Option<Paid>, json: bool) -> Result<()> {
+pub fn show(found: &Inspection, paid: Option<LlmUsage>, json: bool) -> Result<()> {
     if json {
         return output::json(&Shown { found, paid });
     }

@@ -3,11 +3,11 @@
 use anyhow::Result;
 use serde::Serialize;
 use tokenroute_core::Bytes;
+use tokenroute_lab::chain::{Chain, labels};
 use tokenroute_label::Estimate;
 
 use super::inspect;
 use crate::args::Label;
-use crate::chain::{Chain, labels};
 use crate::output;
 use crate::progress::Terminal;
 

@@ -2,15 +2,15 @@
 
 use anyhow::{Context, Result, ensure};
 use tokenroute_core::{Curve, Tau};
+use tokenroute_lab::Chain;
+use tokenroute_lab::chain::latency::{Plan, SPLIT, carry_out};
+use tokenroute_lab::chain::sweep::ROUTER;
+use tokenroute_lab::cpu_pinning::Own;
 use tokenroute_sweep::latency::{Network, Setting};
 use tokenroute_sweep::report::latency_markdown;
 
 use crate::args::Latency;
-use crate::chain::Chain;
-use crate::chain::latency::{Plan, SPLIT, carry_out};
-use crate::chain::sweep::ROUTER;
 use crate::output;
-use crate::processors::Own;
 use crate::progress::Terminal;
 
 /// Measures, or finds measured, and prints.

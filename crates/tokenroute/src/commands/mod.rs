@@ -1,10 +1,10 @@
 //! One module per command, each with a `run` function.
 
 pub mod bench;
-#[cfg(feature = "train")]
+#[cfg(feature = "lab")]
 pub mod calibrate;
 pub mod chat;
-#[cfg(feature = "train")]
+#[cfg(feature = "lab")]
 pub mod check_sweep;
 #[cfg(feature = "server")]
 pub mod cloud;
@@ -12,19 +12,19 @@ pub mod export;
 pub mod generate;
 #[cfg(feature = "lab")]
 pub mod inspect;
-#[cfg(feature = "train")]
+#[cfg(feature = "lab")]
 pub mod label;
-#[cfg(all(feature = "train", feature = "server"))]
+#[cfg(all(feature = "lab", feature = "server"))]
 pub mod latency;
 pub mod random_model;
-#[cfg(feature = "train")]
+#[cfg(feature = "lab")]
 pub mod report;
-#[cfg(feature = "train")]
+#[cfg(feature = "lab")]
 pub mod run;
 #[cfg(feature = "server")]
 pub mod serve;
 pub mod step;
-#[cfg(feature = "train")]
+#[cfg(feature = "lab")]
 pub mod sweep;
-#[cfg(feature = "train")]
+#[cfg(feature = "lab")]
 pub mod train;

@@ -1,9 +1,9 @@
 //! `tokenroute report`: the report stage of an experiment.
 
 use anyhow::Result;
+use tokenroute_lab::Chain;
 
 use crate::args::Staged;
-use crate::chain::Chain;
 use crate::output;
 use crate::progress::Terminal;
 

@@ -1,12 +1,12 @@
 //! `tokenroute sweep`: the sweep stage of an experiment.
 
 use anyhow::Result;
-
-use crate::args::Staged;
-use crate::chain::{
+use tokenroute_lab::chain::{
     Chain,
     sweep::{FOLDER, llm_positions},
 };
+
+use crate::args::Staged;
 use crate::output;
 use crate::progress::Terminal;
 

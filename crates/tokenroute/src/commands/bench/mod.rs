@@ -10,10 +10,12 @@ use serde::Serialize;
 use tokenroute_core::{Detail, Feed, LanguageModel, Progress, TokenId};
 use tokenroute_hub::{local, reference};
 use tokenroute_kernels::Pool;
-use tokenroute_model::{Decoder, KvState, LoadOptions, RandomModel, load_decoder};
+use tokenroute_model::{
+    Decoder, KvState, LoadOptions, RandomModel, load_decoder, process_memory as memory,
+};
 
 use crate::args::Bench;
-use crate::{memory, output};
+use crate::output;
 
 /// Tokens of the shortest prompt, and by how much each further sequence's is longer.
 const PROMPT: usize = 16;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
-use tokenroute_core::{Progress, Scorer, Tau, TokenId, grade};
+use tokenroute_core::{Scorer, Tau, TokenId, grade};
 use tokenroute_llm::InProcess;
 use tokenroute_runtime::{Pair, Request};
 use tokenroute_store::{self as store, Columns, Manifest, PolicyCurves};

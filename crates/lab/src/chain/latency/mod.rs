@@ -1,12 +1,12 @@
 //! The network study beside an experiment's other artefacts. It is a stage of
 //! its own, `tokenroute latency`; the report takes it in where it is there.
 
-#[cfg(feature = "server")]
+#[cfg(feature = "latency")]
 mod network;
-#[cfg(feature = "server")]
+#[cfg(feature = "latency")]
 mod study;
 
-#[cfg(feature = "server")]
+#[cfg(feature = "latency")]
 use std::path::Path;
 
 use anyhow::Result;
@@ -16,7 +16,7 @@ use tokenroute_sweep::latency::LatencyStudy;
 
 use super::{Asked, Chain, questions_hash};
 
-#[cfg(feature = "server")]
+#[cfg(feature = "latency")]
 pub use study::{Plan, carry_out};
 
 /// Where the study lies, under `run/`.
@@ -57,7 +57,7 @@ impl Chain<'_> {
 }
 
 /// Keeps a study.
-#[cfg(feature = "server")]
+#[cfg(feature = "latency")]
 fn keep(folder: &Path, study: &LatencyStudy, mut work: Manifest) -> Result<()> {
     store::make_dir(folder)?;
     let mut json = serde_json::to_vec_pretty(study)?;

@@ -9,12 +9,11 @@ use anyhow::{Result, bail};
 use tokenroute_core::{Ask, Llm, TokenId, Vocabulary};
 use tokenroute_llm::http::{Api, Http, HttpConfig};
 use tokenroute_llm::link::{Link, LinkConfig};
-use tokenroute_llm::server::{EngineConfig, Server, Service};
+use tokenroute_llm::server::{EngineConfig, Server, Service, Texts};
 use tokenroute_model::{Decoder, LoadedModel, Tokenizer};
 use tokenroute_sweep::latency::Network;
 
 use crate::chain::Large;
-use crate::commands::cloud::Served;
 
 /// Longest wait for anything: nothing fails here, and what is slow is measured.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -87,5 +86,22 @@ impl Cloud {
     pub fn carried(&self) -> [u64; 2] {
         let carried = self.link.carried();
         [carried.up, carried.down]
+    }
+}
+
+/// The model's tokenizer as the server sees it.
+struct Served(Tokenizer);
+
+impl Texts for Served {
+    fn encode(&self, text: &str) -> Result<Vec<TokenId>, String> {
+        self.0.encode_prompt(text).map_err(|error| error.to_string())
+    }
+
+    fn decode(&self, ids: &[TokenId]) -> Result<String, String> {
+        self.0.decode(ids).map_err(|error| error.to_string())
+    }
+
+    fn token(&self, id: TokenId) -> Result<String, String> {
+        self.0.token_text(id).map_err(|error| error.to_string())
     }
 }

@@ -21,8 +21,6 @@ use tokenroute_sweep::summary::{HEADLINE_TARGET, Summary};
 use super::sweep::{Costs, FOLDER as SWEEP, ROUTER, llm_positions};
 use super::timing::{self, Took};
 use super::{Chain, labels, router};
-use crate::output;
-
 /// Where the report's manifest lies, under `run/`.
 pub const FOLDER: &str = "report";
 
@@ -320,34 +318,4 @@ fn diagnose(scorer: &RouterScorer, rows: &[LabelRow]) -> Result<Diagnostics> {
         reliability_after: reliability(&after),
         histogram: histogram(&after),
     })
-}
-
-/// The headline of a finished report, for the terminal.
-pub fn headline(summary: &Value, out: &std::path::Path) -> Vec<String> {
-    let share = |v: &Value| v.as_f64().map_or("-".to_owned(), |x| format!("{:.1}%", 100.0 * x));
-    let mut lines = vec![format!(
-        "SLM alone {}   LLM alone {}   APGR {}",
-        share(&summary["slm"]["accuracy"]),
-        share(&summary["llm"]["accuracy"]),
-        summary["apgr"].as_f64().map_or("-".to_owned(), |x| format!("{x:.3}")),
-    )];
-    lines.push(
-        "offload target   τ              offload   LLM positions   accuracy   95% interval      PGR"
-            .into(),
-    );
-    for p in summary["points"].as_array().into_iter().flatten() {
-        lines.push(format!(
-            "{:>14}   {:<12}   {:>7}   {:>13}   {:>8}   {:>6} - {:<6}   {}",
-            share(&p["target"]),
-            p["tau"].as_f64().map_or("-".to_owned(), |t| format!("{:.6}", t)),
-            share(&p["offload"]),
-            p["llm_positions_per_question"].as_f64().map_or("-".to_owned(), |n| format!("{n:.1}")),
-            share(&p["accuracy"]),
-            share(&p["ci"][0]),
-            share(&p["ci"][1]),
-            p["pgr"].as_f64().map_or("-".to_owned(), |x| format!("{x:.2}")),
-        ));
-    }
-    lines.push(format!("report: {}", output::shown(&out.join("index.html"))));
-    lines
 }

@@ -7,7 +7,7 @@ use tokenroute_core::Bytes;
 
 /// What an LLM on a server was asked. What is in the answer cache costs nothing.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-pub struct Paid {
+pub struct LlmUsage {
     /// HTTP requests, second attempts included.
     pub requests: u64,
     /// Positions it says it has processed, prefill included.
@@ -16,10 +16,10 @@ pub struct Paid {
     pub bytes: Bytes,
 }
 
-impl Paid {
+impl LlmUsage {
     /// What was asked since `before`.
-    pub fn since(self, before: Paid) -> Paid {
-        Paid {
+    pub fn since(self, before: LlmUsage) -> LlmUsage {
+        LlmUsage {
             requests: self.requests - before.requests,
             positions: self.positions - before.positions,
             bytes: self.bytes - before.bytes,
@@ -27,8 +27,8 @@ impl Paid {
     }
 
     /// Both together.
-    pub fn with(self, other: Paid) -> Paid {
-        Paid {
+    pub fn with(self, other: LlmUsage) -> LlmUsage {
+        LlmUsage {
             requests: self.requests + other.requests,
             positions: self.positions + other.positions,
             bytes: [self.bytes, other.bytes].into_iter().sum(),
@@ -36,9 +36,9 @@ impl Paid {
     }
 }
 
-impl fmt::Display for Paid {
+impl fmt::Display for LlmUsage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Paid { requests, positions, bytes: Bytes { up, down } } = self;
+        let LlmUsage { requests, positions, bytes: Bytes { up, down } } = self;
         write!(
             f,
             "asked of the LLM's server: {requests} requests, {positions} LLM positions, \

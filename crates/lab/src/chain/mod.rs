@@ -14,15 +14,16 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
-use tokenroute_core::{LanguageModel, ModelInfo, Question, TokenId};
-use tokenroute_model::{LoadedModel, load_model};
+use tokenroute_core::{LanguageModel, ModelInfo, Progress, Question, TokenId};
+use tokenroute_hub::reference;
+use tokenroute_model::{
+    Format, LoadOptions, LoadedModel, cache_folder, load_model, process_memory as memory,
+};
 use tokenroute_store::{self as store, Dataset, Manifest};
 
 use crate::experiment::Experiment;
-use crate::paid::Paid;
-use crate::progress::Terminal;
+use crate::llm_usage::LlmUsage;
 use crate::prompts::Prompter;
-use crate::{memory, source};
 pub use large::Large;
 use timing::Took;
 
@@ -35,7 +36,7 @@ pub struct Chain<'a> {
     /// The large one.
     pub llm: Large,
     /// Who listens.
-    pub progress: &'a Terminal,
+    pub progress: &'a dyn Progress,
 }
 
 /// Questions of one split with their prompts.
@@ -50,11 +51,11 @@ pub struct Asked {
 
 impl<'a> Chain<'a> {
     /// Reads the experiment and loads its pair.
-    pub fn open(path: &Path, progress: &'a Terminal) -> Result<Self> {
+    pub fn open(path: &Path, progress: &'a dyn Progress) -> Result<Self> {
         let experiment = Experiment::load(path)?;
         let (named, quantize) = (&experiment.pair.slm, experiment.pair.slm_quantize);
         let top_k = experiment.train.top_k.max(8);
-        let options = source::options(named, top_k, quantize);
+        let options = load_options(named, top_k, quantize);
         let slm = load_model(&experiment.source(named, progress)?, &options)?;
         let llm = Large::open(&experiment, &slm, top_k, progress)?;
         Ok(Chain { experiment, slm, llm, progress })
@@ -133,9 +134,15 @@ impl<'a> Chain<'a> {
     }
 
     /// What the stage in a folder under `run/` asked of an LLM on a server.
-    pub fn paid(&self, stage: &str) -> Option<Paid> {
+    pub fn paid(&self, stage: &str) -> Option<LlmUsage> {
         timing::took(&self.experiment.run(stage)).paid
     }
+}
+
+/// How to load a named model.
+fn load_options(named: &Path, top_k: usize, quantize: Option<Format>) -> LoadOptions {
+    let (name, cache) = (reference(named).map(str::to_owned), cache_folder());
+    LoadOptions { name, top_k, quantize, cache, ..LoadOptions::default() }
 }
 
 /// As [`Chain::text`].

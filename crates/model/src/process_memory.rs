@@ -5,7 +5,6 @@ use std::thread;
 use std::time::Duration;
 
 /// Starts counting the peak anew from what is held now.
-#[cfg(feature = "train")]
 pub fn reset_peak() {
     // Where the system refuses, the peak is that of the whole run, which is an upper bound.
     drop(std::fs::write("/proc/self/clear_refs", "5"));

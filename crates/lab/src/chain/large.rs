@@ -1,5 +1,6 @@
 //! The LLM of an experiment: loaded here, or behind a URL.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -8,13 +9,13 @@ use tokenroute_core::{
     Vocabulary,
 };
 use tokenroute_llm::http::{Answers, Http, HttpConfig, Spelling, identity};
-use tokenroute_llm::{ApiKey, AsModel};
+use tokenroute_llm::{ApiKey, AsModel, CLOUD_KEY};
 use tokenroute_model::{Decoder, KvState, LoadedModel, check_pair, load_model};
 use tokenroute_store as store;
 
+use super::load_options;
 use crate::experiment::Experiment;
-use crate::paid::Paid;
-use crate::{llm, source};
+use crate::llm_usage::LlmUsage;
 
 /// Where the answers of an LLM behind a URL are kept, under `run/`: whatever asks next,
 /// another router's sweep too, pays for new prefixes alone.
@@ -26,12 +27,26 @@ const CALL: Duration = Duration::from_secs(60);
 /// How long a server that is away is asked again before the stage gives up; it resumes.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Most calls to a server at once.
+const CONNECTIONS: usize = 16;
+
 /// The LLM of an experiment.
 pub enum Large {
     /// In process.
     Here(Box<Decoder>),
     /// On a server.
     There(Box<AsModel<Answers<Http>>>),
+}
+
+/// Why an LLM could not be loaded here, with a hint where its name reads like a server's.
+fn not_here(llm: &Path, error: anyhow::Error) -> anyhow::Error {
+    if HttpConfig::lacks_scheme(llm) {
+        let name = llm.display();
+        return error.context(format!(
+            "pair.llm is {name}; a server's URL begins with http:// or https://"
+        ));
+    }
+    error
 }
 
 /// A sequence of either.
@@ -63,9 +78,9 @@ impl Large {
             section.llm_api.is_none() && section.llm_model.is_none(),
             "pair.llm_api and pair.llm_model are for an LLM behind a URL"
         );
-        let options = source::options(&section.llm, top_k, section.llm_quantize);
+        let options = load_options(&section.llm, top_k, section.llm_quantize);
         let llm = load_model(&experiment.source(&section.llm, progress)?, &options)
-            .map_err(|error| llm::not_here(&section.llm, error.into()))?;
+            .map_err(|error| not_here(&section.llm, error.into()))?;
         check_pair(slm, &llm)?;
         Ok(Large::Here(Box::new(llm.decoder)))
     }
@@ -75,9 +90,9 @@ impl Large {
         let mut config = HttpConfig::new(url);
         config.api = section.llm_api.as_deref().map(str::parse).transpose()?;
         config.model = section.llm_model.clone();
-        config.key = ApiKey::from_env(llm::KEY)?;
+        config.key = ApiKey::from_env(CLOUD_KEY)?;
         (config.first_byte, config.total) = (CALL, CALL);
-        config.connections = llm::CONNECTIONS;
+        config.connections = CONNECTIONS;
         let texts = Spelling::new(slm.tokenizer.token_texts()?);
         let http = Http::new(config, slm.vocabulary.clone(), Some(texts))?;
         let model = http.server()?.model;
@@ -94,15 +109,15 @@ impl Large {
         let folder = experiment.run("");
         store::make_dir(&folder)?;
         let answers = Answers::open(&folder.join(ANSWERS), &identity, http)?;
-        Ok(Large::There(Box::new(AsModel::new(answers, info, PATIENCE, llm::CONNECTIONS))))
+        Ok(Large::There(Box::new(AsModel::new(answers, info, PATIENCE, CONNECTIONS))))
     }
 
     /// What was asked of it so far; `None` in process, where no network is between.
-    pub fn paid(&self) -> Option<Paid> {
+    pub fn paid(&self) -> Option<LlmUsage> {
         let Large::There(model) = self else { return None };
         let traffic = model.llm().llm().traffic();
         let (requests, bytes) = (traffic.requests, traffic.bytes);
-        Some(Paid { requests, positions: model.processed(), bytes })
+        Some(LlmUsage { requests, positions: model.processed(), bytes })
     }
 
     /// Whether its weights were never trained, as far as is known here.

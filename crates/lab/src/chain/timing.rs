@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use tokenroute_store as store;
 
-use crate::paid::Paid;
+use crate::llm_usage::LlmUsage;
 
 const NAME: &str = "took.json";
 
@@ -20,7 +20,7 @@ pub struct Took {
     pub peak_bytes: Option<u64>,
     /// What an LLM on a server was asked; `None` for one in process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub paid: Option<Paid>,
+    pub paid: Option<LlmUsage>,
 }
 
 /// What is recorded for the stage in a folder; nothing if none is.

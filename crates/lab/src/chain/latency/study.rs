@@ -17,8 +17,7 @@ use tokenroute_sweep::latency::{
 use super::network::{Cloud, Hosted};
 use super::{FOLDER, keep};
 use crate::chain::{Asked, Chain, answer_text};
-use crate::processors::Own;
-use crate::progress::Terminal;
+use crate::cpu_pinning::Own;
 
 const WAYS: [Way; 5] = [Way::Slm, Way::Llm, Way::Blocking, Way::Speculative, Way::Relay];
 /// Indices of [`WAYS`].
@@ -88,7 +87,7 @@ struct Lab<'a> {
     warm_up: &'a [Request<'a>],
     bootstrap: &'a Bootstrap,
     own: Option<&'a Own>,
-    progress: &'a Terminal,
+    progress: &'a dyn Progress,
 }
 
 impl Lab<'_> {

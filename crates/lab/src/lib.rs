@@ -1,0 +1,38 @@
+//! An experiment as a library: its file, its stages and their manifests.
+//!
+//! Key types:
+//! - [`Experiment`]: an experiment.toml, read and checked.
+//! - [`Chain`]: an experiment with its pair loaded; one method per stage.
+//! - [`LlmUsage`]: requests, positions and bytes that a stage cost on a server.
+//! - [`Prompter`]: from a question to the tokens of its prompt.
+//!
+//! Usage:
+//! ```no_run
+//! use std::path::Path;
+//! use tokenroute_core::Silent;
+//! use tokenroute_lab::Chain;
+//!
+//! # fn main() -> anyhow::Result<()> {
+//! // 1. Read the experiment and load its pair.
+//! let chain = Chain::open(Path::new("experiments/quickstart/experiment.toml"), &Silent)?;
+//! // 2. Run the stages; one whose manifest still matches is skipped.
+//! chain.label("flex")?;
+//! chain.train("flex")?;
+//! chain.sweep()?;
+//! // 3. Render the report.
+//! chain.report()?;
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod chain;
+#[cfg(feature = "latency")]
+pub mod cpu_pinning;
+mod experiment;
+mod llm_usage;
+mod prompts;
+
+pub use chain::Chain;
+pub use experiment::Experiment;
+pub use llm_usage::LlmUsage;
+pub use prompts::Prompter;
