@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use crate::gguf::GgufError;
+use crate::weights::gguf::GgufError;
 
 /// Why a model directory, a tokenizer or a router file cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum EdgeError {
+pub enum LoadError {
     /// A file that cannot be read.
     #[error("cannot read {}: {source}; expected {expected}", path.display())]
     Read {

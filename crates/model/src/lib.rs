@@ -45,44 +45,25 @@
 //! # }
 //! ```
 
-mod attention;
-mod cache;
-mod cache_folder;
-mod chat;
 mod config;
-mod config_json;
 mod decoder;
-mod detokenise;
 mod error;
-mod fields;
-mod forward;
-pub mod gguf;
-mod kernel;
-mod layers;
+mod export;
+mod hash;
+mod json_fields;
 mod load;
-mod matrix;
 pub mod process_memory;
-mod random;
-mod rope;
-mod rounded;
-mod rows;
-mod scorer;
-mod shards;
-mod steps;
-mod tokenizer;
+mod router_scorer;
+mod text;
 mod weights;
 
-pub use cache::KvState;
-pub use cache_folder::cache_folder;
-pub use chat::{ChatError, ChatOptions, ChatTemplate, Message};
-pub use config::{Config, Family};
-pub use decoder::{Decoder, continue_greedy};
-pub use detokenise::Detokeniser;
-pub use error::EdgeError;
-pub use kernel::Linear;
+pub use config::{Config, Family, Rope, RopeScaling};
+pub use decoder::{Decoder, KvState, Linear, continue_greedy};
+pub use error::LoadError;
+pub use export::export_directory;
 pub use load::{LoadOptions, LoadedModel, check_pair, load_decoder, load_model};
-pub use random::RandomModel;
-pub use rope::{Rope, RopeScaling};
-pub use scorer::RouterScorer;
-pub use tokenizer::Tokenizer;
+pub use router_scorer::RouterScorer;
+pub use text::chat::{ChatError, ChatOptions, ChatTemplate, Message};
+pub use text::{Detokeniser, Tokenizer};
 pub use tokenroute_kernels::{Format, Isa};
+pub use weights::{RandomModel, cache_folder, gguf};

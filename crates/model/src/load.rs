@@ -4,16 +4,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokenroute_core::{ModelInfo, Vocabulary};
+use tokenroute_core::{LanguageModel, ModelInfo, Vocabulary};
 use tokenroute_kernels::Format;
 
-use crate::config_json::end_tokens;
-use crate::fields::read_json;
-use crate::gguf::{GgufSource, Quantised, is_gguf};
-use crate::rounded::Rounded;
-use crate::shards::Shards;
-use crate::weights::WeightSource;
-use crate::{Config, Decoder, EdgeError, Tokenizer};
+use crate::config::end_tokens;
+use crate::json_fields::read_json;
+use crate::weights::gguf::{GgufSource, WeightCache, is_gguf};
+use crate::weights::{Q8Embedding, Shards, WeightSource};
+use crate::{Config, Decoder, LoadError, RandomModel, Tokenizer};
 
 /// How to load a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,11 +62,11 @@ pub struct LoadedModel {
 /// A missing or damaged file, an unsupported configuration, a tensor that is
 /// missing, of the wrong shape or not finite, each named; quantised weights that
 /// cannot be kept.
-pub fn load_model(path: &Path, options: &LoadOptions) -> Result<LoadedModel, EdgeError> {
+pub fn load_model(path: &Path, options: &LoadOptions) -> Result<LoadedModel, LoadError> {
     if is_gguf(path) {
         let source = GgufSource::open(path)?;
         let config = source.config()?;
-        let tokenizer = source.tokenizer()?;
+        let tokenizer = Tokenizer::of_gguf(&source)?;
         let vocabulary = tokenizer.vocabulary(&source.end_tokens()?)?;
         let decoder = of_file(path, source, config, tokenizer.size(), options)?;
         return Ok(LoadedModel { decoder, tokenizer, vocabulary });
@@ -89,7 +87,7 @@ pub fn load_model(path: &Path, options: &LoadOptions) -> Result<LoadedModel, Edg
 ///
 /// # Errors
 /// As [`load_model`].
-pub fn load_decoder(path: &Path, options: &LoadOptions) -> Result<Decoder, EdgeError> {
+pub fn load_decoder(path: &Path, options: &LoadOptions) -> Result<Decoder, LoadError> {
     if is_gguf(path) {
         let source = GgufSource::open(path)?;
         let config = source.config()?;
@@ -101,13 +99,37 @@ pub fn load_decoder(path: &Path, options: &LoadOptions) -> Result<Decoder, EdgeE
     of_directory(path, config, vocabulary, options)
 }
 
+impl RandomModel {
+    /// The decoder. Its weights are made as they are read; nothing is written.
+    ///
+    /// # Errors
+    /// As [`load_decoder`].
+    pub fn decoder(self, options: &LoadOptions) -> Result<Decoder, LoadError> {
+        let config = self.shape().clone();
+        let path = self.path("");
+        let info = ModelInfo {
+            name: options.name.clone().unwrap_or_else(|| path.display().to_string()),
+            weights_hash: self.hash(),
+            hidden: config.hidden_size,
+            vocabulary: config.vocab_size,
+            context: config.max_position_embeddings,
+            top_k: options.top_k,
+        };
+        let weights: Arc<dyn WeightSource> = match options.quantize {
+            None => Arc::new(self),
+            Some(_) => Arc::new(Q8Embedding(self)),
+        };
+        Decoder::new(info, config, &weights, options.quantize, options.threads)
+    }
+}
+
 fn of_file(
     path: &Path,
     source: GgufSource,
     config: Config,
     vocabulary: usize,
     options: &LoadOptions,
-) -> Result<Decoder, EdgeError> {
+) -> Result<Decoder, LoadError> {
     check_vocabulary(path, &config, vocabulary)?;
     let info = info(path, source.hash(), &config, vocabulary, options);
     let source = Arc::new(source);
@@ -122,7 +144,7 @@ fn of_directory(
     config: Config,
     vocabulary: usize,
     options: &LoadOptions,
-) -> Result<Decoder, EdgeError> {
+) -> Result<Decoder, LoadError> {
     check_vocabulary(&dir.join("config.json"), &config, vocabulary)?;
     let shards = Shards::open(dir)?;
     let hash = shards.hash();
@@ -132,9 +154,9 @@ fn of_directory(
     };
     let Some(format) = options.quantize else { return build(config, Arc::new(shards)) };
     let tensors: Vec<_> = shards.tensors().map(|(name, shape)| (name, shape.to_vec())).collect();
-    let weights = Arc::new(Rounded(shards));
+    let weights = Arc::new(Q8Embedding(shards));
     let Some(folder) = &options.cache else { return build(config, weights) };
-    let kept = Quantised::new(folder, &hash, format, &config, &*weights, tensors)?;
+    let kept = WeightCache::new(folder, &hash, format, &config, &*weights, tensors)?;
     if let Some(found) = kept.open() {
         return build(config.clone(), Arc::new(found));
     }
@@ -144,11 +166,11 @@ fn of_directory(
     Ok(decoder)
 }
 
-fn check_vocabulary(path: &Path, config: &Config, vocabulary: usize) -> Result<(), EdgeError> {
+fn check_vocabulary(path: &Path, config: &Config, vocabulary: usize) -> Result<(), LoadError> {
     if vocabulary <= config.vocab_size {
         return Ok(());
     }
-    Err(EdgeError::Config {
+    Err(LoadError::Config {
         path: path.to_owned(),
         field: "vocab_size".to_owned(),
         value: config.vocab_size.to_string(),
@@ -186,12 +208,12 @@ fn identity(hash: String, quantize: Option<Format>) -> String {
 /// # Errors
 /// Names both models and what differs first: vocabularies, merges, added tokens
 /// or pre-tokenizers.
-pub fn check_pair(slm: &LoadedModel, llm: &LoadedModel) -> Result<(), EdgeError> {
+pub fn check_pair(slm: &LoadedModel, llm: &LoadedModel) -> Result<(), LoadError> {
     match slm.tokenizer.difference(&llm.tokenizer) {
         None => Ok(()),
-        Some(part) => Err(EdgeError::PairMismatch {
-            slm: slm.decoder.info.name.clone(),
-            llm: llm.decoder.info.name.clone(),
+        Some(part) => Err(LoadError::PairMismatch {
+            slm: slm.decoder.info().name.clone(),
+            llm: llm.decoder.info().name.clone(),
             part,
         }),
     }

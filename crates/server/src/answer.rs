@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use tokenroute_core::{TokenId, TraceToken, Vocabulary};
-use tokenroute_model::{Detokeniser, EdgeError, Tokenizer};
+use tokenroute_model::{Detokeniser, LoadError, Tokenizer};
 
 /// Why an answer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +55,7 @@ impl Answer {
 
     /// Takes one token in and gives out the pieces that are certain now. Once
     /// [`Answer::stopped`], nothing more may come.
-    pub(crate) fn push(&mut self, token: TraceToken) -> Result<Vec<Piece>, EdgeError> {
+    pub(crate) fn push(&mut self, token: TraceToken) -> Result<Vec<Piece>, LoadError> {
         let text = match self.is_end(token.token) {
             true => String::new(),
             false => self.detokeniser.push(token.token)?,

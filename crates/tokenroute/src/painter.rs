@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 
 use anyhow::Result;
 use tokenroute_core::{Origin, TraceToken, Vocabulary};
-use tokenroute_model::{Detokeniser, EdgeError, LoadedModel, Tokenizer};
+use tokenroute_model::{Detokeniser, LoadError, LoadedModel, Tokenizer};
 
 /// Back to the terminal's own colours.
 const PLAIN: &str = "\x1b[0m";
@@ -64,7 +64,7 @@ impl<'m, W: Write> Painter<'m, W> {
         }
     }
 
-    fn put(&mut self, piece: Result<String, EdgeError>, style: &str) -> Result<()> {
+    fn put(&mut self, piece: Result<String, LoadError>, style: &str) -> Result<()> {
         let piece = piece?;
         if self.look == Look::Raw {
             self.out.write_all(piece.as_bytes())?;

@@ -10,7 +10,7 @@ use safetensors::SafeTensors;
 use serde_json::Value;
 use support::{Lab, fail, root, tokenroute};
 use tempfile::TempDir;
-use tokenroute_model::gguf::{Kind, Source, export};
+use tokenroute_model::gguf::{Kind, NewTensor, export};
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
@@ -38,10 +38,10 @@ fn write_gguf(path: &Path) {
             }) as Fill<'_>
         })
         .collect();
-    let sources: Vec<Source<'_>> = tensors
+    let sources: Vec<NewTensor<'_>> = tensors
         .iter()
         .zip(&fills)
-        .map(|((name, tensor), fill)| Source { name, shape: tensor.shape(), row: fill })
+        .map(|((name, tensor), fill)| NewTensor { name, shape: tensor.shape(), row: fill })
         .collect();
     let mut out = Vec::new();
     export(&mut out, &json("config.json"), &json("tokenizer.json"), Kind::F16, &[], &sources)

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use tokenroute_core::{LanguageModel, stable_hash};
 use tokenroute_model::gguf::Gguf;
-use tokenroute_model::{EdgeError, Format, LoadOptions, LoadedModel, load_model};
+use tokenroute_model::{Format, LoadError, LoadOptions, LoadedModel, load_model};
 
 use crate::models::{model, said_bits};
 use crate::support::ModelFiles;
@@ -152,7 +152,7 @@ fn a_folder_that_cannot_be_written_is_named() {
     std::fs::write(kept.dir.path().join("deep"), "a file").expect("a writable directory");
     let error = load_model(&kept.model(), &options(Format::Q8_0, Some(&kept.folder())));
     let error = error.expect_err("no folder");
-    assert!(matches!(error, EdgeError::Cache { .. }), "{error}");
+    assert!(matches!(error, LoadError::Cache { .. }), "{error}");
     let message = error.to_string();
     for word in ["deep/cache", "TOKENROUTE_CACHE"] {
         assert!(message.contains(word), "{message:?} does not name {word:?}");

@@ -5,8 +5,8 @@ use std::path::Path;
 use safetensors::Dtype;
 use serde_json::json;
 use tokenroute_core::Step;
-use tokenroute_model::gguf::{GgufError, Kind, Source, export};
-use tokenroute_model::{EdgeError, LoadOptions, LoadedModel, load_model};
+use tokenroute_model::gguf::{GgufError, Kind, NewTensor, export};
+use tokenroute_model::{LoadError, LoadOptions, LoadedModel, load_model};
 
 use crate::support::{ModelFiles, Noise, Tensors, alone, bits, tokenizer};
 
@@ -80,11 +80,11 @@ pub fn exported(
             }) as Fill<'_>
         })
         .collect();
-    let sources: Vec<Source<'_>> = files
+    let sources: Vec<NewTensor<'_>> = files
         .tensors
         .iter()
         .zip(&fills)
-        .map(|((name, (shape, _)), fill)| Source { name, shape, row: fill })
+        .map(|((name, (shape, _)), fill)| NewTensor { name, shape, row: fill })
         .collect();
     let mut bytes = Vec::new();
     export(&mut bytes, &files.config, &files.tokenizer, kind, texts, &sources)?;
@@ -92,7 +92,7 @@ pub fn exported(
 }
 
 /// Loads a GGUF file of these bytes.
-pub fn load_bytes(bytes: &[u8]) -> Result<LoadedModel, EdgeError> {
+pub fn load_bytes(bytes: &[u8]) -> Result<LoadedModel, LoadError> {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = dir.path().join("model.gguf");
     std::fs::write(&path, bytes).expect("a writable directory");

@@ -1,7 +1,7 @@
 //! What `export` writes is read back: weights, configuration, tokenizer.
 
 use serde_json::{Value, json};
-use tokenroute_model::gguf::{Gguf, GgufError, Kind, Source, export};
+use tokenroute_model::gguf::{Gguf, GgufError, Kind, NewTensor, export};
 
 fn config(model: &str) -> Value {
     json!({
@@ -48,8 +48,8 @@ fn written(config: &Value, kind: Kind) -> Result<Gguf, GgufError> {
     let fill = |row: usize, out: &mut [f32]| {
         out.iter_mut().enumerate().for_each(|(column, out)| *out = weight(row, column));
     };
-    let sources: Vec<Source<'_>> =
-        TENSORS.iter().map(|&(name, shape)| Source { name, shape, row: &fill }).collect();
+    let sources: Vec<NewTensor<'_>> =
+        TENSORS.iter().map(|&(name, shape)| NewTensor { name, shape, row: &fill }).collect();
     let mut bytes = Vec::new();
     export(&mut bytes, config, &tokenizer(), kind, &[("general.name", "tiny")], &sources)?;
     Gguf::parse(bytes)

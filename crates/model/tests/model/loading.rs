@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use candle_core::{DType, Device, Tensor};
 use serde_json::{Value, json};
 use tokenroute_core::LanguageModel;
-use tokenroute_model::{EdgeError, LoadOptions, Tokenizer, check_pair, load_model};
+use tokenroute_model::{LoadError, LoadOptions, Tokenizer, check_pair, load_model};
 
 use crate::support::{ModelFiles, alone, tokenizer};
 
@@ -52,7 +52,7 @@ fn missing_and_truncated_files_are_named() {
     for keep in [0, 7, 100, bytes.len() / 2, bytes.len() - 1] {
         std::fs::write(&weights, &bytes[..keep]).expect("a writable file");
         let error = load().expect_err("a truncated file");
-        assert!(matches!(error, EdgeError::BadFile { .. }), "{error}");
+        assert!(matches!(error, LoadError::BadFile { .. }), "{error}");
         assert!(error.to_string().contains(&format!("model.safetensors ({keep} bytes)")));
     }
     std::fs::remove_file(&weights).expect("a file to remove");

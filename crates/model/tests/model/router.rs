@@ -9,7 +9,7 @@ use tokenroute_core::{
     Activation, Architecture, FeatureSpec, Features, ModelInfo, Normalisation, Platt, Position,
     RouterHeader, Score, Scorer, Step, TrainingRecord,
 };
-use tokenroute_model::{EdgeError, RouterScorer};
+use tokenroute_model::{LoadError, RouterScorer};
 
 use crate::support::{Noise, Tensors, write_tensors};
 
@@ -48,7 +48,7 @@ impl RouterFile {
         RouterFile { header: serde_json::to_value(header).expect("JSON"), tensors }
     }
 
-    fn open(&self) -> Result<RouterScorer, EdgeError> {
+    fn open(&self) -> Result<RouterScorer, LoadError> {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let path = dir.path().join("router.safetensors");
         let metadata =

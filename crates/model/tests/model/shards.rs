@@ -5,13 +5,13 @@ use std::path::Path;
 use safetensors::Dtype;
 use serde_json::{Value, json};
 use tokenroute_core::LanguageModel;
-use tokenroute_model::{EdgeError, LoadOptions, LoadedModel, load_model};
+use tokenroute_model::{LoadError, LoadOptions, LoadedModel, load_model};
 
 use crate::support::{ModelFiles, Tensors, alone, write_tensors};
 
 const O: &str = "model.layers.1.self_attn.o_proj.weight";
 
-fn load(dir: &Path) -> Result<LoadedModel, EdgeError> {
+fn load(dir: &Path) -> Result<LoadedModel, LoadError> {
     load_model(dir, &LoadOptions::default())
 }
 
@@ -123,7 +123,7 @@ fn headers_that_lie_are_refused_without_harm() {
         std::fs::remove_file(&weights).expect("the file before");
         std::fs::write(&weights, bytes).expect("a writable file");
         let error = load(dir.path()).expect_err("a hostile file");
-        assert!(matches!(error, EdgeError::BadFile { .. }), "{error}");
+        assert!(matches!(error, LoadError::BadFile { .. }), "{error}");
         assert!(error.to_string().contains("model.safetensors"), "{error}");
     };
     let entry = |dtype: &str, shape: &str, from: u64, to: u64| {

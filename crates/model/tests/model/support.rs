@@ -7,7 +7,7 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
 use tokenroute_core::{Detail, Feed, LanguageModel, Step};
-use tokenroute_model::{Decoder, EdgeError, KvState, LoadOptions, LoadedModel, load_model};
+use tokenroute_model::{Decoder, KvState, LoadError, LoadOptions, LoadedModel, load_model};
 
 /// Numbers in [-1, 1) that are the same everywhere.
 pub struct Noise(pub u32);
@@ -91,7 +91,7 @@ impl ModelFiles {
         write_tensors(&dir.join("model.safetensors"), &self.tensors, self.dtype, None);
     }
 
-    pub fn load(&self) -> Result<LoadedModel, EdgeError> {
+    pub fn load(&self) -> Result<LoadedModel, LoadError> {
         let dir = tempfile::tempdir().expect("a temporary directory");
         self.write(dir.path());
         load_model(dir.path(), &LoadOptions::default())

@@ -4,7 +4,8 @@ use anyhow::{Context, Result};
 use tokenroute_core::Progress;
 use tokenroute_hub::local;
 use tokenroute_model::ChatTemplate;
-use tokenroute_model::gguf::{Kind, export_directory};
+use tokenroute_model::export_directory;
+use tokenroute_model::gguf::Kind;
 
 use crate::args::Export;
 use crate::output;

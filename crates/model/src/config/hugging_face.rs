@@ -1,0 +1,257 @@
+//! Hugging Face's `config.json` and `generation_config.json`: every field that
+//! changes the computation is honoured or refused by name. Fields left out take
+//! the defaults of transformers' configuration classes.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::{Config, Family, Rope, RopeScaling};
+use crate::LoadError;
+use crate::json_fields::{Fields, read_json};
+
+/// Fields that must be absent, null or one of these values in every family.
+const ONLY: &[(&str, &[&str])] = &[
+    ("hidden_act", &["\"silu\""]),
+    ("hidden_activation", &["\"silu\""]),
+    ("quantization_config", &[]),
+    ("partial_rotary_factor", &["1", "1.0"]),
+    ("use_qk_norm", &["false"]),
+    ("attn_logit_softcapping", &[]),
+    ("final_logit_softcapping", &[]),
+    ("query_pre_attn_scalar", &[]),
+    ("num_experts", &["0"]),
+    ("num_local_experts", &["0"]),
+    ("no_rope_layers", &[]),
+    ("is_encoder_decoder", &["false"]),
+    ("add_cross_attention", &["false"]),
+];
+
+/// The same for one family, whose code in transformers would ignore them.
+fn only_here(family: Family) -> &'static [(&'static str, &'static [&'static str])] {
+    match family {
+        Family::Qwen2 => &[("attention_bias", &["true"]), ("mlp_bias", &["false"])],
+        Family::Qwen3 => &[("mlp_bias", &["false"])],
+        Family::Llama => &[("sliding_window", &[]), ("use_sliding_window", &["false"])],
+        Family::Mistral => &[
+            ("attention_bias", &["false"]),
+            ("mlp_bias", &["false"]),
+            ("use_sliding_window", &["true"]),
+        ],
+    }
+}
+
+impl Config {
+    /// Reads and checks `config.json`.
+    ///
+    /// # Errors
+    /// A file that cannot be read or parsed, and every field this decoder cannot
+    /// honour, by name.
+    pub fn read(path: &Path) -> Result<Self, LoadError> {
+        Self::parse(path, &read_json(path, "a Hugging Face config.json")?)
+    }
+
+    /// The same from parsed JSON; `path` is only named in errors.
+    ///
+    /// # Errors
+    /// As [`Config::read`].
+    pub fn parse(path: &Path, json: &Value) -> Result<Self, LoadError> {
+        let fields = Fields::new(path, json)?;
+        let family = family(&fields)?;
+        fields.only(ONLY)?;
+        fields.only(only_here(family))?;
+
+        let hidden_size = fields.count("hidden_size")?;
+        let heads = fields.count("num_attention_heads")?;
+        let key_value_heads = match fields.optional_count("num_key_value_heads")? {
+            Some(heads) => heads,
+            // Written by all but the first Llama models, which had one for each head.
+            None if family == Family::Llama || fields.is_null("num_key_value_heads") => heads,
+            None => return Err(fields.missing("num_key_value_heads")),
+        };
+        let bias = fields.flag("attention_bias")?.unwrap_or(false);
+        let layers = fields.count("num_hidden_layers")?;
+        let config = Config {
+            family,
+            vocab_size: fields.count("vocab_size")?,
+            hidden_size,
+            intermediate_size: fields.count("intermediate_size")?,
+            num_hidden_layers: layers,
+            num_attention_heads: heads,
+            num_key_value_heads: key_value_heads,
+            head_dim: head_dim(&fields, family, hidden_size, heads)?,
+            max_position_embeddings: fields.count("max_position_embeddings")?,
+            rms_norm_eps: fields.number("rms_norm_eps")?.unwrap_or(1e-6),
+            rope: rope(&fields)?,
+            random_weights: fields.flag("random_weights")?.unwrap_or(false),
+            tie_word_embeddings: fields.flag("tie_word_embeddings")?.unwrap_or(false),
+            qkv_bias: family == Family::Qwen2 || bias,
+            output_bias: family != Family::Qwen2 && bias,
+            mlp_bias: fields.flag("mlp_bias")?.unwrap_or(false),
+            qk_norm: family == Family::Qwen3,
+            windows: windows(&fields, family, layers)?,
+        };
+        config.check(path)?;
+        Ok(config)
+    }
+}
+
+fn family(fields: &Fields<'_>) -> Result<Family, LoadError> {
+    let known = || {
+        let names: Vec<_> = Family::ALL.iter().map(|f| format!("\"{}\"", f.model_type())).collect();
+        format!("one of {}", names.join(", "))
+    };
+    let model_type = fields.get("model_type").unwrap_or(&Value::Null);
+    let family = Family::ALL.into_iter().find(|f| model_type.as_str() == Some(f.model_type()));
+    let family = family.ok_or_else(|| fields.bad("model_type", model_type, known()))?;
+    if let Some(architectures) = fields.get("architectures") {
+        let expected = family.architecture();
+        let names = architectures.as_array().map_or(&[][..], Vec::as_slice);
+        if names.is_empty() || names.iter().any(|name| name.as_str() != Some(expected)) {
+            return Err(fields.bad("architectures", architectures, format!("[\"{expected}\"]")));
+        }
+    }
+    Ok(family)
+}
+
+fn head_dim(
+    fields: &Fields<'_>,
+    family: Family,
+    hidden: usize,
+    heads: usize,
+) -> Result<usize, LoadError> {
+    if let Some(head_dim) = fields.optional_count("head_dim")? {
+        return Ok(head_dim);
+    }
+    if family == Family::Qwen3 && !fields.is_null("head_dim") {
+        return Ok(128); // Qwen3Config's own default
+    }
+    if heads == 0 || !hidden.is_multiple_of(heads) {
+        let expected = format!("a multiple of num_attention_heads = {heads}, or a head_dim");
+        return Err(fields.bad("hidden_size", &Value::from(hidden), expected));
+    }
+    Ok(hidden / heads)
+}
+
+/// `rope_parameters` (transformers 5) or `rope_theta` with `rope_scaling` (before).
+fn rope(fields: &Fields<'_>) -> Result<Rope, LoadError> {
+    let (newer, older) = (fields.object("rope_parameters")?, fields.object("rope_scaling")?);
+    let nested = match (newer, older) {
+        (Some(_), Some(_)) => {
+            let older = fields.get("rope_scaling").unwrap_or(&Value::Null);
+            let expected = "it absent beside rope_parameters".to_owned();
+            return Err(fields.bad("rope_scaling", older, expected));
+        }
+        (newer, older) => newer.or(older),
+    };
+    let theta = fields.number("rope_theta")?;
+    let Some(nested) = nested else {
+        return Ok(Rope { theta: theta.unwrap_or(10_000.0), scaling: RopeScaling::Default });
+    };
+    nested.only(&[("partial_rotary_factor", &["1", "1.0"])])?;
+    let kind = ["rope_type", "type"].into_iter().find(|key| nested.get(key).is_some());
+    let (key, kind) = match kind {
+        Some(key) => (key, nested.get(key).unwrap_or(&Value::Null)),
+        None => ("rope_type", &Value::Null),
+    };
+    let scaling = match kind.as_str() {
+        // Layers of their own, keyed by their type, have no type here.
+        None if kind.is_null() => {
+            if let Some((field, value)) = nested.entries().find(|(_, value)| value.is_object()) {
+                let expected = "the same rotation in every layer".to_owned();
+                return Err(nested.bad(field, value, expected));
+            }
+            nested.only(&[("factor", &[])])?;
+            RopeScaling::Default
+        }
+        Some("default") => RopeScaling::Default,
+        Some("linear") => RopeScaling::Linear { factor: nested.positive("factor")? },
+        Some("llama3") => RopeScaling::Llama3 {
+            factor: nested.positive("factor")?,
+            low_freq_factor: nested.positive("low_freq_factor")?,
+            high_freq_factor: nested.positive("high_freq_factor")?,
+            original_max_position_embeddings: nested
+                .positive("original_max_position_embeddings")?,
+        },
+        _ => {
+            let expected = "\"default\", \"linear\" or \"llama3\"".to_owned();
+            return Err(nested.bad(key, kind, expected));
+        }
+    };
+    let theta = nested.number("rope_theta")?.or(theta).unwrap_or(10_000.0);
+    Ok(Rope { theta, scaling })
+}
+
+/// The window of every layer. Qwen gives its upper layers one if
+/// `use_sliding_window` says so, or those named in `layer_types`; Mistral all.
+fn windows(
+    fields: &Fields<'_>,
+    family: Family,
+    layers: usize,
+) -> Result<Vec<Option<usize>>, LoadError> {
+    // A hostile count is refused by the check that follows.
+    let layers = layers.min(1 << 12);
+    let written = fields.optional_count("sliding_window")?;
+    // Left out is transformers' default; null is none.
+    let window = if fields.is_null("sliding_window") { None } else { written.or(Some(4096)) };
+    let in_use = fields.flag("use_sliding_window")? == Some(true);
+    let window = match family {
+        Family::Llama => None,
+        Family::Mistral => window,
+        Family::Qwen2 | Family::Qwen3 => window.filter(|_| in_use),
+    };
+    let qwen = matches!(family, Family::Qwen2 | Family::Qwen3);
+    let Some(types) = fields.get("layer_types") else {
+        let full = match (qwen, window) {
+            (true, Some(_)) => fields.optional_count("max_window_layers")?.unwrap_or(28),
+            _ => 0,
+        };
+        return Ok((0..layers).map(|i| window.filter(|_| i >= full)).collect());
+    };
+    let list = types.as_array().filter(|list| list.len() == layers);
+    let list = list.ok_or_else(|| {
+        fields.bad("layer_types", types, format!("a list of {layers} layers' types"))
+    })?;
+    let of = |kind: &Value| match kind.as_str() {
+        // Mistral's own code windows every layer, whatever this list says.
+        Some("full_attention") if qwen || window.is_none() => Ok(None),
+        Some("sliding_attention") if window.is_some() => Ok(window),
+        _ => {
+            let expected = match (qwen, window) {
+                (_, None) => "\"full_attention\", since no sliding_window is in use",
+                (true, _) => "\"full_attention\" or \"sliding_attention\"",
+                (false, _) => "\"sliding_attention\", as sliding_window says for every layer",
+            };
+            Err(fields.bad("layer_types", kind, expected.to_owned()))
+        }
+    };
+    list.iter().map(of).collect()
+}
+
+/// End tokens of a model directory: `eos_token_id` (an id or a list) of
+/// `generation_config.json` if it says, else of `config.json`.
+///
+/// # Errors
+/// No end token in either file, or one that is not an id.
+pub(crate) fn end_tokens(dir: &Path, config: &Value) -> Result<Vec<u32>, LoadError> {
+    let path = dir.join("generation_config.json");
+    let generation = if path.exists() { read_json(&path, "a JSON object")? } else { Value::Null };
+    let (path, value) = match generation.get("eos_token_id").filter(|v| !v.is_null()) {
+        Some(value) => (path, value.clone()),
+        None => {
+            (dir.join("config.json"), config.get("eos_token_id").cloned().unwrap_or(Value::Null))
+        }
+    };
+    let id = |v: &Value| v.as_u64().and_then(|id| u32::try_from(id).ok());
+    let ids: Option<Vec<u32>> = match &value {
+        Value::Array(list) => list.iter().map(id).collect(),
+        one => id(one).map(|id| vec![id]),
+    };
+    ids.filter(|ids| !ids.is_empty()).ok_or_else(|| LoadError::Config {
+        path,
+        field: "eos_token_id".to_owned(),
+        value: value.to_string(),
+        expected: "a token id or a list of them, in generation_config.json or config.json"
+            .to_owned(),
+    })
+}

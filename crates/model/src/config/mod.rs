@@ -1,0 +1,162 @@
+//! The model's shape and constants, whichever file they were read from, and the
+//! limits within which this decoder can run them.
+
+mod hugging_face;
+mod rope;
+
+use std::path::Path;
+
+use crate::LoadError;
+
+pub use rope::{Rope, RopeScaling};
+
+pub(crate) use hugging_face::end_tokens;
+
+/// The architectures this decoder implements, by `model_type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// Qwen2 and Qwen2.5: biases on queries, keys and values.
+    Qwen2,
+    /// Qwen3: RMS norm of every query and key head.
+    Qwen3,
+    /// Llama 2 and 3, SmolLM2.
+    Llama,
+    /// Mistral: a sliding window in every layer, or none.
+    Mistral,
+}
+
+impl Family {
+    /// All of them.
+    pub const ALL: [Family; 4] = [Family::Qwen2, Family::Qwen3, Family::Llama, Family::Mistral];
+
+    /// `model_type` of `config.json`.
+    #[must_use]
+    pub fn model_type(self) -> &'static str {
+        match self {
+            Family::Qwen2 => "qwen2",
+            Family::Qwen3 => "qwen3",
+            Family::Llama => "llama",
+            Family::Mistral => "mistral",
+        }
+    }
+
+    /// The only entry allowed in `architectures` of `config.json`.
+    #[must_use]
+    pub fn architecture(self) -> &'static str {
+        match self {
+            Family::Qwen2 => "Qwen2ForCausalLM",
+            Family::Qwen3 => "Qwen3ForCausalLM",
+            Family::Llama => "LlamaForCausalLM",
+            Family::Mistral => "MistralForCausalLM",
+        }
+    }
+}
+
+/// Shape and constants of a decoder, named as in `config.json` where it has a name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Which architecture this is; everything it implies is also in the fields below.
+    pub family: Family,
+    /// Rows of the embedding; may exceed the tokenizer's vocabulary (padding).
+    pub vocab_size: usize,
+    /// Width of the residual stream.
+    pub hidden_size: usize,
+    /// Width of the SwiGLU inner layer.
+    pub intermediate_size: usize,
+    /// Number of decoder layers.
+    pub num_hidden_layers: usize,
+    /// Query heads.
+    pub num_attention_heads: usize,
+    /// Key and value heads; divides `num_attention_heads`.
+    pub num_key_value_heads: usize,
+    /// Width of one attention head; even. The heads together need not be as wide
+    /// as the residual stream.
+    pub head_dim: usize,
+    /// Longest sequence.
+    pub max_position_embeddings: usize,
+    /// Added to the mean square before the root.
+    pub rms_norm_eps: f64,
+    /// The rotary embedding.
+    pub rope: Rope,
+    /// Whether the weights were drawn at random, as `tokenroute random-model` says of
+    /// what it writes: nothing the model answers means anything.
+    pub random_weights: bool,
+    /// Whether the LM head is the embedding.
+    pub tie_word_embeddings: bool,
+    /// Biases on queries, keys and values.
+    pub qkv_bias: bool,
+    /// A bias on the attention's output projection.
+    pub output_bias: bool,
+    /// Biases on the three MLP projections.
+    pub mlp_bias: bool,
+    /// RMS norm of every query and key head before the rotation.
+    pub qk_norm: bool,
+    /// Per layer, how many positions a row sees, its own included; `None` is all.
+    pub windows: Vec<Option<usize>>,
+}
+
+impl Config {
+    /// Width of all query heads together.
+    #[must_use]
+    pub fn query_size(&self) -> usize {
+        self.head_dim * self.num_attention_heads
+    }
+
+    /// Width of all key heads together, which is that of all value heads.
+    #[must_use]
+    pub fn key_value_size(&self) -> usize {
+        self.head_dim * self.num_key_value_heads
+    }
+
+    /// Checks that the numbers fit together; `path` is only named in errors.
+    ///
+    /// # Errors
+    /// The first field that is out of range or contradicts another.
+    pub fn check(&self, path: &Path) -> Result<(), LoadError> {
+        const MOST: usize = 1 << 24;
+        const LAYERS: usize = 1 << 10;
+        let bad = |field: &str, value: String, expected: String| LoadError::Config {
+            path: path.to_owned(),
+            field: field.to_owned(),
+            value,
+            expected,
+        };
+        for (field, value, most) in [
+            ("vocab_size", self.vocab_size, MOST),
+            ("hidden_size", self.hidden_size, MOST),
+            ("intermediate_size", self.intermediate_size, MOST),
+            ("num_hidden_layers", self.num_hidden_layers, LAYERS),
+            ("num_attention_heads", self.num_attention_heads, MOST),
+            ("num_key_value_heads", self.num_key_value_heads, MOST),
+            ("head_dim", self.head_dim, MOST),
+            ("max_position_embeddings", self.max_position_embeddings, MOST),
+        ] {
+            if value == 0 || value > most {
+                return Err(bad(field, value.to_string(), format!("a number from 1 to {most}")));
+            }
+        }
+        let heads = self.num_attention_heads;
+        if !self.head_dim.is_multiple_of(2) {
+            let expected = "an even number, since the rotary embedding turns pairs".to_owned();
+            return Err(bad("head_dim", self.head_dim.to_string(), expected));
+        }
+        if !heads.is_multiple_of(self.num_key_value_heads) {
+            let expected = format!("a divisor of num_attention_heads = {heads}");
+            return Err(bad("num_key_value_heads", self.num_key_value_heads.to_string(), expected));
+        }
+        if !(self.rms_norm_eps.is_finite() && self.rms_norm_eps > 0.0) {
+            let expected = "a positive number".to_owned();
+            return Err(bad("rms_norm_eps", self.rms_norm_eps.to_string(), expected));
+        }
+        if self.windows.len() != self.num_hidden_layers {
+            let expected = format!("one entry for each of {} layers", self.num_hidden_layers);
+            return Err(bad("layer_types", format!("{} long", self.windows.len()), expected));
+        }
+        if self.windows.contains(&Some(0)) {
+            return Err(bad("sliding_window", "0".to_owned(), "a positive number".to_owned()));
+        }
+        self.rope.check().map_err(|(field, value)| {
+            bad(field, value.to_string(), "a positive number that fits the others".to_owned())
+        })
+    }
+}

@@ -1,0 +1,123 @@
+//! Constants of the rotary embedding and the frequencies that follow from them.
+
+/// Base and scaling of the rotary frequencies.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rope {
+    /// Base of the frequencies, θ.
+    pub theta: f64,
+    /// How they are stretched for longer contexts.
+    pub scaling: RopeScaling,
+}
+
+/// Scaling of the rotary frequencies, named as in `config.json`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum RopeScaling {
+    /// `default`: θ^(−2i/d) as they are.
+    Default,
+    /// `linear`: all divided by a factor.
+    Linear {
+        /// The divisor.
+        factor: f64,
+    },
+    /// `llama3`: long waves divided, short ones kept, those between blended
+    /// (Hugging Face's `_compute_llama3_parameters`).
+    Llama3 {
+        /// The divisor of long waves.
+        factor: f64,
+        /// Waves longer than the original context / this are divided.
+        low_freq_factor: f64,
+        /// Waves shorter than the original context / this are kept.
+        high_freq_factor: f64,
+        /// Context of the first training.
+        original_max_position_embeddings: f64,
+    },
+}
+
+impl Rope {
+    /// The first constant that no rotation can be made of, by name.
+    pub(crate) fn check(&self) -> Result<(), (&'static str, f64)> {
+        let mut constants = vec![("rope_theta", self.theta)];
+        match self.scaling {
+            RopeScaling::Default => {}
+            RopeScaling::Linear { factor } => constants.push(("rope factor", factor)),
+            RopeScaling::Llama3 {
+                factor,
+                low_freq_factor: low,
+                high_freq_factor: high,
+                original_max_position_embeddings: original,
+            } => constants.extend([
+                ("rope factor", factor),
+                ("rope low_freq_factor", low),
+                // Zero or less where the two do not leave a band between them.
+                ("rope high_freq_factor", if high > low { high } else { low - high }),
+                ("rope original_max_position_embeddings", original),
+            ]),
+        }
+        let usable = |value: f64| value.is_finite() && value > 0.0;
+        constants.into_iter().find(|c| !usable(c.1)).map_or(Ok(()), Err)
+    }
+
+    /// The `head_dim / 2` angles of one position, in radians. θ^(−2i/d) is rounded
+    /// to f32 before it is scaled, as Hugging Face does.
+    pub(crate) fn frequencies(&self, head_dim: usize) -> Vec<f32> {
+        let plain = (0..head_dim / 2)
+            .map(|i| 1.0 / self.theta.powf((2 * i) as f64 / head_dim as f64) as f32);
+        match self.scaling {
+            RopeScaling::Default => plain.collect(),
+            RopeScaling::Linear { factor } => plain.map(|f| f / factor as f32).collect(),
+            RopeScaling::Llama3 {
+                factor,
+                low_freq_factor: low,
+                high_freq_factor: high,
+                original_max_position_embeddings: original,
+            } => plain
+                .map(|frequency| {
+                    let f = f64::from(frequency);
+                    // Waves that fit into the original context.
+                    let waves = original * f / std::f64::consts::TAU;
+                    let kept = ((waves - low) / (high - low)).clamp(0.0, 1.0);
+                    (kept * f + (1.0 - kept) * f / factor) as f32
+                })
+                .collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn llama3_keeps_short_waves_divides_long_ones_and_blends_between() {
+        let plain = Rope { theta: 500_000.0, scaling: RopeScaling::Default }.frequencies(128);
+        let scaling = RopeScaling::Llama3 {
+            factor: 8.0,
+            low_freq_factor: 1.0,
+            high_freq_factor: 4.0,
+            original_max_position_embeddings: 8192.0,
+        };
+        let scaled = Rope { theta: 500_000.0, scaling }.frequencies(128);
+        // transformers' numbers for Llama 3.1.
+        assert_eq!(scaled[..29], plain[..29]);
+        assert!(scaled[29] < plain[29] && scaled[34] > plain[34] / 8.0);
+        for (a, b) in plain[36..].iter().zip(&scaled[36..]) {
+            assert!((a / 8.0 - b).abs() <= 1e-7 * a);
+        }
+    }
+
+    #[test]
+    fn constants_out_of_range_are_named() {
+        let llama3 = |low, high| RopeScaling::Llama3 {
+            factor: 8.0,
+            low_freq_factor: low,
+            high_freq_factor: high,
+            original_max_position_embeddings: 32.0,
+        };
+        let check = |theta, scaling| Rope { theta, scaling }.check().map_err(|bad| bad.0);
+        assert_eq!(check(1e4, llama3(1.0, 4.0)), Ok(()));
+        assert_eq!(check(1e4, llama3(4.0, 4.0)), Err("rope high_freq_factor"));
+        assert_eq!(check(-1.0, RopeScaling::Default), Err("rope_theta"));
+        let nan = RopeScaling::Linear { factor: f64::NAN };
+        assert_eq!(check(1e4, nan), Err("rope factor"));
+    }
+}

@@ -1,0 +1,272 @@
+//! One pass of the decoder over some feeds: rows in, steps out.
+
+use tokenroute_core::{Detail, Feed, ModelError, Step};
+use tokenroute_kernels::{Activations, KernelError, Pool};
+
+use super::attention::Attend;
+use super::layers::Layer;
+use super::network::Network;
+use super::rotary::rotate;
+use super::row_ops::{rms_norm, rms_norm_heads, swiglu};
+use super::steps::step;
+use super::{KvState, Matrix};
+
+/// Rows that go through the MLP together, so that what lies between its layers
+/// stays in the cache.
+const CHUNK: usize = 96;
+
+/// Numbers of a line of the cache.
+const LINE: usize = 16;
+/// Logits that are held at a time, about.
+const LOGITS: usize = 4 << 20;
+/// Rows a thread takes at a time of what lies between matrices.
+const SHARE: usize = 8;
+
+/// A token to be processed: row `r` of every activation belongs to `rows[r]`.
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    feed: usize,
+    position: usize,
+    wanted: bool,
+}
+
+/// Buffers of a pass, kept from one to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    rows: Vec<Row>,
+    /// Residual stream `[rows, hidden]`.
+    stream: Vec<f32>,
+    /// Rotary angles `[rows, head_dim]`.
+    angles: Vec<f32>,
+    normed: Vec<f32>,
+    qkv: Vec<f32>,
+    mixed: Vec<f32>,
+    gate_up: Vec<f32>,
+    gated: Vec<f32>,
+    logits: Vec<f32>,
+    activations: Activations,
+}
+
+/// Feeds on their way through the layers.
+pub(crate) struct Pass<'p, 'a> {
+    network: &'p Network,
+    feeds: &'p mut [Feed<'a, KvState>],
+    detail: Detail,
+    scratch: &'p mut Scratch,
+}
+
+impl<'p, 'a> Pass<'p, 'a> {
+    /// Embeds the tokens of checked feeds and makes room in their states.
+    pub(crate) fn new(
+        network: &'p Network,
+        feeds: &'p mut [Feed<'a, KvState>],
+        detail: Detail,
+        scratch: &'p mut Scratch,
+    ) -> Result<Self, ModelError> {
+        let hidden = network.info.hidden;
+        let total: usize = feeds.iter().map(|feed| feed.tokens.len()).sum();
+        scratch.rows.clear();
+        scratch.angles.clear();
+        grow(&mut scratch.stream, total * hidden);
+        let stream = &mut scratch.stream[..total * hidden];
+        let mut embedded = stream.chunks_exact_mut(hidden);
+        for (feed, f) in feeds.iter_mut().enumerate() {
+            let start = f.state.len();
+            f.state.reserve(&network.shape, start + f.tokens.len());
+            for (i, (&token, out)) in f.tokens.iter().zip(&mut embedded).enumerate() {
+                scratch.rows.push(Row { feed, position: start + i, wanted: i >= f.from });
+                network.rotary.angles(start + i, &mut scratch.angles);
+                let row = network.embedding.row(token as usize, out);
+                row.map_err(|error| backend(network, &error))?;
+            }
+        }
+        Ok(Pass { network, feeds, detail, scratch })
+    }
+
+    /// Runs all layers and the head. On success the tokens are committed.
+    pub(crate) fn run(&mut self) -> Result<Vec<Vec<Step>>, ModelError> {
+        let network = self.network;
+        for (i, layer) in network.layers.iter().enumerate() {
+            self.attention(i, layer).map_err(|error| backend(network, &error))?;
+            if i + 1 == network.layers.len() {
+                self.scratch.rows.retain(|row| row.wanted);
+            }
+            self.mlp(layer).map_err(|error| backend(network, &error))?;
+        }
+        let steps = self.head()?;
+        for feed in self.feeds.iter_mut() {
+            let len = feed.state.len() + feed.tokens.len();
+            feed.state.commit(len);
+        }
+        Ok(steps)
+    }
+
+    /// x += O · attention(norm x). After the last layer's keys and values are
+    /// written, only rows whose steps are wanted go on.
+    fn attention(&mut self, index: usize, layer: &Layer) -> Result<(), KernelError> {
+        let Network { info, config, shape, pool, .. } = self.network;
+        let Scratch { rows, stream, angles, normed, qkv, mixed, activations, .. } =
+            &mut *self.scratch;
+        let (hidden, head_dim) = (info.hidden, shape.head_dim);
+        let (queries, key_value) = (config.query_size(), config.key_value_size());
+        let width = queries + 2 * key_value;
+        let eps = config.rms_norm_eps as f32;
+
+        let normed = sized(normed, rows.len() * hidden);
+        norm_rows(pool, stream, &layer.attention_norm, eps, normed);
+        let qkv = sized(qkv, rows.len() * width); // [rows, queries + 2 key_value]
+        layer.qkv.apply(pool, activations, normed, qkv)?;
+        pool.chunks_mut(qkv, SHARE * width, |share, qkv| {
+            let angles = angles[share * SHARE * head_dim..].chunks_exact(head_dim);
+            for (qkv, angles) in qkv.chunks_exact_mut(width).zip(angles) {
+                let (q, kv) = qkv.split_at_mut(queries);
+                let k = &mut kv[..key_value];
+                if let Some((q_norm, k_norm)) = &layer.qk_norm {
+                    rms_norm_heads(q, q_norm, eps);
+                    rms_norm_heads(k, k_norm, eps);
+                }
+                rotate(q, angles, 1.0 / (head_dim as f32).sqrt());
+                rotate(k, angles, 1.0);
+            }
+        });
+        for (row, qkv) in rows.iter().zip(qkv.chunks_exact(width)) {
+            let (k, v) = qkv[queries..].split_at(key_value);
+            self.feeds[row.feed].state.write(shape, index, row.position, k, v);
+        }
+        let (mut kept, last) = (rows.len(), index + 1 == config.num_hidden_layers);
+        if last {
+            keep_wanted(rows, stream, hidden);
+            kept = keep_wanted(rows, qkv, width);
+        }
+        let mixed = sized(mixed, kept * queries); // [rows, queries]
+        let of: Vec<Row> = rows.iter().filter(|row| row.wanted || !last).copied().collect();
+        let feeds = &*self.feeds;
+        // A part is one row's queries of one head of keys.
+        pool.chunks_mut(mixed, queries / shape.kv_heads, |part, out| {
+            let (row, kv_head) = (part / shape.kv_heads, part % shape.kv_heads);
+            let positions = of[row].position + 1;
+            Attend {
+                shape,
+                blocks: feeds[of[row].feed].state.blocks(),
+                layer: index,
+                kv_head,
+                seen: positions.saturating_sub(layer.window.unwrap_or(positions))..positions,
+                queries: &qkv[row * width + kv_head * out.len()..][..out.len()],
+                out,
+            }
+            .run();
+        });
+        let normed = &mut normed[..kept * hidden];
+        layer.output.apply(pool, activations, mixed, normed)?; // [rows, hidden]
+        add(pool, &mut stream[..kept * hidden], normed);
+        Ok(())
+    }
+
+    /// x += down(silu(gate) · up)(norm x)
+    fn mlp(&mut self, layer: &Layer) -> Result<(), KernelError> {
+        let Network { info, config, pool, .. } = self.network;
+        let Scratch { rows, stream, normed, gate_up, gated, activations, .. } = &mut *self.scratch;
+        let (hidden, inner) = (info.hidden, config.intermediate_size);
+        let eps = config.rms_norm_eps as f32;
+        let stream = &mut stream[..rows.len() * hidden];
+        for x in stream.chunks_mut(chunk(rows.len(), &layer.gate_up) * hidden) {
+            let rows = x.len() / hidden;
+            let normed = sized(normed, rows * hidden);
+            let gate_up = sized(gate_up, rows * 2 * inner);
+            let gated = sized(gated, rows * inner);
+            norm_rows(pool, x, &layer.mlp_norm, eps, normed);
+            layer.gate_up.apply(pool, activations, normed, gate_up)?;
+            pool.chunks_mut(gated, SHARE * inner, |share, gated| {
+                let from = share * SHARE * 2 * inner;
+                swiglu(&gate_up[from..][..2 * gated.len()], inner, gated);
+            });
+            layer.down.apply(pool, activations, gated, normed)?;
+            add(pool, x, normed);
+        }
+        Ok(())
+    }
+
+    /// Final norm and LM head of the wanted rows.
+    fn head(&mut self) -> Result<Vec<Vec<Step>>, ModelError> {
+        let network = self.network;
+        let Network { info, config, norm, head, pool, .. } = network;
+        let Scratch { rows, stream, normed, logits, activations, .. } = &mut *self.scratch;
+        let (hidden, vocabulary) = (info.hidden, info.vocabulary);
+        let stream = &stream[..rows.len() * hidden];
+        let count = |f: &Feed<'_, KvState>| Vec::with_capacity(f.tokens.len() - f.from);
+        let mut steps: Vec<Vec<Step>> = self.feeds.iter().map(count).collect();
+        let chunk = chunk(rows.len(), head).min((LOGITS / vocabulary).max(CHUNK / 4));
+        for (x, rows) in stream.chunks(chunk * hidden).zip(rows.chunks(chunk)) {
+            let normed = sized(normed, x.len());
+            let logits = sized(logits, rows.len() * vocabulary);
+            norm_rows(pool, x, norm, config.rms_norm_eps as f32, normed);
+            let done = head.apply(pool, activations, normed, logits);
+            done.map_err(|error| backend(network, &error))?;
+            let mut made: Vec<Option<Step>> = vec![None; rows.len()];
+            pool.chunks_mut(&mut made, 1, |r, made| {
+                let logits = &logits[r * vocabulary..][..vocabulary];
+                let hidden = &normed[r * hidden..][..hidden];
+                made[0] = step(pool, logits, hidden, self.detail, info.top_k);
+            });
+            for (row, step) in rows.iter().zip(made) {
+                let step = step.ok_or_else(|| ModelError::NotFinite {
+                    model: info.name.clone(),
+                    position: row.position,
+                })?;
+                steps[row.feed].push(step);
+            }
+        }
+        Ok(steps)
+    }
+}
+
+/// Rows that go through a matrix together: more than [`CHUNK`] where plain weights
+/// are large enough for threads to share their rows.
+fn chunk(rows: usize, matrix: &Matrix) -> usize {
+    let threads = if matrix.format().is_some() { 2 } else { rayon::current_num_threads() };
+    rows.clamp(1, CHUNK * threads)
+}
+
+/// `len` elements of a buffer that grows if need be, from the start of a line of the cache
+/// on, since vectors that lie in two cost a product a tenth; they hold anything.
+fn sized(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
+    grow(buffer, len + LINE);
+    let start = buffer.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
+    &mut buffer[start..][..len]
+}
+
+fn grow(buffer: &mut Vec<f32>, len: usize) {
+    if buffer.len() < len {
+        buffer.resize(len, 0.0);
+    }
+}
+
+fn backend(network: &Network, error: &dyn std::error::Error) -> ModelError {
+    ModelError::Backend { model: network.info.name.clone(), message: error.to_string() }
+}
+
+fn norm_rows(pool: &Pool, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+    let share = SHARE * weight.len();
+    pool.chunks_mut(out, share, |i, out| {
+        rms_norm(&x[i * share..][..out.len()], weight, eps, out);
+    });
+}
+
+/// Moves the wanted rows of `x` `[rows, width]` to the front and counts them.
+fn keep_wanted(rows: &[Row], x: &mut [f32], width: usize) -> usize {
+    let mut kept = 0;
+    for (r, _) in rows.iter().enumerate().filter(|(_, row)| row.wanted) {
+        x.copy_within(r * width..(r + 1) * width, kept * width);
+        kept += 1;
+    }
+    kept
+}
+
+fn add(pool: &Pool, x: &mut [f32], y: &[f32]) {
+    const SHARE: usize = 1 << 13;
+    pool.chunks_mut(x, SHARE, |i, x| {
+        for (x, &y) in x.iter_mut().zip(&y[i * SHARE..]) {
+            *x += y;
+        }
+    });
+}

@@ -1,0 +1,271 @@
+//! From named tensors to what the decoder computes with: the one place that knows
+//! the tensors' names, and the one to change for another type of matrix.
+
+use std::sync::{Arc, OnceLock};
+
+use tokenroute_kernels::{Format, Pool, QuantMatrix};
+
+use super::{Linear, Matrix};
+use crate::weights::{EMBEDDING, HEAD, WeightSource};
+use crate::{Config, LoadError};
+
+/// Where matrices come from and how they are to be held.
+#[derive(Clone, Copy)]
+pub(crate) struct Loading<'a> {
+    pub(crate) source: &'a dyn WeightSource,
+    /// Threads that pack, and later multiply.
+    pub(crate) pool: &'a Pool,
+    /// Quantise floats to this.
+    pub(crate) quantize: Option<Format>,
+}
+
+/// One decoder layer.
+#[derive(Debug)]
+pub(crate) struct Layer {
+    pub(crate) attention_norm: Vec<f32>,
+    /// hidden → queries, keys and values side by side
+    pub(crate) qkv: Matrix,
+    /// Weights of the norms of query and key heads `[head_dim]`, if there are any.
+    pub(crate) qk_norm: Option<(Vec<f32>, Vec<f32>)>,
+    pub(crate) output: Matrix,
+    pub(crate) mlp_norm: Vec<f32>,
+    /// hidden → gate and up side by side
+    pub(crate) gate_up: Matrix,
+    pub(crate) down: Matrix,
+    /// Positions a row sees, its own included; `None` is all.
+    pub(crate) window: Option<usize>,
+}
+
+impl Layer {
+    /// Reads layer `index`.
+    pub(crate) fn read(
+        loading: Loading<'_>,
+        config: &Config,
+        index: usize,
+    ) -> Result<Self, LoadError> {
+        let source = loading.source;
+        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        let (queries, key_value) = (config.query_size(), config.key_value_size());
+        let name = |part: &str| format!("model.layers.{index}.{part}");
+        let linear = |inputs, bias, parts: &[(&str, usize)]| {
+            let mut stack = Stack::new(loading, inputs, bias);
+            for &(part, outputs) in parts {
+                stack.push(&name(part), outputs)?;
+            }
+            stack.matrix(loading.quantize)
+        };
+        let norm = |part: &str, width: usize| source.tensor(&name(part), &[width]);
+        let qkv = [
+            ("self_attn.q_proj", queries),
+            ("self_attn.k_proj", key_value),
+            ("self_attn.v_proj", key_value),
+        ];
+        let qk_norm = || {
+            let [q, k] = ["self_attn.q_norm.weight", "self_attn.k_norm.weight"]
+                .map(|part| norm(part, config.head_dim));
+            Ok::<_, LoadError>((q?, k?))
+        };
+        Ok(Layer {
+            attention_norm: norm("input_layernorm.weight", hidden)?,
+            qkv: linear(hidden, config.qkv_bias, &qkv)?,
+            qk_norm: config.qk_norm.then(qk_norm).transpose()?,
+            output: linear(queries, config.output_bias, &[("self_attn.o_proj", hidden)])?,
+            mlp_norm: norm("post_attention_layernorm.weight", hidden)?,
+            gate_up: linear(
+                hidden,
+                config.mlp_bias,
+                &[("mlp.gate_proj", inner), ("mlp.up_proj", inner)],
+            )?,
+            down: linear(inner, config.mlp_bias, &[("mlp.down_proj", hidden)])?,
+            window: config.windows.get(index).copied().flatten(),
+        })
+    }
+}
+
+impl Layer {
+    fn matrices(&self) -> [&Matrix; 4] {
+        [&self.qkv, &self.output, &self.gate_up, &self.down]
+    }
+
+    /// Bytes of its matrices.
+    pub(crate) fn bytes(&self) -> usize {
+        self.matrices().iter().map(|m| m.bytes()).sum()
+    }
+
+    /// Whether a matrix is quantised.
+    pub(crate) fn is_quantised(&self) -> bool {
+        self.matrices().iter().any(|m| m.format().is_some())
+    }
+}
+
+/// Weight of the final norm `[hidden]`.
+pub(crate) fn final_norm(
+    source: &dyn WeightSource,
+    config: &Config,
+) -> Result<Vec<f32>, LoadError> {
+    source.tensor("model.norm.weight", &[config.hidden_size])
+}
+
+/// The first `vocabulary` rows of the LM head: hidden → logits. It is never held in
+/// fewer than 8 bits, as llama.cpp does: each of its rows is a token's one chance.
+pub(crate) fn head(
+    loading: Loading<'_>,
+    config: &Config,
+    vocabulary: usize,
+) -> Result<Matrix, LoadError> {
+    let tensor = if config.tie_word_embeddings { EMBEDDING } else { HEAD };
+    loading.source.check(tensor, &[config.vocab_size, config.hidden_size])?;
+    let mut stack = Stack::new(loading, config.hidden_size, false);
+    stack.parts.push((tensor.to_owned(), vocabulary));
+    stack.matrix(loading.quantize.map(|_| Format::Q8_0))
+}
+
+/// The input embedding. Its rows stay where they are stored and are read one by
+/// one, so that a large vocabulary costs no memory of its own.
+#[derive(Debug)]
+pub(crate) struct Embedding {
+    source: Arc<dyn WeightSource>,
+    hidden: usize,
+}
+
+impl Embedding {
+    /// Checks the first `vocabulary` rows.
+    pub(crate) fn new(
+        source: Arc<dyn WeightSource>,
+        config: &Config,
+        vocabulary: usize,
+    ) -> Result<Self, LoadError> {
+        const SOME: usize = 256;
+        let hidden = config.hidden_size;
+        source.check(EMBEDDING, &[config.vocab_size, hidden])?;
+        // A tied head has read them already.
+        if !config.tie_word_embeddings {
+            let mut rows = vec![0.0; SOME.min(vocabulary) * hidden];
+            for first in (0..vocabulary).step_by(SOME) {
+                let rows = &mut rows[..SOME.min(vocabulary - first) * hidden];
+                source.finite_rows(EMBEDDING, first, hidden, rows)?;
+            }
+        }
+        Ok(Embedding { source, hidden })
+    }
+
+    /// Writes a token's row `[hidden]`.
+    pub(crate) fn row(&self, token: usize, out: &mut [f32]) -> Result<(), LoadError> {
+        self.source.rows(EMBEDDING, token, self.hidden, out)
+    }
+}
+
+/// Matrices one above another, read as one.
+struct Stack<'a> {
+    loading: Loading<'a>,
+    inputs: usize,
+    /// Tensors that were checked, and how many of their rows count.
+    parts: Vec<(String, usize)>,
+    bias: Option<Vec<f32>>,
+}
+
+impl<'a> Stack<'a> {
+    fn new(loading: Loading<'a>, inputs: usize, bias: bool) -> Self {
+        Stack { loading, inputs, parts: Vec::new(), bias: bias.then(Vec::new) }
+    }
+
+    /// Adds `{module}.weight` `[outputs, inputs]` and, with biases, `{module}.bias`.
+    fn push(&mut self, module: &str, outputs: usize) -> Result<(), LoadError> {
+        let weight = format!("{module}.weight");
+        self.loading.source.check(&weight, &[outputs, self.inputs])?;
+        if let Some(bias) = &mut self.bias {
+            bias.extend(self.loading.source.tensor(&format!("{module}.bias"), &[outputs])?);
+        }
+        self.parts.push((weight, outputs));
+        Ok(())
+    }
+
+    /// Reads rows of the whole from `first` on.
+    fn rows(&self, mut first: usize, mut out: &mut [f32]) -> Result<(), LoadError> {
+        for (tensor, outputs) in &self.parts {
+            if first >= *outputs {
+                first -= outputs;
+                continue;
+            }
+            let here = (outputs - first).min(out.len() / self.inputs);
+            let (rows, rest) = out.split_at_mut(here * self.inputs);
+            self.loading.source.finite_rows(tensor, first, self.inputs, rows)?;
+            out = rest;
+            first = 0;
+            if out.is_empty() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The part that holds row `row` of the whole, and its row there.
+    fn part(&self, mut row: usize) -> Option<(&str, usize)> {
+        for (tensor, outputs) in &self.parts {
+            if row < *outputs {
+                return Some((tensor, row));
+            }
+            row -= outputs;
+        }
+        None
+    }
+
+    /// What the matrix is held in: what was asked for, else what all parts are stored
+    /// in; several formats meet in the one that keeps most.
+    fn format(&self, quantize: Option<Format>) -> Option<Format> {
+        quantize.or_else(|| {
+            let formats: Option<Vec<_>> =
+                self.parts.iter().map(|(tensor, _)| self.loading.source.format(tensor)).collect();
+            let (first, rest) = formats?.split_first().map(|(f, rest)| (*f, rest.to_vec()))?;
+            Some(if rest.iter().all(|f| *f == first) { first } else { Format::Q8_0 })
+        })
+    }
+
+    fn matrix(&self, quantize: Option<Format>) -> Result<Matrix, LoadError> {
+        let outputs = self.parts.iter().map(|part| part.1).sum();
+        let Some(format) = self.format(quantize) else {
+            let read = |first: usize, out: &mut [f32]| self.rows(first, out);
+            return Linear::pack(self.inputs, outputs, self.bias.as_deref(), read)
+                .map(Matrix::Plain);
+        };
+        let weights = self.quantised(format, outputs)?;
+        Ok(Matrix::Quantised { weights, bias: self.bias.clone().unwrap_or_default() })
+    }
+
+    fn quantised(&self, format: Format, outputs: usize) -> Result<QuantMatrix, LoadError> {
+        let Loading { source, pool, .. } = self.loading;
+        let blocks = |row: usize| {
+            let (tensor, row) = self.part(row)?;
+            source.blocks(tensor, row).filter(|b| b.0 == format).map(|b| b.1)
+        };
+        let failed = OnceLock::new();
+        let mut first = 0;
+        let stored = self.parts.iter().all(|(_, outputs)| {
+            first += outputs;
+            blocks(first - outputs).is_some()
+        });
+        let packed = if stored {
+            let row = |o| blocks(o).unwrap_or_default();
+            QuantMatrix::from_block_rows(pool, format, outputs, self.inputs, row)
+        } else {
+            QuantMatrix::from_rows(pool, format, outputs, self.inputs, |o, out| {
+                if let Err(error) = self.rows(o, out) {
+                    // Of several errors the first to come is as good as any.
+                    let _ = failed.set(error);
+                    out.fill(0.0);
+                }
+            })
+        };
+        match failed.into_inner() {
+            Some(error) => Err(error),
+            None => packed.map_err(|error| {
+                let tensor = self.parts.first().map_or("", |part| &part.0);
+                LoadError::Pack {
+                    path: source.path(tensor).to_owned(),
+                    tensor: tensor.to_owned(),
+                    message: error.to_string(),
+                }
+            }),
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! The decoder: a ragged batch flattened to rows, no padding, every row's bits a
+//! function of its own prefix.
+
+mod attention;
+mod forward;
+mod kv_state;
+mod layers;
+mod linear;
+mod matrix;
+mod network;
+mod rotary;
+mod row_ops;
+mod steps;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rayon::prelude::*;
+use tokenroute_core::{Detail, Feed, LanguageModel, ModelError, ModelInfo, Step, TokenId};
+use tokenroute_kernels::{Format, Isa, Pool};
+
+use crate::weights::WeightSource;
+use crate::{Config, LoadError};
+use forward::{Pass, Scratch};
+use network::Network;
+
+pub use kv_state::KvState;
+pub use linear::Linear;
+
+pub(crate) use matrix::Matrix;
+
+/// Multiply-adds that are worth a thread of their own, about a tenth of a
+/// millisecond: less is lost again in waking it, many times over when the machine is shared.
+const PART_WORK: usize = 8 << 20;
+
+/// A loaded decoder (RMS norm, grouped-query attention with or without biases, head
+/// norms and windows, `rotate_half` RoPE, SwiGLU, tied or untied LM head). Weights are
+/// f32 or quantised; everything between the matrices is f32.
+#[derive(Debug)]
+pub struct Decoder {
+    network: Network,
+    /// Multiply-adds of one row, about.
+    work: usize,
+    /// Buffers of passes that are over.
+    scratch: Mutex<Vec<Scratch>>,
+}
+
+impl Decoder {
+    /// Builds a decoder from a checked configuration and its weights. Only the first
+    /// `info.vocabulary` rows of embedding and LM head are used: rows beyond the
+    /// tokenizer's vocabulary are padding and can never win.
+    pub(crate) fn new(
+        info: ModelInfo,
+        config: Config,
+        weights: &Arc<dyn WeightSource>,
+        quantize: Option<Format>,
+        threads: Option<usize>,
+    ) -> Result<Self, LoadError> {
+        let network = Network::read(info, config, weights, quantize, threads)?;
+        Ok(Decoder { work: network.work(), network, scratch: Mutex::default() })
+    }
+
+    /// The model's configuration.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.network.config
+    }
+
+    /// Bytes of weights that one token's step reads, LM head included.
+    #[must_use]
+    pub fn bytes_per_token(&self) -> usize {
+        self.network.bytes()
+    }
+
+    /// Kernels of quantised products, and the threads they run on; `None` if all
+    /// weights are f32.
+    #[must_use]
+    pub fn kernels(&self) -> Option<(Isa, usize)> {
+        let Network { pool, quantised, .. } = &self.network;
+        quantised.then(|| (pool.isa(), pool.threads()))
+    }
+
+    /// The threads that the products run on.
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
+        &self.network.pool
+    }
+
+    /// One pass over checked feeds, with buffers of an earlier one where there are any.
+    fn pass(
+        &self,
+        feeds: &mut [Feed<'_, KvState>],
+        detail: Detail,
+    ) -> Result<Vec<Vec<Step>>, ModelError> {
+        let buffers = || self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut scratch = buffers().pop().unwrap_or_default();
+        let steps =
+            Pass::new(&self.network, feeds, detail, &mut scratch).and_then(|mut pass| pass.run());
+        buffers().push(scratch);
+        steps
+    }
+
+    fn check(&self, feeds: &[Feed<'_, KvState>]) -> Result<(), ModelError> {
+        for feed in feeds {
+            let ModelInfo { name, context, vocabulary, .. } = &self.network.info;
+            let tokens = feed.tokens.len();
+            if feed.from >= tokens {
+                return Err(ModelError::BadFeed { tokens, from: feed.from });
+            }
+            let positions = feed.state.len() + tokens;
+            if positions > *context {
+                return Err(ModelError::ContextOverrun {
+                    positions,
+                    context: *context,
+                    model: name.clone(),
+                });
+            }
+            if let Some(&token) = feed.tokens.iter().find(|&&t| t as usize >= *vocabulary) {
+                return Err(ModelError::TokenOutOfRange {
+                    token,
+                    vocabulary: *vocabulary,
+                    model: name.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Splits the feeds into runs of about equal work, one per thread. Sequences
+    /// share nothing, so no thread waits for another within a layer. Quantised
+    /// weights are read once for all feeds instead, by all threads.
+    fn split<'f, 'a>(
+        &self,
+        feeds: &'f mut [Feed<'a, KvState>],
+    ) -> Vec<&'f mut [Feed<'a, KvState>]> {
+        if self.network.quantised {
+            return vec![feeds];
+        }
+        let rows: usize = feeds.iter().map(|f| f.tokens.len()).sum();
+        let threads = rayon::current_num_threads();
+        let parts = (rows * self.work / PART_WORK).clamp(1, threads);
+        let share = rows.div_ceil(parts).max(1);
+        let mut rest = feeds;
+        let mut split = Vec::with_capacity(parts);
+        while !rest.is_empty() {
+            let mut taken = 0;
+            let end = rest.iter().position(|f| {
+                taken += f.tokens.len();
+                taken >= share
+            });
+            let (part, tail) = rest.split_at_mut(end.map_or(rest.len(), |i| i + 1));
+            split.push(part);
+            rest = tail;
+        }
+        split
+    }
+}
+
+impl LanguageModel for Decoder {
+    type State = KvState;
+
+    fn info(&self) -> &ModelInfo {
+        &self.network.info
+    }
+
+    fn start(&self) -> KvState {
+        KvState::default()
+    }
+
+    fn positions(&self, state: &KvState) -> usize {
+        state.len()
+    }
+
+    fn truncate(&self, state: &mut KvState, len: usize) {
+        state.truncate(len);
+    }
+
+    fn advance(
+        &self,
+        feeds: &mut [Feed<'_, KvState>],
+        detail: Detail,
+    ) -> Result<Vec<Vec<Step>>, ModelError> {
+        self.check(feeds)?;
+        let mut parts = self.split(feeds);
+        if let [only] = parts.as_mut_slice() {
+            return self.pass(only, detail);
+        }
+        let results: Result<Vec<_>, ModelError> =
+            parts.into_par_iter().map(|part| self.pass(part, detail)).collect();
+        Ok(results?.into_iter().flatten().collect())
+    }
+}
+
+/// Greedy continuation of one state, for callers that need no more: feeds
+/// `tokens`, then the model's own, until `stop` says so or `limit` tokens.
+///
+/// # Errors
+/// As [`LanguageModel::advance`].
+pub fn continue_greedy(
+    model: &Decoder,
+    state: &mut KvState,
+    tokens: &[TokenId],
+    limit: usize,
+    stop: impl Fn(TokenId) -> bool,
+) -> Result<Vec<TokenId>, ModelError> {
+    let mut answer: Vec<TokenId> = Vec::new();
+    let mut next = tokens.to_vec();
+    while answer.len() < limit {
+        let from = next.len().saturating_sub(1);
+        let mut feeds = [Feed { state: &mut *state, tokens: &next, from }];
+        let steps = model.advance(&mut feeds, Detail::Token)?;
+        let Some(token) = steps.first().and_then(|s| s.first()).map(|s| s.token) else { break };
+        answer.push(token);
+        if stop(token) {
+            break;
+        }
+        next = vec![token];
+    }
+    Ok(answer)
+}

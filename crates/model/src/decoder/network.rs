@@ -1,0 +1,83 @@
+//! What a pass reads of a model: its shape, its weights and the threads they run on.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use tokenroute_core::ModelInfo;
+use tokenroute_kernels::{Format, Pool};
+
+use super::Matrix;
+use super::kv_state::KvShape;
+use super::layers::{Embedding, Layer, Loading, final_norm, head};
+use super::rotary::Rotary;
+use crate::weights::WeightSource;
+use crate::{Config, LoadError};
+
+/// The layers of a decoder, with all that surrounds them. It does not change once read.
+#[derive(Debug)]
+pub(super) struct Network {
+    pub(super) info: ModelInfo,
+    pub(super) config: Config,
+    pub(super) shape: KvShape,
+    pub(super) embedding: Embedding,
+    pub(super) layers: Vec<Layer>,
+    pub(super) norm: Vec<f32>,
+    pub(super) head: Matrix,
+    pub(super) rotary: Rotary,
+    /// The threads of quantised products and of what lies between them; one alone
+    /// where weights are f32, whose sequences are shared out instead.
+    pub(super) pool: Arc<Pool>,
+    /// Whether any matrix is quantised.
+    pub(super) quantised: bool,
+}
+
+impl Network {
+    /// Reads all weights, quantised or packed for this machine.
+    pub(super) fn read(
+        info: ModelInfo,
+        config: Config,
+        weights: &Arc<dyn WeightSource>,
+        quantize: Option<Format>,
+        threads: Option<usize>,
+    ) -> Result<Self, LoadError> {
+        let source = &**weights;
+        let threads = threads.map_or_else(std::thread::available_parallelism, |n| {
+            Ok(NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN))
+        });
+        let mut pool = Pool::new(threads.map_or(1, NonZeroUsize::get))?;
+        let loading = Loading { source, pool: &pool, quantize };
+        let layers: Result<Vec<_>, _> =
+            (0..config.num_hidden_layers).map(|i| Layer::read(loading, &config, i)).collect();
+        let layers = layers?;
+        let head = head(loading, &config, info.vocabulary)?;
+        let quantised = head.format().is_some() || layers.iter().any(Layer::is_quantised);
+        if !quantised {
+            pool = Pool::new(1)?;
+        }
+        Ok(Network {
+            shape: KvShape::new(layers.len(), config.num_key_value_heads, config.head_dim),
+            norm: final_norm(source, &config)?,
+            head,
+            pool: Arc::new(pool),
+            quantised,
+            embedding: Embedding::new(Arc::clone(weights), &config, info.vocabulary)?,
+            rotary: Rotary::new(&config.rope, config.head_dim),
+            layers,
+            info,
+            config,
+        })
+    }
+
+    /// Multiply-adds of one row, about.
+    pub(super) fn work(&self) -> usize {
+        let Network { info, config, layers, .. } = self;
+        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        let attention = 2 * hidden * (config.query_size() + config.key_value_size());
+        layers.len() * (attention + 3 * hidden * inner) + hidden * info.vocabulary
+    }
+
+    /// Bytes of weights that one token's step reads, LM head included.
+    pub(super) fn bytes(&self) -> usize {
+        self.layers.iter().map(Layer::bytes).sum::<usize>() + self.head.bytes()
+    }
+}

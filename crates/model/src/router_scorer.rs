@@ -1,0 +1,227 @@
+//! The router on the device: a router file scored with the decoder's own
+//! row-stable kernels, one position at a time.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::Value;
+use tokenroute_core::{
+    Activation, Architecture, Features, ModelInfo, Position, RouterHeader, Score, ScoreError,
+    Scorer,
+};
+use tokenroute_kernels::{Activations, Format, Pool, QuantMatrix};
+
+use crate::LoadError;
+use crate::decoder::{Decoder, Linear, Matrix};
+use crate::weights::{WeightFile, WeightSource};
+
+/// Weights from which on a layer is held in 8 bits: reading it is then most of what
+/// a score costs, and a score comes with every token.
+const LARGE: usize = 1 << 20;
+
+/// A trained router: features → normalisation → layers → logit → Platt → score.
+///
+/// Layers of 2^20 weights and more run in 8 bits (Q8_0, activations likewise). This
+/// is the only scorer there is: labels, sweep and decoding see the same scores.
+#[derive(Debug)]
+pub struct RouterScorer {
+    path: PathBuf,
+    header: RouterHeader,
+    layers: Vec<Matrix>,
+    pool: Arc<Pool>,
+}
+
+impl RouterScorer {
+    /// Reads a router file: safetensors with `layers.{i}.weight` `[out, in]`,
+    /// `layers.{i}.bias` `[out]` and the header's JSON in its metadata.
+    ///
+    /// # Errors
+    /// A file that cannot be read, a header of another format or that contradicts
+    /// itself, tensors missing, of the wrong shape, unknown or not finite.
+    pub fn open(path: &Path) -> Result<Self, LoadError> {
+        let file = WeightFile::open(path, "a router file")?;
+        let header = header(path, &file)?;
+        let shapes = header.architecture.layers(header.features.width());
+        let pool = Arc::new(Pool::new(1)?);
+        let mut layers = Vec::with_capacity(shapes.len());
+        for (i, &(inputs, outputs)) in shapes.iter().enumerate() {
+            let weight = file.tensor(&format!("layers.{i}.weight"), &[outputs, inputs])?;
+            let bias = file.tensor(&format!("layers.{i}.bias"), &[outputs])?;
+            layers.push(if inputs * outputs < LARGE {
+                Matrix::Plain(Linear::new(inputs, outputs, &weight, Some(&bias)))
+            } else {
+                let weights = QuantMatrix::from_f32(&pool, Format::Q8_0, outputs, inputs, &weight)?;
+                Matrix::Quantised { weights, bias }
+            });
+        }
+        let known = |name: &str| {
+            (0..shapes.len()).any(|i| {
+                [format!("layers.{i}.weight"), format!("layers.{i}.bias")]
+                    .contains(&name.to_owned())
+            })
+        };
+        if let Some(name) = file.names().into_iter().find(|name| !known(name)) {
+            let message = format!(
+                "tensor `{name}` belongs to no layer of the {} its header describes",
+                shapes.len()
+            );
+            return Err(LoadError::Router { path: path.to_owned(), message });
+        }
+        Ok(RouterScorer { path: path.to_owned(), header, layers, pool })
+    }
+
+    /// What the file says about itself.
+    #[must_use]
+    pub fn header(&self) -> &RouterHeader {
+        &self.header
+    }
+
+    /// Checks that the router was trained for this SLM and tokenizer and that the
+    /// SLM, as loaded, gives all it reads.
+    ///
+    /// # Errors
+    /// Names both hashes, or both widths.
+    pub fn check(&self, slm: &ModelInfo, tokenizer_hash: &str) -> Result<(), LoadError> {
+        let features = &self.header.features;
+        let known = [
+            ("SLM weights", &self.header.slm_hash, slm.weights_hash.as_str()),
+            ("tokenizer", &self.header.tokenizer_hash, tokenizer_hash),
+            ("hidden width", &features.hidden.to_string(), &slm.hidden.to_string()),
+        ];
+        for (what, router, model) in known {
+            if router != model {
+                return Err(self.mismatch(what, router, model));
+            }
+        }
+        if features.top_k > slm.top_k.min(slm.vocabulary) {
+            let (router, model) = (features.top_k.to_string(), slm.top_k.to_string());
+            return Err(self.mismatch("a top-k of", &router, &model));
+        }
+        Ok(())
+    }
+
+    /// Scores on the threads of the model whose steps it scores, which are awake then;
+    /// else on the calling thread alone. The scores are the same.
+    pub fn share_threads(&mut self, slm: &Decoder) {
+        self.pool = Arc::clone(slm.pool());
+    }
+
+    /// The uncalibrated logit of features `[width]`: ln P(keep) / P(offload), for
+    /// two rewards r_keep − r_offload. NaN if the width is not the router's.
+    #[must_use]
+    pub fn logit(&self, features: &[f32]) -> f32 {
+        let normalisation = &self.header.normalisation;
+        if features.len() != normalisation.mean.len() {
+            return f32::NAN;
+        }
+        let mut x: Vec<f32> = features
+            .iter()
+            .zip(normalisation.mean.iter().zip(&normalisation.scale))
+            .map(|(x, (mean, scale))| (x - mean) * scale)
+            .collect();
+        let mut buffer = Activations::default();
+        for (i, layer) in self.layers.iter().enumerate() {
+            if i > 0
+                && let Architecture::Mlp { activation, .. } = &self.header.architecture
+            {
+                activate(*activation, &mut x);
+            }
+            let mut y = vec![0.0; layer.outputs()];
+            if layer.apply(&self.pool, &mut buffer, &x, &mut y).is_err() {
+                return f32::NAN;
+            }
+            x = y;
+        }
+        match x.as_slice() {
+            [keep, offload] => keep - offload,
+            [logit] => *logit,
+            _ => f32::NAN,
+        }
+    }
+
+    /// The calibrated score of features `[width]`.
+    ///
+    /// # Errors
+    /// A score that is not a number.
+    pub fn score_features(&self, features: &[f32]) -> Result<Score, ScoreError> {
+        let platt = self.header.platt;
+        Score::from_logit(platt.scale * self.logit(features) + platt.bias)
+    }
+
+    fn mismatch(&self, what: &'static str, router: &str, model: &str) -> LoadError {
+        LoadError::RouterMismatch {
+            path: self.path.clone(),
+            what,
+            router: router.to_owned(),
+            model: model.to_owned(),
+        }
+    }
+}
+
+impl Scorer for RouterScorer {
+    fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError> {
+        self.score_features(&Features::of(&self.header.features, position.step).0)
+    }
+}
+
+fn activate(activation: Activation, x: &mut [f32]) {
+    let f: fn(f32) -> f32 = match activation {
+        Activation::Relu => |x| if x < 0.0 { 0.0 } else { x },
+        Activation::Gelu => |x| {
+            0.5 * x * (1.0 + candle_core::cpu::erf::erf_f32(x * std::f32::consts::FRAC_1_SQRT_2))
+        },
+        Activation::Silu => |x| x / (1.0 + (-x).exp()),
+    };
+    for x in x {
+        *x = f(*x);
+    }
+}
+
+/// Reads and checks the header.
+fn header(path: &Path, file: &WeightFile) -> Result<RouterHeader, LoadError> {
+    let bad = |message: String| LoadError::Router { path: path.to_owned(), message };
+    let key = RouterHeader::METADATA_KEY;
+    let text = file.metadata(key).ok_or_else(|| {
+        bad(format!("no `{key}` in its metadata; expected a file written by `tokenroute train`"))
+    })?;
+    let json: Value = serde_json::from_str(text).map_err(|e| bad(format!("`{key}`: {e}")))?;
+    let format = json.get("format").unwrap_or(&Value::Null);
+    if format.as_u64() != Some(u64::from(RouterHeader::FORMAT)) {
+        let known = RouterHeader::FORMAT;
+        return Err(bad(format!("router format {format}; this version reads format {known}")));
+    }
+    let header: RouterHeader =
+        serde_json::from_value(json).map_err(|e| bad(format!("`{key}`: {e}")))?;
+    let (Architecture::Linear { rewards } | Architecture::Mlp { rewards, .. }) =
+        &header.architecture;
+    if !matches!(rewards, 1 | 2) {
+        return Err(bad(format!("rewards is {rewards}; expected 1 or 2")));
+    }
+    if let Architecture::Mlp { widths, .. } = &header.architecture
+        && widths.contains(&0)
+    {
+        return Err(bad(format!("widths are {widths:?}; expected at least 1 each")));
+    }
+    let width = header.features.width();
+    let normalisation = &header.normalisation;
+    for (name, values) in [("mean", &normalisation.mean), ("scale", &normalisation.scale)] {
+        if width == 0 || values.len() != width {
+            let found = values.len();
+            return Err(bad(format!(
+                "normalisation.{name} has {found} values; expected {width}, one per feature"
+            )));
+        }
+        if let Some(i) = values.iter().position(|v| !v.is_finite()) {
+            return Err(bad(format!(
+                "normalisation.{name}[{i}] is {}; expected a finite number",
+                values[i]
+            )));
+        }
+    }
+    for (name, value) in [("scale", header.platt.scale), ("bias", header.platt.bias)] {
+        if !value.is_finite() {
+            return Err(bad(format!("platt.{name} is {value}; expected a finite number")));
+        }
+    }
+    Ok(header)
+}

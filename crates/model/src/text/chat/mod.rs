@@ -1,0 +1,306 @@
+//! Chat templates: messages to a prompt through the Jinja template that a model's
+//! makers ship, with the helpers that Hugging Face's templates call.
+
+mod meter;
+mod python;
+mod rewrite;
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use chrono::NaiveDate;
+use minijinja::{Environment, ErrorKind, Value};
+use serde::{Deserialize, Serialize};
+
+use crate::weights::gguf::{Gguf, GgufError, is_gguf};
+
+/// Steps a template may take; the longest known templates take a few thousand for
+/// a long conversation.
+const FUEL: u64 = 2_000_000;
+/// Most bytes of a template or of a prompt made by one.
+const MOST_BYTES: usize = 8 << 20;
+/// Calls that may be open inside one another.
+const MOST_DEPTH: usize = 100;
+const NAME: &str = "chat";
+/// Where a GGUF file keeps its template.
+const TEMPLATE: &str = "tokenizer.chat_template";
+
+/// One message of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// "system", "user", "assistant" and whatever else a template knows.
+    pub role: String,
+    /// What it says.
+    pub content: String,
+}
+
+impl Message {
+    /// A message.
+    #[must_use]
+    pub fn new(role: &str, content: &str) -> Self {
+        Message { role: role.to_owned(), content: content.to_owned() }
+    }
+}
+
+/// What a template is told beside the messages.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChatOptions {
+    /// Whether the prompt ends where the assistant's answer begins.
+    pub add_generation_prompt: bool,
+    /// Today, for templates that ask (`strftime_now`); midnight is taken. Without
+    /// it that helper is undefined and a template falls back on its own date: a
+    /// prompt is a function of its arguments, never of the clock.
+    pub date: Option<NaiveDate>,
+    /// Further variables, such as `enable_thinking`.
+    pub variables: BTreeMap<String, serde_json::Value>,
+}
+
+impl Default for ChatOptions {
+    fn default() -> Self {
+        ChatOptions { add_generation_prompt: true, date: None, variables: BTreeMap::new() }
+    }
+}
+
+/// A model's chat template, compiled.
+#[derive(Debug, Clone)]
+pub struct ChatTemplate {
+    path: PathBuf,
+    source: String,
+    environment: Environment<'static>,
+    /// `bos_token`, `eos_token` and their like.
+    tokens: BTreeMap<String, String>,
+}
+
+impl ChatTemplate {
+    /// The template of a model directory: `chat_template.jinja`, or `chat_template`
+    /// in tokenizer_config.json (of several the one named "default"), as
+    /// transformers looks for it. Of a GGUF file, those beside it or else
+    /// `tokenizer.chat_template` in its metadata. `None` if there is none of them.
+    ///
+    /// # Errors
+    /// A file that cannot be read or a template that does not parse.
+    pub fn read(model: &Path) -> Result<Option<Self>, ChatError> {
+        if !is_gguf(model) {
+            return ChatTemplate::of_directory(model);
+        }
+        let beside = ChatTemplate::of_directory(model.parent().unwrap_or(Path::new("")))?;
+        if beside.is_some() {
+            return Ok(beside);
+        }
+        let file = Gguf::open(model)
+            .map_err(|source| ChatError::Gguf { path: model.to_owned(), source })?;
+        let Some(template) = file.get(TEMPLATE) else { return Ok(None) };
+        let source = template.as_str().ok_or_else(|| {
+            let what = format!("`{TEMPLATE}` is {template}; expected a text");
+            ChatError::Config { path: model.to_owned(), what }
+        })?;
+        ChatTemplate::new(model, source, file.special_tokens()).map(Some)
+    }
+
+    fn of_directory(dir: &Path) -> Result<Option<Self>, ChatError> {
+        let config_path = dir.join("tokenizer_config.json");
+        let config: serde_json::Value = match read_text(&config_path)? {
+            None => serde_json::Value::Null,
+            Some(text) => serde_json::from_str(&text).map_err(|e| {
+                let what = format!("it is no JSON: {e}");
+                ChatError::Config { path: config_path.clone(), what }
+            })?,
+        };
+        let tokens = special_tokens(&config);
+        let path = dir.join("chat_template.jinja");
+        if let Some(source) = read_text(&path)? {
+            return ChatTemplate::new(&path, &source, tokens).map(Some);
+        }
+        match template_of(&config) {
+            Ok(None) => Ok(None),
+            Ok(Some(source)) => ChatTemplate::new(&config_path, source, tokens).map(Some),
+            Err(what) => Err(ChatError::Config { path: config_path, what }),
+        }
+    }
+
+    /// A template from its source; `path` names it in errors, `tokens` are the
+    /// special tokens it may use (`bos_token`, `eos_token`, ...).
+    ///
+    /// # Errors
+    /// A template that does not parse or is longer than 8 MiB.
+    pub fn new(
+        path: &Path,
+        source: &str,
+        tokens: BTreeMap<String, String>,
+    ) -> Result<Self, ChatError> {
+        let failed = |what| ChatError::Template { path: path.to_owned(), what };
+        if source.len() > MOST_BYTES {
+            let bytes = source.len();
+            return Err(failed(format!("it has {bytes} bytes; expected at most {MOST_BYTES}")));
+        }
+        let mut environment = Environment::new();
+        environment.set_trim_blocks(true);
+        environment.set_lstrip_blocks(true);
+        environment.set_fuel(Some(FUEL));
+        environment.set_recursion_limit(MOST_DEPTH);
+        meter::install(&mut environment);
+        python::install(&mut environment);
+        environment
+            .add_template_owned(NAME, rewrite::prepared(source))
+            .map_err(|e| failed(in_words(&e)))?;
+        Ok(ChatTemplate { path: path.to_owned(), source: source.to_owned(), environment, tokens })
+    }
+
+    /// The template as its makers wrote it.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The prompt of a conversation. Encode it without adding special tokens: the
+    /// template has written them.
+    ///
+    /// # Errors
+    /// What the template refuses (`raise_exception`), a template that goes on
+    /// without end or builds more than 64 MiB on its way, or a prompt of more than 8 MiB.
+    pub fn render(&self, messages: &[Message], options: &ChatOptions) -> Result<String, ChatError> {
+        let failed = |e: &minijinja::Error| match e.detail() {
+            Some(detail) if detail.starts_with(python::REFUSED) => ChatError::Refused {
+                path: self.path.clone(),
+                what: detail[python::REFUSED.len()..].to_owned(),
+            },
+            _ => ChatError::Template { path: self.path.clone(), what: in_words(e) },
+        };
+        let mut context: BTreeMap<&str, Value> = BTreeMap::new();
+        // transformers hands these two over in every case.
+        context.insert("tools", Value::from(()));
+        context.insert("documents", Value::from(()));
+        context.extend(self.tokens.iter().map(|(k, v)| (k.as_str(), Value::from(v.as_str()))));
+        context
+            .extend(options.variables.iter().map(|(k, v)| (k.as_str(), Value::from_serialize(v))));
+        context.insert("messages", Value::from_serialize(messages));
+        context.insert("add_generation_prompt", options.add_generation_prompt.into());
+        if let Some(date) = options.date {
+            context.insert("strftime_now", python::strftime(date));
+        }
+        let template = self.environment.get_template(NAME).map_err(|e| failed(&e))?;
+        let mut prompt = Bounded(Vec::new());
+        template.render_captured_to(&context, &mut prompt).map_err(|e| failed(&e))?;
+        String::from_utf8(prompt.0).map_err(|e| {
+            let what = format!("it wrote bytes that are no text: {e}");
+            ChatError::Template { path: self.path.clone(), what }
+        })
+    }
+}
+
+/// A sink that refuses to grow without end.
+struct Bounded(Vec<u8>);
+
+impl Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > MOST_BYTES {
+            return Err(io::Error::other(format!("the prompt exceeds {MOST_BYTES} bytes")));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A text file, or `None` if it is not there.
+fn read_text(path: &Path) -> Result<Option<String>, ChatError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(ChatError::Read { path: path.to_owned(), source }),
+    }
+}
+
+/// `chat_template`: a string, or a list of named ones.
+fn template_of(config: &serde_json::Value) -> Result<Option<&str>, String> {
+    match config.get("chat_template") {
+        None | Some(serde_json::Value::Null) => Ok(None),
+        Some(serde_json::Value::String(source)) => Ok(Some(source)),
+        Some(serde_json::Value::Array(named)) => {
+            let default = named.iter().find(|t| t["name"] == "default");
+            let source = default.and_then(|t| t["template"].as_str());
+            source.map(Some).ok_or_else(|| {
+                "`chat_template` lists no template named \"default\"; add one, or write it to chat_template.jinja".to_owned()
+            })
+        }
+        Some(other) => Err(format!(
+            "`chat_template` is {other}; expected a template or a list of named templates"
+        )),
+    }
+}
+
+/// Every `*_token` that is a string or an object with a `content`.
+fn special_tokens(config: &serde_json::Value) -> BTreeMap<String, String> {
+    let fields = config.as_object().into_iter().flatten();
+    fields
+        .filter(|(name, _)| name.ends_with("_token"))
+        .filter_map(|(name, value)| {
+            let text = value.as_str().or_else(|| value.get("content")?.as_str())?;
+            Some((name.clone(), text.to_owned()))
+        })
+        .collect()
+}
+
+/// A template error in one line, with its cause.
+fn in_words(error: &minijinja::Error) -> String {
+    let mut words = error.to_string();
+    if error.kind() == ErrorKind::OutOfFuel {
+        words = format!("it does not come to an end within {FUEL} steps");
+    }
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        words.push_str(": ");
+        words.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    words
+}
+
+/// Why a chat template cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ChatError {
+    /// A file that is there but cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// A GGUF file that cannot be read.
+    #[error("{}: {source}", path.display())]
+    Gguf {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: GgufError,
+    },
+    /// A tokenizer_config.json, or metadata, that say nothing usable.
+    #[error("{}: {what}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what was expected.
+        what: String,
+    },
+    /// A template that does not parse, fails or does not end.
+    #[error("the chat template of {} fails: {what}", path.display())]
+    Template {
+        /// The template's file.
+        path: PathBuf,
+        /// Where and why.
+        what: String,
+    },
+    /// A conversation that the template itself refuses.
+    #[error("the chat template of {} refuses the conversation: {what}", path.display())]
+    Refused {
+        /// The template's file.
+        path: PathBuf,
+        /// The template's words.
+        what: String,
+    },
+}

@@ -1,0 +1,237 @@
+//! The pair's tokenizer: text to ids and back, and what identifies it.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use tokenroute_core::{TokenId, Vocabulary};
+
+use crate::LoadError;
+use crate::hash::sha256;
+use crate::weights::WeightSource;
+use crate::weights::gguf::{GgufSource, is_gguf};
+
+/// A `tokenizer.json`.
+#[derive(Debug, Clone)]
+pub struct Tokenizer {
+    path: PathBuf,
+    inner: tokenizers::Tokenizer,
+    /// Hash of each of [`PARTS`].
+    parts: [String; 4],
+    /// Greatest token id + 1.
+    size: usize,
+}
+
+/// What two models must share to be a pair, in the order it is compared.
+const PARTS: [&str; 4] = ["vocabularies", "merges", "added tokens", "pre-tokenizers"];
+
+impl Tokenizer {
+    /// The tokenizer of a model, a directory or a GGUF file.
+    ///
+    /// # Errors
+    /// A file that cannot be read or that holds no tokenizer.
+    pub fn of_model(path: &Path) -> Result<Self, LoadError> {
+        if is_gguf(path) {
+            return Tokenizer::of_gguf(&GgufSource::open(path)?);
+        }
+        Tokenizer::read(&path.join("tokenizer.json"))
+    }
+
+    /// The `tokenizer.json` beside a GGUF file if there is one, else the file's own.
+    ///
+    /// # Errors
+    /// A tokenizer that is damaged or of a kind that is not read.
+    pub(crate) fn of_gguf(file: &GgufSource) -> Result<Self, LoadError> {
+        let path = file.path("");
+        let beside = path.with_file_name("tokenizer.json");
+        if beside.exists() {
+            return Tokenizer::read(&beside);
+        }
+        let json = file.tokenizer_json()?;
+        let tokenizer = Tokenizer::parse(path, json.to_string().as_bytes())?;
+        // The library numbers added tokens on from the others, whatever their ids are.
+        let added = json.get("added_tokens").and_then(Value::as_array);
+        for token in added.into_iter().flatten() {
+            let content = token["content"].as_str().unwrap_or("");
+            if tokenizer.inner.token_to_id(content).map(u64::from) != token["id"].as_u64() {
+                return Err(file.misnumbered(content, &token["id"]));
+            }
+        }
+        Ok(tokenizer)
+    }
+
+    /// Reads a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// A file that cannot be read or that `tokenizers` refuses.
+    pub fn read(path: &Path) -> Result<Self, LoadError> {
+        let bytes = std::fs::read(path).map_err(|source| LoadError::Read {
+            path: path.to_owned(),
+            expected: "a Hugging Face tokenizer.json",
+            source,
+        })?;
+        Tokenizer::parse(path, &bytes)
+    }
+
+    /// The same from bytes; `path` is only named in errors.
+    ///
+    /// # Errors
+    /// What is no JSON or what `tokenizers` refuses.
+    pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Self, LoadError> {
+        let json: Value = serde_json::from_slice(bytes).map_err(|error| LoadError::Json {
+            path: path.to_owned(),
+            message: error.to_string(),
+        })?;
+        let inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| {
+            LoadError::Tokenizer { path: path.to_owned(), message: error.to_string() }
+        })?;
+        let size = inner.get_vocab(true).values().max().map_or(0, |&id| id as usize + 1);
+        Ok(Tokenizer { path: path.to_owned(), inner, parts: part_hashes(&json), size })
+    }
+
+    /// Ids of a text; no special tokens are added.
+    ///
+    /// # Errors
+    /// What `tokenizers` refuses.
+    pub fn encode(&self, text: &str) -> Result<Vec<TokenId>, LoadError> {
+        let encoding = self.inner.encode(text, false).map_err(|error| self.error(&*error))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// Ids of a text at the start of a sequence, with the special tokens that the
+    /// model's makers put around it (for most a BOS, or nothing): Hugging Face's
+    /// `tokenizer(text)`. What a chat template has rendered holds them already.
+    ///
+    /// # Errors
+    /// What `tokenizers` refuses.
+    pub fn encode_prompt(&self, text: &str) -> Result<Vec<TokenId>, LoadError> {
+        let encoding = self.inner.encode(text, true).map_err(|error| self.error(&*error))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// Text of ids; special tokens are left out.
+    ///
+    /// # Errors
+    /// What `tokenizers` refuses.
+    pub fn decode(&self, ids: &[TokenId]) -> Result<String, LoadError> {
+        self.inner.decode(ids, true).map_err(|error| self.error(&*error))
+    }
+
+    /// Text of one token, special or not; a token that is part of a character
+    /// gives a replacement character.
+    ///
+    /// # Errors
+    /// What `tokenizers` refuses.
+    pub fn token_text(&self, id: TokenId) -> Result<String, LoadError> {
+        self.inner.decode(&[id], false).map_err(|error| self.error(&*error))
+    }
+
+    /// [`Tokenizer::token_text`] of every token, in order of ids.
+    ///
+    /// # Errors
+    /// What `tokenizers` refuses.
+    pub fn token_texts(&self) -> Result<Vec<String>, EdgeError> {
+        (0..self.size as TokenId).map(|id| self.token_text(id)).collect()
+    }
+
+    /// Greatest token id + 1, added tokens included. A model may have more rows
+    /// than that; they are padding.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// SHA-256 over canonical vocabulary, merges, added tokens and pre-tokenizer,
+    /// hexadecimal: files that differ in formatting alone agree.
+    #[must_use]
+    pub fn pair_hash(&self) -> String {
+        sha256(self.parts.concat())
+    }
+
+    /// The first part in which two tokenizers differ, in words.
+    #[must_use]
+    pub fn difference(&self, other: &Tokenizer) -> Option<&'static str> {
+        let differing = self.parts.iter().zip(&other.parts).position(|(a, b)| a != b);
+        differing.map(|part| PARTS[part])
+    }
+
+    /// What decoding must know of the tokens. A token closes a sentence if its
+    /// text ends in `.`, `!` or `?`, or holds a line break.
+    ///
+    /// # Errors
+    /// An end token outside the vocabulary; a token that does not decode.
+    pub fn vocabulary(&self, ends: &[TokenId]) -> Result<Vocabulary, LoadError> {
+        if let Some(id) = ends.iter().find(|&&id| id as usize >= self.size) {
+            let size = self.size;
+            return Err(LoadError::Tokenizer {
+                path: self.path.clone(),
+                message: format!(
+                    "end token {id} (eos_token_id) is outside the vocabulary of {size}; correct generation_config.json, config.json or the GGUF file's metadata"
+                ),
+            });
+        }
+        let sentence_ends: Result<Vec<bool>, LoadError> = (0..self.size as TokenId)
+            .map(|id| {
+                let text = self.token_text(id)?;
+                Ok(text.ends_with(['.', '!', '?']) || text.contains('\n'))
+            })
+            .collect();
+        Ok(Vocabulary::new(ends.to_vec(), sentence_ends?, self.pair_hash()))
+    }
+
+    fn error(&self, error: &(dyn std::error::Error + Send + Sync)) -> LoadError {
+        LoadError::Tokenizer { path: self.path.clone(), message: error.to_string() }
+    }
+}
+
+/// Hashes of [`PARTS`], each over a canonical form of its JSON.
+fn part_hashes(json: &Value) -> [String; 4] {
+    let null = Value::Null;
+    let model = json.get("model").unwrap_or(&null);
+    let get = |object: &Value, key: &str| object.get(key).cloned().unwrap_or(Value::Null);
+    // Merges are written "a b" by older versions and ["a", "b"] by newer ones.
+    let merges = match get(model, "merges") {
+        Value::Array(list) => Value::Array(
+            list.into_iter()
+                .map(|merge| match merge.as_str().and_then(|text| text.split_once(' ')) {
+                    Some((left, right)) => Value::from(vec![left, right]),
+                    None => merge,
+                })
+                .collect(),
+        ),
+        other => other,
+    };
+    let parts =
+        [get(model, "vocab"), merges, get(json, "added_tokens"), get(json, "pre_tokenizer")];
+    parts.map(|part| {
+        let mut text = String::new();
+        canonical(&part, &mut text);
+        sha256(text)
+    })
+}
+
+/// JSON without spaces and with sorted keys, whatever map serde_json was built with.
+fn canonical(value: &Value, out: &mut String) {
+    match value {
+        Value::Object(map) => {
+            let mut entries: Vec<_> = map.iter().collect();
+            entries.sort_by_key(|entry| entry.0);
+            out.push('{');
+            for (key, value) in entries {
+                out.push_str(&Value::from(key.as_str()).to_string());
+                out.push(':');
+                canonical(value, out);
+                out.push(',');
+            }
+            out.push('}');
+        }
+        Value::Array(list) => {
+            out.push('[');
+            for value in list {
+                canonical(value, out);
+                out.push(',');
+            }
+            out.push(']');
+        }
+        other => out.push_str(&other.to_string()),
+    }
+}

@@ -1,0 +1,103 @@
+//! Tensor names of llama.cpp and of Hugging Face, and the order of rows that
+//! llama.cpp gives the queries and keys of Llama models.
+
+use super::GgufError;
+use crate::weights::{EMBEDDING, HEAD};
+
+/// Outside the layers: GGUF name, Hugging Face name.
+const GLOBAL: [(&str, &str); 3] = [
+    ("token_embd.weight", EMBEDDING),
+    ("output_norm.weight", "model.norm.weight"),
+    ("output.weight", HEAD),
+];
+
+/// Within `blk.N.` and `model.layers.N.`; each may have a weight and a bias.
+const LAYER: [(&str, &str); 11] = [
+    ("attn_norm", "input_layernorm"),
+    ("attn_q", "self_attn.q_proj"),
+    ("attn_k", "self_attn.k_proj"),
+    ("attn_v", "self_attn.v_proj"),
+    ("attn_output", "self_attn.o_proj"),
+    ("attn_q_norm", "self_attn.q_norm"),
+    ("attn_k_norm", "self_attn.k_norm"),
+    ("ffn_norm", "post_attention_layernorm"),
+    ("ffn_gate", "mlp.gate_proj"),
+    ("ffn_up", "mlp.up_proj"),
+    ("ffn_down", "mlp.down_proj"),
+];
+
+/// llama.cpp's name of a Hugging Face tensor.
+pub(super) fn to_gguf(name: &str) -> Option<String> {
+    if let Some((gguf, _)) = GLOBAL.iter().find(|(_, hf)| *hf == name) {
+        return Some((*gguf).to_owned());
+    }
+    let (layer, rest) = name.strip_prefix("model.layers.")?.split_once('.')?;
+    let (module, part) = rest.rsplit_once('.')?;
+    let (gguf, _) = LAYER.iter().find(|(_, hf)| *hf == module)?;
+    Some(format!("blk.{}.{gguf}.{}", number(layer)?, weight_or_bias(part)?))
+}
+
+/// Hugging Face's name of a llama.cpp tensor.
+pub(super) fn to_hugging_face(name: &str) -> Option<String> {
+    if let Some((_, hf)) = GLOBAL.iter().find(|(gguf, _)| *gguf == name) {
+        return Some((*hf).to_owned());
+    }
+    let (layer, rest) = name.strip_prefix("blk.")?.split_once('.')?;
+    let (module, part) = rest.split_once('.')?;
+    let (_, hf) = LAYER.iter().find(|(gguf, _)| *gguf == module)?;
+    Some(format!("model.layers.{}.{hf}.{}", number(layer)?, weight_or_bias(part)?))
+}
+
+fn number(text: &str) -> Option<u32> {
+    text.parse().ok()
+}
+
+fn weight_or_bias(part: &str) -> Option<&str> {
+    matches!(part, "weight" | "bias").then_some(part)
+}
+
+/// Which heads a tensor's rows are permuted in: queries and keys of Llama models.
+pub(super) fn permuted(
+    architecture: &str,
+    hf: &str,
+    heads: usize,
+    kv_heads: usize,
+) -> Option<usize> {
+    if architecture != "llama" {
+        return None;
+    }
+    let is = |module: &str| hf.contains(&format!(".self_attn.{module}."));
+    if is("q_proj") {
+        Some(heads)
+    } else if is("k_proj") {
+        Some(kv_heads)
+    } else {
+        None
+    }
+}
+
+/// Where llama.cpp puts row `row` of Hugging Face's order, when every head's two
+/// halves are interleaved (`permute` of `convert_hf_to_gguf.py`).
+pub(super) fn interleaved(row: usize, rows: usize, heads: usize) -> usize {
+    let width = rows / heads;
+    let (head, within) = (row / width, row % width);
+    let (half, index) = (within / (width / 2), within % (width / 2));
+    head * width + 2 * index + half
+}
+
+/// Which of Hugging Face's `len` rows (of a vector: elements) stand where, in order.
+pub(super) fn stored_order(
+    name: &str,
+    len: usize,
+    heads: Option<usize>,
+) -> Result<Vec<usize>, GgufError> {
+    let mut order: Vec<usize> = (0..len).collect();
+    if let Some(heads) = heads {
+        if !len.is_multiple_of(2 * heads) {
+            let expected = format!("a multiple of 2 x {heads} heads");
+            return Err(GgufError::value(name, len, expected));
+        }
+        (0..len).for_each(|row| order[interleaved(row, len, heads)] = row);
+    }
+    Ok(order)
+}

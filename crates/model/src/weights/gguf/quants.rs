@@ -1,0 +1,302 @@
+//! Tensor types: sizes and conversion to f32. Layouts and formulas are ggml's
+//! (`ggml-common.h`, `dequantize_row_*` of `ggml-quants.c`).
+
+use std::borrow::Cow;
+
+use half::f16;
+use tokenroute_kernels::Format;
+use tokenroute_kernels::k_quants::{self, scale_min};
+
+use super::GgufError;
+use crate::weights::floats::{read_bf16, read_f16, read_f32};
+use crate::weights::{EMBEDDING, HEAD};
+
+/// How a tensor is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// 32-bit floats.
+    F32,
+    /// 16-bit floats.
+    F16,
+    /// The upper half of 32-bit floats.
+    BF16,
+    /// Blocks of 32 of 4 bits.
+    Q4_0,
+    /// Blocks of 32 of 4 bits, with a minimum.
+    Q4_1,
+    /// Blocks of 32 of 5 bits.
+    Q5_0,
+    /// Blocks of 32 of 5 bits, with a minimum.
+    Q5_1,
+    /// Blocks of 32 of 8 bits.
+    Q8_0,
+    /// Blocks of 256 of 4 bits.
+    Q4K,
+    /// Blocks of 256 of 5 bits.
+    Q5K,
+    /// Blocks of 256 of 6 bits.
+    Q6K,
+}
+
+/// ggml's numbers, names, weights and bytes of a block.
+const KINDS: [(Kind, u32, &str, usize, usize); 11] = [
+    (Kind::F32, 0, "F32", 1, 4),
+    (Kind::F16, 1, "F16", 1, 2),
+    (Kind::BF16, 30, "BF16", 1, 2),
+    (Kind::Q4_0, 2, "Q4_0", 32, 18),
+    (Kind::Q4_1, 3, "Q4_1", 32, 20),
+    (Kind::Q5_0, 6, "Q5_0", 32, 22),
+    (Kind::Q5_1, 7, "Q5_1", 32, 24),
+    (Kind::Q8_0, 8, "Q8_0", 32, 34),
+    (Kind::Q4K, 12, "Q4_K", 256, 144),
+    (Kind::Q5K, 13, "Q5_K", 256, 176),
+    (Kind::Q6K, 14, "Q6_K", 256, 210),
+];
+
+impl Kind {
+    fn entry(self) -> (Kind, u32, &'static str, usize, usize) {
+        KINDS.into_iter().find(|entry| entry.0 == self).unwrap_or(KINDS[0])
+    }
+
+    pub(super) fn from_number(number: u32) -> Option<Kind> {
+        KINDS.into_iter().find(|entry| entry.1 == number).map(|entry| entry.0)
+    }
+
+    pub(super) fn number(self) -> u32 {
+        self.entry().1
+    }
+
+    /// ggml's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.entry().2
+    }
+
+    /// The kind of that name, in capitals or not.
+    ///
+    /// # Errors
+    /// A name that is not known.
+    pub fn named(name: &str) -> Result<Kind, GgufError> {
+        let known = KINDS.into_iter().find(|entry| entry.2.eq_ignore_ascii_case(name));
+        known.map(|entry| entry.0).ok_or_else(|| GgufError::value("type", name, Kind::names()))
+    }
+
+    /// Names of all that are read.
+    pub(super) fn names() -> String {
+        KINDS.map(|entry| entry.2).join(", ")
+    }
+
+    /// Weights of a block; rows are whole blocks.
+    #[must_use]
+    pub fn block(self) -> usize {
+        self.entry().3
+    }
+
+    /// Bytes of a block.
+    #[must_use]
+    pub fn block_bytes(self) -> usize {
+        self.entry().4
+    }
+
+    /// Bytes of a row of `columns`, if that is whole blocks.
+    #[must_use]
+    pub fn row_bytes(self, columns: usize) -> Option<usize> {
+        let whole = columns.is_multiple_of(self.block());
+        whole.then(|| (columns / self.block()).checked_mul(self.block_bytes())).flatten()
+    }
+
+    /// Stored blocks in the format of the kernels that has them; `None` where there is
+    /// none, so that weights must be quantised anew.
+    #[must_use]
+    pub fn packed(self, bytes: &[u8]) -> Option<(Format, Cow<'_, [u8]>)> {
+        match self {
+            Kind::Q8_0 => Some((Format::Q8_0, bytes.into())),
+            Kind::Q4_0 => Some((Format::Q4_0, bytes.into())),
+            Kind::Q4_1 => Some((Format::Q4K, bytes.into())),
+            Kind::Q5_0 => {
+                let mut blocks = Vec::new();
+                for block in bytes.chunks_exact(self.block_bytes()) {
+                    blocks.extend(&block[..2]);
+                    blocks.extend(five_bits(&block[2..]).map(|q| q.wrapping_sub(16)));
+                }
+                Some((Format::Q8_0, blocks.into()))
+            }
+            Kind::Q5_1 => {
+                let mut blocks = Vec::new();
+                for block in bytes.chunks_exact(self.block_bytes()) {
+                    blocks.extend(&block[..4]);
+                    blocks.extend(five_bits(&block[4..]));
+                }
+                Some((Format::Q5K, blocks.into()))
+            }
+            Kind::Q5K => {
+                let mut blocks = Vec::new();
+                k_quants::flatten_5(bytes, &mut blocks);
+                Some((Format::Q5K, blocks.into()))
+            }
+            Kind::Q4K => {
+                let mut blocks = Vec::new();
+                k_quants::flatten(bytes, &mut blocks);
+                Some((Format::Q4K, blocks.into()))
+            }
+            _ => None,
+        }
+    }
+
+    /// The format of the kernels that holds what these blocks say; `None` for floats.
+    #[must_use]
+    pub fn held_in(self) -> Option<Format> {
+        match self {
+            Kind::F32 | Kind::F16 | Kind::BF16 => None,
+            Kind::Q4_0 => Some(Format::Q4_0),
+            Kind::Q4_1 | Kind::Q4K => Some(Format::Q4K),
+            Kind::Q5_1 | Kind::Q5K => Some(Format::Q5K),
+            Kind::Q8_0 | Kind::Q5_0 | Kind::Q6K => Some(Format::Q8_0),
+        }
+    }
+
+    /// Stored blocks as f32, as many as `out` holds.
+    pub fn dequantise(self, bytes: &[u8], out: &mut [f32]) {
+        let block: fn(&[u8], &mut [f32]) = match self {
+            Kind::F32 => return read_f32(bytes, out),
+            Kind::F16 => return read_f16(bytes, out),
+            Kind::BF16 => return read_bf16(bytes, out),
+            Kind::Q4_0 => q4_0,
+            Kind::Q4_1 => q4_1,
+            Kind::Q5_0 => q5_0,
+            Kind::Q5_1 => q5_1,
+            Kind::Q8_0 => q8_0,
+            Kind::Q4K => q4_k,
+            Kind::Q5K => q5_k,
+            Kind::Q6K => q6_k,
+        };
+        let blocks = bytes.chunks_exact(self.block_bytes()).zip(out.chunks_mut(self.block()));
+        blocks.for_each(|(bytes, out)| block(bytes, out));
+    }
+
+    /// Appends a row as it is stored, in one of the kinds that are written: F32, F16,
+    /// Q8_0, Q4_0, Q4_1, Q4_K.
+    pub(super) fn encode(self, values: &[f32], out: &mut Vec<u8>) {
+        match self {
+            Kind::Q8_0 => Format::Q8_0.quantise(values, out),
+            Kind::Q4_0 => Format::Q4_0.quantise(values, out),
+            Kind::Q4_1 => Format::Q4K.quantise(values, out),
+            Kind::Q4K => k_quants::quantise(values, out),
+            Kind::F16 => out.extend(values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes())),
+            _ => out.extend(values.iter().flat_map(|v| v.to_le_bytes())),
+        }
+    }
+}
+
+impl From<Format> for Kind {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Q8_0 => Kind::Q8_0,
+            Format::Q4_0 => Kind::Q4_0,
+            Format::Q4K => Kind::Q4K,
+            // Not written: quantised anew by each load.
+            Format::Q5K => Kind::F32,
+        }
+    }
+}
+
+/// How a tensor of a file in `kind` is stored: vectors as they are, embedding and LM head
+/// in no less than 8 bits, and what Q4_K's blocks of 256 do not fill in Q4_1, which the
+/// kernels hold alike.
+pub(super) fn stored_kind(name: &str, shape: &[usize], kind: Kind) -> Kind {
+    let whole = |width: &usize| width.is_multiple_of(Kind::Q4K.block());
+    match kind {
+        _ if shape.len() < 2 => Kind::F32,
+        Kind::Q4_0 | Kind::Q4K if [EMBEDDING, HEAD].contains(&name) => Kind::Q8_0,
+        Kind::Q4K if !shape.last().is_some_and(whole) => Kind::Q4_1,
+        kind => kind,
+    }
+}
+
+fn half(b: &[u8]) -> f32 {
+    f16::from_le_bytes([b[0], b[1]]).to_f32()
+}
+
+fn q8_0(b: &[u8], y: &mut [f32]) {
+    let d = half(b);
+    for (y, &q) in y.iter_mut().zip(&b[2..]) {
+        *y = f32::from(q as i8) * d;
+    }
+}
+
+fn q4_0(b: &[u8], y: &mut [f32]) {
+    let d = half(b);
+    for (j, &q) in b[2..].iter().enumerate() {
+        y[j] = f32::from((q & 15) as i8 - 8) * d;
+        y[j + 16] = f32::from((q >> 4) as i8 - 8) * d;
+    }
+}
+
+fn q4_1(b: &[u8], y: &mut [f32]) {
+    let (d, min) = (half(b), half(&b[2..]));
+    for (j, &q) in b[4..].iter().enumerate() {
+        y[j] = f32::from(q & 15) * d + min;
+        y[j + 16] = f32::from(q >> 4) * d + min;
+    }
+}
+
+/// The 32 weights that 4 bytes of fifth bits and 16 bytes of the other four hold.
+fn five_bits(b: &[u8]) -> impl Iterator<Item = u8> {
+    let high = u32::from_le_bytes([b[0], b[1], b[2], b[3]]);
+    let low = b[4..].iter().map(|q| q & 15).chain(b[4..].iter().map(|q| q >> 4));
+    low.enumerate().map(move |(j, q)| q | ((high >> j & 1) as u8) << 4)
+}
+
+fn q5_0(b: &[u8], y: &mut [f32]) {
+    let d = half(b);
+    y.iter_mut().zip(five_bits(&b[2..])).for_each(|(y, q)| *y = f32::from(q as i8 - 16) * d);
+}
+
+fn q5_1(b: &[u8], y: &mut [f32]) {
+    let (d, min) = (half(b), half(&b[2..]));
+    y.iter_mut().zip(five_bits(&b[4..])).for_each(|(y, q)| *y = f32::from(q) * d + min);
+}
+
+fn q4_k(b: &[u8], y: &mut [f32]) {
+    let (d, dmin, scales) = (half(b), half(&b[2..]), &b[4..16]);
+    for (j, (q, y)) in b[16..].chunks_exact(32).zip(y.chunks_exact_mut(64)).enumerate() {
+        let (s1, m1) = scale_min(2 * j, scales);
+        let (s2, m2) = scale_min(2 * j + 1, scales);
+        for (l, &q) in q.iter().enumerate() {
+            y[l] = d * s1 * f32::from(q & 15) - dmin * m1;
+            y[l + 32] = d * s2 * f32::from(q >> 4) - dmin * m2;
+        }
+    }
+}
+
+fn q5_k(b: &[u8], y: &mut [f32]) {
+    let (d, dmin, scales, high) = (half(b), half(&b[2..]), &b[4..16], &b[16..48]);
+    for (j, (q, y)) in b[48..].chunks_exact(32).zip(y.chunks_exact_mut(64)).enumerate() {
+        let (s1, m1) = scale_min(2 * j, scales);
+        let (s2, m2) = scale_min(2 * j + 1, scales);
+        for (l, (&q, &h)) in q.iter().zip(high).enumerate() {
+            let (h1, h2) = (h >> (2 * j) & 1, h >> (2 * j + 1) & 1);
+            y[l] = d * s1 * f32::from((q & 15) | h1 << 4) - dmin * m1;
+            y[l + 32] = d * s2 * f32::from((q >> 4) | h2 << 4) - dmin * m2;
+        }
+    }
+}
+
+fn q6_k(b: &[u8], y: &mut [f32]) {
+    let d = half(&b[208..]);
+    for n in 0..2 {
+        let (low, high) = (&b[64 * n..][..64], &b[128 + 32 * n..][..32]);
+        let scales = &b[192 + 8 * n..][..8];
+        let y = &mut y[128 * n..][..128];
+        for l in 0..32 {
+            let quarter = |i: usize| {
+                let low = low[l + 32 * (i % 2)] >> (4 * (i / 2)) & 15;
+                let q = (low | (high[l] >> (2 * i) & 3) << 4) as i8 - 32;
+                d * f32::from(scales[l / 16 + 2 * i] as i8) * f32::from(q)
+            };
+            for i in 0..4 {
+                y[l + 32 * i] = quarter(i);
+            }
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! A GGUF file as a model to load: its weights as the decoder takes them, its
+//! configuration, tokenizer and end tokens.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::Value as Json;
+use tokenroute_core::TokenId;
+use tokenroute_kernels::Format;
+
+use super::names::to_gguf;
+use super::tokenizer::{ENDS, TOKENS};
+use super::{Gguf, GgufError, Tensor, Weight};
+use crate::hash::sha256;
+use crate::weights::WeightSource;
+use crate::{Config, LoadError};
+
+/// Whether a path names a GGUF file: by its extension, as llama.cpp's tools give it.
+pub(crate) fn is_gguf(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"))
+}
+
+/// A GGUF file whose tensors are all known.
+#[derive(Debug)]
+pub(crate) struct GgufSource {
+    path: PathBuf,
+    file: Gguf,
+    /// By Hugging Face name, so that a row costs one look-up.
+    places: HashMap<String, Place>,
+}
+
+#[derive(Debug)]
+struct Place {
+    tensor: Tensor,
+    /// Heads whose halves are interleaved.
+    heads: Option<usize>,
+    /// Whether somebody asked for it.
+    used: AtomicBool,
+}
+
+impl GgufSource {
+    /// Opens a file and looks up its tensors.
+    ///
+    /// # Errors
+    /// A damaged file, another architecture, a part of a split file, a tensor that is
+    /// not known.
+    pub(crate) fn open(path: &Path) -> Result<Self, LoadError> {
+        let (file, places) = Gguf::open(path)
+            .and_then(|file| {
+                let places = places(&file)?;
+                Ok((file, places))
+            })
+            .map_err(|error| named(path, error))?;
+        Ok(GgufSource { path: path.to_owned(), file, places })
+    }
+
+    /// The file.
+    pub(super) fn file(&self) -> &Gguf {
+        &self.file
+    }
+
+    /// SHA-256 of the file, hexadecimal.
+    pub(crate) fn hash(&self) -> String {
+        sha256(self.file.whole())
+    }
+
+    /// The model's configuration.
+    ///
+    /// # Errors
+    /// Metadata that are missing or that this decoder does not implement.
+    pub(crate) fn config(&self) -> Result<Config, LoadError> {
+        let json = self.file.config().map_err(|error| self.named(error))?;
+        Config::parse(&self.path, &json)
+    }
+
+    /// The file's `tokenizer.json`, as [`Gguf::tokenizer`] makes it.
+    ///
+    /// # Errors
+    /// A tokenizer that is damaged or of a kind that is not read.
+    pub(crate) fn tokenizer_json(&self) -> Result<Json, LoadError> {
+        self.file.tokenizer().map_err(|error| self.named(error))
+    }
+
+    /// The error for an added token whose id another token has, as `tokenizers` numbers them.
+    pub(crate) fn misnumbered(&self, content: &str, id: &Json) -> LoadError {
+        let value = format!("{content:?} as {id}");
+        let expected = "added tokens without gaps after the others; put the model's tokenizer.json beside the file";
+        self.named(GgufError::value(TOKENS, value, expected))
+    }
+
+    /// Tokens that end an answer.
+    ///
+    /// # Errors
+    /// None, or one that is no token id.
+    pub(crate) fn end_tokens(&self) -> Result<Vec<TokenId>, LoadError> {
+        let ends = self.file.end_tokens();
+        let ids: Option<Vec<TokenId>> =
+            ends.iter().map(|&end| TokenId::try_from(end).ok()).collect();
+        ids.filter(|ids| !ids.is_empty()).ok_or_else(|| {
+            self.named(GgufError::missing(ENDS[0], "the id of the token that ends an answer"))
+        })
+    }
+
+    /// Checks that every tensor of the file was asked for: one that was not would have
+    /// a say in what the model computes.
+    ///
+    /// # Errors
+    /// The first tensor that was not.
+    pub(crate) fn check_all_used(&self) -> Result<(), LoadError> {
+        let unused = self.places.iter().filter(|(_, place)| !place.used.load(Ordering::Relaxed));
+        let Some(first) = unused.map(|(name, _)| name).min() else { return Ok(()) };
+        let name = to_gguf(first).unwrap_or_else(|| first.clone());
+        let expected = "only tensors that the architecture has";
+        Err(self.named(GgufError::value("tensor", name, expected)))
+    }
+
+    fn weight(&self, tensor: &str) -> Option<Weight<'_>> {
+        let place = self.places.get(tensor)?;
+        Some(self.file.placed(&place.tensor, place.heads))
+    }
+
+    fn missing(&self, tensor: &str, shape: &[usize]) -> LoadError {
+        LoadError::MissingTensor {
+            path: self.path.clone(),
+            tensor: tensor.to_owned(),
+            shape: shape.to_vec(),
+        }
+    }
+
+    fn named(&self, error: GgufError) -> LoadError {
+        named(&self.path, error)
+    }
+}
+
+/// Where all tensors of a whole file of a known architecture are.
+fn places(file: &Gguf) -> Result<HashMap<String, Place>, GgufError> {
+    file.architecture()?;
+    let parts = "split.count";
+    if let Some(count) = file.get(parts).filter(|count| count.as_u64().is_none_or(|n| n > 1)) {
+        let expected =
+            "one whole file; join the parts with `llama-gguf-split --merge FIRST-PART WHOLE.gguf`";
+        return Err(GgufError::value(parts, count, expected));
+    }
+    let mut places = HashMap::new();
+    for name in file.weight_names()? {
+        if let Some(tensor) = to_gguf(&name).and_then(|name| file.tensor(&name)) {
+            let heads = file.interleaved_heads(&name, tensor)?;
+            let place = Place { tensor: tensor.clone(), heads, used: AtomicBool::new(false) };
+            places.insert(name, place);
+        }
+    }
+    Ok(places)
+}
+
+/// An error with the file it is about.
+fn named(path: &Path, error: GgufError) -> LoadError {
+    let path = path.to_owned();
+    match error {
+        GgufError::Read { source, .. } => LoadError::Read { path, expected: "a GGUF file", source },
+        source => LoadError::Gguf { path, source },
+    }
+}
+
+impl WeightSource for GgufSource {
+    fn check(&self, tensor: &str, shape: &[usize]) -> Result<(), LoadError> {
+        let place = self.places.get(tensor).ok_or_else(|| self.missing(tensor, shape))?;
+        if place.tensor.shape != shape {
+            return Err(LoadError::Shape {
+                path: self.path.clone(),
+                tensor: tensor.to_owned(),
+                found: place.tensor.shape.clone(),
+                expected: shape.to_vec(),
+            });
+        }
+        place.used.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn rows(
+        &self,
+        tensor: &str,
+        row: usize,
+        width: usize,
+        out: &mut [f32],
+    ) -> Result<(), LoadError> {
+        let end = row + out.len() / width.max(1);
+        let weight = self.weight(tensor).filter(|w| w.columns() == width && end <= w.rows());
+        let weight = weight.ok_or_else(|| self.missing(tensor, &[end, width]))?;
+        for (row, out) in (row..).zip(out.chunks_exact_mut(width)) {
+            weight.dequantise_row(row, out);
+        }
+        Ok(())
+    }
+
+    fn format(&self, tensor: &str) -> Option<Format> {
+        self.places.get(tensor)?.tensor.kind.held_in()
+    }
+
+    fn blocks(&self, tensor: &str, row: usize) -> Option<(Format, Cow<'_, [u8]>)> {
+        let weight = self.weight(tensor).filter(|w| w.shape().len() > 1 && row < w.rows())?;
+        weight.kind().packed(weight.row_bytes(row))
+    }
+
+    fn path(&self, _: &str) -> &Path {
+        &self.path
+    }
+}
