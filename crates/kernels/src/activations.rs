@@ -1,4 +1,4 @@
-//! Activations quantised to 8 bits: what a product's rows are.
+//! Activations quantised to 8 bits: the rows of a product.
 #![allow(unsafe_code)]
 
 use half::f16;
@@ -6,20 +6,21 @@ use half::f16;
 use crate::memory::Parts;
 use crate::{BLOCK, Isa, KernelError, Pool};
 
-/// Rows a thread takes at a time.
+/// Rows that a thread takes at a time.
 const ROWS: usize = 8;
-/// Elements below which threads cost more than they bring.
+/// Elements below which one thread is faster than several.
 const PARALLEL: usize = 1 << 15;
-/// Below this, 127 / (greatest element) is near the end of f32; such a block counts as 0.
+/// Below this magnitude 127 / max |x| comes near the end of f32. Such a block counts as 0.
 const LEAST: f32 = 1e-34;
-/// From here on the scale is not a finite f16.
+/// From this magnitude on the scale is not a finite f16.
 const TOO_GREAT: f32 = 65_520.0 * 127.0;
 
 /// Rows of activations, quantised per block of 32 as ggml's Q8_0 blocks are
-/// (`quantize_row_q8_0`): integers x · 127 / max |x| rounded to the nearest, ties to
-/// even, and the scale max |x| / 127 rounded to f16. A block with an element that is not
-/// finite, or is 8.3 million or more, has the scale NaN, so that every output that reads
-/// it is NaN.
+/// (`quantize_row_q8_0`). The integers are x · 127 / max |x| rounded to the nearest, ties
+/// to even. The scale is max |x| / 127 rounded to f16.
+///
+/// A block with an element that is not finite, or of 8.3 million and more, has the scale
+/// NaN. Every output that reads the block is then NaN.
 ///
 /// Buffers are kept from call to call.
 #[derive(Debug, Default, Clone)]
@@ -32,15 +33,15 @@ pub struct Activations {
     pub(crate) scales: Vec<f32>,
     /// `[rows, blocks]`, −128 · Σ of the block's integers.
     pub(crate) offsets: Vec<i32>,
-    /// `[rows, blocks]`, scale · Σ of the block's integers: what a minimum is multiplied with.
+    /// `[rows, blocks]`, scale · Σ of the block's integers. Minima are multiplied by it.
     pub(crate) sums: Vec<f32>,
-    /// The same as AMX takes it, where that is to multiply.
+    /// A copy in AMX's layout, where AMX multiplies.
     #[cfg(target_arch = "x86_64")]
-    pub(crate) tiles: crate::tiles::Tiles,
+    pub(crate) tiles: crate::amx_tiles::Tiles,
 }
 
 impl Activations {
-    /// Quantises `x` `[rows, inputs]`; a last partial block is padded with zeros.
+    /// Quantises `x` `[rows, inputs]`. A last partial block is padded with zeros.
     ///
     /// # Errors
     /// A length that is not whole rows.
@@ -79,7 +80,7 @@ impl Activations {
         Ok(())
     }
 
-    /// Whether AMX is to multiply the rows.
+    /// Whether AMX multiplies the rows.
     pub(crate) fn tiled(&self) -> bool {
         #[cfg(target_arch = "x86_64")]
         {
@@ -104,7 +105,7 @@ impl Activations {
     }
 }
 
-/// One row's place.
+/// The place of one row's results.
 struct Row<'a> {
     quants: &'a mut [i8],
     scales: &'a mut [f32],
@@ -132,12 +133,12 @@ fn quantise_row(isa: Isa, x: &[f32], mut out: Row<'_>, sums: &mut [f32]) {
     }
 }
 
-/// A scale as ggml stores it.
+/// A scale rounded as ggml stores it.
 fn stored(scale: f32) -> f32 {
     f16::from_f32(scale).to_f32()
 }
 
-/// The same operations as [`quantise_block`], 16 at a time.
+/// [`quantise_block`]'s operations, 16 elements at a time.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
 fn quantise_avx512(x: &[f32], out: Row<'_>) {
@@ -186,7 +187,7 @@ fn quantise_avx2(x: &[f32], out: Row<'_>) {
     quantise_blocks(x, out);
 }
 
-/// Compiled once per instruction set; no operation depends on it.
+/// Compiled once per instruction set. No result depends on the set.
 #[inline(always)]
 fn quantise_blocks(x: &[f32], out: Row<'_>) {
     let Row { quants, scales, offsets } = out;
@@ -207,7 +208,7 @@ fn quantise_blocks(x: &[f32], out: Row<'_>) {
 
 #[inline(always)]
 fn quantise_block(x: &[f32; BLOCK], quants: &mut [i8; BLOCK]) -> (f32, i32) {
-    // As integers, magnitudes order like the floats do, and infinity and NaN come last.
+    // As integers, magnitudes have the order of the floats; infinity and NaN come last.
     let mut most = 0u32;
     for x in x {
         most = most.max(x.to_bits() & 0x7fff_ffff);
@@ -227,7 +228,7 @@ fn quantise_block(x: &[f32; BLOCK], quants: &mut [i8; BLOCK]) -> (f32, i32) {
     (stored(most / 127.0), -128 * sum)
 }
 
-/// A block that is all but zero, or that holds a value that is not finite.
+/// A block that counts as zero, or that holds a value that is not finite or too great.
 fn odd_block(most: f32, quants: &mut [i8; BLOCK]) -> (f32, i32) {
     quants.fill(0);
     (if most < LEAST { 0.0 } else { f32::NAN }, 0)

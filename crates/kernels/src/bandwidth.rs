@@ -1,19 +1,19 @@
-//! How fast memory is read: the limit that decoding one sequence runs into.
+//! Measures how fast memory is read, which limits decoding of one sequence.
 
 use std::hint::black_box;
 use std::time::Instant;
 
 use crate::Pool;
 
-/// Words that are read: 512 MB, far more than caches hold.
+/// Words that are read: 512 MB, far more than the caches hold.
 const WORDS: usize = 64 << 20;
-/// Words of a part: 1 MB, so that threads keep in step.
+/// Words of a part: 1 MB, so that threads finish together.
 const PART: usize = 1 << 17;
 const ROUNDS: usize = 5;
 
 impl Pool {
-    /// Bytes a second that the pool's threads read from memory far larger than the
-    /// caches; the best of five rounds. Takes 512 MB while it runs.
+    /// Measures the bytes a second that the pool's threads read from memory far larger
+    /// than the caches. Returns the best of five rounds. Takes 512 MB while it runs.
     #[must_use]
     pub fn read_bandwidth(&self) -> f64 {
         let mut data = vec![1u64; WORDS];

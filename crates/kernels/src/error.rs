@@ -1,6 +1,6 @@
-//! Everything that can go wrong in this crate.
+//! The errors of this crate.
 
-/// Why a matrix, a product or a pool cannot be made.
+/// A matrix, a product or a pool that cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
     /// A buffer of the wrong length.
@@ -13,7 +13,7 @@ pub enum KernelError {
         /// The length it should have.
         expected: usize,
     },
-    /// A matrix without rows or columns, or one too large to address.
+    /// A matrix without rows or columns, or too large to address.
     #[error(
         "a matrix of {outputs} x {inputs} cannot be packed; expected both at least 1 and a size in memory"
     )]
@@ -23,8 +23,8 @@ pub enum KernelError {
         /// Columns.
         inputs: usize,
     },
-    /// Blocks that do not divide a row.
-    #[error("rows of {inputs} are not whole blocks of 32; quantise from f32 instead, which pads")]
+    /// A row that is not whole blocks.
+    #[error("rows of {inputs} are not whole blocks of 32; quantise from f32, which pads them")]
     PartialBlock {
         /// Columns.
         inputs: usize,
@@ -41,28 +41,28 @@ pub enum KernelError {
         /// The scale or minimum.
         value: f32,
     },
-    /// A format that does not exist.
-    #[error("`{wanted}` is no format of quantised weights; expected one of {available}")]
+    /// An unknown format.
+    #[error("unknown format of quantised weights `{wanted}`; expected one of {available}")]
     Format {
-        /// What was asked for.
+        /// The name given.
         wanted: String,
-        /// Names it knows.
+        /// The names that are known.
         available: String,
     },
-    /// An instruction set this machine does not have.
+    /// An instruction set that this machine lacks.
     #[error("this machine cannot run `{wanted}` kernels; it can run: {available}")]
     Isa {
-        /// What was asked for.
+        /// The name given.
         wanted: String,
-        /// Names it knows.
+        /// The names that are known.
         available: String,
     },
-    /// Threads or memory that the system refuses.
+    /// Threads or memory that the operating system refuses.
     #[error("the system refuses {what}: {source}")]
     System {
-        /// What was asked for.
+        /// The resource.
         what: &'static str,
-        /// The system's words.
+        /// The system's error.
         source: std::io::Error,
     },
 }

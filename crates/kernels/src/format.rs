@@ -7,7 +7,7 @@ use half::f16;
 
 use crate::{KernelError, k_quants};
 
-/// Weights of a block; they share a scale.
+/// Weights of a block. They share a scale.
 pub const BLOCK: usize = 32;
 
 /// How weights are stored. Byte layouts are ggml's (`ggml-common.h`).
@@ -23,12 +23,12 @@ pub enum Format {
     /// become eight of them ([`k_quants::flatten`]).
     Q4K,
     /// f16 scale, f16 minimum, 32 × i8, weight = scale · q + minimum: 9 bits a weight.
-    /// What ggml's blocks of 5 bits with a minimum become, Q5_1's as they are and Q5_K's
-    /// by [`k_quants::flatten_5`]. No file has it.
+    /// ggml's blocks of 5 bits with a minimum become these: Q5_1's one to one, Q5_K's
+    /// by [`k_quants::flatten_5`]. No file stores it.
     Q5K,
 }
 
-/// Names of the formats that weights are quantised to, as users write them.
+/// Names of the formats that weights can be quantised to, as users write them.
 const NAMES: [(Format, &str); 3] =
     [(Format::Q8_0, "q8_0"), (Format::Q4_0, "q4_0"), (Format::Q4K, "q4_k")];
 
@@ -73,14 +73,14 @@ impl Format {
         matches!(self, Format::Q4_0 | Format::Q4K)
     }
 
-    /// Bytes of a block without them.
+    /// Bytes of a block's weights, without scale and minimum.
     pub(crate) const fn quant_bytes(self) -> usize {
         if self.is_nibbles() { BLOCK / 2 } else { BLOCK }
     }
 
-    /// Appends the blocks of a row, as ggml's reference quantisation makes them;
-    /// a last partial block is padded with zeros. [`Format::Q4K`] makes Q4_K blocks of
-    /// rows that are whole blocks of 256, and else searches for each block of 32 alone.
+    /// Appends the blocks of a row, as ggml's reference quantisation makes them.
+    /// A last partial block is padded with zeros. [`Format::Q4K`] makes Q4_K blocks of
+    /// rows that are whole blocks of 256. Other rows are searched block of 32 by block.
     pub fn quantise(self, row: &[f32], out: &mut Vec<u8>) {
         if self == Format::Q4K && row.len().is_multiple_of(k_quants::BLOCK) {
             let mut blocks = Vec::with_capacity(row.len() / k_quants::BLOCK * k_quants::BYTES);
@@ -99,7 +99,7 @@ impl Format {
         }
     }
 
-    /// Weights of ggml blocks, as many as `out` holds.
+    /// Writes the weights of ggml blocks into `out`, as many as it holds.
     ///
     /// # Panics
     /// If `blocks` holds fewer than `out` needs.
@@ -127,7 +127,7 @@ impl Format {
     }
 }
 
-/// Element `j` of 16 bytes that hold two each.
+/// Element `j` of 16 bytes that hold two elements each.
 fn nibble(quants: &[u8], j: usize) -> i32 {
     i32::from(if j < BLOCK / 2 { quants[j] & 15 } else { quants[j - BLOCK / 2] >> 4 })
 }
@@ -141,7 +141,7 @@ fn q8_0(block: &[f32; BLOCK], out: &mut Vec<u8>) {
     out.extend(block.map(|w| (w * inverse).round() as i8 as u8));
 }
 
-/// `quantize_row_q4_0_ref`: scale = the weight greatest in magnitude / −8.
+/// `quantize_row_q4_0_ref`: scale = the weight of greatest magnitude / −8.
 fn q4_0(block: &[f32; BLOCK], out: &mut Vec<u8>) {
     let extreme =
         block.iter().fold(0.0f32, |m, &w| if greater(m.abs(), w.abs()) == m.abs() { m } else { w });
@@ -153,7 +153,7 @@ fn q4_0(block: &[f32; BLOCK], out: &mut Vec<u8>) {
     out.extend(low.iter().zip(high).map(|(&l, &h)| nibble(l) | nibble(h) << 4));
 }
 
-/// The greater of two; NaN wins, so that it ends in the scale and is refused there.
+/// The greater of two numbers. NaN wins, so that it ends in the scale, where it is refused.
 fn greater(a: f32, b: f32) -> f32 {
     if a.is_nan() || a >= b { a } else { b }
 }

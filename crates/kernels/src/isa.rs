@@ -1,11 +1,11 @@
-//! Which kernels run: looked up on the machine, or forced.
+//! Instruction sets: which of them this machine runs, and which one is used.
 
 use std::fmt;
 use std::sync::OnceLock;
 
 use crate::KernelError;
 
-/// A set of kernels. All give the same bits.
+/// The instruction set of the kernels. All sets give the same bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Isa {
     /// Plain Rust, on every machine.
@@ -33,16 +33,16 @@ const NAMES: [(Isa, &str); 6] = [
 ];
 
 impl Isa {
-    /// What this machine runs, slowest first.
+    /// The sets that this machine runs, slowest first.
     #[must_use]
     pub fn available() -> Vec<Isa> {
         NAMES.into_iter().map(|(isa, _)| isa).filter(|isa| isa.runs()).collect()
     }
 
-    /// The set of `TOKENROUTE_ISA` (read once), else the fastest.
+    /// The set named by `TOKENROUTE_ISA` (read once), else the fastest.
     ///
     /// # Errors
-    /// A name that is unknown or that this machine does not run.
+    /// The name is unknown, or this machine does not run the set.
     pub fn chosen() -> Result<Isa, KernelError> {
         static FORCED: OnceLock<Option<String>> = OnceLock::new();
         match FORCED.get_or_init(|| std::env::var("TOKENROUTE_ISA").ok()) {
@@ -54,13 +54,13 @@ impl Isa {
     /// The set of that name.
     ///
     /// # Errors
-    /// A name that is unknown or that this machine does not run.
+    /// The name is unknown, or this machine does not run the set.
     pub fn named(name: &str) -> Result<Isa, KernelError> {
         let known = NAMES.into_iter().find(|(_, known)| *known == name);
         known.map_or(Err(Isa::refused(name)), |(isa, _)| isa.checked())
     }
 
-    /// The set, if this machine runs it.
+    /// Returns the set if this machine runs it.
     pub(crate) fn checked(self) -> Result<Isa, KernelError> {
         if self.runs() { Ok(self) } else { Err(Isa::refused(&self.to_string())) }
     }
@@ -80,7 +80,7 @@ impl Isa {
             Isa::Avx2 => avx2,
             Isa::AvxVnni => avx2 && has!("avxvnni"),
             Isa::Avx512 => avx512,
-            Isa::Amx => avx512 && crate::tiles::available(),
+            Isa::Amx => avx512 && crate::amx_support::available(),
             Isa::Neon => false,
         }
     }

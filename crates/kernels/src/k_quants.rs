@@ -1,17 +1,17 @@
-//! ggml's Q4_K: how weights become its blocks, and its blocks and Q5_K's those of the kernels.
+//! ggml's Q4_K and Q5_K: quantises rows to Q4_K, and turns blocks of both into the kernels'.
 
 use half::f16;
 
 use crate::BLOCK as PART;
 
-/// Weights of a block: eight parts of 32, each with a scale and a minimum in 6 bits.
+/// Weights of a block: eight parts of 32, each with a scale and a minimum of 6 bits.
 pub const BLOCK: usize = 256;
-/// Bytes of a block: f16 scale of the scales and of the minima, 12 bytes that hold
-/// those, 4 bits a weight (two parts in the low and high halves of 32 bytes).
+/// Bytes of a block: f16 scale of the scales, f16 scale of the minima, 12 bytes of scales
+/// and minima, 4 bits a weight (two parts in the low and high halves of 32 bytes).
 pub const BYTES: usize = 2 + 2 + SCALES + BLOCK / 2;
 
-/// Bytes of a block of Q5_K: the same, with a fifth bit a weight after the scales (bit j of
-/// 32 bytes is part j's).
+/// Bytes of a block of Q5_K: as Q4_K, with the weights' fifth bits after the scales (bit j
+/// of 32 bytes belongs to part j).
 pub const BYTES_5: usize = BYTES + BLOCK / 8;
 
 const SCALES: usize = 12;
@@ -20,17 +20,17 @@ const PARTS: usize = BLOCK / PART;
 const MOST: f32 = 63.0;
 /// Greatest weight in 4 bits.
 const TOP: u8 = 15;
-/// Inverse scales that are tried: from 14 levels over the range of the weights to 16.
+/// Number of inverse scales that are tried: from 14 levels over the weights' range to 16.
 const TRIALS: usize = 21;
 const LEAST: f32 = -1.0;
 const STEP: f32 = 0.1;
-/// Sums that are kept apart, so that the search runs in vectors.
+/// Partial sums, so that the search runs in vectors.
 const LANES: usize = 8;
 
 type Part = [f32; PART];
 
-/// Appends the Q4_K blocks of a row, after ggml's `quantize_row_q4_K_ref`. A block with
-/// a weight that is not finite has the scale NaN.
+/// Appends the Q4_K blocks of a row, after ggml's `quantize_row_q4_K_ref`. A weight that is
+/// not finite gives its block the scale NaN.
 ///
 /// # Panics
 /// If the row is not whole blocks.
@@ -74,8 +74,8 @@ pub fn quantise(row: &[f32], out: &mut Vec<u8>) {
     }
 }
 
-/// Appends, for each part of Q4_K blocks, a block with its scale and minimum in f16, as
-/// [`Format::Q4K`](crate::Format::Q4K) has them: scale · q + minimum.
+/// Appends a block of [`Format::Q4K`](crate::Format::Q4K) for each part of Q4_K blocks:
+/// scale and minimum in f16, weight = scale · q + minimum.
 pub fn flatten(blocks: &[u8], out: &mut Vec<u8>) {
     for block in blocks.chunks_exact(BYTES) {
         let half = |at: usize| f16::from_le_bytes([block[at], block[at + 1]]).to_f32();
@@ -91,7 +91,7 @@ pub fn flatten(blocks: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// The same of Q5_K blocks, as [`Format::Q5K`](crate::Format::Q5K) has them.
+/// Appends a block of [`Format::Q5K`](crate::Format::Q5K) for each part of Q5_K blocks.
 pub fn flatten_5(blocks: &[u8], out: &mut Vec<u8>) {
     for block in blocks.chunks_exact(BYTES_5) {
         let half = |at: usize| f16::from_le_bytes([block[at], block[at + 1]]).to_f32();
@@ -107,7 +107,7 @@ pub fn flatten_5(blocks: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Scale and minimum `j` of the eight that 12 bytes hold in 6 bits each.
+/// Scale and minimum `j` of the eight that 12 bytes hold, 6 bits each.
 #[must_use]
 pub fn scale_min(j: usize, s: &[u8]) -> (f32, f32) {
     let (scale, min) = if j < 4 {
@@ -118,7 +118,7 @@ pub fn scale_min(j: usize, s: &[u8]) -> (f32, f32) {
     (f32::from(scale), f32::from(min))
 }
 
-/// Appends a block of 32 on its own, by the same search.
+/// Appends one block of 32, found by the same search.
 pub(crate) fn quantise_alone<const TOP: u8>(weights: &Part, out: &mut Vec<u8>) {
     let (scale, min) = search::<TOP>(weights);
     let [scale, min] = [scale, -min].map(|value| f16::from_f32(value).to_f32());
@@ -126,7 +126,8 @@ pub(crate) fn quantise_alone<const TOP: u8>(weights: &Part, out: &mut Vec<u8>) {
     append::<TOP>(scale, min, |i| levels[i], out);
 }
 
-/// A block of the kernels' formats: in Q4_1's layout, or with a byte for a level above 15.
+/// Appends a block of the kernels' formats: in Q4_1's layout up to level 15, else with one
+/// byte a weight.
 fn append<const TOP: u8>(scale: f32, min: f32, level: impl Fn(usize) -> u8, out: &mut Vec<u8>) {
     out.extend(f16::from_f32(scale).to_le_bytes());
     out.extend(f16::from_f32(min).to_le_bytes());
@@ -137,18 +138,19 @@ fn append<const TOP: u8>(scale: f32, min: f32, level: impl Fn(usize) -> u8, out:
     }
 }
 
-/// The levels nearest to weights, given scale and minimum.
+/// The levels nearest to the weights for a scale and a minimum.
 fn levels<const TOP: u8>(weights: &Part, scale: f32, min: f32) -> [u8; PART] {
-    // A part whose weights are all alike has no scale.
+    // A part of equal weights has the scale 0.
     let level = |w: f32| if scale == 0.0 { 0.0 } else { (w - min) / scale };
     weights.map(|w| level(w).round_ties_even().clamp(0.0, f32::from(TOP)) as u8)
 }
 
-/// Scale and (negated) minimum that leave the least squared error, weighted by the
-/// weights' magnitudes, of those that levels from some scales suggest. So does ggml's
-/// `make_qkx2_quants`, except that here every trial spreads its levels over the weights'
-/// own range, and there over that of the best so far. The scale is NaN if a weight is not
+/// Tries a number of scales and returns the scale and the negated minimum with the least
+/// squared error, weighted by the weights' magnitudes. The scale is NaN if a weight is not
 /// finite.
+///
+/// This is ggml's `make_qkx2_quants` with one difference: every trial here spreads its
+/// levels over the weights' own range, while ggml uses the range of the best trial so far.
 fn search<const TOP: u8>(weights: &Part) -> (f32, f32) {
     let top = f32::from(TOP);
     if !weights.iter().fold(true, |sound, w| sound & w.is_finite()) {
@@ -197,14 +199,14 @@ fn search<const TOP: u8>(weights: &Part) -> (f32, f32) {
     (scale, -min)
 }
 
-/// A number of magnitude below 2^22 to the nearest integer, ties to even.
+/// Rounds a number of magnitude below 2^22 to the nearest integer, ties to even.
 #[inline(always)]
 fn round(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0;
     x + ROUND - ROUND
 }
 
-/// The sum of 32 terms.
+/// The sum of a part's 32 terms.
 #[inline(always)]
 fn sum(term: impl Fn(usize) -> f32) -> f32 {
     let mut lanes = [0.0; LANES];

@@ -1,10 +1,12 @@
 //! Packed weights: panels of 16 outputs, each a run of tiles of 16 x 32 weights.
 //!
-//! A tile is 16 f16 scales, with Q4_K and Q5_K 16 f16 minima, and then, in vectors of
-//! 64 bytes, 4 consecutive columns of 16 outputs: Q8_0 and Q5_K store their integers + 128
-//! in 8 vectors (columns 4v..4v+4), Q4_0 weight + 8 and Q4_K its levels in 4 vectors
-//! (columns 4v.. in the low, 16 + 4v.. in the high halves).
-//! Outputs beyond the last are tiles of zero scale.
+//! A tile begins with 16 f16 scales; Q4_K and Q5_K add 16 f16 minima. Vectors of 64 bytes
+//! follow, each with 4 consecutive columns of 16 outputs:
+//! - Q8_0 and Q5_K store their integers + 128 in 8 vectors (columns 4v..4v+4).
+//! - Q4_0 stores weight + 8 and Q4_K its levels, in 4 vectors (columns 4v.. in the low,
+//!   16 + 4v.. in the high halves of the bytes).
+//!
+//! Outputs beyond the last have the scale 0.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -34,9 +36,8 @@ pub struct QuantMatrix {
 
 impl QuantMatrix {
     /// Quantises a matrix given row by row: `row(o, out)` fills `out` `[inputs]` with
-    /// the weights of output `o`. Rows are asked for on the pool's threads, so that
-    /// the f32 weights need never be in memory as a whole. Inputs that are not a
-    /// multiple of 32 are padded with zeros.
+    /// the weights of output `o`. The pool's threads call it, so the f32 weights are never
+    /// in memory as a whole. Inputs that are not a multiple of 32 are padded with zeros.
     ///
     /// # Errors
     /// An empty or unaddressable shape, weights that are not finite or too large.
@@ -106,8 +107,8 @@ impl QuantMatrix {
         QuantMatrix::from_block_rows(pool, format, rows.len(), inputs, |o| rows[o].into())
     }
 
-    /// The same row by row, for rows that do not lie one after another: `row(o)` gives
-    /// the blocks of output `o`.
+    /// [`QuantMatrix::from_blocks`] for rows that are not contiguous: `row(o)` gives the
+    /// blocks of output `o`.
     ///
     /// # Errors
     /// As [`QuantMatrix::from_blocks`].
@@ -149,7 +150,7 @@ impl QuantMatrix {
             if failed.get().is_none()
                 && let Err(error) = fill(outputs, tiles)
             {
-                // Of several errors the first to come is as good as any.
+                // One error is enough; any of several will do.
                 let _ = failed.set(error);
             }
         });
@@ -159,7 +160,7 @@ impl QuantMatrix {
         }
     }
 
-    /// How weights are stored.
+    /// The format of the weights.
     #[must_use]
     pub fn format(&self) -> Format {
         self.format
@@ -199,8 +200,8 @@ impl QuantMatrix {
         &self.packed[..self.bytes()]
     }
 
-    /// The ggml blocks of a row, appended to `out`: what [`QuantMatrix::from_blocks`]
-    /// takes, for a cache on disk or an export.
+    /// Appends the ggml blocks of a row to `out`, as [`QuantMatrix::from_blocks`] takes
+    /// them.
     ///
     /// # Panics
     /// If there is no such row.
@@ -218,7 +219,7 @@ impl QuantMatrix {
         }
     }
 
-    /// Weights of a row as f32, for embedding look-ups: `out` `[inputs]`.
+    /// Writes the weights of a row to `out` `[inputs]` as f32.
     ///
     /// # Panics
     /// If there is no such row or `out` has another length.

@@ -1,4 +1,4 @@
-//! Memory for packed weights, and slices that several threads write in parts.
+//! Memory for packed weights, and slices that several threads write part by part.
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;
@@ -11,7 +11,7 @@ use crate::KernelError;
 pub(crate) fn zeroed(bytes: usize) -> Result<MmapMut, KernelError> {
     let map = MmapMut::map_anon(bytes.max(1))
         .map_err(|source| KernelError::System { what: "memory for a weight matrix", source })?;
-    // Huge pages are an advantage, not a need: a refusal changes nothing but speed.
+    // Huge pages only make reading faster, so a refusal is no error.
     #[cfg(target_os = "linux")]
     let _ = map.advise(memmap2::Advice::HugePage);
     Ok(map)
@@ -33,11 +33,11 @@ impl<'a, T> Parts<'a, T> {
         Parts { start: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
     }
 
-    /// Where element `index` is; to be read and written as [`Parts::slice`] allows.
+    /// Pointer to element `index`. The rule of [`Parts::slice`] holds for it too.
     #[cfg(target_arch = "x86_64")]
     pub(crate) fn at(&self, index: usize) -> *mut T {
         assert!(index <= self.len, "an element of a shared slice");
-        // SAFETY: in bounds as just checked, or one behind the last.
+        // SAFETY: in bounds as just checked, or one past the last.
         unsafe { self.start.add(index) }
     }
 

@@ -1,6 +1,6 @@
-//! Threads that wait for work: they spin briefly, so that the layers of a decoder
-//! follow each other without system calls, and then park, so that a shared machine
-//! is not held up.
+//! Threads that wait for work. They spin briefly, so that the layers of a decoder follow
+//! each other without system calls. Then they park, so that they take no time from
+//! other processes.
 #![allow(unsafe_code)]
 
 use std::cell::UnsafeCell;
@@ -13,28 +13,30 @@ use std::time::{Duration, Instant};
 use crate::memory::Parts;
 use crate::{Isa, KernelError};
 
-/// How long an idle thread looks for work before it parks: several times the gap
-/// between two products of a decoding step.
+/// Time that an idle thread spins before it parks: several times the gap between two
+/// products of a decoding step.
 const SPIN: Duration = Duration::from_micros(100);
-/// Looks between two glances at the clock.
+/// Checks for work between two readings of the clock.
 const LOOKS: u32 = 64;
 
-/// Bits of [`Shared::state`]: generation, whether workers may join, how many have.
+/// Bits of [`Shared::state`]: generation of the job, whether workers may join it, number of
+/// workers on it.
 const OPEN: u64 = 1 << 15;
 const ACTIVE: u64 = OPEN - 1;
 const GENERATION: u32 = 16;
 
-/// Threads with the kernels they run. The thread that calls [`Pool::run`] works too.
+/// Threads and the instruction set of their kernels. The thread that calls [`Pool::run`]
+/// works too.
 ///
-/// A job does not wait for a worker that has not started on it: a worker that the
-/// system has put aside costs its share of the speed and no more. Results do not
-/// depend on who did what.
+/// A job does not wait for a worker that has not started on it. A worker that the system
+/// has suspended therefore only costs its share of the speed. Results do not depend on
+/// which thread did which part.
 #[derive(Debug)]
 pub struct Pool {
     isa: Isa,
     shared: Arc<Shared>,
     workers: Vec<Worker>,
-    /// Held by the caller whose job runs; others do their job alone.
+    /// Held by the caller whose job runs. Other callers run their jobs on their own thread.
     busy: Mutex<()>,
 }
 
@@ -48,13 +50,13 @@ type Task = dyn Fn(usize) + Sync;
 
 struct Shared {
     state: AtomicU64,
-    /// The open job; written only while the state is closed and no worker active.
+    /// The open job; written only while the state is closed and no worker is active.
     task: UnsafeCell<Option<(*const Task, usize)>>,
     /// The job's next part.
     next: AtomicUsize,
     panicked: AtomicBool,
     stop: AtomicBool,
-    /// Set when the caller sleeps until the last worker is done.
+    /// Set while the caller sleeps until the last worker is done.
     waiting: AtomicBool,
     caller: Mutex<Option<Thread>>,
 }
@@ -72,16 +74,16 @@ unsafe impl Send for Shared {}
 unsafe impl Sync for Shared {}
 
 impl Pool {
-    /// `threads` threads, the calling one included (0 counts as 1), on the kernels
-    /// of [`Isa::chosen`].
+    /// Starts a pool of `threads` threads, the calling one included (0 counts as 1), with
+    /// the kernels of [`Isa::chosen`].
     ///
     /// # Errors
-    /// An instruction set the machine does not run; threads the system refuses.
+    /// An instruction set that the machine does not run; threads that the system refuses.
     pub fn new(threads: usize) -> Result<Self, KernelError> {
         Pool::with_isa(threads, Isa::chosen()?)
     }
 
-    /// The same with given kernels.
+    /// [`Pool::new`] with a given instruction set.
     ///
     /// # Errors
     /// As [`Pool::new`].
@@ -109,7 +111,7 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Which kernels run.
+    /// The instruction set of the kernels.
     #[must_use]
     pub fn isa(&self) -> Isa {
         self.isa
@@ -121,9 +123,9 @@ impl Pool {
         self.workers.len() + 1
     }
 
-    /// Calls `task` with every number below `parts`, in no order, and returns when
-    /// all are done. Called from within a task, or while another thread's job runs,
-    /// it does the whole job on the calling thread.
+    /// Calls `task` with every number below `parts`, in any order, and returns when all
+    /// calls are done. Within a task, or while another thread's job runs, the whole job
+    /// runs on the calling thread.
     ///
     /// # Panics
     /// If `task` panics.
@@ -138,8 +140,8 @@ impl Pool {
             (0..parts).for_each(task);
             return;
         }
-        let job = Job { shared: &self.shared };
-        // SAFETY: the lifetime is erased, but `job` is dropped before `task` goes out
+        let open = OpenJob { shared: &self.shared };
+        // SAFETY: the lifetime is erased, but `open` is dropped before `task` goes out
         // of scope, even by a panic, and dropping it waits for every active worker.
         // `busy` is held and the last job waited likewise, so no worker is active.
         unsafe {
@@ -164,14 +166,14 @@ impl Pool {
             }
             task(part);
         }
-        drop(job);
+        drop(open);
         let panicked = self.shared.panicked.swap(false, Ordering::Relaxed);
         drop(guard);
         assert!(!panicked, "a part of a parallel job panicked; see the message above");
     }
 
-    /// Calls `task` with every chunk of `data` and its index, in parallel; chunks are
-    /// `size` elements, the last may be shorter.
+    /// Calls `task` with every chunk of `data` and its index, in parallel. A chunk has
+    /// `size` elements; the last may be shorter.
     ///
     /// # Panics
     /// If `task` panics or `size` is 0.
@@ -197,7 +199,7 @@ impl Drop for Pool {
         for worker in &mut self.workers {
             if let Some(thread) = worker.thread.take() {
                 thread.thread().unpark();
-                // A worker catches what its tasks throw, so there is nothing to pass on.
+                // A worker catches the panics of its tasks, so joining it cannot fail.
                 let _ = thread.join();
             }
         }
@@ -205,15 +207,15 @@ impl Drop for Pool {
 }
 
 /// A job that workers may join until it is dropped.
-struct Job<'a> {
+struct OpenJob<'a> {
     shared: &'a Shared,
 }
 
-impl Drop for Job<'_> {
-    /// Closes the job and waits for the workers that are on it.
+impl Drop for OpenJob<'_> {
+    /// Closes the job and waits for its workers.
     fn drop(&mut self) {
         let shared = self.shared;
-        // After a panic of the caller's own part the rest need not be done.
+        // After a panic in the caller's own part the rest is skipped.
         if thread::panicking() {
             shared.next.store(usize::MAX / 2, Ordering::Relaxed);
         }
@@ -231,7 +233,7 @@ impl Drop for Job<'_> {
     }
 }
 
-/// Looks for `done` until [`SPIN`] is over.
+/// Spins until `done`, for [`SPIN`] at most. Returns whether it is done.
 fn spin_until(done: impl Fn() -> bool) -> bool {
     let mut start = None;
     loop {
@@ -248,7 +250,7 @@ fn spin_until(done: impl Fn() -> bool) -> bool {
 }
 
 impl Shared {
-    /// A worker's life.
+    /// The loop of a worker.
     fn work(&self, parked: &AtomicBool) {
         let mut seen = 0;
         loop {
@@ -258,8 +260,8 @@ impl Shared {
             };
             while !spin_until(news) {
                 parked.store(true, Ordering::SeqCst);
-                // The caller stores the state before it reads the flag, the worker the
-                // other way round: one of the two sees the other.
+                // The caller stores the state before it reads the flag; the worker does the
+                // reverse. So at least one of them sees the other's change.
                 if !news() {
                     thread::park();
                 }
@@ -276,7 +278,7 @@ impl Shared {
         }
     }
 
-    /// Makes this worker active in the job of `state`, if that is still open.
+    /// Makes this worker active in the job of `state`, if the job is still open.
     fn join(&self, mut state: u64) -> bool {
         let generation = state >> GENERATION;
         while state & OPEN != 0 && state >> GENERATION == generation {

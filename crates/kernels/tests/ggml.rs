@@ -1,5 +1,5 @@
-//! Q4_K beside ggml's own, as candle has it: the same blocks, the weights kept as well.
-//! In a file of its own because `aarch64.sh` builds the other tests without candle.
+//! Compares Q4_K with ggml's own, which candle has: equal blocks that keep the weights.
+//! This file is separate because `aarch64.sh` builds the other tests without candle.
 
 use candle_core::quantized::{GgmlDType, QStorage, QTensor};
 use candle_core::{Device, Tensor};

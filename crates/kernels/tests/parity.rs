@@ -161,7 +161,7 @@ fn any_number_of_rows_gives_the_bits_of_each_row() {
         let expected = bits(&reference(&matrix, &x));
         for isa in Isa::available() {
             let pool = pool(isa);
-            // What other rows have left in the buffers is not read.
+            // The buffers' contents from other rows are not read.
             let mut rows = Activations::default();
             rows.quantise(&pool, &vec![f32::NAN; 2 * most * inputs], 2 * inputs).expect("rows");
             for count in (1..=most).rev() {

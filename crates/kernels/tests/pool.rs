@@ -1,4 +1,4 @@
-//! The pool does every part once, whoever asks, and outlives what goes wrong.
+//! The pool runs every part once, for any number of callers, and survives panics.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;

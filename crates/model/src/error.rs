@@ -1,10 +1,10 @@
-//! Everything that can go wrong while a model or a router is loaded.
+//! The errors of loading a model or a router.
 
 use std::path::PathBuf;
 
 use crate::weights::gguf::GgufError;
 
-/// Why a model directory, a tokenizer or a router file cannot be used.
+/// A model, a tokenizer or a router file that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// A file that cannot be read.
@@ -12,9 +12,9 @@ pub enum LoadError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What should have been there.
+        /// The kind of file that was expected.
         expected: &'static str,
-        /// The system's words.
+        /// The system's error.
         source: std::io::Error,
     },
     /// A JSON file that does not parse.
@@ -22,7 +22,7 @@ pub enum LoadError {
     Json {
         /// The file.
         path: PathBuf,
-        /// Where and why.
+        /// The place and the reason.
         message: String,
     },
     /// A configuration this decoder does not implement.
@@ -34,10 +34,10 @@ pub enum LoadError {
         field: String,
         /// Its value.
         value: String,
-        /// What this decoder can run.
+        /// The values that this decoder supports.
         expected: String,
     },
-    /// A weights file cut short, or no safetensors file at all.
+    /// A weights file that is cut short or that is not a safetensors file.
     #[error(
         "{} ({bytes} bytes) is not a whole safetensors file: {message}; copy or export it again",
         path.display()
@@ -47,7 +47,7 @@ pub enum LoadError {
         path: PathBuf,
         /// Its size.
         bytes: usize,
-        /// The parser's words.
+        /// The parser's error.
         message: String,
     },
     /// Weights that cannot be quantised.
@@ -57,32 +57,32 @@ pub enum LoadError {
         path: PathBuf,
         /// The tensor, the first if several are stacked.
         tensor: String,
-        /// What is wrong with it.
+        /// The reason.
         message: String,
     },
-    /// The threads or kernels that quantised weights need.
+    /// Threads or kernels that cannot be started.
     #[error(transparent)]
     Kernels(#[from] tokenroute_kernels::KernelError),
-    /// A GGUF file that is damaged, or that holds what is not supported.
+    /// A GGUF file that is damaged or not supported.
     #[error("{}: {source}", path.display())]
     Gguf {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The reason.
         source: GgufError,
     },
-    /// Quantised weights that cannot be kept for the next time.
+    /// Quantised weights that cannot be written to the cache.
     #[error(
-        "cannot keep quantised weights in {}: {source}; free space there, or set TOKENROUTE_CACHE to another folder or to nothing",
+        "cannot write quantised weights to {}: {source}; free space there, set TOKENROUTE_CACHE to another folder, or set it to nothing to keep none",
         path.display()
     )]
     Cache {
         /// The file.
         path: PathBuf,
-        /// The system's words.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// A tensor that is not there.
+    /// A missing tensor.
     #[error("{} has no tensor `{tensor}`; expected it with shape {shape:?}", path.display())]
     MissingTensor {
         /// The file.
@@ -92,7 +92,7 @@ pub enum LoadError {
         /// The shape it should have.
         shape: Vec<usize>,
     },
-    /// A tensor of another shape than the configuration asks for.
+    /// A tensor whose shape is not that of the configuration.
     #[error("{}: tensor `{tensor}` has shape {found:?}; expected {expected:?}", path.display())]
     Shape {
         /// The file.
@@ -104,7 +104,7 @@ pub enum LoadError {
         /// The shape it should have.
         expected: Vec<usize>,
     },
-    /// A tensor of a type that is not read.
+    /// A tensor of a type that is not supported.
     #[error("{}: tensor `{tensor}` is {found}; expected {expected}", path.display())]
     Dtype {
         /// The file.
@@ -113,7 +113,7 @@ pub enum LoadError {
         tensor: String,
         /// Its type.
         found: String,
-        /// The types that are read.
+        /// The supported types.
         expected: &'static str,
     },
     /// A weight that is NaN or infinite.
@@ -136,7 +136,7 @@ pub enum LoadError {
     Tokenizer {
         /// The tokenizer's file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         message: String,
     },
     /// Two models that do not share a tokenizer.
@@ -148,15 +148,15 @@ pub enum LoadError {
         slm: String,
         /// The large model's name.
         llm: String,
-        /// What differs first.
+        /// The first part that differs.
         part: &'static str,
     },
-    /// A router file that says something this version cannot use.
+    /// A router file that this version cannot use.
     #[error("{}: {message}", path.display())]
     Router {
         /// The file.
         path: PathBuf,
-        /// What it says and what was expected.
+        /// The value found and the value expected.
         message: String,
     },
     /// A router trained for another model or tokenizer.
@@ -167,7 +167,7 @@ pub enum LoadError {
     RouterMismatch {
         /// The router file.
         path: PathBuf,
-        /// What differs.
+        /// The property that differs.
         what: &'static str,
         /// The router's side.
         router: String,

@@ -1,4 +1,4 @@
-//! A model directory in Hugging Face layout as a GGUF file.
+//! Exports a model directory in Hugging Face layout as a GGUF file.
 
 use std::io::Write;
 use std::path::Path;
@@ -12,11 +12,11 @@ use crate::weights::gguf::{Kind, NewTensor, export};
 use crate::weights::{HEAD, Shards, WeightSource};
 use crate::{Config, LoadError, Tokenizer};
 
-/// Older files carry these beside the weights; they follow from the configuration.
+/// Older files hold these tensors too. They follow from the configuration and are left out.
 const ROTARY: &str = ".rotary_emb.inv_freq";
 
-/// Writes a directory's configuration, tokenizer, end tokens and weights, row by row, as
-/// [`export`] does; `texts` are further metadata.
+/// Writes a directory's configuration, tokenizer, end tokens and weights as [`export`]
+/// does, row by row. `texts` are further metadata.
 ///
 /// # Errors
 /// As [`crate::load_model`] and [`export`].
@@ -51,7 +51,7 @@ pub fn export_directory(
             let (shards, failed) = (&shards, &failed);
             move |row: usize, out: &mut [f32]| {
                 if let Err(error) = shards.finite_rows(name, row, width, out) {
-                    // Of several errors the first to come is as good as any.
+                    // One error is enough; any of several will do.
                     let _ = failed.set(error);
                     out.fill(0.0);
                 }

@@ -1,4 +1,4 @@
-//! Fields of a JSON file, read one by one so that each error names its field.
+//! Reads fields of a JSON file one by one, so that each error names its field.
 
 use std::path::Path;
 
@@ -6,13 +6,13 @@ use serde_json::{Map, Value};
 
 use crate::LoadError;
 
-/// Largest JSON file that is read, in bytes; tokenizers reach some 30 MB.
+/// Size limit of a JSON file in bytes. Tokenizers reach some 30 MB.
 const LARGEST: u64 = 256 << 20;
 
 /// An object of a JSON file.
 pub(crate) struct Fields<'a> {
     path: &'a Path,
-    /// Name of the object, with a dot at its end; empty for the file itself.
+    /// Name of the object with a dot at its end; empty for the file itself.
     prefix: String,
     map: &'a Map<String, Value>,
 }
@@ -27,7 +27,7 @@ impl<'a> Fields<'a> {
         Ok(Fields { path, prefix: String::new(), map })
     }
 
-    /// The object in a field, if it is there and not null.
+    /// The object in a field, if the field is present and not null.
     pub(crate) fn object(&self, field: &str) -> Result<Option<Fields<'a>>, LoadError> {
         let Some(value) = self.get(field) else { return Ok(None) };
         let map = value.as_object();
@@ -35,12 +35,12 @@ impl<'a> Fields<'a> {
         Ok(Some(Fields { path: self.path, prefix: format!("{}{field}.", self.prefix), map }))
     }
 
-    /// A value that is there and not null.
+    /// The value of a field, if it is present and not null.
     pub(crate) fn get(&self, field: &str) -> Option<&'a Value> {
         self.map.get(field).filter(|value| !value.is_null())
     }
 
-    /// Whether the field is written, as null.
+    /// Whether the field is present and null.
     pub(crate) fn is_null(&self, field: &str) -> bool {
         self.map.get(field).is_some_and(Value::is_null)
     }
@@ -50,25 +50,25 @@ impl<'a> Fields<'a> {
         self.map.iter().map(|(field, value)| (field.as_str(), value))
     }
 
-    /// A whole number.
+    /// A whole number that must be present.
     pub(crate) fn count(&self, field: &str) -> Result<usize, LoadError> {
         self.optional_count(field)?.ok_or_else(|| self.missing(field))
     }
 
-    /// A whole number, if the field is there and not null.
+    /// A whole number, if the field is present and not null.
     pub(crate) fn optional_count(&self, field: &str) -> Result<Option<usize>, LoadError> {
         let Some(value) = self.get(field) else { return Ok(None) };
         let count = value.as_u64().and_then(|n| usize::try_from(n).ok());
         count.map(Some).ok_or_else(|| self.bad(field, value, "a whole number".to_owned()))
     }
 
-    /// A number, if the field is there and not null.
+    /// A number, if the field is present and not null.
     pub(crate) fn number(&self, field: &str) -> Result<Option<f64>, LoadError> {
         let Some(value) = self.get(field) else { return Ok(None) };
         value.as_f64().map(Some).ok_or_else(|| self.bad(field, value, "a number".to_owned()))
     }
 
-    /// A positive number that must be there.
+    /// A positive number that must be present.
     pub(crate) fn positive(&self, field: &str) -> Result<f64, LoadError> {
         let number = self.number(field)?.ok_or_else(|| self.missing(field))?;
         if number.is_finite() && number > 0.0 {
@@ -77,28 +77,32 @@ impl<'a> Fields<'a> {
         Err(self.bad(field, &Value::from(number), "a positive number".to_owned()))
     }
 
-    /// A truth value, if the field is there and not null.
+    /// A truth value, if the field is present and not null.
     pub(crate) fn flag(&self, field: &str) -> Result<Option<bool>, LoadError> {
         let Some(value) = self.get(field) else { return Ok(None) };
         value.as_bool().map(Some).ok_or_else(|| self.bad(field, value, "true or false".to_owned()))
     }
 
-    /// Checks that each field is absent, null or one of the values written beside it.
+    /// Checks that each field is absent, null or one of the values listed with it.
     pub(crate) fn only(&self, fields: &[(&str, &[&str])]) -> Result<(), LoadError> {
         for &(field, allowed) in fields {
             if let Some(value) = self.get(field)
                 && !allowed.contains(&value.to_string().as_str())
             {
-                let expected = allowed.first().unwrap_or(&"it absent");
-                return Err(self.bad(field, value, format!("{expected}, all that is implemented")));
+                let expected = allowed.first().unwrap_or(&"no such field");
+                return Err(self.bad(
+                    field,
+                    value,
+                    format!("{expected}, the only value implemented"),
+                ));
             }
         }
         Ok(())
     }
 
-    /// The error for a field that is not there.
+    /// The error for a missing field.
     pub(crate) fn missing(&self, field: &str) -> LoadError {
-        self.bad(field, &Value::Null, "it written".to_owned())
+        self.bad(field, &Value::Null, "a value".to_owned())
     }
 
     /// The error for a value.

@@ -1,20 +1,21 @@
-//! The model on the device: decoder, KV state, tokenizer, loading, router scorer.
+//! A language model that runs in this process: decoder, KV state, tokenizer, loading, and
+//! the router's scorer. The SLM always runs here; the LLM may.
 //!
-//! Safetensors and GGUF files are mapped into memory; the arithmetic is this crate's own,
-//! because a row's bits must not depend on the batch it is in and candle's matrix
-//! product changes them. Weights are f32, or quantised on `tokenroute-kernels`; what
-//! lies between matrices is f32. Equal bits are claimed per build and instruction set.
+//! Safetensors and GGUF files are mapped into memory. A row's bits must not depend on the
+//! batch it is in. candle's matrix product does not promise that, so the arithmetic is this
+//! crate's own. Weights are f32, or quantised on `tokenroute-kernels`. Everything between
+//! matrices is f32. Equal bits are claimed per build and instruction set.
 //!
 //! Key types:
 //! - [`LoadedModel`]: a decoder with its tokenizer and vocabulary, from [`load_model`].
-//! - [`Decoder`]: one decoder for all of [`Family`]; implements [`tokenroute_core::LanguageModel`].
+//! - [`Decoder`]: one decoder for every [`Family`]; implements [`tokenroute_core::LanguageModel`].
 //! - [`KvState`]: one sequence's keys and values; clones share their prefix.
 //! - [`Tokenizer`]: text to ids and back; its [`Tokenizer::pair_hash`] identifies a pair.
-//! - [`ChatTemplate`]: messages to a prompt, as the model's makers wrote it.
-//! - [`Detokeniser`]: tokens to text as they come, never half a character.
+//! - [`ChatTemplate`]: messages to a prompt, by the template that comes with the model.
+//! - [`Detokeniser`]: a stream of tokens to text, always in whole characters.
 //! - [`RouterScorer`]: a router file as a [`tokenroute_core::Scorer`].
-//! - [`RandomModel`]: random weights in a real shape, to measure speed with.
-//! - [`Linear`]: the row-stable linear layer they are all built on.
+//! - [`RandomModel`]: random weights in a real model's shape, to measure speed.
+//! - [`Linear`]: the row-stable linear layer.
 //!
 //! Usage:
 //! ```no_run
@@ -23,21 +24,21 @@
 //! use tokenroute_model::{LoadOptions, RouterScorer, check_pair, load_model};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! // 1. Load the pair; its tokenizers must agree.
+//! // 1. Load the pair. Its tokenizers must agree.
 //! let slm = load_model(Path::new("models/slm"), &LoadOptions::default())?;
 //! let llm = load_model(Path::new("models/llm"), &LoadOptions::default())?;
 //! check_pair(&slm, &llm)?;
 //! // 2. Open the router and check that it was trained for this SLM.
 //! let router = RouterScorer::open(Path::new("router.safetensors"))?;
 //! router.check(slm.decoder.info(), slm.vocabulary.hash())?;
-//! // 3. Feed a prompt; the step at its end holds the token, its hidden state and more.
+//! // 3. Feed a prompt. The step at its end holds the token and its hidden state.
 //! let prompt = slm.tokenizer.encode("Mia has 3 apples.")?;
 //! let mut state = slm.decoder.start();
 //! let from = prompt.len() - 1;
 //! let mut feeds = [Feed { state: &mut state, tokens: &prompt, from }];
 //! let steps = slm.decoder.advance(&mut feeds, Detail::Full)?;
 //! let token = steps[0][0].token;
-//! // 4. Fork the state and go on with the token; the parent stays as it was.
+//! // 4. Fork the state and feed the token. The parent does not change.
 //! let mut fork = state.clone();
 //! let mut feeds = [Feed { state: &mut fork, tokens: &[token], from: 0 }];
 //! slm.decoder.advance(&mut feeds, Detail::Full)?;

@@ -1,5 +1,5 @@
-//! From a model directory in Hugging Face layout, or a GGUF file, to something that
-//! runs, and whether two of them are a pair.
+//! Loads a model from a directory in Hugging Face layout or from a GGUF file, and checks
+//! that two models are a pair.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,16 +16,16 @@ use crate::{Config, Decoder, LoadError, RandomModel, Tokenizer};
 /// How to load a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoadOptions {
-    /// Name in messages and records; the path if `None`.
+    /// Name in messages and records; `None` is the path.
     pub name: Option<String>,
-    /// How many of the most probable tokens a step carries.
+    /// Number of most probable tokens in a step.
     pub top_k: usize,
-    /// Quantise floats to this; `None` keeps weights as they are stored.
+    /// Format that floats are quantised to; `None` keeps weights as they are stored.
     pub quantize: Option<Format>,
-    /// Threads of quantised products; as many as the machine has if `None`.
+    /// Threads of quantised products; `None` is all of the machine's.
     pub threads: Option<usize>,
-    /// Folder in which a directory's quantised weights are kept, so that they are made
-    /// only once; `None` keeps nothing.
+    /// Folder that keeps a directory's quantised weights for the next load; `None` keeps
+    /// none.
     pub cache: Option<PathBuf>,
 }
 
@@ -38,30 +38,29 @@ impl Default for LoadOptions {
 /// A model with its tokenizer.
 #[derive(Debug)]
 pub struct LoadedModel {
-    /// Runs tokens.
+    /// The model itself.
     pub decoder: Decoder,
     /// Text to tokens and back.
     pub tokenizer: Tokenizer,
-    /// Where answers and sentences end.
+    /// The tokens that end answers and sentences.
     pub vocabulary: Vocabulary,
 }
 
 /// Loads a model from a directory in Hugging Face layout or from a GGUF file.
 ///
-/// Of a directory, `config.json`, `tokenizer.json`, `generation_config.json` (optional)
+/// A directory holds `config.json`, `tokenizer.json`, `generation_config.json` (optional)
 /// and `model.safetensors`, whole or in shards (f16, bf16 or f32). A file that ends in
-/// `.gguf` holds all of that; a `tokenizer.json` beside it goes before its own.
+/// `.gguf` holds all of these. A `tokenizer.json` beside it takes precedence over its own.
 ///
-/// The weights' files are mapped for as long as the model lives: replace them by
-/// renaming new ones over them, never in place.
+/// The weights' files are mapped as long as the model lives. Replace them by renaming new
+/// files over them, never in place.
 ///
-/// Rows of embedding and LM head beyond the tokenizer's vocabulary are padding and
-/// left out: [`ModelInfo::vocabulary`] is what the tokenizer knows.
+/// Rows of embedding and LM head beyond the tokenizer's vocabulary are padding and are left
+/// out: [`ModelInfo::vocabulary`] is the tokenizer's.
 ///
 /// # Errors
-/// A missing or damaged file, an unsupported configuration, a tensor that is
-/// missing, of the wrong shape or not finite, each named; quantised weights that
-/// cannot be kept.
+/// A missing or damaged file, an unsupported configuration, a tensor that is missing, of
+/// the wrong shape or not finite; each is named. Quantised weights that cannot be written.
 pub fn load_model(path: &Path, options: &LoadOptions) -> Result<LoadedModel, LoadError> {
     if is_gguf(path) {
         let source = GgufSource::open(path)?;
@@ -81,9 +80,9 @@ pub fn load_model(path: &Path, options: &LoadOptions) -> Result<LoadedModel, Loa
     Ok(LoadedModel { decoder, tokenizer, vocabulary })
 }
 
-/// Loads only the decoder of a directory or a GGUF file, for callers that bring ids of
-/// their own (measurements, comparisons): no tokenizer is needed, and every row of the
-/// embedding counts as a token.
+/// Loads only the decoder of a directory or a GGUF file, for callers that feed token ids
+/// (measurements, comparisons). It needs no tokenizer; every row of the embedding counts
+/// as a token.
 ///
 /// # Errors
 /// As [`load_model`].
@@ -156,13 +155,13 @@ fn of_directory(
     let tensors: Vec<_> = shards.tensors().map(|(name, shape)| (name, shape.to_vec())).collect();
     let weights = Arc::new(Q8Embedding(shards));
     let Some(folder) = &options.cache else { return build(config, weights) };
-    let kept = WeightCache::new(folder, &hash, format, &config, &*weights, tensors)?;
-    if let Some(found) = kept.open() {
+    let cache = WeightCache::new(folder, &hash, format, &config, &*weights, tensors)?;
+    if let Some(found) = cache.open() {
         return build(config.clone(), Arc::new(found));
     }
-    // First the decoder, which finds what is wrong with the weights.
+    // The decoder comes first, since building it checks the weights.
     let decoder = build(config.clone(), weights.clone())?;
-    kept.write()?;
+    cache.write()?;
     Ok(decoder)
 }
 
@@ -195,7 +194,7 @@ fn info(
     }
 }
 
-/// What a router is trained for: the weights' hash and how they were quantised.
+/// The weights' hash and their quantisation. A router is trained for one such identity.
 fn identity(hash: String, quantize: Option<Format>) -> String {
     match quantize {
         None => hash,
@@ -206,8 +205,8 @@ fn identity(hash: String, quantize: Option<Format>) -> String {
 /// Checks that two models share a tokenizer.
 ///
 /// # Errors
-/// Names both models and what differs first: vocabularies, merges, added tokens
-/// or pre-tokenizers.
+/// Names both models and the first difference: vocabularies, merges, added tokens or
+/// pre-tokenizers.
 pub fn check_pair(slm: &LoadedModel, llm: &LoadedModel) -> Result<(), LoadError> {
     match slm.tokenizer.difference(&llm.tokenizer) {
         None => Ok(()),

@@ -1,27 +1,27 @@
-//! How much memory this process holds, as Linux counts it; unknown elsewhere.
+//! The memory of this process, as Linux counts it; unknown on other systems.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// Starts counting the peak anew from what is held now.
+/// Resets the peak to the current memory.
 pub fn reset_peak() {
-    // Where the system refuses, the peak is that of the whole run, which is an upper bound.
+    // If the system refuses, the peak stays that of the whole run, an upper bound.
     drop(std::fs::write("/proc/self/clear_refs", "5"));
 }
 
-/// Most memory held since, in bytes, mapped files included.
+/// Peak memory since the last reset in bytes, mapped files included.
 pub fn peak() -> Option<u64> {
     status("VmHWM")
 }
 
-/// Memory held now that no file stands behind, in bytes.
+/// Current memory that is not backed by a file, in bytes.
 pub fn anonymous() -> Option<u64> {
     status("RssAnon")
 }
 
-/// What `work` gives, and the most that [`anonymous`] was meanwhile, looked at every
-/// millisecond.
+/// Runs `work` and returns its result with the maximum of [`anonymous`] meanwhile, sampled
+/// every millisecond.
 pub fn most_anonymous<T>(work: impl FnOnce() -> T) -> (T, Option<u64>) {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {

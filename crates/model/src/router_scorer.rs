@@ -1,5 +1,5 @@
-//! The router on the device: a router file scored with the decoder's own
-//! row-stable kernels, one position at a time.
+//! The router's scorer: runs a router file on the decoder's row-stable layers, one position
+//! at a time.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,14 +15,14 @@ use crate::LoadError;
 use crate::decoder::{Decoder, Linear, Matrix};
 use crate::weights::{WeightFile, WeightSource};
 
-/// Weights from which on a layer is held in 8 bits: reading it is then most of what
-/// a score costs, and a score comes with every token.
+/// Weights from which a layer is held in 8 bits. Reading so large a layer dominates the cost
+/// of a score, and every token needs one.
 const LARGE: usize = 1 << 20;
 
 /// A trained router: features → normalisation → layers → logit → Platt → score.
 ///
-/// Layers of 2^20 weights and more run in 8 bits (Q8_0, activations likewise). This
-/// is the only scorer there is: labels, sweep and decoding see the same scores.
+/// Layers of 2^20 weights and more run in 8 bits (Q8_0, activations likewise). Labelling,
+/// sweep and decoding all use this scorer and see the same scores.
 #[derive(Debug)]
 pub struct RouterScorer {
     path: PathBuf,
@@ -36,8 +36,8 @@ impl RouterScorer {
     /// `layers.{i}.bias` `[out]` and the header's JSON in its metadata.
     ///
     /// # Errors
-    /// A file that cannot be read, a header of another format or that contradicts
-    /// itself, tensors missing, of the wrong shape, unknown or not finite.
+    /// A file that cannot be read; a header of another format or that contradicts itself; a
+    /// tensor that is missing, of the wrong shape, unknown or not finite.
     pub fn open(path: &Path) -> Result<Self, LoadError> {
         let file = WeightFile::open(path, "a router file")?;
         let header = header(path, &file)?;
@@ -70,17 +70,17 @@ impl RouterScorer {
         Ok(RouterScorer { path: path.to_owned(), header, layers, pool })
     }
 
-    /// What the file says about itself.
+    /// The file's header.
     #[must_use]
     pub fn header(&self) -> &RouterHeader {
         &self.header
     }
 
-    /// Checks that the router was trained for this SLM and tokenizer and that the
-    /// SLM, as loaded, gives all it reads.
+    /// Checks that the router was trained for this SLM and tokenizer, and that the loaded
+    /// SLM gives all features that the router reads.
     ///
     /// # Errors
-    /// Names both hashes, or both widths.
+    /// Names both hashes or both widths.
     pub fn check(&self, slm: &ModelInfo, tokenizer_hash: &str) -> Result<(), LoadError> {
         let features = &self.header.features;
         let known = [
@@ -100,14 +100,14 @@ impl RouterScorer {
         Ok(())
     }
 
-    /// Scores on the threads of the model whose steps it scores, which are awake then;
-    /// else on the calling thread alone. The scores are the same.
+    /// Runs on the threads of the SLM, which are awake when a step is to be scored. Without
+    /// this call the calling thread works alone. The scores are the same.
     pub fn share_threads(&mut self, slm: &Decoder) {
         self.pool = Arc::clone(slm.pool());
     }
 
-    /// The uncalibrated logit of features `[width]`: ln P(keep) / P(offload), for
-    /// two rewards r_keep − r_offload. NaN if the width is not the router's.
+    /// The uncalibrated logit of features `[width]`: ln P(keep) / P(offload), or for two
+    /// rewards r_keep − r_offload. NaN if the width is not the router's.
     #[must_use]
     pub fn logit(&self, features: &[f32]) -> f32 {
         let normalisation = &self.header.normalisation;

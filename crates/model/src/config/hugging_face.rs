@@ -1,6 +1,6 @@
-//! Hugging Face's `config.json` and `generation_config.json`: every field that
-//! changes the computation is honoured or refused by name. Fields left out take
-//! the defaults of transformers' configuration classes.
+//! Reads Hugging Face's `config.json` and `generation_config.json`. Every field that
+//! changes the computation is honoured or refused by name. Absent fields take the defaults
+//! of transformers' configuration classes.
 
 use std::path::Path;
 
@@ -27,7 +27,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("add_cross_attention", &["false"]),
 ];
 
-/// The same for one family, whose code in transformers would ignore them.
+/// The same for one family. Its code in transformers would ignore other values.
 fn only_here(family: Family) -> &'static [(&'static str, &'static [&'static str])] {
     match family {
         Family::Qwen2 => &[("attention_bias", &["true"]), ("mlp_bias", &["false"])],
@@ -45,13 +45,13 @@ impl Config {
     /// Reads and checks `config.json`.
     ///
     /// # Errors
-    /// A file that cannot be read or parsed, and every field this decoder cannot
-    /// honour, by name.
+    /// A file that cannot be read or parsed; a field that this decoder cannot honour, by
+    /// name.
     pub fn read(path: &Path) -> Result<Self, LoadError> {
         Self::parse(path, &read_json(path, "a Hugging Face config.json")?)
     }
 
-    /// The same from parsed JSON; `path` is only named in errors.
+    /// [`Config::read`] from parsed JSON. `path` only appears in errors.
     ///
     /// # Errors
     /// As [`Config::read`].
@@ -65,7 +65,7 @@ impl Config {
         let heads = fields.count("num_attention_heads")?;
         let key_value_heads = match fields.optional_count("num_key_value_heads")? {
             Some(heads) => heads,
-            // Written by all but the first Llama models, which had one for each head.
+            // Only the first Llama models leave it out; they have one for each head.
             None if family == Family::Llama || fields.is_null("num_key_value_heads") => heads,
             None => return Err(fields.missing("num_key_value_heads")),
         };
@@ -133,13 +133,13 @@ fn head_dim(
     Ok(hidden / heads)
 }
 
-/// `rope_parameters` (transformers 5) or `rope_theta` with `rope_scaling` (before).
+/// `rope_parameters` (transformers 5), or `rope_theta` with `rope_scaling` (before 5).
 fn rope(fields: &Fields<'_>) -> Result<Rope, LoadError> {
     let (newer, older) = (fields.object("rope_parameters")?, fields.object("rope_scaling")?);
     let nested = match (newer, older) {
         (Some(_), Some(_)) => {
             let older = fields.get("rope_scaling").unwrap_or(&Value::Null);
-            let expected = "it absent beside rope_parameters".to_owned();
+            let expected = "no rope_scaling beside rope_parameters".to_owned();
             return Err(fields.bad("rope_scaling", older, expected));
         }
         (newer, older) => newer.or(older),
@@ -155,7 +155,7 @@ fn rope(fields: &Fields<'_>) -> Result<Rope, LoadError> {
         None => ("rope_type", &Value::Null),
     };
     let scaling = match kind.as_str() {
-        // Layers of their own, keyed by their type, have no type here.
+        // Rotations per layer type are objects here, without a type of their own.
         None if kind.is_null() => {
             if let Some((field, value)) = nested.entries().find(|(_, value)| value.is_object()) {
                 let expected = "the same rotation in every layer".to_owned();
@@ -182,17 +182,17 @@ fn rope(fields: &Fields<'_>) -> Result<Rope, LoadError> {
     Ok(Rope { theta, scaling })
 }
 
-/// The window of every layer. Qwen gives its upper layers one if
-/// `use_sliding_window` says so, or those named in `layer_types`; Mistral all.
+/// The window of every layer. With `use_sliding_window`, Qwen gives one to its upper layers
+/// or to those named in `layer_types`. Mistral gives one to all layers.
 fn windows(
     fields: &Fields<'_>,
     family: Family,
     layers: usize,
 ) -> Result<Vec<Option<usize>>, LoadError> {
-    // A hostile count is refused by the check that follows.
+    // The check that follows refuses a count beyond the limit.
     let layers = layers.min(1 << 12);
     let written = fields.optional_count("sliding_window")?;
-    // Left out is transformers' default; null is none.
+    // An absent field is transformers' default; null is no window.
     let window = if fields.is_null("sliding_window") { None } else { written.or(Some(4096)) };
     let in_use = fields.flag("use_sliding_window")? == Some(true);
     let window = match family {
@@ -213,7 +213,7 @@ fn windows(
         fields.bad("layer_types", types, format!("a list of {layers} layers' types"))
     })?;
     let of = |kind: &Value| match kind.as_str() {
-        // Mistral's own code windows every layer, whatever this list says.
+        // Mistral's code windows every layer and ignores this list.
         Some("full_attention") if qwen || window.is_none() => Ok(None),
         Some("sliding_attention") if window.is_some() => Ok(window),
         _ => {
@@ -229,10 +229,10 @@ fn windows(
 }
 
 /// End tokens of a model directory: `eos_token_id` (an id or a list) of
-/// `generation_config.json` if it says, else of `config.json`.
+/// `generation_config.json` if present there, else of `config.json`.
 ///
 /// # Errors
-/// No end token in either file, or one that is not an id.
+/// No end token in either file, or an end token that is not an id.
 pub(crate) fn end_tokens(dir: &Path, config: &Value) -> Result<Vec<u32>, LoadError> {
     let path = dir.join("generation_config.json");
     let generation = if path.exists() { read_json(&path, "a JSON object")? } else { Value::Null };

@@ -1,5 +1,5 @@
-//! The model's shape and constants, whichever file they were read from, and the
-//! limits within which this decoder can run them.
+//! A model's shape and constants, read from `config.json` or from GGUF metadata, and the
+//! limits of this decoder.
 
 mod hugging_face;
 mod rope;
@@ -55,9 +55,9 @@ impl Family {
 /// Shape and constants of a decoder, named as in `config.json` where it has a name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// Which architecture this is; everything it implies is also in the fields below.
+    /// The architecture. The fields below hold everything that it implies.
     pub family: Family,
-    /// Rows of the embedding; may exceed the tokenizer's vocabulary (padding).
+    /// Rows of the embedding. They may exceed the tokenizer's vocabulary (padding).
     pub vocab_size: usize,
     /// Width of the residual stream.
     pub hidden_size: usize,
@@ -67,9 +67,9 @@ pub struct Config {
     pub num_hidden_layers: usize,
     /// Query heads.
     pub num_attention_heads: usize,
-    /// Key and value heads; divides `num_attention_heads`.
+    /// Key and value heads; a divisor of `num_attention_heads`.
     pub num_key_value_heads: usize,
-    /// Width of one attention head; even. The heads together need not be as wide
+    /// Width of one attention head, an even number. The heads together need not be as wide
     /// as the residual stream.
     pub head_dim: usize,
     /// Longest sequence.
@@ -78,8 +78,8 @@ pub struct Config {
     pub rms_norm_eps: f64,
     /// The rotary embedding.
     pub rope: Rope,
-    /// Whether the weights were drawn at random, as `tokenroute random-model` says of
-    /// what it writes: nothing the model answers means anything.
+    /// Whether the weights are random, as `tokenroute random-model` marks them. The answers
+    /// of such a model mean nothing.
     pub random_weights: bool,
     /// Whether the LM head is the embedding.
     pub tie_word_embeddings: bool,
@@ -91,7 +91,7 @@ pub struct Config {
     pub mlp_bias: bool,
     /// RMS norm of every query and key head before the rotation.
     pub qk_norm: bool,
-    /// Per layer, how many positions a row sees, its own included; `None` is all.
+    /// Positions that a row sees in each layer, its own included; `None` is all.
     pub windows: Vec<Option<usize>>,
 }
 
@@ -102,13 +102,13 @@ impl Config {
         self.head_dim * self.num_attention_heads
     }
 
-    /// Width of all key heads together, which is that of all value heads.
+    /// Width of all key heads together, equal to that of all value heads.
     #[must_use]
     pub fn key_value_size(&self) -> usize {
         self.head_dim * self.num_key_value_heads
     }
 
-    /// Checks that the numbers fit together; `path` is only named in errors.
+    /// Checks that the numbers fit together. `path` only appears in errors.
     ///
     /// # Errors
     /// The first field that is out of range or contradicts another.
@@ -137,7 +137,7 @@ impl Config {
         }
         let heads = self.num_attention_heads;
         if !self.head_dim.is_multiple_of(2) {
-            let expected = "an even number, since the rotary embedding turns pairs".to_owned();
+            let expected = "an even number, since the rotary embedding rotates pairs".to_owned();
             return Err(bad("head_dim", self.head_dim.to_string(), expected));
         }
         if !heads.is_multiple_of(self.num_key_value_heads) {

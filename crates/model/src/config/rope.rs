@@ -5,7 +5,7 @@
 pub struct Rope {
     /// Base of the frequencies, θ.
     pub theta: f64,
-    /// How they are stretched for longer contexts.
+    /// How frequencies are stretched for longer contexts.
     pub scaling: RopeScaling,
 }
 
@@ -14,19 +14,19 @@ pub struct Rope {
 pub enum RopeScaling {
     /// `default`: θ^(−2i/d) as they are.
     Default,
-    /// `linear`: all divided by a factor.
+    /// `linear`: all frequencies divided by a factor.
     Linear {
         /// The divisor.
         factor: f64,
     },
-    /// `llama3`: long waves divided, short ones kept, those between blended
-    /// (Hugging Face's `_compute_llama3_parameters`).
+    /// `llama3`: frequencies of long waves divided, those of short waves kept, those between
+    /// blended (transformers' `_compute_llama3_parameters`).
     Llama3 {
         /// The divisor of long waves.
         factor: f64,
-        /// Waves longer than the original context / this are divided.
+        /// Waves longer than the original context / this factor are divided.
         low_freq_factor: f64,
-        /// Waves shorter than the original context / this are kept.
+        /// Waves shorter than the original context / this factor are kept.
         high_freq_factor: f64,
         /// Context of the first training.
         original_max_position_embeddings: f64,
@@ -34,7 +34,7 @@ pub enum RopeScaling {
 }
 
 impl Rope {
-    /// The first constant that no rotation can be made of, by name.
+    /// Checks the constants. The error is the first one that is out of range, by name.
     pub(crate) fn check(&self) -> Result<(), (&'static str, f64)> {
         let mut constants = vec![("rope_theta", self.theta)];
         match self.scaling {
@@ -48,7 +48,7 @@ impl Rope {
             } => constants.extend([
                 ("rope factor", factor),
                 ("rope low_freq_factor", low),
-                // Zero or less where the two do not leave a band between them.
+                // Zero or less, and so refused, if there is no band between the two.
                 ("rope high_freq_factor", if high > low { high } else { low - high }),
                 ("rope original_max_position_embeddings", original),
             ]),
@@ -57,8 +57,8 @@ impl Rope {
         constants.into_iter().find(|c| !usable(c.1)).map_or(Ok(()), Err)
     }
 
-    /// The `head_dim / 2` angles of one position, in radians. θ^(−2i/d) is rounded
-    /// to f32 before it is scaled, as Hugging Face does.
+    /// The `head_dim / 2` angles between neighbouring positions, in radians. θ^(−2i/d) is
+    /// rounded to f32 before it is scaled, as transformers does.
     pub(crate) fn frequencies(&self, head_dim: usize) -> Vec<f32> {
         let plain = (0..head_dim / 2)
             .map(|i| 1.0 / self.theta.powf((2 * i) as f64 / head_dim as f64) as f32);
@@ -73,7 +73,7 @@ impl Rope {
             } => plain
                 .map(|frequency| {
                     let f = f64::from(frequency);
-                    // Waves that fit into the original context.
+                    // Number of waves that fit into the original context.
                     let waves = original * f / std::f64::consts::TAU;
                     let kept = ((waves - low) / (high - low)).clamp(0.0, 1.0);
                     (kept * f + (1.0 - kept) * f / factor) as f32

@@ -1,5 +1,5 @@
-//! Causal attention of one row over its own sequence's keys, in order: its bits
-//! depend on that sequence alone, not on which queries are worked on together.
+//! Causal attention of one row over the keys of its own sequence, in order. Its bits depend
+//! on that sequence alone, not on the queries that are computed together.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -16,14 +16,13 @@ thread_local! {
     static SCORES: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
-/// One row's queries that share a head of keys, against the positions of its cache
-/// that it sees.
+/// The queries of one row that share a head of keys, with the positions that the row sees.
 pub(crate) struct Attend<'a> {
     pub(crate) shape: &'a KvShape,
     pub(crate) blocks: &'a [Arc<Block>],
     pub(crate) layer: usize,
     pub(crate) kv_head: usize,
-    /// Positions seen, the row's own the last.
+    /// Positions that the row sees; its own is the last.
     pub(crate) seen: Range<usize>,
     /// `[heads of the group, head_dim]`, scaled by 1/√head_dim.
     pub(crate) queries: &'a [f32],
@@ -37,7 +36,7 @@ impl Attend<'_> {
     }
 }
 
-/// [`Attend`] with its scratch.
+/// [`Attend`] with a buffer for its scores.
 struct Scored<'a, 'b> {
     attend: Attend<'a>,
     scores: &'b mut Vec<f32>,
@@ -47,10 +46,10 @@ impl WithSimd for Scored<'_, '_> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        // So many queries at a time as the registers hold the sums of.
+        // As many queries at a time as there are registers for their sums.
         let most = if S::F32_LANES >= 16 { 4 } else { 2 };
         let Attend { shape, blocks, layer, kv_head, seen, queries, out } = self.attend;
-        // From here on positions count from the first block that is seen.
+        // From here on, positions count from the first block that the row sees.
         let first = seen.start / BLOCK;
         let keys = Keys { shape, blocks: &blocks[first..seen.end.div_ceil(BLOCK)], layer, kv_head };
         let seen = seen.start - first * BLOCK..seen.end - first * BLOCK;
@@ -104,7 +103,7 @@ fn attend<S: Simd, const Q: usize>(
     }
     let mut scales = [0.0; Q];
     for (scores, scale) in scores.chunks_exact_mut(positions).zip(&mut scales) {
-        // Positions not seen weigh 0, so that whole groups of four can be summed.
+        // Positions that the row does not see weigh 0, so whole groups of four can be summed.
         let (_, total) = exponentials::<S>(scores, seen.clone());
         *scale = 1.0 / total;
     }
@@ -112,7 +111,7 @@ fn attend<S: Simd, const Q: usize>(
 }
 
 /// Query · key for all positions of a block: `keys` `[head_dim, BLOCK]` → `scores`
-/// `[Q, positions]` from `first` on. One chain of sums each, over dimensions in order.
+/// `[Q, positions]` from `first` on. Each is one chain of sums over dimensions in order.
 #[inline(always)]
 fn score_block<S: Simd, const Q: usize>(
     simd: S,
@@ -143,8 +142,8 @@ fn score_block<S: Simd, const Q: usize>(
     }
 }
 
-/// Σ weight · value, times `scales`. Four chains, one per position modulo 4,
-/// joined at the end.
+/// Σ weight · value, times `scales`: four chains of sums, one per position modulo 4, added
+/// at the end.
 #[inline(always)]
 fn weigh<S: Simd, const Q: usize>(
     simd: S,

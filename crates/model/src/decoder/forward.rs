@@ -1,4 +1,4 @@
-//! One pass of the decoder over some feeds: rows in, steps out.
+//! One pass of the decoder over some feeds: tokens in, steps out.
 
 use tokenroute_core::{Detail, Feed, ModelError, Step};
 use tokenroute_kernels::{Activations, KernelError, Pool};
@@ -11,18 +11,18 @@ use super::row_ops::{rms_norm, rms_norm_heads, swiglu};
 use super::steps::step;
 use super::{KvState, Matrix};
 
-/// Rows that go through the MLP together, so that what lies between its layers
-/// stays in the cache.
+/// Rows that go through the MLP together, so that activations between its layers stay in
+/// the cache.
 const CHUNK: usize = 96;
 
-/// Numbers of a line of the cache.
+/// Floats in a cache line.
 const LINE: usize = 16;
-/// Logits that are held at a time, about.
+/// Approximate number of logits that are held at a time.
 const LOGITS: usize = 4 << 20;
-/// Rows a thread takes at a time of what lies between matrices.
+/// Rows that a thread takes at a time in the work between matrices.
 const SHARE: usize = 8;
 
-/// A token to be processed: row `r` of every activation belongs to `rows[r]`.
+/// A token in the batch. Row `r` of every activation belongs to `rows[r]`.
 #[derive(Debug, Clone, Copy)]
 struct Row {
     feed: usize,
@@ -30,7 +30,7 @@ struct Row {
     wanted: bool,
 }
 
-/// Buffers of a pass, kept from one to the next.
+/// Buffers of a pass, kept for the next one.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     rows: Vec<Row>,
@@ -56,7 +56,7 @@ pub(crate) struct Pass<'p, 'a> {
 }
 
 impl<'p, 'a> Pass<'p, 'a> {
-    /// Embeds the tokens of checked feeds and makes room in their states.
+    /// Embeds the tokens of checked feeds and reserves room in their states.
     pub(crate) fn new(
         network: &'p Network,
         feeds: &'p mut [Feed<'a, KvState>],
@@ -83,7 +83,7 @@ impl<'p, 'a> Pass<'p, 'a> {
         Ok(Pass { network, feeds, detail, scratch })
     }
 
-    /// Runs all layers and the head. On success the tokens are committed.
+    /// Runs all layers and the LM head. On success the tokens are committed.
     pub(crate) fn run(&mut self) -> Result<Vec<Vec<Step>>, ModelError> {
         let network = self.network;
         for (i, layer) in network.layers.iter().enumerate() {
@@ -101,8 +101,8 @@ impl<'p, 'a> Pass<'p, 'a> {
         Ok(steps)
     }
 
-    /// x += O · attention(norm x). After the last layer's keys and values are
-    /// written, only rows whose steps are wanted go on.
+    /// x += O · attention(norm x). Once the last layer's keys and values are written, only
+    /// rows whose steps are wanted continue.
     fn attention(&mut self, index: usize, layer: &Layer) -> Result<(), KernelError> {
         let Network { info, config, shape, pool, .. } = self.network;
         let Scratch { rows, stream, angles, normed, qkv, mixed, activations, .. } =
@@ -141,7 +141,7 @@ impl<'p, 'a> Pass<'p, 'a> {
         let mixed = sized(mixed, kept * queries); // [rows, queries]
         let of: Vec<Row> = rows.iter().filter(|row| row.wanted || !last).copied().collect();
         let feeds = &*self.feeds;
-        // A part is one row's queries of one head of keys.
+        // A part is the queries of one row that share a head of keys.
         pool.chunks_mut(mixed, queries / shape.kv_heads, |part, out| {
             let (row, kv_head) = (part / shape.kv_heads, part % shape.kv_heads);
             let positions = of[row].position + 1;
@@ -186,7 +186,7 @@ impl<'p, 'a> Pass<'p, 'a> {
         Ok(())
     }
 
-    /// Final norm and LM head of the wanted rows.
+    /// Final norm and LM head for the wanted rows.
     fn head(&mut self) -> Result<Vec<Vec<Step>>, ModelError> {
         let network = self.network;
         let Network { info, config, norm, head, pool, .. } = network;
@@ -220,15 +220,15 @@ impl<'p, 'a> Pass<'p, 'a> {
     }
 }
 
-/// Rows that go through a matrix together: more than [`CHUNK`] where plain weights
-/// are large enough for threads to share their rows.
+/// Rows that go through a matrix together. With f32 weights there are [`CHUNK`] for each
+/// thread, since threads share out the rows.
 fn chunk(rows: usize, matrix: &Matrix) -> usize {
     let threads = if matrix.format().is_some() { 2 } else { rayon::current_num_threads() };
     rows.clamp(1, CHUNK * threads)
 }
 
-/// `len` elements of a buffer that grows if need be, from the start of a line of the cache
-/// on, since vectors that lie in two cost a product a tenth; they hold anything.
+/// The first `len` elements of a buffer, which grows if need be. They begin at a cache
+/// line: vectors that cross lines slow a product by a tenth. Their values are arbitrary.
 fn sized(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
     grow(buffer, len + LINE);
     let start = buffer.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
@@ -252,7 +252,7 @@ fn norm_rows(pool: &Pool, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) 
     });
 }
 
-/// Moves the wanted rows of `x` `[rows, width]` to the front and counts them.
+/// Moves the wanted rows of `x` `[rows, width]` to the front and returns their number.
 fn keep_wanted(rows: &[Row], x: &mut [f32], width: usize) -> usize {
     let mut kept = 0;
     for (r, _) in rows.iter().enumerate().filter(|(_, row)| row.wanted) {

@@ -1,20 +1,20 @@
-//! The keys and values of one sequence, in blocks of 32 positions that clones
-//! share until one of them writes.
+//! The KV cache of one sequence, in blocks of 32 positions. Clones share a block until one
+//! of them writes to it.
 
 use std::sync::Arc;
 
 /// Positions of a block.
 pub(crate) const BLOCK: usize = 32;
-/// Value dimensions that lie side by side.
+/// Value dimensions that are stored side by side.
 pub(crate) const COLUMN: usize = 16;
 
-/// What a block's layout depends on.
+/// The dimensions that a block's layout depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct KvShape {
     pub(crate) layers: usize,
     pub(crate) kv_heads: usize,
     pub(crate) head_dim: usize,
-    /// `head_dim` rounded up to whole columns; the rest is 0.
+    /// `head_dim` rounded up to whole columns; the padding is 0.
     pub(crate) padded_dim: usize,
 }
 
@@ -38,8 +38,8 @@ impl KvShape {
 }
 
 /// Per layer and head: keys `[head_dim, BLOCK]`, then values
-/// `[padded_dim / COLUMN, BLOCK, COLUMN]`. Keys lie across positions, so that one
-/// query meets a whole block at once.
+/// `[padded_dim / COLUMN, BLOCK, COLUMN]`. Keys are transposed, so that a query is
+/// multiplied by a whole block of positions at once.
 #[derive(Debug, Clone)]
 pub(crate) struct Block(Vec<f32>);
 
@@ -52,8 +52,8 @@ impl Block {
     }
 }
 
-/// The committed positions of one sequence. A clone costs one reference count
-/// per block and never changes its parent.
+/// The committed positions of one sequence. A clone (a fork) costs one reference count per
+/// block and never changes its parent.
 #[derive(Debug, Clone, Default)]
 pub struct KvState {
     blocks: Vec<Arc<Block>>,
@@ -73,7 +73,7 @@ impl KvState {
         self.len == 0
     }
 
-    /// Forgets every position from `len` on; does nothing if there are none.
+    /// Drops every position from `len` on, if there are any.
     pub fn truncate(&mut self, len: usize) {
         if len < self.len {
             self.len = len;
@@ -85,15 +85,15 @@ impl KvState {
         &self.blocks
     }
 
-    /// Makes room for positions up to `len`; they count once [`Self::commit`] is called.
+    /// Reserves room for positions up to `len`. They count once [`Self::commit`] is called.
     pub(crate) fn reserve(&mut self, shape: &KvShape, len: usize) {
         while self.blocks.len() * BLOCK < len {
             self.blocks.push(Arc::new(Block(vec![0.0; shape.block_size()])));
         }
     }
 
-    /// Writes keys and values `[kv_heads, head_dim]` of one layer at a position
-    /// that was made room for; a block still shared with a clone is copied first.
+    /// Writes keys and values `[kv_heads, head_dim]` of one layer at a reserved position. A
+    /// block that is shared with a clone is copied first.
     pub(crate) fn write(
         &mut self,
         shape: &KvShape,

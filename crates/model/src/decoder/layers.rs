@@ -1,5 +1,5 @@
-//! From named tensors to what the decoder computes with: the one place that knows
-//! the tensors' names, and the one to change for another type of matrix.
+//! Reads the layers of a decoder from named tensors. Only this module knows the tensors'
+//! names and decides how each matrix is held.
 
 use std::sync::{Arc, OnceLock};
 
@@ -9,13 +9,13 @@ use super::{Linear, Matrix};
 use crate::weights::{EMBEDDING, HEAD, WeightSource};
 use crate::{Config, LoadError};
 
-/// Where matrices come from and how they are to be held.
+/// The source of the matrices and the format to hold them in.
 #[derive(Clone, Copy)]
 pub(crate) struct Loading<'a> {
     pub(crate) source: &'a dyn WeightSource,
-    /// Threads that pack, and later multiply.
+    /// Threads that pack the matrices and later multiply by them.
     pub(crate) pool: &'a Pool,
-    /// Quantise floats to this.
+    /// Format that floats are quantised to.
     pub(crate) quantize: Option<Format>,
 }
 
@@ -23,16 +23,16 @@ pub(crate) struct Loading<'a> {
 #[derive(Debug)]
 pub(crate) struct Layer {
     pub(crate) attention_norm: Vec<f32>,
-    /// hidden → queries, keys and values side by side
+    /// hidden → queries, keys and values, stacked
     pub(crate) qkv: Matrix,
-    /// Weights of the norms of query and key heads `[head_dim]`, if there are any.
+    /// Weights `[head_dim]` of the norms of query and key heads, in models that have them.
     pub(crate) qk_norm: Option<(Vec<f32>, Vec<f32>)>,
     pub(crate) output: Matrix,
     pub(crate) mlp_norm: Vec<f32>,
-    /// hidden → gate and up side by side
+    /// hidden → gate and up, stacked
     pub(crate) gate_up: Matrix,
     pub(crate) down: Matrix,
-    /// Positions a row sees, its own included; `None` is all.
+    /// Positions that a row sees, its own included; `None` is all.
     pub(crate) window: Option<usize>,
 }
 
@@ -87,7 +87,7 @@ impl Layer {
         [&self.qkv, &self.output, &self.gate_up, &self.down]
     }
 
-    /// Bytes of its matrices.
+    /// Bytes of the matrices.
     pub(crate) fn bytes(&self) -> usize {
         self.matrices().iter().map(|m| m.bytes()).sum()
     }
@@ -106,8 +106,8 @@ pub(crate) fn final_norm(
     source.tensor("model.norm.weight", &[config.hidden_size])
 }
 
-/// The first `vocabulary` rows of the LM head: hidden → logits. It is never held in
-/// fewer than 8 bits, as llama.cpp does: each of its rows is a token's one chance.
+/// The first `vocabulary` rows of the LM head: hidden → logits. As in llama.cpp, it never
+/// has fewer than 8 bits, since a token's logit depends on a single row.
 pub(crate) fn head(
     loading: Loading<'_>,
     config: &Config,
@@ -120,8 +120,8 @@ pub(crate) fn head(
     stack.matrix(loading.quantize.map(|_| Format::Q8_0))
 }
 
-/// The input embedding. Its rows stay where they are stored and are read one by
-/// one, so that a large vocabulary costs no memory of its own.
+/// The input embedding. Its rows stay in the file and are read one by one, so a large
+/// vocabulary takes no memory.
 #[derive(Debug)]
 pub(crate) struct Embedding {
     source: Arc<dyn WeightSource>,
@@ -129,7 +129,7 @@ pub(crate) struct Embedding {
 }
 
 impl Embedding {
-    /// Checks the first `vocabulary` rows.
+    /// Opens the embedding and checks its first `vocabulary` rows.
     pub(crate) fn new(
         source: Arc<dyn WeightSource>,
         config: &Config,
@@ -138,7 +138,7 @@ impl Embedding {
         const SOME: usize = 256;
         let hidden = config.hidden_size;
         source.check(EMBEDDING, &[config.vocab_size, hidden])?;
-        // A tied head has read them already.
+        // A tied LM head has read and checked them already.
         if !config.tie_word_embeddings {
             let mut rows = vec![0.0; SOME.min(vocabulary) * hidden];
             for first in (0..vocabulary).step_by(SOME) {
@@ -155,11 +155,11 @@ impl Embedding {
     }
 }
 
-/// Matrices one above another, read as one.
+/// Several matrices stacked by rows and read as one.
 struct Stack<'a> {
     loading: Loading<'a>,
     inputs: usize,
-    /// Tensors that were checked, and how many of their rows count.
+    /// Checked tensors and the number of rows that each adds.
     parts: Vec<(String, usize)>,
     bias: Option<Vec<f32>>,
 }
@@ -180,7 +180,7 @@ impl<'a> Stack<'a> {
         Ok(())
     }
 
-    /// Reads rows of the whole from `first` on.
+    /// Reads rows of the stack from `first` on.
     fn rows(&self, mut first: usize, mut out: &mut [f32]) -> Result<(), LoadError> {
         for (tensor, outputs) in &self.parts {
             if first >= *outputs {
@@ -199,7 +199,7 @@ impl<'a> Stack<'a> {
         Ok(())
     }
 
-    /// The part that holds row `row` of the whole, and its row there.
+    /// The tensor that holds row `row` of the stack, and the row's index there.
     fn part(&self, mut row: usize) -> Option<(&str, usize)> {
         for (tensor, outputs) in &self.parts {
             if row < *outputs {
@@ -210,8 +210,8 @@ impl<'a> Stack<'a> {
         None
     }
 
-    /// What the matrix is held in: what was asked for, else what all parts are stored
-    /// in; several formats meet in the one that keeps most.
+    /// The format that the stack is held in: `quantize` if given, else the format that all
+    /// parts are stored in. Parts of different formats become Q8_0.
     fn format(&self, quantize: Option<Format>) -> Option<Format> {
         quantize.or_else(|| {
             let formats: Option<Vec<_>> =
@@ -250,7 +250,7 @@ impl<'a> Stack<'a> {
         } else {
             QuantMatrix::from_rows(pool, format, outputs, self.inputs, |o, out| {
                 if let Err(error) = self.rows(o, out) {
-                    // Of several errors the first to come is as good as any.
+                    // One error is enough; any of several will do.
                     let _ = failed.set(error);
                     out.fill(0.0);
                 }

@@ -1,8 +1,8 @@
-//! A row-stable matrix product: the bits of an output row depend on its input
-//! row and the weights alone, never on how many rows there are or on threads.
+//! A row-stable matrix product in f32. The bits of an output row depend on its input row
+//! and the weights alone, never on the number of rows or threads.
 //!
-//! Every output element is one chain of multiply-adds over the inputs in order;
-//! vectors run across outputs, register blocks across rows.
+//! Every output element is one chain of multiply-adds over the inputs in order. Vectors
+//! run across outputs, register blocks across rows.
 
 use std::convert::Infallible;
 use std::ops::Range;
@@ -11,16 +11,16 @@ use std::sync::OnceLock;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-/// Multiply-adds below which threads cost more than they bring.
+/// Multiply-adds below which one thread is faster than several.
 const PARALLEL_WORK: usize = 8 << 20;
 /// Rows of the largest register block.
 const BLOCK_ROWS: usize = 6;
-/// Rows that share a panel while it is in the first-level cache.
+/// Rows that are multiplied while a panel is in the first-level cache.
 const CACHE_ROWS: usize = 16 * BLOCK_ROWS;
 /// Vectors of a panel.
 const PANEL_VECTORS: usize = 2;
 
-/// The instruction set of this machine, looked up once.
+/// The instruction set of this machine. It is detected once.
 pub(crate) fn arch() -> Arch {
     static ARCH: OnceLock<Arch> = OnceLock::new();
     *ARCH.get_or_init(Arch::new)
@@ -45,17 +45,17 @@ pub struct Linear {
     width: usize,
     /// `[panels, inputs, width]` from `start` on, padded with zeros.
     packed: Vec<f32>,
-    /// First element on a cache line.
+    /// The first element that is aligned to a cache line.
     start: usize,
     /// `[panels, width]`, padded with zeros.
     bias: Vec<f32>,
 }
 
 impl Linear {
-    /// Packs row-major weights `[outputs, inputs]` and a bias `[outputs]`, or none.
+    /// Packs row-major weights `[outputs, inputs]` and, if there is one, a bias `[outputs]`.
     ///
     /// # Panics
-    /// If the lengths do not fit; loaders check shapes before.
+    /// If the lengths do not fit. Loaders check shapes first.
     #[must_use]
     pub fn new(inputs: usize, outputs: usize, weights: &[f32], bias: Option<&[f32]>) -> Self {
         assert_eq!(weights.len(), inputs * outputs, "weights of a linear layer");
@@ -69,12 +69,12 @@ impl Linear {
         }
     }
 
-    /// Packs weights as they are read: `read` fills whole rows `[_, inputs]` from a
-    /// given output on, for several threads at once, so that no second copy of the
-    /// matrix is ever held.
+    /// Packs weights as they are read, so that no second copy of the matrix is held.
+    /// `read` fills whole rows `[_, inputs]` from a given output on. Several threads call it
+    /// at once.
     ///
     /// # Errors
-    /// What `read` says.
+    /// Those of `read`.
     ///
     /// # Panics
     /// If the bias is not `[outputs]`.
@@ -159,7 +159,7 @@ impl Linear {
     }
 }
 
-/// Some panels of a layer applied to some rows; `y` holds only their outputs.
+/// Some panels of a layer, applied to some rows. `y` holds the outputs of these panels only.
 struct Multiply<'a> {
     layer: &'a Linear,
     panels: Range<usize>,
@@ -191,7 +191,7 @@ impl WithSimd for Multiply<'_> {
     }
 }
 
-/// All panels over blocks of `R` rows, `P` panels at a time.
+/// Applies all panels to blocks of `R` rows, `P` panels at a time.
 #[inline(always)]
 fn rows<S: Simd, const R: usize, const P: usize>(
     simd: S,

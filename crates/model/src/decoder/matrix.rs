@@ -1,4 +1,4 @@
-//! The matrices of a decoder: f32 as stored, or quantised, behind one product.
+//! The matrices of a decoder, f32 or quantised, behind one product.
 
 use tokenroute_kernels::{Activations, Format, KernelError, Pool, QuantMatrix};
 
@@ -9,7 +9,7 @@ use super::Linear;
 pub(crate) enum Matrix {
     /// f32 weights and activations.
     Plain(Linear),
-    /// Quantised weights; activations are quantised to 8 bits on the way in.
+    /// Quantised weights. Activations are quantised to 8 bits before the product.
     Quantised {
         weights: QuantMatrix,
         /// `[outputs]`, or empty.
@@ -26,7 +26,7 @@ impl Matrix {
         }
     }
 
-    /// Bytes of weights that one row's product reads.
+    /// Bytes of weights that the product of one row reads.
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Matrix::Plain(linear) => linear.inputs() * linear.outputs() * size_of::<f32>(),
@@ -34,7 +34,7 @@ impl Matrix {
         }
     }
 
-    /// How the weights are held; `None` is f32.
+    /// The format of the weights; `None` is f32.
     pub(crate) fn format(&self) -> Option<Format> {
         match self {
             Matrix::Plain(_) => None,
@@ -43,7 +43,7 @@ impl Matrix {
     }
 
     /// Applies the layer to every row: `x` `[rows, inputs]` → `y` `[rows, outputs]`,
-    /// both lengths checked by the caller. `buffer` is scratch.
+    /// both lengths checked by the caller. `buffer` holds the quantised activations.
     pub(crate) fn apply(
         &self,
         pool: &Pool,

@@ -1,4 +1,4 @@
-//! The decoder: a ragged batch flattened to rows, no padding, every row's bits a
+//! The decoder. A ragged batch is flattened to rows without padding; a row's bits are a
 //! function of its own prefix.
 
 mod attention;
@@ -28,8 +28,8 @@ pub use linear::Linear;
 
 pub(crate) use matrix::Matrix;
 
-/// Multiply-adds that are worth a thread of their own, about a tenth of a
-/// millisecond: less is lost again in waking it, many times over when the machine is shared.
+/// Multiply-adds that are worth a thread of their own: about a tenth of a millisecond.
+/// Waking a thread for less costs more than it gains, most of all on a shared machine.
 const PART_WORK: usize = 8 << 20;
 
 /// A loaded decoder (RMS norm, grouped-query attention with or without biases, head
@@ -38,9 +38,9 @@ const PART_WORK: usize = 8 << 20;
 #[derive(Debug)]
 pub struct Decoder {
     network: Network,
-    /// Multiply-adds of one row, about.
+    /// Approximate multiply-adds of one row.
     work: usize,
-    /// Buffers of passes that are over.
+    /// Buffers of finished passes.
     scratch: Mutex<Vec<Scratch>>,
 }
 
@@ -65,13 +65,13 @@ impl Decoder {
         &self.network.config
     }
 
-    /// Bytes of weights that one token's step reads, LM head included.
+    /// Bytes of weights that a step of one token reads, LM head included.
     #[must_use]
     pub fn bytes_per_token(&self) -> usize {
         self.network.bytes()
     }
 
-    /// Kernels of quantised products, and the threads they run on; `None` if all
+    /// Instruction set and number of threads of the quantised products; `None` if all
     /// weights are f32.
     #[must_use]
     pub fn kernels(&self) -> Option<(Isa, usize)> {
@@ -124,9 +124,9 @@ impl Decoder {
         Ok(())
     }
 
-    /// Splits the feeds into runs of about equal work, one per thread. Sequences
-    /// share nothing, so no thread waits for another within a layer. Quantised
-    /// weights are read once for all feeds instead, by all threads.
+    /// Splits the feeds into runs of about equal work, one per thread. Sequences share
+    /// nothing, so no thread waits for another within a layer. Feeds of a quantised model
+    /// are not split: all threads read its weights once for all feeds.
     fn split<'f, 'a>(
         &self,
         feeds: &'f mut [Feed<'a, KvState>],
@@ -189,8 +189,8 @@ impl LanguageModel for Decoder {
     }
 }
 
-/// Greedy continuation of one state, for callers that need no more: feeds
-/// `tokens`, then the model's own, until `stop` says so or `limit` tokens.
+/// Continues one state greedily: feeds `tokens`, then the model's own tokens, until `stop`
+/// is true of a token or `limit` tokens are there.
 ///
 /// # Errors
 /// As [`LanguageModel::advance`].

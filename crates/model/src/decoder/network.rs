@@ -1,4 +1,4 @@
-//! What a pass reads of a model: its shape, its weights and the threads they run on.
+//! The parts of a model that a pass reads: shape, weights, and the threads they run on.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::rotary::Rotary;
 use crate::weights::WeightSource;
 use crate::{Config, LoadError};
 
-/// The layers of a decoder, with all that surrounds them. It does not change once read.
+/// The layers of a decoder with embedding, norms and LM head. It never changes once read.
 #[derive(Debug)]
 pub(super) struct Network {
     pub(super) info: ModelInfo,
@@ -24,8 +24,8 @@ pub(super) struct Network {
     pub(super) norm: Vec<f32>,
     pub(super) head: Matrix,
     pub(super) rotary: Rotary,
-    /// The threads of quantised products and of what lies between them; one alone
-    /// where weights are f32, whose sequences are shared out instead.
+    /// The threads of quantised products and of the work between them. One thread where
+    /// weights are f32, since there each thread takes some of the sequences.
     pub(super) pool: Arc<Pool>,
     /// Whether any matrix is quantised.
     pub(super) quantised: bool,
@@ -68,7 +68,7 @@ impl Network {
         })
     }
 
-    /// Multiply-adds of one row, about.
+    /// Approximate multiply-adds of one row.
     pub(super) fn work(&self) -> usize {
         let Network { info, config, layers, .. } = self;
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
@@ -76,7 +76,7 @@ impl Network {
         layers.len() * (attention + 3 * hidden * inner) + hidden * info.vocabulary
     }
 
-    /// Bytes of weights that one token's step reads, LM head included.
+    /// Bytes of weights that a step of one token reads, LM head included.
     pub(super) fn bytes(&self) -> usize {
         self.layers.iter().map(Layer::bytes).sum::<usize>() + self.head.bytes()
     }

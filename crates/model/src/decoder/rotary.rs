@@ -13,15 +13,15 @@ impl Rotary {
         Rotary { frequencies: rope.frequencies(head_dim) }
     }
 
-    /// Appends cosines, then sines of a position: `head_dim` numbers.
+    /// Appends the cosines, then the sines of a position: `head_dim` numbers.
     pub(crate) fn angles(&self, position: usize, out: &mut Vec<f32>) {
         out.extend(self.frequencies.iter().map(|f| (position as f32 * f).cos()));
         out.extend(self.frequencies.iter().map(|f| (position as f32 * f).sin()));
     }
 }
 
-/// Rotates every head of `x` `[heads, head_dim]` (`rotate_half`) by the angles of
-/// its position and scales it.
+/// Rotates every head of `x` `[heads, head_dim]` by the angles of its position
+/// (`rotate_half`) and scales it.
 pub(crate) fn rotate(x: &mut [f32], angles: &[f32], scale: f32) {
     let (cos, sin) = angles.split_at(angles.len() / 2);
     for head in x.chunks_exact_mut(angles.len()) {

@@ -1,8 +1,8 @@
-//! Row-stable functions of one row: sums in a fixed order, exponential, softmax,
-//! RMS norm and SwiGLU.
+//! Row-stable operations on one row: sums in a fixed order, exponential, softmax, RMS norm
+//! and SwiGLU.
 //!
-//! Sums run in 16 lanes folded pairwise at the end, so their order depends on the
-//! row's length alone; everything else is done element by element.
+//! Sums run in 16 lanes that are folded pairwise at the end, so their order depends on the
+//! row's length alone. Everything else works element by element.
 
 use std::ops::Range;
 
@@ -15,12 +15,12 @@ const LANES: usize = 16;
 /// a·b + c, fused where the instruction set has it.
 #[inline(always)]
 pub(crate) fn fma<S: Simd>(a: f32, b: f32, c: f32) -> f32 {
-    // Only the scalar fallback has one lane; there a fused step would be a library call.
+    // Only the scalar fallback has one lane. There a fused step would be a library call.
     if S::F32_LANES > 1 { a.mul_add(b, c) } else { a * b + c }
 }
 
-/// e^x to about one unit in the last place (Cephes' `expf`), clamped to
-/// [e^-87.3, e^88.3]; NaN stays NaN.
+/// e^x to about one unit in the last place (Cephes' `expf`), clamped to [e^-87.3, e^88.3].
+/// NaN stays NaN.
 #[inline(always)]
 pub(crate) fn exp<S: Simd>(x: f32) -> f32 {
     const LOW: f32 = -87.3;
@@ -45,7 +45,7 @@ pub(crate) fn exp<S: Simd>(x: f32) -> f32 {
     p * power
 }
 
-/// Lanes of a sum, pairwise.
+/// Folds the lanes of a sum pairwise.
 #[inline(always)]
 pub(crate) fn fold(mut lanes: [f32; LANES]) -> f32 {
     let mut half = LANES / 2;
@@ -90,7 +90,7 @@ pub(crate) fn dot<S: Simd>(x: &[f32], y: &[f32]) -> f32 {
     fold(lanes)
 }
 
-/// The greatest element, NaN left aside; −∞ for none.
+/// The greatest element, ignoring NaN; −∞ if there is none.
 #[inline(always)]
 pub(crate) fn max(x: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; LANES];
@@ -113,8 +113,8 @@ pub(crate) fn max(x: &[f32]) -> f32 {
     lanes[0]
 }
 
-/// Replaces the elements in `range` by e^(x − their max) and the others, which are
-/// only there to make whole vectors, by 0; returns (max, Σ e^(x − max)).
+/// Replaces the elements in `range` by e^(x − their maximum) and all others by 0. The others
+/// only fill up vectors. Returns (maximum, Σ e^(x − maximum)).
 #[inline(always)]
 pub(crate) fn exponentials<S: Simd>(x: &mut [f32], range: Range<usize>) -> (f32, f32) {
     x[..range.start].fill(f32::NEG_INFINITY);
@@ -155,7 +155,7 @@ impl WithSimd for RmsNorm<'_> {
     }
 }
 
-/// The same of every head of `x` `[heads, width]`, in place.
+/// RMS norm of every head of `x` `[heads, width]`, in place.
 pub(crate) fn rms_norm_heads(x: &mut [f32], weight: &[f32], eps: f32) {
     arch().dispatch(RmsNormHeads { x, weight, eps });
 }

@@ -9,12 +9,12 @@ use tokenroute_kernels::Pool;
 use super::linear::arch;
 use super::row_ops::{exp, fma, fold, max};
 
-/// Logits of a part. Threads share out the parts of a large vocabulary; what they find
-/// is put together in order, so that bits do not depend on them.
+/// Logits of a part. Threads share out the parts of a large vocabulary. Results are
+/// combined in order, so that bits do not depend on the threads.
 const PART: usize = 1 << 14;
 
-/// What the logits of one position say; `None` if one is not a finite number.
-/// `hidden` is the position's hidden state.
+/// The step of one position from its logits and its hidden state; `None` if a logit is not
+/// finite.
 pub(crate) fn step(
     pool: &Pool,
     logits: &[f32],
@@ -42,7 +42,7 @@ pub(crate) fn step(
         total += exponentials;
         weighted += products;
     }
-    // A stable order: equal logits stay in the order of their ids.
+    // The sort is stable: equal logits stay in the order of their ids.
     top.sort_by(|a: &(TokenId, f32), b| b.1.partial_cmp(&a.1).unwrap_or(Ordering::Equal));
     let token = top.first()?.0;
     top.truncate(top_k);
@@ -58,7 +58,7 @@ pub(crate) fn step(
     })
 }
 
-/// `find` on every part and the index of its first logit, in order.
+/// Calls `find` with every part and the index of its first logit. Results are in order.
 fn parts<T: Default + Send>(
     pool: &Pool,
     logits: &[f32],
@@ -73,7 +73,7 @@ fn parts<T: Default + Send>(
     found
 }
 
-/// The `k` greatest logits, all finite, with their ids, best first, ties to the lowest id.
+/// The `k` greatest of finite logits with their ids, greatest first, ties to the lowest id.
 struct Top<'a> {
     logits: &'a [f32],
     k: usize,
@@ -86,8 +86,8 @@ impl WithSimd for Top<'_> {
         const CHUNK: usize = 32;
         let Top { logits, k } = self;
         let maxima: Vec<f32> = logits.chunks(CHUNK).map(max).collect();
-        // Of k chunks each holds one logit as great as the least of their maxima, so that
-        // none below it is among the k greatest.
+        // Take the k chunks with the greatest maxima. Each holds a logit at least as great as
+        // the least of these maxima, so no smaller logit is among the k greatest.
         let mut least = f32::NEG_INFINITY;
         if k <= maxima.len() {
             let mut ordered = maxima.clone();
@@ -112,7 +112,7 @@ impl WithSimd for Top<'_> {
     }
 }
 
-/// The greatest logit, if all are finite.
+/// The greatest logit; `None` if one is not finite.
 struct Greatest<'a>(&'a [f32]);
 
 impl WithSimd for Greatest<'_> {
@@ -163,7 +163,7 @@ impl WithSimd for Spread<'_> {
     }
 }
 
-/// One exponential, with the bits it has in [`Spread`].
+/// One exponential, with the same bits as in [`Spread`].
 struct Exp(f32);
 
 impl WithSimd for Exp {

@@ -1,4 +1,4 @@
-//! Text of tokens as they come: never half a character, nothing twice, nothing lost.
+//! Text of a stream of tokens, in whole characters, without loss or repetition.
 
 use std::ops::Deref;
 
@@ -7,47 +7,47 @@ use tokenroute_core::TokenId;
 use super::Tokenizer;
 use crate::LoadError;
 
-/// What a decoder writes for bytes that are no character (yet).
+/// The decoder's output for bytes that are not a character, or not yet.
 const REPLACEMENT: char = char::REPLACEMENT_CHARACTER;
-/// Tokens that may wait for the rest of a character. A character has at most four
-/// bytes, each of which may be a token of its own; what waits longer is broken.
+/// Most tokens that wait for the rest of a character. A character has at most four bytes,
+/// each of which may be a token; a longer wait means invalid text.
 const MOST_WAITING: usize = 16;
 
-/// Turns a stream of tokens into text. The pieces put together are the text of all
-/// tokens; special tokens are left out.
+/// Turns a stream of tokens into text. The pieces together are the text of all tokens.
+/// Special tokens are left out.
 ///
-/// A decoder's text of a token depends on its neighbours (a leading space, a
-/// character split over tokens), so each token is decoded behind those before it.
-/// Only a short window of them is kept. The tokenizer is held by reference or by `Arc`.
+/// The text of a token depends on its neighbours: a leading space, a character split over
+/// tokens. So each token is decoded after those before it, of which only a short window is
+/// kept. The tokenizer is held by reference or by `Arc`.
 #[derive(Debug)]
 pub struct Detokeniser<T> {
     tokenizer: T,
-    /// Tokens already shown that give context, then tokens not wholly shown.
+    /// Tokens already shown, as context, then tokens not wholly shown.
     window: Vec<TokenId>,
-    /// How many of the window are context.
+    /// Number of context tokens in the window.
     context: usize,
-    /// The part of the window's text that has been handed out.
+    /// The part of the window's text that was returned.
     shown: String,
 }
 
 impl<T: Deref<Target = Tokenizer>> Detokeniser<T> {
-    /// A stream that has seen nothing.
+    /// An empty stream.
     #[must_use]
     pub fn new(tokenizer: T) -> Self {
         Detokeniser { tokenizer, window: Vec::new(), context: 0, shown: String::new() }
     }
 
-    /// The text that one more token makes certain; empty while a character is
-    /// incomplete.
+    /// Adds a token and returns the text that is now complete. It is empty while a character
+    /// is incomplete.
     ///
     /// # Errors
-    /// What `tokenizers` refuses.
+    /// The errors of `tokenizers`.
     pub fn push(&mut self, token: TokenId) -> Result<String, LoadError> {
         self.window.push(token);
         let text = self.tokenizer.decode(&self.window)?;
         let waiting = self.window.len() - self.context;
         if waiting == 1 && text == self.shown && !self.tokenizer.token_text(token)?.is_empty() {
-            // A special token has no part in the text and would only fill the window.
+            // A special token adds no text and would only fill the window.
             self.window.pop();
             return Ok(String::new());
         }
@@ -62,17 +62,17 @@ impl<T: Deref<Target = Tokenizer>> Detokeniser<T> {
         Ok(new)
     }
 
-    /// What is left at the end of the stream: an incomplete character shows as U+FFFD.
+    /// Ends the stream and returns the rest. An incomplete character becomes U+FFFD.
     ///
     /// # Errors
-    /// What `tokenizers` refuses.
+    /// The errors of `tokenizers`.
     pub fn finish(self) -> Result<String, LoadError> {
         let text = self.tokenizer.decode(&self.window)?;
         Ok(text.strip_prefix(self.shown.as_str()).unwrap_or_default().to_owned())
     }
 
-    /// The window's text is `text` and all shown: its new tokens become the context.
-    /// Context without text would make the next token look like the first.
+    /// Makes the window's new tokens the context, once all of its `text` is shown. Context
+    /// without text is not dropped, or the next token would decode as the first of a text.
     fn slide(&mut self, text: String) -> Result<(), LoadError> {
         let shown = self.tokenizer.decode(&self.window[self.context..])?;
         if shown.is_empty() {

@@ -1,4 +1,4 @@
-//! Text to tokens and back: the tokenizer, chat templates, tokens as they stream.
+//! Text to tokens and back: tokenizer, chat templates, and the text of streamed tokens.
 
 pub(crate) mod chat;
 mod detokenise;

@@ -1,4 +1,4 @@
-//! The pair's tokenizer: text to ids and back, and what identifies it.
+//! A model's tokenizer: text to ids and back, and the hashes that identify it.
 
 use std::path::{Path, PathBuf};
 
@@ -21,11 +21,11 @@ pub struct Tokenizer {
     size: usize,
 }
 
-/// What two models must share to be a pair, in the order it is compared.
+/// The parts of a tokenizer that the models of a pair must share, in order of comparison.
 const PARTS: [&str; 4] = ["vocabularies", "merges", "added tokens", "pre-tokenizers"];
 
 impl Tokenizer {
-    /// The tokenizer of a model, a directory or a GGUF file.
+    /// The tokenizer of a model directory or a GGUF file.
     ///
     /// # Errors
     /// A file that cannot be read or that holds no tokenizer.
@@ -39,7 +39,7 @@ impl Tokenizer {
     /// The `tokenizer.json` beside a GGUF file if there is one, else the file's own.
     ///
     /// # Errors
-    /// A tokenizer that is damaged or of a kind that is not read.
+    /// A tokenizer that is damaged or of an unsupported kind.
     pub(crate) fn of_gguf(file: &GgufSource) -> Result<Self, LoadError> {
         let path = file.path("");
         let beside = path.with_file_name("tokenizer.json");
@@ -48,7 +48,7 @@ impl Tokenizer {
         }
         let json = file.tokenizer_json()?;
         let tokenizer = Tokenizer::parse(path, json.to_string().as_bytes())?;
-        // The library numbers added tokens on from the others, whatever their ids are.
+        // The library ignores the ids of added tokens and numbers them on from the others.
         let added = json.get("added_tokens").and_then(Value::as_array);
         for token in added.into_iter().flatten() {
             let content = token["content"].as_str().unwrap_or("");
@@ -72,10 +72,10 @@ impl Tokenizer {
         Tokenizer::parse(path, &bytes)
     }
 
-    /// The same from bytes; `path` is only named in errors.
+    /// [`Tokenizer::read`] from bytes. `path` only appears in errors.
     ///
     /// # Errors
-    /// What is no JSON or what `tokenizers` refuses.
+    /// Bytes that are not JSON or that `tokenizers` refuses.
     pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Self, LoadError> {
         let json: Value = serde_json::from_slice(bytes).map_err(|error| LoadError::Json {
             path: path.to_owned(),
@@ -91,18 +91,18 @@ impl Tokenizer {
     /// Ids of a text; no special tokens are added.
     ///
     /// # Errors
-    /// What `tokenizers` refuses.
+    /// The errors of `tokenizers`.
     pub fn encode(&self, text: &str) -> Result<Vec<TokenId>, LoadError> {
         let encoding = self.inner.encode(text, false).map_err(|error| self.error(&*error))?;
         Ok(encoding.get_ids().to_vec())
     }
 
-    /// Ids of a text at the start of a sequence, with the special tokens that the
-    /// model's makers put around it (for most a BOS, or nothing): Hugging Face's
-    /// `tokenizer(text)`. What a chat template has rendered holds them already.
+    /// Ids of a text at the start of a sequence, with the special tokens that the model
+    /// expects around it (a BOS in most cases, or none): Hugging Face's `tokenizer(text)`.
+    /// The output of a chat template holds these tokens already.
     ///
     /// # Errors
-    /// What `tokenizers` refuses.
+    /// The errors of `tokenizers`.
     pub fn encode_prompt(&self, text: &str) -> Result<Vec<TokenId>, LoadError> {
         let encoding = self.inner.encode(text, true).map_err(|error| self.error(&*error))?;
         Ok(encoding.get_ids().to_vec())
@@ -111,16 +111,16 @@ impl Tokenizer {
     /// Text of ids; special tokens are left out.
     ///
     /// # Errors
-    /// What `tokenizers` refuses.
+    /// The errors of `tokenizers`.
     pub fn decode(&self, ids: &[TokenId]) -> Result<String, LoadError> {
         self.inner.decode(ids, true).map_err(|error| self.error(&*error))
     }
 
-    /// Text of one token, special or not; a token that is part of a character
-    /// gives a replacement character.
+    /// Text of one token, special or not. A token that is part of a character gives a
+    /// replacement character.
     ///
     /// # Errors
-    /// What `tokenizers` refuses.
+    /// The errors of `tokenizers`.
     pub fn token_text(&self, id: TokenId) -> Result<String, LoadError> {
         self.inner.decode(&[id], false).map_err(|error| self.error(&*error))
     }
@@ -128,37 +128,36 @@ impl Tokenizer {
     /// [`Tokenizer::token_text`] of every token, in order of ids.
     ///
     /// # Errors
-    /// What `tokenizers` refuses.
-    pub fn token_texts(&self) -> Result<Vec<String>, EdgeError> {
+    /// The errors of `tokenizers`.
+    pub fn token_texts(&self) -> Result<Vec<String>, LoadError> {
         (0..self.size as TokenId).map(|id| self.token_text(id)).collect()
     }
 
-    /// Greatest token id + 1, added tokens included. A model may have more rows
-    /// than that; they are padding.
+    /// Greatest token id + 1, added tokens included. Further rows of a model are padding.
     #[must_use]
     pub fn size(&self) -> usize {
         self.size
     }
 
     /// SHA-256 over canonical vocabulary, merges, added tokens and pre-tokenizer,
-    /// hexadecimal: files that differ in formatting alone agree.
+    /// hexadecimal. Files that differ in formatting alone have the same hash.
     #[must_use]
     pub fn pair_hash(&self) -> String {
         sha256(self.parts.concat())
     }
 
-    /// The first part in which two tokenizers differ, in words.
+    /// The name of the first part in which two tokenizers differ.
     #[must_use]
     pub fn difference(&self, other: &Tokenizer) -> Option<&'static str> {
         let differing = self.parts.iter().zip(&other.parts).position(|(a, b)| a != b);
         differing.map(|part| PARTS[part])
     }
 
-    /// What decoding must know of the tokens. A token closes a sentence if its
-    /// text ends in `.`, `!` or `?`, or holds a line break.
+    /// The vocabulary as decoding needs it. A token closes a sentence if its text ends in
+    /// `.`, `!` or `?`, or holds a line break.
     ///
     /// # Errors
-    /// An end token outside the vocabulary; a token that does not decode.
+    /// An end token outside the vocabulary; a token that cannot be decoded.
     pub fn vocabulary(&self, ends: &[TokenId]) -> Result<Vocabulary, LoadError> {
         if let Some(id) = ends.iter().find(|&&id| id as usize >= self.size) {
             let size = self.size;
@@ -209,7 +208,7 @@ fn part_hashes(json: &Value) -> [String; 4] {
     })
 }
 
-/// JSON without spaces and with sorted keys, whatever map serde_json was built with.
+/// Writes JSON without spaces and with sorted keys, for any map type of serde_json.
 fn canonical(value: &Value, out: &mut String) {
     match value {
         Value::Object(map) => {

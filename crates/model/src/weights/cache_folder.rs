@@ -1,4 +1,4 @@
-//! Where quantised weights are kept between runs.
+//! The folder that keeps quantised weights between runs.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -6,9 +6,9 @@ use std::path::PathBuf;
 /// The environment variable that names the folder for quantised weights.
 const CACHE: &str = "TOKENROUTE_CACHE";
 
-/// The folder in which quantised weights are kept: `TOKENROUTE_CACHE`, else `tokenroute`
-/// in the user's cache (`XDG_CACHE_HOME` or `~/.cache`). `None` if the variable is set
-/// and empty, or if there is no home: nothing is kept then.
+/// The folder for quantised weights: `TOKENROUTE_CACHE`, else `tokenroute` in the user's
+/// cache (`XDG_CACHE_HOME` or `~/.cache`). `None`, which keeps nothing, if the variable is
+/// set and empty or if there is no home directory.
 #[must_use]
 pub fn cache_folder() -> Option<PathBuf> {
     folder(|variable| std::env::var_os(variable))

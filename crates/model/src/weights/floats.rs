@@ -1,23 +1,23 @@
-//! Stored floats (f32, f16, bf16, little-endian) as f32.
+//! Reads stored floats (f32, f16, bf16, little-endian) as f32.
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
-/// Stored f32.
+/// Reads f32.
 pub(super) fn read_f32(bytes: &[u8], out: &mut [f32]) {
     for (out, bytes) in out.iter_mut().zip(bytes.as_chunks::<4>().0) {
         *out = f32::from_le_bytes(*bytes);
     }
 }
 
-/// bf16 to f32.
+/// Reads bf16.
 pub(super) fn read_bf16(bytes: &[u8], out: &mut [f32]) {
     for (out, bytes) in out.iter_mut().zip(bytes.as_chunks::<2>().0) {
         *out = f32::from_bits(u32::from(u16::from_le_bytes(*bytes)) << 16);
     }
 }
 
-/// f16 to f32, some at a time, so that the conversion runs in vectors.
+/// Reads f16, some at a time, so that the conversion runs in vectors.
 pub(super) fn read_f16(bytes: &[u8], out: &mut [f32]) {
     const SOME: usize = 64;
     let mut values = [f16::ZERO; SOME];

@@ -1,5 +1,4 @@
-//! Weights as a quantised model has them where they are not multiplied: the embedding's
-//! rows, rounded to 8 bits.
+//! Rounds embedding rows through Q8_0, so that fresh and cached quantised models match.
 
 use std::path::Path;
 
@@ -8,8 +7,8 @@ use tokenroute_kernels::{BLOCK, Format};
 use super::{EMBEDDING, WeightSource};
 use crate::LoadError;
 
-/// A source of floats whose embedding is read as Q8_0 would give it back, so that a model
-/// quantised now and one quantised earlier and kept on disk are the same.
+/// A source of floats whose embedding rows are rounded to Q8_0. A cached quantised model
+/// stores the embedding in Q8_0; rounding gives a fresh one the same bits.
 #[derive(Debug)]
 pub(crate) struct Q8Embedding<S>(pub(crate) S);
 
@@ -26,7 +25,7 @@ impl<S: WeightSource> WeightSource for Q8Embedding<S> {
         out: &mut [f32],
     ) -> Result<(), LoadError> {
         self.0.rows(tensor, row, width, out)?;
-        // What is not finite is left to be found as it is.
+        // Rows that are not finite stay as they are, so that the caller finds the value.
         if tensor == EMBEDDING && out.iter().all(|x| x.is_finite()) {
             let mut blocks = Vec::with_capacity(width.div_ceil(BLOCK) * Format::Q8_0.block_bytes());
             for row in out.chunks_exact_mut(width) {

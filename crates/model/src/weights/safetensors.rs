@@ -12,21 +12,21 @@ use super::WeightSource;
 use super::floats::{read_bf16, read_f16, read_f32};
 use crate::LoadError;
 
-/// A safetensors file, mapped and its header checked.
+/// A mapped safetensors file whose header is checked.
 ///
-/// The file must stay as it is while it is mapped: replace weights by renaming a
-/// new file over them, which leaves the mapped one alone, and never in place.
+/// The file must not change while it is mapped. Replace weights by renaming a new file over
+/// them, never in place.
 #[derive(Debug)]
 pub(crate) struct WeightFile {
     path: PathBuf,
     map: Mmap,
     header: Metadata,
-    /// Where the tensors' bytes begin.
+    /// Offset of the tensors' bytes.
     start: usize,
 }
 
 impl WeightFile {
-    /// Maps a file and checks its header: sizes, offsets and types must fit.
+    /// Maps a file and checks its header: sizes, offsets and types.
     pub(crate) fn open(path: &Path, expected: &'static str) -> Result<Self, LoadError> {
         let map = map(path).map_err(|source| LoadError::Read {
             path: path.to_owned(),
@@ -124,7 +124,7 @@ impl WeightSource for WeightFile {
     }
 }
 
-/// Bytes of an element, for the types that are read.
+/// Bytes of an element, for supported types.
 fn size(dtype: Dtype) -> Option<usize> {
     match dtype {
         Dtype::F16 | Dtype::BF16 => Some(2),
@@ -135,8 +135,8 @@ fn size(dtype: Dtype) -> Option<usize> {
 
 fn map(path: &Path) -> std::io::Result<Mmap> {
     let file = File::open(path)?;
-    // SAFETY: the mapping is private and only read. That nobody changes the file in
-    // place meanwhile is the caller's part of the contract, as for every mapped file.
+    // SAFETY: the mapping is private and only read. As for every mapped file, the caller
+    // ensures that the file is not changed in place meanwhile.
     #[allow(unsafe_code)]
     unsafe {
         Mmap::map(&file)

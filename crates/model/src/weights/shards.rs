@@ -14,22 +14,22 @@ use crate::json_fields::{Fields, read_json};
 const WHOLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 
-/// One safetensors file, or several with the index that says what is where.
+/// One safetensors file, or several with an index of their tensors.
 #[derive(Debug)]
 pub(crate) struct Shards {
-    /// The whole file, or the index.
+    /// The single file, or the index.
     path: PathBuf,
     files: Vec<WeightFile>,
-    /// Which file a tensor is in; empty for a single file.
+    /// The number of the file that holds a tensor; empty for a single file.
     places: HashMap<String, usize>,
 }
 
 impl Shards {
-    /// Opens a directory's weights; a whole file goes before an index.
+    /// Opens a directory's weights. A single file takes precedence over an index.
     ///
     /// # Errors
-    /// Neither there, an index that names no files of this directory, a shard that
-    /// is missing or damaged.
+    /// Neither exists; an index that names files outside this directory; a shard that is
+    /// missing or damaged.
     pub(crate) fn open(dir: &Path) -> Result<Self, LoadError> {
         let (whole, index) = (dir.join(WHOLE), dir.join(INDEX));
         if whole.exists() || !index.exists() {
@@ -65,8 +65,8 @@ impl Shards {
         Ok(Shards { path: index, files, places })
     }
 
-    /// SHA-256 of the file, or of all shards' digests in the order of their names,
-    /// hexadecimal.
+    /// SHA-256 of the file, hexadecimal. For shards it is that of their digests, in the order
+    /// of their names.
     pub(crate) fn hash(&self) -> String {
         if let ([file], true) = (self.files.as_slice(), self.places.is_empty()) {
             return hexadecimal(&file.digest());
@@ -122,7 +122,7 @@ impl WeightSource for Shards {
     }
 }
 
-/// Whether this is the bare name of a file: an index must not lead elsewhere.
+/// Whether this is the bare name of a file. An index must not lead to other directories.
 fn is_file_name(name: &str) -> bool {
     let mut parts = Path::new(name).components();
     matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None))

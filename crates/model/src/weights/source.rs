@@ -12,15 +12,15 @@ pub(crate) const EMBEDDING: &str = "model.embed_tokens.weight";
 /// The LM head where they are not tied.
 pub(crate) const HEAD: &str = "lm_head.weight";
 
-/// Tensors by their Hugging Face names, wherever and however they are stored.
-/// What is read are rows as f32, so that a reader never holds more than it asks for.
+/// Tensors by their Hugging Face names. Rows are read as f32, so that a reader holds no more
+/// than it asks for.
 pub(crate) trait WeightSource: std::fmt::Debug + Send + Sync {
-    /// Checks that a tensor is there with exactly this shape and a type that is read.
+    /// Checks that a tensor exists with exactly this shape and a supported type.
     fn check(&self, tensor: &str, shape: &[usize]) -> Result<(), LoadError>;
 
-    /// Fills `out` with consecutive elements of a tensor that was checked, in
-    /// row-major order, from the start of row `row`; `out` is whole rows of
-    /// `width`, the tensor's last dimension. Values may be NaN or infinite.
+    /// Fills `out` with rows of a checked tensor from row `row` on, in row-major order.
+    /// `out` is whole rows of `width`, the tensor's last dimension. Values may be NaN or
+    /// infinite.
     fn rows(
         &self,
         tensor: &str,
@@ -29,22 +29,22 @@ pub(crate) trait WeightSource: std::fmt::Debug + Send + Sync {
         out: &mut [f32],
     ) -> Result<(), LoadError>;
 
-    /// The file a tensor is in, for messages.
+    /// The file that holds a tensor, for messages.
     fn path(&self, tensor: &str) -> &Path;
 
-    /// The format that holds what a tensor stored in blocks says; `None` if it is
-    /// stored as floats.
+    /// The kernels' format for a tensor that is stored in blocks; `None` if it is stored as
+    /// floats.
     fn format(&self, _tensor: &str) -> Option<Format> {
         None
     }
 
-    /// The blocks of row `row` of a tensor that was checked, if it is stored in blocks
-    /// whose integers the kernels hold, so that they are packed as they are.
+    /// The blocks of row `row` of a checked tensor, if the kernels can pack them as they
+    /// are stored.
     fn blocks(&self, _tensor: &str, _row: usize) -> Option<(Format, Cow<'_, [u8]>)> {
         None
     }
 
-    /// [`WeightSource::rows`], refusing NaN and infinity.
+    /// [`WeightSource::rows`] that refuses NaN and infinity.
     fn finite_rows(
         &self,
         tensor: &str,

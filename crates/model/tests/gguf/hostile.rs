@@ -64,7 +64,7 @@ fn false_headers_are_refused_by_name() {
         refused(file(&[entry("k", 9, &array(kind, 1 << 62))], &[], 64), "bytes");
     }
     refused(file(&[entry("k", 9, &array(9, 1))], &[], 64), "an array of type 9");
-    refused(file(&[entry("k", 4, &[0; 4]), entry("k", 4, &[0; 4])], &[], 0), "there twice");
+    refused(file(&[entry("k", 4, &[0; 4]), entry("k", 4, &[0; 4])], &[], 0), "repeated");
     for alignment in [0u32, 1, 3, 1 << 31] {
         let entry = entry("general.alignment", 4, &alignment.to_le_bytes());
         refused(file(&[entry], &[], 0), "general.alignment");
@@ -90,7 +90,7 @@ fn false_tensors_are_refused_by_name() {
     let two = |second| file(&[], &[tensor("t", &[16], 0, 0), second], 128);
     refused(two(tensor("u", &[16], 0, 32)), "inside `t`");
     refused(two(tensor("u", &[16], 0, 0)), "inside `t`");
-    refused(two(tensor("t", &[16], 0, 64)), "there twice");
+    refused(two(tensor("t", &[16], 0, 64)), "repeated");
     Gguf::parse(two(tensor("u", &[16], 0, 64))).expect("tensors side by side");
 }
 

@@ -76,7 +76,7 @@ fn the_template_is_found_where_transformers_looks() {
     let error = read().expect_err("no template").to_string();
     assert!(error.contains("tokenizer_config.json: `chat_template` is 3"), "{error}");
     write("tokenizer_config.json", "{");
-    assert!(read().expect_err("no JSON").to_string().contains("it is no JSON"));
+    assert!(read().expect_err("not JSON").to_string().contains("it is not JSON"));
 }
 
 #[test]

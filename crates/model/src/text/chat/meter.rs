@@ -1,24 +1,24 @@
-//! What a template may build while it renders. minijinja's fuel counts steps, but one
-//! step may copy, double or repeat a text of any size: meters count the bytes.
+//! Limits the bytes that a template builds while it renders. minijinja's fuel counts steps,
+//! but one step may copy or repeat a text of any size. Meters count these bytes.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use minijinja::value::{Kwargs, Object, Rest, ValueKind, from_args};
 use minijinja::{Environment, Error, ErrorKind, State, Value, escape_formatter, filters};
 
-/// Filter behind a text or list that is copied.
+/// Filter after a text or list that is copied.
 pub(super) const COPIED: &str = "_copied";
-/// Filter behind an operand of `*`.
+/// Filter after an operand of `*`.
 pub(super) const REPEATED: &str = "_repeated";
 /// Function in a long plain text.
 pub(super) const PRINTED: &str = "_printed";
 
-/// Most bytes that a template may build on its way to a prompt: a hundred messages of
-/// 5 kB, appended to one text after the other, take 50 MB.
+/// Most bytes that a template may build. A hundred messages of 5 kB, appended one by one to
+/// one text, take 50 MB.
 const MOST_BUILT: u64 = 64 << 20;
 /// Bytes of a list's or map's item.
 const ITEM: u64 = 24;
-/// Items that are looked at when a value is measured; with more it counts as too large.
+/// Most items that are visited when a value is measured. A larger value counts as too large.
 const MOST_ITEMS: usize = 100_000;
 /// Longest text that may be repeated by `*`.
 const LONGEST_REPEATED: u64 = 64;
@@ -29,8 +29,8 @@ struct Built(AtomicU64);
 
 impl Object for Built {}
 
-/// Puts meters on an environment: those that a rewritten template names, and those on
-/// what prints and on filters that make more than they are given.
+/// Adds the meters to an environment: those that a rewritten template names, one on
+/// printing, and those on filters whose output may exceed their input.
 pub(super) fn install(environment: &mut Environment<'_>) {
     environment.add_filter(COPIED, |state: &State<'_, '_>, value: Value| {
         charge(state, size(&value)).map(|()| value)
@@ -43,7 +43,7 @@ pub(super) fn install(environment: &mut Environment<'_>) {
         charge(state, size(value))?;
         escape_formatter(out, state, value)
     });
-    // It prints everything that there is.
+    // `debug` would print the whole environment.
     environment.remove_global("debug");
     let plain = |args: &[Value]| args.iter().map(size).fold(0, u64::saturating_add);
     for (name, filter) in [
@@ -73,7 +73,7 @@ pub(super) fn install(environment: &mut Environment<'_>) {
     metered(environment, "replace", Value::from_function(filters::replace), replace);
 }
 
-/// Charges what a method is about to build.
+/// Charges the bytes that a method is about to build.
 pub(super) fn method(
     state: &State<'_, '_>,
     value: &Value,
@@ -86,7 +86,7 @@ pub(super) fn method(
         match name {
             "replace" => replace(&all),
             "format" => format(&all),
-            // Here the separator comes first.
+            // The method's value is the separator.
             "join" => join(&[args.first().cloned().unwrap_or_default(), value.clone()]),
             _ => size(value),
         },
@@ -98,13 +98,13 @@ pub(super) fn charge(state: &State<'_, '_>, bytes: u64) -> Result<(), Error> {
     let built = state.get_or_set_temp_object("built", Built::default);
     let before = built.0.fetch_add(bytes.min(MOST_BUILT), Ordering::Relaxed);
     if before.saturating_add(bytes) > MOST_BUILT {
-        let what = format!("it builds more than {MOST_BUILT} bytes on its way to the prompt");
+        let what = format!("it builds more than {MOST_BUILT} bytes");
         return Err(Error::new(ErrorKind::InvalidOperation, what));
     }
     Ok(())
 }
 
-/// Bytes of a value when it is printed or copied, about.
+/// Approximate bytes of a value when it is printed or copied.
 pub(super) fn size(value: &Value) -> u64 {
     fn add(value: &Value, left: &mut usize) -> u64 {
         if let Some(text) = value.as_str() {
@@ -116,7 +116,7 @@ pub(super) fn size(value: &Value) -> u64 {
         let mut sum: u64 = 0;
         let nested = match value.kind() {
             ValueKind::Seq | ValueKind::Map => value.try_iter(),
-            // Iterating might use it up or never end.
+            // Iterating might consume the value or never end.
             ValueKind::Iterable => return ITEM.saturating_mul(value.len().unwrap_or(0) as u64),
             _ => return ITEM,
         };
@@ -153,7 +153,7 @@ fn repeated(state: &State<'_, '_>, value: Value) -> Result<Value, Error> {
     }
 }
 
-/// Replaces a filter by itself behind a meter.
+/// Puts a meter before a filter.
 fn metered(
     environment: &mut Environment<'_>,
     name: &'static str,
@@ -166,7 +166,7 @@ fn metered(
     });
 }
 
-/// A number among the arguments, by place or by name.
+/// A number among the arguments, by position or by name.
 fn number(args: &[Value], place: usize, name: &str) -> u64 {
     let given = args.get(place).and_then(Value::as_usize);
     let named = || {
@@ -205,7 +205,7 @@ fn replace(args: &[Value]) -> u64 {
     first(args).saturating_add(added)
 }
 
-/// Every number in a format may be a width, and every argument one that stands for it.
+/// Every number in a format, and with `*` every argument, may be a width.
 fn format(args: &[Value]) -> u64 {
     let text = args.first().and_then(Value::as_str).unwrap_or("");
     let widths = text.split(|c: char| !c.is_ascii_digit()).filter(|digits| !digits.is_empty());

@@ -1,5 +1,5 @@
-//! Chat templates: messages to a prompt through the Jinja template that a model's
-//! makers ship, with the helpers that Hugging Face's templates call.
+//! Chat templates: messages to a prompt, through the Jinja template that comes with a model
+//! and the helpers that Hugging Face's templates call.
 
 mod meter;
 mod python;
@@ -15,23 +15,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::weights::gguf::{Gguf, GgufError, is_gguf};
 
-/// Steps a template may take; the longest known templates take a few thousand for
-/// a long conversation.
+/// Most steps of a template. The longest known templates take a few thousand for a long
+/// conversation.
 const FUEL: u64 = 2_000_000;
-/// Most bytes of a template or of a prompt made by one.
+/// Most bytes of a template, and of a prompt.
 const MOST_BYTES: usize = 8 << 20;
-/// Calls that may be open inside one another.
+/// Most nested calls.
 const MOST_DEPTH: usize = 100;
 const NAME: &str = "chat";
-/// Where a GGUF file keeps its template.
+/// The key of the template in a GGUF file.
 const TEMPLATE: &str = "tokenizer.chat_template";
 
 /// One message of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
-    /// "system", "user", "assistant" and whatever else a template knows.
+    /// "system", "user", "assistant" or another role that the template knows.
     pub role: String,
-    /// What it says.
+    /// The text.
     pub content: String,
 }
 
@@ -43,14 +43,14 @@ impl Message {
     }
 }
 
-/// What a template is told beside the messages.
+/// The arguments of a template beside the messages.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChatOptions {
-    /// Whether the prompt ends where the assistant's answer begins.
+    /// Whether the prompt ends with the start of the assistant's answer.
     pub add_generation_prompt: bool,
-    /// Today, for templates that ask (`strftime_now`); midnight is taken. Without
-    /// it that helper is undefined and a template falls back on its own date: a
-    /// prompt is a function of its arguments, never of the clock.
+    /// The date for `strftime_now`, at midnight. Without it the helper is undefined and a
+    /// template falls back on its own date. So a prompt is a function of its arguments,
+    /// never of the clock.
     pub date: Option<NaiveDate>,
     /// Further variables, such as `enable_thinking`.
     pub variables: BTreeMap<String, serde_json::Value>,
@@ -68,15 +68,17 @@ pub struct ChatTemplate {
     path: PathBuf,
     source: String,
     environment: Environment<'static>,
-    /// `bos_token`, `eos_token` and their like.
+    /// Special tokens by name: `bos_token`, `eos_token` and others.
     tokens: BTreeMap<String, String>,
 }
 
 impl ChatTemplate {
-    /// The template of a model directory: `chat_template.jinja`, or `chat_template`
-    /// in tokenizer_config.json (of several the one named "default"), as
-    /// transformers looks for it. Of a GGUF file, those beside it or else
-    /// `tokenizer.chat_template` in its metadata. `None` if there is none of them.
+    /// The template of a model; `None` if it has none.
+    ///
+    /// As in transformers, a directory has it in `chat_template.jinja`, or as
+    /// `chat_template` in tokenizer_config.json (of several, the one named "default"). For a
+    /// GGUF file, these files beside it come first, then `tokenizer.chat_template` in its
+    /// metadata.
     ///
     /// # Errors
     /// A file that cannot be read or a template that does not parse.
@@ -103,7 +105,7 @@ impl ChatTemplate {
         let config: serde_json::Value = match read_text(&config_path)? {
             None => serde_json::Value::Null,
             Some(text) => serde_json::from_str(&text).map_err(|e| {
-                let what = format!("it is no JSON: {e}");
+                let what = format!("it is not JSON: {e}");
                 ChatError::Config { path: config_path.clone(), what }
             })?,
         };
@@ -119,8 +121,8 @@ impl ChatTemplate {
         }
     }
 
-    /// A template from its source; `path` names it in errors, `tokens` are the
-    /// special tokens it may use (`bos_token`, `eos_token`, ...).
+    /// Compiles a template. `path` names it in errors; `tokens` are the special tokens that
+    /// it may use (`bos_token`, `eos_token`, ...).
     ///
     /// # Errors
     /// A template that does not parse or is longer than 8 MiB.
@@ -147,18 +149,18 @@ impl ChatTemplate {
         Ok(ChatTemplate { path: path.to_owned(), source: source.to_owned(), environment, tokens })
     }
 
-    /// The template as its makers wrote it.
+    /// The template's source.
     #[must_use]
     pub fn source(&self) -> &str {
         &self.source
     }
 
-    /// The prompt of a conversation. Encode it without adding special tokens: the
+    /// The prompt of a conversation. Encode it without adding special tokens, since the
     /// template has written them.
     ///
     /// # Errors
-    /// What the template refuses (`raise_exception`), a template that goes on
-    /// without end or builds more than 64 MiB on its way, or a prompt of more than 8 MiB.
+    /// A conversation that the template refuses (`raise_exception`); a template that does not
+    /// end or builds more than 64 MiB; a prompt of more than 8 MiB.
     pub fn render(&self, messages: &[Message], options: &ChatOptions) -> Result<String, ChatError> {
         let failed = |e: &minijinja::Error| match e.detail() {
             Some(detail) if detail.starts_with(python::REFUSED) => ChatError::Refused {
@@ -168,7 +170,7 @@ impl ChatTemplate {
             _ => ChatError::Template { path: self.path.clone(), what: in_words(e) },
         };
         let mut context: BTreeMap<&str, Value> = BTreeMap::new();
-        // transformers hands these two over in every case.
+        // transformers always passes these two.
         context.insert("tools", Value::from(()));
         context.insert("documents", Value::from(()));
         context.extend(self.tokens.iter().map(|(k, v)| (k.as_str(), Value::from(v.as_str()))));
@@ -183,13 +185,13 @@ impl ChatTemplate {
         let mut prompt = Bounded(Vec::new());
         template.render_captured_to(&context, &mut prompt).map_err(|e| failed(&e))?;
         String::from_utf8(prompt.0).map_err(|e| {
-            let what = format!("it wrote bytes that are no text: {e}");
+            let what = format!("its output is not UTF-8: {e}");
             ChatError::Template { path: self.path.clone(), what }
         })
     }
 }
 
-/// A sink that refuses to grow without end.
+/// A sink with a size limit.
 struct Bounded(Vec<u8>);
 
 impl Write for Bounded {
@@ -206,7 +208,7 @@ impl Write for Bounded {
     }
 }
 
-/// A text file, or `None` if it is not there.
+/// Reads a text file; `None` if it does not exist.
 fn read_text(path: &Path) -> Result<Option<String>, ChatError> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
@@ -215,7 +217,7 @@ fn read_text(path: &Path) -> Result<Option<String>, ChatError> {
     }
 }
 
-/// `chat_template`: a string, or a list of named ones.
+/// `chat_template`: a string, or a list of named templates.
 fn template_of(config: &serde_json::Value) -> Result<Option<&str>, String> {
     match config.get("chat_template") {
         None | Some(serde_json::Value::Null) => Ok(None),
@@ -245,11 +247,11 @@ fn special_tokens(config: &serde_json::Value) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// A template error in one line, with its cause.
+/// A template's error and its causes in one line.
 fn in_words(error: &minijinja::Error) -> String {
     let mut words = error.to_string();
     if error.kind() == ErrorKind::OutOfFuel {
-        words = format!("it does not come to an end within {FUEL} steps");
+        words = format!("it does not end within {FUEL} steps");
     }
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
@@ -260,15 +262,15 @@ fn in_words(error: &minijinja::Error) -> String {
     words
 }
 
-/// Why a chat template cannot be used.
+/// A chat template that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ChatError {
-    /// A file that is there but cannot be read.
+    /// A file that exists but cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// The system's words.
+        /// The system's error.
         source: io::Error,
     },
     /// A GGUF file that cannot be read.
@@ -276,23 +278,23 @@ pub enum ChatError {
     Gguf {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The reason.
         source: GgufError,
     },
-    /// A tokenizer_config.json, or metadata, that say nothing usable.
+    /// A tokenizer_config.json or metadata without a usable template.
     #[error("{}: {what}", path.display())]
     Config {
         /// The file.
         path: PathBuf,
-        /// What is wrong and what was expected.
+        /// The reason and the expected value.
         what: String,
     },
-    /// A template that does not parse, fails or does not end.
+    /// A template that does not parse, that fails or that does not end.
     #[error("the chat template of {} fails: {what}", path.display())]
     Template {
         /// The template's file.
         path: PathBuf,
-        /// Where and why.
+        /// The place and the reason.
         what: String,
     },
     /// A conversation that the template itself refuses.
@@ -300,7 +302,7 @@ pub enum ChatError {
     Refused {
         /// The template's file.
         path: PathBuf,
-        /// The template's words.
+        /// The template's message.
         what: String,
     },
 }

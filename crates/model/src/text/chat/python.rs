@@ -1,5 +1,5 @@
-//! What templates written for transformers' Jinja2 expect and minijinja lacks:
-//! Python's methods and JSON, `raise_exception`, `strftime_now`.
+//! Helpers of transformers' Jinja2 that minijinja lacks: Python's methods and JSON,
+//! `raise_exception`, `strftime_now`.
 
 use std::fmt::Write as _;
 
@@ -13,7 +13,7 @@ use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 
 use super::meter;
 
-/// Begins the detail of an error that a template raised itself.
+/// Prefix of the detail of an error that a template raised itself.
 pub(super) const REFUSED: &str = "refused: ";
 
 /// Adds the helpers to an environment.
@@ -25,8 +25,8 @@ pub(super) fn install(environment: &mut Environment<'_>) {
     environment.add_filter("tojson", tojson);
 }
 
-/// Python's methods. `find` and `rfind` are our own: minijinja-contrib's count bytes,
-/// while Python and minijinja's slices count characters.
+/// Python's methods. `find` and `rfind` are written here, since minijinja-contrib's count
+/// bytes while Python and minijinja's slices count characters.
 fn method(
     state: &State<'_, '_>,
     value: &Value,

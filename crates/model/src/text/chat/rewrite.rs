@@ -1,17 +1,18 @@
-//! A template's source as minijinja gets it: transformers' own tags replaced by some
-//! that it knows, and meters put where texts and lists are copied.
+//! Rewrites a template's source for minijinja: replaces transformers' own tags, and adds
+//! meters where texts and lists are copied.
 
 use std::collections::BTreeMap;
 
 use super::meter::{COPIED, PRINTED, REPEATED};
 
-/// Bytes of plain text that are worth a meter.
+/// Bytes of plain text from which a meter is added.
 const LONG_TEXT: usize = 512;
 
-/// Replaces transformers' `{% generation %}` block, which marks the assistant's tokens
-/// for training and prints its content as it is, by one that minijinja knows, and puts
-/// a meter behind both operands of `~`, `+` and `*`, behind slices and into long texts.
-/// Meters give back what they get; no whitespace or line changes.
+/// Replaces transformers' `{% generation %}` block by `{% if true %}`. The block marks the
+/// assistant's tokens for training and prints its content unchanged.
+///
+/// Adds a meter after both operands of `~`, `+` and `*`, after slices, and in long texts.
+/// Meters return their input. Whitespace and lines do not change.
 pub(super) fn prepared(source: &str) -> String {
     let mut out = String::with_capacity(source.len() + source.len() / 4);
     let mut rest = source;
@@ -49,18 +50,18 @@ pub(super) fn prepared(source: &str) -> String {
     out
 }
 
-/// Where the next tag or comment begins.
+/// The start of the next tag or comment.
 fn opening(text: &str) -> Option<usize> {
     let mut pairs = text.as_bytes().windows(2);
     pairs.position(|pair| pair[0] == b'{' && matches!(pair[1], b'{' | b'%' | b'#'))
 }
 
-/// What a tag holds, whitespace control left out.
+/// The content of a tag without whitespace control.
 fn word(tag: &str) -> &str {
     tag.trim_matches(['{', '}', '%', '-', '+', ' ', '\t', '\r', '\n'])
 }
 
-/// Behind the `{% endraw %}` that ends a raw block.
+/// The end of the `{% endraw %}` that ends a raw block.
 fn raw_end(text: &str) -> usize {
     let mut at = 0;
     while let Some(next) = text[at..].find("{%") {
@@ -74,8 +75,8 @@ fn raw_end(text: &str) -> usize {
     text.len()
 }
 
-/// Plain text, with a meter in its midst if it is long: at its ends it would come between
-/// a line break and the tag that swallows it.
+/// Appends plain text, with a meter inside if it is long. At the ends, a meter would stand
+/// between a line break and the tag that removes it.
 fn text(out: &mut String, text: &str) {
     let inside = text.char_indices().find(|(_, c)| !c.is_whitespace() && *c != '{');
     match inside {
@@ -89,7 +90,7 @@ fn text(out: &mut String, text: &str) {
     }
 }
 
-/// Behind the end of a tag, brackets and strings in it passed over.
+/// The end of a tag. Brackets and strings in it are skipped.
 fn tag_end(tag: &str) -> usize {
     let bytes = tag.as_bytes();
     let close: &[u8] = if bytes[1] == b'{' { b"}}" } else { b"%}" };
@@ -112,7 +113,7 @@ fn tag_end(tag: &str) -> usize {
     bytes.len()
 }
 
-/// Behind the string that begins at `at`.
+/// The end of the string that begins at `at`.
 fn string_end(bytes: &[u8], at: usize) -> usize {
     let mut end = at + 1;
     while end < bytes.len() && bytes[end] != bytes[at] {
@@ -121,7 +122,7 @@ fn string_end(bytes: &[u8], at: usize) -> usize {
     (end + 1).min(bytes.len())
 }
 
-/// Behind the bracket that closes the one at `at`.
+/// The end of the bracket that begins at `at`.
 fn bracket_end(bytes: &[u8], at: usize) -> usize {
     let (mut end, mut depth) = (at, 0_usize);
     while end < bytes.len() {
@@ -157,7 +158,7 @@ fn space(bytes: &[u8], at: usize) -> usize {
     skip(bytes, at, |byte| byte.is_ascii_whitespace())
 }
 
-/// Behind the operand that begins at `at`, with its attributes, calls and filters.
+/// The end of the operand that begins at `at`, with its attributes, calls and filters.
 fn operand_end(bytes: &[u8], at: usize) -> usize {
     let at = skip(bytes, at, |byte| byte.is_ascii_whitespace() || byte == b'-');
     let mut end = match bytes.get(at) {
@@ -175,7 +176,7 @@ fn operand_end(bytes: &[u8], at: usize) -> usize {
     }
 }
 
-/// The meters of a tag, by their places in it.
+/// The meters of a tag, by their offsets in it.
 fn meters(tag: &str) -> BTreeMap<usize, String> {
     let bytes = tag.as_bytes();
     let mut found: BTreeMap<usize, String> = BTreeMap::new();
@@ -186,9 +187,9 @@ fn meters(tag: &str) -> BTreeMap<usize, String> {
             filters.push_str(meter);
         }
     };
-    // Brackets that are open: whether each is a subscript, and has a colon.
+    // Open brackets: whether each is a subscript, and whether it has a colon.
     let mut open: Vec<(bool, bool)> = Vec::new();
-    // Behind the last token, and where its last word began.
+    // The end of the last token, and the start of the last word.
     let (mut last, mut begin) = (0, 0);
     let control = |at: usize| usize::from(matches!(bytes.get(at), Some(b'-' | b'+')));
     let end = bytes.len().saturating_sub(2);
@@ -213,7 +214,7 @@ fn meters(tag: &str) -> BTreeMap<usize, String> {
             }
             b')' | b']' | b'}' => {
                 let slice = open.pop() == Some((true, true));
-                // A method that follows has a meter of its own.
+                // A method that follows charges for the copy.
                 if slice && !matches!(bytes.get(space(bytes, next)), Some(b'.' | b'[' | b'(')) {
                     add(next, COPIED);
                 }

@@ -1,11 +1,11 @@
-//! Metadata to Hugging Face's `config.json` and back, so that one reader of
-//! configurations decides what the decoder supports.
+//! Translates metadata to Hugging Face's `config.json` and back. So one reader of
+//! configurations decides on support.
 
 use serde_json::{Map, Value as Json, json};
 
 use super::{Gguf, GgufError, Value};
 
-/// The tensor in which llama.cpp keeps Llama 3's rotary factors.
+/// The tensor that holds Llama 3's rotary factors.
 pub(super) const ROPE_FACTORS: &str = "rope_freqs.weight";
 
 /// Architectures: GGUF's name, `model_type`, `architectures`. Mistral is written as
@@ -28,7 +28,7 @@ pub(super) const COUNTS: [(&str, &str); 6] = [
 ];
 
 impl Gguf {
-    /// `general.architecture`, if it is one of those that are read.
+    /// `general.architecture`, if it is supported.
     pub(super) fn architecture(&self) -> Result<&str, GgufError> {
         let key = "general.architecture";
         let known = "llama, qwen2 or qwen3";
@@ -37,12 +37,12 @@ impl Gguf {
         name.ok_or_else(|| GgufError::value(key, value, known))
     }
 
-    /// The architecture's value of that name.
+    /// The architecture's value with a name.
     fn of(&self, key: &str) -> Result<Option<Value<'_>>, GgufError> {
         Ok(self.get(&format!("{}.{key}", self.architecture()?)))
     }
 
-    /// The same as a count that must be there.
+    /// The architecture's value as a count that must be present.
     pub(super) fn number(&self, key: &str) -> Result<usize, GgufError> {
         let name = format!("{}.{key}", self.architecture()?);
         let value = self.get(&name).ok_or_else(|| GgufError::missing(&name, "a count"))?;
@@ -60,7 +60,7 @@ impl Gguf {
     fn positive(&self, key: &str, value: Value<'_>) -> Result<f64, GgufError> {
         let number = value.as_f64().filter(|n| n.is_finite() && *n > 0.0);
         let number = number.ok_or_else(|| GgufError::value(key, value, "a positive number"))?;
-        // An f32 stands for the shortest decimal that gives it: 1e-6, not 9.99999997e-7.
+        // An f32 is read as the shortest decimal that rounds to it: 1e-6, not 9.99999997e-7.
         let short = number as f32;
         if f64::from(short) != number {
             return Ok(number);
@@ -120,7 +120,7 @@ impl Gguf {
         if let Some(window) = self.of("attention.sliding_window")?.and_then(|w| w.as_u64())
             && window > 0
         {
-            // Only Mistral among the `llama` files has one.
+            // Of the models stored as `llama`, only Mistral has a window.
             put("model_type", json!("mistral"));
             put("architectures", json!(["MistralForCausalLM"]));
             put("sliding_window", json!(window));
@@ -156,8 +156,8 @@ impl Gguf {
         }
     }
 
-    /// llama.cpp stores Llama 3's rotary scaling as one divisor per frequency. The four
-    /// constants behind them are found by trying those of the released models.
+    /// llama.cpp stores Llama 3's rotary scaling as one divisor per frequency. This finds the
+    /// four constants behind the divisors by trying those of the released models.
     fn llama3_scaling(&self, head_dim: usize) -> Result<Json, GgufError> {
         let tensor = self.tensor(ROPE_FACTORS).filter(|t| t.shape == [head_dim / 2]);
         let tensor = tensor.ok_or_else(|| {
@@ -184,8 +184,8 @@ impl Gguf {
     }
 }
 
-/// By what Llama 3's scaling divides frequency `i` (`_compute_llama3_parameters` of
-/// transformers, `generate_extra_tensors` of `convert_hf_to_gguf.py`).
+/// The divisor of frequency `i` in Llama 3's scaling (`_compute_llama3_parameters` of
+/// transformers, `generate_extra_tensors` of llama.cpp's `convert_hf_to_gguf.py`).
 pub(super) fn llama3_divisor(
     i: usize,
     head_dim: usize,

@@ -1,5 +1,4 @@
-//! The bytes of a GGUF file that is written: metadata entries, the list of tensors,
-//! alignment.
+//! The bytes of a new GGUF file: metadata entries, the list of tensors, alignment.
 
 use super::{GgufError, Kind};
 
@@ -39,7 +38,7 @@ impl Entries {
         self.bytes.push(u8::from(value));
     }
 
-    /// Begins an array whose elements follow.
+    /// Begins an array. Its elements follow.
     pub(super) fn array(&mut self, key: &str, kind: u32, len: usize) {
         self.key(key, 9);
         self.bytes.extend(kind.to_le_bytes());
@@ -57,7 +56,7 @@ impl Entries {
     }
 }
 
-/// A tensor as the header tells of it.
+/// A tensor's entry in the header.
 pub(super) struct Part<'a> {
     /// llama.cpp's name.
     pub(super) name: &'a str,
@@ -66,7 +65,7 @@ pub(super) struct Part<'a> {
     pub(super) kind: Kind,
 }
 
-/// All that stands before the tensors' bytes, which follow in this order, each with
+/// Everything before the tensors' bytes. The bytes follow in this order, each tensor with
 /// its [`padding`].
 pub(super) fn header(entries: &Entries, parts: &[Part<'_>]) -> Result<Vec<u8>, GgufError> {
     let mut header = b"GGUF".to_vec();
@@ -94,7 +93,7 @@ pub(super) fn header(entries: &Entries, parts: &[Part<'_>]) -> Result<Vec<u8>, G
     Ok(header)
 }
 
-/// What fills up a tensor of so many bytes.
+/// The padding after a tensor of `written` bytes.
 pub(super) fn padding(written: usize) -> &'static [u8] {
     const ZEROS: &[u8] = &[0; ALIGNMENT];
     &ZEROS[..written.next_multiple_of(ALIGNMENT) - written]

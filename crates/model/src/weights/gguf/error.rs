@@ -1,8 +1,8 @@
-//! Why a GGUF file cannot be read, understood or written.
+//! The errors of reading and writing GGUF files.
 
 use std::path::PathBuf;
 
-/// Why a GGUF file cannot be read, understood or written.
+/// A GGUF file that cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum GgufError {
     /// A file that cannot be opened or mapped.
@@ -10,39 +10,39 @@ pub enum GgufError {
     Read {
         /// The file.
         path: PathBuf,
-        /// The system's words.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// A file that ends, or a length that reaches, beyond its last byte.
+    /// A length that reaches beyond the file's last byte.
     #[error(
         "{what} at byte {at} needs {needed} bytes, but the file has {left} left; it is cut short or damaged: fetch it again"
     )]
     Truncated {
-        /// What was being read.
+        /// The item that was being read.
         what: String,
-        /// Where.
+        /// Its offset.
         at: usize,
-        /// Bytes it needs.
+        /// Bytes that it needs.
         needed: u64,
-        /// Bytes there are.
+        /// Bytes that are left.
         left: usize,
     },
-    /// A value that cannot be right, or that is not supported.
+    /// A value that is wrong or not supported.
     #[error("`{what}` is {value}; expected {expected}")]
     Value {
         /// The field, key or tensor.
         what: String,
-        /// What it says.
+        /// Its value.
         value: String,
-        /// What can be read.
+        /// The supported values.
         expected: String,
     },
-    /// A metadata key or a tensor that is not there.
-    #[error("there is no `{what}`; expected {expected}")]
+    /// A missing metadata key or tensor.
+    #[error("`{what}` is missing; expected {expected}")]
     Missing {
         /// The key or tensor.
         what: String,
-        /// What it should hold.
+        /// The content it should have.
         expected: String,
     },
     /// A file that cannot be written.

@@ -1,8 +1,8 @@
-//! A GGUF file's header: metadata and where its tensors lie.
+//! A GGUF file's header: metadata and the places of its tensors.
 //!
-//! Every count and length is compared with the bytes that are there before anything
-//! is allocated or read, and every tensor must lie within the file, apart from all
-//! others. Versions 2 and 3, little-endian.
+//! Every count and length is checked against the file's size before anything is allocated
+//! or read. Every tensor must lie within the file and overlap no other. Versions 2 and 3,
+//! little-endian.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -13,9 +13,9 @@ use memmap2::Mmap;
 use super::value::Cursor;
 use super::{GgufError, Kind, Value};
 
-/// Most metadata entries and tensors; real files have tens and hundreds.
+/// Limit of metadata entries and of tensors. Real files have tens or hundreds.
 const MOST_ENTRIES: u64 = 1 << 16;
-/// Longest key or tensor name.
+/// Length limit of a key or tensor name in bytes.
 const LONGEST_NAME: usize = 1 << 12;
 
 /// A GGUF file.
@@ -39,8 +39,8 @@ enum Data {
 pub struct Tensor {
     /// How it is stored.
     pub kind: Kind,
-    /// Row-major, the last dimension contiguous: Hugging Face's order, the reverse
-    /// of the file's.
+    /// Row-major, the last dimension contiguous. This is Hugging Face's order; the file's is
+    /// the reverse.
     pub shape: Vec<usize>,
     /// First byte in the file.
     start: usize,
@@ -51,18 +51,18 @@ impl Gguf {
     /// Maps a file and checks its header. The file must not change while it is open.
     ///
     /// # Errors
-    /// A file that cannot be read, and every damage to its header.
+    /// A file that cannot be read; a damaged header.
     #[allow(unsafe_code)]
     pub fn open(path: &Path) -> Result<Self, GgufError> {
         let read = |source| GgufError::Read { path: path.to_owned(), source };
         let file = File::open(path).map_err(read)?;
-        // SAFETY: the map is read-only; like every reader of mapped weights this relies
-        // on nobody cutting the file short while it is open, as documented.
+        // SAFETY: the map is read-only. As documented, the caller ensures that the file does
+        // not change while it is open.
         let map = unsafe { Mmap::map(&file) }.map_err(read)?;
         Gguf::read(Data::Mapped(map))
     }
 
-    /// The same from bytes in memory.
+    /// [`Gguf::open`] for bytes in memory.
     ///
     /// # Errors
     /// As [`Gguf::open`].
@@ -89,7 +89,7 @@ impl Gguf {
             let at = cursor.at;
             cursor.value(kind, key)?;
             if metadata.insert(key.to_owned(), (kind, at)).is_some() {
-                return Err(GgufError::value(key, "there twice", "every key once"));
+                return Err(GgufError::value(key, "repeated", "every key once"));
             }
         }
         let mut tensors = BTreeMap::new();
@@ -97,7 +97,7 @@ impl Gguf {
             let name = name(&mut cursor, "a tensor's name")?;
             let tensor = tensor(&mut cursor, name)?;
             if tensors.insert(name.to_owned(), tensor).is_some() {
-                return Err(GgufError::value(name, "there twice", "every tensor once"));
+                return Err(GgufError::value(name, "repeated", "every tensor once"));
             }
         }
         let end = cursor.at;
@@ -106,7 +106,7 @@ impl Gguf {
         Ok(gguf)
     }
 
-    /// Turns offsets into places in the file and checks that they are apart.
+    /// Turns the tensors' offsets into places in the file. Checks that none overlap.
     fn place(&mut self, header_end: usize) -> Result<(), GgufError> {
         let alignment = match self.get("general.alignment") {
             None => 32,
@@ -138,7 +138,7 @@ impl Gguf {
             Some(pair) => Err(GgufError::value(
                 pair[1].2,
                 format!("at byte {}, inside `{}`", pair[1].0, pair[0].2),
-                "tensors apart from each other",
+                "tensors that do not overlap",
             )),
         }
     }
@@ -158,7 +158,7 @@ impl Gguf {
     #[must_use]
     pub fn get(&self, key: &str) -> Option<Value<'_>> {
         let &(kind, at) = self.metadata.get(key)?;
-        // Checked when the header was read.
+        // The value was checked when the header was read.
         Cursor { bytes: self.data.bytes(), at }.value(kind, key).ok()
     }
 

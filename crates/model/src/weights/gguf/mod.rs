@@ -1,11 +1,11 @@
-//! GGUF, llama.cpp's file format: read (memory-mapped, every length checked before
-//! it is used) and written; translated from and to Hugging Face's names and JSON.
+//! GGUF, llama.cpp's file format. Reads files through a memory map, with every length
+//! checked before use; writes files; translates to and from Hugging Face's names and JSON.
 //!
 //! - [`Gguf`]: a file's metadata and tensors; [`Gguf::config`] and
 //!   [`Gguf::tokenizer`] give its `config.json` and `tokenizer.json`,
 //!   [`Gguf::weight`] a tensor under its Hugging Face name.
-//! - [`Weight`]: rows in Hugging Face's order, as stored or as f32.
-//! - [`export`]: a model in Hugging Face's terms to a GGUF file.
+//! - [`Weight`]: a tensor's rows in Hugging Face's order, as stored or as f32.
+//! - [`export`]: writes a model in Hugging Face's terms as a GGUF file.
 
 mod config;
 mod container;

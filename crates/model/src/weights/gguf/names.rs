@@ -1,5 +1,5 @@
-//! Tensor names of llama.cpp and of Hugging Face, and the order of rows that
-//! llama.cpp gives the queries and keys of Llama models.
+//! Tensor names of llama.cpp and Hugging Face, and llama.cpp's order of rows in queries and
+//! keys of Llama models.
 
 use super::GgufError;
 use crate::weights::{EMBEDDING, HEAD};
@@ -56,7 +56,8 @@ fn weight_or_bias(part: &str) -> Option<&str> {
     matches!(part, "weight" | "bias").then_some(part)
 }
 
-/// Which heads a tensor's rows are permuted in: queries and keys of Llama models.
+/// The number of heads in which a tensor's rows are permuted; `None` if they are not. Only
+/// queries and keys of Llama models are.
 pub(super) fn permuted(
     architecture: &str,
     hf: &str,
@@ -76,8 +77,8 @@ pub(super) fn permuted(
     }
 }
 
-/// Where llama.cpp puts row `row` of Hugging Face's order, when every head's two
-/// halves are interleaved (`permute` of `convert_hf_to_gguf.py`).
+/// llama.cpp's index of Hugging Face's row `row`, where the two halves of every head are
+/// interleaved (`permute` of llama.cpp's `convert_hf_to_gguf.py`).
 pub(super) fn interleaved(row: usize, rows: usize, heads: usize) -> usize {
     let width = rows / heads;
     let (head, within) = (row / width, row % width);
@@ -85,7 +86,7 @@ pub(super) fn interleaved(row: usize, rows: usize, heads: usize) -> usize {
     head * width + 2 * index + half
 }
 
-/// Which of Hugging Face's `len` rows (of a vector: elements) stand where, in order.
+/// Hugging Face's `len` rows in llama.cpp's order. For a vector these are its elements.
 pub(super) fn stored_order(
     name: &str,
     len: usize,

@@ -1,5 +1,5 @@
-//! Tensor types: sizes and conversion to f32. Layouts and formulas are ggml's
-//! (`ggml-common.h`, `dequantize_row_*` of `ggml-quants.c`).
+//! Storage types of tensors: their sizes and conversion to f32. Layouts and formulas are
+//! ggml's (`ggml-common.h`, `dequantize_row_*` of `ggml-quants.c`).
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use super::GgufError;
 use crate::weights::floats::{read_bf16, read_f16, read_f32};
 use crate::weights::{EMBEDDING, HEAD};
 
-/// How a tensor is stored.
+/// The storage type of a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// 32-bit floats.
@@ -72,16 +72,16 @@ impl Kind {
         self.entry().2
     }
 
-    /// The kind of that name, in capitals or not.
+    /// The kind with a name, in any case.
     ///
     /// # Errors
-    /// A name that is not known.
+    /// An unknown name.
     pub fn named(name: &str) -> Result<Kind, GgufError> {
         let known = KINDS.into_iter().find(|entry| entry.2.eq_ignore_ascii_case(name));
         known.map(|entry| entry.0).ok_or_else(|| GgufError::value("type", name, Kind::names()))
     }
 
-    /// Names of all that are read.
+    /// Names of all kinds.
     pub(super) fn names() -> String {
         KINDS.map(|entry| entry.2).join(", ")
     }
@@ -105,8 +105,8 @@ impl Kind {
         whole.then(|| (columns / self.block()).checked_mul(self.block_bytes())).flatten()
     }
 
-    /// Stored blocks in the format of the kernels that has them; `None` where there is
-    /// none, so that weights must be quantised anew.
+    /// Stored blocks in the kernels' format of equal values; `None` if there is no such
+    /// format. Weights are then quantised anew.
     #[must_use]
     pub fn packed(self, bytes: &[u8]) -> Option<(Format, Cow<'_, [u8]>)> {
         match self {
@@ -143,7 +143,7 @@ impl Kind {
         }
     }
 
-    /// The format of the kernels that holds what these blocks say; `None` for floats.
+    /// The kernels' format that such blocks are held in; `None` for floats.
     #[must_use]
     pub fn held_in(self) -> Option<Format> {
         match self {
@@ -155,7 +155,7 @@ impl Kind {
         }
     }
 
-    /// Stored blocks as f32, as many as `out` holds.
+    /// Converts stored blocks to f32, as many as `out` holds.
     pub fn dequantise(self, bytes: &[u8], out: &mut [f32]) {
         let block: fn(&[u8], &mut [f32]) = match self {
             Kind::F32 => return read_f32(bytes, out),
@@ -174,8 +174,8 @@ impl Kind {
         blocks.for_each(|(bytes, out)| block(bytes, out));
     }
 
-    /// Appends a row as it is stored, in one of the kinds that are written: F32, F16,
-    /// Q8_0, Q4_0, Q4_1, Q4_K.
+    /// Appends the stored form of a row, for the kinds that can be written: F32, F16, Q8_0,
+    /// Q4_0, Q4_1, Q4_K.
     pub(super) fn encode(self, values: &[f32], out: &mut Vec<u8>) {
         match self {
             Kind::Q8_0 => Format::Q8_0.quantise(values, out),
@@ -194,15 +194,15 @@ impl From<Format> for Kind {
             Format::Q8_0 => Kind::Q8_0,
             Format::Q4_0 => Kind::Q4_0,
             Format::Q4K => Kind::Q4K,
-            // Not written: quantised anew by each load.
+            // It cannot be written, so each load quantises anew.
             Format::Q5K => Kind::F32,
         }
     }
 }
 
-/// How a tensor of a file in `kind` is stored: vectors as they are, embedding and LM head
-/// in no less than 8 bits, and what Q4_K's blocks of 256 do not fill in Q4_1, which the
-/// kernels hold alike.
+/// The storage type of a tensor in a file of `kind`. Vectors are F32; embedding and LM head
+/// have at least 8 bits. Rows that are not whole Q4_K blocks of 256 are Q4_1, which the
+/// kernels hold in the same format.
 pub(super) fn stored_kind(name: &str, shape: &[usize], kind: Kind) -> Kind {
     let whole = |width: &usize| width.is_multiple_of(Kind::Q4K.block());
     match kind {

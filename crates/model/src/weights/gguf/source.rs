@@ -1,5 +1,4 @@
-//! A GGUF file as a model to load: its weights as the decoder takes them, its
-//! configuration, tokenizer and end tokens.
+//! A GGUF file as a model to load: weights, configuration, tokenizer and end tokens.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -17,26 +16,26 @@ use crate::hash::sha256;
 use crate::weights::WeightSource;
 use crate::{Config, LoadError};
 
-/// Whether a path names a GGUF file: by its extension, as llama.cpp's tools give it.
+/// Whether a path names a GGUF file, by its extension.
 pub(crate) fn is_gguf(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"))
 }
 
-/// A GGUF file whose tensors are all known.
+/// A GGUF file whose tensors are all recognised.
 #[derive(Debug)]
 pub(crate) struct GgufSource {
     path: PathBuf,
     file: Gguf,
-    /// By Hugging Face name, so that a row costs one look-up.
+    /// Tensors by Hugging Face name, so that a row costs one look-up.
     places: HashMap<String, Place>,
 }
 
 #[derive(Debug)]
 struct Place {
     tensor: Tensor,
-    /// Heads whose halves are interleaved.
+    /// Number of heads, if their halves are interleaved.
     heads: Option<usize>,
-    /// Whether somebody asked for it.
+    /// Whether the decoder has asked for the tensor.
     used: AtomicBool,
 }
 
@@ -44,8 +43,8 @@ impl GgufSource {
     /// Opens a file and looks up its tensors.
     ///
     /// # Errors
-    /// A damaged file, another architecture, a part of a split file, a tensor that is
-    /// not known.
+    /// A damaged file, an unsupported architecture, a part of a split file, an unknown
+    /// tensor.
     pub(crate) fn open(path: &Path) -> Result<Self, LoadError> {
         let (file, places) = Gguf::open(path)
             .and_then(|file| {
@@ -69,7 +68,7 @@ impl GgufSource {
     /// The model's configuration.
     ///
     /// # Errors
-    /// Metadata that are missing or that this decoder does not implement.
+    /// Metadata that is missing or not supported.
     pub(crate) fn config(&self) -> Result<Config, LoadError> {
         let json = self.file.config().map_err(|error| self.named(error))?;
         Config::parse(&self.path, &json)
@@ -78,7 +77,7 @@ impl GgufSource {
     /// The file's `tokenizer.json`, as [`Gguf::tokenizer`] makes it.
     ///
     /// # Errors
-    /// A tokenizer that is damaged or of a kind that is not read.
+    /// A tokenizer that is damaged or of an unsupported kind.
     pub(crate) fn tokenizer_json(&self) -> Result<Json, LoadError> {
         self.file.tokenizer().map_err(|error| self.named(error))
     }
@@ -93,7 +92,7 @@ impl GgufSource {
     /// Tokens that end an answer.
     ///
     /// # Errors
-    /// None, or one that is no token id.
+    /// No such token, or one that is not a token id.
     pub(crate) fn end_tokens(&self) -> Result<Vec<TokenId>, LoadError> {
         let ends = self.file.end_tokens();
         let ids: Option<Vec<TokenId>> =
@@ -103,11 +102,11 @@ impl GgufSource {
         })
     }
 
-    /// Checks that every tensor of the file was asked for: one that was not would have
-    /// a say in what the model computes.
+    /// Checks that the decoder has asked for every tensor of the file. A tensor left out
+    /// would change the model's results.
     ///
     /// # Errors
-    /// The first tensor that was not.
+    /// Names the first tensor left out.
     pub(crate) fn check_all_used(&self) -> Result<(), LoadError> {
         let unused = self.places.iter().filter(|(_, place)| !place.used.load(Ordering::Relaxed));
         let Some(first) = unused.map(|(name, _)| name).min() else { return Ok(()) };
@@ -134,7 +133,7 @@ impl GgufSource {
     }
 }
 
-/// Where all tensors of a whole file of a known architecture are.
+/// The places of all tensors, in a whole file of a known architecture.
 fn places(file: &Gguf) -> Result<HashMap<String, Place>, GgufError> {
     file.architecture()?;
     let parts = "split.count";
@@ -154,7 +153,7 @@ fn places(file: &Gguf) -> Result<HashMap<String, Place>, GgufError> {
     Ok(places)
 }
 
-/// An error with the file it is about.
+/// Adds the file's path to an error.
 fn named(path: &Path, error: GgufError) -> LoadError {
     let path = path.to_owned();
     match error {

@@ -1,4 +1,5 @@
-//! `tokenizer.ggml.*` to Hugging Face's `tokenizer.json` and back: byte-level BPE.
+//! Translates `tokenizer.ggml.*` to Hugging Face's `tokenizer.json` and back, for byte-level
+//! BPE.
 
 use std::collections::BTreeMap;
 
@@ -6,15 +7,15 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{Array, Gguf, GgufError, Value};
 
-/// Where a GGUF file may keep the whole `tokenizer.json`.
+/// The key under which a GGUF file may hold the whole `tokenizer.json`.
 pub(super) const WHOLE: &str = "tokenizer.huggingface.json";
 
-/// Tokens that end an answer, by the keys of their ids.
+/// Keys of the ids of tokens that end an answer.
 pub(super) const ENDS: [&str; 3] =
     ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"];
 
-/// Control tokens that end an answer whether or not a key names them, among those that
-/// llama.cpp knows by their text.
+/// Texts of control tokens that end an answer even if no key names them, from llama.cpp's
+/// list.
 const KNOWN_ENDS: [&str; 5] =
     ["<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>"];
 
@@ -41,7 +42,7 @@ fn split(regex: &str, trim: bool) -> Json {
     ]})
 }
 
-/// The pre-tokenizer behind a `tokenizer.ggml.pre`, as the released models have it.
+/// The pre-tokenizer for a `tokenizer.ggml.pre`, as in the released models.
 fn pre_tokenizer(pre: &str) -> Option<Json> {
     Some(match pre {
         "qwen2" | "deepseek-r1-qwen" => split(QWEN2, true),
@@ -54,7 +55,8 @@ fn pre_tokenizer(pre: &str) -> Option<Json> {
     })
 }
 
-/// The `tokenizer.ggml.pre` of a pre-tokenizer; how offsets are trimmed changes no ids.
+/// The `tokenizer.ggml.pre` of a pre-tokenizer. `trim_offsets` is ignored, since it changes
+/// no ids.
 pub(super) fn pre_name(pre: &Json) -> Option<&'static str> {
     fn plain(json: &Json) -> Json {
         match json {
@@ -71,12 +73,12 @@ pub(super) fn pre_name(pre: &Json) -> Option<&'static str> {
 }
 
 impl Gguf {
-    /// The file's `tokenizer.json`: the one it keeps whole, if it does, else made from
-    /// its vocabulary and merges.
+    /// The file's `tokenizer.json`: the one that it holds whole, else one made from its
+    /// vocabulary and merges.
     ///
     /// # Errors
-    /// A tokenizer that is not byte-level BPE or whose pre-tokenizer is not known; lists
-    /// that do not fit together. A `tokenizer.json` beside the file then helps.
+    /// A tokenizer that is not byte-level BPE; an unknown pre-tokenizer; lists that do not
+    /// fit together. A `tokenizer.json` beside the file avoids all of these.
     pub fn tokenizer(&self) -> Result<Json, GgufError> {
         if let Some(text) = self.get(WHOLE).and_then(|value| value.as_str()) {
             return serde_json::from_str(text)
@@ -133,7 +135,7 @@ impl Gguf {
             return Err(GgufError::value(TOKEN_TYPES, kinds.len(), expected));
         }
         let is_added = |kind: i32| matches!(kind, CONTROL | USER_DEFINED);
-        // Unused ones are padding of the embedding.
+        // Unused tokens are padding of the embedding.
         let is_ordinary = |kind: i32| !is_added(kind) && kind != UNUSED;
         let last = kinds.iter().rposition(|&kind| is_ordinary(kind));
         let (mut vocabulary, mut added) = (Map::new(), Vec::new());
@@ -144,8 +146,8 @@ impl Gguf {
                     "rstrip": false, "normalized": false, "special": kind == CONTROL,
                 }));
             }
-            // Added tokens beyond the ordinary ones are numbered on from them; one in
-            // between has its id from the vocabulary.
+            // `tokenizers` numbers added tokens on from the ordinary ones. An added token in
+            // between gets its id from the vocabulary.
             let within = is_added(kind) && Some(id) < last;
             let twice = (within || is_ordinary(kind))
                 && vocabulary.insert(token.to_owned(), json!(id)).is_some();
@@ -156,8 +158,8 @@ impl Gguf {
         Ok((vocabulary, added))
     }
 
-    /// Tokens that end an answer: those that metadata name, the first of them first, and
-    /// in files of others the control tokens that are known to.
+    /// Tokens that end an answer: those named by metadata, in order. In files that this
+    /// workspace did not write, control tokens of [`KNOWN_ENDS`] follow.
     pub(super) fn end_tokens(&self) -> Vec<u64> {
         let mut ends = Vec::new();
         let mut add = |id: u64| {
@@ -179,7 +181,7 @@ impl Gguf {
         ends
     }
 
-    /// Texts of the special tokens that a chat template may use, by their names there.
+    /// Texts of the special tokens that a chat template may use, by the template's names.
     pub(crate) fn special_tokens(&self) -> BTreeMap<String, String> {
         let text = |key: &str| {
             let id = self.get(&format!("tokenizer.ggml.{key}_token_id"))?.as_u64()?;
@@ -201,7 +203,7 @@ impl Gguf {
     }
 }
 
-/// A token's type; what is none counts as an ordinary token.
+/// A token's type. An invalid type counts as that of an ordinary token.
 fn token_type(value: Value<'_>) -> i32 {
     value.as_u64().and_then(|kind| i32::try_from(kind).ok()).unwrap_or(NORMAL)
 }
@@ -213,7 +215,7 @@ fn texts<'a>(array: Array<'a>, key: &str) -> Result<Vec<&'a str>, GgufError> {
     array.iter().map(text).collect()
 }
 
-/// Tokens and types of a `tokenizer.json`, `size` of them; ids that no token has are
+/// The first `size` tokens of a `tokenizer.json` and their types. Ids without a token are
 /// padding.
 pub(super) fn tokens(tokenizer: &Json, size: usize) -> Result<(Vec<String>, Vec<i32>), GgufError> {
     let mut tokens: Vec<String> = (0..size).map(|id| format!("[PAD{id}]")).collect();

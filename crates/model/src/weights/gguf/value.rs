@@ -1,5 +1,5 @@
-//! Metadata values, decoded where they lie in the file: nothing is copied, so an
-//! array costs no more memory than its bytes.
+//! Metadata values, decoded in place. Nothing is copied, so an array takes no memory beyond
+//! the file's bytes.
 
 use std::fmt;
 
@@ -44,7 +44,7 @@ fn size(kind: u32) -> Option<usize> {
     }
 }
 
-/// A place in the file, moving on.
+/// A reader's position in the file.
 #[derive(Debug, Clone)]
 pub(super) struct Cursor<'a> {
     pub bytes: &'a [u8],
@@ -86,7 +86,7 @@ impl<'a> Cursor<'a> {
         })
     }
 
-    /// A value of type `kind`, checked to its end.
+    /// Reads a value of type `kind` and checks it whole.
     pub fn value(&mut self, kind: u32, what: &str) -> Result<Value<'a>, GgufError> {
         if kind == STRING {
             return self.text(what).map(Value::Text);
@@ -96,8 +96,8 @@ impl<'a> Cursor<'a> {
             let len = self.u64(what)?;
             let start = self.at;
             if kind == STRING {
-                // Each takes at least the eight bytes of its length, so a false count
-                // ends at the end of the file.
+                // A text takes at least the eight bytes of its length, so a false count
+                // runs into the end of the file.
                 for _ in 0..len {
                     self.text(what)?;
                 }
@@ -125,7 +125,7 @@ fn little(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte))
 }
 
-/// A value of fixed size; `bytes` is as long as `size` says.
+/// A value of fixed size; `bytes` has the length given by `size`.
 fn scalar<'a>(kind: u32, bytes: &[u8]) -> Value<'a> {
     let value = little(bytes);
     let shift = 64 - 8 * bytes.len() as u32;
@@ -155,7 +155,7 @@ impl<'a> Array<'a> {
     pub fn iter(&self) -> impl Iterator<Item = Value<'a>> + use<'a> {
         let mut cursor = Cursor { bytes: self.bytes, at: 0 };
         let kind = self.kind;
-        // All was checked when the header was read; an error would end the array.
+        // All elements were checked when the header was read.
         (0..self.len).map_while(move |_| cursor.value(kind, "an array's element").ok())
     }
 }

@@ -1,4 +1,4 @@
-//! A tensor under its Hugging Face name, its rows in Hugging Face's order.
+//! Tensors under their Hugging Face names, with rows in Hugging Face's order.
 
 use super::names::{interleaved, permuted, to_gguf, to_hugging_face};
 use super::{Gguf, GgufError, Kind, Tensor};
@@ -8,16 +8,16 @@ use super::{Gguf, GgufError, Kind, Tensor};
 pub struct Weight<'a> {
     tensor: &'a Tensor,
     bytes: &'a [u8],
-    /// Heads whose halves are interleaved.
+    /// Number of heads, if their halves are interleaved.
     heads: Option<usize>,
 }
 
 impl Gguf {
-    /// The weight with that Hugging Face name; `None` if the file has none (an LM head
-    /// tied to the embedding, a bias that the architecture lacks).
+    /// The weight with a Hugging Face name. `None` if the file has no such tensor: an LM
+    /// head tied to the embedding, or a bias that the architecture lacks.
     ///
     /// # Errors
-    /// A permuted tensor whose rows are not whole pairs of every head; missing metadata.
+    /// A permuted tensor whose rows are not pairs in every head; missing metadata.
     pub fn weight(&self, name: &str) -> Result<Option<Weight<'_>>, GgufError> {
         let Some(tensor) = to_gguf(name).and_then(|name| self.tensor(&name)) else {
             return Ok(None);
@@ -26,8 +26,8 @@ impl Gguf {
         Ok(Some(self.placed(tensor, heads)))
     }
 
-    /// In how many heads the rows of a tensor with that Hugging Face name are
-    /// interleaved; `None` if they are in order.
+    /// The number of heads in which a tensor's rows are interleaved; `None` if the rows are
+    /// in order.
     pub(super) fn interleaved_heads(
         &self,
         name: &str,
@@ -44,7 +44,7 @@ impl Gguf {
         Ok(heads)
     }
 
-    /// A tensor with what [`Gguf::interleaved_heads`] says of it.
+    /// A tensor with the result of [`Gguf::interleaved_heads`].
     pub(super) fn placed<'a>(&'a self, tensor: &'a Tensor, heads: Option<usize>) -> Weight<'a> {
         Weight { tensor, bytes: self.bytes(tensor), heads }
     }
@@ -52,8 +52,8 @@ impl Gguf {
     /// Hugging Face names of all weights.
     ///
     /// # Errors
-    /// A tensor that no supported architecture has, by name: leaving it out would change
-    /// what the model computes. Precomputed rotary factors are told in the configuration.
+    /// A tensor that no supported architecture has, by name. Leaving it out would change the
+    /// model's results. Precomputed rotary factors are part of the configuration instead.
     pub fn weight_names(&self) -> Result<Vec<String>, GgufError> {
         self.tensors()
             .filter(|(name, _)| *name != super::config::ROPE_FACTORS)
@@ -67,7 +67,7 @@ impl Gguf {
 }
 
 impl<'a> Weight<'a> {
-    /// How it is stored.
+    /// The storage type.
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.tensor.kind

@@ -1,5 +1,5 @@
-//! A directory's weights, quantised once and kept on disk as a GGUF file, from which
-//! they load with the same bits.
+//! Keeps a directory's quantised weights in a GGUF file, so that the next load need not
+//! quantise. They load with the same bits.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -20,20 +20,21 @@ use super::{Gguf, GgufError, GgufSource, Kind};
 use crate::weights::{HEAD, WeightSource};
 use crate::{Config, LoadError};
 
-/// What the file was made from, and by which version of the code here.
+/// The key of the file's identity: the version of this code, the weights' hash, the format.
 const IDENTITY: &str = "tokenroute.weights";
 const VERSION: u32 = 1;
-/// A hash of everything after the header: the first entry, so that its place is known.
+/// The key of a hash of everything after the header. It is the first entry, so its offset
+/// is known.
 const CHECKSUM: &str = "tokenroute.checksum";
 const CHECKSUM_AT: u64 = (4 + 4 + 8 + 8 + 8 + CHECKSUM.len() + 4 + 8) as u64;
-/// How the names of files begin that are being written, and are locked meanwhile.
+/// Name prefix of files that are being written. Such files are locked.
 const PARTIAL: &str = ".partial-";
-/// Age from which on one that is not locked has been given up.
+/// Age from which an unlocked file counts as abandoned.
 const GIVEN_UP: Duration = Duration::from_secs(60);
 /// Rows quantised at a time.
 const SOME: usize = 1024;
 
-/// The file that keeps a directory's weights in a format.
+/// The file that holds a directory's weights in one format.
 #[derive(Debug)]
 pub(crate) struct WeightCache<'a> {
     path: PathBuf,
@@ -41,7 +42,7 @@ pub(crate) struct WeightCache<'a> {
     architecture: &'static str,
     config: &'a Config,
     weights: &'a dyn WeightSource,
-    /// By llama.cpp's names.
+    /// Tensors by llama.cpp's names.
     tensors: BTreeMap<String, CachedTensor>,
 }
 
@@ -55,11 +56,11 @@ struct CachedTensor {
 }
 
 impl<'a> WeightCache<'a> {
-    /// What `folder` keeps of weights with this hash, or is to keep: of `tensors`, names
-    /// and shapes, all that a decoder may ask `weights` for.
+    /// The file in `folder` for weights with this hash, whether it exists or not. Of
+    /// `tensors`, names and shapes, it holds those that a decoder may ask `weights` for.
     ///
     /// # Errors
-    /// An architecture that GGUF has no name for.
+    /// An architecture without a GGUF name.
     pub(crate) fn new(
         folder: &Path,
         hash: &str,
@@ -79,7 +80,7 @@ impl<'a> WeightCache<'a> {
             .into_iter()
             .filter(|(name, shape)| asked_for(name, shape))
             .filter_map(|(name, shape)| {
-                // Rows that are no whole blocks are padded when they are packed.
+                // Rows that are not whole blocks stay f32; they are padded when packed.
                 let whole = shape.last()?.is_multiple_of(BLOCK);
                 let kind = if whole { format.into() } else { Kind::F32 };
                 let kind = stored_kind(&name, &shape, kind);
@@ -90,7 +91,7 @@ impl<'a> WeightCache<'a> {
         Ok(WeightCache { path, identity, architecture, config, weights, tensors })
     }
 
-    /// Opens the file, if it is there, whole, and what it should be.
+    /// Opens the file. `None` if it does not exist, is damaged or has another identity.
     pub(crate) fn open(&self) -> Option<GgufSource> {
         let source = GgufSource::open(&self.path).ok()?;
         let file = source.file();
@@ -102,7 +103,7 @@ impl<'a> WeightCache<'a> {
         sound.then_some(source)
     }
 
-    /// Writes the file whole or not at all, over one that is not what it should be.
+    /// Writes the file whole or not at all, and replaces an older one.
     ///
     /// # Errors
     /// A folder that cannot be written to, by name; weights that cannot be read.
@@ -190,14 +191,14 @@ fn hexadecimal(hash: u64) -> String {
     format!("{hash:016x}")
 }
 
-/// A file of this process's own.
+/// Creates and locks a temporary file.
 fn begin(folder: &Path) -> io::Result<NamedTempFile> {
     let file = tempfile::Builder::new().prefix(PARTIAL).tempfile_in(folder)?;
     file.as_file().lock()?;
     Ok(file)
 }
 
-/// Removes what killed writes have left in `folder`; their locks have ended with them.
+/// Removes files that killed processes left in `folder`. Their locks ended with them.
 fn sweep(folder: &Path) {
     let given_up = |path: &Path| -> io::Result<bool> {
         let file = File::open(path)?;
@@ -207,13 +208,13 @@ fn sweep(folder: &Path) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let partial = entry.file_name().to_string_lossy().starts_with(PARTIAL);
         if partial && given_up(&entry.path()).unwrap_or(false) {
-            // One that stays costs room and nothing else, until the next write.
+            // A file that cannot be removed only takes space; the next write tries again.
             let _ = std::fs::remove_file(entry.path());
         }
     }
 }
 
-/// Puts the checksum in its place and the file in its own.
+/// Writes the checksum and renames the file to its final path.
 fn finish(mut file: NamedTempFile, checksum: &str, path: &Path) -> io::Result<()> {
     file.seek(SeekFrom::Start(CHECKSUM_AT))?;
     file.write_all(checksum.as_bytes())?;

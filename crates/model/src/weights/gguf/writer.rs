@@ -13,7 +13,7 @@ use super::{GgufError, Kind};
 
 /// A tensor to write.
 pub struct NewTensor<'a> {
-    /// Its Hugging Face name.
+    /// The tensor's Hugging Face name.
     pub name: &'a str,
     /// `[rows, columns]` or `[columns]`.
     pub shape: &'a [usize],
@@ -21,16 +21,17 @@ pub struct NewTensor<'a> {
     pub row: &'a dyn Fn(usize, &mut [f32]),
 }
 
-/// Writes configuration, tokenizer and tensors. Matrices are stored as `kind` (F32, F16,
-/// Q8_0, or Q4_0 or Q4_K, which leave embedding and LM head in Q8_0; Q4_1 where Q4_K's
-/// blocks do not fill a row), vectors as F32. `texts` are
-/// further metadata, such as `general.name` or `tokenizer.chat_template`.
+/// Writes configuration, tokenizer and tensors. `texts` are further metadata, such as
+/// `general.name` or `tokenizer.chat_template`.
 ///
-/// The `tokenizer.json` is also kept whole, so that this workspace reads back exactly
-/// what it wrote.
+/// Matrices are stored as `kind`: F32, F16, Q8_0, Q4_0 or Q4_K. Vectors are F32. With Q4_0
+/// and Q4_K, embedding and LM head are Q8_0. Rows that are not whole Q4_K blocks are Q4_1.
+///
+/// The file also holds the whole `tokenizer.json`, so that this workspace reads back exactly
+/// the same tokenizer.
 ///
 /// # Errors
-/// What GGUF or llama.cpp cannot represent, by name; a writer that fails.
+/// A value that GGUF or llama.cpp cannot represent, by name; a writer that fails.
 pub fn export(
     out: &mut impl Write,
     config: &Json,
@@ -65,7 +66,7 @@ pub fn export(
         Kind::F16 => 1,
         Kind::Q4_0 => 2,
         Kind::Q8_0 => 7,
-        // What llama.cpp calls its mostly-Q4_K without larger types for some layers.
+        // llama.cpp's number for Q4_K without larger types in some layers.
         Kind::Q4K => 14,
         other => {
             let expected = "F32, F16, Q8_0, Q4_0 or Q4_K";
@@ -125,7 +126,7 @@ fn head_dim(config: &Json) -> Result<u32, GgufError> {
     }
 }
 
-/// A rotary constant: newer files nest them.
+/// A rotary constant. Newer files nest it in an object.
 fn rope<'a>(config: &'a Json, field: &str) -> Option<&'a Json> {
     let nested = ["rope_scaling", "rope_parameters"].into_iter().filter_map(|at| config.get(at));
     nested.chain([config]).find_map(|place| place.get(field)).filter(|value| !value.is_null())
@@ -140,7 +141,7 @@ fn rope_type(config: &Json) -> &str {
     kind.and_then(Json::as_str).unwrap_or("default")
 }
 
-/// Llama 3's divisors, or none.
+/// Llama 3's divisors; empty for other scalings.
 fn rope_factors(config: &Json) -> Result<Vec<f32>, GgufError> {
     if rope_type(config) != "llama3" {
         return Ok(Vec::new());

@@ -1,9 +1,9 @@
-//! A tokenizer for want of a real one.
+//! A stand-in tokenizer for random models.
 
 use serde_json::{Map, Value, json};
 
-/// A `tokenizer.json` for want of a real one: a token for every byte, and names for
-/// the ids beyond, which no text gives.
+/// A `tokenizer.json` with a token for every byte, and names for the ids beyond, which no
+/// text gives.
 pub(super) fn tokenizer(size: usize) -> Value {
     let names = byte_names().map(String::from).chain((256..).map(|id| format!("<{id}>")));
     let vocabulary: Map<String, Value> =

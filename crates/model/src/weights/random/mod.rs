@@ -1,5 +1,5 @@
-//! Models of random weights in a real shape: what they say means nothing, what they
-//! cost in time and memory is what a trained model of that shape costs.
+//! Models with random weights in the shape of real ones. Their answers mean nothing, but
+//! they cost as much time and memory as trained models of that shape.
 
 mod byte_tokenizer;
 mod tensors;
@@ -17,30 +17,30 @@ use crate::json_fields::read_json;
 use crate::{Config, LoadError};
 use tensors::{fill, tensors};
 
-/// A published shape: hidden size, intermediate size, layers, heads, key and value heads.
+/// Published shapes: hidden size, intermediate size, layers, heads, key and value heads.
 const SHAPES: [(&str, [usize; 5]); 2] =
     [("qwen2.5-0.5b", [896, 4864, 24, 14, 2]), ("qwen2.5-1.5b", [1536, 8960, 28, 12, 2])];
 
-/// A model whose weights are a function of a seed, of the tensor's name and of the place
-/// in it, so that they need not be stored. They are f16 numbers.
+/// A model with random f16 weights. A weight is a function of the seed, the tensor's name
+/// and its place in the tensor, so weights need not be stored.
 #[derive(Debug, Clone)]
 pub struct RandomModel {
     json: Value,
     path: PathBuf,
     config: Config,
     seed: u64,
-    /// Tokens whose rows of the LM head are longer than the others.
+    /// Tokens whose rows of the LM head are scaled by [`LIKELY`].
     likely: Vec<u32>,
 }
 
-/// How much longer.
+/// Scale of the rows of likely tokens.
 const LIKELY: f32 = 3.0;
 
 impl RandomModel {
-    /// A shape by its name: qwen2.5-0.5b or qwen2.5-1.5b.
+    /// A model in a named shape: qwen2.5-0.5b or qwen2.5-1.5b.
     ///
     /// # Errors
-    /// A name that is not known.
+    /// An unknown name.
     pub fn named(name: &str, seed: u64) -> Result<Self, LoadError> {
         let path = PathBuf::from(name);
         let shape = SHAPES.iter().find(|shape| shape.0.eq_ignore_ascii_case(name));
@@ -62,10 +62,10 @@ impl RandomModel {
         RandomModel::new(json, path, seed)
     }
 
-    /// The shape of a `config.json`.
+    /// A model in the shape of a `config.json`.
     ///
     /// # Errors
-    /// A file that cannot be read, a configuration that the decoder does not run.
+    /// A file that cannot be read; a configuration that the decoder does not support.
     pub fn like(config: &Path, seed: u64) -> Result<Self, LoadError> {
         let json = read_json(config, "a Hugging Face config.json")?;
         RandomModel::new(json, config.to_owned(), seed)
@@ -78,10 +78,10 @@ impl RandomModel {
         Ok(RandomModel { json, path, config, seed, likely: Vec::new() })
     }
 
-    /// The same with another number of layers.
+    /// Changes the number of layers.
     ///
     /// # Errors
-    /// None of them, or more than `layer_types` says something about.
+    /// No layers, or more than `layer_types` lists.
     pub fn with_layers(mut self, layers: usize) -> Result<Self, LoadError> {
         self.json["num_hidden_layers"] = json!(layers);
         if let Some(kinds) = self.json.get_mut("layer_types").and_then(Value::as_array_mut) {
@@ -91,8 +91,8 @@ impl RandomModel {
         Ok(RandomModel { likely: self.likely, ..model })
     }
 
-    /// The same, but it says these tokens often: of 150,000 words it would else never
-    /// say one that a grader looks for, and no answer would ever be right.
+    /// Makes these tokens likely. Without this, a model with 150,000 tokens would hardly ever
+    /// say one that a grader looks for, and no answer would be right.
     #[must_use]
     pub fn with_likely(mut self, tokens: Vec<u32>) -> Self {
         self.json["likely_tokens"] = json!(tokens);
@@ -105,7 +105,7 @@ impl RandomModel {
         &self.config
     }
 
-    /// SHA-256 over all that the weights follow from, hexadecimal.
+    /// SHA-256 over seed and configuration, hexadecimal. The weights follow from these.
     pub(crate) fn hash(&self) -> String {
         sha256(format!("random {} {}", self.seed, self.json))
     }
@@ -120,23 +120,23 @@ impl RandomModel {
         }
     }
 
-    /// Its `config.json`.
+    /// The model's `config.json`.
     #[must_use]
     pub fn config(&self) -> &Value {
         &self.json
     }
 
-    /// A `tokenizer.json` for want of a real one: a token for every byte, and names for
-    /// the ids beyond, which no text gives.
+    /// A stand-in `tokenizer.json`: a token for every byte, and names for the ids beyond,
+    /// which no text gives.
     #[must_use]
     pub fn tokenizer(&self) -> Value {
         byte_tokenizer::tokenizer(self.config.vocab_size)
     }
 
-    /// Writes its `model.safetensors`, row by row.
+    /// Writes the model's `model.safetensors`, row by row.
     ///
     /// # Errors
-    /// The writer's.
+    /// Those of the writer.
     pub fn write_weights(&self, out: &mut impl Write) -> io::Result<()> {
         let tensors = tensors(&self.config);
         let mut header = Map::new();

@@ -6,14 +6,13 @@ use half::slice::HalfFloatSliceExt;
 use crate::Config;
 use crate::weights::{EMBEDDING, HEAD};
 
-/// A row of a tensor, uniform about its mean.
+/// Fills a row of a tensor with numbers that are uniform about its mean.
 ///
-/// Every matrix passes its inputs' mean square on: the variance of its weights is 1
-/// over their number. For the LM head (and so for an embedding tied to it) that means
-/// logits of variance 1, because what the final norm gives has mean square 1: greedy
-/// tokens win by a clear but not a hopeless margin, some 0.2 where there are 150,000.
-/// Were logits all but equal, engines would differ by rounding alone; were they far
-/// apart, nothing could make them differ.
+/// A matrix's weights have the variance 1 / inputs, so that it keeps its inputs' mean
+/// square. The final norm gives rows of mean square 1, so logits have the variance 1.
+/// Greedy tokens then win by a moderate margin, about 0.2 with 150,000 tokens. With
+/// smaller margins, engines would differ by rounding alone; with larger ones, they would
+/// never differ.
 pub(super) fn fill(seed: u64, tensor: &str, row: usize, out: &mut [f16]) {
     let (mean, deviation) = if tensor.ends_with("norm.weight") {
         (1.0, 0.1)
@@ -22,14 +21,14 @@ pub(super) fn fill(seed: u64, tensor: &str, row: usize, out: &mut [f16]) {
     } else {
         (0.0, (1.0 / out.len() as f32).sqrt())
     };
-    // A uniform distribution of that deviation reaches √3 times as far.
+    // A uniform distribution reaches √3 times its standard deviation.
     let reach = deviation * 3f32.sqrt();
     let mut noise = Noise(seed ^ place(tensor, row));
     let values: Vec<f32> = out.iter().map(|_| mean + reach * noise.next()).collect();
     out.convert_from_f32_slice(&values);
 }
 
-/// Names and shapes of all tensors, as Hugging Face has them.
+/// Names and shapes of all tensors, as in Hugging Face's layout.
 pub(super) fn tensors(config: &Config) -> Vec<(String, Vec<usize>)> {
     let (hidden, inner) = (config.hidden_size, config.intermediate_size);
     let (queries, key_value) = (config.query_size(), config.key_value_size());
@@ -66,7 +65,7 @@ pub(super) fn tensors(config: &Config) -> Vec<(String, Vec<usize>)> {
     tensors
 }
 
-/// A number for a row of a tensor (FNV-1a of the name, then mixed).
+/// A number for a row of a tensor: FNV-1a of the name, mixed with the row.
 fn place(tensor: &str, row: usize) -> u64 {
     let hash = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     let name = tensor.bytes().fold(0xcbf2_9ce4_8422_2325, hash);
@@ -80,7 +79,7 @@ fn mixed(mut z: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// SplitMix64, as numbers from -1 to 1.
+/// SplitMix64 as numbers from −1 to 1.
 struct Noise(u64);
 
 impl Noise {

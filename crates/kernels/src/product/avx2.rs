@@ -1,25 +1,27 @@
-//! The product with AVX2, with and without AVX-VNNI: a vector is 4 columns of 8
-//! outputs, half a tile's.
+//! The product with AVX2, with and without AVX-VNNI. A vector is 4 columns of 8 outputs,
+//! half a tile's.
 //!
-//! `maddubs` adds pairs of products in 16 bits and saturates, so without VNNI
-//! bytes go by |w|·(±x) ≤ 128·127, whose pairs are at most 32512; the pairs of 4 bits
-//! are at most 15·127·2 = 3810, and the eight of a block, 30480, fit 16 bits as well.
+//! Without VNNI, `maddubs` adds pairs of products in 16 bits, and saturates. No sum here
+//! reaches that limit:
+//! - Bytes are multiplied as |w|·(±x) ≤ 128·127, so a pair is at most 32512.
+//! - A pair of 4 bits is at most 15·127·2 = 3810; the eight pairs of a block are at most
+//!   30480.
 #![allow(unsafe_code)]
-// Registers are told apart by their numbers.
+// Loops over registers need their indices.
 #![allow(clippy::needless_range_loop)]
 
-/// A kernel over three steps on accumulators: begin with the offset of a block, add
-/// the products of 4 columns, and end with 32-bit sums.
+/// A kernel from three steps on accumulators: `begin` with the offset of a block, `step`
+/// adds the products of 4 columns, `end` gives 32-bit sums.
 macro_rules! kernel {
     ($name:ident, $features:literal, $rows:literal, $steps:ident) => {
         pub(crate) mod $name {
             use std::arch::x86_64::*;
             use std::ops::Range;
 
+            use super::super::job::{Job, row_blocks};
+            use super::super::layout::{Layout, Q4, Q4K, Q5K, Q8};
             use super::$steps::{begin, end, step};
-            use crate::layout::{Layout, Q4, Q4K, Q5K, Q8};
             use crate::matrix::{PANEL, SCALES};
-            use crate::product::{Job, row_blocks};
             use crate::{BLOCK, Format};
 
             #[target_feature(enable = $features)]
@@ -151,7 +153,7 @@ kernel!(plain, "avx2,fma,f16c", 4, without_vnni);
 mod with_vnni {
     use std::arch::x86_64::*;
 
-    use crate::layout::Layout;
+    use super::super::layout::Layout;
 
     /// −8·Σx undoes Q4_0's offset, −128·Σx that of bytes.
     #[inline]
@@ -180,7 +182,7 @@ mod with_vnni {
 mod without_vnni {
     use std::arch::x86_64::*;
 
-    use crate::layout::Layout;
+    use super::super::layout::Layout;
 
     #[inline]
     #[target_feature(enable = "avx2")]

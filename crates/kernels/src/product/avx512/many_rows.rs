@@ -1,15 +1,15 @@
 //! The product of many rows with AVX-512 VNNI: 6 rows by 2 panels of outputs, in 24
-//! registers. Written out, because the compiler keeps weights in registers instead
-//! and spills the sums.
+//! registers. It is in assembly, because the compiler keeps weights in registers and
+//! spills the sums.
 #![allow(unsafe_code)]
 
 use std::arch::asm;
 use std::arch::x86_64::*;
 use std::cell::RefCell;
 
-use crate::layout::{Layout, Q4, Q4K, Q5K, Q8};
+use super::super::job::Job;
+use super::super::layout::{Layout, Q4, Q4K, Q5K, Q8};
 use crate::matrix::{PANEL, SCALES, tile_bytes};
-use crate::product::Job;
 use crate::{BLOCK, Format};
 
 /// Rows of a block.
@@ -22,7 +22,8 @@ thread_local! {
     static UNPACKED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// All whole blocks of rows by panels `panel` and the next; returns how many rows.
+/// Multiplies all whole blocks of rows by `panel` and the next panel. Returns the number of
+/// rows done.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 pub(crate) fn multiply(job: &Job<'_>, panel: usize) -> usize {
     let whole = job.rows / ROWS * ROWS;
@@ -36,7 +37,7 @@ pub(crate) fn multiply(job: &Job<'_>, panel: usize) -> usize {
     whole
 }
 
-/// The same of weights that are not Q8_0.
+/// [`multiply`] for formats other than Q8_0.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 fn unpacked<L: Layout>(job: &Job<'_>, panel: usize, packed: &[u8], rows: usize) {
     UNPACKED.with_borrow_mut(|unpacked| {
@@ -46,7 +47,7 @@ fn unpacked<L: Layout>(job: &Job<'_>, panel: usize, packed: &[u8], rows: usize) 
     });
 }
 
-/// Tiles as tiles of Q8_0 with the same integers: of Q4_0 q − 8, else q, and + 128.
+/// Rewrites tiles as tiles of Q8_0 with the same integers (q − 8 for Q4_0, else q) + 128.
 #[target_feature(enable = "avx512f,avx512bw")]
 fn unpack<L: Layout>(packed: &[u8], unpacked: &mut [u8]) {
     let tiles = unpacked.chunks_exact_mut(tile_bytes(Format::Q8_0));
@@ -88,7 +89,7 @@ fn blocks<L: Layout>(job: &Job<'_>, panel: usize, packed: &[u8], minima: &[u8], 
     }
 }
 
-/// What the minima of a panel add to rows `row..row + R`.
+/// Adds the minima of a panel to the sums of rows `row..row + R`.
 #[target_feature(enable = "avx512f")]
 pub(crate) fn add_minima<L: Layout, const R: usize>(
     job: &Job<'_>,
@@ -119,7 +120,7 @@ pub(crate) fn add_minima<L: Layout, const R: usize>(
     }
 }
 
-/// Four columns of both panels into the sums of all rows; `$v` counts vectors.
+/// Adds four columns of both panels to the integers of all rows; `$v` counts vectors.
 macro_rules! columns {
     ($v:literal) => {
         concat!(
@@ -142,7 +143,7 @@ macro_rules! columns {
     };
 }
 
-/// A row's integers of this block, scaled, onto its sums.
+/// Scales a row's integers of this block and adds them to its sums.
 macro_rules! scale {
     ($first:literal, $second:literal, $sum:literal, $other:literal, $at:literal) => {
         concat!(
@@ -175,7 +176,7 @@ macro_rules! scale {
     };
 }
 
-/// A row's integers begin with what undoes the weights' offset of 128.
+/// Starts a row's integers with the value that undoes the weights' offset of 128.
 macro_rules! begin {
     ($first:literal, $second:literal, $at:literal) => {
         concat!(
@@ -193,7 +194,8 @@ macro_rules! begin {
     };
 }
 
-/// Rows `row..row + ROWS` by two panels, `packed` as Q8_0: `[panel, row, output]`.
+/// Multiplies rows `row..row + ROWS` by two panels, `packed` as Q8_0. The result is
+/// `[panel, row, output]`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 fn block(job: &Job<'_>, packed: &[u8], row: usize) -> [[[f32; PANEL]; ROWS]; PANELS] {
     let (count, first) = (job.blocks, row * job.blocks);

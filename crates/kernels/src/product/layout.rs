@@ -1,17 +1,17 @@
-//! Formats as types, so that a kernel is compiled for each.
+//! Formats as types, so that kernels are compiled for each of them.
 
 use crate::Format;
 use crate::matrix::{head_bytes, tile_bytes};
 
-/// What kernels know of a format. Stored weights are bytes in 8 vectors, or levels of
-/// 4 bits in 4 vectors; what was added to them goes by −offset·Σx.
+/// The constants of a format. Stored weights are bytes in 8 vectors, or levels of 4 bits
+/// in 4 vectors. The offset added to stored weights is undone by −offset·Σx.
 pub(crate) trait Layout {
     const FORMAT: Format;
-    /// Weights have 4 bits.
+    /// Whether weights have 4 bits.
     const NIBBLES: bool = Self::FORMAT.is_nibbles();
-    /// Blocks have a minimum.
+    /// Whether blocks have a minimum.
     const MINIMA: bool = Self::FORMAT.has_minimum();
-    /// Nothing is added to the weights.
+    /// Whether weights are stored without an offset.
     const PLAIN: bool = Self::NIBBLES && Self::MINIMA;
     /// Vectors of a tile.
     const VECTORS: usize = if Self::NIBBLES { 4 } else { 8 };

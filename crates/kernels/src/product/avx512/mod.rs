@@ -1,21 +1,25 @@
-//! The product with AVX-512 VNNI: one vector is 4 columns of 16 outputs.
+//! The product with AVX-512 VNNI. A vector is 4 columns of 16 outputs.
 #![allow(unsafe_code)]
-// Registers are told apart by their numbers.
+// Loops over registers need their indices.
 #![allow(clippy::needless_range_loop)]
+
+mod many_rows;
 
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use crate::layout::{Layout, Q4, Q4K, Q5K, Q8};
+use super::job::{Job, row_blocks};
+use super::layout::{Layout, Q4, Q4K, Q5K, Q8};
 use crate::matrix::{PANEL, SCALES};
-use crate::product::{Job, row_blocks};
-use crate::{BLOCK, Format, prefill};
+use crate::{BLOCK, Format};
 
-/// Rows up to which one panel is multiplied at a time, weights coming from memory.
+pub(super) use many_rows::add_minima;
+
+/// Rows up to which one panel is multiplied at a time, limited by memory.
 const FEW: usize = 8;
-/// Rows from which on unpacking 4 bits pays.
+/// Rows from which unpacking 4 bits pays off.
 const MANY: usize = 48;
-/// How far ahead of the weights in use the next are fetched, in bytes.
+/// Distance in bytes at which weights are prefetched.
 const AHEAD: usize = 4096;
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
@@ -32,12 +36,12 @@ pub(crate) fn multiply(job: &Job<'_>, panels: Range<usize>) {
 fn by_rows<L: Layout>(job: &Job<'_>, panels: Range<usize>) {
     let mut panel = panels.start;
     if job.rows > if L::NIBBLES { MANY } else { FEW } {
-        while panel + prefill::PANELS <= panels.end {
-            let done = prefill::multiply(job, panel);
-            for panel in panel..panel + prefill::PANELS {
+        while panel + many_rows::PANELS <= panels.end {
+            let done = many_rows::multiply(job, panel);
+            for panel in panel..panel + many_rows::PANELS {
                 few_rows::<L>(job, panel, done..job.rows);
             }
-            panel += prefill::PANELS;
+            panel += many_rows::PANELS;
         }
     }
     for panel in panel..panels.end {

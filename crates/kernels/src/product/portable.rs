@@ -1,12 +1,12 @@
-//! The product in plain Rust: correct on every machine, and what the others are
-//! measured against.
+//! The product in plain Rust. It runs on every machine and is the reference for the
+//! other kernels.
 
 use std::ops::Range;
 
 use half::f16;
 
+use super::job::Job;
 use crate::matrix::{PANEL, SCALES, head_bytes, tile_bytes};
-use crate::product::Job;
 use crate::{BLOCK, Format};
 
 pub(crate) fn multiply(job: &Job<'_>, panels: Range<usize>) {
@@ -52,7 +52,7 @@ fn dots_of_8_bits(weights: &[u8], x: &[i8]) -> [i32; PANEL] {
     dots
 }
 
-/// Weights are stored with `OFFSET` added.
+/// `OFFSET` was added to the stored weights.
 fn dots_of_4_bits<const OFFSET: i32>(weights: &[u8], x: &[i8]) -> [i32; PANEL] {
     let mut dots = [0; PANEL];
     let (low, high) = x.split_at(BLOCK / 2);

@@ -1,11 +1,11 @@
-//! The product with NEON's dot product extension: a vector is 4 columns of 4 outputs.
+//! The product with NEON's dot product extension. A vector is 4 columns of 4 outputs.
 //!
-//! Run so far under qemu 11.1 only (`just test-aarch64`, rustc 1.96): the crate's tests pass
-//! on its processor `max`, these kernels giving the bits of the portable ones, and on
-//! `cortex-a53`, which lacks the extension and gets the portable ones. No real machine has
-//! run them, so their speed is unknown.
+//! So far these kernels have run under qemu 11.1 only (`just test-aarch64`, rustc 1.96).
+//! There the crate's tests pass on processor `max`, with the bits of the portable kernels.
+//! They also pass on `cortex-a53`, which lacks the extension and runs the portable kernels.
+//! The speed on a real machine is unknown.
 #![allow(unsafe_code)]
-// Registers are told apart by their numbers.
+// Loops over registers need their indices.
 #![allow(clippy::needless_range_loop)]
 
 use std::arch::aarch64::*;
@@ -14,9 +14,9 @@ use std::ops::Range;
 
 use half::f16;
 
-use crate::layout::{Layout, Q4, Q4K, Q5K, Q8};
+use super::job::{Job, row_blocks};
+use super::layout::{Layout, Q4, Q4K, Q5K, Q8};
 use crate::matrix::{PANEL, SCALES};
-use crate::product::{Job, row_blocks};
 use crate::{BLOCK, Format};
 
 /// Rows of a register block.
@@ -48,7 +48,7 @@ fn by_rows<L: Layout>(job: &Job<'_>, panel: usize, rows: Range<usize>) {
     }
 }
 
-/// dot + Σ of 4 products per lane; the intrinsic is not stable yet.
+/// dot + Σ of 4 products per lane. The intrinsic is not stable yet.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
 fn sdot(mut dot: int32x4_t, w: int8x16_t, x: int8x16_t) -> int32x4_t {

@@ -1,14 +1,14 @@
-//! A chunk of weights by blocks of rows with AMX, written out: tiles run two blocks of
-//! inputs ahead of the sums in registers, which their results reach through memory.
+//! Multiplies a chunk of weights by blocks of rows with AMX, in assembly. Tiles run two
+//! blocks of inputs ahead of the sums in registers; their results pass through memory.
 #![allow(unsafe_code)]
 
 use std::arch::asm;
 use std::mem::{MaybeUninit, offset_of};
 use std::ops::Range;
 
+use super::super::job::Job;
+use crate::amx_tiles::{Line, ROWS, SCALES, Tile};
 use crate::matrix::PANEL;
-use crate::product::Job;
-use crate::tiles::{Line, ROWS, SCALES, Tile};
 
 /// Panels that are multiplied together.
 pub(crate) const PANELS: usize = 2;
@@ -24,26 +24,26 @@ const _: () = assert!(ROWS == 12 && LINES * 64 == 2176 && size_of::<Tile>() == 8
 #[repr(align(64))]
 pub(crate) struct Sums(pub [[[f32; PANEL]; PANELS]; ROWS]);
 
-/// Where sums begin.
+/// The sums before the first chunk.
 pub(crate) static ZERO: Sums = Sums([[[0.0; PANEL]; PANELS]; ROWS]);
 
-/// What finds no place in registers.
+/// Values of the loop for which there are no registers.
 #[repr(C)]
 struct Frame {
-    /// Those of two blocks, as floats.
+    /// The integers of two blocks, as floats.
     integers: MaybeUninit<[Sums; 2]>,
     weights: *const Line,
-    /// Bytes from the end of a block of rows to where the next begins.
+    /// Bytes from the end of one block of rows to the start of the next.
     next_x: usize,
     pairs: usize,
-    /// Bytes from a block of rows to the next where sums come from and where they go,
-    /// and from a row to the next where they go.
+    /// Bytes from a block of rows to the next in the source of the sums.
     next_from: usize,
+    /// Bytes from a row to the next in the destination of the sums.
     next_row: usize,
 }
 
-/// All sums from where they are. The lines where they go, `{left}` bytes from row to row
-/// from `{next}` on, are asked for early, lest stores wait for each other.
+/// Loads all sums. Prefetches their destination, from `{next}` on and `{left}` bytes from
+/// row to row, so that the stores do not wait for each other.
 macro_rules! load_sums {
     ($($row:literal $other:literal)*) => {
         concat!($(
@@ -56,7 +56,7 @@ macro_rules! load_sums {
     };
 }
 
-/// All sums to where they go.
+/// Stores all sums.
 macro_rules! store_sums {
     ($($row:literal $other:literal)*) => {
         concat!($(
@@ -67,7 +67,7 @@ macro_rules! store_sums {
     };
 }
 
-/// What is done with tiles.
+/// The operations on tiles.
 macro_rules! tile {
     (zero $tile:literal) => {
         concat!("tilezero tmm", $tile, "\n")
@@ -83,15 +83,15 @@ macro_rules! tile {
     };
 }
 
-/// The scales of a block.
+/// Loads the scales of a block.
 macro_rules! scales {
     ($v:literal) => {
         concat!("vmovaps zmm24, [{v} + ", $v, "]\n", "vmovaps zmm25, [{v} + 64 + ", $v, "]\n")
     };
 }
 
-/// Rows' integers of a block, scaled, onto their sums. The same rows of the next block of
-/// rows, `{far}` bytes on, are fetched.
+/// Scales the rows' integers of a block and adds them to the sums. Prefetches the same rows
+/// of the next block of rows, `{far}` bytes on.
 macro_rules! rows {
     ($x:literal, $s:literal, $from:literal: $($row:literal $other:literal)*) => {
         concat!($(
@@ -105,10 +105,10 @@ macro_rules! rows {
     };
 }
 
-/// One block, `$w` and `$x` bytes on, into tiles `$c` and `$d`; what lies in `$e` and
-/// `$f`, of the block before, to memory at `$to`; and the block before that, from `$from`,
-/// onto the sums with scales `$v` and `$s` bytes on. Of some thousand orders that were
-/// timed this is the fastest.
+/// Works on three blocks at once: multiplies one, `$w` and `$x` bytes on, into tiles `$c`
+/// and `$d`; stores the one before, in `$e` and `$f`, to memory at `$to`; adds the one
+/// before that, from `$from`, to the sums with scales `$v` and `$s` bytes on. This order
+/// was the fastest of some thousand.
 macro_rules! step {
     ($c:literal $d:literal $e:literal $f:literal $a:literal, $w:literal, $x:literal, $to:literal,
      $v:literal, $s:literal, $from:literal) => {
@@ -133,7 +133,7 @@ macro_rules! step {
     };
 }
 
-/// The first two blocks into tiles, one of them on to memory.
+/// Multiplies the first two blocks into tiles and stores the first to memory.
 macro_rules! begin {
     () => {
         concat!(
@@ -149,19 +149,19 @@ macro_rules! begin {
     };
 }
 
-/// Weights of some blocks, and rows to multiply with them.
+/// Weights of some blocks, and the rows to multiply by them.
 pub(crate) struct Chunk<'a> {
     /// The first block.
     pub first: usize,
-    /// `[block, line]`, as many blocks as there are, an even number.
+    /// `[block, line]`, an even number of blocks.
     pub weights: &'a [Line],
     /// Blocks of rows.
     pub rows: Range<usize>,
 }
 
 impl Chunk<'_> {
-    /// Adds the chunk's part to `sums`, which begin with the first chunk; the last may
-    /// go to the outputs of `panel` and the next instead.
+    /// Adds the chunk's products to `sums`; the first chunk starts them at 0. With `panel`,
+    /// which the last chunk may have, the sums go to the outputs of it and the next panel.
     ///
     /// # Safety
     /// The machine has AMX, and tiles are configured.
@@ -208,7 +208,7 @@ impl Chunk<'_> {
                 load_sums!(0 12 1 13 2 14 3 15 4 16 5 17 6 18 7 19 8 20 9 21 10 22 11 23),
                 "mov {left}, [{frame} + {pairs}]",
                 "3:",
-                // The last two blocks go with the first two of the next rows.
+                // The last two blocks overlap with the first two of the next rows.
                 "mov {next}, [{frame} + {next_x}]",
                 "add {next}, {x}",
                 "sub {left}, 1",

@@ -1,13 +1,17 @@
 //! The product of many rows with AMX: blocks of 12 rows by 2 panels of outputs.
 //!
-//! `tdpbf16ps` (Intel SDM, volume 2) adds to a tile C of 12 rows by 16 outputs, in f32,
-//! the products of A, 12 rows of 32 activations, and B, 16 pairs of columns by 16
-//! outputs. The 8-bit integers of both are exact in bf16, and so is every sum of a
-//! block's products in f32: what comes out is the block's integer, which is then scaled
-//! and added as every other instruction set does it. `tdpbssd` would leave the sums as
-//! integers; turning those into floats costs more than tiles of twice the size, since
-//! beside AMX the vector units do one operation on floats a cycle.
+//! `tdpbf16ps` (Intel SDM, volume 2) multiplies A, 12 rows of 32 activations, by B, 16
+//! pairs of columns by 16 outputs. It adds the products to a tile C of 12 rows by 16
+//! outputs in f32. The 8-bit integers of both are exact in bf16, and every sum of a
+//! block's products is exact in f32. So the result is the block's integer, which is scaled
+//! and added as on every other instruction set.
+//!
+//! `tdpbssd` would leave the sums as integers. Turning those into floats costs more than
+//! tiles of twice the size, since beside AMX the vector units do one operation on floats a
+//! cycle.
 #![allow(unsafe_code)]
+
+mod chunk;
 
 use std::arch::asm;
 use std::arch::x86_64::*;
@@ -15,19 +19,19 @@ use std::array;
 use std::cell::RefCell;
 use std::ops::Range;
 
-use crate::chunk::{Chunk, LINES, PANELS, Sums, TILE, ZERO};
-use crate::layout::{Layout, Q4, Q4K, Q5K, Q8};
+use super::avx512::add_minima;
+use super::job::Job;
+use super::layout::{Layout, Q4, Q4K, Q5K, Q8};
+use crate::amx_tiles::{Line, ROWS};
 use crate::matrix::PANEL;
-use crate::prefill::add_minima;
-use crate::product::Job;
-use crate::tiles::{Line, ROWS};
 use crate::{BLOCK, Format};
+use chunk::{Chunk, LINES, PANELS, Sums, TILE, ZERO};
 
-/// Most blocks of inputs at a time: their weights stay in the first cache while all
-/// rows pass.
+/// Most blocks of inputs at a time: their weights stay in the first-level cache while all
+/// rows are multiplied by them.
 const CHUNK: usize = 8;
 
-/// Kept from call to call.
+/// Buffers that are kept from call to call.
 #[derive(Default)]
 struct Buffers {
     /// `[block, line]`
@@ -42,10 +46,10 @@ thread_local! {
     };
 }
 
-/// All rows by as many whole pairs of `panels` as there are; returns the next panel.
+/// Multiplies all rows by the whole pairs among `panels`. Returns the first panel left.
 ///
 /// # Safety
-/// The machine has AMX ([`crate::tiles::available`]) and AVX-512.
+/// The machine has AMX ([`crate::amx_support::available`]) and AVX-512.
 #[target_feature(enable = "avx512f,avx512bw")]
 pub(crate) unsafe fn multiply(job: &Job<'_>, panels: Range<usize>) -> usize {
     let pairs = panels.len() / PANELS;
@@ -63,8 +67,9 @@ pub(crate) unsafe fn multiply(job: &Job<'_>, panels: Range<usize>) -> usize {
     panels.start + pairs * PANELS
 }
 
-/// Shapes of the tiles, rows of 64 bytes all: palette 1, then bytes of a row from byte
-/// 16 on, rows from byte 48 on. C is tiles 0 to 3, A 4 and 5, B 6 and 7.
+/// Sets the shapes of the tiles, whose rows all have 64 bytes. The configuration is palette
+/// 1, bytes of a row from byte 16 on, rows from byte 48 on. C is tiles 0 to 3, A 4 and 5,
+/// B 6 and 7.
 fn configure() {
     let mut config = Line([0; BLOCK]);
     config.0[0] = 1;
@@ -85,7 +90,8 @@ fn by_chunks<L: Layout>(job: &Job<'_>, panel: usize, pairs: usize, buffers: &mut
         sums.resize(pairs * count, ZERO);
     }
     let sums = &mut sums[..pairs * count];
-    // How many blocks of rows need no more than their sums, and have room for all.
+    // Number of blocks of rows whose sums go straight to the outputs: nothing is added, and
+    // the outputs have room for whole blocks.
     let direct = |panel: usize| {
         let direct = !L::MINIMA && (panel + PANELS) * PANEL <= job.outputs;
         if direct { job.rows / ROWS } else { 0 }
@@ -95,7 +101,7 @@ fn by_chunks<L: Layout>(job: &Job<'_>, panel: usize, pairs: usize, buffers: &mut
     let chunk = blocks.div_ceil(blocks.div_ceil(CHUNK)).next_multiple_of(2);
     for first in (0..blocks).step_by(chunk) {
         let chunk = chunk.min(blocks - first);
-        // An odd number of blocks has one of zeros at its end.
+        // An odd number of blocks ends with one of zeros.
         weights.clear();
         weights.resize(chunk * LINES, Line([0; BLOCK]));
         for (pair, sums) in sums.chunks_exact_mut(count).enumerate() {
@@ -122,7 +128,7 @@ fn by_chunks<L: Layout>(job: &Job<'_>, panel: usize, pairs: usize, buffers: &mut
     }
 }
 
-/// Stores what rows there are of a block of rows, with what minima add to them.
+/// Adds the minima to a block of rows and stores the rows that exist.
 #[target_feature(enable = "avx512f")]
 fn store<L: Layout>(job: &Job<'_>, row: usize, panel: usize, mut sums: [[f32; PANEL]; ROWS]) {
     let rows = ROWS.min(job.rows - row);
@@ -138,13 +144,14 @@ fn store<L: Layout>(job: &Job<'_>, row: usize, panel: usize, mut sums: [[f32; PA
     }
 }
 
-/// Panel `p`'s scales as f32, and its integers as bf16 in pairs of columns, of as many
-/// blocks as there is room for. What is to be unpacked next is fetched.
+/// Unpacks panel `p`: scales as f32, integers as bf16 in pairs of columns, for as many
+/// blocks as `weights` has room for. The blocks that are unpacked next are prefetched.
 #[target_feature(enable = "avx512f,avx512bw")]
 fn unpack<L: Layout>(job: &Job<'_>, packed: &[u8], p: usize, weights: &mut [Line]) {
     let next = PANELS * job.panel_bytes;
     let (low, nibble) = (_mm512_set1_epi32(0xff), _mm512_set1_epi8(15));
-    // As the low bits of 2^23, integers are floats; what was added to them goes too.
+    // An integer in the low bits of 2^23 is a float; subtracting 2^23 and the offset leaves
+    // the weight.
     let two_23 = _mm512_set1_epi32(0x4b00_0000);
     let offset = match L::FORMAT {
         Format::Q8_0 | Format::Q5K => 128.0,
@@ -163,7 +170,7 @@ fn unpack<L: Layout>(job: &Job<'_>, packed: &[u8], p: usize, weights: &mut [Line
     for (tile, lines) in packed.chunks_exact(L::TILE).zip(weights.chunks_exact_mut(LINES)) {
         let (heads, lines) = lines.split_at_mut(PANELS);
         let lines = &mut lines[p * TILE..][..TILE];
-        // Four columns as two lines.
+        // Writes four columns as two lines.
         let mut put = |v: usize, w: __m512i| {
             let [a, b] = [
                 pair(float(w), float(_mm512_srli_epi32::<8>(w))),
