@@ -23,7 +23,7 @@ const LAYER: [(usize, usize); 4] = [
     (2 * INTERMEDIATE, HIDDEN),
     (HIDDEN, INTERMEDIATE),
 ];
-/// Rows of a call and whether the LM head runs on all of them or on the last alone.
+/// Rows of a call, and whether the LM head runs on all of them or only on the last.
 const CASES: [(&str, usize, bool); 4] = [
     ("decode", 1, true),
     ("2 sequences", 2, true),

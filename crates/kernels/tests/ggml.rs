@@ -49,7 +49,7 @@ fn the_blocks_of_q4_k_are_ggmls_and_keep_the_weights() {
     let size = off(&vec![0.0; weights.len()]);
     assert!(off(&theirs) < 1.02 * off(&peer), "{} against {}", off(&theirs), off(&peer));
     assert!(off(&theirs) < 0.05 * size, "{} of {size}", off(&theirs));
-    // Scales and minima in f16: 11 bits of what the 4 bits of a weight stand on.
+    // Scales and minima are f16 and have 11 bits of precision.
     for (part, (ours, theirs)) in ours.chunks(32).zip(theirs.chunks(32)).enumerate() {
         let most = theirs.iter().fold(0.0f32, |most, w| most.max(w.abs()));
         let range = 2.0 * most.max((part + 1) as f32);

@@ -1,5 +1,4 @@
-//! Every kernel of this machine against sums written out plainly, and against each
-//! other bit by bit.
+//! Compares every kernel of this machine with plain sums, bit by bit.
 
 use tokenroute_kernels::{Activations, BLOCK, Format, Isa, KernelError, Pool, QuantMatrix};
 
@@ -26,7 +25,7 @@ fn product(pool: &Pool, matrix: &QuantMatrix, x: &[f32]) -> Vec<f32> {
     y
 }
 
-/// Integer weight `j` of a block, and where the integers begin.
+/// Integer weight `j` of a block.
 fn integer(format: Format, block: &[u8], j: usize) -> i32 {
     let nibble =
         |quants: &[u8]| i32::from(if j < 16 { quants[j] & 15 } else { quants[j - 16] >> 4 });

@@ -13,7 +13,7 @@ fn every_part_is_done_once() {
         for parts in [0, 1, 2, 3, 100] {
             let counts: Vec<AtomicUsize> = (0..parts).map(|_| AtomicUsize::new(0)).collect();
             pool.run(parts, &|i| {
-                // A caller that does not wait for the others would look too early.
+                // A caller that did not wait for the other threads would check too early.
                 std::thread::sleep(Duration::from_micros(100));
                 counts[i].fetch_add(1, Ordering::Relaxed);
             });
@@ -31,7 +31,7 @@ fn jobs_follow_each_other_fast_and_after_a_rest() {
     let done = AtomicUsize::new(0);
     for round in 0..3000 {
         if round % 500 == 0 {
-            // Longer than the threads spin, so that they park.
+            // A rest longer than the threads spin, so that they park.
             std::thread::sleep(Duration::from_millis(2));
         }
         pool.run(4, &|_| {

@@ -142,7 +142,7 @@ fn whole(model: &LoadedModel, sequences: &[Vec<u32>], detail: Detail) -> Vec<Vec
     model.decoder.advance(&mut feeds, detail).expect("a valid batch")
 }
 
-/// The same, one sequence and one token at a time.
+/// All steps, one sequence and one token at a time.
 fn token_by_token(model: &LoadedModel, sequences: &[Vec<u32>], detail: Detail) {
     for sequence in sequences {
         let mut state = model.decoder.start();

@@ -1,10 +1,10 @@
-"""Renders chat templates with Hugging Face transformers: what tests/chat.rs holds
-this crate's rendering against.
+"""Renders chat templates with Hugging Face transformers, to compare this crate's rendering
+with (tests/model/chat.rs).
 
     python crates/model/tests/chat/make.py [FOLDER_OF_ANY_TOKENIZER]
 
 writes cases.json. The templates follow the published ones of Qwen2.5, Qwen3,
-Llama 3.1, Mistral, Gemma, SmolLM2 and Phi, shortened where two parts test the same.
+Llama 3.1, Mistral, Gemma, SmolLM2 and Phi, shortened where two parts test the same thing.
 """
 
 import json

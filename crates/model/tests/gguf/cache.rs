@@ -1,5 +1,5 @@
-//! Quantised weights kept on disk: the same bits as without, from the file once it is
-//! there, and never from one that is damaged or another's.
+//! The cache of quantised weights: it gives the bits of a fresh load, it is used once it
+//! exists, and a damaged or foreign file is never used.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -8,7 +8,7 @@ use tokenroute_core::{LanguageModel, stable_hash};
 use tokenroute_model::gguf::Gguf;
 use tokenroute_model::{Format, LoadError, LoadOptions, LoadedModel, load_model};
 
-use crate::models::{model, said_bits};
+use crate::models::{model, step_bits};
 use crate::support::ModelFiles;
 
 fn options(format: Format, cache: Option<&Path>) -> LoadOptions {
@@ -16,7 +16,7 @@ fn options(format: Format, cache: Option<&Path>) -> LoadOptions {
     LoadOptions { quantize: Some(format), cache, ..LoadOptions::default() }
 }
 
-/// A model's directory and one to keep its weights in.
+/// A model's directory and a cache folder.
 struct Kept {
     dir: tempfile::TempDir,
     format: Format,
@@ -47,7 +47,7 @@ impl Kept {
         load_model(&self.model(), &options(self.format, None)).expect("a model")
     }
 
-    /// The only file that is kept.
+    /// The only file in the cache.
     fn file(&self) -> PathBuf {
         let entries = std::fs::read_dir(self.folder()).expect("the cache");
         let mut files: Vec<PathBuf> = entries.map(|e| e.expect("an entry").path()).collect();
@@ -63,8 +63,8 @@ fn kept_weights_have_the_same_bits_and_the_same_name() {
             let kept = Kept::new(&model(kind), format);
             let without = kept.load_without();
             let (first, second) = (kept.load(), kept.load());
-            assert_eq!(said_bits(&first), said_bits(&without), "{kind} in {format}");
-            assert_eq!(said_bits(&second), said_bits(&without), "{kind} in {format}");
+            assert_eq!(step_bits(&first), step_bits(&without), "{kind} in {format}");
+            assert_eq!(step_bits(&second), step_bits(&without), "{kind} in {format}");
             let hash = &without.decoder.info().weights_hash;
             assert!(hash.ends_with(&format!("+{format}")), "{hash}");
             assert_eq!(&second.decoder.info().weights_hash, hash);
@@ -78,16 +78,16 @@ fn kept_weights_have_the_same_bits_and_the_same_name() {
 fn rows_that_are_no_whole_blocks_are_kept_too() {
     for format in [Format::Q4_0, Format::Q4K] {
         let kept = Kept::new(&ModelFiles::new(1).untied(), format);
-        let without = said_bits(&kept.load_without());
-        assert_eq!(said_bits(&kept.load()), without);
-        assert_eq!(said_bits(&kept.load()), without);
+        let without = step_bits(&kept.load_without());
+        assert_eq!(step_bits(&kept.load()), without);
+        assert_eq!(step_bits(&kept.load()), without);
     }
 }
 
 #[test]
 fn what_is_kept_is_what_is_read() {
     let kept = Kept::new(&model("qwen2"), Format::Q8_0);
-    let sound = said_bits(&kept.load());
+    let sound = step_bits(&kept.load());
     let path = kept.file();
     let mut bytes = std::fs::read(&path).expect("the file");
     let file = Gguf::parse(bytes.clone()).expect("a sound file");
@@ -95,19 +95,19 @@ fn what_is_kept_is_what_is_read() {
     let hex = |bytes: &[u8]| format!("{:016x}", stable_hash(bytes));
     let starts = (0..bytes.len()).step_by(32);
     let start = starts.into_iter().find(|&at| hex(&bytes[at..]) == sum).expect("its start");
-    // Another weight, told in the checksum too.
+    // A changed weight with a matching checksum.
     let at = start + 2;
     bytes[at] ^= 0x40;
     let (old, new) = (sum.to_owned(), hex(&bytes[start..]));
     crate::models::replace(&mut bytes, &old, &new);
     std::fs::write(&path, bytes).expect("a writable file");
-    assert_ne!(said_bits(&kept.load()), sound);
+    assert_ne!(step_bits(&kept.load()), sound);
 }
 
 #[test]
 fn a_damaged_or_foreign_file_is_written_again() {
     let kept = Kept::new(&model("llama"), Format::Q8_0);
-    let sound = said_bits(&kept.load());
+    let sound = step_bits(&kept.load());
     let path = kept.file();
     let bytes = std::fs::read(&path).expect("the file");
     let other = Kept::new(&model("qwen3"), Format::Q8_0);
@@ -120,7 +120,7 @@ fn a_damaged_or_foreign_file_is_written_again() {
         [Vec::new(), b"GGUF".to_vec(), bytes[..bytes.len() - 32].to_vec(), flipped, foreign]
     {
         std::fs::write(&path, damage).expect("a writable file");
-        assert_eq!(said_bits(&kept.load()), sound);
+        assert_eq!(step_bits(&kept.load()), sound);
         assert_eq!(std::fs::read(kept.file()).expect("the file"), bytes);
     }
 }

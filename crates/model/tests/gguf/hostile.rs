@@ -1,4 +1,4 @@
-//! Damaged and hostile files: an error that names the trouble, never a panic or an
+//! Damaged and hostile files give an error that names the fault, never a panic or an
 //! allocation beyond the file's size.
 
 use tokenroute_model::gguf::Gguf;
@@ -97,7 +97,7 @@ fn false_tensors_are_refused_by_name() {
 #[test]
 fn a_file_cut_anywhere_is_refused() {
     let whole = tiny();
-    // The header ends where the first tensor starts; after that any cut loses data.
+    // The header ends at the first tensor. A cut after that loses data.
     for len in (0..4096).chain((4096..whole.len() - 32).step_by(97)) {
         assert!(Gguf::parse(whole[..len].to_vec()).is_err(), "cut at {len}");
     }
@@ -113,7 +113,7 @@ fn a_changed_byte_never_panics() {
             let mut bytes = whole.clone();
             bytes[at] ^= (seed >> 33) as u8 | 1;
             let Ok(file) = Gguf::parse(bytes) else { continue };
-            // Whatever the header now says, reading on gives values or errors.
+            // With any header, reading gives values or errors.
             let _ = (file.config(), file.tokenizer());
             for name in file.weight_names().unwrap_or_default() {
                 if let Ok(Some(weight)) = file.weight(&name) {

@@ -1,5 +1,5 @@
-//! Models loaded from GGUF files: they say what the directory of the same weights says;
-//! files that cannot say it are refused by name.
+//! Models loaded from GGUF files give the steps of the directory with the same weights.
+//! Files that cannot are refused by name.
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -10,10 +10,10 @@ use tokenroute_model::{
     continue_greedy, load_decoder, load_model,
 };
 
-use crate::models::{exported, load_bytes, load_directory, model, replace, said, said_bits};
+use crate::models::{exported, load_bytes, load_directory, model, replace, step_bits, steps};
 use crate::support::{ModelFiles, tokenizer};
 
-/// A key that makes a file's tokenizer its own affair again once it is spoilt.
+/// The key of the whole tokenizer. Once it is spoilt, the file's own lists are used.
 const WHOLE: &str = "tokenizer.huggingface.json";
 
 #[test]
@@ -25,7 +25,7 @@ fn floats_give_what_the_directory_gives_bit_for_bit() {
         for stored in [Kind::F32, Kind::F16] {
             let bytes = exported(&files, stored, &[]).expect("a file");
             let file = load_bytes(&bytes).unwrap_or_else(|e| panic!("{kind}: {e}"));
-            assert_eq!(said_bits(&file), said_bits(&directory), "{kind} in {}", stored.name());
+            assert_eq!(step_bits(&file), step_bits(&directory), "{kind} in {}", stored.name());
             let greedy = |model: &LoadedModel| {
                 let mut state = model.decoder.start();
                 let stop = |token| model.vocabulary.is_end(token);
@@ -46,7 +46,7 @@ fn blocks_give_what_quantising_the_directory_gives_and_about_what_floats_give() 
     for kind in ["qwen2", "qwen3", "llama"] {
         let files = model(kind);
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let floats = said(&load_directory(&files, dir.path(), &LoadOptions::default()));
+        let floats = steps(&load_directory(&files, dir.path(), &LoadOptions::default()));
         for (stored, format, tolerance) in [
             (Kind::Q8_0, Format::Q8_0, 0.05),
             (Kind::Q4_0, Format::Q4_0, 0.6),
@@ -56,10 +56,10 @@ fn blocks_give_what_quantising_the_directory_gives_and_about_what_floats_give() 
             let file = file.unwrap_or_else(|e| panic!("{kind}: {e}"));
             let options = LoadOptions { quantize: Some(format), ..LoadOptions::default() };
             let directory = load_model(dir.path(), &options).expect("a sound model");
-            assert_eq!(said_bits(&file), said_bits(&directory), "{kind} in {format}");
-            // Root mean square of the difference, as a share of the logits' own.
+            assert_eq!(step_bits(&file), step_bits(&directory), "{kind} in {format}");
+            // Root mean square of the difference over that of the logits.
             let (mut off, mut size) = (0.0, 0.0);
-            for (float, step) in floats.iter().zip(&said(&file)) {
+            for (float, step) in floats.iter().zip(&steps(&file)) {
                 let logits = |step: &Step| step.logits.clone().expect("logits");
                 for (a, b) in logits(float).into_iter().zip(logits(step)) {
                     off += f64::from(a - b).powi(2);
@@ -103,7 +103,7 @@ fn a_tokenizer_made_from_metadata_gives_the_same_ids() {
     }
     assert_eq!(own.vocabulary.end(), 0);
 
-    // One beside the file goes before its own.
+    // A tokenizer.json beside the file takes precedence.
     let mut other = tokenizer();
     other["model"]["merges"] = json!([]);
     std::fs::write(dir.path().join("tokenizer.json"), other.to_string()).expect("a file");
@@ -122,7 +122,7 @@ fn every_end_token_comes_back() {
     let file = load_bytes(&exported(&files, Kind::F32, &[]).expect("a file")).expect("a model");
     assert!(file.vocabulary.is_end(0) && file.vocabulary.is_end(45));
 
-    // Files of others name one, and mean all that are known by their text.
+    // Files of other tools name one end token; those known by their text end answers too.
     files.tokenizer["added_tokens"][1]["content"] = json!("<|im_end|>");
     let vocabulary = files.tokenizer["model"]["vocab"].as_object_mut().expect("a vocabulary");
     vocabulary.remove("<stop>");
@@ -159,13 +159,13 @@ fn the_chat_template_is_in_the_file_or_beside_it() {
     assert_eq!(prompt().as_deref(), Some("beside"));
 }
 
-/// The file spoilt in its model or in its bytes fails with a message that holds all
-/// `words`.
+/// Checks that a file, spoilt in its model or its bytes, fails with a message that holds
+/// all `words`.
 fn refused(spoil: impl FnOnce(&mut ModelFiles), damage: impl FnOnce(&mut Vec<u8>), words: &[&str]) {
     let mut files = model("qwen2");
     spoil(&mut files);
     let mut bytes = exported(&files, Kind::F32, &[("split.count", "3")]).expect("a file");
-    // The key is there to be spoilt back.
+    // The key is in every file, and is spoilt unless it is tested.
     if !words.contains(&"split.count") {
         replace(&mut bytes, "split.count", "splat.count");
     }

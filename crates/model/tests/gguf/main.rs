@@ -1,5 +1,5 @@
-//! GGUF files: one that llama.cpp's writer made, hostile ones, what is exported read
-//! back, and models loaded from them.
+//! GGUF files: a file of llama.cpp's writer, hostile files, exported files read back, and
+//! models loaded from them.
 
 mod cache;
 mod hostile;
@@ -13,7 +13,7 @@ mod writing;
 
 use std::path::PathBuf;
 
-/// A file of this folder.
+/// Reads a file of this folder.
 fn here(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/gguf").join(name)
 }

@@ -10,11 +10,11 @@ use tokenroute_model::{LoadError, LoadOptions, LoadedModel, load_model};
 
 use crate::support::{ModelFiles, Noise, Tensors, alone, bits, tokenizer};
 
-/// Where the tests' weights are f16 values, so that all floats hold them exactly.
+/// The weights are multiples of 1 / STEPS, which all float types hold exactly.
 const STEPS: f32 = 256.0;
 
-/// A model of 64 wide, 4 heads, two layers: `qwen2` with biases and a tied head, `qwen3`
-/// with head norms, `llama` with all biases and a head of its own.
+/// A model of width 64 with 4 heads and two layers: `qwen2` with biases and a tied LM head,
+/// `qwen3` with head norms, `llama` with all biases and an untied LM head.
 pub fn model(kind: &str) -> ModelFiles {
     let class = match kind {
         "qwen2" => "Qwen2ForCausalLM",
@@ -105,17 +105,17 @@ pub fn load_directory(files: &ModelFiles, dir: &Path, options: &LoadOptions) -> 
     load_model(dir, options).expect("a sound model")
 }
 
-/// All that a model says of a sequence.
-pub fn said(model: &LoadedModel) -> Vec<Step> {
+/// All steps of a sequence.
+pub fn steps(model: &LoadedModel) -> Vec<Step> {
     alone(&model.decoder, &[1, 17, 3, 40, 5, 44, 9, 22], 3)
 }
 
-/// The bits of it.
-pub fn said_bits(model: &LoadedModel) -> Vec<Vec<u32>> {
-    said(model).iter().map(bits).collect()
+/// The bits of the steps.
+pub fn step_bits(model: &LoadedModel) -> Vec<Vec<u32>> {
+    steps(model).iter().map(bits).collect()
 }
 
-/// Replaces the first of these bytes by others of the same length.
+/// Replaces the first occurrence of some bytes by others of the same length.
 pub fn replace(bytes: &mut [u8], from: &str, to: &str) {
     assert_eq!(from.len(), to.len());
     let found = bytes.windows(from.len()).position(|window| window == from.as_bytes());

@@ -91,8 +91,8 @@ fn its_tokenizer_runs() {
     assert_eq!(tokenizer.get_vocab_size(true), 5, "padding is no token");
 }
 
-/// What llama-quantize falls back to where a row is no whole blocks of 256, as in
-/// Qwen2.5-0.5B: ggml's `dequantize_row_q5_0` and `_q5_1`.
+/// llama-quantize's fallback for rows that are not whole blocks of 256, as in Qwen2.5-0.5B:
+/// ggml's `dequantize_row_q5_0` and `_q5_1`.
 #[test]
 fn five_bits_of_blocks_of_32() {
     let value = |j: usize| (j * 7 + 3) % 32;

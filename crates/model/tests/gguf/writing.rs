@@ -1,4 +1,4 @@
-//! What `export` writes is read back: weights, configuration, tokenizer.
+//! Reads back an exported file: weights, configuration, tokenizer.
 
 use serde_json::{Value, json};
 use tokenroute_model::gguf::{Gguf, GgufError, Kind, NewTensor, export};

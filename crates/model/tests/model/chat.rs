@@ -1,5 +1,5 @@
-//! Chat templates against transformers' own rendering (tests/chat/make.py writes
-//! the cases), and templates that are refused.
+//! Compares chat templates with transformers' rendering (tests/chat/make.py writes the
+//! cases), and checks templates that are refused.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -128,13 +128,13 @@ fn hostile_templates_are_refused() {
     }
 }
 
-/// Steps are few in all of these; what they build would fill any memory.
+/// These templates take few steps, but their output would fill any memory.
 #[test]
 fn templates_that_build_without_end_are_refused() {
     let ten = "{{ messages[0].content }}".repeat(10);
     let forty = |line: &str| format!("{{% set x = 'text' %}}{}{{{{ x }}}}", line.repeat(40));
     let cases = [
-        // Doubling, by every way there is to double.
+        // Every way to double a text.
         forty("{% set x = x ~ x %}"),
         forty("{% set x = x + x %}"),
         forty("{% set x = x.replace('t', 'tt') %}"),
@@ -149,12 +149,12 @@ fn templates_that_build_without_end_are_refused() {
         forty("{% set x = {'a': x, 'b': x} %}"),
         "{% set ns = namespace(x='text') %}{% for i in range(99) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}".to_owned(),
         "{% macro m(x, n) %}{% if n %}{{ m(x ~ x, n - 1) }}{% endif %}{% endmacro %}{{ m('x' * 64 * 64, 15) }}".to_owned(),
-        // Many copies, kept.
+        // Many copies that are kept.
         "{% set ns = namespace(l=[]) %}{% set x = 'x' * 1000000 %}{% for i in range(9999) %}{% set ns.l = [ns.l, x[1:]] %}{% endfor %}".to_owned(),
         "{% set ns = namespace(l=[]) %}{% set x = 'x' * 1000000 %}{% for i in range(9999) %}{% set ns.l = [ns.l, x | upper] %}{% endfor %}".to_owned(),
         format!("{{% set x %}}{{% for i in range(99999) %}}{}{{% endfor %}}{{% endset %}}", "words ".repeat(9999)),
         format!("{{% set x %}}{{% for i in range(99999) %}}{ten}{{% endfor %}}{{% endset %}}", ten = ten.repeat(9)),
-        // One step that makes what it is told to.
+        // One step with a large argument.
         "{{ 'x' | indent(999999999999) }}".to_owned(),
         "{{ 'x' | indent(width=999999999999) }}".to_owned(),
         "{{ [1] | batch(999999999999, 0) | length }}".to_owned(),

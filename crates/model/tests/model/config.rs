@@ -1,4 +1,4 @@
-//! What of `config.json` is honoured and what is refused by name.
+//! The fields of `config.json` that are honoured, and those that are refused by name.
 
 use std::path::Path;
 
@@ -28,7 +28,8 @@ fn parse(config: &Value) -> Result<Config, String> {
     Config::parse(Path::new("config.json"), config).map_err(|error| error.to_string())
 }
 
-/// `config` with `key` set fails with a message that names the file, the key and all `words`.
+/// Checks that `config` with `key` set fails with a message that names the file, the key and
+/// all `words`.
 fn refused(mut config: Value, key: &str, value: Value, words: &[&str]) {
     let field = key.split('.').next_back().expect("a key");
     config[key] = value;
@@ -167,7 +168,7 @@ fn windows_follow_each_family() {
     check(Family::Qwen3, &listed, [None, some, None, None]);
     check(Family::Mistral, std::slice::from_ref(&window), [some; 4]);
     check(Family::Mistral, &[("sliding_window", Value::Null)], [None; 4]);
-    // Left out, transformers' own default applies.
+    // An absent field takes transformers' default.
     check(Family::Mistral, &[], [Some(4096); 4]);
     check(Family::Llama, &[("layer_types", json!(vec!["full_attention"; 4]))], [None; 4]);
 

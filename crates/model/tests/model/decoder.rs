@@ -1,4 +1,4 @@
-//! Parity with candle's Qwen2, and bits that depend on a sequence's prefix alone.
+//! Parity with candle's Qwen2, and bits that depend only on a sequence's prefix.
 
 use candle_core::{DType, Device, Tensor};
 use candle_transformers::models::qwen2;
@@ -68,7 +68,7 @@ fn hidden_states_and_logits_match_candle() {
 #[test]
 fn bits_do_not_depend_on_batch_chunking_or_threads() {
     let model = ModelFiles::new(3).load().expect("a sound model").decoder;
-    // Together more than 500 rows, enough for a batch of 16 to be split over threads.
+    // More than 500 rows together, so that a batch of 16 is split over threads.
     let lengths = [33, 1, 64, 7, 90, 31, 32, 12, 50, 3, 65, 20, 40, 2, 28, 45];
     let sequences = sequences(4, &lengths);
     let expected: Vec<Vec<Vec<u32>>> =
@@ -117,7 +117,7 @@ fn forks_and_truncation_leave_no_trace() {
     model.truncate(&mut fork, 33);
     feed(&model, &mut fork, &[9, 9]);
     assert_eq!((model.positions(&state), model.positions(&fork)), (40, 35));
-    // The parent goes on as if there had been no fork; a truncated fork catches up.
+    // The parent continues as without the fork. A truncated fork catches up.
     let rest: Vec<_> = feed(&model, &mut state, &tokens[40..]).iter().map(bits).collect();
     assert!(rest == expected[40..]);
     model.truncate(&mut fork, 20);
@@ -183,7 +183,7 @@ fn bad_feeds_are_named_and_change_nothing() {
 #[test]
 fn overflow_is_an_error_with_its_position() {
     let mut files = ModelFiles::new(14);
-    // Finite weights whose products are not.
+    // Finite weights with products that are not finite.
     let norm = files.tensors.get_mut("model.norm.weight").expect("the final norm");
     norm.1.fill(3e38);
     files

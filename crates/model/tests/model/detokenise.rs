@@ -1,5 +1,5 @@
-//! Text as it comes: whole characters, nothing twice, nothing lost, whatever the
-//! kind of decoder.
+//! Streamed text comes in whole characters, without loss or repetition, for every kind of
+//! decoder.
 
 use std::fs;
 use std::path::Path;
@@ -26,7 +26,7 @@ fn tokenizer(model: &Value, decoder: &Value) -> Tokenizer {
     Tokenizer::read(&path).expect("a good tokenizer")
 }
 
-/// Qwen's kind: every byte is a token here, written as GPT-2 writes bytes.
+/// A decoder like Qwen's. Every byte is a token, written as in GPT-2.
 fn byte_level() -> Tokenizer {
     let mut vocabulary = serde_json::Map::new();
     vocabulary.insert("<s>".into(), 0.into());
@@ -48,7 +48,8 @@ fn byte_level() -> Tokenizer {
     )
 }
 
-/// Llama 2's kind: words with "▁", single bytes as "<0xF0>", the first space dropped.
+/// A decoder like Llama 2's: words with "▁", single bytes as "<0xF0>", the first space
+/// dropped.
 fn byte_fallback() -> Tokenizer {
     let mut vocabulary = serde_json::Map::new();
     vocabulary.insert("<s>".into(), 0.into());
@@ -92,11 +93,11 @@ fn characters_come_whole() {
     let tokenizer = byte_level();
     check(&tokenizer, &bytes("aé😀!"), &["a", "", "é", "", "", "", "😀", "!"], "");
     check(&tokenizer, &bytes(" a\n "), &[" ", "a", "\n", " "], "");
-    // Cut in the middle: what is certain is shown, the rest at the end.
+    // Cut inside a character: complete text is shown at once, the rest at the end.
     check(&tokenizer, &bytes("a😀")[..3], &["a", "", ""], "\u{fffd}");
     // A real replacement character waits for its neighbour.
     check(&tokenizer, &bytes("\u{fffd}a"), &["", "", "", "\u{fffd}a"], "");
-    // Special tokens neither show nor get in the way.
+    // Special tokens add no text.
     let ids = [&[0], &bytes("é")[..1], &[0], &bytes("é")[1..], &[0, 0], &bytes("b")[..]].concat();
     check(&tokenizer, &ids, &["", "", "", "é", "", "", "b"], "");
 }
@@ -122,7 +123,7 @@ fn broken_bytes_do_not_hold_up_the_rest() {
     }
 }
 
-/// Any text, split into any tokens, comes out as it is.
+/// Any text, split into any tokens, comes out unchanged.
 #[test]
 fn the_pieces_are_the_text() {
     let texts =
@@ -134,7 +135,7 @@ fn the_pieces_are_the_text() {
     }
 }
 
-/// A published tokenizer, where a copy lies beside the repository.
+/// A published tokenizer, if there is a copy beside the repository.
 #[test]
 fn a_real_tokenizer_streams_its_own_texts() {
     let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");

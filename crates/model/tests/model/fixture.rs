@@ -1,5 +1,5 @@
-//! Models whose weights are a hash, and what transformers says about them
-//! (`tests/fixtures/make.py`).
+//! Models whose weights are a hash, and transformers' results for them (written by
+//! `tests/fixtures/make.py`).
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use tokenroute_model::{Decoder, LoadOptions, load_decoder};
 
 use crate::support::{Tensors, write_tensors};
 
-/// What is stored of a model.
+/// A stored fixture.
 #[derive(Deserialize)]
 pub struct Fixture {
     pub config: Value,
@@ -21,7 +21,7 @@ pub struct Fixture {
     pub expected: Expected,
 }
 
-/// What transformers computed in f32.
+/// Transformers' results in f32.
 #[derive(Deserialize)]
 pub struct Expected {
     pub prompt: Vec<u32>,
@@ -30,7 +30,7 @@ pub struct Expected {
     pub gap: f32,
     /// Standard deviation of all logits.
     pub deviation: f32,
-    /// Every how manieth element of a hidden state is kept.
+    /// Stride of the stored elements of a hidden state.
     pub stride: usize,
     pub kept: Vec<Kept>,
 }
@@ -60,7 +60,7 @@ impl Fixture {
         paths.iter().map(read).collect()
     }
 
-    /// One of them.
+    /// Reads one fixture.
     pub fn named(name: &str) -> Fixture {
         let text = std::fs::read(folder().join(format!("{name}.json"))).expect("a known fixture");
         serde_json::from_slice(&text).expect("a fixture")

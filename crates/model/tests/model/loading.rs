@@ -1,4 +1,4 @@
-//! What loads, and what is refused by name.
+//! Models that load, and models that are refused by name.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use tokenroute_model::{LoadError, LoadOptions, Tokenizer, check_pair, load_model
 
 use crate::support::{ModelFiles, alone, tokenizer};
 
-/// The model spoilt by `spoil` fails with a message that holds all `words`.
+/// Checks that a model changed by `spoil` fails with a message that holds all `words`.
 fn check(spoil: impl FnOnce(&mut ModelFiles), words: &[&str]) {
     let mut files = ModelFiles::new(1);
     spoil(&mut files);

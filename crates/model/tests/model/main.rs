@@ -1,4 +1,4 @@
-//! The edge engine through its public face, on tiny random models.
+//! The crate's public interface, on tiny random models.
 
 mod chat;
 mod config;

@@ -1,5 +1,4 @@
-//! Parity with transformers for every family, and rows whose bits do not depend
-//! on how they were fed.
+//! Parity with transformers for every family. A row's bits do not depend on how it is fed.
 
 use std::path::PathBuf;
 
@@ -11,7 +10,7 @@ use crate::support::{alone, bits, feed};
 
 const TOLERANCE: f32 = 1e-4;
 
-/// Holds kept positions against steps; returns the greatest difference.
+/// Compares stored positions with steps and returns the greatest difference.
 fn compare(name: &str, expected: &Expected, steps: &[Step]) -> f32 {
     let mut most = 0f32;
     for kept in &expected.kept {
@@ -94,7 +93,7 @@ fn every_family_gives_the_same_bits_however_it_is_fed() {
     }
 }
 
-/// Directories that `save_pretrained` wrote, never seen before:
+/// Tests new directories that `save_pretrained` has written:
 ///
 /// ```text
 /// python crates/model/tests/fixtures/make.py --fresh DIR --seed N

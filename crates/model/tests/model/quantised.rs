@@ -1,5 +1,5 @@
-//! Decoding with quantised weights: the same bits whatever the company, the threads
-//! and the kernels, and close to what f32 weights say.
+//! Decoding with quantised weights: bits do not depend on the batch, threads or instruction
+//! set, and steps are close to those of f32 weights.
 
 use tokenroute_core::{Detail, Feed, LanguageModel};
 use tokenroute_model::{Decoder, Format, LoadOptions, load_model};
@@ -46,7 +46,7 @@ fn logits_stay_near_those_of_f32_weights() {
     let plain = load(&files, None, 1);
     let tokens = sequences(9, &[80]).remove(0);
     let reference = alone(&plain, &tokens, 80);
-    // Root mean square of the difference, as a share of the logits' own.
+    // Root mean square of the difference over that of the logits.
     for (format, most) in [(Format::Q8_0, 0.05), (Format::Q4_0, 0.6), (Format::Q4K, 0.5)] {
         let steps = alone(&load(&files, Some(format), 2), &tokens, 80);
         let (mut off, mut size) = (0.0f64, 0.0f64);

@@ -1,4 +1,4 @@
-//! Random models: the same in memory and on disk, with logits as spread out as meant.
+//! Random models: equal in memory and on disk, with logits of the intended spread.
 
 use std::io::BufWriter;
 
@@ -81,12 +81,12 @@ fn seeds_and_layers_matter() {
 
 #[test]
 fn likely_tokens_are_said_often() {
-    let said = |model: RandomModel| {
+    let answer = |model: RandomModel| {
         let steps = steps(&model.decoder(&LoadOptions::default()).expect("a decoder"));
         steps.iter().filter(|s| [7, 300, 301].contains(&s.token)).count()
     };
-    let plain = said(model(&json!({})));
-    let likely = said(model(&json!({})).with_likely(vec![7, 300, 301]));
+    let plain = answer(model(&json!({})));
+    let likely = answer(model(&json!({})).with_likely(vec![7, 300, 301]));
     assert!(plain < 3 && likely > 5, "{plain} and {likely} of 48");
     let marked = model(&json!({})).with_likely(vec![7]);
     assert_eq!(marked.config()["random_weights"], true);

@@ -1,4 +1,4 @@
-//! Router files: scores against candle, and what is refused.
+//! Router files: scores compared with candle's, and files that are refused.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! Weights in shards, and files that lie about themselves.
+//! Weights in shards, and files with false headers.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ fn load(dir: &Path) -> Result<LoadedModel, LoadError> {
     load_model(dir, &LoadOptions::default())
 }
 
-/// Writes a model with its tensors dealt to three shards; returns their index.
+/// Writes a model with its tensors in three shards and returns the index.
 fn split(files: &ModelFiles, dir: &Path) -> Value {
     files.write(dir);
     std::fs::remove_file(dir.join("model.safetensors")).expect("the whole file");
@@ -106,7 +106,7 @@ fn an_index_that_leads_astray_is_refused_by_name() {
     check(&|_, i| *i = json!(null), &["index.json", "object"]);
 }
 
-/// A safetensors file with this header and so many bytes of tensors.
+/// A safetensors file with a given header and number of tensor bytes.
 fn hostile(header: &str, bytes: usize) -> Vec<u8> {
     let mut file = (header.len() as u64).to_le_bytes().to_vec();
     file.extend(header.as_bytes());
@@ -134,7 +134,7 @@ fn headers_that_lie_are_refused_without_harm() {
     check(u64::MAX.to_le_bytes().to_vec());
     check((1u64 << 40).to_le_bytes().to_vec());
     check([99_999_999u64.to_le_bytes().to_vec(), vec![b' '; 100]].concat());
-    // No JSON, another JSON, JSON without end.
+    // Not JSON, JSON of another kind, JSON without end.
     check(hostile("not json", 0));
     check(hostile("[1, 2]", 0));
     check(hostile(&"[".repeat(100_000), 0));

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokenroute_core::{Detail, Feed, LanguageModel, Step};
 use tokenroute_model::{Decoder, KvState, LoadError, LoadOptions, LoadedModel, load_model};
 
-/// Numbers in [-1, 1) that are the same everywhere.
+/// Numbers in [-1, 1), the same on every machine.
 pub struct Noise(pub u32);
 
 impl Noise {
@@ -27,7 +27,7 @@ impl Noise {
 
 pub type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
-/// Everything a model directory is made of, to be spoilt before it is written.
+/// The parts of a model directory, which tests may change before it is written.
 pub struct ModelFiles {
     pub config: Value,
     pub generation: Option<Value>,
@@ -157,7 +157,7 @@ pub fn sequences(seed: u32, lengths: &[usize]) -> Vec<Vec<u32>> {
     lengths.iter().map(|&n| (0..n).map(|_| noise.below(46)).collect()).collect()
 }
 
-/// All steps of a sequence, fed in pieces of `piece` tokens.
+/// All steps of a sequence that is fed in pieces of `piece` tokens.
 pub fn alone(model: &Decoder, tokens: &[u32], piece: usize) -> Vec<Step> {
     let mut state = model.start();
     tokens.chunks(piece).flat_map(|piece| feed(model, &mut state, piece)).collect()
@@ -168,7 +168,7 @@ pub fn feed(model: &Decoder, state: &mut KvState, tokens: &[u32]) -> Vec<Step> {
     model.advance(&mut feeds, Detail::Logits).expect("a valid feed").remove(0)
 }
 
-/// The bits of everything a step says.
+/// The bits of all fields of a step.
 pub fn bits(step: &Step) -> Vec<u32> {
     let logits = step.logits.as_deref().unwrap_or(&[]);
     let top = step.top.iter().flat_map(|(id, p)| [*id, p.to_bits()]);
