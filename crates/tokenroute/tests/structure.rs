@@ -2,11 +2,11 @@
 //! allowed arrows between crates, no heavy dependency in an edge-only build,
 //! and every module opening with what it owns.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use cargo_metadata::{DependencyKind, MetadataCommand};
+use serde_json::Value;
 
 /// Arrows besides `core`, which every crate may use, and `tokenroute`, which may use all.
 const ARROWS: &[(&str, &str)] = &[
@@ -65,21 +65,24 @@ fn the_code_map_lists_every_crate() {
 
 #[test]
 fn only_the_allowed_arrows_are_drawn() {
-    let metadata = MetadataCommand::new()
-        .manifest_path(root().join("Cargo.toml"))
-        .no_deps()
-        .exec()
-        .expect("cargo metadata");
+    let metadata = cargo(&["metadata", "--no-deps", "--format-version", "1"]);
+    let metadata: Value = serde_json::from_str(&metadata).expect("JSON");
+    let list = |value: &Value| value.as_array().expect("an array").clone();
+    let text = |value: &Value| value.as_str().expect("a string").to_owned();
     let folder = |name: &str| name.trim_start_matches("tokenroute-").to_owned();
-    for package in &metadata.packages {
-        let from = folder(&package.name);
-        for dependency in package.dependencies.iter().filter(|d| d.name.starts_with("tokenroute")) {
-            let to = folder(&dependency.name);
+    for package in list(&metadata["packages"]) {
+        let from = folder(&text(&package["name"]));
+        for dependency in list(&package["dependencies"]) {
+            let name = text(&dependency["name"]);
+            if !name.starts_with("tokenroute") {
+                continue;
+            }
+            let to = folder(&name);
             let arrow = (from.as_str(), to.as_str());
             let allowed = to == "core"
                 || from == "tokenroute"
                 || ARROWS.contains(&arrow)
-                || (dependency.kind == DependencyKind::Development && TEST_ARROWS.contains(&arrow));
+                || (dependency["kind"] == "dev" && TEST_ARROWS.contains(&arrow));
             assert!(allowed, "{from} -> {to} is not an arrow of crates/README.md");
         }
     }
@@ -87,21 +90,61 @@ fn only_the_allowed_arrows_are_drawn() {
 
 #[test]
 fn an_edge_only_build_pulls_neither_burn_nor_polars() {
+    let tree = packages(&["--no-default-features"]);
+    assert!(tree.contains("candle-core"), "cargo tree printed no tree: {tree:?}");
+    for name in tree {
+        let heavy = name.starts_with("burn") || name.starts_with("polars");
+        assert!(!heavy, "an edge-only build pulls {name}");
+    }
+}
+
+/// Crates that once took minutes of a first build and are not needed. A feature of
+/// another dependency may bring them back unnoticed.
+const DENIED: &[&str] = &[
+    "polars-expr",
+    "polars-lazy",
+    "polars-mem-engine",
+    "polars-ops",
+    "polars-plan",
+    "polars-sql",
+    "polars-stream",
+    "polars-time",
+    "object_store",
+    "burn-wgpu",
+    "burn-cubecl",
+    "burn-dataset",
+    "burn-ndarray",
+    "cubecl",
+    "wgpu",
+    "candle-transformers",
+    "tokenroute-bundled-pair",
+];
+
+#[test]
+fn a_first_build_stays_short() {
+    let tree = packages(&[]);
+    assert!(tree.contains("polars-core"), "cargo tree printed no tree: {tree:?}");
+    for name in DENIED {
+        assert!(!tree.contains(*name), "the default build pulls {name} again: `cargo tree -i {name}`");
+    }
+}
+
+/// Names of the packages that the `tokenroute` program is built from.
+fn packages(options: &[&str]) -> BTreeSet<String> {
+    let tree = ["tree", "--locked", "-p", "tokenroute", "-e", "normal,build", "--prefix", "none"];
+    let tree = cargo(&[&tree, options].concat());
+    tree.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+}
+
+/// What cargo prints.
+fn cargo(arguments: &[&str]) -> String {
     let output = Command::new(env!("CARGO"))
         .current_dir(root())
-        .args(["tree", "--locked", "-p", "tokenroute", "--no-default-features"])
-        .args(["-e", "normal,build", "--prefix", "none"])
+        .args(arguments)
         .output()
-        .expect("cargo tree");
+        .expect("cargo starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let tree = String::from_utf8(output.stdout).expect("UTF-8");
-    assert!(tree.contains("candle-core"), "cargo tree printed no tree:\n{tree}");
-    for line in tree.lines() {
-        assert!(
-            !line.starts_with("burn") && !line.starts_with("polars"),
-            "an edge-only build pulls {line}"
-        );
-    }
+    String::from_utf8(output.stdout).expect("UTF-8")
 }
 
 #[test]
