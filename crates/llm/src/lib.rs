@@ -1,4 +1,4 @@
-//! The LLM behind the runtime: in process, over HTTP, scripted; and its server.
+//! The LLM as the runtime calls it: in process, over HTTP, cached, scripted.
 //!
 //! Key types:
 //! - [`InProcess`]: any local [`tokenroute_core::LanguageModel`] as the LLM, with
@@ -9,7 +9,6 @@
 //! - `http::Http` (feature `http`): vLLM, SGLang, llama.cpp's server, `tokenroute cloud`
 //!   or any OpenAI-compatible completions API as the LLM; `http::Answers` keeps any
 //!   LLM's answers on disk.
-//! - `server::Server` (feature `server`): a local model served over that API.
 //! - `ApiKey`: the secret between the two.
 //! - `link::Link` (feature `link`): a network with a round trip and a bandwidth between
 //!   a client and a server on one machine.
@@ -18,20 +17,16 @@ mod as_model;
 #[cfg(feature = "http")]
 pub mod http;
 mod in_process;
-#[cfg(any(feature = "http", feature = "server"))]
 mod key;
 #[cfg(feature = "link")]
 pub mod link;
 mod prefixes;
 mod scripted;
-#[cfg(feature = "server")]
-pub mod server;
 mod together;
 mod toy;
 
 pub use as_model::AsModel;
 pub use in_process::InProcess;
-#[cfg(any(feature = "http", feature = "server"))]
 pub use key::{ApiKey, BadKey, CLOUD_KEY, KeyError};
 pub use scripted::{Scripted, table};
 pub use toy::ToyModel;

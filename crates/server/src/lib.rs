@@ -1,28 +1,16 @@
-//! The routed pair behind an OpenAI-compatible server, and its web page.
+//! Two servers on one HTTP layer: `tokenroute cloud` serves the LLM of a pair, `tokenroute
+//! serve` the routed pair with its web page.
 //!
-//! Key types:
-//! - [`Served`]: the small model with its tokenizer, and [`Large`], the large one with
-//!   the router that asks it.
-//! - [`ServeConfig`]: limits, and the policy of requests that do not say.
-//! - [`Service`]: the pair ready to be served.
+//! - [`completions`]: a local model behind OpenAI's completions API.
+//! - [`routed`]: the pair behind OpenAI's chat and completions API.
+//! - [`net`]: sockets, connection limits, access checks, refusals, OpenAI's shapes.
 //!
 //! Usage:
-//! 1. [`Service::new`] starts the thread that decodes: requests join and leave between
-//!    its turns, and the SLM's steps of all of them are one batch.
-//! 2. [`Service::start`] binds and answers `/v1/chat/completions`, `/v1/completions`,
-//!    `/v1/models`, `/health`, `/metrics` and `/`, the page.
-//! 3. [`tokenroute_llm::server::Server::stop`] ends it in order.
+//! 1. [`completions::CompletionService::new`] or [`routed::RoutedService::new`] starts the
+//!    thread that decodes. Requests join and leave its batch between steps.
+//! 2. `start` binds and answers.
+//! 3. [`net::Server::stop`] shuts down in order.
 
-mod answer;
-mod fields;
-mod metrics;
-mod page;
-mod refusal;
-mod reply;
-mod request;
-mod routes;
-mod running;
-mod service;
-mod worker;
-
-pub use service::{Large, ServeConfig, Served, Service, Traffic};
+pub mod completions;
+pub mod net;
+pub mod routed;

@@ -16,6 +16,7 @@ const ARROWS: &[(&str, &str)] = &[
     ("lab", "llm"),
     ("lab", "model"),
     ("lab", "runtime"),
+    ("lab", "server"),
     ("lab", "store"),
     ("lab", "sweep"),
     ("lab", "train"),
@@ -31,10 +32,15 @@ const ARROWS: &[(&str, &str)] = &[
     ("server", "llm"),
 ];
 
-/// Arrows that only tests and benches may draw: parity with the decoder, and the
-/// scripted LLMs.
-const TEST_ARROWS: &[(&str, &str)] =
-    &[("train", "model"), ("runtime", "llm"), ("label", "llm"), ("sweep", "llm")];
+/// Arrows that only tests and benches may draw: parity with the decoder, scripted LLMs, and
+/// an LLM behind our own server.
+const TEST_ARROWS: &[(&str, &str)] = &[
+    ("train", "model"),
+    ("runtime", "llm"),
+    ("runtime", "server"),
+    ("label", "llm"),
+    ("sweep", "llm"),
+];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the workspace")
@@ -89,11 +95,11 @@ fn only_the_allowed_arrows_are_drawn() {
 }
 
 #[test]
-fn an_edge_only_build_pulls_neither_burn_nor_polars() {
+fn an_edge_only_build_pulls_no_heavy_stage_and_no_server() {
     let tree = packages(&["--no-default-features"]);
     assert!(tree.contains("candle-core"), "cargo tree printed no tree: {tree:?}");
     for name in tree {
-        let heavy = name.starts_with("burn") || name.starts_with("polars");
+        let heavy = ["burn", "polars", "axum"].into_iter().any(|heavy| name.starts_with(heavy));
         assert!(!heavy, "an edge-only build pulls {name}");
     }
 }

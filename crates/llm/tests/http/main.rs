@@ -1,11 +1,8 @@
-//! The client, the server and the answer cache over real sockets and files.
+//! The client and the answer cache over real sockets and files, against a scripted server.
 
 mod answers;
 mod apis;
-mod cable;
 mod client;
-mod http2;
 mod sampling;
-mod server;
 mod stream;
 mod stub;

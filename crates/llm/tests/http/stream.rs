@@ -1,11 +1,9 @@
 //! Tokens handed out as the server sends them.
 
-use tokenroute_core::{Llm, LlmError, TokenId};
+use tokenroute_core::{LlmError, TokenId};
+use tokenroute_llm::ToyModel;
 use tokenroute_llm::http::{Api, Http, HttpConfig};
-use tokenroute_llm::server::EngineConfig;
-use tokenroute_llm::{InProcess, ToyModel};
 
-use crate::server::{client, serve};
 use crate::stub::{Said, Stub};
 
 /// What a stub's stream gives: the tokens handed out, and the end.
@@ -19,21 +17,6 @@ fn streamed(api: Api, text: &str) -> (Vec<TokenId>, Result<Vec<TokenId>, LlmErro
     let mut heard = Vec::new();
     let reply = http.stream(&[1, 2], 3, &mut |token| heard.push(token));
     (heard, reply.map(|reply| reply.tokens))
-}
-
-#[test]
-fn a_stream_is_a_relay_token_by_token() {
-    let server = serve(ToyModel::new(5), None, EngineConfig::default());
-    let (http, vocabulary) = (client(&server), ToyModel::vocabulary());
-    for prompt in [vec![1, 2, 3], vec![4; 9], vec![0]] {
-        let plain = InProcess::new(ToyModel::new(5));
-        let whole = plain.relay(&prompt, 12, None, &vocabulary).expect("a run");
-        let mut heard = Vec::new();
-        let reply = http.stream(&prompt, 12, &mut |token| heard.push(token)).expect("a stream");
-        assert_eq!((&heard, &reply.tokens), (&whole.tokens, &whole.tokens));
-        assert_eq!(reply.positions as usize, prompt.len() + heard.len() - 1, "read once each");
-    }
-    server.stop().expect("an orderly end");
 }
 
 #[test]

@@ -9,11 +9,11 @@ use tokenroute_core::{
     Trace,
 };
 use tokenroute_llm::http::{Http, HttpConfig};
-use tokenroute_llm::server::{EngineConfig, Server, Service, Texts};
 use tokenroute_llm::{InProcess, ToyModel};
 use tokenroute_runtime::{
     Engine, Event, Pair, Policy, Request, Session, Wait, decode, decode_with,
 };
+use tokenroute_server::completions::{BatchConfig, CompletionService, Texts};
 
 use crate::lab::{
     Distant, Hidden, MAX_TOKENS, at_least_one, decided, lookahead, policy, prompts, requests, run,
@@ -235,9 +235,10 @@ fn a_pair_split_over_http_draws_what_it_draws_in_process() {
     let prompts = prompts(5);
     let (slm, llm) = pair(6);
     let texts = Box::new(NoTexts);
-    let config = EngineConfig::default();
-    let service = Service::new("toy".into(), llm, ToyModel::vocabulary(), texts, None, config);
-    let server = Server::start((Ipv4Addr::LOCALHOST, 0).into(), &service).expect("a server");
+    let config = BatchConfig::default();
+    let service =
+        CompletionService::new("toy".into(), llm, ToyModel::vocabulary(), texts, None, config);
+    let server = service.start((Ipv4Addr::LOCALHOST, 0).into()).expect("a server");
     let config = HttpConfig::new(&format!("http://{}", server.address()));
     let http = Http::new(config, ToyModel::vocabulary(), None).expect("a good URL");
     for sampling in [sampling(1.0, 1.0, 8), sampling(0.7, 0.8, u64::MAX - 3), None] {

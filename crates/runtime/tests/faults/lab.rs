@@ -13,9 +13,10 @@ use tokenroute_core::{
     Ask, Cause, Llm, Origin, Position, Score, ScoreError, Scorer, Tau, TokenId, Trace,
 };
 use tokenroute_llm::http::{Http, HttpConfig};
-use tokenroute_llm::server::{EngineConfig, Server, Service, Texts};
 use tokenroute_llm::{InProcess, ToyModel};
 use tokenroute_runtime::{Calls, Pair, Policy, Request, Wait, decode_with};
+use tokenroute_server::completions::{BatchConfig, CompletionService, Texts};
+use tokenroute_server::net::Server;
 
 use crate::proxy::{Fault, Proxy, When};
 
@@ -149,11 +150,12 @@ impl Lab {
     pub fn new() -> Lab {
         let slm = ToyModel::new(5);
         let texts = Box::new(NoTexts);
-        let config = EngineConfig::default();
+        let config = BatchConfig::default();
         let vocabulary = ToyModel::vocabulary();
-        let service = Service::new("toy".into(), llm(&slm), vocabulary, texts, None, config);
+        let service =
+            CompletionService::new("toy".into(), llm(&slm), vocabulary, texts, None, config);
         let loopback: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
-        let server = Server::start(loopback, &service).expect("a server");
+        let server = service.start(loopback).expect("a server");
         let proxy = Proxy::start(server.address());
         let truth = InProcess::new(llm(&slm));
         Lab { slm, truth, _server: server, proxy, stolen: Stolen::watch() }

@@ -2,10 +2,11 @@
 //! completions API.
 
 use anyhow::Result;
-use tokenroute_core::{LanguageModel, Progress, TokenId};
-use tokenroute_llm::server::{EngineConfig, Server, Service, Texts, check_bind};
+use tokenroute_core::{LanguageModel, Progress};
 use tokenroute_llm::{ApiKey, CLOUD_KEY};
-use tokenroute_model::{LoadOptions, Tokenizer};
+use tokenroute_model::LoadOptions;
+use tokenroute_server::completions::{BatchConfig, CompletionService};
+use tokenroute_server::net::check_bind;
 
 use crate::args::Cloud;
 use crate::signal::Stop;
@@ -22,33 +23,17 @@ pub fn run(args: &Cloud, progress: &dyn Progress) -> Result<()> {
     let hash = hash.get(..12).unwrap_or_default();
     let name = format!("{}@{hash}{format}", source::called(&args.model));
     let stop = Stop::listen()?;
-    let config = EngineConfig {
+    let config = BatchConfig {
         batch: args.batch,
         kept_positions: args.kept_positions,
-        ..EngineConfig::default()
+        ..BatchConfig::default()
     };
-    let texts = Box::new(Served(model.tokenizer));
-    let service = Service::new(name.clone(), model.decoder, model.vocabulary, texts, key, config);
-    let server = Server::start(args.bind, &service)?;
+    let texts = Box::new(model.tokenizer);
+    let (decoder, vocabulary) = (model.decoder, model.vocabulary);
+    let service = CompletionService::new(name.clone(), decoder, vocabulary, texts, key, config);
+    let server = service.start(args.bind)?;
     output::line(&format!("{name} at http://{}", server.address()))?;
     stop.wait();
     server.stop()?;
     Ok(())
-}
-
-/// The model's tokenizer as the server sees it.
-struct Served(Tokenizer);
-
-impl Texts for Served {
-    fn encode(&self, text: &str) -> Result<Vec<TokenId>, String> {
-        self.0.encode_prompt(text).map_err(|error| error.to_string())
-    }
-
-    fn decode(&self, ids: &[TokenId]) -> Result<String, String> {
-        self.0.decode(ids).map_err(|error| error.to_string())
-    }
-
-    fn token(&self, id: TokenId) -> Result<String, String> {
-        self.0.token_text(id).map_err(|error| error.to_string())
-    }
 }

@@ -8,9 +8,9 @@ use anyhow::Result;
 use tokenroute_core::Progress;
 use tokenroute_hub::local;
 use tokenroute_llm::ApiKey;
-use tokenroute_llm::server::check_bind;
 use tokenroute_model::{ChatTemplate, LoadedModel};
-use tokenroute_server::{Large, ServeConfig, Served, Service};
+use tokenroute_server::net::check_bind;
+use tokenroute_server::routed::{RoutedLlm, RoutedPair, RoutedService, ServeConfig};
 
 use crate::args::Serve;
 use crate::signal::Stop;
@@ -28,9 +28,9 @@ pub fn run(args: &Serve, progress: &dyn Progress) -> Result<()> {
     let template = ChatTemplate::read(&local(&args.slm, progress)?)?;
     let name = args.name.clone().unwrap_or_else(|| source::called(&args.slm));
     let LoadedModel { decoder, tokenizer, vocabulary } = slm;
-    let large = large.map(partner);
-    let served =
-        Served { name: name.clone(), slm: decoder, vocabulary, tokenizer, template, large };
+    let llm = large.map(routed_llm);
+    let pair =
+        RoutedPair { name: name.clone(), slm: decoder, vocabulary, tokenizer, template, llm };
     let config = ServeConfig {
         policy,
         sessions: args.sessions,
@@ -43,16 +43,16 @@ pub fn run(args: &Serve, progress: &dyn Progress) -> Result<()> {
         ..ServeConfig::default()
     };
     let stop = Stop::listen()?;
-    let server = Service::new(served, key, config).start(args.bind)?;
+    let server = RoutedService::new(pair, key, config).start(args.bind)?;
     output::line(&format!("{name} at http://{}", server.address()))?;
     stop.wait();
     server.stop()?;
     Ok(())
 }
 
-fn partner(large: llm::Large) -> Large {
+fn routed_llm(large: llm::Large) -> RoutedLlm {
     let llm::Large { opened, scorer } = large;
     let calls = if opened.http.is_some() { llm::OVER_HTTP } else { llm::IN_PROCESS };
-    let traffic = opened.http.map(|http| Arc::new(move || http.traffic().bytes) as _);
-    Large { llm: opened.llm, scorer: Box::new(scorer), calls, traffic }
+    let bytes = opened.http.map(|http| Arc::new(move || http.traffic().bytes) as _);
+    RoutedLlm { llm: opened.llm, scorer: Box::new(scorer), calls, bytes }
 }

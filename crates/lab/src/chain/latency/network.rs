@@ -9,8 +9,9 @@ use anyhow::{Result, bail};
 use tokenroute_core::{Ask, Llm, TokenId, Vocabulary};
 use tokenroute_llm::http::{Api, Http, HttpConfig};
 use tokenroute_llm::link::{Link, LinkConfig};
-use tokenroute_llm::server::{EngineConfig, Server, Service, Texts};
 use tokenroute_model::{Decoder, LoadedModel, Tokenizer};
+use tokenroute_server::completions::{BatchConfig, CompletionService};
+use tokenroute_server::net::Server;
 use tokenroute_sweep::latency::Network;
 
 use crate::chain::Large;
@@ -51,15 +52,15 @@ impl Hosted {
 
     /// Puts the LLM behind a network; `token` is any of its tokens.
     pub fn behind(&self, network: Network, connections: usize, token: TokenId) -> Result<Cloud> {
-        let service = Service::new(
+        let service = CompletionService::new(
             NAME.to_owned(),
             Arc::clone(&self.decoder),
             self.vocabulary.clone(),
-            Box::new(Served(self.tokenizer.clone())),
+            Box::new(self.tokenizer.clone()),
             None,
-            EngineConfig::default(),
+            BatchConfig::default(),
         );
-        let server = Server::start((Ipv4Addr::LOCALHOST, 0).into(), &service)?;
+        let server = service.start((Ipv4Addr::LOCALHOST, 0).into())?;
         let config = LinkConfig {
             round_trip: Duration::from_secs_f64(network.round_trip_ms / 1e3),
             bits_per_second: network.megabits.map(|megabits| megabits * 1e6),
@@ -86,22 +87,5 @@ impl Cloud {
     pub fn carried(&self) -> [u64; 2] {
         let carried = self.link.carried();
         [carried.up, carried.down]
-    }
-}
-
-/// The model's tokenizer as the server sees it.
-struct Served(Tokenizer);
-
-impl Texts for Served {
-    fn encode(&self, text: &str) -> Result<Vec<TokenId>, String> {
-        self.0.encode_prompt(text).map_err(|error| error.to_string())
-    }
-
-    fn decode(&self, ids: &[TokenId]) -> Result<String, String> {
-        self.0.decode(ids).map_err(|error| error.to_string())
-    }
-
-    fn token(&self, id: TokenId) -> Result<String, String> {
-        self.0.token_text(id).map_err(|error| error.to_string())
     }
 }

@@ -1,0 +1,37 @@
+//! The model that is served, with what requests are checked against.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde_json::{Value, json};
+use tokenroute_core::ModelInfo;
+
+use crate::completions::batcher::Batcher;
+use crate::completions::texts::Texts;
+use crate::net::openai::reply::{Stamp, model};
+
+/// The served model. Its batch runs on a thread of its own.
+pub(crate) struct ServedModel {
+    /// Its name for clients.
+    pub(crate) name: String,
+    pub(crate) info: ModelInfo,
+    pub(crate) tokenizer_hash: String,
+    pub(crate) texts: Box<dyn Texts>,
+    pub(crate) batcher: Batcher,
+    /// Replies so far.
+    pub(crate) replies: AtomicU64,
+}
+
+impl ServedModel {
+    /// The stamp of the next reply.
+    pub(crate) fn stamp(&self) -> Stamp {
+        Stamp::now("cmpl", self.replies.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The model as `/v1/models` lists it. Clients compare the hashes with their own.
+    pub(crate) fn listed(&self) -> Value {
+        let mut listed = model(&self.name, self.info.context);
+        listed["tokenizer_hash"] = json!(self.tokenizer_hash);
+        listed["weights_hash"] = json!(self.info.weights_hash);
+        listed
+    }
+}

@@ -1,0 +1,125 @@
+//! Replies of `/v1/completions` in OpenAI's shape, with vLLM's fields for token ids and
+//! prompt log-probabilities.
+
+use serde_json::{Map, Value, json};
+use tokenroute_core::TokenId;
+
+use crate::completions::request::CompletionRequest;
+use crate::completions::score::Scored;
+use crate::completions::texts::Texts;
+use crate::net::openai::reply::{self, Finish, Stamp};
+use crate::net::refusal::Refusal;
+
+/// One choice as it grows.
+#[derive(Debug, Default)]
+pub(crate) struct Choice {
+    /// Positions of the prompt that were in the KV cache.
+    pub(crate) cached: usize,
+    pub(crate) prompt: Vec<Scored>,
+    pub(crate) tokens: Vec<Scored>,
+    /// Set once nothing more comes.
+    pub(crate) finish: Option<Finish>,
+}
+
+impl Choice {
+    /// Text so far, without the end token. While more may come, part of a character is
+    /// held back.
+    pub(crate) fn text(&self, texts: &dyn Texts) -> Result<String, Refusal> {
+        let made = self.tokens.len() - usize::from(self.finish == Some(Finish::Stop));
+        let ids: Vec<TokenId> = self.tokens[..made].iter().map(|t| t.token).collect();
+        let mut text = texts.decode(&ids).map_err(Refusal::Failed)?;
+        if self.finish.is_none() {
+            text.truncate(text.trim_end_matches(char::REPLACEMENT_CHARACTER).len());
+        }
+        Ok(text)
+    }
+
+    /// The choice number `index` of a request, with `tokens[from..]` and their `text`.
+    pub(crate) fn json(
+        &self,
+        index: usize,
+        request: &CompletionRequest,
+        from: usize,
+        text: &str,
+        texts: &dyn Texts,
+    ) -> Result<Value, Refusal> {
+        let tokens = &self.tokens[from..];
+        let mut choice = json!({
+            "index": index,
+            "text": text,
+            "finish_reason": self.finish.map(Finish::name),
+            "logprobs": null,
+        });
+        if request.top.is_some() {
+            choice["logprobs"] = logprobs(tokens, texts)?;
+        }
+        if request.ids {
+            choice["token_ids"] = tokens.iter().map(|t| t.token).collect();
+            if from == 0 {
+                choice["prompt_token_ids"] = request.prompts[index].as_slice().into();
+            }
+        }
+        if let Some((start, _)) = request.prompt_top {
+            let mut all = vec![Value::Null; start];
+            for scored in &self.prompt {
+                all.push(prompt_entry(scored, texts)?);
+            }
+            choice["prompt_logprobs"] = all.into();
+        }
+        Ok(choice)
+    }
+}
+
+fn token_text(id: TokenId, texts: &dyn Texts) -> Result<String, Refusal> {
+    texts.token(id).map_err(Refusal::Failed)
+}
+
+fn logprobs(tokens: &[Scored], texts: &dyn Texts) -> Result<Value, Refusal> {
+    let mut spelled = Vec::with_capacity(tokens.len());
+    let mut tops = Vec::with_capacity(tokens.len());
+    let mut offsets = Vec::with_capacity(tokens.len());
+    let mut offset = 0;
+    for scored in tokens {
+        let text = token_text(scored.token, texts)?;
+        offsets.push(offset);
+        offset += text.chars().count();
+        spelled.push(text);
+        let mut top = Map::new();
+        for &(id, logprob) in &scored.top {
+            top.insert(token_text(id, texts)?, json!(logprob));
+        }
+        tops.push(top);
+    }
+    let own: Vec<_> = tokens.iter().map(|t| t.logprob).collect();
+    Ok(json!({
+        "tokens": spelled, "token_logprobs": own, "top_logprobs": tops, "text_offset": offsets,
+    }))
+}
+
+/// One prompt token in vLLM's shape: candidates by id.
+fn prompt_entry(scored: &Scored, texts: &dyn Texts) -> Result<Value, Refusal> {
+    let own = (scored.token, scored.logprob.unwrap_or_default(), scored.rank);
+    let best = scored.top.iter().zip(1..).map(|(&(id, logprob), rank)| (id, logprob, rank));
+    let mut entry = Map::new();
+    for (id, logprob, rank) in best.chain([own]) {
+        let text = token_text(id, texts)?;
+        let candidate = json!({"logprob": logprob, "rank": rank, "decoded_token": text});
+        entry.insert(id.to_string(), candidate);
+    }
+    Ok(entry.into())
+}
+
+/// The reply, or one chunk of it.
+pub(crate) fn completion(stamp: &Stamp, model: &str, choices: &[Value]) -> Value {
+    reply::frame("text_completion", stamp, model, choices)
+}
+
+/// Tokens of prompts and answers, and prompt positions that were in the KV cache.
+pub(crate) fn usage(prompts: &[Vec<TokenId>], choices: &[Choice]) -> Value {
+    let prompt = prompts.iter().map(Vec::len).sum();
+    let made = choices.iter().map(|choice| choice.tokens.len()).sum();
+    let cached: usize = choices.iter().map(|choice| choice.cached).sum();
+    let mut usage = reply::usage(prompt, made);
+    usage["prompt_tokens_details"] = json!({"cached_tokens": cached});
+    usage
+}

@@ -1,0 +1,44 @@
+//! The endpoints: `/v1/completions`, `/v1/models`.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::Value;
+use tokenroute_llm::ApiKey;
+
+use crate::completions::model::ServedModel;
+use crate::completions::running::{RunningCompletion, chunks, whole};
+use crate::net::front::{body, guarded};
+use crate::net::openai::events::streamed;
+use crate::net::openai::reply;
+use crate::net::refusal::Refusal;
+
+/// Most bytes of a request.
+const BODY_LIMIT: usize = 8 << 20;
+
+pub(crate) fn router(model: &Arc<ServedModel>, key: Option<ApiKey>) -> Router {
+    let keyed = Router::new()
+        .route("/v1/completions", post(completions))
+        .route("/v1/models", get(models))
+        .with_state(Arc::clone(model));
+    guarded(keyed, Router::new(), key, BODY_LIMIT)
+}
+
+async fn models(State(model): State<Arc<ServedModel>>) -> Json<Value> {
+    Json(reply::models(model.listed()))
+}
+
+async fn completions(
+    State(model): State<Arc<ServedModel>>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let body = body(request, BODY_LIMIT).await?;
+    let running = RunningCompletion::begin(model, &body)?;
+    match running.request.stream {
+        true => Ok(streamed(chunks(running))),
+        false => Ok(Json(whole(running).await?).into_response()),
+    }
+}

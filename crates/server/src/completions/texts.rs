@@ -1,0 +1,39 @@
+//! Text to tokens and back, in the model's vocabulary.
+
+use tokenroute_core::TokenId;
+use tokenroute_model::Tokenizer;
+
+/// Text to tokens and back. Errors are messages for the client.
+pub trait Texts: Send + Sync {
+    /// Tokens of a prompt, with the special ones that its tokenizer puts before it.
+    ///
+    /// # Errors
+    /// A text that the tokenizer refuses.
+    fn encode(&self, text: &str) -> Result<Vec<TokenId>, String>;
+
+    /// Text of tokens. Special tokens are left out; U+FFFD stands for part of a character.
+    ///
+    /// # Errors
+    /// Tokens that the tokenizer refuses.
+    fn decode(&self, ids: &[TokenId]) -> Result<String, String>;
+
+    /// Text of one token, special or not.
+    ///
+    /// # Errors
+    /// A token that the tokenizer refuses.
+    fn token(&self, id: TokenId) -> Result<String, String>;
+}
+
+impl Texts for Tokenizer {
+    fn encode(&self, text: &str) -> Result<Vec<TokenId>, String> {
+        self.encode_prompt(text).map_err(|error| error.to_string())
+    }
+
+    fn decode(&self, ids: &[TokenId]) -> Result<String, String> {
+        Tokenizer::decode(self, ids).map_err(|error| error.to_string())
+    }
+
+    fn token(&self, id: TokenId) -> Result<String, String> {
+        self.token_text(id).map_err(|error| error.to_string())
+    }
+}

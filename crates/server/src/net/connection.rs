@@ -1,0 +1,98 @@
+//! One connection, HTTP/1 or HTTP/2, within its limits.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::header;
+use axum::response::IntoResponse;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+use crate::net::activity::{Activity, Busy};
+use crate::net::arrival::TimedBody;
+use crate::net::limits::ConnectionLimits;
+use crate::net::reading::{Reader, Streams, WatchedBody};
+use crate::net::refusal::Refusal;
+use crate::net::shutdown::{Phase, reached};
+
+/// Content type of server-sent events, without parameters.
+const EVENTS: &[u8] = b"text/event-stream";
+
+/// Time for the end of a reply to leave.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Answers the requests of one connection until the client, a limit or shutdown ends it.
+pub(super) async fn answer(
+    socket: TcpStream,
+    router: Router,
+    limits: ConnectionLimits,
+    phases: watch::Receiver<Phase>,
+) {
+    // Without this option small replies wait for more data; they still arrive.
+    drop(socket.set_nodelay(true));
+    let (activity, reader) = (Activity::new(), Arc::<Reader>::default());
+    let (begun, read) = (Arc::clone(&activity), Arc::clone(&reader));
+    let closing = phases.clone();
+    let routes = TowerToHyperService::new(router);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (busy, read, late) = (Busy::new(&begun), Arc::clone(&read), Arc::default());
+        let request = request.map(|body| TimedBody::new(body, limits.body, Arc::clone(&late)));
+        let (reply, closing) = (routes.call(request), closing.clone());
+        async move {
+            let mut reply = tokio::select! {
+                reply = reply => reply?,
+                () = reached(Phase::Closed, closing.clone()) => {
+                    Refusal::ShuttingDown.into_response()
+                }
+            };
+            if late.load(Ordering::Relaxed) {
+                reply = Refusal::Slow { limit: limits.body }.into_response();
+            }
+            let kind = reply.headers().get(header::CONTENT_TYPE);
+            let is_events = kind.is_some_and(|kind| kind.as_bytes().starts_with(EVENTS));
+            let grace = is_events.then(|| Box::pin(reached(Phase::Closed, closing)) as _);
+            let watched = |body| WatchedBody::new(body, Reader::here(&read), busy, grace);
+            Ok::<_, Infallible>(reply.map(watched))
+        }
+    });
+    let mut http = auto::Builder::new(Streams(limits.stalled));
+    http.http1().timer(TokioTimer::new()).header_read_timeout(limits.head);
+    http.http2().timer(TokioTimer::new()).keep_alive_interval(limits.head);
+    let mut connection = pin!(http.serve_connection(TokioIo::new(socket), service));
+    // An error that ends a connection early concerns its client alone.
+    tokio::select! {
+        ended = connection.as_mut() => return drop(ended),
+        () = reader.stalled(limits.stalled) => return,
+        () = activity.idle(limits.head) => {}
+        () = reached(Phase::Draining, phases) => {
+            connection.as_mut().graceful_shutdown();
+            // Half a head, or a client that ignores the GOAWAY, must not delay shutdown.
+            tokio::select! {
+                ended = connection => drop(ended),
+                () = activity.idle(PAUSE) => {}
+            }
+            return;
+        }
+    }
+    connection.as_mut().graceful_shutdown();
+    // A request may have arrived at the last moment.
+    let over = async {
+        tokio::time::sleep(PAUSE).await;
+        activity.idle(PAUSE).await;
+    };
+    tokio::select! {
+        ended = connection => drop(ended),
+        () = reader.stalled(limits.stalled) => {}
+        () = over => {}
+    }
+}

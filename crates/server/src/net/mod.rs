@@ -1,0 +1,25 @@
+//! The HTTP layer of both servers: sockets, connection limits, guards, refusals, and the
+//! shapes of OpenAI's API.
+//!
+//! - [`Server`]: a service on a socket, from bind to shutdown.
+//! - [`ConnectionLimits`]: how long a connection may send, read or do nothing.
+//! - [`check_bind`]: an address beyond loopback needs a key.
+//!
+//! One request passes `connection` (its time limits), `front` (key, origin, size) and then
+//! reaches an endpoint of `completions` or `routed`. A request that is not answered gets a
+//! `refusal`.
+
+mod activity;
+mod arrival;
+mod connection;
+pub(crate) mod front;
+mod guard;
+mod limits;
+pub(crate) mod openai;
+mod reading;
+pub(crate) mod refusal;
+mod server;
+mod shutdown;
+
+pub use limits::ConnectionLimits;
+pub use server::{Server, ServerError, check_bind};

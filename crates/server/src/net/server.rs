@@ -1,0 +1,173 @@
+//! A service on a socket, from bind to shutdown.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use axum::Router;
+use tokenroute_llm::ApiKey;
+use tokio::sync::{Semaphore, oneshot, watch};
+
+use crate::net::connection::answer;
+use crate::net::limits::ConnectionLimits;
+use crate::net::shutdown::Phase;
+
+/// Pause before the next attempt to accept, and the time that cut-off requests have to end.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Why a server does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// Other machines can reach the address, and there is no key.
+    #[error(
+        "{address} can be reached from other machines and there is no API key; set one, or bind to 127.0.0.1"
+    )]
+    NoKey {
+        /// The address to bind.
+        address: SocketAddr,
+    },
+    /// The socket or its threads failed.
+    #[error("cannot serve on {address}: {source}")]
+    Io {
+        /// The address to bind.
+        address: SocketAddr,
+        /// The system's error.
+        source: io::Error,
+    },
+}
+
+/// Refuses an address that other machines can reach without a key.
+///
+/// # Errors
+/// [`ServerError::NoKey`].
+pub fn check_bind(address: SocketAddr, key: Option<&ApiKey>) -> Result<(), ServerError> {
+    if address.ip().is_loopback() || key.is_some() {
+        Ok(())
+    } else {
+        Err(ServerError::NoKey { address })
+    }
+}
+
+/// A running server. Dropping it stops it.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Server {
+    /// Binds and serves these routes on threads of its own. The routes check the key
+    /// themselves.
+    ///
+    /// # Errors
+    /// An address beyond loopback without a key; a port that cannot be bound.
+    pub(crate) fn open(
+        address: SocketAddr,
+        key: Option<&ApiKey>,
+        router: Router,
+        limits: ConnectionLimits,
+    ) -> Result<Self, ServerError> {
+        check_bind(address, key)?;
+        let io = |source| ServerError::Io { address, source };
+        let listener = TcpListener::bind(address).map_err(io)?;
+        listener.set_nonblocking(true).map_err(io)?;
+        let address = listener.local_addr().map_err(io)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("serve")
+            .enable_all()
+            .build()
+            .map_err(io)?;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let thread = thread::spawn(move || {
+            let result = runtime.block_on(serve(listener, router, limits, stopped));
+            runtime.shutdown_background();
+            result
+        });
+        Ok(Server { address, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// The address it listens on, with the port that the system chose.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Shuts down: accepts no more connections, lets requests under way end, and returns.
+    ///
+    /// # Errors
+    /// An error that broke the server earlier.
+    pub fn stop(mut self) -> Result<(), ServerError> {
+        self.end().map_err(|source| ServerError::Io { address: self.address, source })
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        drop(self.stop.take());
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(result)) => result,
+            Some(Err(_)) => Err(io::Error::other("its thread panicked")),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.end());
+    }
+}
+
+/// Accepts connections until the stop signal, then drains the open ones.
+async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: ConnectionLimits,
+    mut stopped: oneshot::Receiver<()>,
+) -> io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let most = limits.most.clamp(1, 1 << 20);
+    let slots = Arc::new(Semaphore::new(most));
+    let (phase, phases) = watch::channel(Phase::Open);
+    loop {
+        // Connections beyond the limit wait in the system's queue.
+        let accepted = async {
+            let slot = Arc::clone(&slots).acquire_owned().await.map_err(io::Error::other)?;
+            Ok::<_, io::Error>((slot, listener.accept().await?.0))
+        };
+        let accepted = tokio::select! {
+            accepted = accepted => accepted,
+            // An error means that the sender was dropped, which is the signal.
+            _ = &mut stopped => break,
+        };
+        match accepted {
+            Ok((slot, socket)) => {
+                let (router, phases) = (router.clone(), phases.clone());
+                tokio::spawn(async move {
+                    answer(socket, router, limits, phases).await;
+                    drop(slot);
+                });
+            }
+            Err(error) if was_given_up(&error) => {}
+            // Most likely no file handles are left; some will be freed.
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+    drop(listener);
+    for (next, time) in [(Phase::Draining, limits.grace), (Phase::Closed, PAUSE)] {
+        phase.send_replace(next);
+        // A timeout is not an error of the server.
+        if tokio::time::timeout(time, slots.acquire_many(most as u32)).await.is_ok() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Whether the client gave the connection up before it was accepted.
+fn was_given_up(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}

@@ -1,0 +1,223 @@
+//! Requests to `/v1/chat/completions` and `/v1/completions`, checked before they
+//! cost anything.
+
+use serde_json::Value;
+use tokenroute_core::{Tau, TokenId};
+use tokenroute_model::{ChatOptions, Message};
+use tokenroute_runtime::{Budget, Policy};
+
+use crate::net::openai::fields::{Fields, wrong};
+use crate::net::openai::request::{
+    COMPLETION_TOKENS, PROMPT, Prompt, check_model, check_prompt, check_single, check_unsupported,
+    prompts, sampling, unsupported,
+};
+use crate::net::refusal::Refusal;
+use crate::routed::served::ServedPair;
+
+/// Most stop strings.
+const STOPS: usize = 16;
+
+const MESSAGES: &str = "messages";
+
+/// Which of the two APIs a request uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AnswerKind {
+    /// `/v1/chat/completions`.
+    Chat,
+    /// `/v1/completions`.
+    Text,
+}
+
+impl AnswerKind {
+    /// OpenAI's prefix for ids of replies.
+    pub(crate) fn id_prefix(self) -> &'static str {
+        match self {
+            AnswerKind::Chat => "chatcmpl",
+            AnswerKind::Text => "cmpl",
+        }
+    }
+
+    /// Fields that this server does not support.
+    fn unsupported(self) -> &'static [&'static str] {
+        match self {
+            AnswerKind::Chat => {
+                &["tools", "functions", "logit_bias", "audio", "logprobs", "top_logprobs"]
+            }
+            AnswerKind::Text => &["suffix", "echo", "logit_bias", "logprobs"],
+        }
+    }
+}
+
+/// A request that can be met.
+#[derive(Debug)]
+pub(crate) struct RoutedRequest {
+    pub(crate) kind: AnswerKind,
+    pub(crate) prompt: Vec<TokenId>,
+    pub(crate) max_tokens: usize,
+    pub(crate) policy: Policy,
+    pub(crate) stops: Vec<String>,
+    pub(crate) stream: bool,
+    /// Whether usage comes at the end of a stream.
+    pub(crate) usage: bool,
+    /// Whether the origin of every token comes with the reply.
+    pub(crate) tokens: bool,
+}
+
+impl RoutedRequest {
+    /// Reads a request and checks it against the pair. Unknown fields are ignored, as
+    /// OpenAI does; known ones that would change the answer are refused.
+    pub(crate) fn read(
+        kind: AnswerKind,
+        body: &[u8],
+        pair: &ServedPair,
+    ) -> Result<RoutedRequest, Refusal> {
+        let fields = Fields::parse(body)?;
+        check_model(&fields, &pair.name)?;
+        check_supported(kind, &fields)?;
+        let policy = Policy { sampling: sampling(&fields)?, ..policy(&fields, pair)? };
+        let stops = stops(&fields)?;
+        let (field, prompt) = match kind {
+            AnswerKind::Chat => (MESSAGES, chat_prompt(&fields, pair)?),
+            AnswerKind::Text => (PROMPT, text_prompt(&fields, pair)?),
+        };
+        check_prompt(field, &prompt, pair.most_prompt.min(pair.context), pair.vocabulary)?;
+        // The last token made is not read again.
+        let room = pair.context + 1 - prompt.len();
+        Ok(RoutedRequest {
+            kind,
+            max_tokens: max_tokens(kind, &fields, pair.most_tokens.min(room))?,
+            prompt,
+            policy,
+            stops,
+            stream: fields.flag("stream")?,
+            usage: fields.flag_within("stream_options", "include_usage")?,
+            tokens: fields.flag("tokenroute")?,
+        })
+    }
+}
+
+/// Refuses fields that ask for more than this server does.
+fn check_supported(kind: AnswerKind, fields: &Fields) -> Result<(), Refusal> {
+    check_single(fields)?;
+    for name in ["frequency_penalty", "presence_penalty"] {
+        if fields.number(name)?.unwrap_or(0.0) != 0.0 {
+            return Err(unsupported(name));
+        }
+    }
+    check_unsupported(fields, kind.unsupported())?;
+    match fields.get("response_format").map(|format| &format["type"]) {
+        None => Ok(()),
+        Some(kind) if kind == "text" => Ok(()),
+        Some(_) => Err(unsupported("response_format")),
+    }
+}
+
+/// The server's policy, with the request's τ and budget.
+fn policy(fields: &Fields, pair: &ServedPair) -> Result<Policy, Refusal> {
+    let mut policy = pair.policy;
+    if let Some(tau) = fields.number("tau")? {
+        policy.tau = Tau::new(tau as f32).map_err(|e| Refusal::field("tau", e.to_string()))?;
+        if !pair.routed && policy.tau != Tau::SLM_ONLY {
+            return Err(no_llm("tau"));
+        }
+    }
+    if let Some(share) = fields.number("max_offload")? {
+        policy.budget =
+            Budget::new(share).map_err(|e| Refusal::field("max_offload", e.to_string()))?;
+        if !pair.routed && share > 0.0 {
+            return Err(no_llm("max_offload"));
+        }
+    }
+    Ok(policy)
+}
+
+fn no_llm(field: &'static str) -> Refusal {
+    let message = format!(
+        "`{field}` asks for tokens of a large model, and this server has none; leave it out or start it with --llm"
+    );
+    Refusal::field(field, message)
+}
+
+fn stops(fields: &Fields) -> Result<Vec<String>, Refusal> {
+    let stops = fields.texts("stop")?;
+    if stops.len() > STOPS || stops.iter().any(String::is_empty) {
+        let found = stops.len();
+        let message =
+            format!("`stop` holds {found} strings; expected at most {STOPS}, none of them empty");
+        return Err(Refusal::field("stop", message));
+    }
+    Ok(stops)
+}
+
+/// The limit of tokens: the request's, which must fit, or by default all that fit.
+fn max_tokens(kind: AnswerKind, fields: &Fields, most: usize) -> Result<usize, Refusal> {
+    let given = match kind {
+        AnswerKind::Chat => fields.count("max_completion_tokens", 1, most)?,
+        AnswerKind::Text => None,
+    };
+    let given = given.or(fields.count("max_tokens", 1, most)?);
+    Ok(given.unwrap_or(match kind {
+        AnswerKind::Chat => most,
+        AnswerKind::Text => COMPLETION_TOKENS.min(most),
+    }))
+}
+
+fn text_prompt(fields: &Fields, pair: &ServedPair) -> Result<Vec<TokenId>, Refusal> {
+    let mut prompts = prompts(fields)?;
+    match (prompts.pop(), prompts.is_empty()) {
+        (Some(Prompt::Ids(ids)), true) => Ok(ids),
+        (Some(Prompt::Text(text)), true) => {
+            let encoded = pair.tokenizer.encode_prompt(text);
+            encoded.map_err(|error| Refusal::field(PROMPT, error.to_string()))
+        }
+        _ => {
+            let message = format!("`{PROMPT}` holds several prompts; send one request for each");
+            Err(Refusal::field(PROMPT, message))
+        }
+    }
+}
+
+fn chat_prompt(fields: &Fields, pair: &ServedPair) -> Result<Vec<TokenId>, Refusal> {
+    let bad = |message| Refusal::field(MESSAGES, message);
+    let Some(template) = &pair.template else {
+        let name = &pair.name;
+        return Err(bad(format!(
+            "{name} has no chat template; use /v1/completions, or give the model's folder a chat_template.jinja"
+        )));
+    };
+    let Some(value) = fields.get(MESSAGES) else {
+        return Err(bad("`messages` is missing; expected a list of messages".to_owned()));
+    };
+    let list = value.as_array().ok_or_else(|| wrong(MESSAGES, value, "a list of messages"))?;
+    let messages: Vec<Message> =
+        list.iter().enumerate().map(|(i, m)| message(i, m)).collect::<Result<_, _>>()?;
+    if messages.is_empty() {
+        return Err(bad("`messages` is empty; expected at least one message".to_owned()));
+    }
+    let prompt = template
+        .render(&messages, &ChatOptions::default())
+        .map_err(|error| bad(error.to_string()))?;
+    pair.tokenizer.encode(&prompt).map_err(|error| bad(error.to_string()))
+}
+
+/// One message. Its content is a string or a list of text parts.
+fn message(i: usize, value: &Value) -> Result<Message, Refusal> {
+    let bad = |fault: &str| Refusal::field(MESSAGES, format!("`messages[{i}]`: {fault}"));
+    let Some(role) = value["role"].as_str() else {
+        return Err(bad("`role` is missing; expected system, user or assistant"));
+    };
+    // OpenAI's newer name for the system role; templates know the older one.
+    let role = if role == "developer" { "system" } else { role };
+    let content = match &value["content"] {
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => parts
+            .iter()
+            .map(|part| part["text"].as_str().filter(|_| part["type"] == "text"))
+            .collect::<Option<String>>()
+            .ok_or_else(|| {
+                bad("`content` holds a part that is not text; this server reads text only")
+            })?,
+        _ => return Err(bad("`content` is not text; expected a string or a list of text parts")),
+    };
+    Ok(Message::new(role, &content))
+}

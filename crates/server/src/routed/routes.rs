@@ -1,0 +1,92 @@
+//! The endpoints: the two APIs, the list of models, metrics, and the page.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{Path, Request, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::Value;
+use tokenroute_llm::ApiKey;
+
+use crate::net::front::{body, guarded};
+use crate::net::openai::reply::models as list;
+use crate::net::refusal::Refusal;
+use crate::routed::metrics::Outcome;
+use crate::routed::page::page;
+use crate::routed::reply::reply;
+use crate::routed::request::{AnswerKind, RoutedRequest};
+use crate::routed::running::RunningAnswer;
+use crate::routed::shared::Shared;
+
+/// Bytes of a request that are read faster than the task's other work moves to another
+/// thread.
+const SMALL: usize = 8 << 10;
+
+pub(crate) fn router(shared: &Arc<Shared>, key: Option<ApiKey>) -> Router {
+    let chat = async |state, request| answer(state, AnswerKind::Chat, request).await;
+    let text = async |state, request| answer(state, AnswerKind::Text, request).await;
+    let keyed = Router::new()
+        .route("/v1/chat/completions", post(chat))
+        .route("/v1/completions", post(text))
+        .route("/v1/models", get(models))
+        .route("/v1/models/{*name}", get(model))
+        .route("/metrics", get(metrics))
+        .with_state(Arc::clone(shared));
+    let open = Router::new().route("/", get(async || page()));
+    guarded(keyed, open, key, shared.pair.body)
+}
+
+async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
+    let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    (kind, shared.metrics_text()).into_response()
+}
+
+async fn models(State(shared): State<Arc<Shared>>) -> Json<Value> {
+    Json(list(shared.pair.listed()))
+}
+
+async fn model(
+    State(shared): State<Arc<Shared>>,
+    Path(wanted): Path<String>,
+) -> Result<Json<Value>, Refusal> {
+    if wanted == shared.pair.name {
+        return Ok(Json(shared.pair.listed()));
+    }
+    Err(Refusal::NoModel { wanted, served: shared.pair.name.clone() })
+}
+
+async fn answer(
+    State(shared): State<Arc<Shared>>,
+    kind: AnswerKind,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let start = Instant::now();
+    match begin(&shared, kind, request, start).await {
+        Ok(running) => reply(running).await,
+        Err(refusal) => {
+            let busy = refusal == Refusal::Busy;
+            shared.metrics.outcome(if busy { Outcome::Busy } else { Outcome::Refused });
+            Err(refusal)
+        }
+    }
+}
+
+/// Reads a request and hands its prompt to the decoding thread.
+async fn begin(
+    shared: &Arc<Shared>,
+    kind: AnswerKind,
+    request: Request,
+    start: Instant,
+) -> Result<RunningAnswer, Refusal> {
+    let pair = &shared.pair;
+    let body = body(request, pair.body).await?;
+    // The slot comes first: tokenising a long prompt is work too.
+    let slot = shared.worker.slot().ok_or(Refusal::Busy)?;
+    let read = || RoutedRequest::read(kind, &body, pair);
+    let request = if body.len() > SMALL { tokio::task::block_in_place(read)? } else { read()? };
+    let ticket = shared.worker.submit(&slot, &request)?;
+    Ok(RunningAnswer::new(Arc::clone(shared), request, ticket, start))
+}

@@ -1,0 +1,64 @@
+//! The pair as requests are checked against it and answered from it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokenroute_core::Vocabulary;
+use tokenroute_model::{ChatTemplate, Tokenizer};
+use tokenroute_runtime::{Policy, Wait};
+
+use crate::net::openai::reply::model;
+
+/// Facts about the served pair; they do not change.
+pub(crate) struct ServedPair {
+    pub(crate) name: String,
+    pub(crate) policy: Policy,
+    /// Whether there is an LLM.
+    pub(crate) routed: bool,
+    /// Most positions of the small model.
+    pub(crate) context: usize,
+    /// Number of token ids.
+    pub(crate) vocabulary: usize,
+    pub(crate) most_prompt: usize,
+    pub(crate) most_tokens: usize,
+    /// Most bytes of a request.
+    pub(crate) body: usize,
+    /// Longest time for an answer.
+    pub(crate) time: Duration,
+    pub(crate) tokenizer: Arc<Tokenizer>,
+    pub(crate) template: Option<ChatTemplate>,
+    pub(crate) ends: Arc<Vocabulary>,
+}
+
+impl ServedPair {
+    /// The pair as `/v1/models` lists it.
+    pub(crate) fn listed(&self) -> Value {
+        let mut listed = model(&self.name, self.context);
+        listed["tokenroute"] = json!({
+            "routed": self.routed, "tau": shortest(self.policy.tau.get()),
+            "max_offload": self.policy.budget.share(), "wait": wait(self.policy.wait),
+            "chat": self.template.is_some(),
+            "max_prompt_tokens": self.most_prompt, "max_tokens": self.most_tokens,
+        });
+        listed
+    }
+}
+
+/// How answers wait for the LLM. Clients must see a relay: its tokens differ from those of
+/// the other two.
+fn wait(wait: Wait) -> Value {
+    match wait {
+        Wait::Block => json!({"policy": "block"}),
+        Wait::Speculate { branches, max_ahead } => {
+            json!({"policy": "speculate", "branches": branches, "max_ahead": max_ahead})
+        }
+        Wait::Relay { tokens } => json!({"policy": "relay", "tokens": tokens}),
+    }
+}
+
+/// A number by its own shortest text: 0.9932, and not the f64 beside it. Read as an f64 and
+/// rounded it is the same f32, and greater numbers stay greater.
+pub(crate) fn shortest(number: f32) -> Value {
+    number.to_string().parse::<f64>().map_or(Value::Null, Value::from)
+}

@@ -1,0 +1,82 @@
+//! A routed pair ready to be served.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use tokenroute_core::{LanguageModel, Tau};
+use tokenroute_llm::ApiKey;
+
+use crate::net::{ConnectionLimits, Server, ServerError};
+use crate::routed::config::ServeConfig;
+use crate::routed::metrics::Metrics;
+use crate::routed::pair::RoutedPair;
+use crate::routed::routes::router;
+use crate::routed::served::ServedPair;
+use crate::routed::shared::Shared;
+use crate::routed::worker::Worker;
+
+/// A pair ready to be served.
+#[derive(Clone)]
+pub struct RoutedService {
+    shared: Arc<Shared>,
+    key: Option<ApiKey>,
+    connections: ConnectionLimits,
+}
+
+impl fmt::Debug for RoutedService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RoutedService")
+            .field("name", &self.shared.pair.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl RoutedService {
+    /// Starts the thread that decodes. With a key, every endpoint but `/` and `/health`
+    /// requires it. Without one, web pages of other origins are refused.
+    pub fn new<M>(pair: RoutedPair<M>, key: Option<ApiKey>, config: ServeConfig) -> Self
+    where
+        M: LanguageModel + Send + 'static,
+        M::State: 'static,
+    {
+        let RoutedPair { name, slm, vocabulary, tokenizer, template, mut llm } = pair;
+        let info = slm.info();
+        let mut policy = config.policy;
+        if llm.is_none() {
+            policy.tau = Tau::SLM_ONLY;
+        }
+        let pair = ServedPair {
+            name,
+            policy,
+            routed: llm.is_some(),
+            context: info.context,
+            vocabulary: info.vocabulary,
+            most_prompt: config.prompt_tokens,
+            most_tokens: config.max_tokens,
+            body: config.body,
+            time: config.time,
+            tokenizer: Arc::new(tokenizer),
+            template,
+            ends: Arc::new(vocabulary.clone()),
+        };
+        let bytes = llm.as_mut().and_then(|llm| llm.bytes.take());
+        let metrics = Arc::new(Metrics::default());
+        let worker =
+            Worker::start(slm, llm, vocabulary, config, Arc::clone(&metrics), bytes.is_some());
+        let replies = AtomicU64::new(0);
+        let shared = Arc::new(Shared { pair, metrics, bytes, worker, replies });
+        RoutedService { shared, key, connections: config.connections }
+    }
+
+    /// Binds and serves over plain HTTP. Over open networks, put it behind a proxy that
+    /// speaks TLS.
+    ///
+    /// # Errors
+    /// An address beyond loopback without a key; a port that cannot be bound.
+    pub fn start(&self, address: SocketAddr) -> Result<Server, ServerError> {
+        let router = router(&self.shared, self.key.clone());
+        Server::open(address, self.key.as_ref(), router, self.connections)
+    }
+}

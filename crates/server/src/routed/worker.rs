@@ -1,0 +1,105 @@
+//! A handle on the thread that decodes, and the slots for its requests.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel, sync_channel};
+use std::thread;
+
+use tokenroute_core::{LanguageModel, Vocabulary};
+use tokenroute_runtime::{Absent, Calls, Engine, KeepAll, Pair, Session, Waker};
+use tokio::sync::Semaphore;
+
+use crate::net::refusal::Refusal;
+use crate::routed::config::ServeConfig;
+use crate::routed::metrics::Metrics;
+use crate::routed::pair::RoutedLlm;
+use crate::routed::request::RoutedRequest;
+use crate::routed::scheduler::{Scheduler, Waiting};
+use crate::routed::ticket::{Slot, Ticket, subscribe, thread_ended};
+
+/// A handle on the thread that decodes. The thread ends once the handle is dropped and no
+/// request is under way.
+pub(crate) struct Worker {
+    inbox: Sender<Waiting>,
+    /// `None` if the thread could not start.
+    waker: Option<Waker>,
+    free: Arc<Semaphore>,
+    slots: usize,
+}
+
+impl Worker {
+    pub(crate) fn start<M>(
+        slm: M,
+        llm: Option<RoutedLlm>,
+        vocabulary: Vocabulary,
+        config: ServeConfig,
+        metrics: Arc<Metrics>,
+        remote: bool,
+    ) -> Worker
+    where
+        M: LanguageModel + Send + 'static,
+        M::State: 'static,
+    {
+        let (inbox, waiting) = channel();
+        let (sender, waker) = sync_channel(1);
+        let sessions = config.sessions.max(1);
+        let scheduler = Scheduler::new(waiting, sessions, metrics, remote);
+        let decode = move || {
+            let llm = llm.unwrap_or_else(no_llm);
+            let pair = Pair::new(&slm, &*llm.llm, &vocabulary);
+            thread::scope(|scope| {
+                let engine = Engine::new(scope, pair, &*llm.scorer, llm.calls)
+                    .reading(config.prefill)
+                    .keeping(config.kept_positions);
+                if sender.send(engine.waker()).is_ok() {
+                    scheduler.run(engine);
+                }
+            });
+        };
+        // Without a thread there is no waker, and every request is refused.
+        drop(thread::Builder::new().name("decode".to_owned()).spawn(decode));
+        let slots = sessions + config.queue;
+        let free = Arc::new(Semaphore::new(slots));
+        Worker { inbox, waker: waker.recv().ok(), free, slots }
+    }
+
+    /// A slot, unless all are taken.
+    pub(crate) fn slot(&self) -> Option<Slot> {
+        Arc::clone(&self.free).try_acquire_owned().ok().map(Slot::new)
+    }
+
+    /// Requests that hold a slot.
+    pub(crate) fn under_way(&self) -> usize {
+        self.slots - self.free.available_permits()
+    }
+
+    /// All slots, free or taken.
+    pub(crate) fn slots(&self) -> usize {
+        self.slots
+    }
+
+    /// Hands a request to the thread.
+    pub(crate) fn submit(&self, slot: &Slot, request: &RoutedRequest) -> Result<Ticket, Refusal> {
+        let session = Session {
+            question: String::new(),
+            prompt: request.prompt.clone(),
+            max_tokens: request.max_tokens,
+            policy: request.policy,
+        };
+        let waker = self.waker.as_ref().ok_or_else(thread_ended)?;
+        let (ticket, subscriber) = subscribe(slot, waker);
+        self.inbox.send(Waiting { session, subscriber }).map_err(|_| thread_ended())?;
+        waker.wake();
+        Ok(ticket)
+    }
+}
+
+/// Stands in for the LLM of a server without one. Policies that would ask it are refused
+/// earlier.
+fn no_llm() -> RoutedLlm {
+    RoutedLlm {
+        llm: Box::new(Absent),
+        scorer: Box::new(KeepAll),
+        calls: Calls { threads: 1, together: 1 },
+        bytes: None,
+    }
+}

@@ -1,0 +1,8 @@
+//! The completions server as our own client sees it, with toy models behind it.
+
+mod cable;
+mod http2;
+mod sampling;
+mod server;
+mod stream;
+mod support;
