@@ -346,7 +346,7 @@ fn two_processes_draw_the_tokens_of_one() {
     assert_ne!(tokens(&here), tokens(&other));
     for (drawing, part) in [
         (["--temperature", "3", "--top-p", "1"], "temperature is 3; expected 0 (greedy) to 2"),
-        (["--temperature", "1", "--top-p", "0"], "top_p is 0; expected a share above 0"),
+        (["--temperature", "1", "--top-p", "0"], "top_p is 0; expected a number above 0"),
     ] {
         let arguments = arguments(&lab, &llm, "0.5", &drawing);
         fail(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), &[part]);

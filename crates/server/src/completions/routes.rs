@@ -28,7 +28,7 @@ pub(crate) fn router(model: &Arc<ServedModel>, key: Option<ApiKey>) -> Router {
 }
 
 async fn models(State(model): State<Arc<ServedModel>>) -> Json<Value> {
-    Json(reply::models(model.listed()))
+    Json(reply::models(&model.listed()))
 }
 
 async fn completions(

@@ -45,7 +45,7 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 async fn models(State(shared): State<Arc<Shared>>) -> Json<Value> {
-    Json(list(shared.pair.listed()))
+    Json(list(&shared.pair.listed()))
 }
 
 async fn model(

@@ -171,7 +171,7 @@ fn requests_that_cannot_be_met_are_refused_by_name() {
             "temperature is 2.5; expected 0 (greedy) to 2",
         ),
         (r#"{"prompt": [1], "temperature": -1}"#, 400, "temperature is -1"),
-        (r#"{"prompt": [1], "top_p": 0}"#, 400, "top_p is 0; expected a share above 0"),
+        (r#"{"prompt": [1], "top_p": 0}"#, 400, "top_p is 0; expected a number above 0"),
         (r#"{"prompt": [1], "seed": "x"}"#, 400, "`seed` is \\\"x\\\"; expected a whole number"),
         (r#"{"prompt": [1], "seed": 1.5}"#, 400, "from -2^63 to 2^64 - 1"),
         (r#"{"prompt": [1], "n": 2}"#, 400, "`n` must be 1"),

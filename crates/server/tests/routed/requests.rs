@@ -139,7 +139,7 @@ fn what_cannot_be_met_is_refused_by_name() {
             "is 2.5; expected 0 (greedy) to 2",
         ),
         (with(json!({"temperature": -0.1})), 400, json!("temperature"), "is -0.1"),
-        (with(json!({"top_p": 0})), 400, json!("top_p"), "is 0; expected a share above 0"),
+        (with(json!({"top_p": 0})), 400, json!("top_p"), "is 0; expected a number above 0"),
         (with(json!({"temperature": 1, "top_p": 1.5})), 400, json!("top_p"), "is 1.5"),
         (with(json!({"temperature": "warm"})), 400, json!("temperature"), "expected a number"),
         (with(json!({"seed": "x"})), 400, json!("seed"), "expected a whole number"),

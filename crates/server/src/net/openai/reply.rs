@@ -64,6 +64,6 @@ pub(crate) fn model(id: &str, context: usize) -> Value {
 }
 
 /// The reply of `/v1/models`.
-pub(crate) fn models(model: Value) -> Value {
+pub(crate) fn models(model: &Value) -> Value {
     json!({"object": "list", "data": [model]})
 }
