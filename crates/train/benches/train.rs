@@ -1,12 +1,12 @@
-//! Training rows per second, at the bundled pair's shape: hidden width 64,
-//! eight log-probabilities, CITER's MLP.
+//! Training rows per second with the bundled pair's shape: hidden width 64, eight
+//! log-probabilities, CITER's MLP.
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokenroute_core::{LabelRow, Relation, Silent};
-use tokenroute_train::{Dataset, TrainConfig, backends, device, fit};
+use tokenroute_train::{TrainConfig, TrainingData, backends, device, fit};
 
 const HIDDEN: usize = 64;
 const QUESTIONS: usize = 400;
@@ -48,11 +48,11 @@ fn rows() -> Vec<LabelRow> {
     rows
 }
 
-/// Two epochs, validation included; items are training rows.
+/// Two epochs with validation. Items are training rows.
 #[divan::bench(args = backends(), sample_count = 5, sample_size = 1)]
 fn training_rows(bencher: Bencher<'_, '_>, backend: &str) {
     let config = TrainConfig { epochs: 2, ..TrainConfig::default() };
-    let data = Dataset::new(&config, &rows()).expect("both classes");
+    let data = TrainingData::new(&config, &rows()).expect("both classes");
     let architecture = config.architecture(HIDDEN);
     let device = device(backend).expect("compiled in");
     bencher

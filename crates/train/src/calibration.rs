@@ -1,13 +1,13 @@
-//! τ ↔ offload, measured on the positions of the validation questions.
+//! The calibration τ ↔ offload, measured on the positions of the validation questions.
 
 use tokenroute_core::{Score, Tau, TauPoint};
 
-/// Points of the calibration, the ends included.
+/// Most points of the calibration, the ends included.
 const POINTS: usize = 101;
 
-/// Quantiles of the scores: for each τ the share of scores below it. The
-/// shares aimed at are squares, (i / 100)², so that low offload, where routers
-/// run, is covered most densely. Rising in τ, from 0 to 1, without repeats.
+/// Quantiles of the scores: for each τ the share of scores below it. The target shares are
+/// squares, (i / 100)², because routers run at low offload, which needs the most points.
+/// Rising in τ from 0 to 1, without repeats.
 #[must_use]
 pub fn tau_points(scores: &[Score]) -> Vec<TauPoint> {
     let mut sorted: Vec<f32> = scores.iter().map(|s| s.get()).collect();
@@ -16,7 +16,7 @@ pub fn tau_points(scores: &[Score]) -> Vec<TauPoint> {
     for i in 1..POINTS - 1 {
         let share = (i as f64 / (POINTS - 1) as f64).powi(2);
         let Some(&at) = sorted.get((share * sorted.len() as f64) as usize) else { continue };
-        // A score lies inside (0, 1), so that it is a threshold too.
+        // A score is within (0, 1), so it is also a valid threshold.
         let Ok(tau) = Tau::new(at) else { continue };
         let below = sorted.partition_point(|&s| s < at);
         if points.last().is_none_or(|p| p.tau < tau) {

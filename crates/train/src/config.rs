@@ -1,4 +1,4 @@
-//! What is trained and how: the `[train]` section of an experiment file.
+//! The `[train]` section of an experiment file: how a router is trained.
 
 use serde::{Deserialize, Serialize};
 use tokenroute_core::{Activation, Architecture};
@@ -9,42 +9,44 @@ use crate::TrainError;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainConfig {
-    /// Shape of the head. Absent: CITER's MLP, widths `[2h, h]` for hidden
-    /// states of width h, two rewards.
+    /// Shape of the head. Default: CITER's MLP with widths `[2h, h]` for hidden states of
+    /// width h, and two rewards.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub architecture: Option<Architecture>,
-    /// Log-probabilities read beside the hidden state; 0 reads the hidden state alone.
+    /// Number of log-probabilities read beside the hidden state. 0 reads the hidden state
+    /// alone.
     pub top_k: usize,
-    /// Split the router learns from.
+    /// Split to train on.
     pub train_split: String,
-    /// Split that decides when to stop and calibrates the score. If the table
-    /// has none of it, `validation_share` of the training questions serve.
+    /// Split that decides when to stop and calibrates the score. If the table lacks it, a
+    /// part of the training questions is used: `validation_share`.
     pub validation_split: String,
-    /// See `validation_split`.
+    /// Share of the training questions used for validation if the table lacks
+    /// `validation_split`.
     pub validation_share: f64,
-    /// Most passes over the training rows.
+    /// Most epochs: passes over the training rows.
     pub epochs: u32,
-    /// Rows in a mini-batch.
+    /// Rows per mini-batch.
     pub batch_rows: usize,
-    /// Greatest learning rate, reached after the first epoch's first half and
-    /// lowered along a cosine to a hundredth.
+    /// Highest learning rate. It is reached after the first twentieth of all steps and then
+    /// falls along a cosine to a hundredth.
     pub learning_rate: f64,
     /// AdamW's decoupled weight decay.
     pub weight_decay: f64,
-    /// Share of a layer's activations dropped while training.
+    /// Share of a layer's activations dropped during training.
     pub dropout: f64,
-    /// Decay per step of the running average of the weights, which is what is
-    /// validated and kept; 0 keeps the weights themselves.
+    /// Decay per step of the running average of the weights. The average is validated and
+    /// kept. 0 turns averaging off.
     pub average: f64,
-    /// Weight of divergent rows against the rest.
+    /// Weight of divergent rows relative to the others.
     pub class_weight: ClassWeight,
-    /// Factor on the weight of rows whose tokens differ without loss.
+    /// Factor on the weight of neutral rows, whose tokens differ without loss.
     pub neutral_weight: f64,
-    /// Exponent γ of the focal loss (Lin et al. 2017); 0 is cross-entropy.
+    /// Exponent γ of the focal loss (Lin et al. 2017). 0 is cross-entropy.
     pub focal_gamma: f64,
-    /// Epochs without a better validation loss before training stops.
+    /// Number of epochs without a better validation loss after which training stops.
     pub patience: u32,
-    /// Seed of initialisation, order and dropout.
+    /// Seed of the initial weights, the order of rows and dropout.
     pub seed: u64,
 }
 
@@ -75,19 +77,19 @@ impl Default for TrainConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(untagged, expecting = "expected \"balanced\", \"none\" or a number above 0")]
 pub enum ClassWeight {
-    /// By a rule.
+    /// Set by a rule.
     Rule(ClassRule),
-    /// This factor.
+    /// A fixed factor.
     Factor(f64),
 }
 
-/// How the weight of divergent rows follows from their share.
+/// Rules for the weight of divergent rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClassRule {
-    /// Both classes weigh the same in total.
+    /// Both classes have the same total weight.
     Balanced,
-    /// Every row weighs the same.
+    /// Every row has the same weight.
     None,
 }
 
@@ -114,7 +116,7 @@ impl TrainConfig {
         })
     }
 
-    /// Checks the ranges.
+    /// Checks the ranges of all fields.
     ///
     /// # Errors
     /// The first field out of range.
@@ -157,12 +159,16 @@ impl TrainConfig {
             ("focal_gamma", self.focal_gamma),
         ] {
             if !value.is_finite() || value < 0.0 {
-                return bad(field, value.to_string(), "expected 0 or a number above it");
+                return bad(field, value.to_string(), "expected a number of at least 0");
             }
         }
         for (field, value) in [("dropout", self.dropout), ("average", self.average)] {
             if !(0.0..1.0).contains(&value) {
-                return bad(field, value.to_string(), "expected 0 or more, and below 1");
+                return bad(
+                    field,
+                    value.to_string(),
+                    "expected a number of at least 0 and below 1",
+                );
             }
         }
         if !(self.validation_share > 0.0 && self.validation_share < 1.0) {

@@ -1,4 +1,4 @@
-//! Label rows as normalised features, targets and weights, split by question.
+//! Turns label rows into normalised features, targets and weights, split by question.
 
 use std::collections::BTreeSet;
 
@@ -6,18 +6,18 @@ use tokenroute_core::{FeatureSpec, Features, LabelRow, Normalisation, Relation, 
 
 use crate::{TrainConfig, TrainError};
 
-/// Least standard deviation a feature is divided by, so that a constant
-/// feature stays harmless.
+/// Least standard deviation to divide a feature by, so that a constant feature does no
+/// harm.
 const STD_FLOOR: f64 = 1e-4;
 
-/// Rows of one part of the data.
+/// The training or the validation rows.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Rows {
     /// Normalised features `[len, width]`, row-major.
     pub features: Vec<f32>,
     /// Preference for keep `[len]`, in [0, 1].
     pub targets: Vec<f32>,
-    /// Weights `[len]`; 0 leaves a row out of losses and metrics.
+    /// Weights `[len]`, above 0.
     pub weights: Vec<f32>,
 }
 
@@ -28,7 +28,7 @@ impl Rows {
         self.targets.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no rows.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.targets.is_empty()
@@ -53,25 +53,25 @@ impl Rows {
     }
 }
 
-/// Everything training needs of a label table.
+/// The part of a label table that training needs.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Dataset {
-    /// What is read of a row.
+pub struct TrainingData {
+    /// Which features are read.
     pub spec: FeatureSpec,
-    /// Mean and 1 / standard deviation of the training rows.
+    /// Mean and 1 / standard deviation of each feature over the training rows.
     pub normalisation: Normalisation,
-    /// Judged rows to learn from.
+    /// Judged rows to train on.
     pub train: Rows,
-    /// Judged rows to stop by and calibrate with.
+    /// Judged rows for early stopping and calibration.
     pub validation: Rows,
-    /// Features of every validation position, unjudged ones included
-    /// `[positions, width]`: what τ ↔ offload is measured on.
+    /// Features `[positions, width]` of every validation position, unjudged ones included.
+    /// τ ↔ offload is measured on them.
     pub positions: Vec<f32>,
 }
 
-impl Dataset {
-    /// Reads the features of all rows of the two splits and normalises them by
-    /// the training rows.
+impl TrainingData {
+    /// Reads the features of all rows of the training and validation splits, and normalises
+    /// them by the training rows.
     ///
     /// # Errors
     /// No rows, rows of one class, differing hidden widths, too few top
@@ -105,12 +105,12 @@ impl Dataset {
                 return Err(bad_row(
                     row,
                     format!(
-                        "feature {i} is {}; expected a finite number, so label this question again",
+                        "feature {i} is {}; expected a finite number; label this question again",
                         features[i]
                     ),
                 ));
             }
-            // A share by the question's hash, the same for every seed.
+            // Chosen by the question's hash, the same for every seed.
             let validates = if hashed {
                 f64::from(unit_hash(0, &row.question, 0)) < config.validation_share
             } else {
@@ -135,10 +135,10 @@ impl Dataset {
         for features in [&mut train.features, &mut validation.features, &mut positions] {
             normalise(&normalisation, features);
         }
-        Ok(Dataset { spec, normalisation, train, validation, positions })
+        Ok(TrainingData { spec, normalisation, train, validation, positions })
     }
 
-    /// Rows trained on and validated on, as the training record has them.
+    /// Number of training rows and of validation rows.
     #[must_use]
     pub fn sizes(&self) -> [u64; 2] {
         [self.train.len() as u64, self.validation.len() as u64]
@@ -169,7 +169,7 @@ fn check_row(spec: &FeatureSpec, row: &LabelRow) -> Result<(), TrainError> {
         return Err(bad_row(
             row,
             format!(
-                "the hidden state has {} values where the first row has {}; one table holds one SLM's labels, so label again",
+                "the hidden state has {} values, but the first row has {}; a table must hold the labels of one SLM: label again",
                 row.hidden.len(),
                 spec.hidden
             ),
@@ -179,7 +179,7 @@ fn check_row(spec: &FeatureSpec, row: &LabelRow) -> Result<(), TrainError> {
         return Err(bad_row(
             row,
             format!(
-                "{} top probabilities are stored, expected at least train.top_k = {}; lower it or label again",
+                "it has {} top probabilities; expected at least train.top_k = {}; lower it or label again",
                 row.top.len(),
                 spec.top_k
             ),

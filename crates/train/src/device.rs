@@ -1,10 +1,10 @@
-//! `--device` names to Burn devices.
+//! Maps `--device` names to Burn devices.
 
 use burn::tensor::Device;
 
 use crate::TrainError;
 
-/// The backends compiled into this build, the default first.
+/// The names of the backends in this build, the default first.
 #[must_use]
 pub fn backends() -> Vec<&'static str> {
     let mut names = Vec::new();

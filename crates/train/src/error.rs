@@ -1,8 +1,8 @@
-//! What can go wrong between a label table and a router.
+//! The error type of this crate.
 
 use crate::device::backends;
 
-/// An error of this crate; each names the value, what was expected and what to do next.
+/// A failure to train. Each names the value, what was expected and what to do next.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainError {
@@ -16,29 +16,29 @@ pub enum TrainError {
         /// What was expected, and what to change.
         expected: String,
     },
-    /// A device name that this build does not know.
+    /// This build has no such device.
     #[error(
         "device {0:?} is not available: this build has {have}; build with `--features {0}` if that is a backend",
         have = backends().join(", ")
     )]
     Device(String),
-    /// Nothing to train on or to validate with.
+    /// No rows to train on or to validate with.
     #[error(
         "no labelled rows of split {split:?} among {rows} rows (splits found: {found}); label that split first or set `train.{field}`"
     )]
     NoRows {
-        /// The split that was asked for.
+        /// The requested split.
         split: String,
         /// Rows in the table.
         rows: usize,
-        /// The splits the table has.
+        /// The splits of the table.
         found: String,
         /// The configuration field that names the split.
         field: &'static str,
     },
-    /// All rows of a part are of one class, so nothing can be ranked.
+    /// All rows of a part are of one class, so a router cannot learn or be measured.
     #[error(
-        "all {rows} {part} rows are to be {kept}: a router needs positions of both kinds; label more questions, or a pair whose models differ more"
+        "all {rows} {part} rows should be {kept}, but a router needs positions of both kinds; label more questions, or use a pair whose models differ more"
     )]
     OneClass {
         /// "training" or "validation".
@@ -55,10 +55,10 @@ pub enum TrainError {
         question: String,
         /// Number of answer tokens before the row's.
         position: u32,
-        /// What is wrong, what was expected and what to do.
+        /// The problem, what was expected and what to do.
         what: String,
     },
-    /// The loss stopped being a number.
+    /// The loss is no longer a finite number.
     #[error("the loss of epoch {epoch} is {loss}; lower train.learning_rate (now {learning_rate})")]
     Diverged {
         /// Epoch, counted from 1.
@@ -68,7 +68,7 @@ pub enum TrainError {
         /// The configured rate.
         learning_rate: f64,
     },
-    /// The backend failed to hand values out.
+    /// The backend failed.
     #[error("the tensor backend failed: {0}; try another `--device`")]
     Backend(String),
 }

@@ -1,4 +1,4 @@
-//! Training proper: the Bradley-Terry loss, mini-batches and early stopping.
+//! The training loop: the Bradley-Terry loss, mini-batches and early stopping.
 
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::activation::{log_sigmoid, sigmoid};
@@ -11,32 +11,32 @@ use tokenroute_store::RouterLayer;
 
 use crate::model::initial;
 use crate::platt::cross_entropy;
-use crate::{Dataset, Head, Rows, TrainConfig, TrainError};
+use crate::{RouterHead, Rows, TrainConfig, TrainError, TrainingData};
 
-/// The weights that validated best, and how training went.
+/// The best weights by validation loss, and the losses of all epochs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fitted {
-    /// The kept weights: copied out of the model, never shared with it.
+    /// The best weights, copied out of the model.
     pub layers: Vec<RouterLayer>,
-    /// Validation cross-entropy after every epoch, class weights left out.
+    /// Validation cross-entropy after every epoch, without class weights.
     pub losses: Vec<f64>,
-    /// Epoch whose weights were kept, counted from 1.
+    /// Epoch of the best weights, counted from 1.
     pub best_epoch: u32,
-    /// Added to a logit to undo the class weight: weighting divergent rows by c
-    /// moves the optimum of the logit by −ln c.
+    /// Added to a logit to undo the class weight. Weighting divergent rows by c moves the
+    /// optimum of the logit by −ln c.
     pub shift: f64,
 }
 
-/// Minimises the cross-entropy of P(keep ≻ offload | h) = σ(f(h)) against the
-/// soft targets (Bradley-Terry; CITER §3) with AdamW, and keeps the weights of
-/// the epoch with the least validation loss.
+/// Minimises the cross-entropy of P(keep ≻ offload | h) = σ(f(h)) against the soft targets
+/// (Bradley-Terry; CITER, arXiv 2502.01976 §3) with AdamW. Keeps the weights of the epoch
+/// with the lowest validation loss.
 ///
 /// # Errors
 /// A loss that is not a number, or a failure of the backend.
 pub fn fit(
     config: &TrainConfig,
     architecture: &Architecture,
-    data: &Dataset,
+    data: &TrainingData,
     device: &Device,
     progress: &dyn Progress,
 ) -> Result<Fitted, TrainError> {
@@ -45,7 +45,7 @@ pub fn fit(
     let (rows, width) = (&data.train, data.spec.width());
     let (coefficients, shift) = coefficients(config, rows);
     let mut average = initial(architecture, width, &mut rng);
-    let mut head = Head::new(architecture, width, &average, &training);
+    let mut head = RouterHead::new(architecture, width, &average, &training);
     let mut optimizer =
         AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(config.weight_decay as f32).init();
 
@@ -73,7 +73,7 @@ pub fn fit(
             average = running_average(average, head.layers()?, config.average, step);
             progress.advance(batch.len() as u64);
         }
-        let now = Head::new(architecture, width, &average, device);
+        let now = RouterHead::new(architecture, width, &average, device);
         let logits = now.score(&data.validation.features)?;
         let loss = mean_cross_entropy(&logits, shift, &data.validation.targets);
         if !loss.is_finite() {
@@ -92,8 +92,8 @@ pub fn fit(
     Ok(Fitted { layers, losses, best_epoch, shift })
 }
 
-/// Per row the factors of −ln σ(f) and −ln σ(−f), scaled to a mean of 1 over
-/// both, and the shift of the logit by the class weight.
+/// The factors of −ln σ(f) and −ln σ(−f) per row, scaled to a mean of 1 over both, and the
+/// logit's shift by the class weight.
 fn coefficients(config: &TrainConfig, rows: &Rows) -> (Vec<[f32; 2]>, f64) {
     let (mut keep, mut offload) = (0.0, 0.0);
     for (&w, &y) in rows.weights.iter().zip(&rows.targets) {
@@ -118,8 +118,8 @@ fn gather(rows: &Rows, width: usize, batch: &[usize], device: &Device) -> Tensor
     Tensor::from_data(TensorData::new(values, [batch.len(), width]), device)
 }
 
-/// Dropout's factors `[rows, width]`, 0 or 1 / (share kept), the same on every
-/// device. The share dropped is rounded to 1/256.
+/// Dropout's factors `[rows, width]`: 0, or 1 / (share kept). The same on every device. The
+/// dropped share is rounded to 1/256.
 fn mask(p: f64, rows: usize, width: usize, rng: &mut ChaCha8Rng, device: &Device) -> Tensor<2> {
     let dropped = (p * 256.0).round() as u8;
     let kept = 256.0 / (256.0 - f32::from(dropped));
@@ -151,7 +151,8 @@ fn loss(
     (keep * column(0) + offload * column(1)).mean().neg()
 }
 
-/// Linear over the first twentieth of all steps, then a cosine to a hundredth.
+/// Rises linearly over the first twentieth of all steps, then falls along a cosine to a
+/// hundredth.
 fn learning_rate(config: &TrainConfig, step: u64, steps: u64) -> f64 {
     let warmup = (steps / 20).max(1);
     let rise = (step + 1) as f64 / warmup as f64;
@@ -160,8 +161,8 @@ fn learning_rate(config: &TrainConfig, step: u64, steps: u64) -> f64 {
     config.learning_rate * rise.min(1.0) * (0.01 + 0.99 * cosine)
 }
 
-/// Moves the average towards the weights; its decay rises to `decay` over the
-/// first steps, so that the random start is soon forgotten.
+/// Moves the average towards the weights. The decay rises to `decay` over the first steps,
+/// so that the random start soon loses its influence.
 fn running_average(
     average: Vec<RouterLayer>,
     now: Vec<RouterLayer>,

@@ -1,13 +1,13 @@
-//! Label table to router, in Burn.
+//! Trains a router from a label table, with Burn.
 //!
 //! Key types:
-//! - [`TrainConfig`]: what is trained and how; one section of an experiment file.
-//! - [`Dataset`]: label rows as normalised features and targets, split by question.
-//! - [`Head`]: the linear or MLP head in Burn.
+//! - [`TrainConfig`]: how a router is trained; the `[train]` section of an experiment file.
+//! - [`TrainingData`]: label rows as normalised features and targets, split by question.
+//! - [`RouterHead`]: the linear or MLP head in Burn.
 //!
 //! Usage:
-//! 1. Read label rows from the store and name a [`device`].
-//! 2. Call [`train`] with the hashes of what the rows were made from.
+//! 1. Read label rows with `tokenroute-store` and choose a [`device`].
+//! 2. Call [`train`] with the hashes of the rows' sources.
 //! 3. Write the [`tokenroute_store::RouterFile`] it returns.
 
 mod calibration;
@@ -23,11 +23,11 @@ mod router;
 
 pub use calibration::tau_points;
 pub use config::{ClassRule, ClassWeight, TrainConfig};
-pub use data::{Dataset, Rows};
+pub use data::{Rows, TrainingData};
 pub use device::{backends, device};
 pub use error::TrainError;
 pub use fit::{Fitted, fit};
 pub use metrics::{RankMetrics, expected_calibration_error, rank_metrics};
-pub use model::Head;
+pub use model::RouterHead;
 pub use platt::fit_platt;
 pub use router::{Provenance, train};

@@ -1,24 +1,24 @@
-//! How well scores find divergent positions. Positive = divergent (target
-//! below ½), found by low scores; equal scores are always taken together.
+//! Measures how well scores find divergent positions. Positive means divergent (target
+//! below ½) and should have a low score. Equal scores are always counted together.
 
 use tokenroute_core::Score;
 
-/// Bins of the calibration error.
+/// Number of bins of the calibration error.
 const BINS: usize = 15;
 
-/// Ranking metrics, all over distinct scores.
+/// Ranking metrics, over distinct scores.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RankMetrics {
-    /// Area under the ROC curve: P(a divergent row scores below another),
-    /// ties counting half.
+    /// Area under the ROC curve: P(a divergent row scores below another row). Ties count
+    /// half.
     pub auroc: f64,
     /// Average precision, Σ (Rᵢ − Rᵢ₋₁) Pᵢ over distinct thresholds.
     pub auprc: f64,
-    /// Least share of rows below a threshold that has 95% of the divergent.
+    /// Least share of rows below a threshold that catches 95% of the divergent rows.
     pub positive_rate_at_recall_95: f64,
 }
 
-/// Ranks rows by score against targets. `None` unless both classes occur.
+/// Ranking metrics of scores against targets. `None` unless both classes occur.
 #[must_use]
 pub fn rank_metrics(scores: &[Score], targets: &[f32]) -> Option<RankMetrics> {
     let mut rows: Vec<(f32, bool)> =
@@ -35,7 +35,7 @@ pub fn rank_metrics(scores: &[Score], targets: &[f32]) -> Option<RankMetrics> {
     for tie in rows.chunk_by(|a, b| a.0 == b.0) {
         let here = tie.iter().filter(|r| r.1).count() as f64;
         let others = tie.len() as f64 - here;
-        // Divergent rows below these others, and half of those level with them.
+        // Divergent rows below these others, plus half of those with the same score.
         pairs += others * (found + here / 2.0);
         found += here;
         taken += tie.len() as f64;
@@ -51,9 +51,9 @@ pub fn rank_metrics(scores: &[Score], targets: &[f32]) -> Option<RankMetrics> {
     })
 }
 
-/// Expected calibration error: the mean over rows of |mean score − mean
-/// target| of their bin (Naeini et al. 2015), with 15 bins of equal mass, each
-/// widened to hold all of its last score's ties.
+/// Expected calibration error (Naeini et al. 2015): the mean over rows of |mean score −
+/// mean target| of their bin. There are 15 bins of equal mass, each widened to hold all
+/// ties of its last score.
 #[must_use]
 pub fn expected_calibration_error(scores: &[Score], targets: &[f32]) -> f64 {
     let mut rows: Vec<(f32, f64)> =
@@ -112,7 +112,7 @@ mod tests {
         let y: Vec<f32> = s.iter().map(|v| v + 0.1).collect();
         let ece = expected_calibration_error(&scores(&s), &y);
         assert!((ece - 0.1).abs() < 1e-6, "{ece}");
-        // One score for all rows is one bin, whatever the rows' order.
+        // Equal scores form one bin, in any order of rows.
         let level = scores(&[0.5; 40]);
         let mut y = vec![0.0; 10];
         y.extend([1.0; 30]);

@@ -1,5 +1,5 @@
-//! The router's head in Burn: linear layers with an activation between them,
-//! one logit or two rewards at the end.
+//! The router head in Burn: linear layers with an activation between them, and one logit or
+//! two rewards at the end.
 
 use burn::module::{Module, Param};
 use burn::nn::Linear;
@@ -12,21 +12,21 @@ use tokenroute_store::RouterLayer;
 
 use crate::TrainError;
 
-/// Rows scored at once.
+/// Rows per batch when scoring.
 const SCORE_ROWS: usize = 4096;
 
-/// A linear or MLP head. Both give f(h) = r_keep − r_offload, the logit of
-/// P(keep ≻ offload | h); a head of one reward is that logit itself.
+/// A linear or MLP head. It gives f(h) = r_keep − r_offload, the logit of P(keep ≻ offload
+/// | h). With one reward, that reward is the logit.
 #[derive(Module, Debug)]
-pub struct Head {
+pub struct RouterHead {
     layers: Vec<Linear>,
     #[module(skip)]
     activation: Activation,
 }
 
-impl Head {
-    /// A head with these weights, which must have the architecture's shapes, on
-    /// a device (an autodiff one to train it).
+impl RouterHead {
+    /// A head with these weights, which must have the architecture's shapes. Training needs
+    /// an autodiff device.
     #[must_use]
     pub fn new(
         architecture: &Architecture,
@@ -51,12 +51,11 @@ impl Head {
                 }
             })
             .collect();
-        Head { layers, activation }
+        RouterHead { layers, activation }
     }
 
-    /// Logits f(h) `[rows]` of normalised features `[rows, features]`. `masks`
-    /// are multiplied onto the activations `[rows, width]`, layer by layer;
-    /// none while scoring.
+    /// Logits f(h) `[rows]` of normalised features `[rows, features]`. Dropout multiplies
+    /// each layer's activations `[rows, width]` by one of `masks`. Scoring passes none.
     #[must_use]
     pub fn logits(&self, features: Tensor<2>, masks: &[Tensor<2>]) -> Tensor<1> {
         let mut x = features;
@@ -83,7 +82,7 @@ impl Head {
     /// Logits of normalised features `[rows, features]`, row-major.
     ///
     /// # Errors
-    /// The backend's failure to hand them out.
+    /// The backend's failure.
     pub fn score(&self, features: &[f32]) -> Result<Vec<f32>, TrainError> {
         let Some(first) = self.layers.first() else { return Ok(Vec::new()) };
         let weight = first.weight.val();
@@ -99,7 +98,7 @@ impl Head {
     /// Copies the weights out.
     ///
     /// # Errors
-    /// The backend's failure to hand them out.
+    /// The backend's failure.
     pub fn layers(&self) -> Result<Vec<RouterLayer>, TrainError> {
         let mut layers = Vec::with_capacity(self.layers.len());
         for linear in &self.layers {
@@ -121,8 +120,8 @@ fn values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, TrainError> {
     tensor.into_data().try_to_vec().map_err(|e| TrainError::Backend(format!("{e:?}")))
 }
 
-/// Random weights, uniform in ±1/√inputs as in PyTorch's `nn.Linear`; the same
-/// on every device.
+/// Random weights, uniform in ±1/√inputs as in PyTorch's `nn.Linear`. The same on every
+/// device.
 pub(crate) fn initial(
     architecture: &Architecture,
     features: usize,

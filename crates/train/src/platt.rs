@@ -1,22 +1,21 @@
-//! Platt scaling: logits to probabilities, by Newton's method with step
-//! halving (Platt 1999; Lin, Lin and Weng 2007).
+//! Platt scaling: turns logits into probabilities. Newton's method with step halving (Platt
+//! 1999; Lin, Lin and Weng 2007).
 
 use tokenroute_core::Platt;
 
 use crate::TrainError;
 
-/// Most Newton steps; it takes about ten.
+/// Most Newton steps. About ten are needed.
 const STEPS: usize = 100;
 /// Added to the Hessian's diagonal.
 const RIDGE: f64 = 1e-12;
 
-/// Fits score = σ(scale · logit + bias) to targets in [0, 1] by maximum
-/// likelihood. Targets are drawn in as in Platt (1999), from [0, 1] to
-/// [1 / (N₋ + 2), (N₊ + 1) / (N₊ + 2)] with N₊ = Σ y and N₋ = Σ (1 − y), so
-/// that separable data keeps a finite scale.
+/// Fits score = σ(scale · logit + bias) to targets in [0, 1] by maximum likelihood. As in
+/// Platt (1999), targets are mapped from [0, 1] to [1 / (N₋ + 2), (N₊ + 1) / (N₊ + 2)] with
+/// N₊ = Σ y and N₋ = Σ (1 − y), so that separable data gets a finite scale.
 ///
 /// # Errors
-/// Targets that are all 0 or all 1, or logits that are not finite.
+/// Targets that are all 0 or all 1, or logits that are not finite numbers.
 pub fn fit_platt(logits: &[f32], targets: &[f32]) -> Result<Platt, TrainError> {
     let positive: f64 = targets.iter().map(|&y| f64::from(y)).sum();
     let negative = targets.len() as f64 - positive;
@@ -121,6 +120,6 @@ mod tests {
     #[test]
     fn one_class_is_an_error_that_says_so() {
         let error = fit_platt(&[0.1, 0.2], &[1.0, 1.0]).expect_err("no divergent row");
-        assert!(error.to_string().contains("all 2 validation rows are to be kept"), "{error}");
+        assert!(error.to_string().contains("all 2 validation rows should be kept"), "{error}");
     }
 }

@@ -1,15 +1,15 @@
-//! From label rows to a router file: fit, calibrate, measure.
+//! Makes a router file from label rows: fit, calibrate, measure.
 
 use burn::tensor::Device;
 use tokenroute_core::{LabelRow, Platt, Progress, RouterHeader, Score, ScoreError, TrainingRecord};
 use tokenroute_store::RouterFile;
 
 use crate::{
-    Dataset, Head, TrainConfig, TrainError, expected_calibration_error, fit, fit_platt,
+    RouterHead, TrainConfig, TrainError, TrainingData, expected_calibration_error, fit, fit_platt,
     rank_metrics, tau_points,
 };
 
-/// Hashes of what a label table was made from, and of the table.
+/// Hashes of a label table and its sources.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Provenance {
     /// Hash of the SLM's weights.
@@ -22,12 +22,12 @@ pub struct Provenance {
     pub labels: String,
 }
 
-/// Trains a router on label rows. The same bytes for the same configuration,
-/// rows and device, on the CPU.
+/// Trains a router on label rows. On the CPU, the same configuration, rows and device give
+/// the same bytes.
 ///
 /// # Errors
 /// A configuration out of range, rows that cannot be trained on
-/// ([`Dataset::new`]), or a loss that is not a number.
+/// ([`TrainingData::new`]), or a loss that is not a number.
 pub fn train(
     config: &TrainConfig,
     rows: &[LabelRow],
@@ -36,11 +36,11 @@ pub fn train(
     progress: &dyn Progress,
 ) -> Result<RouterFile, TrainError> {
     config.check()?;
-    let data = Dataset::new(config, rows)?;
+    let data = TrainingData::new(config, rows)?;
     let architecture = config.architecture(data.spec.hidden);
     let fitted = fit(config, &architecture, &data, device, progress)?;
 
-    let head = Head::new(&architecture, data.spec.width(), &fitted.layers, device);
+    let head = RouterHead::new(&architecture, data.spec.width(), &fitted.layers, device);
     let targets = &data.validation.targets;
     let logits = head.score(&data.validation.features)?;
     let platt = fit_platt(&logits, targets)?;
@@ -64,7 +64,7 @@ pub fn train(
         positive_rate_at_recall_95: ranks.positive_rate_at_recall_95,
     };
     progress.note(&format!(
-        "router: epoch {} of {} kept, validation cross-entropy {:.4}, AUROC {:.4}, AUPRC {:.4}",
+        "router: kept epoch {} of {}, validation cross-entropy {:.4}, AUROC {:.4}, AUPRC {:.4}",
         training.best_epoch,
         training.epochs,
         training.validation_loss,

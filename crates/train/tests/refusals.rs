@@ -1,10 +1,10 @@
-//! What training refuses, and how it says so.
+//! Inputs that training refuses, and the error texts.
 
 mod common;
 
 use common::{logit, rows, table};
 use tokenroute_core::{Architecture, LabelRow, Silent};
-use tokenroute_train::{Dataset, Provenance, TrainConfig, device, train};
+use tokenroute_train::{Provenance, TrainConfig, TrainingData, device, train};
 
 fn config() -> TrainConfig {
     TrainConfig { top_k: 3, epochs: 1, ..TrainConfig::default() }
@@ -27,7 +27,7 @@ fn rows_that_cannot_be_trained_on() {
 
     let mut agreeing = table();
     agreeing.iter_mut().for_each(|r| r.target = 1.0);
-    check(&config(), &agreeing, &["all 1440 training rows are to be kept", "label more questions"]);
+    check(&config(), &agreeing, &["all 1440 training rows should be kept", "label more questions"]);
 
     let spoil = |change: &dyn Fn(&mut LabelRow)| {
         let mut rows = table();
@@ -69,25 +69,28 @@ fn devices_this_build_lacks() {
 
 #[test]
 fn splits_never_share_a_question() {
-    // Without a validation split a share of the training questions serves,
-    // whole questions at a time, and the same ones for every seed.
+    // Without a validation split, a share of the training questions is used: whole
+    // questions, the same ones for every seed.
     let rows = rows("router-train", 80, 5);
-    let data = Dataset::new(&config(), &rows).expect("both classes");
+    let data = TrainingData::new(&config(), &rows).expect("both classes");
     assert_eq!(data.train.len() + data.validation.len(), rows.len());
     assert!(data.validation.len().is_multiple_of(12) && data.validation.len() < rows.len() / 2);
     let reseeded = TrainConfig { seed: 9, ..config() };
-    assert_eq!(Dataset::new(&reseeded, &rows).expect("both classes").validation, data.validation);
+    assert_eq!(
+        TrainingData::new(&reseeded, &rows).expect("both classes").validation,
+        data.validation
+    );
 
-    // Rows of other splits change nothing, and neither do unjudged rows but
-    // for the positions on which τ ↔ offload is measured.
+    // Rows of other splits change nothing. Unjudged rows change only the positions on which
+    // τ ↔ offload is measured.
     let mut more = table();
-    let before = Dataset::new(&config(), &more).expect("both classes");
+    let before = TrainingData::new(&config(), &more).expect("both classes");
     more.extend(common::rows("test", 10, 6));
-    assert_eq!(Dataset::new(&config(), &more).expect("both classes"), before);
+    assert_eq!(TrainingData::new(&config(), &more).expect("both classes"), before);
     let mut unjudged = common::rows("validation", 1, 7);
     unjudged.iter_mut().for_each(|r| r.weight = 0.0);
     more.extend(unjudged);
-    let after = Dataset::new(&config(), &more).expect("both classes");
+    let after = TrainingData::new(&config(), &more).expect("both classes");
     assert_eq!((&after.train, &after.validation), (&before.train, &before.validation));
     assert_eq!(after.positions.len(), before.positions.len() + 12 * before.spec.width());
 }
@@ -96,12 +99,12 @@ fn splits_never_share_a_question() {
 fn normalisation_is_of_the_training_rows_alone() {
     let mut rows = table();
     for row in &mut rows {
-        row.hidden[5] = 4.0; // a constant feature stays harmless
+        row.hidden[5] = 4.0; // a constant feature does no harm
         if row.split == "validation" {
             row.hidden[2] += 100.0;
         }
     }
-    let data = Dataset::new(&config(), &rows).expect("both classes");
+    let data = TrainingData::new(&config(), &rows).expect("both classes");
     let width = data.spec.width();
     for column in 0..width {
         let values: Vec<f32> =

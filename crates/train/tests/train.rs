@@ -1,4 +1,4 @@
-//! Training through the crate's public face, on a small synthetic table.
+//! Training through the public interface, on a small synthetic table.
 
 mod common;
 
@@ -7,7 +7,8 @@ use common::{logit, rows, table};
 use tokenroute_core::{Activation, Architecture, Features, LabelRow, Relation, Score, Silent};
 use tokenroute_store::{RouterFile, RouterLayer};
 use tokenroute_train::{
-    ClassRule, ClassWeight, Dataset, Head, Provenance, TrainConfig, TrainError, fit, train,
+    ClassRule, ClassWeight, Provenance, RouterHead, TrainConfig, TrainError, TrainingData, fit,
+    train,
 };
 
 fn cpu() -> Device {
@@ -44,7 +45,7 @@ fn it_learns_what_can_be_learnt_and_says_how_well() {
     assert_eq!(record.rows, [1440, 600]);
     assert_eq!((router.header.slm_hash.as_str(), router.header.llm_hash.as_str()), ("a", "b"));
 
-    // The header is enough to score unseen rows: divergent ones come out low.
+    // The header is enough to score unseen rows: divergent rows get low scores.
     let unseen = rows("test", 60, 3);
     let mean = |relation: Relation| {
         let scores: Vec<f32> = unseen
@@ -81,7 +82,7 @@ fn the_same_seed_gives_the_same_bytes() {
 
 #[test]
 fn the_kept_weights_are_those_of_the_best_epoch() {
-    // Few rows with shuffled labels and no restraint: validation soon worsens.
+    // Few rows with shuffled labels and no regularisation: validation soon worsens.
     let mut noisy = table();
     for (i, row) in noisy.iter_mut().enumerate() {
         row.target = f32::from(i % 7 != 0);
@@ -96,14 +97,14 @@ fn the_kept_weights_are_those_of_the_best_epoch() {
         architecture: mlp(Activation::Relu, 1),
         ..config()
     };
-    let data = Dataset::new(&config, &noisy).expect("both classes");
+    let data = TrainingData::new(&config, &noisy).expect("both classes");
     let architecture = config.architecture(data.spec.hidden);
     let fitted = fit(&config, &architecture, &data, &cpu(), &Silent).expect("trains");
     let best = fitted.losses[fitted.best_epoch as usize - 1];
     assert!(fitted.losses.iter().all(|&l| l >= best));
     assert!(*fitted.losses.last().expect("epochs ran") > best + 1e-3, "{:?}", fitted.losses);
 
-    let head = Head::new(&architecture, data.spec.width(), &fitted.layers, &cpu());
+    let head = RouterHead::new(&architecture, data.spec.width(), &fitted.layers, &cpu());
     let logits = head.score(&data.validation.features).expect("scores");
     let loss: f64 = logits
         .iter()
@@ -134,7 +135,8 @@ fn logits_agree_with_a_plain_implementation() {
         let config = TrainConfig { architecture, epochs: 2, ..config() };
         let router = run(&config, &table()).expect("trains");
         let header = &router.header;
-        let head = Head::new(&header.architecture, header.features.width(), &router.layers, &cpu());
+        let head =
+            RouterHead::new(&header.architecture, header.features.width(), &router.layers, &cpu());
         for row in rows("test", 3, 9) {
             let raw = Features::from_parts(&header.features, &row.hidden, &row.top, row.entropy).0;
             let norm = &header.normalisation;
@@ -160,13 +162,13 @@ fn two_rewards_are_one_logit_reparametrised() {
         bias: vec![last.bias[0] - last.bias[1]],
     });
     let width = two.header.features.width();
-    let one = Head::new(&mlp(Activation::Gelu, 1).expect("set"), width, &layers, &cpu());
-    let two = Head::new(&two.header.architecture, width, &two.layers, &cpu());
+    let one = RouterHead::new(&mlp(Activation::Gelu, 1).expect("set"), width, &layers, &cpu());
+    let two = RouterHead::new(&two.header.architecture, width, &two.layers, &cpu());
     let features: Vec<f32> = (0..width * 50).map(|i| (i as f32 * 0.37).sin() * 2.0).collect();
     let (one, two) = (one.score(&features).expect("scores"), two.score(&features).expect("scores"));
     assert!(one.iter().zip(&two).all(|(a, b)| (a - b).abs() < 1e-5));
 
-    // Trained by themselves they reach the same quality.
+    // Trained separately, they reach the same quality.
     let quality = |rewards| {
         let config = TrainConfig { architecture: mlp(Activation::Gelu, rewards), ..self::config() };
         run(&config, &table()).expect("trains").header.training.auroc
@@ -179,7 +181,7 @@ fn a_row_scores_the_same_alone_and_in_a_batch() {
     let config = TrainConfig { epochs: 1, ..config() };
     let router = run(&config, &table()).expect("trains");
     let width = router.header.features.width();
-    let head = Head::new(&router.header.architecture, width, &router.layers, &cpu());
+    let head = RouterHead::new(&router.header.architecture, width, &router.layers, &cpu());
     let features: Vec<f32> = (0..width * 5000).map(|i| (i as f32 * 0.13).cos()).collect();
     let batch = head.score(&features).expect("scores"); // more than one chunk
     for row in [0, 1, 4095, 4096, 4999] {
@@ -238,13 +240,13 @@ fn the_edge_scores_the_file_as_burn_does() {
         router.write(&path).expect("writes");
         let edge = tokenroute_model::RouterScorer::open(&path).expect("reads");
         assert_eq!(edge.header(), &router.header);
-        let head = Head::new(
+        let head = RouterHead::new(
             &router.header.architecture,
             router.header.features.width(),
             &router.layers,
             &cpu(),
         );
-        let data = Dataset::new(&config, &table()).expect("both classes");
+        let data = TrainingData::new(&config, &table()).expect("both classes");
         let burn = head.score(&data.validation.features).expect("scores");
         let rows = rows("validation", 50, 2); // as in the table
         for (row, burn) in rows.iter().zip(burn) {

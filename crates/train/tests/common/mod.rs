@@ -1,4 +1,4 @@
-//! Synthetic label rows, and a router's logit computed by hand.
+//! Synthetic label rows, and an independent computation of a router's logit.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -8,9 +8,9 @@ use tokenroute_store::RouterFile;
 /// Width of the synthetic hidden states.
 pub const HIDDEN: usize = 6;
 
-/// Rows of `questions` questions, twelve each, of one split. About one in eight
-/// is divergent: where two hidden values are both high, which no linear head
-/// can tell from one of them being very high.
+/// Twelve rows for each of `questions` questions of one split. About one row in eight is
+/// divergent: those with two high hidden values. A linear head cannot distinguish them from
+/// rows with one very high value.
 pub fn rows(split: &str, questions: usize, seed: u64) -> Vec<LabelRow> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut rows = Vec::new();
@@ -51,7 +51,7 @@ pub fn table() -> Vec<LabelRow> {
     all
 }
 
-/// A router's logit in f64, written out from the file's definition alone.
+/// A router's logit in f64, computed from the file format's definition alone.
 pub fn logit(router: &RouterFile, features: &[f32]) -> f64 {
     let norm = &router.header.normalisation;
     let mut x: Vec<f64> = features
