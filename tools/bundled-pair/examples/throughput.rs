@@ -2,14 +2,16 @@
 //! [layers] [steps] [threads] [adamw|muon]`.
 #![expect(clippy::print_stdout, reason = "the output of an example")]
 
-use tokenroute_bundled_pair::config::{Engine, ModelConfig, OptimizerKind, TrainConfig};
+use tokenroute_bundled_pair::config::{
+    GradientEngine, ModelConfig, OptimizerKind, PairTrainConfig,
+};
 use tokenroute_bundled_pair::error::PairError;
-use tokenroute_bundled_pair::training::{Example, ExampleSource, device, train};
+use tokenroute_bundled_pair::training::{ExampleSource, TrainingExample, device, train};
 
 struct Copying;
 
 impl ExampleSource for Copying {
-    fn example(&self, index: u64, _max_steps: u32) -> Result<Example, PairError> {
+    fn example(&self, index: u64, _max_steps: u32) -> Result<TrainingExample, PairError> {
         let mut state = index.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
         let mut digit = || {
             state ^= state << 13;
@@ -23,7 +25,7 @@ impl ExampleSource for Copying {
         answer.push(0);
         let mut prompt = prompt;
         prompt.push(11);
-        Ok(Example { prompt, answer })
+        Ok(TrainingExample { prompt, answer })
     }
 }
 
@@ -33,7 +35,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         arguments.get(index).cloned().unwrap_or_else(|| default.to_owned())
     };
     let width: usize = argument(1, "128").parse()?;
-    let config = TrainConfig {
+    let config = PairTrainConfig {
         model: ModelConfig {
             vocab_size: 256,
             hidden_size: width,
@@ -44,8 +46,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         steps: argument(3, "20").parse()?,
         threads: argument(4, "0").parse()?,
         engine: match argument(0, "fused").as_str() {
-            "autodiff" => Engine::Autodiff,
-            _ => Engine::Fused,
+            "autodiff" => GradientEngine::Autodiff,
+            _ => GradientEngine::Fused,
         },
         optimizer: match argument(5, "adamw").as_str() {
             "muon" => OptimizerKind::Muon,
@@ -53,7 +55,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         },
         checkpoint_every: 1_000_000,
         warmup: 20,
-        ..TrainConfig::default()
+        ..PairTrainConfig::default()
     };
     let run = std::env::temp_dir().join(format!("throughput-{}", std::process::id()));
     let mut last = (0, 0.0);

@@ -1,16 +1,15 @@
-//! The model card: what was trained, on what, and what it reached. The JSON is
-//! the truth, the Markdown is made from it.
+//! The model card: the training run and its results. The Markdown is generated from the JSON.
 
 use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 
-/// Everything a card states. Written by `pair train`, checked by `pair verify`.
+/// The content of a card. Written by `bundled-pair train`, checked by `bundled-pair verify`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Card {
     /// Name of the model's folder.
     pub name: String,
-    /// Number of weights; the tied LM head counts once.
+    /// Number of weights. The tied LM head counts once.
     pub parameters: u64,
     /// Seed of weights, data and order.
     pub seed: u64,
@@ -22,12 +21,11 @@ pub struct Card {
     pub seconds: f64,
     /// Processor, threads and Burn backend.
     pub hardware: String,
-    /// (step, mean loss per answer token in nats) along training.
+    /// (step, mean loss per answer token in nats) during training.
     pub loss: Vec<(u64, f64)>,
-    /// By what share the mean loss fell from the tenth before the last to the
-    /// last tenth of the steps.
+    /// Relative fall of the mean loss from the second last tenth to the last tenth of the steps.
     pub last_tenth_fall: f64,
-    /// Greedy accuracy and number of questions per split.
+    /// Greedy accuracy per split.
     pub accuracy: Vec<Accuracy>,
     /// SHA-256 of model.safetensors.
     pub weights_sha256: String,
@@ -40,9 +38,9 @@ pub struct Card {
 pub struct Accuracy {
     /// The split.
     pub split: String,
-    /// Questions in it.
+    /// Number of questions.
     pub questions: u64,
-    /// Right answers.
+    /// Number of right answers.
     pub correct: u64,
 }
 
@@ -55,7 +53,7 @@ impl Accuracy {
 }
 
 impl Card {
-    /// The card in Hugging Face's form: front matter, then prose and tables.
+    /// The card as Markdown with Hugging Face's front matter.
     #[must_use]
     pub fn markdown(&self) -> String {
         let mut text = format!(

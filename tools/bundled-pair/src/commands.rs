@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use tokenroute_bundled_pair::card::{Accuracy, Card};
-use tokenroute_bundled_pair::config::{Engine, TrainConfig};
+use tokenroute_bundled_pair::config::{GradientEngine, PairTrainConfig};
 use tokenroute_bundled_pair::export::export;
-use tokenroute_bundled_pair::task::{Generator, Split, TaskConfig, WordProblems};
+use tokenroute_bundled_pair::task::{Generator, TaskConfig, TaskSplit, WordProblems};
 use tokenroute_bundled_pair::tokenizer::{PairTokenizer, TokenizerConfig};
 use tokenroute_bundled_pair::training::{Trained, device, train};
 use tokenroute_core::{Question, TokenId, grade};
@@ -15,15 +15,15 @@ use tokenroute_model::{LoadOptions, load_model};
 use tokenroute_runtime::greedy;
 use tokenroute_store::{self as store, Dataset, DatasetCard};
 
-use crate::progress::{self, Bar, line};
+use crate::progress::{self, TrainingBar, line};
 use crate::{Command, Train};
 
 /// Most tokens of a graded answer.
 const MAX_TOKENS: usize = 160;
-/// Points of the loss curve on a card.
+/// Number of points of the loss curve on a card.
 const LOSS_POINTS: usize = 20;
 
-/// The pair's experiment.toml.
+/// The content of the pair's experiment.toml.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PairExperiment {
@@ -42,7 +42,7 @@ pub struct PairExperiment {
 struct ModelSection {
     /// Folder of the model.
     folder: PathBuf,
-    train: TrainConfig,
+    train: PairTrainConfig,
 }
 
 /// Runs one command.
@@ -54,7 +54,7 @@ pub fn run(command: &Command) -> Result<()> {
     }
 }
 
-/// Reads the pair's file; its folder comes with it.
+/// Reads the pair's file. Returns it with its folder.
 pub fn load(path: &Path) -> Result<(PairExperiment, PathBuf)> {
     let text = store::read_text(path)?;
     let file = toml::from_str(&text).with_context(|| format!("in {}", path.display()))?;
@@ -74,7 +74,7 @@ fn data(path: &Path) -> Result<()> {
         licence: "MIT OR Apache-2.0".to_owned(),
         splits: Default::default(),
     };
-    let questions = Split::FINITE.map(|split| (split.name(), generator.split(split)));
+    let questions = TaskSplit::FINITE.map(|split| (split.name(), generator.split(split)));
     let views: Vec<(&str, &[Question])> =
         questions.iter().map(|(name, q)| (*name, q.as_slice())).collect();
     Dataset::create(&folder.join(&file.dataset), card, &views)?;
@@ -107,7 +107,7 @@ fn train_pair(args: &Train) -> Result<()> {
         config.model.eos_token_id = tokenizer.eos();
         let generator = Generator::with_config(file.seed, file.task.clone())?;
         let source = WordProblems { generator, tokenizer };
-        let progress = Bar::new(&format!("train {name}"), config.steps);
+        let progress = TrainingBar::new(&format!("train {name}"), config.steps);
         let mut done = 0;
         let run = folder.join("run").join(name);
         let finished = train(&config, &source, &device, &run, &mut |p| {
@@ -140,7 +140,7 @@ fn card(
     file: &PairExperiment,
     folder: &Path,
     out: &Path,
-    config: &TrainConfig,
+    config: &PairTrainConfig,
     trained: &Trained,
     hardware: String,
 ) -> Result<Card> {
@@ -171,7 +171,7 @@ fn card(
     })
 }
 
-/// Greedy accuracy of an exported model on the splits it is graded on.
+/// Greedy accuracy of an exported model on each graded split.
 fn grade_splits(dataset: &Path, model: &Path) -> Result<Vec<Accuracy>> {
     let data = Dataset::open(dataset)?;
     let model = load_model(model, &LoadOptions::default())?;
@@ -214,13 +214,21 @@ fn verify(path: &Path) -> Result<()> {
         let markdown = store::read_text(&out.join("README.md"))?;
         ensure!(
             markdown == card.markdown(),
-            "{} is not what card.json gives; do not edit it by hand",
+            "{} differs from the text that card.json gives; do not edit it by hand",
             out.join("README.md").display()
         );
         progress::note(&format!("grading {}", card.name));
         let found = grade_splits(&folder.join(&file.dataset), &out)?;
         if found != card.accuracy {
-            bail!("{} now grades as {found:?}; its card states {:?}", card.name, card.accuracy);
+            let right = |all: &[Accuracy]| -> String {
+                let parts: Vec<String> = all
+                    .iter()
+                    .map(|a| format!("{} {} of {}", a.split, a.correct, a.questions))
+                    .collect();
+                parts.join(", ")
+            };
+            let (found, stated) = (right(&found), right(&card.accuracy));
+            bail!("{} now answers {found} rightly; its card states {stated}", card.name);
         }
         show(&card)?;
     }
@@ -242,13 +250,13 @@ fn show(card: &Card) -> Result<()> {
     ))
 }
 
-fn hardware(config: &TrainConfig, device: &str) -> String {
+fn hardware(config: &PairTrainConfig, device: &str) -> String {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu.lines().find_map(|l| l.strip_prefix("model name")?.split(':').nth(1));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let engine = match config.engine {
-        Engine::Fused => "fused CPU gradients",
-        Engine::Autodiff => "Burn autodiff",
+        GradientEngine::Fused => "fused CPU gradients",
+        GradientEngine::Autodiff => "Burn autodiff",
     };
     format!("{}, {cores} threads, {engine}, Burn backend {device}", model.unwrap_or("CPU").trim())
 }

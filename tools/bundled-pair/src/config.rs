@@ -1,5 +1,5 @@
-//! The model's configuration (Hugging Face's `config.json` of Qwen2, field for field) and the
-//! configuration of a training run.
+//! The configuration of the model, with the fields of Hugging Face's `config.json` of Qwen2, and
+//! of a training run.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,8 @@ pub struct ModelConfig {
     pub architectures: Vec<String>,
     /// Always `"qwen2"`.
     pub model_type: String,
-    /// Rows of the embedding; 0 means "the tokenizer decides" and must be set before training.
+    /// Rows of the embedding. 0 stands for the tokenizer's size and must be replaced before
+    /// training.
     pub vocab_size: usize,
     /// Width of the residual stream.
     pub hidden_size: usize,
@@ -23,7 +24,7 @@ pub struct ModelConfig {
     pub num_hidden_layers: usize,
     /// Query heads.
     pub num_attention_heads: usize,
-    /// Key and value heads; divides `num_attention_heads`.
+    /// Number of key and value heads. Must divide `num_attention_heads`.
     pub num_key_value_heads: usize,
     /// Always `"silu"`.
     pub hidden_act: String,
@@ -33,19 +34,19 @@ pub struct ModelConfig {
     pub rms_norm_eps: f64,
     /// Base of the rotary frequencies.
     pub rope_theta: f64,
-    /// The LM head is the embedding; always true here.
+    /// Whether the LM head is the embedding. Always true here.
     pub tie_word_embeddings: bool,
-    /// Spread of the embedding at the start of training.
+    /// Standard deviation of the initial embedding.
     pub initializer_range: f64,
-    /// Dropout of the attention probabilities; always 0.
+    /// Dropout of the attention probabilities. Always 0.
     pub attention_dropout: f64,
     /// First token of a sequence, if the tokenizer has one.
     pub bos_token_id: Option<u32>,
     /// Token that ends an answer.
     pub eos_token_id: u32,
-    /// Type of the exported weights.
+    /// Number type of the exported weights.
     pub torch_dtype: String,
-    /// Sliding-window attention; always false here.
+    /// Sliding-window attention. Always false here.
     pub use_sliding_window: bool,
     /// Whether decoders should cache keys and values.
     pub use_cache: bool,
@@ -91,10 +92,10 @@ impl ModelConfig {
         self.head_dim() * self.num_key_value_heads
     }
 
-    /// Checks that the numbers fit together.
+    /// Checks that the fields are consistent.
     ///
     /// # Errors
-    /// [`PairError::Config`] naming the first field that does not fit.
+    /// [`PairError::Config`] with the first field that does not fit.
     pub fn validate(&self) -> Result<(), PairError> {
         let positive = [
             ("vocab_size", self.vocab_size),
@@ -120,7 +121,7 @@ impl ModelConfig {
         }
         if !self.hidden_size.is_multiple_of(2 * self.num_attention_heads) {
             let expected = format!(
-                "expected a multiple of 2 x num_attention_heads = {}, so that rotary halves exist",
+                "expected a multiple of 2 x num_attention_heads = {}, for rotary positions",
                 2 * self.num_attention_heads
             );
             return Err(PairError::config("hidden_size", self.hidden_size, expected));
@@ -142,24 +143,24 @@ impl ModelConfig {
     }
 }
 
-/// From the previous stage's end until this fraction of all steps, questions have at most
-/// `max_steps` reasoning steps.
+/// A stage of the curriculum. From the previous stage's end until this fraction of all steps,
+/// questions have at most `max_steps` reasoning steps.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CurriculumStage {
-    /// Fraction of all steps at which the stage ends; the last stage lasts to the end anyway.
+    /// Fraction of all steps at which the stage ends. The last stage always lasts to the end.
     pub until: f64,
     /// Passed to [`crate::training::ExampleSource::example`].
     pub max_steps: u32,
-    /// Share of the stage's examples that keep 0 reasoning steps, so that what the first lesson
-    /// taught is not lost.
+    /// Share of the stage's examples with 0 reasoning steps, so that the first stage's lesson is
+    /// not forgotten.
     #[serde(default)]
     pub zero_steps: f64,
 }
 
 impl CurriculumStage {
-    /// Difficulty limit of an example: a low-discrepancy sequence over the indices hands out the
-    /// examples without steps.
+    /// Most reasoning steps of an example. A low-discrepancy sequence over the indices chooses
+    /// the examples without steps.
     #[must_use]
     pub fn max_steps_of(&self, index: u64) -> u32 {
         const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -169,7 +170,7 @@ impl CurriculumStage {
     }
 }
 
-/// The optimizer of the layers' matrices; everything else always uses AdamW.
+/// The optimizer of the layers' matrices. All other parameters use AdamW.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OptimizerKind {
@@ -180,21 +181,22 @@ pub enum OptimizerKind {
     Muon,
 }
 
-/// How the gradient is computed; both give the same numbers up to rounding (a test insists).
+/// The method to compute gradients. A test checks that both give the same numbers up to rounding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Engine {
-    /// Hand-written forward and backward passes on the CPU, no padding, several times faster.
+pub enum GradientEngine {
+    /// Hand-written forward and backward passes on the CPU, without padding. Several times
+    /// faster.
     #[default]
     Fused,
-    /// Burn's autodiff on the training device; the one for GPUs.
+    /// Burn's autodiff on the training device. The choice for GPUs.
     Autodiff,
 }
 
-/// One training run.
+/// The configuration of a training run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct TrainConfig {
+pub struct PairTrainConfig {
     /// Shape of the model.
     pub model: ModelConfig,
     /// Seed of the initial weights and of the order of batches.
@@ -205,13 +207,13 @@ pub struct TrainConfig {
     pub steps: u64,
     /// Tokens in a batch, prompts included.
     pub batch_tokens: usize,
-    /// Batches drawn together, so that they can be sorted by length.
+    /// Number of batches drawn together and sorted by length.
     pub pool_batches: usize,
     /// Peak learning rate.
     pub learning_rate: f64,
-    /// The last step's learning rate as a fraction of the peak.
+    /// Learning rate of the last step, as a fraction of the peak.
     pub final_learning_rate: f64,
-    /// Share of the steps at the end that keep that rate, to see that the loss has settled.
+    /// Share of the steps at the end that use this final rate, to show that the loss has settled.
     pub settle: f64,
     /// Steps of linear warmup.
     pub warmup: u64,
@@ -221,21 +223,21 @@ pub struct TrainConfig {
     pub beta_1: f32,
     /// AdamW's second moment decay.
     pub beta_2: f32,
-    /// Longest gradient, over all parameters.
+    /// Largest norm of the gradient over all parameters.
     pub gradient_clip: f64,
     /// Optimizer of the layers' matrices.
     pub optimizer: OptimizerKind,
-    /// How the gradient is computed.
-    pub engine: Engine,
-    /// Threads of the fused engine; 0 means one per core. The result does not depend on it.
+    /// The method to compute gradients.
+    pub engine: GradientEngine,
+    /// Threads of the fused engine. 0 means one per core. The result does not depend on it.
     pub threads: usize,
-    /// Difficulty over time; empty means no limit.
+    /// Difficulty over time. Empty means no limit.
     pub curriculum: Vec<CurriculumStage>,
     /// Steps between checkpoints.
     pub checkpoint_every: u64,
 }
 
-impl Default for TrainConfig {
+impl Default for PairTrainConfig {
     fn default() -> Self {
         Self {
             model: ModelConfig::default(),
@@ -253,7 +255,7 @@ impl Default for TrainConfig {
             beta_2: 0.98,
             gradient_clip: 1.0,
             optimizer: OptimizerKind::default(),
-            engine: Engine::default(),
+            engine: GradientEngine::default(),
             threads: 0,
             curriculum: Vec::new(),
             checkpoint_every: 250,
@@ -261,11 +263,11 @@ impl Default for TrainConfig {
     }
 }
 
-impl TrainConfig {
-    /// Checks every number.
+impl PairTrainConfig {
+    /// Checks the ranges of all fields.
     ///
     /// # Errors
-    /// [`PairError::Config`] naming the first field that is out of range.
+    /// [`PairError::Config`] with the first field that is out of range.
     pub fn validate(&self) -> Result<(), PairError> {
         self.model.validate()?;
         if self.steps == 0 || self.checkpoint_every == 0 || self.pool_batches == 0 {
@@ -304,7 +306,7 @@ impl TrainConfig {
         Ok(())
     }
 
-    /// The stage of a step (counted from 0); one without limit if there is no curriculum.
+    /// The stage of a step, counted from 0. Without a curriculum there is no limit.
     #[must_use]
     pub fn stage_at(&self, step: u64) -> CurriculumStage {
         #[expect(clippy::cast_precision_loss, reason = "a fraction of the run")]
@@ -317,7 +319,7 @@ impl TrainConfig {
             .unwrap_or(CurriculumStage { until: 1.0, max_steps: u32::MAX, zero_steps: 0.0 })
     }
 
-    /// Learning rate at a step (counted from 0): linear warmup, a cosine, then the final rate.
+    /// Learning rate of a step, counted from 0: linear warmup, a cosine, then the final rate.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "step counts are far below 2^52")]
     pub fn learning_rate_at(&self, step: u64) -> f64 {

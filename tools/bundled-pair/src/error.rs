@@ -1,8 +1,9 @@
-//! What can go wrong while the bundled pair is generated, trained, exported or loaded.
+//! The error type of this crate.
 
 use std::path::PathBuf;
 
-/// An error of this crate; each names the value, what was expected and what to do next.
+/// A failure to generate, train, export or load the pair. Each names the value, what was expected
+/// and what to do next.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PairError {
@@ -16,25 +17,25 @@ pub enum PairError {
         /// What was expected, and what to change.
         expected: String,
     },
-    /// A device name that this build does not know.
+    /// This build has no such device.
     #[error("device \"{name}\" is not available: this build has {available}; {hint}")]
     Device {
-        /// The name asked for.
+        /// The requested name.
         name: String,
-        /// The backends compiled in.
+        /// The backends of this build.
         available: String,
         /// What to do next.
         hint: String,
     },
-    /// The example source produced something that cannot be trained on.
+    /// An example cannot be trained on.
     #[error("example {index}: {reason}")]
     Example {
-        /// The index asked for.
+        /// The example's index.
         index: u64,
-        /// What is wrong with it.
+        /// The problem.
         reason: String,
     },
-    /// The loss stopped being a number.
+    /// The loss is no longer a finite number.
     #[error("the loss at step {step} is {loss}: lower the learning rate or lengthen the warmup")]
     Diverged {
         /// The optimizer step.
@@ -50,7 +51,7 @@ pub enum PairError {
         /// The operating system's reason.
         source: std::io::Error,
     },
-    /// A file was read but does not hold what it should.
+    /// A file has unexpected content.
     #[error("{}: {reason}", path.display())]
     Format {
         /// The file.
@@ -58,7 +59,7 @@ pub enum PairError {
         /// What is wrong and what to do next.
         reason: String,
     },
-    /// A tensor is absent or misshapen in a weights file.
+    /// A tensor of a weights file is missing or has the wrong shape.
     #[error("tensor \"{name}\": {reason}")]
     Tensor {
         /// The Hugging Face name.
@@ -69,13 +70,13 @@ pub enum PairError {
 }
 
 impl PairError {
-    /// Wraps an operating system error with the path it concerns.
+    /// Adds the path to an operating system error.
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { path, source }
     }
 
-    /// Wraps a decoding error with the path it concerns.
+    /// Adds the path to a decoding error.
     pub(crate) fn format<E: std::fmt::Display>(path: impl Into<PathBuf>) -> impl FnOnce(E) -> Self {
         let path = path.into();
         move |error| Self::Format { path, reason: error.to_string() }

@@ -1,5 +1,5 @@
-//! The trained decoder as a Hugging Face directory, and back. `tokenizer.json` is the tokenizer
-//! module's business.
+//! Writes and reads the trained decoder as a Hugging Face directory. The tokenizer module handles
+//! `tokenizer.json`.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::model::Qwen2;
 /// Writes `config.json`, `generation_config.json` and `model.safetensors` (f16) into `directory`.
 ///
 /// # Errors
-/// [`PairError::Io`] or [`PairError::Format`] naming the file.
+/// [`PairError::Io`] or [`PairError::Format`] with the file.
 pub fn export(model: &Qwen2, directory: &Path) -> Result<(), PairError> {
     fs::create_dir_all(directory).map_err(PairError::io(directory))?;
     let config = ModelConfig { torch_dtype: "float16".to_owned(), ..model.config().clone() };
@@ -33,10 +33,10 @@ pub fn export(model: &Qwen2, directory: &Path) -> Result<(), PairError> {
     files::write_json(&directory.join("config.json"), &config)
 }
 
-/// Reads a directory that [`export`] wrote.
+/// Reads a directory of [`export`].
 ///
 /// # Errors
-/// [`PairError`] naming the file or tensor that is absent or does not fit.
+/// [`PairError`] with the file or tensor that is missing or does not fit.
 pub fn load(directory: &Path, device: &Device) -> Result<Qwen2, PairError> {
     let config: ModelConfig = files::read_json(&directory.join("config.json"))?;
     files::read_weights(&directory.join("model.safetensors"), &config, device)

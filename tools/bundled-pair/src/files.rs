@@ -1,4 +1,4 @@
-//! Files written atomically, and the decoder's weights as safetensors under Hugging Face names.
+//! Atomic file writes, and the decoder's weights as safetensors under Hugging Face names.
 
 use std::collections::HashMap;
 use std::fs;
@@ -11,20 +11,20 @@ use crate::config::ModelConfig;
 use crate::error::PairError;
 use crate::model::{NamedParameter, Qwen2};
 
-/// How weights are stored.
+/// Number format of stored weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Precision {
     F32,
     F16,
 }
 
-/// A name beside `path` that no other process writes to.
+/// A path in the same directory that no other process writes to.
 pub(crate) fn temporary(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".{name}.{}.tmp", std::process::id()))
 }
 
-/// Writes a temporary sibling, then renames it.
+/// Writes a temporary file in the same directory, then renames it.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), PairError> {
     let sibling = temporary(path);
     fs::write(&sibling, bytes).map_err(PairError::io(&sibling))?;

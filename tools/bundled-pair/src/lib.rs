@@ -1,4 +1,4 @@
-//! The bundled pair: task generator, tokenizer, Burn transformer, training, export.
+//! Makes the bundled pair: task generator, tokenizer, transformer in Burn, training, export.
 
 pub mod card;
 pub mod config;

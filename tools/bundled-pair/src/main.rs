@@ -17,9 +17,9 @@ enum Command {
         /// The pair's experiment.toml.
         experiment: PathBuf,
     },
-    /// Train both models; a killed run resumes.
+    /// Train both models. An interrupted run resumes.
     Train(Train),
-    /// Grade the committed weights again and compare the result with their card.
+    /// Grade the committed weights again and compare the result with their model card.
     Verify {
         /// The pair's experiment.toml.
         experiment: PathBuf,
@@ -34,7 +34,7 @@ struct Train {
     /// Burn backend: flex, ndarray or wgpu, if built in.
     #[arg(long, default_value = "flex")]
     device: String,
-    /// Train only this one: slm or llm.
+    /// Train only one model: slm or llm.
     #[arg(long)]
     only: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! The terminal: results on standard output, progress and errors on standard error.
+//! Terminal output: results on standard output, progress and errors on standard error.
 
 use std::io::Write;
 
@@ -6,18 +6,18 @@ use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Progress of one training run: a bar on a terminal, nothing when piped.
-pub struct Bar(ProgressBar);
+pub struct TrainingBar(ProgressBar);
 
-impl Bar {
-    /// Begins a phase of `total` steps.
+impl TrainingBar {
+    /// Starts a bar of `total` steps.
     pub fn new(name: &str, total: u64) -> Self {
         let template = "{prefix} {wide_bar} {human_pos}/{human_len} {per_sec} eta {eta}";
         let style = ProgressStyle::with_template(template);
         let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
-        Bar(ProgressBar::new(total).with_style(style).with_prefix(name.to_owned()))
+        TrainingBar(ProgressBar::new(total).with_style(style).with_prefix(name.to_owned()))
     }
 
-    /// Counts finished steps.
+    /// Adds finished steps.
     pub fn advance(&self, steps: u64) {
         self.0.inc(steps);
     }
@@ -39,7 +39,7 @@ pub fn note(line: &str) {
     eprintln!("{line}");
 }
 
-/// Prints a line of result.
+/// Prints a line on standard output.
 pub fn line(text: &str) -> Result<()> {
     writeln!(std::io::stdout().lock(), "{text}")?;
     Ok(())

@@ -1,7 +1,7 @@
 //! The pair's tokenizer: byte-level BPE on Qwen2's pre-tokenizer pattern, trained on the task.
 //!
-//! Plain BPE with its merges, so that every library that reads Qwen2 tokenizers splits alike. With
-//! room for about 1,400 tokens every word of the task is one token.
+//! Plain BPE with merges, so that every library that reads Qwen2 tokenizers gives the same
+//! tokens. With about 1,400 tokens, every word of the task is one token.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -16,23 +16,23 @@ use tokenizers::normalizers::unicode::NFC;
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::sequence::Sequence;
-use tokenizers::pre_tokenizers::split::{Split as SplitOn, SplitPattern};
+use tokenizers::pre_tokenizers::split::{SplitPattern, TaskSplit as SplitOn};
 use tokenizers::processors::PostProcessorWrapper;
 use tokenizers::{AddedToken, SplitDelimiterBehavior, Tokenizer, TokenizerImpl};
 use tokenroute_store::StoreError;
 
-use crate::task::{Generator, Split};
+use crate::task::{Generator, TaskSplit};
 
 #[cfg(test)]
 mod tests;
 
-/// End of an answer, and padding.
+/// The token that ends an answer. Also used as padding.
 pub const END_OF_TEXT: &str = "<|endoftext|>";
 
-/// Qwen2's pre-tokenizer: digits stand alone, a word takes the space before it.
+/// Qwen2's pre-tokenizer: each digit is separate, and a word includes the space before it.
 const QWEN2_PATTERN: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
-/// Longest chunk and largest number of chunks whose tokens [`PairTokenizer`] remembers.
+/// Longest chunk and largest number of chunks in the cache of [`PairTokenizer`].
 const CACHED_CHUNK: usize = 32;
 const CACHED_CHUNKS: usize = 1 << 16;
 
@@ -42,11 +42,11 @@ const CONFIG_FILE: &str = "tokenizer_config.json";
 type Parts<M> =
     TokenizerImpl<M, NormalizerWrapper, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>;
 
-/// How the tokenizer is trained.
+/// The tokenizer's training configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TokenizerConfig {
-    /// Most tokens, the 256 bytes and the special token included; rare words stay in pieces.
+    /// Most tokens, the 256 bytes and the special token included. Rare words stay in pieces.
     pub vocab_size: usize,
     /// Fewest occurrences of a merged pair.
     pub min_frequency: u64,
@@ -60,16 +60,16 @@ impl Default for TokenizerConfig {
     }
 }
 
-/// What can go wrong with a tokenizer.
+/// A failure to train, read or write a tokenizer.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenizerError {
-    /// The vocabulary cannot even hold the bytes.
+    /// The vocabulary is too small for the 256 bytes.
     #[error("vocab_size is {0}; it must be at least 300 to hold the 256 bytes and some words")]
     VocabSize(usize),
     /// The `tokenizers` crate failed.
     #[error("cannot {action}: {source}")]
     Library {
-        /// What was attempted.
+        /// The attempted action.
         action: &'static str,
         /// The library's error.
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -77,15 +77,15 @@ pub enum TokenizerError {
     /// A file cannot be read or written.
     #[error(transparent)]
     File(#[from] StoreError),
-    /// The end token did not enter the vocabulary.
-    #[error("the end token {END_OF_TEXT} did not enter the vocabulary; this is a defect")]
+    /// The end token is not in the vocabulary.
+    #[error("the end token {END_OF_TEXT} is not in the vocabulary; this is a bug")]
     NoEnd,
-    /// A file holds something else than this module writes.
+    /// A file is not one of this module.
     #[error("{} is not a tokenizer of this pair: {reason}; train it again", path.display())]
     Foreign {
         /// The file.
         path: PathBuf,
-        /// What is missing or wrong.
+        /// The problem.
         reason: String,
     },
 }
@@ -101,13 +101,13 @@ fn library(
 pub struct PairTokenizer {
     inner: Tokenizer,
     eos: u32,
-    /// Tokens of chunks seen before. A chunk starts at a space, where no pre-token goes on, so
-    /// chunks can be encoded one by one.
+    /// Tokens of earlier chunks. A chunk starts at a space, which no pre-token crosses, so chunks
+    /// can be encoded one by one.
     seen: RwLock<HashMap<String, Vec<u32>>>,
 }
 
 impl PairTokenizer {
-    /// Trains on the first questions of pair training; the same arguments give the same bytes.
+    /// Trains on the first questions of pair training. The same arguments give the same bytes.
     ///
     /// # Errors
     /// If the vocabulary is too small or the library fails.
@@ -117,7 +117,7 @@ impl PairTokenizer {
         }
         let texts: Vec<String> = (0..config.questions)
             .flat_map(|i| {
-                let question = generator.sample(Split::PairTrain, i, u32::MAX);
+                let question = generator.sample(TaskSplit::PairTrain, i, u32::MAX);
                 [question.prompt(), question.cot.unwrap_or_default()]
             })
             .collect();
@@ -154,7 +154,7 @@ impl PairTokenizer {
         Ok(Self { inner, eos, seen: RwLock::default() })
     }
 
-    /// Writes `tokenizer.json` and `tokenizer_config.json`, both whole or not at all.
+    /// Writes `tokenizer.json` and `tokenizer_config.json`, each completely or not at all.
     ///
     /// # Errors
     /// If a file cannot be written.
@@ -189,7 +189,7 @@ impl PairTokenizer {
         self.inner.get_vocab_size(true)
     }
 
-    /// The end token, which is also the padding.
+    /// The end token, also used as padding.
     #[must_use]
     pub fn eos(&self) -> u32 {
         self.eos
@@ -227,7 +227,7 @@ impl PairTokenizer {
     }
 }
 
-/// Cuts a text before every single space between two other characters.
+/// Splits a text before every single space between two other characters.
 fn chunks(text: &str) -> impl Iterator<Item = &str> {
     let bytes = text.as_bytes();
     let plain = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_graphic);
@@ -242,7 +242,7 @@ fn chunks(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// A tokenizer around a model, with Qwen2's normaliser, pre-tokenizer and decoder.
+/// A tokenizer with Qwen2's normaliser, pre-tokenizer and decoder.
 fn assemble<M: tokenizers::Model>(model: M) -> Result<Parts<M>, TokenizerError> {
     let pattern = SplitPattern::Regex(QWEN2_PATTERN.to_owned());
     let split = SplitOn::new(pattern, SplitDelimiterBehavior::Isolated, false)
@@ -253,7 +253,7 @@ fn assemble<M: tokenizers::Model>(model: M) -> Result<Parts<M>, TokenizerError> 
         .with_normalizer(Some(NormalizerWrapper::NFC(NFC)))
         .map_err(library("set the normaliser"))?
         .with_pre_tokenizer(Some(PreTokenizerWrapper::Sequence(Sequence::new(vec![
-            PreTokenizerWrapper::Split(split),
+            PreTokenizerWrapper::TaskSplit(split),
             PreTokenizerWrapper::ByteLevel(byte_level),
         ]))))
         .with_post_processor(Some(PostProcessorWrapper::ByteLevel(byte_level)))

@@ -1,5 +1,5 @@
-//! The Burn model and the edge engine give the same hidden states and logits
-//! for the same exported weights.
+//! The Burn model and `tokenroute-model` give the same hidden states and logits for the same
+//! exported weights.
 
 use burn::tensor::Device;
 use tokenroute_bundled_pair::config::ModelConfig;

@@ -1,5 +1,5 @@
-//! Causal grouped-query attention with rotary positions in Hugging Face's convention: the first
-//! half of a head's dimensions is rotated against the second.
+//! Causal grouped-query attention with rotary positions in Hugging Face's convention, which pairs
+//! the two halves of a head's dimensions.
 
 use burn::module::Module;
 use burn::tensor::activation::softmax;
@@ -10,7 +10,7 @@ use super::parameters::Builder;
 use crate::config::ModelConfig;
 use crate::error::PairError;
 
-/// What depends on the length alone: made once per pass, used by every layer.
+/// Tables that depend on the length alone. Made once per pass and used by every layer.
 pub struct Positions {
     cos: Tensor<4>,  // [1, 1, seq, head_dim / 2]
     sin: Tensor<4>,  // [1, 1, seq, head_dim / 2]
@@ -107,7 +107,7 @@ impl Attention {
         let q = positions.rotate(split(self.q_proj.forward(rows.clone()), self.heads));
         let k = positions.rotate(split(self.k_proj.forward(rows.clone()), self.key_value_heads));
         let v = split(self.v_proj.forward(rows), self.key_value_heads);
-        // Queries that share a key head are stacked, so keys and values are never repeated.
+        // Queries with the same key head are stacked, so keys and values are not copied.
         #[expect(clippy::cast_precision_loss, reason = "head widths are small")]
         let scale = (head_dim as f64).powf(-0.5);
         let q = q.mul_scalar(scale).reshape([batch, self.key_value_heads, group * seq, head_dim]);

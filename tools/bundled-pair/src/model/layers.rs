@@ -9,7 +9,7 @@ use super::parameters::Builder;
 use crate::config::ModelConfig;
 use crate::error::PairError;
 
-/// A linear map with Hugging Face's layout of the weight.
+/// A linear map, with the weight in Hugging Face's layout.
 #[derive(Module, Debug)]
 pub struct Projection {
     /// `[out, in]`
@@ -104,7 +104,7 @@ impl Mlp {
 
 /// One decoder layer.
 #[derive(Module, Debug)]
-pub struct Layer {
+pub struct DecoderLayer {
     /// Norm before attention.
     pub input_layernorm: RmsNorm,
     /// Attention.
@@ -115,7 +115,7 @@ pub struct Layer {
     pub mlp: Mlp,
 }
 
-impl Layer {
+impl DecoderLayer {
     pub(super) fn build(
         config: &ModelConfig,
         name: &str,

@@ -1,5 +1,5 @@
 //! A Qwen2 decoder in Burn: pre-norm, grouped-query attention with biases, rotary positions,
-//! SwiGLU, tied embeddings. Field names are Hugging Face's, so paths are its tensor names.
+//! SwiGLU, tied embeddings. Field names are Hugging Face's, so module paths are its tensor names.
 
 mod attention;
 mod layers;
@@ -9,7 +9,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 pub use attention::Attention;
-pub use layers::{Layer, Mlp, Projection, RmsNorm};
+pub use layers::{DecoderLayer, Mlp, Projection, RmsNorm};
 pub(crate) use parameters::{Builder, values};
 pub use parameters::{NamedParameter, Values};
 
@@ -18,9 +18,9 @@ use crate::error::PairError;
 use attention::Positions;
 pub(crate) use attention::rotary_table;
 
-/// The token embedding, which is the LM head as well.
+/// The token embedding, also used as the LM head.
 #[derive(Module, Debug)]
-pub struct Embedding {
+pub struct TokenEmbedding {
     /// `[vocab, width]`
     pub weight: Param<Tensor<2>>,
 }
@@ -29,9 +29,9 @@ pub struct Embedding {
 #[derive(Module, Debug)]
 pub struct Qwen2 {
     /// Token embedding and LM head.
-    pub embed_tokens: Embedding,
+    pub embed_tokens: TokenEmbedding,
     /// Decoder layers.
-    pub layers: Vec<Layer>,
+    pub layers: Vec<DecoderLayer>,
     /// Final norm.
     pub norm: RmsNorm,
     #[module(skip)]
@@ -39,10 +39,10 @@ pub struct Qwen2 {
 }
 
 impl Qwen2 {
-    /// A decoder with random weights that depend on the seed alone.
+    /// A decoder with random weights. They depend only on the seed.
     ///
     /// # Errors
-    /// [`PairError::Config`] if the configuration does not fit together.
+    /// [`PairError::Config`] if the configuration is inconsistent.
     pub fn new(config: &ModelConfig, seed: u64, device: &Device) -> Result<Self, PairError> {
         let mut normal = parameters::Normal::new(seed);
         let range = config.initializer_range;
@@ -66,10 +66,10 @@ impl Qwen2 {
         })
     }
 
-    /// A decoder whose tensors are given by Hugging Face name and shape.
+    /// A decoder with the tensors that `values` returns for each Hugging Face name and shape.
     ///
     /// # Errors
-    /// [`PairError::Config`] if the configuration does not fit together, or what `values` reports.
+    /// [`PairError::Config`] if the configuration is inconsistent, or the error of `values`.
     pub fn from_values(
         config: &ModelConfig,
         device: &Device,
@@ -77,18 +77,18 @@ impl Qwen2 {
     ) -> Result<Self, PairError> {
         config.validate()?;
         let mut build = Builder::new(device, values);
-        let embed_tokens = Embedding {
+        let embed_tokens = TokenEmbedding {
             weight: build
                 .matrix("model.embed_tokens.weight", [config.vocab_size, config.hidden_size])?,
         };
         let layers = (0..config.num_hidden_layers)
-            .map(|index| Layer::build(config, &format!("model.layers.{index}"), &mut build))
+            .map(|index| DecoderLayer::build(config, &format!("model.layers.{index}"), &mut build))
             .collect::<Result<_, _>>()?;
         let norm = RmsNorm::build(config, "model.norm", &mut build)?;
         Ok(Self { embed_tokens, layers, norm, config: config.clone() })
     }
 
-    /// The configuration it was built from.
+    /// The configuration.
     #[must_use]
     pub fn config(&self) -> &ModelConfig {
         &self.config
@@ -118,7 +118,7 @@ impl Qwen2 {
         hidden.matmul(self.embed_tokens.weight.val().transpose())
     }
 
-    /// Puts ids, all rows equally long, on the model's device as `[batch, seq]`.
+    /// Copies ids, in rows of equal length, to the model's device as `[batch, seq]`.
     #[must_use]
     pub fn ids(&self, rows: &[Vec<u32>]) -> Tensor<2, Int> {
         let seq = rows.first().map_or(0, Vec::len);

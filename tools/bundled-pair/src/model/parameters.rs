@@ -1,4 +1,4 @@
-//! Parameters by Hugging Face name: building them from values, and listing them.
+//! Builds parameters by Hugging Face name, and lists them.
 
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -8,11 +8,11 @@ use rand_chacha::ChaCha8Rng;
 use super::Qwen2;
 use crate::error::PairError;
 
-/// Gives a tensor's values by Hugging Face name and shape.
+/// Returns the values of a tensor, given its Hugging Face name and shape.
 pub type Values<'a> = &'a mut dyn FnMut(&str, &[usize]) -> Result<Vec<f32>, PairError>;
 
-/// Makes parameters in a fixed order, so that their ids are the same in every process and an
-/// optimizer's saved state finds its parameters again.
+/// Makes parameters in a fixed order. Their ids are then the same in every process, so that a
+/// saved optimizer state fits.
 pub(crate) struct Builder<'a> {
     device: &'a Device,
     values: Values<'a>,
@@ -59,21 +59,21 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// One parameter of a decoder, copied out.
+/// A copy of one parameter of a decoder.
 #[derive(Debug, Clone)]
 pub struct NamedParameter {
     /// Hugging Face name, for example `model.layers.0.mlp.up_proj.weight`.
     pub name: String,
     /// Burn's id.
     pub id: ParamId,
-    /// Shape, Hugging Face's layout.
+    /// Shape in Hugging Face's layout.
     pub shape: Vec<usize>,
     /// Values, row-major.
     pub values: Vec<f32>,
 }
 
 impl Qwen2 {
-    /// Copies every parameter out, in a fixed order.
+    /// Copies all parameters, in a fixed order.
     #[must_use]
     pub fn named_parameters(&self) -> Vec<NamedParameter> {
         let mut lister = Lister { path: vec!["model".to_owned()], found: Vec::new() };
@@ -107,7 +107,7 @@ impl ModuleVisitor for Lister {
     }
 }
 
-/// Copies an f32 tensor out.
+/// Copies the values of an f32 tensor.
 pub(crate) fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     let data = tensor.into_data();
     match data.as_slice::<f32>() {

@@ -1,4 +1,4 @@
-//! The builder with which a family writes one story, its rationale and its key.
+//! The builder that a family uses to write one story, its rationale and its key.
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -42,7 +42,7 @@ impl Op {
         }
     }
 
-    /// The result, or `None` where a division leaves a remainder.
+    /// The result, or `None` if a division leaves a remainder.
     pub(super) fn apply(self, a: i64, b: i64) -> Option<i64> {
         match self {
             Self::Add => Some(a + b),
@@ -53,14 +53,14 @@ impl Op {
     }
 }
 
-/// A quantity: its value and the calculation that made it (`None` if given or learnt).
+/// A quantity: its value and the index of its calculation (`None` if given or learnt).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Val {
     pub(super) value: i64,
     pub(super) from: Option<usize>,
 }
 
-/// One calculation, kept so that typical mistakes can be replayed (see `choices`).
+/// One calculation. `choices` replays it with typical mistakes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Calc {
     pub(super) lhs: Val,
@@ -70,32 +70,32 @@ pub(super) struct Calc {
 
 /// One rationale step before its phrasing is drawn.
 #[derive(Clone, Debug)]
-pub(super) struct Step {
+pub(super) struct RationaleStep {
     pub(super) target: String,
     pub(super) expression: String,
 }
 
-/// How the question is answered.
+/// The answer of the question.
 #[derive(Clone, Debug)]
-pub(super) enum Answer {
+pub(super) enum Solution {
     /// The value of the last calculation.
     Number(i64),
     /// A word, and wrong words in order of preference.
     Word(String, Vec<String>),
 }
 
-/// Collects the parts of one question. Drawing functions return `None` when the numbers drawn so
-/// far cannot make a valid problem; the generator then starts again.
+/// Collects the parts of one question. Drawing functions return `None` if the numbers so far
+/// cannot make a valid problem. The generator then starts again.
 pub(super) struct Build<'a> {
     pub(super) rng: &'a mut ChaCha8Rng,
     pub(super) config: &'a TaskConfig,
     pub(super) steps: usize,
     pub(super) story: Vec<String>,
     pub(super) question: String,
-    pub(super) rationale: Vec<Step>,
+    pub(super) rationale: Vec<RationaleStep>,
     pub(super) calcs: Vec<Calc>,
     pub(super) key: Vec<Operand>,
-    pub(super) answer: Option<Answer>,
+    pub(super) answer: Option<Solution>,
     used: Vec<&'static str>,
 }
 
@@ -128,7 +128,7 @@ impl<'a> Build<'a> {
         items[self.rng.random_range(0..items.len())]
     }
 
-    /// A word of the pool that this story does not use yet.
+    /// A word of the pool that the story has not used yet.
     pub(super) fn fresh(&mut self, pool: &[&'static str]) -> &'static str {
         loop {
             let word = self.pick(pool);
@@ -147,18 +147,18 @@ impl<'a> Build<'a> {
         self.fresh(&OBJECTS)
     }
 
-    /// Draws from `lo..=hi`, cut at the configured largest operand.
+    /// Draws from `lo..=hi`, limited by the configured largest operand.
     pub(super) fn number(&mut self, lo: i64, hi: i64) -> i64 {
         let hi = hi.min(self.config.max_operand).max(lo);
         self.rng.random_range(lo..=hi)
     }
 
-    /// Draws a start amount from `lo..=hi`, which the largest operand does not cut.
+    /// Draws a start amount from `lo..=hi`, not limited by the largest operand.
     pub(super) fn amount(&mut self, lo: i64, hi: i64) -> i64 {
         self.rng.random_range(lo..=hi.min(self.config.max_result))
     }
 
-    /// Enters a number of the story into the key.
+    /// Adds a number of the story to the key.
     pub(super) fn given(&mut self, value: i64) -> Val {
         self.key.push(Operand::Number(value));
         Val { value, from: None }
@@ -170,7 +170,7 @@ impl<'a> Build<'a> {
         self.given(value)
     }
 
-    /// Enters a word that determines the solution into the key.
+    /// Adds a word that determines the solution to the key.
     pub(super) fn tag(&mut self, word: &str) {
         self.key.push(Operand::Word(word.to_owned()));
     }
@@ -186,7 +186,7 @@ impl<'a> Build<'a> {
         self.say(wordings[at].clone());
     }
 
-    /// Adds a rationale step that calculates; `None` if the result is out of range.
+    /// Adds a rationale step with a calculation. `None` if the result is out of range.
     pub(super) fn calc(
         &mut self,
         target: impl Into<String>,
@@ -201,16 +201,16 @@ impl<'a> Build<'a> {
         let expression = format!("{}{}{}={value}", lhs.value, op.sign(), rhs.value);
         self.note(target, expression);
         self.calcs.push(Calc { lhs, op, rhs });
-        self.answer = Some(Answer::Number(value));
+        self.answer = Some(Solution::Number(value));
         Some(Val { value, from: Some(self.calcs.len() - 1) })
     }
 
-    /// Adds a rationale step of words.
+    /// Adds a rationale step without a calculation.
     pub(super) fn note(&mut self, target: impl Into<String>, expression: String) {
-        self.rationale.push(Step { target: target.into(), expression });
+        self.rationale.push(RationaleStep { target: target.into(), expression });
     }
 
-    /// Sets the question; the answer is the last calculation's value.
+    /// Sets the question. The answer is the last calculation's value.
     pub(super) fn ask(&mut self, question: impl Into<String>) -> Option<()> {
         self.question = question.into();
         Some(())
@@ -230,12 +230,12 @@ impl<'a> Build<'a> {
         wrong: &[&str],
     ) -> Option<()> {
         let wrong = wrong.iter().map(|w| (*w).to_owned()).collect();
-        self.answer = Some(Answer::Word(answer.to_owned(), wrong));
+        self.answer = Some(Solution::Word(answer.to_owned(), wrong));
         self.ask(question)
     }
 
-    /// Puts a sentence that does not matter somewhere after the first one. Its number joins the
-    /// key and the numbers that a mistaken reader may pick.
+    /// Inserts an irrelevant sentence somewhere after the first one. Its number is added to the
+    /// key and to the operands of typical mistakes.
     pub(super) fn distract(&mut self) {
         let (who, what) = (self.name(), self.object());
         let n = self.draw(2, 12).value;

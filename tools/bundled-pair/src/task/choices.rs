@@ -1,19 +1,19 @@
-//! The five choices: the answer and four results of typical mistakes.
+//! Makes the five choices: the answer and four results of typical mistakes.
 
 use rand::Rng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use super::build::{Answer, Build, Calc, Op, Operand};
+use super::build::{Build, Calc, Op, Operand, Solution};
 
 /// Number of choices.
 pub(super) const CHOICES: usize = 5;
 
-/// Four distinct wrong texts, or `None` if the story does not yield that many.
+/// The answer and four distinct wrong texts, or `None` if the story does not give enough of them.
 pub(super) fn distractors(b: &mut Build<'_>) -> Option<(String, Vec<String>)> {
     let answer = b.answer.take()?;
     match answer {
-        Answer::Word(right, pool) => {
+        Solution::Word(right, pool) => {
             let mut wrong: Vec<String> = Vec::new();
             for word in pool {
                 if word != right && !wrong.contains(&word) && wrong.len() < CHOICES - 1 {
@@ -22,7 +22,7 @@ pub(super) fn distractors(b: &mut Build<'_>) -> Option<(String, Vec<String>)> {
             }
             (wrong.len() == CHOICES - 1).then_some((right, wrong))
         }
-        Answer::Number(right) => {
+        Solution::Number(right) => {
             let numbers: Vec<i64> = b
                 .key
                 .iter()
@@ -43,7 +43,7 @@ pub(super) fn distractors(b: &mut Build<'_>) -> Option<(String, Vec<String>)> {
     }
 }
 
-/// Results of one wrong operator, one skipped step or one wrong operand, carried to the end.
+/// Final results after one wrong operator, one skipped step or one wrong operand.
 fn mistakes(calcs: &[Calc], numbers: &[i64], right: i64) -> Vec<i64> {
     let mut found = Vec::new();
     let mut push = |value: Option<i64>| {
@@ -78,7 +78,7 @@ fn mistakes(calcs: &[Calc], numbers: &[i64], right: i64) -> Vec<i64> {
     found
 }
 
-/// Evaluates the calculations with the `k`th one replaced.
+/// The final result with the `k`th calculation replaced by `wrong`.
 fn replay(calcs: &[Calc], k: usize, wrong: impl Fn(i64, i64) -> Option<i64>) -> Option<i64> {
     let mut results: Vec<i64> = Vec::with_capacity(calcs.len());
     for (i, calc) in calcs.iter().enumerate() {
@@ -90,8 +90,8 @@ fn replay(calcs: &[Calc], k: usize, wrong: impl Fn(i64, i64) -> Option<i64>) -> 
     results.last().copied()
 }
 
-/// Adds slips by one to four until there are four wrong results. No two choices
-/// end in the same digit, so that finding a choice's letter takes one look.
+/// Adds results that are off by one to four until there are four wrong ones. All choices end in
+/// different digits, so that one look finds a choice's letter.
 fn fill_with_slips(wrong: &mut Vec<i64>, right: i64, rng: &mut ChaCha8Rng) {
     while wrong.len() < CHOICES - 1 {
         let size = [1, 1, 1, 2, 2, 3, 3, 4][rng.random_range(0..8)];

@@ -1,4 +1,4 @@
-//! Families whose answers go round: calendar, turning and, out of domain, months.
+//! Families with cyclic answers: calendar, turning, and the held-out months.
 
 use super::build::Build;
 use super::words::{COMPASS, DAY_EVENTS, DAYS, MONTH_EVENTS, MONTHS};
@@ -51,7 +51,7 @@ fn timeline(
         seen.push(circle[to]);
         (at, known) = (to, next);
     }
-    // Likely mistakes: the last relation reversed, an earlier event, a neighbour.
+    // Likely mistakes: the last relation reversed, an earlier event, a neighbouring value.
     let mut wrong: Vec<&str> = vec![circle[near[0]]];
     wrong.extend(seen.iter().rev().skip(1));
     wrong.extend([circle[near[1]], circle[near[2]]]);
@@ -63,7 +63,7 @@ fn timeline(
     b.ask_word(question, circle[at], &wrong)
 }
 
-/// Turns on the compass; the miles walked do not matter.
+/// Turns on the compass. The distances are irrelevant.
 pub(super) fn turning(b: &mut Build<'_>) -> Option<()> {
     let who = b.name();
     let mut at = b.rng_index(COMPASS.len());

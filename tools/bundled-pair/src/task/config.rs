@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TaskConfig {
-    /// Largest number that a story adds, subtracts or multiplies by (start amounts may be larger).
+    /// Largest number that a story adds, subtracts or multiplies by. Start amounts may be larger.
     pub max_operand: i64,
     /// Largest intermediate or final result.
     pub max_result: i64,
     /// Relative frequency of problems with one, two, three and four steps.
     pub step_mix: [f64; 4],
-    /// Share of stories with one sentence that does not matter.
+    /// Share of stories with one irrelevant sentence.
     pub irrelevant_share: f64,
 }
 
@@ -28,10 +28,10 @@ impl Default for TaskConfig {
 }
 
 impl TaskConfig {
-    /// Checks that problems can be drawn at all.
+    /// Checks that problems can be drawn.
     ///
     /// # Errors
-    /// Names the first setting out of its range.
+    /// [`TaskConfigError`] names the first setting out of its range.
     pub fn validate(&self) -> Result<(), TaskConfigError> {
         if !(6..=99).contains(&self.max_operand) {
             return Err(TaskConfigError::MaxOperand(self.max_operand));

@@ -1,21 +1,22 @@
-//! The table of families.
+//! The table of story families.
 
 use super::build::Build;
 use super::{circles, elsewhere, knowledge, measures, relations, shopping};
 
 /// One family of stories.
 #[derive(Clone, Copy)]
-pub struct Family {
-    /// Name, as in `Question::family`.
+pub struct StoryFamily {
+    /// Name, the value of `Question::family`.
     pub name: &'static str,
-    /// Whether the router never trains on it: it appears in pair training and `test-ood` only.
+    /// Whether the router never trains on it. A held-out family is only in pair training and
+    /// `test-ood`.
     pub held_out: bool,
     /// Fewest and most rationale steps.
     pub steps: (usize, usize),
     pub(super) build: fn(&mut Build<'_>) -> Option<()>,
 }
 
-impl std::fmt::Debug for Family {
+impl std::fmt::Debug for StoryFamily {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Family({}, held_out: {})", self.name, self.held_out)
     }
@@ -26,11 +27,11 @@ const fn family(
     held_out: bool,
     steps: (usize, usize),
     build: fn(&mut Build<'_>) -> Option<()>,
-) -> Family {
-    Family { name, held_out, steps, build }
+) -> StoryFamily {
+    StoryFamily { name, held_out, steps, build }
 }
 
-static FAMILIES: [Family; 18] = [
+static FAMILIES: [StoryFamily; 18] = [
     family("purchases", false, (1, 4), shopping::purchases),
     family("sharing", false, (1, 4), shopping::sharing),
     family("stock", false, (1, 4), shopping::stock),
@@ -51,8 +52,8 @@ static FAMILIES: [Family; 18] = [
     family("reading", true, (1, 4), elsewhere::reading),
 ];
 
-/// All families, those of the router's splits first.
+/// All families, the held-out ones last.
 #[must_use]
-pub fn families() -> &'static [Family] {
+pub fn families() -> &'static [StoryFamily] {
     &FAMILIES
 }

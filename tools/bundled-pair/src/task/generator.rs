@@ -8,10 +8,10 @@ use rand_chacha::ChaCha8Rng;
 
 use tokenroute_core::{Choices, Question};
 
-use super::build::{Build, Operand, Step};
+use super::build::{Build, Operand, RationaleStep};
 use super::choices::{CHOICES, distractors};
 use super::words::{LEADS, OPENERS, VERBS};
-use super::{Split, TaskConfig, TaskConfigError, families, key};
+use super::{TaskConfig, TaskConfigError, TaskSplit, families, key};
 
 /// Most rationale steps of any question.
 pub(super) const MAX_STEPS: u32 = 4;
@@ -47,11 +47,11 @@ impl Generator {
         &self.config
     }
 
-    /// Draws question `index` of a split with at most `max_steps` steps: a pure function of its
-    /// arguments. With 0 steps there is no story and the rationale reads off letters: the first
-    /// lesson of a curriculum.
+    /// Draws question `index` of a split with at most `max_steps` steps. A pure function of its
+    /// arguments. With 0 steps there is no story, and the rationale only reads off letters: the
+    /// first lesson of a curriculum.
     #[must_use]
-    pub fn sample(&self, split: Split, index: u64, max_steps: u32) -> Question {
+    pub fn sample(&self, split: TaskSplit, index: u64, max_steps: u32) -> Question {
         let mut rng = ChaCha8Rng::from_seed(seed_bytes(self.seed, split, index));
         // About one draw in 25 falls into the smallest split, so this ends quickly.
         loop {
@@ -61,10 +61,10 @@ impl Generator {
         }
     }
 
-    /// All questions of a finite split, with distinct keys; empty for pair training, which has no
-    /// size. Only if a difficulty is so narrow that keys run dry, distinct texts have to do.
+    /// All questions of a finite split, with distinct keys. Empty for pair training, which has no
+    /// size. If the difficulty is too narrow for enough keys, the texts are still distinct.
     #[must_use]
-    pub fn split(&self, split: Split) -> Vec<Question> {
+    pub fn split(&self, split: TaskSplit) -> Vec<Question> {
         let size = split.size().unwrap_or(0);
         let patience = 8 * size as u64;
         let mut seen = HashSet::with_capacity(size);
@@ -81,7 +81,7 @@ impl Generator {
 
     fn attempt(
         &self,
-        split: Split,
+        split: TaskSplit,
         index: u64,
         max_steps: u32,
         rng: &mut ChaCha8Rng,
@@ -141,12 +141,12 @@ impl Generator {
     }
 }
 
-/// Writes the rationale: every step with a drawn lead and verb, then the choice as the prompt has
-/// it and the answer. Reading the choice off first makes its letter the continuation of a text
-/// already seen; small models find it no other way.
-fn phrase(steps: &[Step], answer: &str, label: &str, rng: &mut ChaCha8Rng) -> String {
+/// Writes the rationale: every step with a drawn lead and verb, then the choice as in the prompt,
+/// then the answer. The choice comes first, so that its letter continues a text of the prompt.
+/// Small models learn it in no other way.
+fn phrase(steps: &[RationaleStep], answer: &str, label: &str, rng: &mut ChaCha8Rng) -> String {
     let mut text = String::new();
-    for Step { target, expression } in steps {
+    for RationaleStep { target, expression } in steps {
         let lead = LEADS[rng.random_range(0..LEADS.len())];
         let verb = VERBS[rng.random_range(0..VERBS.len())];
         text.push_str(&format!("{lead}, {verb} {target}: {expression}. "));
@@ -156,7 +156,7 @@ fn phrase(steps: &[Step], answer: &str, label: &str, rng: &mut ChaCha8Rng) -> St
     text
 }
 
-fn seed_bytes(seed: u64, split: Split, index: u64) -> [u8; 32] {
+fn seed_bytes(seed: u64, split: TaskSplit, index: u64) -> [u8; 32] {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     bytes[8..16].copy_from_slice(&index.to_le_bytes());
@@ -164,9 +164,9 @@ fn seed_bytes(seed: u64, split: Split, index: u64) -> [u8; 32] {
     bytes
 }
 
-/// Two to five choices under letters in drawn order, without a story: each is read off twice.
-/// Looking up a letter is learnt only after very many look-ups, of which a story holds just one;
-/// and since here not every letter is there, copying one that is already helps.
+/// Two to five choices under letters in drawn order, without a story. Each is read off twice.
+/// Looking up a letter takes very many examples to learn, and a story has only one. Some letters
+/// are left out here, so that copying a letter of the prompt already helps.
 fn letters(mut question: Question, rng: &mut ChaCha8Rng) -> Question {
     let count = rng.random_range(2..=CHOICES);
     let mut texts = question.choices.text;
@@ -187,7 +187,7 @@ fn letters(mut question: Question, rng: &mut ChaCha8Rng) -> Question {
     question
 }
 
-/// FNV-1a with a final mix: stable across builds and machines.
+/// FNV-1a with a final mix. The same in all builds and on all machines.
 fn hash(text: &str) -> u64 {
     let mut h = 0xcbf2_9ce4_8422_2325_u64;
     for byte in text.bytes() {

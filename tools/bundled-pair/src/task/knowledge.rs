@@ -1,10 +1,10 @@
-//! Families that rest on learnt knowledge: facts (how many legs) and kinds (is it a bird).
+//! Families that need learnt knowledge: facts (number of legs) and kinds (is it a bird).
 
 use rand::seq::SliceRandom;
 
 use super::build::{Build, Op, Val};
 
-/// What is counted, and the things that have it with their number.
+/// Each counted part, with the things that have it and their number.
 const FACTS: [(&str, &[(&str, i64)]); 7] = [
     (
         "legs",
@@ -56,7 +56,7 @@ const FACTS: [(&str, &[(&str, i64)]); 7] = [
 /// Learnt numbers of legs, wheels, strings, sides, wings, arms and members.
 pub(super) fn facts(b: &mut Build<'_>) -> Option<()> {
     let who = b.name();
-    // Groups are drawn by their size, so that every thing is equally likely.
+    // Groups are drawn in proportion to their size, so that all things are equally likely.
     let total: usize = FACTS.iter().map(|f| f.1.len()).sum();
     let mut at = b.rng_index(total);
     let mut group = 0;

@@ -103,7 +103,7 @@ const UNITS: [Unit; 12] = [
     unit("quarts", "pints", 2, POURS),
 ];
 
-/// Learnt unit changes, with an odd rest and a second person.
+/// Learnt unit conversions, with a remainder and a second person.
 pub(super) fn units(b: &mut Build<'_>) -> Option<()> {
     let who = b.name();
     let at = b.rng_index(UNITS.len());

@@ -1,8 +1,14 @@
 //! The bundled task: multi-step word problems with five choices and a rationale.
 //!
-//! Key types: [`Generator`] draws core's [`Question`]s of a [`Split`]; [`TaskConfig`] sets the difficulty;
-//! [`families`] lists the kinds of story; [`WordProblems`] turns them into tokens for the trainer. Whatever is drawn is a pure function of (seed, split,
-//! index, most steps), and no (family, operands) occurs in two splits.
+//! Key types:
+//!
+//! - [`Generator`]: draws core's [`Question`]s of a [`TaskSplit`].
+//! - [`TaskConfig`]: the difficulty.
+//! - [`families`]: the kinds of story.
+//! - [`WordProblems`]: questions as tokens, for the trainer.
+//!
+//! A question is a pure function of (seed, split, index, most steps). No (family, operands)
+//! occurs in two splits.
 
 mod build;
 mod choices;
@@ -24,17 +30,17 @@ use serde::{Deserialize, Serialize};
 use tokenroute_core::Question;
 
 pub use config::{TaskConfig, TaskConfigError};
-pub use family::{Family, families};
+pub use family::{StoryFamily, families};
 pub use generator::Generator;
 pub use problems::WordProblems;
 
-/// A part of the data. Parts share no (family, operands).
+/// A part of the data. No two parts share a (family, operands).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Split {
-    /// What both models of the pair train on: unlimited.
+pub enum TaskSplit {
+    /// Training data of both models of the pair. Unlimited.
     PairTrain,
-    /// What the router trains on.
+    /// Training data of the router.
     RouterTrain,
     /// Early stopping, calibration and the choice of τ.
     Validation,
@@ -44,11 +50,11 @@ pub enum Split {
     TestOod,
 }
 
-impl Split {
-    /// The finite splits, in the order in which they are written.
+impl TaskSplit {
+    /// The finite splits, in the order of their files.
     pub const FINITE: [Self; 4] = [Self::RouterTrain, Self::Validation, Self::Test, Self::TestOod];
 
-    /// Name as in file names.
+    /// The name used in file names.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -60,7 +66,7 @@ impl Split {
         }
     }
 
-    /// Number of questions; `None` for pair training, which is drawn as long as needed.
+    /// Number of questions. `None` for pair training, which has no end.
     #[must_use]
     pub fn size(self) -> Option<usize> {
         match self {
@@ -71,7 +77,7 @@ impl Split {
         }
     }
 
-    /// Which percentiles of a family's key hashes belong to the split.
+    /// The percentiles of a family's key hashes that belong to the split.
     fn buckets(self, held_out: bool) -> std::ops::Range<u64> {
         match (self, held_out) {
             (Self::PairTrain, _) => 0..80,
@@ -84,7 +90,7 @@ impl Split {
     }
 }
 
-/// (family, operands) as one string: what no two splits share.
+/// (family, operands) as one string. No two splits share a key.
 #[must_use]
 pub fn key(question: &Question) -> String {
     let mut text = question.family.clone().unwrap_or_default();

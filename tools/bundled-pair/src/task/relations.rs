@@ -1,9 +1,9 @@
-//! Families where the wording of a relation decides the operator: ages, comparisons, most.
+//! Families in which the wording of a relation decides the operator: ages, comparisons, most.
 
 use super::build::{Build, Op, Val};
 use super::words::NAMES;
 
-/// What is compared: years of age or things owned.
+/// The compared quantity: age or number of things.
 #[derive(Clone, Copy)]
 enum Scale {
     Age,
@@ -43,8 +43,8 @@ impl Scale {
     }
 }
 
-/// States how `next` relates to `known` and calculates `next`. Two in five relations are told
-/// from the side of `known`, which flips the operator.
+/// States how `next` relates to `known`, and calculates `next`. Two in five relations take the
+/// view of `known`, which reverses the operator.
 fn relate(b: &mut Build<'_>, scale: Scale, known: &str, value: Val, next: &str) -> Option<Val> {
     let reversed = b.chance(0.4);
     let (first, second) = if reversed { (known, next) } else { (next, known) };
@@ -71,7 +71,7 @@ fn relate(b: &mut Build<'_>, scale: Scale, known: &str, value: Val, next: &str) 
     b.calc(scale.target(next), value, op, n)
 }
 
-/// A chain of relations between ages, perhaps moved in time.
+/// A chain of relations between ages, sometimes moved in time.
 pub(super) fn ages(b: &mut Build<'_>) -> Option<()> {
     let moved = b.steps > 1 && b.chance(0.4);
     let links = b.steps - usize::from(moved);
@@ -103,7 +103,7 @@ fn chain(b: &mut Build<'_>, scale: Scale, top: i64, links: usize) -> Option<(Val
     Some((value, who))
 }
 
-/// More, fewer and twice as many, perhaps summed up.
+/// More, fewer and twice as many, sometimes with a sum.
 pub(super) fn comparisons(b: &mut Build<'_>) -> Option<()> {
     let what = b.object();
     let scale = Scale::Count(what);
@@ -121,7 +121,7 @@ pub(super) fn comparisons(b: &mut Build<'_>) -> Option<()> {
     b.ask(format!("How many {what} do {who} and {last} have together?"))
 }
 
-/// Who has the most or the fewest: the answer is a name.
+/// The person with the most or the fewest. The answer is a name.
 pub(super) fn most(b: &mut Build<'_>) -> Option<()> {
     let what = b.object();
     let scale = if b.chance(0.3) { Scale::Age } else { Scale::Count(what) };

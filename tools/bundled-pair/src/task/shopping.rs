@@ -3,7 +3,7 @@
 use super::build::{Build, Op, Val};
 use super::words::SINGLES;
 
-/// A bill, and perhaps the change.
+/// A bill, sometimes with the change.
 pub(super) fn purchases(b: &mut Build<'_>) -> Option<()> {
     let who = b.name();
     let mut cost = buy(b, who, false)?;
@@ -61,7 +61,7 @@ pub(super) fn sharing(b: &mut Build<'_>) -> Option<()> {
         3 => *[(2, 0), (1, 1)].get(b.pick(&[0_usize, 1]))?,
         _ => (2, 1),
     };
-    // The changes are drawn backwards from the shared amount, so that the division is exact.
+    // The changes are drawn backwards from the share, so that the division is exact.
     let mut start = parts * each;
     let mut changes = Vec::new();
     for _ in 0..before {
@@ -121,7 +121,7 @@ fn change(b: &mut Build<'_>, who: &str, what: &str, gain: bool, from: Val, n: Va
     b.calc(format!("the {what} of {who}"), from, if gain { Op::Add } else { Op::Sub }, n)
 }
 
-/// Gains and losses; who gives to whom decides the sign.
+/// Gains and losses. The direction of each gift decides the sign.
 pub(super) fn stock(b: &mut Build<'_>) -> Option<()> {
     let (who, other, what) = (b.name(), b.name(), b.object());
     let start = b.amount(5, 30);

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use tokenroute_core::Question;
 
 use super::words::{COMPASS, DAYS, MONTHS};
-use super::{Generator, Split, TaskConfig, families, key};
+use super::{Generator, TaskConfig, TaskSplit, families, key};
 
 /// Checks one expression and returns its result as text.
 fn result(expression: &str) -> String {
@@ -75,7 +75,7 @@ fn rationales_are_right_and_end_in_the_answer() {
     let generator = Generator::new(7);
     let mut keys = [0_u32; 5];
     for index in 0..4000 {
-        let question = generator.sample(Split::PairTrain, index, 4);
+        let question = generator.sample(TaskSplit::PairTrain, index, 4);
         check(&question);
         keys[usize::from(question.answer_key.as_bytes()[0] - b'A')] += 1;
     }
@@ -86,7 +86,7 @@ fn rationales_are_right_and_end_in_the_answer() {
 fn names_in_the_rationale_come_from_the_story() {
     let generator = Generator::new(8);
     for index in 0..1000 {
-        let question = generator.sample(Split::PairTrain, index, 4);
+        let question = generator.sample(TaskSplit::PairTrain, index, 4);
         for name in super::words::NAMES {
             if question.cot.as_deref().unwrap().contains(name) {
                 assert!(question.question.contains(name), "{question:?}");
@@ -99,12 +99,12 @@ fn names_in_the_rationale_come_from_the_story() {
 fn no_two_splits_share_a_key() {
     let generator = Generator::new(1);
     let mut held: HashSet<String> = HashSet::new();
-    for split in Split::FINITE {
+    for split in TaskSplit::FINITE {
         let questions = generator.split(split);
         assert_eq!(Some(questions.len()), split.size());
         for question in &questions {
             let family = families().iter().find(|f| f.name == question.family.as_deref().unwrap());
-            assert_eq!(family.unwrap().held_out, split == Split::TestOod);
+            assert_eq!(family.unwrap().held_out, split == TaskSplit::TestOod);
             assert!(held.insert(key(question)), "{} twice", key(question));
         }
     }
@@ -114,7 +114,7 @@ fn no_two_splits_share_a_key() {
             let generator = &generator;
             scope.spawn(move || {
                 for index in half * 100_000..(half + 1) * 100_000 {
-                    let question = generator.sample(Split::PairTrain, index, 4);
+                    let question = generator.sample(TaskSplit::PairTrain, index, 4);
                     assert!(!held.contains(&key(&question)), "{question:?}");
                 }
             });
@@ -125,11 +125,11 @@ fn no_two_splits_share_a_key() {
 #[test]
 fn a_sample_is_a_pure_function_of_its_arguments() {
     let (a, b) = (Generator::new(3), Generator::new(3));
-    assert_eq!(a.sample(Split::Test, 5, 4), b.sample(Split::Test, 5, 4));
-    assert_ne!(a.sample(Split::Test, 5, 4), Generator::new(4).sample(Split::Test, 5, 4));
-    assert_eq!(a.split(Split::TestOod), b.split(Split::TestOod));
+    assert_eq!(a.sample(TaskSplit::Test, 5, 4), b.sample(TaskSplit::Test, 5, 4));
+    assert_ne!(a.sample(TaskSplit::Test, 5, 4), Generator::new(4).sample(TaskSplit::Test, 5, 4));
+    assert_eq!(a.split(TaskSplit::TestOod), b.split(TaskSplit::TestOod));
     for most in 1..=4 {
-        assert!((0..200).all(|i| a.sample(Split::PairTrain, i, most).steps.unwrap() <= most));
+        assert!((0..200).all(|i| a.sample(TaskSplit::PairTrain, i, most).steps.unwrap() <= most));
     }
 }
 
@@ -137,7 +137,7 @@ fn a_sample_is_a_pure_function_of_its_arguments() {
 fn every_family_appears_with_every_number_of_steps_it_has() {
     let generator = Generator::new(2);
     let seen: HashSet<(String, u32)> = (0..4000)
-        .map(|i| generator.sample(Split::PairTrain, i, 4))
+        .map(|i| generator.sample(TaskSplit::PairTrain, i, 4))
         .map(|q| (q.family.unwrap(), q.steps.unwrap()))
         .collect();
     for family in families() {

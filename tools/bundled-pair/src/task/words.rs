@@ -1,4 +1,4 @@
-//! Word pools of the stories and the equally likely phrasings of the rationale.
+//! Word pools of the stories, and the equally likely phrasings of the rationale.
 
 /// First names, all single tokens of the bundled tokenizer.
 pub(super) const NAMES: [&str; 16] = [

@@ -18,7 +18,7 @@ fn chunks_encode_as_the_whole_and_decode_to_the_text() {
     let generator = Generator::new(2);
     let mut texts: Vec<String> = (0..200)
         .flat_map(|i| {
-            let question = generator.sample(Split::Test, i, 4);
+            let question = generator.sample(TaskSplit::Test, i, 4);
             [question.prompt(), question.cot.unwrap()]
         })
         .collect();
@@ -27,7 +27,7 @@ fn chunks_encode_as_the_whole_and_decode_to_the_text() {
     );
     for text in texts {
         let whole = tokenizer.inner.encode_fast(text.as_str(), false).unwrap();
-        // The second time answers from the cache.
+        // The second call answers from the cache.
         for _ in 0..2 {
             assert_eq!(tokenizer.encode(&text).unwrap(), whole.get_ids(), "{text:?}");
         }

@@ -1,4 +1,4 @@
-//! Gradients by Burn's autodiff, on whatever device the model is on.
+//! Computes gradients by Burn's autodiff, on the model's device.
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::activation::log_softmax;
@@ -8,7 +8,7 @@ use super::batch::Sequence;
 use crate::model::{NamedParameter, Qwen2, values};
 
 /// Replaces the parameters' values by the gradient of the mean cross-entropy over all answer
-/// tokens, and returns that mean.
+/// tokens. Returns that mean.
 pub fn gradient(model: &Qwen2, parameters: &mut [NamedParameter], batch: &[Sequence]) -> f32 {
     let loss = loss(model, batch);
     let value = values(loss.clone().inner())[0];
@@ -27,7 +27,7 @@ fn loss(model: &Qwen2, batch: &[Sequence]) -> Tensor<1> {
         let begin = row * seq;
         positions.extend((begin + sequence.first_target()..begin + inputs.len()).map(as_index));
         targets.extend(sequence.targets().iter().map(|&id| i64::from(id)));
-        // Padding comes last, where causal attention keeps it from the real tokens.
+        // Padding is at the end, where causal attention hides it from the real tokens.
         let mut padded = inputs.to_vec();
         padded.resize(seq, 0);
         rows.push(padded);
@@ -54,7 +54,7 @@ struct Collector<'a> {
 
 impl ModuleVisitor for Collector<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        // Parameters are visited in the order in which they were listed.
+        // Parameters are visited in the order of the list.
         if let Some(slot) = self.found.next() {
             match param.val().grad_remove(&mut self.gradients) {
                 Some(gradient) => slot.values = values(gradient),

@@ -1,32 +1,34 @@
-//! Examples and their order: pools of examples, sorted by length, cut into batches of nearly
-//! equal token counts, shuffled. A pool is a function of its first index and the configuration.
+//! Training examples and their order. Examples are drawn in pools, sorted by length, split into
+//! batches of nearly equal token counts, and shuffled. A pool is a function of its first index
+//! and the configuration.
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use crate::config::TrainConfig;
+use crate::config::PairTrainConfig;
 use crate::error::PairError;
 
 /// A question and its answer as tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Example {
-    /// Tokens that are given.
+pub struct TrainingExample {
+    /// Prompt tokens.
     pub prompt: Vec<u32>,
-    /// Tokens to be learnt; ends with the end token.
+    /// Answer tokens to learn, with the end token last.
     pub answer: Vec<u32>,
 }
 
-/// Where training examples come from.
+/// A source of training examples.
 pub trait ExampleSource: Sync {
-    /// The example of an index, with at most `max_steps` reasoning steps; a pure function.
+    /// The example of an index, with at most `max_steps` reasoning steps. Must be a pure
+    /// function.
     ///
     /// # Errors
-    /// [`PairError::Example`] if it cannot be made.
-    fn example(&self, index: u64, max_steps: u32) -> Result<Example, PairError>;
+    /// [`PairError::Example`] if there is no such example.
+    fn example(&self, index: u64, max_steps: u32) -> Result<TrainingExample, PairError>;
 }
 
-/// One example as the engines see it.
+/// One example in the form that the engines read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sequence {
     ids: Vec<u32>,
@@ -40,7 +42,7 @@ impl Sequence {
     /// [`PairError::Example`] if a part is empty, too long, or outside the vocabulary.
     pub fn new(
         index: u64,
-        example: Example,
+        example: TrainingExample,
         longest: usize,
         vocab: usize,
     ) -> Result<Self, PairError> {
@@ -59,19 +61,19 @@ impl Sequence {
         Err(PairError::Example { index, reason })
     }
 
-    /// What the model reads: everything but the last token.
+    /// The model's input: all tokens but the last.
     #[must_use]
     pub fn inputs(&self) -> &[u32] {
         &self.ids[..self.ids.len() - 1]
     }
 
-    /// The input position whose successor is the first answer token.
+    /// The input position before the first answer token.
     #[must_use]
     pub fn first_target(&self) -> usize {
         self.prompt - 1
     }
 
-    /// The answer: successors of the inputs from `first_target` on.
+    /// The answer: the tokens after the inputs from `first_target` on.
     #[must_use]
     pub fn targets(&self) -> &[u32] {
         &self.ids[self.prompt..]
@@ -80,20 +82,20 @@ impl Sequence {
 
 /// Examples drawn together.
 #[derive(Debug)]
-pub struct Pool {
+pub struct ExamplePool {
     /// Batches in training order.
     pub batches: Vec<Vec<Sequence>>,
     /// Index after the pool's last example.
     pub end: u64,
 }
 
-impl Pool {
-    /// Draws the pool that begins at example `start` when the run is at optimizer step `step`.
+impl ExamplePool {
+    /// Draws the pool that starts at example `start`, at optimizer step `step`.
     ///
     /// # Errors
-    /// What the source reports, or [`PairError::Example`] for an example that does not fit.
+    /// The source's error, or [`PairError::Example`] for an example that does not fit.
     pub fn draw(
-        config: &TrainConfig,
+        config: &PairTrainConfig,
         source: &dyn ExampleSource,
         start: u64,
         step: u64,
@@ -113,7 +115,8 @@ impl Pool {
         let mut batches = vec![Vec::new(); config.pool_batches];
         let mut taken = 0;
         for sequence in sequences {
-            // The middle of the sequence decides, so that batches differ by half a sequence.
+            // A sequence goes to the batch of its middle token, so batches differ by at most half
+            // a sequence.
             let middle = taken + sequence.inputs().len() / 2;
             taken += sequence.inputs().len();
             let batch = (middle * config.pool_batches / tokens.max(1)).min(config.pool_batches - 1);

@@ -1,5 +1,5 @@
 //! Checkpoints: `checkpoints/step-N/` holds weights, optimizer state, position in the data and
-//! loss log. A checkpoint appears whole or not at all; the last two are kept.
+//! loss log. A checkpoint is written completely or not at all. The last two are kept.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,14 +9,14 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::log::Record;
-use crate::config::TrainConfig;
+use crate::config::PairTrainConfig;
 use crate::error::PairError;
 use crate::files::{self, Precision};
 use crate::model::Qwen2;
 
 const KEPT: usize = 2;
 
-/// Where a run stands, between two optimizer steps.
+/// The position of a run between two optimizer steps.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct State {
@@ -30,11 +30,11 @@ pub struct State {
     pub pool_start: u64,
     /// Step at which the pool was drawn.
     pub pool_step: u64,
-    /// Batches of the pool that are done.
+    /// Number of finished batches of the pool.
     pub pool_batch: usize,
 }
 
-/// Everything a run needs to go on.
+/// Everything that a run needs to resume.
 pub struct Restored {
     pub state: State,
     pub model: Qwen2,
@@ -45,7 +45,7 @@ pub struct Restored {
 /// Writes a checkpoint and removes all but the last two.
 pub fn save(
     run: &Path,
-    config: &TrainConfig,
+    config: &PairTrainConfig,
     state: &State,
     model: &Qwen2,
     optimizer: &ModuleOptimizer,
@@ -77,16 +77,16 @@ pub fn save(
     Ok(())
 }
 
-/// Reads the newest checkpoint, if there is one; it must be of the same configuration (only the
-/// number of threads and the spacing of checkpoints may change).
+/// Reads the newest checkpoint, if there is one. Its configuration must be the same, except for
+/// the number of threads and the spacing of checkpoints.
 pub fn restore(
     run: &Path,
-    config: &TrainConfig,
+    config: &PairTrainConfig,
     optimizer: ModuleOptimizer,
     device: &Device,
 ) -> Result<Option<Restored>, PairError> {
     let Some(path) = list(run)?.pop() else { return Ok(None) };
-    let mut saved: TrainConfig = files::read_json(&path.join("train.json"))?;
+    let mut saved: PairTrainConfig = files::read_json(&path.join("train.json"))?;
     saved.threads = config.threads;
     saved.checkpoint_every = config.checkpoint_every;
     if saved != *config {

@@ -1,10 +1,11 @@
-//! Device names ("flex", "ndarray", "wgpu", optionally ":index" for a GPU) to Burn devices.
+//! Maps device names to Burn devices: "flex", "ndarray", "wgpu", optionally with ":index" for a
+//! GPU.
 
 use burn::tensor::Device;
 
 use crate::error::PairError;
 
-/// Backends compiled into this build.
+/// The backends in this build.
 pub const AVAILABLE: &[&str] = &[
     #[cfg(feature = "flex")]
     "flex",
@@ -14,11 +15,11 @@ pub const AVAILABLE: &[&str] = &[
     "wgpu",
 ];
 
-/// Parses a device name. CPU backends take no index; "wgpu" is the default adapter and "wgpu:1"
-/// the second discrete GPU.
+/// Parses a device name. CPU backends take no index. "wgpu" is the default adapter, "wgpu:1" the
+/// second discrete GPU.
 ///
 /// # Errors
-/// [`PairError::Device`] naming the backends of this build.
+/// [`PairError::Device`] with the backends of this build.
 pub fn parse(name: &str) -> Result<Device, PairError> {
     let (backend, index) = match name.split_once(':') {
         Some((backend, "")) => (backend, None),

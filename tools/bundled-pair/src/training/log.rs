@@ -1,4 +1,4 @@
-//! The loss log: one JSON object per line and optimizer step.
+//! The loss log: one JSON object per optimizer step and line.
 
 use std::fs;
 use std::io::Write;
@@ -13,7 +13,7 @@ use crate::files;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record {
-    /// Steps done, this one included.
+    /// Number of steps done, this one included.
     pub step: u64,
     /// Input tokens processed so far.
     pub tokens: u64,
@@ -43,7 +43,7 @@ pub fn read(path: &Path) -> Result<Vec<Record>, PairError> {
     text.lines().map(|line| serde_json::from_str(line).map_err(PairError::format(path))).collect()
 }
 
-/// Adds a step to a log.
+/// Appends a step to a log.
 pub fn append(file: &mut fs::File, path: &Path, record: &Record) -> Result<(), PairError> {
     let mut line = serde_json::to_vec(record).map_err(PairError::format(path))?;
     line.push(b'\n');

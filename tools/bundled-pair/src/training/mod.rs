@@ -1,5 +1,5 @@
 //! The training loop: batches from an example source, a gradient engine, the optimizer,
-//! checkpoints. A resumed run goes on exactly where it stopped.
+//! checkpoints. A resumed run gives the same result as an uninterrupted one.
 
 mod autodiff;
 mod batch;
@@ -16,27 +16,27 @@ use std::time::Instant;
 use burn::optim::ModuleOptimizer;
 use burn::tensor::Device;
 
-pub use batch::{Example, ExampleSource, Sequence};
+pub use batch::{ExampleSource, Sequence, TrainingExample};
 pub use checkpoint::State;
 pub use log::Record;
 
-use crate::config::{Engine, TrainConfig};
+use crate::config::{GradientEngine, PairTrainConfig};
 use crate::error::PairError;
 use crate::files;
 use crate::model::Qwen2;
-use batch::Pool;
+use batch::ExamplePool;
 use fused::FusedEngine;
 
-/// What the caller may show after a step.
+/// TrainingProgress after a step.
 #[derive(Debug, Clone, Copy)]
-pub struct Progress {
+pub struct TrainingProgress {
     /// The step's entry in the loss log.
     pub record: Record,
     /// Steps of the whole run.
     pub steps: u64,
     /// Difficulty limit of the step's examples.
     pub max_steps: u32,
-    /// A checkpoint was written after this step.
+    /// Whether a checkpoint was written after this step.
     pub checkpoint: bool,
 }
 
@@ -47,22 +47,22 @@ pub struct Trained {
     pub model: Qwen2,
     /// The loss log from the first step on.
     pub log: Vec<Record>,
-    /// Where the run ended.
+    /// The position at the end of the run.
     pub state: State,
 }
 
-/// Trains a decoder, or goes on from the newest checkpoint in `run_dir`. Writes `train.json`,
-/// `loss.jsonl` and `checkpoints/` there; calls `progress` after every step.
+/// Trains a decoder, or resumes from the newest checkpoint in `run_dir`. Writes `train.json`,
+/// `loss.jsonl` and `checkpoints/` there. Calls `progress` after every step.
 ///
 /// # Errors
-/// [`PairError`] for a configuration, example or file that does not fit, or a loss that is not
-/// finite.
+/// [`PairError`] for a configuration, example or file that does not fit, or a loss that is not a
+/// finite number.
 pub fn train(
-    config: &TrainConfig,
+    config: &PairTrainConfig,
     source: &dyn ExampleSource,
     device: &Device,
     run_dir: &Path,
-    progress: &mut dyn FnMut(Progress),
+    progress: &mut dyn FnMut(TrainingProgress),
 ) -> Result<Trained, PairError> {
     config.validate()?;
     fs::create_dir_all(run_dir).map_err(PairError::io(run_dir))?;
@@ -75,10 +75,10 @@ pub fn train(
         fs::OpenOptions::new().append(true).open(&log_path).map_err(PairError::io(&log_path))?;
 
     let mut engine = match config.engine {
-        Engine::Fused => Some(FusedEngine::new(&config.model, config.threads)),
-        Engine::Autodiff => None,
+        GradientEngine::Fused => Some(FusedEngine::new(&config.model, config.threads)),
+        GradientEngine::Autodiff => None,
     };
-    let mut pool = Pool::draw(config, source, run.state.pool_start, run.state.pool_step)?;
+    let mut pool = ExamplePool::draw(config, source, run.state.pool_start, run.state.pool_step)?;
     let earlier = run.state.seconds;
     let clock = Instant::now();
     while run.state.step < config.steps {
@@ -86,7 +86,7 @@ pub fn train(
             run.state.pool_start = pool.end;
             run.state.pool_step = run.state.step;
             run.state.pool_batch = 0;
-            pool = Pool::draw(config, source, run.state.pool_start, run.state.pool_step)?;
+            pool = ExamplePool::draw(config, source, run.state.pool_start, run.state.pool_step)?;
         }
         let batch = &pool.batches[run.state.pool_batch];
         let (loss, gradient_norm) = run.step(config, engine.as_mut(), batch, &plain)?;
@@ -104,7 +104,7 @@ pub fn train(
             checkpoint::save(run_dir, config, &run.state, &run.model, &run.optimizer, &run.log)?;
         }
         let max_steps = config.stage_at(run.state.pool_step).max_steps;
-        progress(Progress { record, steps: config.steps, max_steps, checkpoint });
+        progress(TrainingProgress { record, steps: config.steps, max_steps, checkpoint });
     }
     let Run { model, log, state, .. } = run;
     let values = model.named_parameters();
@@ -127,7 +127,7 @@ struct Run {
 }
 
 impl Run {
-    fn start(config: &TrainConfig, device: &Device, run_dir: &Path) -> Result<Self, PairError> {
+    fn start(config: &PairTrainConfig, device: &Device, run_dir: &Path) -> Result<Self, PairError> {
         let optimizer = optimizer::build(config);
         if let Some(restored) = checkpoint::restore(run_dir, config, optimizer.clone(), device)? {
             let checkpoint::Restored { state, model, optimizer, log } = restored;
@@ -144,7 +144,7 @@ impl Run {
     /// One optimizer step; returns the loss and the gradient's norm.
     fn step(
         &mut self,
-        config: &TrainConfig,
+        config: &PairTrainConfig,
         engine: Option<&mut FusedEngine>,
         batch: &[Sequence],
         plain: &Device,

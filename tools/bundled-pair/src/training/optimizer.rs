@@ -1,17 +1,17 @@
-//! The optimizer: AdamW without decay on norms and biases, Muon for the layers' matrices if asked
-//! for, and clipping by the norm of the whole gradient.
+//! The optimizer: AdamW without decay on norms and biases, optionally Muon for the layers'
+//! matrices, and clipping by the norm of the whole gradient.
 
 use burn::module::ParamGroup;
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::{AdamWConfig, AdjustLrFn, GradientsParams, ModuleOptimizer, MuonConfig};
 use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::config::{OptimizerKind, TrainConfig};
+use crate::config::{OptimizerKind, PairTrainConfig};
 use crate::model::NamedParameter;
 
 /// Builds the optimizer of a run.
 #[must_use]
-pub fn build(config: &TrainConfig) -> ModuleOptimizer {
+pub fn build(config: &PairTrainConfig) -> ModuleOptimizer {
     #[expect(clippy::cast_possible_truncation, reason = "Burn's optimizers take f32")]
     let decay = config.weight_decay as f32;
     let adam =
@@ -34,7 +34,7 @@ pub fn build(config: &TrainConfig) -> ModuleOptimizer {
     }
 }
 
-/// Scales the gradient down to a norm of at most `longest`; returns the norm before.
+/// Scales the gradient down to a norm of at most `longest`. Returns the norm before.
 pub fn clip(gradient: &mut [NamedParameter], longest: f64) -> f64 {
     let square: f64 =
         gradient.iter().map(|part| part.values.iter().map(|x| f64::from(x * x)).sum::<f64>()).sum();
@@ -49,7 +49,7 @@ pub fn clip(gradient: &mut [NamedParameter], longest: f64) -> f64 {
     norm
 }
 
-/// Hands a gradient to Burn; `device` is the model's, without autodiff.
+/// Converts a gradient for Burn. `device` is the model's, without autodiff.
 #[must_use]
 pub fn register(gradient: Vec<NamedParameter>, device: &Device) -> GradientsParams {
     let mut registered = GradientsParams::new();

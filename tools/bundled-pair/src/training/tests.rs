@@ -1,4 +1,4 @@
-//! The engines agree, training learns, and a resumed run repeats an uninterrupted one.
+//! The engines agree, training lowers the loss, and a resumed run equals an uninterrupted one.
 
 use std::path::Path;
 
@@ -8,17 +8,17 @@ use crate::config::{CurriculumStage, ModelConfig, OptimizerKind};
 struct Doubling;
 
 impl ExampleSource for Doubling {
-    fn example(&self, index: u64, max_steps: u32) -> Result<Example, PairError> {
+    fn example(&self, index: u64, max_steps: u32) -> Result<TrainingExample, PairError> {
         let length = 1 + index % u64::from(max_steps.min(5));
         let digits: Vec<u32> = (0..length).map(|i| 2 + ((index * 7 + i * 3) % 8) as u32).collect();
         let mut answer: Vec<u32> = digits.iter().map(|digit| 2 + (digit * 2) % 8).collect();
         answer.push(0);
-        Ok(Example { prompt: [digits, vec![1]].concat(), answer })
+        Ok(TrainingExample { prompt: [digits, vec![1]].concat(), answer })
     }
 }
 
-fn config() -> TrainConfig {
-    TrainConfig {
+fn config() -> PairTrainConfig {
+    PairTrainConfig {
         model: ModelConfig {
             vocab_size: 11,
             hidden_size: 16,
@@ -35,7 +35,7 @@ fn config() -> TrainConfig {
         learning_rate: 1e-2,
         warmup: 3,
         checkpoint_every: 4,
-        ..TrainConfig::default()
+        ..PairTrainConfig::default()
     }
 }
 
@@ -43,17 +43,17 @@ fn device() -> Device {
     device::parse(device::AVAILABLE[0]).unwrap()
 }
 
-fn run(config: &TrainConfig, directory: &Path) -> Trained {
+fn run(config: &PairTrainConfig, directory: &Path) -> Trained {
     train(config, &Doubling, &device(), directory, &mut |_| {}).unwrap()
 }
 
 #[test]
 fn engines_agree() {
     let config = config();
-    let pool = Pool::draw(&config, &Doubling, 0, 0).unwrap();
+    let pool = ExamplePool::draw(&config, &Doubling, 0, 0).unwrap();
     let model = Qwen2::new(&config.model, 7, &device().autodiff()).unwrap();
     let mut parameters = model.named_parameters();
-    // Biases and norms start at 0 and 1; other values reveal more mistakes.
+    // Biases and norms start at 0 and 1. Other values reveal more mistakes.
     for (index, parameter) in parameters.iter_mut().enumerate() {
         for (place, x) in parameter.values.iter_mut().enumerate() {
             *x += 0.05 * ((index * 31 + place * 7) % 13) as f32 - 0.3;
@@ -84,10 +84,10 @@ fn engines_agree() {
 fn a_resumed_run_repeats_an_uninterrupted_one() {
     for optimizer in [OptimizerKind::AdamW, OptimizerKind::Muon] {
         let directory = tempfile::tempdir().unwrap();
-        let config = TrainConfig { optimizer, ..config() };
+        let config = PairTrainConfig { optimizer, ..config() };
         let whole = run(&config, &directory.path().join("whole"));
         assert!(whole.log[11].loss < whole.log[0].loss);
-        // The second checkpoint stands for a run that was killed after step 8.
+        // The second checkpoint is like that of a run that was killed after step 8.
         let killed = directory.path().join("killed");
         fs::create_dir_all(killed.join("checkpoints")).unwrap();
         let name = Path::new("checkpoints").join("step-00000008");
@@ -104,8 +104,8 @@ fn a_resumed_run_repeats_an_uninterrupted_one() {
 #[test]
 fn another_configuration_does_not_resume() {
     let directory = tempfile::tempdir().unwrap();
-    run(&TrainConfig { steps: 1, ..config() }, directory.path());
-    let other = TrainConfig { steps: 1, seed: 5, ..config() };
+    run(&PairTrainConfig { steps: 1, ..config() }, directory.path());
+    let other = PairTrainConfig { steps: 1, seed: 5, ..config() };
     let error = train(&other, &Doubling, &device(), directory.path(), &mut |_| {}).unwrap_err();
     assert!(error.to_string().contains("another configuration"), "{error}");
 }
@@ -113,7 +113,7 @@ fn another_configuration_does_not_resume() {
 #[test]
 fn pools_are_even_and_complete() {
     let config = config();
-    let pool = Pool::draw(&config, &Doubling, 40, 0).unwrap();
+    let pool = ExamplePool::draw(&config, &Doubling, 40, 0).unwrap();
     let sizes: Vec<usize> =
         pool.batches.iter().map(|batch| batch.iter().map(|one| one.inputs().len()).sum()).collect();
     assert!(sizes.iter().all(|size| size.abs_diff(config.batch_tokens) <= 24), "{sizes:?}");
@@ -125,14 +125,14 @@ fn pools_are_even_and_complete() {
 fn a_stage_keeps_its_share_of_the_first_lesson() {
     let stage = |until, max_steps, zero_steps| CurriculumStage { until, max_steps, zero_steps };
     let curriculum = vec![stage(0.5, 0, 0.0), stage(1.0, 3, 0.2)];
-    let config = TrainConfig { steps: 10, curriculum, ..config() };
+    let config = PairTrainConfig { steps: 10, curriculum, ..config() };
     config.validate().unwrap();
     assert!((0..100).all(|index| config.stage_at(4).max_steps_of(index) == 0));
     let limits: Vec<u32> = (0..1000).map(|index| config.stage_at(5).max_steps_of(index)).collect();
     let kept = limits.iter().filter(|&&limit| limit == 0).count();
     assert!((195..=205).contains(&kept), "{kept}");
     assert!(limits.iter().all(|&limit| limit == 0 || limit == 3));
-    let wrong = TrainConfig { curriculum: vec![stage(1.0, 3, 1.5)], ..config };
+    let wrong = PairTrainConfig { curriculum: vec![stage(1.0, 3, 1.5)], ..config };
     assert!(wrong.validate().unwrap_err().to_string().contains("zero_steps"));
 }
 

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::kernels::{self, LANES};
-use super::matmul::{Triangle, View, matmul, matmul_triangle};
+use super::matmul::{MatrixView, Triangle, matmul, matmul_triangle};
 use super::weights::LayerWeights;
 use crate::config::ModelConfig;
 
@@ -17,7 +17,7 @@ pub struct AttentionPass {
     d_probs: Vec<f32>,   // [seq, seq rounded up to LANES]
 }
 
-/// Where the heads of a token's row begin.
+/// The places of the heads in a token's row.
 struct Heads {
     width: usize,
     narrow: usize,
@@ -45,20 +45,20 @@ impl Heads {
         self.width + 2 * self.narrow
     }
 
-    /// Columns at which the query, key and value of a head begin.
+    /// First columns of a head's query, key and value.
     fn columns(&self, head: usize) -> [usize; 3] {
         let key = self.width + head / self.group * self.head;
         [head * self.head, key, key + self.narrow]
     }
 
-    /// Heads that are rotated: all queries and keys.
+    /// Number of rotated heads: all queries and keys.
     fn rotated(&self) -> usize {
         (self.width + self.narrow) / self.head
     }
 }
 
 impl AttentionPass {
-    /// Normed inputs `[tokens, width]` to `mixed`, which the output projection takes.
+    /// Normed inputs `[tokens, width]` to `mixed`, the input of the output projection.
     pub fn forward(
         &mut self,
         config: &ModelConfig,
@@ -71,8 +71,15 @@ impl AttentionPass {
         let (width, all) = (heads.width, heads.all());
         let tokens = normed.len() / width;
         self.qkv.resize(tokens * all, 0.0);
-        let weight = View::rows(&layer.qkv, width).transposed();
-        matmul(&mut self.qkv, all, false, [tokens, width, all], View::rows(normed, width), weight);
+        let weight = MatrixView::rows(&layer.qkv, width).transposed();
+        matmul(
+            &mut self.qkv,
+            all,
+            false,
+            [tokens, width, all],
+            MatrixView::rows(normed, width),
+            weight,
+        );
         kernels::add_bias(&mut self.qkv, &layer.qkv_bias);
         self.mixed.resize(tokens * width, 0.0);
         let cells = spans.iter().map(|span| square(span.len())).sum::<usize>();
@@ -86,20 +93,21 @@ impl AttentionPass {
             kernels::rotate(rows, all, heads.rotated(), cos, sin, half, 1.0);
             let mixed = &mut self.mixed[span.start * width..span.end * width];
             for head in 0..heads.count {
-                let [q, k, v] = heads.columns(head).map(|column| View::rows(&rows[column..], all));
+                let [q, k, v] =
+                    heads.columns(head).map(|column| MatrixView::rows(&rows[column..], all));
                 let probs = &mut self.probs[begin..begin + square(seq)];
                 begin += square(seq);
                 let shape = [seq, heads.head, seq];
                 matmul_triangle(probs, stride, false, shape, q, k.transposed(), Triangle::LowerOut);
                 kernels::causal_softmax(probs, stride, heads.scale);
                 let out = &mut mixed[head * heads.head..];
-                let (shape, probs) = ([seq, seq, heads.head], View::rows(probs, stride));
+                let (shape, probs) = ([seq, seq, heads.head], MatrixView::rows(probs, stride));
                 matmul_triangle(out, width, false, shape, probs, v, Triangle::LowerLeft);
             }
         }
     }
 
-    /// Takes `d` from the gradient of `mixed` to that of the normed inputs.
+    /// Replaces `d`, the gradient of `mixed`, by the gradient of the normed inputs.
     #[expect(clippy::too_many_arguments, reason = "one pass over everything the layer holds")]
     pub fn backward(
         &mut self,
@@ -124,14 +132,14 @@ impl AttentionPass {
             self.d_probs.resize(square(seq), 0.0);
             for head in 0..heads.count {
                 let columns = heads.columns(head);
-                let [q, k, v] = columns.map(|column| View::rows(&rows[column..], all));
+                let [q, k, v] = columns.map(|column| MatrixView::rows(&rows[column..], all));
                 let [q_column, k_column, v_column] = columns;
                 let probs = &self.probs[begin..begin + square(seq)];
                 begin += square(seq);
-                let weights = View::rows(probs, stride);
-                let d_out = View::rows(&d_mixed[head * heads.head..], width);
+                let weights = MatrixView::rows(probs, stride);
+                let d_out = MatrixView::rows(&d_mixed[head * heads.head..], width);
                 let narrow = [seq, seq, heads.head];
-                // The first query head of a group starts the sum for its key and value head.
+                // The first query head of a group starts the sums of its key and value head.
                 let add = head % heads.group != 0;
                 let (out, left) = (&mut d_rows[v_column..], weights.transposed());
                 matmul_triangle(out, all, add, narrow, left, d_out, Triangle::UpperLeft);
@@ -139,7 +147,7 @@ impl AttentionPass {
                 let (shape, right) = ([seq, heads.head, seq], v.transposed());
                 matmul_triangle(d_probs, stride, false, shape, d_out, right, Triangle::LowerOut);
                 kernels::causal_softmax_backward(probs, d_probs, stride, heads.scale);
-                let d_scores = View::rows(d_probs, stride);
+                let d_scores = MatrixView::rows(d_probs, stride);
                 let out = &mut d_rows[q_column..];
                 matmul_triangle(out, all, false, narrow, d_scores, k, Triangle::LowerLeft);
                 let (out, left) = (&mut d_rows[k_column..], d_scores.transposed());
@@ -150,16 +158,16 @@ impl AttentionPass {
             kernels::rotate(d_rows, all, heads.rotated(), cos, sin, half, -1.0);
         }
         kernels::add_bias_backward(&self.d_qkv, &mut d_layer.qkv_bias);
-        let d_qkv = View::rows(&self.d_qkv, all);
-        let inputs = View::rows(normed, width);
+        let d_qkv = MatrixView::rows(&self.d_qkv, all);
+        let inputs = MatrixView::rows(normed, width);
         let shape = [all, tokens, width];
         matmul(&mut d_layer.qkv, width, true, shape, d_qkv.transposed(), inputs);
-        let weight = View::rows(&layer.qkv, width);
+        let weight = MatrixView::rows(&layer.qkv, width);
         matmul(d, width, false, [tokens, all, width], d_qkv, weight);
     }
 }
 
-/// Cells of one head's probabilities.
+/// Size of one head's probabilities.
 fn square(seq: usize) -> usize {
     seq * seq.next_multiple_of(LANES)
 }

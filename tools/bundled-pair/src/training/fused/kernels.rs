@@ -1,8 +1,8 @@
-//! The row-wise arithmetic of the fused engine, compiled for AVX-512, AVX2 and the baseline and
+//! The row-wise arithmetic of the fused engine. Compiled for AVX-512, AVX2 and the baseline, and
 //! chosen at run time.
 #![expect(unsafe_code, reason = "calls of functions compiled for detected features")]
 
-/// Numbers in a 512-bit register; score rows are padded to a multiple of it.
+/// Numbers in a 512-bit register. Score rows are padded to a multiple of this.
 pub const LANES: usize = 16;
 
 macro_rules! kernel {
@@ -35,7 +35,7 @@ macro_rules! kernel {
     };
 }
 
-/// e^x to about 2 ulp, branch-free so that loops over it vectorise; clamped to [e^-87, e^88].
+/// e^x to about 2 ulp, clamped to [e^-87, e^88]. Free of branches, so that loops vectorise.
 #[inline(always)]
 fn exp(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: adding it rounds to an integer
@@ -98,7 +98,7 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 }
 
 kernel! {
-    /// RMS norm of rows as wide as `weight`; `scale` gets each row's reciprocal root.
+    /// RMS norm of rows as wide as `weight`. Each row's reciprocal root is stored in `scale`.
     pub fn rms_norm(x: &[f32], weight: &[f32], epsilon: f32, scale: &mut [f32], out: &mut [f32]) {
         let width = weight.len();
         for ((x, out), scale) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)).zip(scale) {
@@ -111,7 +111,8 @@ kernel! {
 }
 
 kernel! {
-    /// Adds to `d_x` and `d_weight` what the gradient `d_out` of `rms_norm`'s output gives.
+    /// Given the gradient `d_out` of `rms_norm`'s output, adds the gradients to `d_x` and
+    /// `d_weight`.
     pub fn rms_norm_backward(
         d_out: &[f32],
         x: &[f32],
@@ -168,7 +169,7 @@ kernel! {
 }
 
 kernel! {
-    /// Adds the bias to rows as wide as it.
+    /// Adds the bias to each row.
     pub fn add_bias(rows: &mut [f32], bias: &[f32]) {
         for row in rows.chunks_exact_mut(bias.len()) {
             for (x, bias) in row.iter_mut().zip(bias) {
@@ -190,8 +191,8 @@ kernel! {
 }
 
 kernel! {
-    /// Rotates the first `heads` heads of each row (rows of one sequence, `stride` apart) by the
-    /// row's angles; `sign` -1 rotates back.
+    /// Rotates the first `heads` heads of each row by the row's angles. Rows are one sequence,
+    /// `stride` apart. `sign` = -1 rotates back.
     pub fn rotate(rows: &mut [f32], stride: usize, heads: usize, cos: &[f32], sin: &[f32], half: usize, sign: f32) {
         let angles = cos.chunks_exact(half).zip(sin.chunks_exact(half));
         for (row, (cos, sin)) in rows.chunks_exact_mut(stride).zip(angles) {
@@ -208,8 +209,8 @@ kernel! {
 }
 
 kernel! {
-    /// Softmax of `scale * scores` over the visible prefix of each row, 0 elsewhere. Row r of the
-    /// square sees r + 1 columns; rows are `stride` (a multiple of `LANES`) apart.
+    /// Softmax of `scale * scores` over the visible prefix of each row, 0 elsewhere. Row r sees r
+    /// + 1 columns. Rows are `stride` apart, a multiple of `LANES`.
     pub fn causal_softmax(scores: &mut [f32], stride: usize, scale: f32) {
         for (row, scores) in scores.chunks_exact_mut(stride).enumerate() {
             let visible = row + 1;
@@ -255,8 +256,8 @@ kernel! {
 }
 
 kernel! {
-    /// Replaces each row of logits by the gradient of `weight` times its cross-entropy, and
-    /// returns the sum of the cross-entropies.
+    /// Replaces each row of logits by the gradient of `weight` times its cross-entropy. Returns
+    /// the sum of the cross-entropies.
     pub fn cross_entropy(logits: &mut [f32], vocab: usize, targets: &[u32], weight: f32) -> f64 {
         let mut total = 0.0_f64;
         for (row, &target) in logits.chunks_exact_mut(vocab).zip(targets) {

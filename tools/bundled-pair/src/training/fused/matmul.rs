@@ -1,22 +1,23 @@
-//! The matrix product of the fused engine: tiles of 12 rows x 32 columns in AVX-512 registers, the
-//! left operand read in place and the right one copied in panels; the gemm crate elsewhere.
+//! The matrix product of the fused engine. With AVX-512, tiles of 12 rows x 32 columns are held
+//! in registers; the left operand is read in place and the right one copied in panels. Elsewhere
+//! the gemm crate is used.
 #![expect(unsafe_code, reason = "SIMD loads and gemm's interface take raw pointers")]
 
 /// A matrix inside a slice: `data[row * row_stride + column * column_stride]`.
 #[derive(Clone, Copy)]
-pub struct View<'a> {
+pub struct MatrixView<'a> {
     data: &'a [f32],
     row_stride: usize,
     column_stride: usize,
 }
 
-impl<'a> View<'a> {
-    /// Row-major, `stride` numbers from row to row.
+impl<'a> MatrixView<'a> {
+    /// A row-major matrix with `stride` numbers from row to row.
     pub fn rows(data: &'a [f32], stride: usize) -> Self {
         Self { data, row_stride: stride, column_stride: 1 }
     }
 
-    /// The same matrix with rows and columns exchanged.
+    /// The transposed matrix.
     pub fn transposed(self) -> Self {
         Self { row_stride: self.column_stride, column_stride: self.row_stride, ..self }
     }
@@ -27,11 +28,11 @@ impl<'a> View<'a> {
     }
 }
 
-/// Which part of a product is needed or known to be zero; the rest may be skipped, and is then
-/// left unwritten.
+/// The part of a product that is needed or known to be zero. The rest may be skipped and left
+/// unwritten.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Triangle {
-    /// Everything is needed.
+    /// The whole product is needed.
     None,
     /// Only the output's lower triangle is needed.
     LowerOut,
@@ -41,27 +42,27 @@ pub enum Triangle {
     UpperLeft,
 }
 
-/// `out = a b`, or `out += a b` if `add`; `shape` is `[m, k, n]`: `a` is `[m, k]`, `b` is `[k, n]`,
-/// `out` is row-major with `stride` numbers from row to row.
+/// `out = a b`, or `out += a b` if `add`. `shape` is `[m, k, n]`: `a` is `[m, k]`, `b` is `[k,
+/// n]`, and `out` is row-major with `stride` numbers from row to row.
 pub fn matmul(
     out: &mut [f32],
     stride: usize,
     add: bool,
     shape: [usize; 3],
-    a: View<'_>,
-    b: View<'_>,
+    a: MatrixView<'_>,
+    b: MatrixView<'_>,
 ) {
     matmul_triangle(out, stride, add, shape, a, b, Triangle::None);
 }
 
-/// [`matmul`] that skips what `triangle` allows.
+/// [`matmul`] that skips the parts given by `triangle`.
 pub fn matmul_triangle(
     out: &mut [f32],
     stride: usize,
     add: bool,
     [m, k, n]: [usize; 3],
-    a: View<'_>,
-    b: View<'_>,
+    a: MatrixView<'_>,
+    b: MatrixView<'_>,
     triangle: Triangle,
 ) {
     if m == 0 || n == 0 || k == 0 {
@@ -75,12 +76,12 @@ pub fn matmul_triangle(
     );
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx512f") {
-        // SAFETY: the feature was detected, and the assertions above bound every access.
+        // SAFETY: the feature was detected, and the assertions above limit every access.
         unsafe { wide::matmul(out, stride, add, [m, k, n], a, b, triangle) };
         return;
     }
-    // SAFETY: the three assertions above bound every element that gemm touches, and `out` is
-    // borrowed mutably, so it overlaps neither operand.
+    // SAFETY: the three assertions above limit every access of gemm. `out` is borrowed mutably,
+    // so it overlaps neither operand.
     unsafe {
         gemm::gemm(
             m,
@@ -111,7 +112,7 @@ mod wide {
     use std::arch::x86_64::*;
     use std::cell::RefCell;
 
-    use super::{Triangle, View};
+    use super::{MatrixView, Triangle};
 
     const ROWS: usize = 12;
     const COLUMNS: usize = 32;
@@ -121,15 +122,15 @@ mod wide {
     }
 
     /// # Safety
-    /// Shapes, strides and slices must fit together, as [`super::matmul`] asserts.
+    /// Shapes, strides and slices must be consistent, as [`super::matmul`] asserts.
     #[target_feature(enable = "avx512f")]
     pub unsafe fn matmul(
         out: &mut [f32],
         stride: usize,
         add: bool,
         [m, k, n]: [usize; 3],
-        a: View<'_>,
-        b: View<'_>,
+        a: MatrixView<'_>,
+        b: MatrixView<'_>,
         triangle: Triangle,
     ) {
         PANEL.with_borrow_mut(|panel| {
@@ -138,7 +139,7 @@ mod wide {
                 let width = COLUMNS.min(n - column);
                 pack(&mut panel[..k], b, column, width);
                 let first = match triangle {
-                    // Rows above the panel's first column see none of it.
+                    // Rows above the panel's first column have no part in it.
                     Triangle::LowerOut => column / ROWS * ROWS,
                     _ => 0,
                 };
@@ -158,7 +159,7 @@ mod wide {
                         row_stride: a.row_stride,
                         step: a.column_stride,
                     };
-                    // SAFETY: the tile lies inside the shapes that the caller asserted.
+                    // SAFETY: the tile is inside the shapes that the caller asserted.
                     unsafe {
                         match rows {
                             12 => tile.run::<12>(&panel[from..to]),
@@ -180,9 +181,9 @@ mod wide {
         });
     }
 
-    /// Copies `width` columns of `b` from `column` on, padded with zeros.
+    /// Copies `width` columns of `b`, starting at `column`, padded with zeros.
     #[target_feature(enable = "avx512f")]
-    fn pack(panel: &mut [[f32; COLUMNS]], b: View<'_>, column: usize, width: usize) {
+    fn pack(panel: &mut [[f32; COLUMNS]], b: MatrixView<'_>, column: usize, width: usize) {
         if b.column_stride == 1 && width == COLUMNS {
             for (row, packed) in panel.iter_mut().enumerate() {
                 let start = row * b.row_stride + column;
@@ -198,7 +199,7 @@ mod wide {
             if width < COLUMNS {
                 panel.fill([0.0; COLUMNS]);
             }
-            // Sixteen rows at a time, so that the lines written to stay in the first-level cache.
+            // Sixteen rows at a time, so that the written cache lines stay in L1.
             for (block, rows) in panel.chunks_mut(16).enumerate() {
                 for place in 0..width {
                     let start = (column + place) * b.column_stride + block * 16 * b.row_stride;
@@ -223,8 +224,8 @@ mod wide {
 
     impl Tile {
         /// # Safety
-        /// `out` must hold `R` rows of `width`, and `a` `R` rows of as many columns as the panel
-        /// has rows.
+        /// `out` must hold `R` rows of `width`. `a` must hold `R` rows with one column per row of
+        /// the panel.
         #[target_feature(enable = "avx512f")]
         #[inline]
         unsafe fn run<const R: usize>(&self, panel: &[[f32; COLUMNS]]) {
@@ -277,11 +278,11 @@ mod tests {
             for (a_turned, b_turned) in [(false, false), (true, false), (false, true), (true, true)]
             {
                 let view = |data, rows, columns, turned: bool| match turned {
-                    false => View::rows(data, columns),
-                    true => View::rows(data, rows).transposed(),
+                    false => MatrixView::rows(data, columns),
+                    true => MatrixView::rows(data, rows).transposed(),
                 };
                 let (left, right) = (view(&a, m, k, a_turned), view(&b, k, n, b_turned));
-                let at = |v: View<'_>, r, c| v.data[r * v.row_stride + c * v.column_stride];
+                let at = |v: MatrixView<'_>, r, c| v.data[r * v.row_stride + c * v.column_stride];
                 let mut out = vec![1.0; m * (n + 3)];
                 matmul(&mut out, n + 3, true, [m, k, n], left, right);
                 for row in 0..m {
@@ -302,7 +303,7 @@ mod tests {
             .map(|cell| if cell % n <= cell / n { (cell % 7) as f32 } else { 0.0 })
             .collect();
         let b = numbers(n * n, 3);
-        let (left, right) = (View::rows(&lower, n), View::rows(&b, n));
+        let (left, right) = (MatrixView::rows(&lower, n), MatrixView::rows(&b, n));
         let cases = [
             (left, Triangle::LowerLeft),
             (left.transposed(), Triangle::UpperLeft),

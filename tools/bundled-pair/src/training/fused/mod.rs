@@ -1,5 +1,6 @@
-//! Gradients by a hand-written forward and backward pass on the CPU: no padding, a few sequences
-//! at a time so that activations stay in the cache, sums in a fixed order for any thread count.
+//! Computes gradients by a hand-written forward and backward pass on the CPU. There is no
+//! padding. A few sequences are processed at a time, so that activations stay in the cache. Sums
+//! have a fixed order for any number of threads.
 
 mod attention;
 mod kernels;
@@ -14,38 +15,38 @@ use crate::config::ModelConfig;
 use crate::error::PairError;
 use crate::model::NamedParameter;
 use crate::training::batch::Sequence;
-use pass::Pass;
+use pass::FusedPass;
 use weights::Weights;
 
-/// A batch is cut into this many parts, whose gradients are summed in order.
+/// Number of parts of a batch. Their gradients are summed in order.
 const PARTS: usize = 8;
-/// Tokens processed together; more would leave the cache.
+/// Tokens processed together, few enough to stay in the cache.
 const CHUNK_TOKENS: usize = 256;
 
-/// Threads' buffers and the parts' gradients.
+/// The buffers of the threads and the gradients of the parts.
 pub struct FusedEngine {
     config: ModelConfig,
-    passes: Vec<Pass>,
+    passes: Vec<FusedPass>,
     parts: Vec<Mutex<(Weights, f64)>>,
 }
 
 impl FusedEngine {
-    /// `threads` 0 means one per core.
+    /// `threads` = 0 means one per core.
     pub fn new(config: &ModelConfig, threads: usize) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = if threads == 0 { cores } else { threads }.min(PARTS);
         Self {
             config: config.clone(),
-            passes: (0..threads).map(|_| Pass::new(config)).collect(),
+            passes: (0..threads).map(|_| FusedPass::new(config)).collect(),
             parts: (0..PARTS).map(|_| Mutex::new((Weights::zeros(config), 0.0))).collect(),
         }
     }
 
     /// Replaces the parameters' values by the gradient of the mean cross-entropy over all answer
-    /// tokens, and returns that mean.
+    /// tokens. Returns that mean.
     ///
     /// # Errors
-    /// [`PairError::Tensor`] if the parameters are not those of the configuration.
+    /// [`PairError::Tensor`] if the parameters do not fit the configuration.
     pub fn gradient(
         &mut self,
         parameters: &mut [NamedParameter],
@@ -98,7 +99,7 @@ impl FusedEngine {
     }
 }
 
-/// Cuts sequences into runs of about `CHUNK_TOKENS` tokens.
+/// Splits sequences into groups of about `CHUNK_TOKENS` tokens.
 fn chunks(mut rest: &[Sequence]) -> impl Iterator<Item = &[Sequence]> {
     std::iter::from_fn(move || {
         let mut tokens = 0;

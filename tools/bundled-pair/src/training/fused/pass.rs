@@ -1,16 +1,16 @@
-//! Forward and backward pass over a few whole sequences, small enough to stay in the cache. The
-//! sequences' tokens are rows of one matrix; only attention looks at sequence boundaries.
+//! Forward and backward pass over a few whole sequences, few enough to stay in the cache. The
+//! tokens of all sequences are rows of one matrix. Only attention uses sequence boundaries.
 
 use std::ops::Range;
 
 use super::attention::AttentionPass;
 use super::kernels;
-use super::matmul::{View, matmul};
+use super::matmul::{MatrixView, matmul};
 use super::weights::{LayerWeights, Weights};
 use crate::config::ModelConfig;
 use crate::training::batch::Sequence;
 
-/// What the backward pass needs from a layer's forward pass.
+/// Values of a layer's forward pass that the backward pass needs.
 #[derive(Default)]
 struct Saved {
     input: Vec<f32>,       // [tokens, width]
@@ -25,7 +25,7 @@ struct Saved {
 }
 
 /// Buffers of one thread, reused from chunk to chunk.
-pub struct Pass {
+pub struct FusedPass {
     config: ModelConfig,
     cos: Vec<f32>, // [max_position_embeddings, head_dim / 2]
     sin: Vec<f32>,
@@ -49,7 +49,7 @@ struct Head {
     d_x: Vec<f32>,    // [rows, width]
 }
 
-impl Pass {
+impl FusedPass {
     pub fn new(config: &ModelConfig) -> Self {
         let (cos, sin) = crate::model::rotary_table(config, config.max_position_embeddings);
         Self {
@@ -65,8 +65,8 @@ impl Pass {
         }
     }
 
-    /// Adds the gradient of `weight` times the summed cross-entropy of the answers to `gradient`,
-    /// and returns that sum.
+    /// Adds the gradient of `weight` times the summed cross-entropy of the answers to `gradient`.
+    /// Returns that sum.
     pub fn run(
         &mut self,
         weights: &Weights,
@@ -112,8 +112,8 @@ impl Pass {
             saved.attention.forward(&self.config, layer, normed, spans, (&self.cos, &self.sin));
 
             saved.middle.clone_from(&saved.input);
-            let mixed = View::rows(&saved.attention.mixed, width);
-            let output = View::rows(&layer.output, width).transposed();
+            let mixed = MatrixView::rows(&saved.attention.mixed, width);
+            let output = MatrixView::rows(&layer.output, width).transposed();
             matmul(&mut saved.middle, width, true, [tokens, width, width], mixed, output);
 
             saved.middle_scale.resize(tokens, 0.0);
@@ -121,22 +121,22 @@ impl Pass {
             let (scale, normed) = (&mut saved.middle_scale, &mut saved.mlp_normed);
             kernels::rms_norm(&saved.middle, &layer.mlp_norm, epsilon, scale, normed);
             saved.gate_up.resize(tokens * 2 * inner, 0.0);
-            let normed = View::rows(normed, width);
-            let gate_up = View::rows(&layer.gate_up, width).transposed();
+            let normed = MatrixView::rows(normed, width);
+            let gate_up = MatrixView::rows(&layer.gate_up, width).transposed();
             let shape = [tokens, width, 2 * inner];
             matmul(&mut saved.gate_up, 2 * inner, false, shape, normed, gate_up);
             saved.inner.resize(tokens * inner, 0.0);
             kernels::swiglu(&saved.gate_up, inner, &mut saved.inner);
 
             x.clone_from(&saved.middle);
-            let hidden = View::rows(&saved.inner, inner);
-            let down = View::rows(&layer.down, inner).transposed();
+            let hidden = MatrixView::rows(&saved.inner, inner);
+            let down = MatrixView::rows(&layer.down, inner).transposed();
             matmul(&mut x, width, true, [tokens, inner, width], hidden, down);
         }
         self.output = x;
     }
 
-    /// Final norm, LM head and loss over the rows that have a target; leaves the gradient of the
+    /// Final norm, LM head and loss over the rows that have a target. Stores the gradient of the
     /// last layer's output in `d_x`.
     fn head(
         &mut self,
@@ -167,13 +167,13 @@ impl Pass {
         head.normed.resize(rows * width, 0.0);
         kernels::rms_norm(&head.x, &weights.norm, epsilon, &mut head.scale, &mut head.normed);
         head.logits.resize(rows * vocab, 0.0);
-        let embedding = View::rows(&weights.embedding, width);
-        let normed = View::rows(&head.normed, width);
+        let embedding = MatrixView::rows(&weights.embedding, width);
+        let normed = MatrixView::rows(&head.normed, width);
         let shape = [rows, width, vocab];
         matmul(&mut head.logits, vocab, false, shape, normed, embedding.transposed());
         let loss = kernels::cross_entropy(&mut head.logits, vocab, &head.targets, weight);
 
-        let d_logits = View::rows(&head.logits, vocab);
+        let d_logits = MatrixView::rows(&head.logits, vocab);
         let shape = [vocab, rows, width];
         matmul(&mut gradient.embedding, width, true, shape, d_logits.transposed(), normed);
         head.d_x.resize(rows * width, 0.0);
@@ -207,11 +207,11 @@ impl Pass {
             let (d_x, d_wide, d_inner) = (&mut self.d_x, &mut self.d_wide, &mut self.d_inner);
             mlp_backward(layer, d_layer, saved, [tokens, width, inner], d_x, d_wide, d_inner);
 
-            let d_middle = View::rows(d_x, width);
-            let mixed = View::rows(&saved.attention.mixed, width);
+            let d_middle = MatrixView::rows(d_x, width);
+            let mixed = MatrixView::rows(&saved.attention.mixed, width);
             let shape = [width, tokens, width];
             matmul(&mut d_layer.output, width, true, shape, d_middle.transposed(), mixed);
-            let output = View::rows(&layer.output, width);
+            let output = MatrixView::rows(&layer.output, width);
             matmul(d_wide, width, false, [tokens, width, width], d_middle, output);
             let rotary = (self.cos.as_slice(), self.sin.as_slice());
             let normed = &saved.normed;
@@ -227,7 +227,7 @@ impl Pass {
     }
 }
 
-/// Takes `d_x` from the gradient of the layer's output to that of the attention's output.
+/// Replaces `d_x`, the gradient of the layer's output, by the gradient of the attention's output.
 fn mlp_backward(
     layer: &LayerWeights,
     d_layer: &mut LayerWeights,
@@ -237,17 +237,17 @@ fn mlp_backward(
     d_wide: &mut [f32],
     d_inner: &mut [f32],
 ) {
-    let d_out = View::rows(d_x, width);
-    let hidden = View::rows(&saved.inner, inner);
+    let d_out = MatrixView::rows(d_x, width);
+    let hidden = MatrixView::rows(&saved.inner, inner);
     matmul(&mut d_layer.down, inner, true, [width, tokens, inner], d_out.transposed(), hidden);
-    let down = View::rows(&layer.down, inner);
+    let down = MatrixView::rows(&layer.down, inner);
     matmul(d_inner, inner, false, [tokens, width, inner], d_out, down);
     kernels::swiglu_backward(&mut saved.gate_up, inner, d_inner);
-    let d_gate_up = View::rows(&saved.gate_up, 2 * inner);
-    let normed = View::rows(&saved.mlp_normed, width);
+    let d_gate_up = MatrixView::rows(&saved.gate_up, 2 * inner);
+    let normed = MatrixView::rows(&saved.mlp_normed, width);
     let shape = [2 * inner, tokens, width];
     matmul(&mut d_layer.gate_up, width, true, shape, d_gate_up.transposed(), normed);
-    let gate_up = View::rows(&layer.gate_up, width);
+    let gate_up = MatrixView::rows(&layer.gate_up, width);
     matmul(d_wide, width, false, [tokens, 2 * inner, width], d_gate_up, gate_up);
     let (norm, d_norm) = (&layer.mlp_norm, &mut d_layer.mlp_norm);
     kernels::rms_norm_backward(d_wide, &saved.middle, norm, &saved.middle_scale, d_x, d_norm);

@@ -1,5 +1,5 @@
-//! The decoder's weights (or their gradients) packed for the fused engine: query, key and value
-//! projections are one matrix, and so are gate and up.
+//! The decoder's weights, or their gradients, packed for the fused engine. The query, key and
+//! value projections are one matrix; gate and up are one matrix.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use crate::config::ModelConfig;
 use crate::error::PairError;
 use crate::model::NamedParameter;
 
-/// One layer.
+/// The weights of one layer.
 #[derive(Clone, Default)]
 pub struct LayerWeights {
     pub attention_norm: Vec<f32>, // [width]
@@ -19,7 +19,7 @@ pub struct LayerWeights {
     pub down: Vec<f32>,           // [width, inner]
 }
 
-/// All of them.
+/// All weights.
 #[derive(Clone, Default)]
 pub struct Weights {
     pub embedding: Vec<f32>, // [vocab, width]
@@ -28,7 +28,7 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Zeros of the right sizes.
+    /// Zeros in the sizes of the configuration.
     pub fn zeros(config: &ModelConfig) -> Self {
         let (width, inner) = (config.hidden_size, config.intermediate_size);
         let all = width + 2 * config.key_value_size();
@@ -87,7 +87,7 @@ impl Weights {
         Ok(())
     }
 
-    /// Where the tensor of a Hugging Face name lies.
+    /// The packed part that holds the tensor of a Hugging Face name.
     fn slice_mut(&mut self, config: &ModelConfig, name: &str) -> Result<&mut [f32], PairError> {
         let unknown = || PairError::Tensor {
             name: name.to_owned(),
@@ -104,7 +104,7 @@ impl Weights {
         let layer = self.layers.get_mut(index).ok_or_else(unknown)?;
         let (width, inner) = (config.hidden_size, config.intermediate_size);
         let narrow = config.key_value_size();
-        // Rows of the packed qkv matrix that belong to q, k and v.
+        // Rows of q, k and v in the packed matrix.
         let spans = HashMap::from([
             ("q_proj", 0..width),
             ("k_proj", width..width + narrow),
