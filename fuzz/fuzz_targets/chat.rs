@@ -1,4 +1,4 @@
-//! Any text as a chat template, rendered with a short conversation.
+//! Renders any text as a chat template, with a short conversation.
 #![no_main]
 
 use std::collections::BTreeMap;

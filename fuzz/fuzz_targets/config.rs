@@ -1,4 +1,4 @@
-//! A `config.json`, a zero byte, a `generation_config.json`, beside sound weights.
+//! Reads a `config.json`, a zero byte and a `generation_config.json`, with valid weights.
 #![no_main]
 
 use std::sync::LazyLock;

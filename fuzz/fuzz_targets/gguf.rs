@@ -1,4 +1,4 @@
-//! Any bytes as a GGUF file: whatever its header says, what follows are values or errors.
+//! Reads any bytes as a GGUF file. Every header must give values or errors.
 #![no_main]
 
 use std::path::Path;

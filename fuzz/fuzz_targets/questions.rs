@@ -1,5 +1,5 @@
-//! One byte for the schema, then any bytes as a file of questions: JSON Lines, or
-//! Parquet where they begin as Parquet does.
+//! Takes one byte for the schema and reads the rest as a file of questions: Parquet if it
+//! has Parquet's first bytes, else JSON Lines.
 #![no_main]
 
 use std::sync::LazyLock;

@@ -1,4 +1,4 @@
-//! Any bytes as the weights of a sound configuration, and as a router file.
+//! Reads any bytes as the weights of a valid configuration, and as a router file.
 #![no_main]
 
 use std::sync::LazyLock;

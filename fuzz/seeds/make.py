@@ -126,7 +126,7 @@ for name, family, more, generation in [
     put("config", name, compact(config) + "\0" + compact(generation))
 
 
-# Safetensors: the model of `src/lib.rs` in every type that is read, and a router.
+# Safetensors: the model of `src/lib.rs` in every supported type, and a router.
 def safetensors(tensors, metadata=None):
     header, data = {}, b""
     if metadata:
@@ -170,7 +170,7 @@ put("safetensors", "router", safetensors({
     "layers.1.weight": ("F32", [2, 2]), "layers.1.bias": ("F32", [2]),
 }, {"tokenroute.router": compact(ROUTER)}))
 
-# Chat templates: those of the tests, and bits of syntax.
+# Chat templates: the tests' templates, and pieces of syntax.
 cases = json.loads((TESTS / "model/tests/chat/cases.json").read_text())
 for name, source in cases["templates"].items():
     put("chat", name, source)

@@ -1,5 +1,5 @@
-//! What the targets share: a folder in memory for readers that take paths, and a
-//! model small enough to be written anew for every input.
+//! Helpers of the targets: a folder in memory for readers that take paths, and a model
+//! small enough to write for every input.
 
 use std::path::{Path, PathBuf};
 
@@ -7,13 +7,13 @@ use tempfile::TempDir;
 use tokenroute_core::{Detail, Feed, LanguageModel};
 use tokenroute_model::Decoder;
 
-/// `config.json` of the model whose weights [`weights`] makes.
+/// `config.json` of the model with the weights of [`weights`].
 pub const CONFIG: &str = r#"{"model_type":"llama","architectures":["LlamaForCausalLM"],"vocab_size":4,"hidden_size":4,"intermediate_size":4,"num_hidden_layers":1,"num_attention_heads":2,"num_key_value_heads":1,"max_position_embeddings":8,"rms_norm_eps":1e-6,"rope_theta":10000.0,"tie_word_embeddings":true,"eos_token_id":3}"#;
 
-/// Its `tokenizer.json`.
+/// `tokenizer.json` of the same model.
 pub const TOKENIZER: &str = r#"{"version":"1.0","truncation":null,"padding":null,"added_tokens":[{"id":3,"content":"<end>","single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":true}],"normalizer":null,"pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true},"post_processor":null,"decoder":{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true},"model":{"type":"BPE","dropout":null,"unk_token":null,"continuing_subword_prefix":null,"end_of_word_suffix":null,"fuse_unk":false,"byte_fallback":false,"vocab":{"a":0,"b":1,"ab":2},"merges":[["a","b"]]}}"#;
 
-/// A folder whose files live in memory where the system has such a place.
+/// A temporary folder, in memory if the system has /dev/shm.
 pub struct Folder(TempDir);
 
 impl Default for Folder {
@@ -25,12 +25,12 @@ impl Default for Folder {
 }
 
 impl Folder {
-    /// The folder.
+    /// The path of the folder.
     pub fn path(&self) -> &Path {
         self.0.path()
     }
 
-    /// Writes one of its files.
+    /// Writes a file into the folder.
     pub fn put(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.path().join(name);
         std::fs::write(&path, bytes).expect("a file in the folder");
@@ -68,10 +68,10 @@ pub fn weights() -> Vec<u8> {
     file
 }
 
-/// One token through a model that loaded.
+/// Runs a loaded model on one token.
 pub fn decode(decoder: &Decoder) {
     let mut state = decoder.start();
     let mut feeds = [Feed { state: &mut state, tokens: &[0], from: 0 }];
-    // Weights that overflow are an error of the model, not a fault of the reader.
+    // Overflowing weights are an error of the model, not of the reader.
     let _ = decoder.advance(&mut feeds, Detail::Full);
 }
