@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""tokenroute and llama.cpp on one machine, in turns, on the same GGUF files.
+"""Measures tokenroute and llama.cpp on one machine, in turns, with the same GGUF files.
 
     python3 experiments/llama-cpp/bench.py            (or: just bench-edge)
 
-Random weights in Qwen2.5-0.5B's shape, Q8_0 and Q4_0: one sequence decoded, a prompt of 512
-read, 8 sequences decoded together; with all instructions of the machine, with AVX2 alone, and
-beside busy processes that want half of the time. What a router of 896-1792-896-1 adds to a
-step. With --torch PYTHON, a Python that has torch and transformers, PyTorch in bf16 reads the
-same prompt. Writes reports/bench-edge; a setting that is not asked for stays as it is there.
-Without llama.cpp (peer.sh builds it) tokenroute is measured alone.
+The models have random weights in Qwen2.5-0.5B's shape, in Q8_0 and Q4_0. The cases are the
+decoding of one sequence, the prefill of 512 tokens, and the decoding of 8 sequences together.
+Each is measured with all instructions of the machine, with AVX2 alone, and beside busy processes
+that take half of the time. Also measured is the share that a router of 896-1792-896-1 adds to a
+step. With --torch PYTHON, a Python with torch and transformers, PyTorch's prefill in bf16 is
+measured too. Writes reports/bench-edge; settings that are not measured stay unchanged there.
+Without llama.cpp (built by peer.sh), only tokenroute is measured.
 """
 
 import argparse
@@ -27,8 +28,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SHAPE = "qwen2.5-0.5b"
 CASES = ["decode", "prefill", "sequences"]
 SEQUENCES = 8
-# Tokens read and decoded, and what is special about each setting. Beside busy processes some
-# engines crawl, so less is asked of both there.
+# Prefill and decode tokens, and the conditions of each setting. Beside busy processes some
+# engines are very slow, so there are fewer tokens.
 SETTINGS = {
     "native": dict(prefill=512, decode=128, isa=None, build="native", load=False,
                    title="All instructions of the machine"),
@@ -37,7 +38,7 @@ SETTINGS = {
     "loaded": dict(prefill=128, decode=16, isa=None, build="native", load=True,
                    title="Beside as many busy processes as threads"),
 }
-# CITER's head on the hidden state and the 8 likeliest tokens, their margin and the entropy.
+# CITER's head on the hidden state, 8 log-probabilities, the margin and the entropy.
 HIDDEN, TOP_K, WIDTHS = 896, 8, [1792, 896]
 
 
@@ -71,7 +72,7 @@ def prepare(work):
 
 
 def write_router(path):
-    """A router file of random weights; what it says means nothing."""
+    """A router file with random weights, for timing only."""
     features = HIDDEN + TOP_K + 2
     noise = random.Random(0)
     sizes = [features, *WIDTHS, 1]
@@ -110,7 +111,7 @@ def ours(program, file, router, setting, args):
 
 
 def theirs(peer, file, setting, args):
-    """llama.cpp's medians; of attention fused and not, whichever is faster."""
+    """llama.cpp's medians, with fused or plain attention, whichever is faster."""
     tools = peer / setting["build"] / "bin"
     common = ["-m", file, "-t", args.threads]
     tests = json.loads(run(
@@ -132,7 +133,7 @@ def theirs(peer, file, setting, args):
 
 
 def torch_prefill(model, setting, args):
-    """PyTorch's rate in bf16 with all instructions, and held to AVX-512 where there is AMX."""
+    """PyTorch's rate in bf16 with all instructions; with AMX, also limited to AVX-512."""
     cpu = Path("/proc/cpuinfo")
     kinds = {"PyTorch bf16": {}}
     if cpu.exists() and "amx_bf16" in cpu.read_text():
@@ -198,7 +199,7 @@ def measure(prepared, peer, weights, setting, args):
 
 
 def plain(setting):
-    """Whether the machine is as it is: what else is measured is measured there."""
+    """Whether nothing is limited or loaded. Routing and PyTorch are measured only there."""
     return not setting["isa"] and not setting["load"]
 
 
@@ -207,7 +208,7 @@ def summary(values):
 
 
 def ratio(mine, peers):
-    """That of the medians; its range is that of the turns."""
+    """The ratio of the medians, with the range of the turns' ratios."""
     turns = [a / b for a, b in zip(mine, peers)]
     return {"median": statistics.median(mine) / statistics.median(peers),
             "least": min(turns), "most": max(turns)}
@@ -223,7 +224,7 @@ def machine():
 
 
 def command(args, name):
-    """What gives this setting again; paths are the reader's own."""
+    """The command that measures this setting again, without paths."""
     options = [f"--threads {args.threads}", f"--alternations {args.alternations}",
                f"--repeat {args.repeat}", f"--settings {name}"]
     if args.torch and plain(SETTINGS[name]):
@@ -245,10 +246,11 @@ def percent(share):
 def markdown(report):
     lines = [
         "# tokenroute beside llama.cpp", "",
-        f"Random weights in the shape of {SHAPE}, the same GGUF file for both; tokens a second, "
-        "medians and ranges of turns. The ratio is that of the medians, its range that of the "
-        "turns. The share of the memory's read bandwidth counts the weights alone. llama.cpp "
-        "runs with its attention fused and not, and the faster counts.", "",
+        f"Random weights in the shape of {SHAPE}, the same GGUF file for both. Numbers are tokens "
+        "per second: the median and the range of the turns. The ratio is that of the medians, with "
+        "the range of the turns' ratios. The share of the read bandwidth counts the weights "
+        "alone. llama.cpp runs with fused and with plain attention, and the faster one counts.",
+        "",
     ]
     for name in SETTINGS:
         if name in report["settings"]:
@@ -261,9 +263,10 @@ def section(name, setting):
     prefill = SETTINGS[name]["prefill"]
     lines = [
         f"## {SETTINGS[name]['title']}", "",
-        f"{setting['alternations']} turns on {at['cpu']} with {setting['threads']} threads; a "
-        f"prompt of {prefill}, {SETTINGS[name]['decode']} tokens decoded, {SEQUENCES} sequences "
-        f"together; llama.cpp is that of {setting['peer'] or 'nobody'}. Made by", "",
+        f"{setting['alternations']} turns on {at['cpu']} with {setting['threads']} threads: a "
+        f"prefill of {prefill} tokens, the decoding of {SETTINGS[name]['decode']} tokens, and "
+        f"{SEQUENCES} sequences together. llama.cpp: {setting['peer'] or 'not measured'}. Made by",
+        "",
         "```sh", setting["command"], "```", "",
         "| weights | case | tokenroute | llama.cpp | ratio | of bandwidth | llama.cpp's |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -278,11 +281,11 @@ def section(name, setting):
     lines.append("")
     for weights, result in results.items():
         fact = (f"- {weights}: {result['isa']}, {result['bytes_per_token'] / 1e6:.0f} MB of "
-                f"weights a token, {result['read_bandwidth'] / 1e9:.1f} GB/s")
+                f"weights per token, {result['read_bandwidth'] / 1e9:.1f} GB/s")
         memory = result["memory"]
         if memory:
-            fact += (f", {memory['peak_rss'] / 1e6:.0f} MB resident at most; memory that no "
-                     f"file stands behind: {memory['rss_anon'] / 1e6:.0f} MB at the end")
+            fact += (f", at most {memory['peak_rss'] / 1e6:.0f} MB resident; anonymous memory: "
+                     f"{memory['rss_anon'] / 1e6:.0f} MB at the end")
             loading = memory.get("loading_rss_anon")
             if loading:
                 fact += (f", while loading at most {loading / 1e6:.0f} MB, "
@@ -295,8 +298,8 @@ def section(name, setting):
             layers = "-".join(str(n) for n in [routing["layers"][0][0],
                                                *(out for _, out in routing["layers"])])
             lines.append(f"- {weights}: a router of {layers} scores in "
-                         f"{spread(routing['score_microseconds'], 0)} µs; with the features it "
-                         f"reads it adds {spread(adds, 2)}% to a step.")
+                         f"{spread(routing['score_microseconds'], 0)} µs. With its features it "
+                         f"adds {spread(adds, 2)}% to a step.")
     for weights, result in results.items():
         for torch in result.get("torch", []):
             lines.append(f"- {weights} prefill beside {torch['kind']} ({torch['versions']}): "
@@ -308,15 +311,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", type=Path, default=ROOT / "target/llama-cpp",
-                        help="what peer.sh built")
+                        help="the folder of peer.sh")
     parser.add_argument("--work", type=Path, default=ROOT / "target/bench-edge",
-                        help="where models are kept")
+                        help="the folder for models")
     parser.add_argument("--out", type=Path, default=ROOT / "reports/bench-edge")
     parser.add_argument("--torch", metavar="PYTHON",
                         help="a Python with torch and transformers, for PyTorch's prefill")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--alternations", type=int, default=3)
-    parser.add_argument("--repeat", type=int, default=3, help="within each turn")
+    parser.add_argument("--repeat", type=int, default=3, help="repetitions within each turn")
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
     args = parser.parse_args()
 
@@ -346,7 +349,7 @@ def main():
             "alternations": args.alternations, "command": command(args, name),
             "results": results,
         }
-        # A setting takes minutes: what is measured is not lost if the next one fails.
+        # Written after each setting, which takes minutes, in case the next one fails.
         write(report, args.out)
     print(markdown(report))
 

@@ -1,8 +1,8 @@
-// What llama.cpp says of given token ids, for parity.py. Keys and values are kept in f32
-// and attention is the plain one, so that nothing is rounded but the weights.
+// Prints llama.cpp's logits or greedy tokens for given token ids, for parity.py. The KV cache
+// is in f32 and attention is not fused, so that only the weights are rounded.
 //
-//   logits MODEL.gguf THREADS greedy COUNT < ids    a line for each token: id, gap to the second
-//   logits MODEL.gguf THREADS forced < ids          f32 logits of every position, raw
+//   logits MODEL.gguf THREADS greedy COUNT < ids    one line per token: id, gap to the second best
+//   logits MODEL.gguf THREADS forced < ids          raw f32 logits of every position
 //   logits MODEL.gguf THREADS single < ids          the same, one token at a time
 
 #include "llama.h"
@@ -52,7 +52,7 @@ int main(int argc, char ** argv) {
     llama_backend_init();
     llama_model * model = llama_model_load_from_file(argv[1], llama_model_default_params());
     if (model == nullptr) {
-        fail("the model does not load");
+        fail("cannot load the model");
     }
     const int vocabulary = llama_vocab_n_tokens(llama_model_get_vocab(model));
     for (llama_token id : ids) {
@@ -71,7 +71,7 @@ int main(int argc, char ** argv) {
     params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
     llama_context * context = llama_init_from_model(model, params);
     if (context == nullptr) {
-        fail("no context");
+        fail("cannot make a context");
     }
 
     const auto write = [&](int i) {

@@ -1,19 +1,21 @@
 #!/usr/bin/env python3
-"""The same tokens as llama.cpp, from files that llama.cpp's own tools have written.
+"""Checks that tokenroute gives the same tokens as llama.cpp, from files of llama.cpp's tools.
 
     python3 experiments/llama-cpp/parity.py           (or: just parity-llama-cpp)
 
-Models are exported in f32 and rewritten by llama-quantize; one file more is quantised by
-`tokenroute export`. In f32, 256 greedy tokens are compared step by step on llama.cpp's own
-path; steps where its best two logits are less than 1e-3 apart are left out and counted.
-Quantised, both read the same tokens: how often the best token agrees, and the mean
-Kullback-Leibler divergence; beside them, the same of llama.cpp and itself when it reads one
-token at a time. The bundled pair reads its own test questions. Models of random
-weights have Qwen2.5's widths, two layers and the bundled vocabulary, and read random tokens;
---whole takes all layers and 151,936 tokens. --tokenizer FOLDER (a tokenizer that llama.cpp
-knows, as Qwen2's) also writes a folder of random weights with it and converts that by
-llama.cpp's convert_hf_to_gguf.py, in --python's interpreter, which needs torch,
-transformers and sentencepiece. Writes reports/parity-llama-cpp. Needs what peer.sh builds.
+Models are exported in f32 and quantised by llama-quantize. One more file is quantised by
+`tokenroute export`. In f32, 256 greedy tokens are compared step by step on llama.cpp's path.
+Steps at which its best two logits are less than 1e-3 apart are counted and left out. Quantised,
+both read the same tokens. The report gives the agreement of the best token and the mean
+Kullback-Leibler divergence, and the same for llama.cpp against itself at one token at a time.
+
+The bundled pair reads its test questions. Models with random weights have Qwen2.5's widths, two
+layers and the bundled vocabulary, and read random tokens. With --whole they have all layers and
+151,936 tokens. --tokenizer FOLDER (a tokenizer that llama.cpp knows, such as Qwen2's) adds a
+model with random weights that llama.cpp's convert_hf_to_gguf.py converts. --python names the
+interpreter for it, which needs torch, transformers and sentencepiece.
+
+Writes reports/parity-llama-cpp. Needs llama.cpp, built by peer.sh.
 """
 
 import argparse
@@ -31,12 +33,12 @@ from bench import ROOT, machine, run
 
 STEPS, CLOSE = 256, 1e-3
 QUANTISED = ["Q8_0", "Q4_0", "Q4_K_M", "Q5_K_M", "Q6_K"]
-# Written by tokenroute itself.
+# Written by `tokenroute export`.
 OWN = "q4_k"
-# Name, how it is made, positions that are compared when it is quantised.
+# Name, and number of positions to compare when quantised.
 BUNDLED = [("word-problems-slm", 192), ("word-problems-llm", 192)]
-# Hidden and intermediate size, heads, key and value heads. Rows of the second are whole blocks
-# of 256, so that K-quants are used throughout; of the first they fit the down projection alone.
+# Hidden and intermediate size, heads, key and value heads. Rows of the second model are whole
+# blocks of 256, so K-quants fit all its matrices. In the first they fit the down projection only.
 RANDOM = {"qwen2.5-0.5b": (896, 4864, 14, 2), "qwen2.5-1.5b": (1536, 8960, 12, 2)}
 SIZES = ["hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads"]
 LAYERS, POSITIONS, WHOLE_POSITIONS = 2, 256, 24
@@ -44,7 +46,7 @@ SCRIPT = "convert_hf_to_gguf.py"
 
 
 def pipe(command, ids):
-    """Raw standard output of a command that reads ids."""
+    """Raw standard output of a command with ids on standard input."""
     done = subprocess.run([str(part) for part in command], input=" ".join(map(str, ids)).encode(),
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     if done.returncode != 0:
@@ -69,7 +71,7 @@ def step(program, model, ids, *more):
 
 
 def greedy(program, peer, model, prompt, threads):
-    """Our best tokens on the peer's path, and how far free decoding goes along with it."""
+    """Compares our best tokens on llama.cpp's path, and counts how far free decoding agrees."""
     lines = pipe([peer / "logits", model, threads, "greedy", STEPS], prompt).decode().split("\n")
     path = [(int(token), float(gap)) for token, gap in (line.split() for line in lines if line)]
     tokens = [token for token, _ in path]
@@ -95,13 +97,13 @@ def log_softmax(logits):
 
 
 def divergence(p, q):
-    """KL(p || q) in nats, of logarithms."""
+    """KL(p || q) in nats, of log-probabilities."""
     return math.fsum(math.exp(a) * (a - b) for a, b in zip(p, q))
 
 
 def forced(program, peer, model, plain, ids, threads):
-    """Agreement of the best token and mean KL(llama.cpp || tokenroute); how far both are from
-    `plain`, the same weights computed with in f32."""
+    """Agreement of the best token and mean KL(llama.cpp || tokenroute), and the distance of both
+    from `plain`, the same weights computed in f32."""
     raw, single = array.array("f"), array.array("f")
     raw.frombytes(pipe([peer / "logits", model, threads, "forced"], ids))
     single.frombytes(pipe([peer / "logits", model, threads, "single"], ids))
@@ -113,7 +115,7 @@ def forced(program, peer, model, plain, ids, threads):
     for i, (said, exact) in enumerate(zip(said, exact)):
         ours = said["logits"]
         assert len(ours) <= width, f"{len(ours)} logits, llama.cpp has {width}"
-        # Rows that no token has are left out.
+        # Logits beyond the vocabulary are left out.
         theirs, alone = (all[i * width:][:len(ours)] for all in (raw, single))
         best, second = sorted(theirs)[:-3:-1]
         if said["token"] == theirs.index(best):
@@ -142,7 +144,7 @@ def forced(program, peer, model, plain, ids, threads):
 
 
 def compare(program, peer, folder, work, ids, threads, converter=None):
-    """All types of one model, from a file that `converter` writes, or our own export."""
+    """Compares all types of one model, from a file by `converter` or by our own export."""
     exported, results = work / f"{folder.name}-export.gguf", {}
     if not exported.exists():
         command = converter or [program, "export", "--model", folder, "--type", "f32", "--out"]
@@ -164,14 +166,14 @@ def compare(program, peer, folder, work, ids, threads, converter=None):
             found = forced(program, peer, file, plain, ids, threads)
             results.setdefault(kind, {}).update(found)
         except (RuntimeError, SystemExit) as error:
-            # Widths that a type cannot hold, for the one side or the other.
+            # Some types do not fit some widths.
             results[kind] = {"error": str(error).strip().splitlines()[-1].rsplit(": ", 1)[-1]}
         print(folder.name, kind, results[kind], file=sys.stderr)
     return results
 
 
 def random_model(program, name, work, whole):
-    """A folder of random weights, and how many tokens there are."""
+    """Makes a model with random weights. Returns its folder and its number of tokens."""
     folder = work / (name if whole else f"{name}-{LAYERS}-layers")
     shape = ["--shape", name]
     if not whole:
@@ -187,8 +189,8 @@ def random_model(program, name, work, whole):
 
 
 def converted_model(program, tokenizer, python, peer, work):
-    """A folder of random weights in Qwen2.5-0.5B's width with its tokenizer, tokens, and the
-    command of llama.cpp's own converter."""
+    """Makes a model with random weights in Qwen2.5-0.5B's width. Returns its folder, its number
+    of tokens, and the command of llama.cpp's converter."""
     folder = work / "qwen2.5-0.5b-converted"
     if not (folder / "model.safetensors").exists():
         run([program, "random-model", "--shape", "qwen2.5-0.5b", "--layers", LAYERS,
@@ -197,7 +199,7 @@ def converted_model(program, tokenizer, python, peer, work):
     sources = [peer / "source/vendor/llama.cpp", Path(os.environ.get("LLAMA_CPP_SOURCE", "."))]
     script = next((s / SCRIPT for s in sources if (s / SCRIPT).exists()), None)
     if script is None:
-        sys.exit(f"{SCRIPT} is not in {sources[0]}; LLAMA_CPP_SOURCE names a checkout")
+        sys.exit(f"{SCRIPT} is not in {sources[0]}; set LLAMA_CPP_SOURCE to a checkout of llama.cpp")
     return folder, 151_000, [python, script, folder, "--outtype", "f32", "--outfile"]
 
 
@@ -212,21 +214,25 @@ def noise(found, whose):
 def markdown(report):
     lines = [
         "# tokenroute's tokens and llama.cpp's", "",
-        f"Files written by llama.cpp's own `llama-quantize` ({report['peer']}), {OWN} by "
-        f"`tokenroute export`, read by both on {report['machine']['cpu']}. In F32, {STEPS} greedy "
-        f"steps on llama.cpp's path; steps with its best two logits under {CLOSE} apart are left "
-        "out. Else the best token at every "
-        "position of one text, the greatest distance of llama.cpp's best two logits where it does "
-        "not, and KL(llama.cpp ‖ tokenroute) in nats. Both round activations to 8 bits in blocks "
-        "of 32, llama.cpp those of K-quants in blocks of 256. Rounding turns a difference in the "
-        "last bit of a sum into a whole step, and random weights give logits of variance 1, of "
-        "which many are close: the column of llama.cpp and itself says how often its best token "
-        "stays, and its mean KL, when it reads one token at a time, so that sums are added in "
-        "another order. tokenroute holds Q4_K and Q5_K in blocks of 32 with f16 scales "
-        "and minima, and Q6_K as Q8_0. The last two columns say how "
-        "often each gives the best token of the file's own weights computed with in f32, and its "
-        "mean KL from those. Files of a converted model began with llama.cpp's "
-        f"`{SCRIPT}`, the others with `tokenroute export`. Made by", "",
+        f"Files are written by llama.cpp's `llama-quantize` ({report['peer']}), {OWN} by "
+        f"`tokenroute export`. Both programs read them on {report['machine']['cpu']}.", "",
+        f"- F32: {STEPS} greedy steps on llama.cpp's path. Steps at which its best two logits are "
+        f"less than {CLOSE} apart are left out.",
+        "- Other types: agreement of the best token at every position of one text; \"gap\" is the "
+        "greatest distance of llama.cpp's best two logits where they disagree; KL(llama.cpp ‖ "
+        "tokenroute) is in nats.",
+        "- Both round activations to 8 bits in blocks of 32; llama.cpp uses blocks of 256 for "
+        "K-quants. Rounding turns a difference in the last bit of a sum into a whole step, and "
+        "random weights give many close logits.",
+        "- \"llama.cpp and itself\": how often its best token stays the same when it reads one token "
+        "at a time (another order of sums), and its mean KL.",
+        "- tokenroute stores Q4_K and Q5_K in blocks of 32 with f16 scales and minima, and Q6_K as "
+        "Q8_0.",
+        "- The last two columns: how often each program gives the best token of the same weights "
+        "computed in f32, and its mean KL from them.",
+        f"- Files of a converted model are made from the output of llama.cpp's `{SCRIPT}`, the "
+        "others from `tokenroute export`.", "",
+        "Made by", "",
         "```sh", report["command"], "```", "",
         "| model | type | greedy steps | left out | differ | best token agrees | gap | mean KL | "
         "greatest KL | llama.cpp and itself | tokenroute and f32 | llama.cpp and f32 |",
@@ -255,10 +261,10 @@ def main():
         os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release/tokenroute")
     parser.add_argument("--out", type=Path, default=ROOT / "reports/parity-llama-cpp")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--bundled-only", action="store_true", help="leave random models out")
-    parser.add_argument("--whole", action="store_true", help="random models in their full size")
-    parser.add_argument("--tokenizer", type=Path, help="also a model that llama.cpp converts")
-    parser.add_argument("--python", default=sys.executable, help="runs llama.cpp's converter")
+    parser.add_argument("--bundled-only", action="store_true", help="leave out models with random weights")
+    parser.add_argument("--whole", action="store_true", help="use random weights in the full size")
+    parser.add_argument("--tokenizer", type=Path, help="add a model that llama.cpp converts, with this tokenizer")
+    parser.add_argument("--python", default=sys.executable, help="interpreter for llama.cpp's converter")
     args = parser.parse_args()
     peer = args.peer.resolve()
     if not (peer / "logits").exists():

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# llama.cpp, to compare with: fetches its source (from PyPI, where llama-cpp-python carries
-# it) and builds its tools twice, for this machine and for AVX2 alone.
+# Fetches and builds llama.cpp for comparison. The source is from PyPI, in
+# llama-cpp-python. The tools are built twice: for this machine, and for AVX2 alone.
 #
-#   bash experiments/llama-cpp/peer.sh [FOLDER]        (target/llama-cpp if not given)
+#   bash experiments/llama-cpp/peer.sh [FOLDER]        (default: target/llama-cpp)
 #
-# LLAMA_CPP_SOURCE names a checkout to build instead; JOBS how many compilers run at once;
-# LLAMA_CPP_FLAGS more flags for them: where its AMX code ends in an illegal instruction,
-# "-mno-amx-tile -mno-amx-int8 -mno-amx-bf16".
+# LLAMA_CPP_SOURCE names a checkout to build instead. JOBS is the number of parallel
+# compilers. LLAMA_CPP_FLAGS gives additional compiler flags. If llama.cpp's AMX code ends
+# in an illegal instruction, use "-mno-amx-tile -mno-amx-int8 -mno-amx-bf16".
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 out=${1:-$here/../../target/llama-cpp}

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tokens a second at which PyTorch reads a prompt: bf16, transformers, no cache kept before.
+"""Measures PyTorch's prefill in tokens per second: bf16, transformers, an empty KV cache.
 
     python3 prefill.py MODEL_FOLDER THREADS TOKENS REPEAT        prints JSON
 """
@@ -24,11 +24,11 @@ def main():
     with torch.inference_mode():
         for _ in range(repeat + 1):
             begun = time.perf_counter()
-            # The next token alone, as ours: the LM head reads the last position.
+            # As in tokenroute, the LM head reads only the last position.
             model(ids, logits_to_keep=1)
             rates.append(tokens / (time.perf_counter() - begun))
     versions = f"PyTorch {torch.__version__}, transformers {transformers.__version__}"
-    # The first run is not counted.
+    # The first run is a warm-up.
     print(json.dumps({"rates": rates[1:], "versions": versions}))
 
 

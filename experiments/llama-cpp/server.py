@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
-"""The same tokens as in process, with the LLM on a real llama.cpp server.
+"""Checks that an LLM on llama.cpp's server gives the same tokens as in process.
 
     python3 experiments/llama-cpp/server.py           (or: just parity-llama-server)
 
-The bundled LLM is exported to GGUF in F32 and served by llama-server; the bundled test
-questions are decoded with it and with the LLM in process, at 8 values of τ, and besides with
-speculation, in relays, and through the server's OpenAI face, which answers with text. Answers
-are held together token by token. A routed position where the server's best two logits are less
-than 1e-3 apart is left out and counted, and so is the answer after it if the two chose
-differently there. Writes reports/parity-llama-server; any other difference is a failure.
-Needs what peer.sh builds, and a router: `tokenroute run` on the quickstart makes one.
+The bundled LLM is exported to GGUF in F32 and served by llama-server. The bundled test questions
+are decoded with it and with the LLM in process: at 8 values of τ, with speculation, in relays, and
+through the server's OpenAI API, which answers with text. Answers are compared token by token. A
+routed position at which the server's best two logits are less than 1e-3 apart is counted as close.
+If the two choose differently there, the rest of the answer is left out. Any other difference is a
+failure.
+
+Writes reports/parity-llama-server. Needs llama.cpp, built by peer.sh, and the router that
+`tokenroute run` makes for the quickstart.
 """
 
 import argparse
@@ -26,14 +28,14 @@ from bench import ROOT, machine, run
 
 CLOSE = 1e-3
 TAUS = ["0", "0.5", "0.8", "0.9", "0.95", "0.99", "0.999", "1"]
-# τ, what is asked of the runtime, and what of the server alone.
+# τ, options of the runtime, and options for the server alone.
 MORE = [("0.99", ["--speculate", "3"], []), ("0.99", ["--relay", "4"], []),
         ("1", ["--relay", "16"], []), ("0.99", [], ["--llm-api", "openai"])]
 TEXT_ALONE = ["--llm-api", "openai"]
 
 
 class Peer:
-    """llama-server in a process of its own, and one connection to it."""
+    """A llama-server process, and one connection to it."""
 
     def __init__(self, program, model, slots, threads, log):
         with socket.socket() as probe:
@@ -60,10 +62,10 @@ class Peer:
             except OSError:
                 pass
             time.sleep(0.1)
-        sys.exit(f"llama-server does not get ready; see {log}")
+        sys.exit(f"llama-server is not ready after 60 s; see {log}")
 
     def gap(self, context):
-        """How far its best two logits are apart, and the best token."""
+        """The distance of the server's best two logits after `context`, and its best token."""
         context = tuple(context)
         if context not in self.gaps:
             body = {"prompt": context, "n_predict": 1, "temperature": 0, "n_probs": 2,
@@ -71,7 +73,7 @@ class Peer:
             try:
                 reply = self.ask(body)
             except OSError:
-                # It closes connections that rest.
+                # The server closes idle connections.
                 self.connection.close()
                 reply = self.ask(body)
             best, second = reply["completion_probabilities"][0]["top_logprobs"]
@@ -90,7 +92,7 @@ class Peer:
 
 
 def generate(args, llm, tau, more):
-    """Answers, and the program's account of what they cost."""
+    """The answers with their costs, and the seconds that they took."""
     command = [args.program, "generate", "--slm", ROOT / "models/word-problems-slm", "--llm", llm,
                "--router", args.router, "--tau", tau, "--questions", args.work / "questions.jsonl",
                "--json", *more]
@@ -103,12 +105,12 @@ def generate(args, llm, tau, more):
 
 
 def timeless(token):
-    """A token without what depends on when the LLM's replies came."""
+    """A token without the field that depends on timing."""
     return {name: value for name, value in token.items() if name != "speculated"}
 
 
 def compare(peer, here, there, text_alone):
-    """Positions that are the same, left out, degraded or different."""
+    """Counts positions that are the same, close, left out, degraded or different."""
     found = {"tokens": 0, "routed": 0, "close": 0, "same": 0, "cut": 0, "degraded": 0, "differ": 0}
     for ours, theirs in zip(here, there, strict=True):
         a, b = (list(map(timeless, answer["trace"]["tokens"])) for answer in (ours, theirs))
@@ -126,7 +128,7 @@ def compare(peer, here, there, text_alone):
                 found["same"] += 1
                 context.append(token["token"])
                 continue
-            # What cannot be told from text is degraded: the answer goes its own way from there.
+            # A token that text does not determine is degraded. The answers differ from there on.
             excused = other is not None and (
                 gap is not None and gap < CLOSE
                 or text_alone and other["origin"] == "degraded"
@@ -152,13 +154,17 @@ def markdown(report):
     lines = [
         "# The bundled pair with its LLM on llama.cpp's server", "",
         f"`llama-server` ({report['peer']}; {report['slots']} slots) with the bundled LLM in F32 "
-        f"on {report['machine']['cpu']}, {report['questions']} test questions, greedy. Every row "
-        "decodes them with the LLM in process and over HTTP and holds the answers together token "
-        f"by token. \"Close\" are routed positions where the server's best two logits are under "
-        f"{CLOSE} apart, \"left out\" what came after a choice that fell differently there (and "
-        "in the last row, after a token whose text is not that of one token alone: the boundary "
-        "rule takes none, and the small model's stands). LLM positions: in process / on the "
-        "server, as it counts them; it keeps prompts from row to row. Made by", "", "```sh", report["command"], "```", "",
+        f"on {report['machine']['cpu']}; {report['questions']} test questions, greedy. Every row "
+        "decodes them with the LLM in process and over HTTP, and compares the answers token by "
+        "token.", "",
+        f"- \"Close\": routed positions at which the server's best two logits are less than {CLOSE} "
+        "apart.",
+        "- \"Left out\": tokens after a different choice at a close position. In the last row also "
+        "tokens after a text that does not determine one token: the boundary rule accepts none, "
+        "and the small model's token is kept.",
+        "- LLM positions: in process / on the server, by the server's count. It keeps prompts from "
+        "row to row.", "",
+        "Made by", "", "```sh", report["command"], "```", "",
         "| τ | decoding | offload | tokens | by the LLM | close | same | left out | degraded | "
         "**differ** | LLM calls | LLM positions | accuracy |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
@@ -186,14 +192,14 @@ def main():
     parser.add_argument("--out", type=Path, default=ROOT / "reports/parity-llama-server")
     parser.add_argument("--questions", type=int, default=1000)
     parser.add_argument("--threads", type=int, default=1)
-    # As many as the client has connections.
+    # The client has as many connections.
     parser.add_argument("--slots", type=int, default=16)
     args = parser.parse_args()
     server = args.peer.resolve() / "native/bin/llama-server"
     for needed, maker in [(server, "bash experiments/llama-cpp/peer.sh"),
                           (args.router, "tokenroute run experiments/quickstart/experiment.toml")]:
         if not needed.exists():
-            sys.exit(f"{needed} is not there; {maker} makes it")
+            sys.exit(f"{needed} does not exist; make it with: {maker}")
     args.work.mkdir(parents=True, exist_ok=True)
     with open(ROOT / "datasets/word-problems/test.jsonl", encoding="utf-8") as file:
         asked = file.readlines()[:args.questions]

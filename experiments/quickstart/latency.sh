@@ -1,7 +1,7 @@
 #!/bin/sh
-# Writes reports/latency/README.md: the swept quickstart behind a link of 100 ms, at the bundled
-# SLM's own speed and at the pace of a larger one. TOKENROUTE names the program; from the
-# repository's root.
+# Writes reports/latency/README.md: the swept quickstart behind a link with a round trip
+# of 100 ms, at the bundled SLM's own speed and at the pace of a larger one. Run it from
+# the repository's root. TOKENROUTE names the program.
 set -eu
 program=${TOKENROUTE:-target/release/tokenroute}
 report=reports/latency/README.md
@@ -17,7 +17,7 @@ study() {
 common="experiments/quickstart/experiment.toml --max-offload-ratio 0.06 --round-trips 100 --bandwidths 100"
 {
     printf '# The bundled pair behind a network\n\nWritten by `experiments/quickstart/latency.sh`.\n'
-    study 'As fast as it is here' "$common --questions 200"
+    study 'At the speed of this machine' "$common --questions 200"
     study 'At the pace of a larger small model' "$common --questions 100 --speculate 2 --step-ms 10"
 } > "$whole"
 mkdir -p reports/latency

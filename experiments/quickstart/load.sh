@@ -1,6 +1,7 @@
 #!/bin/sh
-# Writes reports/serve/README.md: `tokenroute serve` under load, with the run quickstart's router
-# at a threshold where it offloads 7%. TOKENROUTE names the program; from the repository's root.
+# Writes reports/serve/README.md: `tokenroute serve` under load, with the quickstart's
+# router at a threshold that offloads 7% of the tokens. Needs a finished run of the quickstart. Run it
+# from the repository's root. TOKENROUTE names the program.
 set -eu
 found=$(mktemp)
 trap 'rm -f "$found"' EXIT
@@ -21,15 +22,15 @@ load() {
 }
 
 {
-    printf '# The server under load\n\nWritten by `experiments/quickstart/load.sh`. Clients, server and, where there is one, the\nLLM'"'"'s server share the machine, which has %s processors.\n' "$(nproc)"
-    load 'The cloud killed and started again, twice in a minute' no_request_fails
-    load 'One client and many, every token the SLM'"'"'s' many_clients \
+    printf '# The server under load\n\nWritten by `experiments/quickstart/load.sh`. Clients, server and the LLM'"'"'s server\n(if any) run on one machine with %s processors.\n' "$(nproc)"
+    load 'The LLM'"'"'s server killed and restarted, twice in a minute' no_request_fails
+    load 'One client and many, all tokens from the SLM' many_clients \
         'TOKENROUTE_LOAD_TAU=0'
-    load 'One client and many, 7% of the tokens the LLM'"'"'s' many_clients \
+    load 'One client and many, 7% of the tokens from the LLM' many_clients \
         'TOKENROUTE_LOAD_TAU=0.98559266' \
         'TOKENROUTE_LOAD_ROUTER="$PWD/experiments/quickstart/run/router/router.safetensors"'
     unset TOKENROUTE_LOAD_TAU TOKENROUTE_LOAD_ROUTER
-    load 'One client and many, a made-up router at τ = 0.5' many_clients
+    load 'One client and many, a synthetic router at τ = 0.5' many_clients
 } > "$found"
 mkdir -p reports/serve
 cp "$found" reports/serve/README.md

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Builds this crate for aarch64 and runs its tests under qemu: once on a processor with
-# the dot product extension (the NEON kernels), once on one without (the portable ones).
+# Builds this crate for aarch64 and runs its tests under qemu, on two processors: one with
+# the dot product extension (the NEON kernels) and one without (the portable kernels).
 #
 #     sudo bash crates/kernels/tests/aarch64.sh [FOLDER]
 #
 # Everything is installed in FOLDER (target/aarch64, about 2 GB): a Debian with its own
-# rustc, the standard library for aarch64, a cross linker and qemu. Needs root (chroot),
-# the host's cargo, and debootstrap, which is installed if apt-get is there.
+# rustc, the standard library for aarch64, a cross linker and qemu. Needs root for chroot,
+# and the host's cargo. debootstrap is installed if apt-get is present.
 set -euo pipefail
 crate=$(cd "$(dirname "$0")/.." && pwd)
 workspace=$(cd "$crate/../.." && pwd)
@@ -19,7 +19,7 @@ if [ ! -e "$root/ready" ]; then
     command -v debootstrap > /dev/null || apt-get install -y debootstrap
     rm -rf "$root"
     debootstrap --variant=minbase trixie "$root" "$mirror"
-    # The release's own rustc is too old for the workspace; backports follow.
+    # The release's rustc is too old for the workspace, so it comes from backports.
     echo "deb $mirror trixie-backports main" > "$root/etc/apt/sources.list.d/backports.list"
     chroot "$root" dpkg --add-architecture arm64
     chroot "$root" apt-get update
@@ -30,7 +30,8 @@ if [ ! -e "$root/ready" ]; then
     touch "$root/ready"
 fi
 
-# The crate on its own: versions from the workspace, without what needs candle.
+# A copy of the crate alone: versions from the workspace, without the parts that need
+# candle.
 copy=$root/kernels
 rm -rf "$copy/src" "$copy/tests" "$copy/vendor" "$copy/.cargo"
 mkdir -p "$copy/.cargo"
@@ -48,7 +49,8 @@ printf '[source.crates-io]\nreplace-with = "vendor"\n[source.vendor]\ndirectory 
 
 for run in max:neon cortex-a53:portable; do
     cpu=${run%:*}
-    # A set that the processor does not run would fail the tests that take the chosen one.
+    # TOKENROUTE_ISA must name a set that the processor supports, or tests of the chosen
+    # set fail.
     echo "== $cpu, ${run#*:}"
     TOKENROUTE_ISA=${run#*:} chroot "$root" env -C /kernels PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root \
         CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
