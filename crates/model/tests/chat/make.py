@@ -3,7 +3,7 @@ with (tests/model/chat.rs).
 
     python crates/model/tests/chat/make.py [FOLDER_OF_ANY_TOKENIZER]
 
-writes cases.json. The templates follow the published ones of Qwen2.5, Qwen3,
+Writes cases.json. The templates follow the published ones of Qwen2.5, Qwen3,
 Llama 3.1, Mistral, Gemma, SmolLM2 and Phi, shortened where two parts test the same thing.
 """
 

@@ -1,6 +1,8 @@
-"""Writes tiny.gguf with llama.cpp's own writer (`pip install gguf safetensors torch`)
-and tiny.safetensors, its weights dequantised by llama.cpp's own code, in Hugging
-Face's names and order of rows."""
+"""Writes tiny.gguf with llama.cpp's writer, and tiny.safetensors with the same weights
+dequantised by llama.cpp's code, with Hugging Face's names and order of rows.
+
+Needs `pip install gguf safetensors torch`.
+"""
 
 from pathlib import Path
 
@@ -22,13 +24,13 @@ def permute(weights, heads):
 
 
 def scale(blocks, at):
-    """Makes the f16 at byte `at` of every block a small number."""
+    """Sets the f16 at byte `at` of every block to a small number."""
     values = random.uniform(0.001, 0.01, len(blocks)).astype(np.float16)
     blocks[:, at : at + 2] = values.view(np.uint8).reshape(-1, 2)
 
 
 def blocks(kind, rows, columns):
-    """Random blocks of a type that the writer's package cannot quantise to."""
+    """Random blocks of a type that the gguf package cannot quantise to."""
     size, width = gguf.GGML_QUANT_SIZES[kind]
     data = random.integers(0, 256, (rows * columns // size, width), dtype=np.uint8)
     for at in {Kind.Q4_K: [0, 2], Kind.Q5_K: [0, 2], Kind.Q6_K: [208]}[kind]:

@@ -1,6 +1,6 @@
-"""The official openai client against `tokenroute serve`, unchanged.
+"""Tests `tokenroute serve` with the official openai client.
 
-Usage: openai_client.py URL KEY PROMPT. Ends with 77 where the client is not installed.
+Usage: openai_client.py URL KEY PROMPT. Exits with 77 if the client is not installed.
 """
 
 import sys
@@ -26,11 +26,11 @@ choice = whole.choices[0]
 assert choice.message.role == "assistant" and choice.message.content
 assert choice.finish_reason in ("stop", "length")
 assert whole.usage.total_tokens == whole.usage.prompt_tokens + whole.usage.completion_tokens
-told = whole.model_extra["tokenroute"]
-assert "".join(token["text"] for token in told) == choice.message.content
-assert len(told) == whole.usage.completion_tokens
+trace = whole.model_extra["tokenroute"]
+assert "".join(token["text"] for token in trace) == choice.message.content
+assert len(trace) == whole.usage.completion_tokens
 used = whole.usage.model_extra["tokenroute"]
-assert used["offloaded"] == sum(token["origin"] == "llm" for token in told) > 0
+assert used["offloaded"] == sum(token["origin"] == "llm" for token in trace) > 0
 assert used["degraded"] == 0
 
 text, last = "", None

@@ -1,6 +1,7 @@
-"""The page of `tokenroute serve` in headless Chromium, over WebDriver and the standard library.
+"""Tests the page of `tokenroute serve` in headless Chromium, over WebDriver.
 
-Usage: page.py URL KEY PROMPT TAU, with a large model over HTTP and τ as the server was told it. Ends with 77 where Chromium or its driver is missing.
+Usage: page.py URL KEY PROMPT TAU. The large model must be over HTTP, and TAU the server's default.
+Exits with 77 if Chromium or its driver is missing.
 """
 
 import json
@@ -41,7 +42,7 @@ class Browser:
         self.base = f"http://127.0.0.1:{found[1]}"
         options = {
             "binary": chromium,
-            # As root, and in small containers, Chromium starts in no other way.
+            # Chromium needs these as root and in small containers.
             "args": ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
         }
         wanted = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
@@ -78,16 +79,16 @@ class Browser:
             if self.run(script):
                 return
             time.sleep(0.05)
-        raise AssertionError(f"{what} did not come about in 30 s; the page says: {self.text('#log')}")
+        raise AssertionError(f"no {what} within 30 s; the page shows: {self.text('#log')}")
 
 
 def check(browser):
-    # A phone's width; nothing sticks out.
+    # A phone's width. Nothing may overflow.
     browser.cdp("Emulation.setDeviceMetricsOverride", width=360, height=740, deviceScaleFactor=1, mobile=True)
     browser.call("/url", {"url": url})
     browser.until("a connection", "return document.getElementById('model').textContent !== 'connecting'")
 
-    # The server wants a key, which the page asks for.
+    # The server requires a key, and the page asks for it.
     assert "API key" in browser.text("#model"), browser.text("#model")
     browser.until("a field for the key", "return !document.getElementById('key-label').hidden")
     browser.type("#key", "wrong")
@@ -106,7 +107,7 @@ def check(browser):
     ]:
         assert browser.label(selector).strip() == name, (selector, browser.label(selector))
 
-    # The first message connects; its τ is the server's default, to the last digit.
+    # The first message connects. Its τ is the server's default, to the last digit.
     browser.run("""const real = fetch; window.sent = [];
         window.fetch = (url, options) => { sent.push(options?.body); return real(url, options); };""")
     browser.type("#prompt", prompt.replace("\n", "\ue008\ue007\ue008") + ENTER)
@@ -116,9 +117,9 @@ def check(browser):
     assert tau(browser) == default, tau(browser)
     compare(browser, float(default))
     assert re.fullmatch(r"[1-9]\d* / [1-9]\d*", browser.text("#bytes")), browser.text("#bytes")
-    assert browser.run("return document.getElementById('key-label').hidden"), "the key is known"
+    assert browser.run("return document.getElementById('key-label').hidden"), "the key field is hidden"
 
-    # The slider reaches both ends and has room close to 1; number and slider go together.
+    # The slider reaches both ends and is fine-grained near 1. Number and slider agree.
     for keys, expected in [(HOME, "0"), (END + LEFT, "0.999999"), (HOME + RIGHT, "0.002")]:
         browser.type("#tau", keys)
         assert tau(browser) == expected, (tau(browser), expected)
@@ -127,14 +128,14 @@ def check(browser):
         browser.type("#tau-value", number)
         at = int(browser.run("return document.getElementById('tau').value"))
         assert least <= at <= most and tau(browser) == number, (number, at)
-    # What is no τ is not sent.
+    # An invalid τ is not sent.
     asked = browser.run("return sent.length")
     browser.type("#tau-value", "9")
     browser.type("#prompt", "Who are you?" + ENTER)
-    assert browser.run("return sent.length") == asked, "nothing is asked at τ = 9"
+    assert browser.run("return sent.length") == asked, "no request at τ = 9"
     browser.run("document.getElementById('prompt').value = ''")
 
-    # Everything by the keyboard: τ to its end, a second question.
+    # By keyboard alone: τ to its end, then a second question.
     browser.type("#tau", HOME + END)
     assert tau(browser) == "1", tau(browser)
     browser.click("#clear")
@@ -142,11 +143,11 @@ def check(browser):
     browser.until("an answer of the large model", done + " && document.querySelector('.assistant .llm')")
     compare(browser, 1)
     assert browser.text("#ratio").endswith("(100.0%)"), browser.text("#ratio")
-    # How many tokens were made during a wait depends on who is faster; the page shows each.
+    # The number of speculated tokens depends on timing. The page marks each of them.
     marked = browser.run("return document.querySelectorAll('.assistant .speculated').length")
     assert int(browser.text("#speculated").split()[0]) >= marked, browser.text("#speculated")
 
-    # What is known of a token, by keyboard and by hovering.
+    # The details of a token, by keyboard and by hovering.
     browser.run("document.querySelector('.assistant .text').focus()")
     browser.call("/actions", {"actions": [{"type": "key", "id": "keys", "actions": [
         {"type": "keyDown", "value": RIGHT}, {"type": "keyUp", "value": RIGHT}]}]})
@@ -161,14 +162,14 @@ def check(browser):
         assert re.fullmatch(r"\d+ ms", browser.text(name)), browser.text(name)
     assert int(browser.text("#positions")) > 0
 
-    # At a temperature the page says what does not hold for the answer.
+    # With a temperature the page notes that the answer is not greedy.
     browser.run("document.getElementById('temperature').value = '1.5'")
     browser.click("#clear")
     browser.type("#prompt", prompt.replace("\n", "\ue008\ue007\ue008") + ENTER)
     browser.until("a drawn answer", done)
     assert "greedy" in browser.text("#detail"), browser.text("#detail")
 
-    # Nothing sticks out, and both colour schemes are there.
+    # Nothing overflows, and both colour schemes work.
     wide = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
     assert browser.run(wide) <= 0, f"the page is {browser.run(wide)} px too wide"
     shades = []
@@ -177,11 +178,10 @@ def check(browser):
         shades.append(browser.run("return getComputedStyle(document.body).backgroundColor"))
     assert shades[0] != shades[1], shades
 
-    # The policy let everything through that the page does; the refusals above are the
-    # browser's own words about 401.
-    said = [entry["message"] for entry in browser.call("/se/log", {"type": "browser"})]
-    said = [message for message in said if "401" not in message]
-    assert not said, said
+    # The content security policy blocked nothing. The browser logs only the 401 replies above.
+    logged = [entry["message"] for entry in browser.call("/se/log", {"type": "browser"})]
+    logged = [message for message in logged if "401" not in message]
+    assert not logged, logged
 
 
 def tau(browser):
@@ -194,14 +194,14 @@ def sent(browser):
 
 
 def compare(browser, tau):
-    """The page shows what the API says."""
+    """Checks that the page shows the same tokens as the API."""
     body = {"messages": [{"role": "user", "content": prompt}], "tau": tau, "tokenroute": True}
     reply = fetch(f"{url}/v1/chat/completions", body, headers={"authorization": f"Bearer {key}"})
     shown = browser.run("""return [...document.querySelectorAll('.assistant .text span')]
         .map((span) => [span.textContent, span.className.split(' ')[0]])""")
-    told = [[token["text"], token["origin"]] for token in reply["tokenroute"] if token["text"]]
-    assert shown and [t for t, _ in shown] == [t for t, _ in told], (shown, told)
-    assert [o.replace("at", "") for _, o in shown] == [o for _, o in told], (shown, told)
+    listed = [[token["text"], token["origin"]] for token in reply["tokenroute"] if token["text"]]
+    assert shown and [t for t, _ in shown] == [t for t, _ in listed], (shown, listed)
+    assert [o.replace("at", "") for _, o in shown] == [o for _, o in listed], (shown, listed)
     made, offloaded = reply["usage"]["completion_tokens"], reply["usage"]["tokenroute"]["offloaded"]
     assert browser.text("#count") == str(made)
     assert browser.text("#ratio") == f"{offloaded} ({100 * offloaded / made:.1f}%)", browser.text("#ratio")
@@ -212,7 +212,7 @@ with subprocess.Popen([driver, "--port=0"], stdout=subprocess.PIPE, stderr=subpr
     try:
         browser = Browser(process)
         check(browser)
-        print("the page does what it should")
+        print("the page works")
     finally:
         if browser:
             browser.call("", method="DELETE")
