@@ -121,13 +121,24 @@ impl Manifest {
     /// # Errors
     /// A file that exists but cannot be read.
     pub fn is_whole(&self, dir: &Path) -> Result<bool, StoreError> {
-        for (name, expected) in &self.outputs {
-            let path = dir.join(name);
-            if !atomic::exists(&path) || hash::sha256_file(&path)? != *expected {
+        for name in self.outputs.keys() {
+            if !self.holds(dir, name)? {
                 return Ok(false);
             }
         }
         Ok(true)
+    }
+
+    /// Whether this output is recorded and in `dir` with the recorded hash.
+    ///
+    /// # Errors
+    /// A file that exists but cannot be read.
+    pub fn holds(&self, dir: &Path, name: &str) -> Result<bool, StoreError> {
+        let path = dir.join(name);
+        Ok(match self.outputs.get(name) {
+            Some(expected) => atomic::exists(&path) && hash::sha256_file(&path)? == *expected,
+            None => false,
+        })
     }
 
     /// The manifest in `dir`, if it describes the same work and its outputs are unchanged.

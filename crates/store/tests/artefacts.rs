@@ -278,12 +278,15 @@ fn a_manifest_tells_finished_work_from_changed() {
     done.add_output(dir, "out.bin").expect("the file is there");
     done.save(dir).expect("a write");
     assert!(finished(work(1)));
+    let holds = |name| done.holds(dir, name).expect("readable");
+    assert!(holds("out.bin") && !holds("other.bin"));
     assert!(!finished(work(2)), "another seed is other work");
     assert!(!finished(work(1).with_input("questions", "changed")));
     fs::write(dir.join("out.bin"), b"cut").expect("a write");
     assert!(!finished(work(1)), "an output has changed");
     fs::remove_file(dir.join("out.bin")).expect("a removal");
     assert!(!finished(work(1)), "an output is gone");
+    assert!(!holds("out.bin"));
     fs::write(dir.join(Manifest::NAME), "{").expect("a write");
     assert!(message(work(1).finished(dir)).contains("manifest.json"));
     assert!(!exists_partial(dir));

@@ -1,14 +1,46 @@
 //! What a router's scores look like beside the labels: reliability and the two
 //! classes' histograms.
 
-use tokenroute_core::Score;
-
-use crate::report::{HistogramBin, ReliabilityBin};
+use serde::{Deserialize, Serialize};
+use tokenroute_core::{Score, TrainingRecord};
 
 /// Bins of equal mass in a reliability diagram.
 const BINS: usize = 15;
 /// Bins of equal width in a histogram of scores.
 const BARS: usize = 20;
+
+/// How well the router tells divergent positions from the rest.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Diagnostics {
+    /// As the router file records it.
+    pub training: TrainingRecord,
+    /// Calibration before Platt scaling; may be empty.
+    pub reliability_before: Vec<ReliabilityBin>,
+    /// Calibration after it; may be empty.
+    pub reliability_after: Vec<ReliabilityBin>,
+    /// Scores of both classes; may be empty. Bins divide [0, 1] evenly.
+    pub histogram: Vec<HistogramBin>,
+}
+
+/// Positions with like scores.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ReliabilityBin {
+    /// Mean score, P(keep).
+    pub predicted: f64,
+    /// Mean target, the share that may indeed be kept.
+    pub observed: f64,
+    /// Positions in the bin.
+    pub count: u64,
+}
+
+/// Positions whose score falls into one bin.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistogramBin {
+    /// Positions where keeping loses nothing.
+    pub keep: u64,
+    /// Divergent positions.
+    pub divergent: u64,
+}
 
 /// Mean score and mean target of rows with like scores, in bins of equal mass;
 /// targets are P(keep) as labelled.

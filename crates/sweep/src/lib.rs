@@ -1,18 +1,25 @@
-//! Grading, the exact τ sweep, baselines, statistics, report rendering.
+//! Measures routers: the exact τ sweep, policies to compare with, figures with
+//! intervals, example answers, latency behind a network.
 //!
 //! Key types:
-//! - [`sweep::sweep`]: what routed decoding does at every τ, exactly.
-//! - [`policies::Baseline`]: what the router is held against.
-//! - [`latency::measure`]: what answers cost in time and bytes behind a network.
+//! - [`sweep`]: what routed decoding does at every τ, exactly.
+//! - [`policies::Baseline`]: the policies that a router is compared with.
 //! - [`study::study`]: from curves to figures with intervals.
-//! - [`summary::Summary`]: those figures as `summary.json`.
-//! - [`report::ReportData`]: those figures as pages.
+//! - [`diagnostics::Diagnostics`]: the router's scores beside the labels.
+//! - [`examples::Examples`]: answers kept token by token.
+//! - [`latency::LatencyStudy`]: time and bytes of an answer behind a network.
+//!
+//! Usage:
+//! 1. [`sweep`] the router and every baseline over the same questions.
+//! 2. [`study::study`] chooses τ on validation and measures on test.
+//! 3. `tokenroute-report` renders the figures. Nothing here renders.
 
 pub mod bootstrap;
 pub mod diagnostics;
+mod exact;
+pub mod examples;
 pub mod latency;
 pub mod policies;
-pub mod report;
 pub mod study;
-pub mod summary;
-pub mod sweep;
+
+pub use exact::{Leaf, Restricted, SweepCost, SweepError, SweepOptions, SweptQuestion, sweep};

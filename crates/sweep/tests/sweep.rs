@@ -9,7 +9,7 @@ use tokenroute_core::{
 use tokenroute_llm::{InProcess, Scripted, ToyModel};
 use tokenroute_runtime::{Pair, Request, decode};
 use tokenroute_sweep::policies::{DifferenceOracle, MaxProbability, Random, SentenceEntropy};
-use tokenroute_sweep::sweep::{
+use tokenroute_sweep::{
     Leaf, Restricted, SweepCost, SweepError, SweepOptions, SweptQuestion, sweep,
 };
 

@@ -5,9 +5,10 @@ mod support;
 
 use std::time::Duration;
 
-use support::{Lab, succeed, tokenroute};
+use support::{Lab, fail, succeed, tokenroute};
 
 const CURVES: &str = "experiments/e/run/sweep/curves.parquet";
+const EXAMPLES: &str = "experiments/e/run/sweep/examples.json";
 
 #[test]
 fn the_chain_runs_skips_and_answers_questions_about_itself() {
@@ -28,6 +29,20 @@ fn the_chain_runs_skips_and_answers_questions_about_itself() {
     assert_eq!(lab.bytes(CURVES), curves);
     let again = std::fs::metadata(lab.path("reports/e/index.html")).expect("a report");
     assert_eq!(report.modified().expect("a time"), again.modified().expect("a time"));
+
+    // Examples that are missing, or of another number, are made again without a sweep.
+    let made = lab.bytes(EXAMPLES);
+    let swept = || std::fs::metadata(lab.path(CURVES)).expect("curves").modified().expect("a time");
+    let before = swept();
+    std::fs::remove_file(lab.path(EXAMPLES)).expect("a file");
+    fail(&["report", &experiment], &["the example answers are missing or stale"]);
+    succeed(&["sweep", &experiment]);
+    assert_eq!(lab.bytes(EXAMPLES), made);
+    lab.replace("experiments/e/experiment.toml", "examples = 2", "examples = 3");
+    succeed(&["run", &experiment]);
+    let examples: serde_json::Value = serde_json::from_slice(&lab.bytes(EXAMPLES)).expect("JSON");
+    assert_eq!(examples["questions"].as_array().map(Vec::len), Some(3));
+    assert_eq!(swept(), before, "the curves stay");
 
     // The summary has the keys that programs read.
     let summary: serde_json::Value =

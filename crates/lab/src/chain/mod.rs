@@ -1,6 +1,7 @@
 //! The stages of an experiment over one loaded pair. Each skips itself when its
 //! manifest still matches, and says whether it did.
 
+mod examples;
 pub mod labels;
 mod large;
 pub mod latency;

@@ -4,23 +4,22 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use serde_json::{Value, json};
-use tokenroute_core::{Counts, Features, LabelRow, Relation, Score, Tau, TokenClass, grade};
+use serde_json::json;
+use tokenroute_core::{Counts, Features, LabelRow, Relation, Score, TokenClass};
 use tokenroute_model::RouterScorer;
-use tokenroute_runtime::{DEFAULT_BATCH, Pair, decode};
-use tokenroute_store::{self as store, Columns, Manifest, PolicyCurves};
-use tokenroute_sweep::diagnostics::{histogram, reliability};
-use tokenroute_sweep::policies::Baseline;
-use tokenroute_sweep::report::{
-    self, ClassCount, Diagnostics, Example, ExampleRun, ExampleToken, Fact, LabelCounts,
-    PolicyKind, ReportData, SplitResult, StageCost,
+use tokenroute_report::{
+    self as report, ClassCount, CostSummary, Fact, LabelCounts, ReportData, StageCost,
 };
-use tokenroute_sweep::study::{self, Resampling, study};
-use tokenroute_sweep::summary::{HEADLINE_TARGET, Summary};
+use tokenroute_store::{self as store, Columns, Manifest, PolicyCurves};
+use tokenroute_sweep::diagnostics::{Diagnostics, histogram, reliability};
+use tokenroute_sweep::examples::RandomWeights;
+use tokenroute_sweep::policies::{Baseline, PolicyKind};
+use tokenroute_sweep::study::{Resampling, SplitResult, SweptPolicy, study};
 
 use super::sweep::{Costs, FOLDER as SWEEP, ROUTER, llm_positions};
 use super::timing::{self, Took};
 use super::{Chain, labels, router};
+
 /// Where the report's manifest lies, under `run/`.
 pub const FOLDER: &str = "report";
 
@@ -50,13 +49,13 @@ impl Chain<'_> {
         let mut data = self.timed(&folder, || self.gather(&curves, &costs, &work))?;
         data.latency = latency;
         data.stages = self.stages(&costs)?;
-        let files = self.render(&data, &costs)?;
+        let files = report::files(&data)?;
         store::make_dir(&out)?;
         let views: Vec<(&str, &[u8])> =
-            files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
+            files.iter().map(|file| (file.name, file.bytes.as_slice())).collect();
         store::write_all(&out, &views)?;
-        for (name, _) in &files {
-            work.add_output(&out, name)?;
+        for file in &files {
+            work.add_output(&out, file.name)?;
         }
         work.save(&folder)?;
         Ok(false)
@@ -80,13 +79,10 @@ impl Chain<'_> {
             0 => None,
             _ => Some(self.study(curves, "test-ood")?),
         };
-        let headline = test
-            .router()
-            .and_then(|r| r.points.iter().find(|p| p.target == HEADLINE_TARGET))
-            .map_or(Tau::SLM_ONLY, |p| p.tau);
+        let examples = self.examples()?;
         let spent = costs.get("test").and_then(|c| c.get(ROUTER)).context("no cost on test")?;
         let curve = &test.router().context("no curve of the router")?.curve;
-        let cost = spent.report(curve);
+        let cost = CostSummary::of(spent, curve);
         Ok(ReportData {
             name: self.experiment.title.clone(),
             ood,
@@ -94,9 +90,10 @@ impl Chain<'_> {
             divergent_classes: self.divergent_classes(&rows),
             diagnostics: Some(diagnose(&scorer, &rows)?),
             cost,
+            costs: costs.clone(),
             latency: None,
-            examples: self.examples(&scorer, headline)?,
-            notices: self.notices(),
+            notices: self.notices(examples.random),
+            examples: examples.questions,
             stages: Vec::new(),
             provenance: self.provenance_facts(work, &labels_hash, &router_hash),
             command: format!("tokenroute run {}", self.experiment.shown()),
@@ -112,14 +109,14 @@ impl Chain<'_> {
                 .map(|c| c.curves.as_slice())
                 .with_context(|| format!("no curve of {policy} on {split}"))
         };
-        let mut policies = vec![study::PolicyCurves {
+        let mut policies = vec![SweptPolicy {
             name: ROUTER,
             kind: PolicyKind::Router,
             validation: of(ROUTER, "validation")?,
             test: of(ROUTER, split)?,
         }];
         for baseline in self.baselines()? {
-            policies.push(study::PolicyCurves {
+            policies.push(SweptPolicy {
                 name: Baseline::name(baseline),
                 kind: baseline.kind(),
                 validation: of(baseline.name(), "validation")?,
@@ -144,44 +141,6 @@ impl Chain<'_> {
         classes
     }
 
-    fn examples(&self, scorer: &RouterScorer, headline: Tau) -> Result<Vec<Example>> {
-        let mut asked = self.questions("test")?;
-        let keep = self.experiment.report.examples.min(asked.questions.len());
-        asked.questions.truncate(keep);
-        asked.prompts.truncate(keep);
-        let runs = [
-            ("SLM alone", Tau::SLM_ONLY),
-            ("routed at 7% offload", headline),
-            ("LLM alone", Tau::LLM_ONLY),
-        ];
-        let cloud = self.cloud();
-        let pair = Pair::new(&self.slm.decoder, &cloud, &self.slm.vocabulary);
-        let mut examples: Vec<Example> = asked.questions.iter().map(example).collect();
-        for (label, tau) in runs {
-            let requests = self.requests(&asked, 0..keep);
-            let traces = decode(pair, scorer, tau, &requests, DEFAULT_BATCH)?;
-            for ((shown, question), trace) in examples.iter_mut().zip(&asked.questions).zip(traces)
-            {
-                let ids: Vec<_> = trace.ids().collect();
-                let tokens = trace.tokens.iter().filter(|t| !self.slm.vocabulary.is_end(t.token));
-                shown.runs.push(ExampleRun {
-                    label: label.to_owned(),
-                    tau,
-                    correct: grade(question, &self.answer_text(&ids)),
-                    tokens: tokens
-                        .map(|t| ExampleToken {
-                            text: self.text(&[t.token]),
-                            origin: t.origin,
-                            slm_text: self.text(&[t.slm_token]),
-                            score: t.score,
-                        })
-                        .collect(),
-                });
-            }
-        }
-        Ok(examples)
-    }
-
     fn stages(&self, costs: &Costs) -> Result<Vec<StageCost>> {
         let labelled = self.label_positions()?;
         Ok([
@@ -198,11 +157,10 @@ impl Chain<'_> {
         .to_vec())
     }
 
-    /// What must be said before the numbers.
-    fn notices(&self) -> Vec<String> {
+    /// Sentences that stand before the numbers.
+    fn notices(&self, random: RandomWeights) -> Vec<String> {
         let mut notices = Vec::new();
-        let small = self.slm.decoder.config().random_weights;
-        for (role, random) in [("small", small), ("large", self.llm.is_random())] {
+        for (role, random) in [("small", random.slm), ("large", random.llm)] {
             if random {
                 notices.push(format!(
                     "The weights of the {role} model are random: its accuracy is chance, and only times and memory mean anything."
@@ -232,61 +190,6 @@ impl Chain<'_> {
         let seed = self.experiment.seed.to_string();
         facts.push(Fact { name: "seed".to_owned(), value: seed });
         facts
-    }
-
-    fn render(&self, data: &ReportData, costs: &Costs) -> Result<Vec<(String, Vec<u8>)>> {
-        let mut counts = Counts::default();
-        for part in &data.labels {
-            counts += part.counts;
-        }
-        let mut provenance: BTreeMap<String, Value> =
-            data.provenance.iter().map(|f| (f.name.clone(), json!(f.value))).collect();
-        provenance.insert("sweep_costs".to_owned(), serde_json::to_value(costs)?);
-        let summary = Summary {
-            test: (&data.test).into(),
-            ood: data.ood.as_ref().map(Into::into),
-            labels: counts.shares(),
-            sweep: data.cost.into(),
-            seconds: data.stages.iter().map(|s| (s.stage.clone(), s.seconds)).collect(),
-            peak_bytes: data
-                .stages
-                .iter()
-                .filter_map(|s| Some((s.stage.clone(), s.peak_bytes?)))
-                .collect(),
-            llm_positions: data
-                .stages
-                .iter()
-                .filter_map(|s| Some((s.stage.clone(), s.llm_positions?)))
-                .collect(),
-            bytes: data.stages.iter().filter_map(|s| Some((s.stage.clone(), s.bytes?))).collect(),
-            provenance,
-        };
-        let mut json = serde_json::to_vec_pretty(&summary)?;
-        json.push(b'\n');
-        let mut files = vec![
-            ("index.html".to_owned(), report::html(data)?.into_bytes()),
-            ("README.md".to_owned(), report::markdown(data)?.into_bytes()),
-            ("curve.csv".to_owned(), report::curves_csv(&data.test).into_bytes()),
-            ("summary.json".to_owned(), json),
-        ];
-        if let Some(ood) = &data.ood {
-            files.push(("curve-ood.csv".to_owned(), report::curves_csv(ood).into_bytes()));
-        }
-        for figure in report::figures(data)? {
-            files.push((figure.name.to_owned(), figure.svg.into_bytes()));
-        }
-        Ok(files)
-    }
-}
-
-fn example(question: &tokenroute_core::Question) -> Example {
-    let choices = &question.choices;
-    Example {
-        id: question.id.clone(),
-        question: question.question.clone(),
-        choices: choices.label.iter().cloned().zip(choices.text.iter().cloned()).collect(),
-        answer_key: question.answer_key.clone(),
-        runs: Vec::new(),
     }
 }
 

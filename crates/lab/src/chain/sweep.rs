@@ -9,16 +9,17 @@ use tokenroute_core::{Scorer, Tau, TokenId, grade};
 use tokenroute_llm::InProcess;
 use tokenroute_runtime::{Pair, Request};
 use tokenroute_store::{self as store, Columns, Manifest, PolicyCurves};
+use tokenroute_sweep::examples::Examples;
 use tokenroute_sweep::policies::{Baseline, BaselineInputs};
-use tokenroute_sweep::sweep::{Restricted, SweepCost, SweepOptions, SweptQuestion, sweep};
+use tokenroute_sweep::{Restricted, SweepCost, SweepOptions, SweptQuestion, sweep};
 
-use super::{Asked, Chain, Large, info, questions_hash, timing};
+use super::{Asked, Chain, Large, examples, info, questions_hash, timing};
 
 /// Where the curves lie, under `run/`.
 pub const FOLDER: &str = "sweep";
 /// The router's name among the policies.
 pub const ROUTER: &str = "router";
-const CURVES: &str = "curves.parquet";
+pub(super) const CURVES: &str = "curves.parquet";
 /// Goes up when a column joins the curves, so that those without it are made anew.
 const COLUMNS: u32 = 2;
 const COSTS: &str = "costs.json";
@@ -33,44 +34,73 @@ pub fn llm_positions(costs: &Costs) -> u64 {
 }
 
 impl Chain<'_> {
-    /// Sweeps, or finds the curves there. Returns whether it was skipped.
+    /// Sweeps and decodes the examples, or finds both there. Returns whether it was
+    /// skipped.
     pub fn sweep(&self) -> Result<bool> {
         let folder = self.experiment.run(FOLDER);
         let asked = self.swept_questions()?;
         let work = self.sweep_work(&asked)?;
-        if work.finished(&folder)?.is_some() {
-            return Ok(true);
-        }
-        let partial = folder.join(PARTIAL);
-        if !Manifest::load(&partial)?.is_some_and(|begun| begun.matches(&work)) {
-            store::remove(&partial)?;
-            timing::forget(&folder)?;
-            store::make_dir(&partial)?;
-            work.save(&partial)?;
+        let found = kept_curves(&work, &folder)?;
+        let mut done = match &found {
+            Some(found) => found.clone(),
+            None => self.sweep_curves(&asked, work, &folder)?,
+        };
+        if self.kept_examples(&done, &folder)?.is_some() {
+            return Ok(found.is_some());
         }
         self.timed(&folder, || {
-            self.sweep_chunks(&asked, &partial)?;
-            self.join_chunks(&asked, &partial, &folder)?;
-            let mut work = work;
-            work.add_output(&folder, CURVES)?;
-            work.add_output(&folder, COSTS)?;
-            work.save(&folder)?;
-            Ok(store::remove(&partial)?)
+            self.make_examples(&asked, &folder)?;
+            done.add_output(&folder, examples::FILE)?;
+            Ok(done.save(&folder)?)
         })?;
         self.progress.finish();
         Ok(false)
     }
 
-    /// The finished curves, their costs and their hash.
+    /// Sweeps every policy, in chunks, and keeps the curves and their costs.
+    fn sweep_curves(&self, asked: &[Asked], mut work: Manifest, folder: &Path) -> Result<Manifest> {
+        let partial = folder.join(PARTIAL);
+        if !Manifest::load(&partial)?.is_some_and(|begun| begun.matches(&work)) {
+            store::remove(&partial)?;
+            timing::forget(folder)?;
+            store::make_dir(&partial)?;
+            work.save(&partial)?;
+        }
+        self.timed(folder, || {
+            self.sweep_chunks(asked, &partial)?;
+            self.join_chunks(asked, &partial, folder)?;
+            work.add_output(folder, CURVES)?;
+            work.add_output(folder, COSTS)?;
+            work.save(folder)?;
+            Ok(store::remove(&partial)?)
+        })?;
+        self.progress.finish();
+        Ok(work)
+    }
+
+    /// The finished curves, their costs and the hash of both.
     pub fn swept(&self) -> Result<(Vec<PolicyCurves>, Costs, String)> {
         let folder = self.experiment.run(FOLDER);
-        let done = self
-            .sweep_work(&self.swept_questions()?)?
-            .finished(&folder)?
-            .context("the curves are missing or stale; run `tokenroute sweep` first")?;
+        let mut done = self.finished_sweep(&folder)?;
         let curves = store::read_curves(&folder.join(CURVES))?;
         let costs = serde_json::from_slice(&store::read(&folder.join(COSTS))?)?;
+        // The examples are made from the curves and do not change them.
+        done.outputs.remove(examples::FILE);
         Ok((curves, costs, done.outputs_hash()))
+    }
+
+    /// The finished examples.
+    pub fn examples(&self) -> Result<Examples> {
+        let folder = self.experiment.run(FOLDER);
+        let done = self.finished_sweep(&folder)?;
+        self.kept_examples(&done, &folder)?.context(
+            "the example answers are missing or stale; run `tokenroute sweep` first, which keeps the curves",
+        )
+    }
+
+    fn finished_sweep(&self, folder: &Path) -> Result<Manifest> {
+        kept_curves(&self.sweep_work(&self.swept_questions()?)?, folder)?
+            .context("the curves are missing or stale; run `tokenroute sweep` first")
     }
 
     /// The splits that are swept, empty ones left out.
@@ -229,6 +259,16 @@ impl Chain<'_> {
         json.push(b'\n');
         Ok(store::write(&folder.join(COSTS), &json)?)
     }
+}
+
+/// The manifest in a folder if it is of this work and its curves and costs are whole.
+/// The examples may be missing.
+fn kept_curves(work: &Manifest, folder: &Path) -> Result<Option<Manifest>> {
+    let Some(found) = Manifest::load(folder)?.filter(|found| found.matches(work)) else {
+        return Ok(None);
+    };
+    let whole = found.holds(folder, CURVES)? && found.holds(folder, COSTS)?;
+    Ok(whole.then_some(found))
 }
 
 fn chunk_files(partial: &Path, split: &str, chunk: usize) -> [PathBuf; 2] {

@@ -34,20 +34,6 @@ pub enum Way {
     Relay,
 }
 
-impl Way {
-    /// In words, for tables.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Way::Slm => "SLM alone",
-            Way::Llm => "LLM alone, streamed",
-            Way::Blocking => "routed, blocking",
-            Way::Speculative => "routed, speculative",
-            Way::Relay => "routed, relay",
-        }
-    }
-}
-
 /// A network between device and cloud.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Network {

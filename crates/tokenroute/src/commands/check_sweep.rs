@@ -2,10 +2,11 @@
 //! for token.
 
 use anyhow::{Result, ensure};
-use tokenroute_core::{Progress, Tau, TokenId};
+use tokenroute_core::{Curve, Progress, Tau, TokenId};
 use tokenroute_lab::Chain;
+use tokenroute_report::{CostSummary, GRID_POINTS};
 use tokenroute_runtime::{DEFAULT_BATCH, Pair, decode};
-use tokenroute_sweep::sweep::{SweepCost, SweepOptions, SweptQuestion};
+use tokenroute_sweep::{SweepCost, SweepOptions, SweptQuestion};
 
 use crate::args::CheckSweep;
 use crate::output;
@@ -60,13 +61,12 @@ pub fn run(args: &CheckSweep, progress: &Terminal) -> Result<()> {
     progress.finish();
     let cost: SweepCost = swept.iter().map(|s| s.cost).sum();
     let curves: Vec<_> = swept.iter().map(|s| s.curve.clone()).collect();
-    let line = cost.report(&tokenroute_core::Curve::of(&curves));
+    let line = CostSummary::of(&cost, &Curve::of(&curves));
     output::line(&format!(
         "{count} questions at {} values of τ, {tokens} tokens: all equal; cost_ratio {:.2}, a grid \
-         of {} values costs {:.2}",
+         of {GRID_POINTS} values costs {:.2}",
         taus.len(),
         line.cost_ratio,
-        line.grid_points,
         line.grid_cost_ratio
     ))
 }

@@ -6,8 +6,8 @@ use tokenroute_lab::Chain;
 use tokenroute_lab::chain::latency::{Plan, SPLIT, carry_out};
 use tokenroute_lab::chain::sweep::ROUTER;
 use tokenroute_lab::cpu_pinning::Own;
+use tokenroute_report::latency_markdown;
 use tokenroute_sweep::latency::{Network, Setting};
-use tokenroute_sweep::report::latency_markdown;
 
 use crate::args::Latency;
 use crate::output;

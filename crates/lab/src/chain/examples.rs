@@ -1,0 +1,75 @@
+//! The example answers beside the curves: decoded when they are missing or their
+//! number has changed.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use tokenroute_core::{Curve, Tau};
+use tokenroute_runtime::Pair;
+use tokenroute_store::{self as store, Manifest};
+use tokenroute_sweep::examples::{Examples, RandomWeights, decode_examples};
+use tokenroute_sweep::study::HEADLINE_TARGET;
+
+use super::sweep::ROUTER;
+use super::{Asked, Chain};
+
+/// Name of the file in the sweep's folder.
+pub(super) const FILE: &str = "examples.json";
+/// The split whose first questions are shown.
+const SPLIT: &str = "test";
+
+impl Chain<'_> {
+    /// The examples that a finished sweep keeps; `None` if they are missing, of
+    /// another version, or another number of them is wanted now.
+    pub(super) fn kept_examples(
+        &self,
+        swept: &Manifest,
+        folder: &Path,
+    ) -> Result<Option<Examples>> {
+        if !swept.holds(folder, FILE)? {
+            return Ok(None);
+        }
+        let kept = Examples::from_json(&store::read(&folder.join(FILE))?).ok();
+        Ok(kept.filter(|kept| kept.wanted == self.experiment.report.examples))
+    }
+
+    /// Decodes the examples and writes them beside the curves.
+    pub(super) fn make_examples(&self, asked: &[Asked], folder: &Path) -> Result<()> {
+        let wanted = self.experiment.report.examples;
+        let random = RandomWeights {
+            slm: self.slm.decoder.config().random_weights,
+            llm: self.llm.is_random(),
+        };
+        let part = asked.iter().find(|part| part.split == SPLIT);
+        let part = part.context("the experiment has no test questions")?;
+        let shown = wanted.min(part.questions.len());
+        let thresholds = [
+            ("SLM alone", Tau::SLM_ONLY),
+            ("routed at 7% offload", self.headline_tau(folder)?),
+            ("LLM alone", Tau::LLM_ONLY),
+        ];
+        let (scorer, _) = self.router()?;
+        let cloud = self.cloud();
+        let pair = Pair::new(&self.slm.decoder, &cloud, &self.slm.vocabulary);
+        self.progress.begin("examples", thresholds.len() as u64, "values of τ");
+        let questions = decode_examples(
+            pair,
+            &scorer,
+            &part.questions[..shown],
+            &self.requests(part, 0..shown),
+            &thresholds,
+            &|ids| self.text(ids),
+            self.progress,
+        )?;
+        let examples = Examples::new(wanted, random, questions);
+        Ok(store::write(&folder.join(FILE), &examples.to_json()?)?)
+    }
+
+    /// The router's τ for the headline's target, chosen on validation.
+    fn headline_tau(&self, folder: &Path) -> Result<Tau> {
+        let curves = store::read_curves(&folder.join(super::sweep::CURVES))?;
+        let router = curves.iter().find(|c| c.policy == ROUTER && c.split == "validation");
+        let router = router.context("the curves have none of the router on validation")?;
+        Ok(Curve::of(&router.curves).tau_at_offload(HEADLINE_TARGET))
+    }
+}

@@ -1,0 +1,56 @@
+//! The drawn curves as CSV: every policy on the common grid of offload budgets.
+//! The exact pieces are `tokenroute_store::curve_csv`'s.
+
+use std::fmt::Write as _;
+
+use tokenroute_sweep::study::SplitResult;
+
+use crate::grid::on_grid;
+
+/// One line per policy and budget ρ: policy, ρ, τ(ρ), offload and accuracy there,
+/// 95% interval (empty where the policy has no band). Numbers read back the same.
+#[must_use]
+pub fn curves_csv(split: &SplitResult) -> String {
+    let mut text = "policy,budget,tau,offload,accuracy,lower,upper\n".to_owned();
+    for policy in &split.policies {
+        for point in on_grid(policy) {
+            let [lower, upper] = match point.interval {
+                Some(interval) => interval.map(|x| x.to_string()),
+                None => [String::new(), String::new()],
+            };
+            // Writing into a String cannot fail.
+            let _ = writeln!(
+                text,
+                "{},{},{},{},{},{lower},{upper}",
+                policy.name, point.rho, point.tau, point.offload, point.accuracy
+            );
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+
+    #[test]
+    fn every_line_has_every_column_and_reads_back() {
+        let data = sample::report();
+        let csv = curves_csv(&data.test);
+        let mut lines = csv.lines();
+        let columns = lines.next().map(|l| l.split(',').count());
+        assert_eq!(columns, Some(7));
+        let mut count = 0;
+        for line in lines {
+            let cells: Vec<&str> = line.split(',').collect();
+            assert_eq!(cells.len(), 7, "{line}");
+            let tau: tokenroute_core::Tau = cells[2].parse().expect("a threshold");
+            let policy = data.test.policies.iter().find(|p| p.name == cells[0]).expect("known");
+            let exact = policy.curve.accuracy(&policy.curve.at(tau));
+            assert_eq!(cells[4].parse::<f64>().expect("a number"), exact);
+            count += 1;
+        }
+        assert_eq!(count, data.test.policies.len() * crate::budgets().len());
+    }
+}

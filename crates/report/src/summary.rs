@@ -1,0 +1,271 @@
+//! `summary.json`: the report's figures under fixed keys, for programs.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use tokenroute_core::{Bytes, Counts, Shares, Tau};
+use tokenroute_sweep::policies::PolicyKind;
+use tokenroute_sweep::study::{Difference, HEADLINE_TARGET, PolicyResult, SplitResult};
+
+use crate::cost::CostSummary;
+use crate::data::{ReportData, StageCost};
+use crate::error::RenderError;
+
+/// Everything in `summary.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// The test split's figures, at the top level.
+    #[serde(flatten)]
+    pub test: SplitSummary,
+    /// The same on questions of families the router never trained on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ood: Option<SplitSummary>,
+    /// Shares of labelled positions.
+    pub labels: Shares,
+    /// What the router's exact sweep cost on the test split.
+    pub sweep: CostSummary,
+    /// Wall time by stage.
+    pub seconds: BTreeMap<String, f64>,
+    /// Peak memory in bytes by stage, where the system tells.
+    #[serde(default)]
+    pub peak_bytes: BTreeMap<String, u64>,
+    /// Positions the LLM processed by stage, prefill included.
+    #[serde(default)]
+    pub llm_positions: BTreeMap<String, u64>,
+    /// What crossed a network to the LLM by stage; nothing where it was in process.
+    #[serde(default)]
+    pub bytes: BTreeMap<String, Bytes>,
+    /// Hashes, seeds, versions.
+    pub provenance: BTreeMap<String, serde_json::Value>,
+}
+
+impl Summary {
+    /// The figures of a report.
+    ///
+    /// # Errors
+    /// A value that JSON cannot hold.
+    pub fn of(data: &ReportData) -> Result<Self, RenderError> {
+        let mut counts = Counts::default();
+        data.labels.iter().for_each(|part| counts += part.counts);
+        let mut provenance: BTreeMap<String, serde_json::Value> =
+            data.provenance.iter().map(|f| (f.name.clone(), f.value.clone().into())).collect();
+        provenance.insert("sweep_costs".to_owned(), serde_json::to_value(&data.costs)?);
+        Ok(Summary {
+            test: (&data.test).into(),
+            ood: data.ood.as_ref().map(Into::into),
+            labels: counts.shares(),
+            sweep: data.cost,
+            seconds: by_stage(&data.stages, |s| Some(s.seconds)),
+            peak_bytes: by_stage(&data.stages, |s| s.peak_bytes),
+            llm_positions: by_stage(&data.stages, |s| s.llm_positions),
+            bytes: by_stage(&data.stages, |s| s.bytes),
+            provenance,
+        })
+    }
+
+    /// The text of `summary.json`.
+    ///
+    /// # Errors
+    /// A value that JSON cannot hold.
+    pub fn to_json(&self) -> Result<String, RenderError> {
+        Ok(serde_json::to_string_pretty(self)? + "\n")
+    }
+}
+
+/// The stages that have a figure, with it.
+fn by_stage<T>(stages: &[StageCost], of: impl Fn(&StageCost) -> Option<T>) -> BTreeMap<String, T> {
+    stages.iter().filter_map(|s| Some((s.stage.clone(), of(s)?))).collect()
+}
+
+/// Figures of one split.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SplitSummary {
+    /// Number of questions.
+    pub questions: u64,
+    /// The SLM alone.
+    pub slm: EndSummary,
+    /// The LLM alone.
+    pub llm: EndSummary,
+    /// The router.
+    #[serde(flatten)]
+    pub router: PolicySummary,
+    /// LLM tokens per question at the router's point for 7% offload.
+    pub offloaded_tokens_per_question: Option<f64>,
+    /// Every other policy.
+    pub baselines: BTreeMap<String, PolicySummary>,
+    /// The router's APGR less each other policy's.
+    pub apgr_differences: BTreeMap<String, Difference>,
+}
+
+/// One model alone.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct EndSummary {
+    /// Share of right answers.
+    pub accuracy: f64,
+    /// 95% interval.
+    pub ci: Option<[f64; 2]>,
+}
+
+/// One policy's figures.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PolicySummary {
+    /// At the offload targets.
+    pub points: Vec<PointSummary>,
+    /// Area under the PGR curve; null if the LLM is no better than the SLM.
+    pub apgr: Option<f64>,
+    /// 95% interval.
+    pub apgr_ci: Option<[f64; 2]>,
+    /// Least offload with PGR ≥ ½.
+    pub cpt50: Option<f64>,
+    /// Least offload with PGR ≥ ⅘.
+    pub cpt80: Option<f64>,
+}
+
+/// A policy at one offload target.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct PointSummary {
+    /// Offload ratio aimed at on validation.
+    pub target: f64,
+    /// The τ chosen there.
+    pub tau: Tau,
+    /// Offload ratio measured, over all tokens.
+    pub offload: f64,
+    /// Mean of the questions' own offload ratios.
+    pub mean_offload: f64,
+    /// Accuracy measured.
+    pub accuracy: f64,
+    /// 95% interval of the accuracy.
+    pub ci: [f64; 2],
+    /// Performance gap recovered.
+    pub pgr: Option<f64>,
+    /// LLM tokens per question.
+    pub offloaded_tokens_per_question: f64,
+    /// Positions the LLM processes per question, prefill included.
+    #[serde(default)]
+    pub llm_positions_per_question: f64,
+}
+
+impl From<&PolicyResult> for PolicySummary {
+    fn from(policy: &PolicyResult) -> Self {
+        let points = policy.points.iter().map(|p| PointSummary {
+            target: p.target,
+            tau: p.tau,
+            offload: p.offload,
+            mean_offload: p.mean_offload,
+            accuracy: p.accuracy,
+            ci: p.interval,
+            pgr: p.pgr,
+            offloaded_tokens_per_question: p.offloaded_per_question,
+            llm_positions_per_question: p.llm_positions_per_question,
+        });
+        PolicySummary {
+            points: points.collect(),
+            apgr: policy.apgr,
+            apgr_ci: policy.apgr_interval,
+            cpt50: policy.cpt50,
+            cpt80: policy.cpt80,
+        }
+    }
+}
+
+impl From<&SplitResult> for SplitSummary {
+    fn from(split: &SplitResult) -> Self {
+        let others = || split.policies.iter().filter(|p| p.kind != PolicyKind::Router);
+        let router = split.router().map(PolicySummary::from).unwrap_or_default();
+        SplitSummary {
+            questions: split.questions,
+            slm: EndSummary { accuracy: split.gap.slm, ci: split.slm_interval },
+            llm: EndSummary { accuracy: split.gap.llm, ci: split.llm_interval },
+            offloaded_tokens_per_question: router
+                .points
+                .iter()
+                .find(|p| p.target == HEADLINE_TARGET)
+                .map(|p| p.offloaded_tokens_per_question),
+            router,
+            baselines: others().map(|p| (p.name.clone(), p.into())).collect(),
+            apgr_differences: others()
+                .filter_map(|p| Some((p.name.clone(), p.router_advantage?)))
+                .collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokenroute_core::{Piece, QuestionCurve};
+    use tokenroute_sweep::study::{Resampling, SweptPolicy, study};
+
+    #[test]
+    fn the_file_has_its_keys_and_reads_back() {
+        let piece = |end, correct, offloaded| Piece {
+            end,
+            correct,
+            offloaded,
+            generated: 20,
+            llm_positions: 3 * offloaded,
+        };
+        let curves: Vec<QuestionCurve> = (0..20)
+            .map(|i| QuestionCurve {
+                question: i.to_string(),
+                pieces: vec![piece(0.5, i % 2 == 0, 0), piece(0.7, true, 1), piece(1.0, true, 20)],
+            })
+            .collect();
+        let policy = |name, kind| SweptPolicy { name, kind, validation: &curves, test: &curves };
+        let policies =
+            [policy("router", PolicyKind::Router), policy("margin", PolicyKind::TrainingFree)];
+        let resampling = Resampling { resamples: 50, seed: 1 };
+        let split = study("test", &policies, resampling).expect("two policies");
+        let counts = Counts { identical: 85, neutral: 6, both_wrong: 3, divergent: 5, unjudged: 1 };
+        let summary = Summary {
+            test: SplitSummary::from(&split),
+            ood: None,
+            labels: counts.shares(),
+            sweep: CostSummary::default(),
+            seconds: [("label".to_owned(), 1.5)].into(),
+            peak_bytes: [("label".to_owned(), 9)].into(),
+            llm_positions: [("sweep".to_owned(), 7)].into(),
+            bytes: [("sweep".to_owned(), Bytes { up: 5, down: 6 })].into(),
+            provenance: [("seed".to_owned(), 7.into())].into(),
+        };
+        let json = serde_json::to_value(&summary).expect("plain values");
+        for (pointer, expected) in [
+            ("/questions", 20.into()),
+            ("/slm/accuracy", 0.5.into()),
+            ("/llm/accuracy", 1.0.into()),
+            ("/points/2/target", 0.05.into()),
+            ("/points/2/offload", 0.05.into()),
+            ("/points/2/accuracy", 1.0.into()),
+            ("/points/2/pgr", 1.0.into()),
+            ("/points/2/llm_positions_per_question", 3.0.into()),
+            ("/points/2/ci/0", 1.0.into()),
+            ("/apgr", 0.95.into()),
+            ("/cpt50", 0.05.into()),
+            ("/cpt80", 0.05.into()),
+            ("/baselines/margin/apgr", 0.95.into()),
+            ("/baselines/margin/points/0/target", 0.01.into()),
+            ("/baselines/margin/cpt80", 0.05.into()),
+            ("/apgr_differences/margin/value", 0.0.into()),
+            ("/labels/identical", 0.85.into()),
+            ("/labels/neutral", 0.09.into()),
+            ("/labels/divergent", 0.05.into()),
+            ("/sweep/decoded_tokens", 0.into()),
+            ("/sweep/slm_only_tokens", 0.into()),
+            ("/sweep/cost_ratio", 0.0.into()),
+            ("/sweep/llm_cost_ratio", 0.0.into()),
+            ("/offloaded_tokens_per_question", 1.0.into()),
+            ("/seconds/label", 1.5.into()),
+            ("/peak_bytes/label", 9.into()),
+            ("/llm_positions/sweep", 7.into()),
+            ("/bytes/sweep/down", 6.into()),
+            ("/provenance/seed", 7.into()),
+        ] {
+            let found: Option<&serde_json::Value> = json.pointer(pointer);
+            assert_eq!(found, Some(&expected), "{pointer}");
+        }
+        let tau = json.pointer("/points/2/tau").and_then(serde_json::Value::as_f64);
+        assert_eq!(tau.map(|t| t as f32), Some(0.7));
+        let read: Summary = serde_json::from_value(json).expect("its own keys");
+        assert_eq!(read, summary);
+    }
+}

@@ -1,0 +1,51 @@
+//! A white canvas of a size, and the colours and text styles of all figures.
+
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+use crate::error::RenderError;
+use crate::number::target;
+
+pub(super) const INK: RGBColor = RGBColor(40, 44, 50);
+pub(super) const MUTED: RGBColor = RGBColor(95, 102, 112);
+pub(super) const GRID: RGBColor = RGBColor(230, 232, 235);
+
+pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+pub(super) type Drawn = Result<(), Box<dyn std::error::Error>>;
+
+/// Sets up a white page of that size, draws on it, and returns the document.
+pub(super) fn page(
+    name: &str,
+    size: (u32, u32),
+    draw: impl FnOnce(&Area<'_>) -> Drawn,
+) -> Result<String, RenderError> {
+    let mut svg = String::new();
+    let drawn = {
+        let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
+        area.fill(&WHITE)
+            .map_err(Into::into)
+            .and_then(|()| draw(&area))
+            .and_then(|()| area.present().map_err(Into::into))
+    };
+    match drawn {
+        Ok(()) => Ok(svg),
+        Err(cause) => {
+            Err(RenderError::Figure { figure: name.to_owned(), cause: cause.to_string() })
+        }
+    }
+}
+
+/// Text style of that size and colour, anchored as told.
+pub(super) fn text(size: u32, colour: RGBColor, anchor: HPos) -> TextStyle<'static> {
+    ("sans-serif", size).into_font().color(&colour).pos(Pos::new(anchor, VPos::Center))
+}
+
+pub(super) fn rgb([r, g, b]: [u8; 3]) -> RGBColor {
+    RGBColor(r, g, b)
+}
+
+/// An axis label without idle decimals: "5%".
+pub(super) fn tick(x: &f64) -> String {
+    target(*x)
+}

@@ -1,0 +1,84 @@
+//! Figures as SVG, for the Markdown report and the README. Text stays text, so
+//! no font file is needed; a white ground keeps them readable on dark pages.
+
+mod canvas;
+mod curve;
+mod labels;
+mod latency;
+mod reliability;
+
+pub use curve::{CurveFigure, svg_curve};
+pub use labels::svg_labels;
+pub use latency::{Cost, svg_latency};
+pub use reliability::svg_reliability;
+
+use crate::data::ReportData;
+use crate::error::RenderError;
+
+/// A figure and the file name the Markdown refers to it by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Figure {
+    /// File name, as in "curve.svg".
+    pub name: &'static str,
+    /// What it shows, for readers who cannot see it.
+    pub caption: &'static str,
+    /// The SVG document.
+    pub svg: String,
+}
+
+/// All figures that the data allow, in the order the Markdown shows them.
+///
+/// # Errors
+/// A figure the plotting library refuses.
+pub fn figures(data: &ReportData) -> Result<Vec<Figure>, RenderError> {
+    let mut figures = vec![
+        Figure {
+            name: "curve-zoom.svg",
+            caption: "Accuracy against offload ratio, 0 to 20%",
+            svg: svg_curve(
+                &data.test,
+                &CurveFigure { max_offload: 0.2, ..CurveFigure::default() },
+            )?,
+        },
+        Figure {
+            name: "curve.svg",
+            caption: "Accuracy against offload ratio, 0 to 100%",
+            svg: svg_curve(&data.test, &CurveFigure::default())?,
+        },
+    ];
+    if !data.labels.is_empty() {
+        let svg = svg_labels(&data.labels)?;
+        figures.push(Figure { name: "labels.svg", caption: "Label composition by split", svg });
+    }
+    if let Some(svg) = data.diagnostics.as_ref().map(svg_reliability).transpose()?.flatten() {
+        figures.push(Figure { name: "reliability.svg", caption: "Reliability of the scores", svg });
+    }
+    if let Some(ood) = &data.ood {
+        let options = CurveFigure { max_offload: 0.2, ..CurveFigure::default() };
+        figures.push(Figure {
+            name: "curve-ood.svg",
+            caption: "Accuracy against offload ratio out of distribution, 0 to 20%",
+            svg: svg_curve(ood, &options)?,
+        });
+    }
+    figures.extend(latency_figures(data)?);
+    Ok(figures)
+}
+
+/// The figures of the network study, if there is one.
+///
+/// # Errors
+/// As [`figures`].
+pub(super) fn latency_figures(data: &ReportData) -> Result<Vec<Figure>, RenderError> {
+    let Some(study) = &data.latency else { return Ok(Vec::new()) };
+    let mut figures = Vec::new();
+    for (name, caption, cost) in [
+        ("latency.svg", "Accuracy against the time of an answer", Cost::Seconds),
+        ("bytes.svg", "Accuracy against the bytes of an answer", Cost::Kilobytes),
+    ] {
+        if let Some(svg) = svg_latency(study, &data.test, cost)? {
+            figures.push(Figure { name, caption, svg });
+        }
+    }
+    Ok(figures)
+}

@@ -1,0 +1,130 @@
+//! The policies that a router is compared with: chance, the SLM's own
+//! uncertainty, tables learnt from the labels, and the oracle of differences.
+
+mod lookup;
+mod oracle;
+mod random;
+#[cfg(test)]
+mod tests;
+mod uncertainty;
+
+use serde::{Deserialize, Serialize};
+use tokenroute_core::{LabelRow, Scorer};
+
+pub use lookup::{LookupPosition, LookupTokens};
+pub use oracle::DifferenceOracle;
+pub use random::Random;
+pub use uncertainty::{Entropy, Margin, MaxProbability, SentenceEntropy};
+
+/// The sort of a policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PolicyKind {
+    /// The trained router.
+    Router,
+    /// Needs no labels: chance and the SLM's own uncertainty.
+    TrainingFree,
+    /// A table learnt from the labels.
+    Lookup,
+    /// Knows the LLM's tokens: an upper reference.
+    Oracle,
+}
+
+/// The policies of this module by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Baseline {
+    /// [`Random`]
+    Random,
+    /// [`MaxProbability`]
+    MaxProbability,
+    /// [`Margin`]
+    Margin,
+    /// [`Entropy`]
+    Entropy,
+    /// [`SentenceEntropy`]
+    SentenceEntropy,
+    /// [`LookupTokens`]
+    LookupTokens,
+    /// [`LookupPosition`]
+    LookupPosition,
+    /// [`DifferenceOracle`]
+    DifferenceOracle,
+}
+
+/// What a baseline may need to be built.
+#[derive(Debug, Clone, Copy)]
+pub struct BaselineInputs<'a> {
+    /// Seed of the hashes.
+    pub seed: u64,
+    /// Number of token ids of the pair.
+    pub vocabulary: usize,
+    /// The labels of the router-train split, for the tables.
+    pub rows: &'a [LabelRow],
+}
+
+impl Baseline {
+    /// All of them, in the order of reports.
+    pub const ALL: [Baseline; 8] = [
+        Baseline::Random,
+        Baseline::MaxProbability,
+        Baseline::Margin,
+        Baseline::Entropy,
+        Baseline::SentenceEntropy,
+        Baseline::LookupTokens,
+        Baseline::LookupPosition,
+        Baseline::DifferenceOracle,
+    ];
+
+    /// The name used in experiment files and reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Baseline::Random => "random",
+            Baseline::MaxProbability => "max-probability",
+            Baseline::Margin => "margin",
+            Baseline::Entropy => "entropy",
+            Baseline::SentenceEntropy => "sentence-entropy",
+            Baseline::LookupTokens => "lookup-tokens",
+            Baseline::LookupPosition => "lookup-position",
+            Baseline::DifferenceOracle => "difference-oracle",
+        }
+    }
+
+    /// The baseline of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|b| b.name() == name)
+    }
+
+    /// What sort of policy it is.
+    #[must_use]
+    pub fn kind(self) -> PolicyKind {
+        match self {
+            Baseline::LookupTokens | Baseline::LookupPosition => PolicyKind::Lookup,
+            Baseline::DifferenceOracle => PolicyKind::Oracle,
+            _ => PolicyKind::TrainingFree,
+        }
+    }
+
+    /// Whether it is learnt from labels.
+    #[must_use]
+    pub fn needs_rows(self) -> bool {
+        self.kind() == PolicyKind::Lookup
+    }
+
+    /// Builds the policy.
+    #[must_use]
+    pub fn build(self, inputs: &BaselineInputs<'_>) -> Box<dyn Scorer> {
+        let BaselineInputs { seed, vocabulary, rows } = *inputs;
+        match self {
+            Baseline::Random => Box::new(Random { seed }),
+            Baseline::MaxProbability => Box::new(MaxProbability),
+            Baseline::Margin => Box::new(Margin),
+            Baseline::Entropy => Box::new(Entropy { vocabulary }),
+            Baseline::SentenceEntropy => Box::new(SentenceEntropy { vocabulary }),
+            Baseline::LookupTokens => Box::new(LookupTokens::learn(rows)),
+            Baseline::LookupPosition => Box::new(LookupPosition::learn(rows)),
+            Baseline::DifferenceOracle => Box::new(DifferenceOracle { seed }),
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! An upper reference: a policy that knows the LLM's tokens.
+
+use tokenroute_core::{Position, Score, ScoreError, Scorer, unit_hash};
+
+/// Offloads the tokens that differ from the LLM's first. Differing tokens score
+/// below ½, identical ones from ½ on; within both the order is a hash. An upper
+/// reference: a device does not know the LLM's token without a call.
+#[derive(Debug, Clone, Copy)]
+pub struct DifferenceOracle {
+    /// Seed of the hash.
+    pub seed: u64,
+}
+
+impl Scorer for DifferenceOracle {
+    fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError> {
+        let order = 0.5 * unit_hash(self.seed, position.question, position.index);
+        let differs = position.llm_token.is_some_and(|t| t != position.step.token);
+        Score::new(if differs { order } else { 0.5 + order })
+    }
+
+    fn needs_llm(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,94 @@
+//! Scores of the policies at hand-made positions and rows.
+
+use tokenroute_core::{Position, Relation, Step, TokenId, unit_hash};
+
+use super::*;
+
+fn row(previous: TokenId, slm_token: TokenId, position: u32, target: f32, weight: f32) -> LabelRow {
+    LabelRow {
+        question: "q".into(),
+        split: "router-train".into(),
+        round: 0,
+        position,
+        prefix_hash: 0,
+        previous,
+        slm_token,
+        llm_token: slm_token,
+        top: Vec::new(),
+        entropy: 0.0,
+        sentence_entropy: 0.0,
+        hidden: Vec::new(),
+        relation: Relation::Identical,
+        keep_grade: 1.0,
+        offload_grade: 1.0,
+        target,
+        weight,
+        rollouts: 0,
+    }
+}
+
+fn score(scorer: &dyn Scorer, previous: TokenId, index: usize, llm_token: Option<TokenId>) -> f32 {
+    let step = Step {
+        token: 7,
+        top: vec![(7, 0.6), (3, 0.25), (1, 0.1)],
+        entropy: 1.0,
+        hidden: [].into(),
+        logits: None,
+    };
+    let sentence_entropy = 2.0;
+    let position =
+        Position { question: "q", index, previous, step: &step, sentence_entropy, llm_token };
+    scorer.score(&position).expect("a number").get()
+}
+
+#[test]
+fn uncertainty_becomes_a_score() {
+    let ln16 = 16f32.ln();
+    for (scorer, expected) in [
+        (&MaxProbability as &dyn Scorer, 0.6),
+        (&Margin, 0.35),
+        (&Entropy { vocabulary: 16 }, 1.0 - 1.0 / ln16),
+        (&SentenceEntropy { vocabulary: 16 }, 1.0 - 2.0 / ln16),
+        (&Random { seed: 3 }, unit_hash(3, "q", 5)),
+    ] {
+        assert!((score(scorer, 0, 5, None) - expected).abs() < 1e-6);
+    }
+}
+
+#[test]
+fn tables_learn_rates_and_back_off() {
+    let mut rows: Vec<LabelRow> =
+        (0..400).map(|i| row(1, 7, 0, (i % 4 == 0).into(), 1.0)).collect();
+    rows.extend((0..400).map(|_| row(2, 7, 1, 1.0, 2.0)));
+    rows.push(row(2, 7, 1, 0.0, 0.0));
+    let tokens = LookupTokens::learn(&rows);
+    let at = |previous| score(&tokens, previous, 0, None);
+    assert!((at(1) - 0.25).abs() < 0.01, "{}", at(1));
+    assert!(at(2) > 0.99, "weight 0 is left out: {}", at(2));
+    assert!((at(9) - 0.75).abs() < 0.01, "an unseen pair has its token's rate: {}", at(9));
+
+    let positions = LookupPosition::learn(&rows);
+    let at = |index| score(&positions, 0, index, None);
+    assert!((at(0) - 0.25).abs() < 0.01 && at(1) > 0.99, "{} {}", at(0), at(1));
+    assert!((at(80) - 0.75).abs() < 0.01, "{}", at(80));
+
+    let nothing = LookupTokens::learn(&[]);
+    assert_eq!(score(&nothing, 1, 0, None), 0.5);
+}
+
+#[test]
+fn the_oracle_routes_differences_first() {
+    let oracle = DifferenceOracle { seed: 1 };
+    for index in 0..50 {
+        assert!(score(&oracle, 0, index, Some(3)) < 0.5);
+        assert!(score(&oracle, 0, index, Some(7)) >= 0.5);
+    }
+}
+
+#[test]
+fn names_are_found_again() {
+    for baseline in Baseline::ALL {
+        assert_eq!(Baseline::from_name(baseline.name()), Some(baseline));
+    }
+    assert_eq!(Baseline::from_name("oracle"), None);
+}
