@@ -99,6 +99,12 @@ impl Trace {
         self.tokens.iter().filter(|t| t.origin == Origin::Llm).count()
     }
 
+    /// LLM tokens / generated tokens; 0 for an answer without tokens.
+    #[must_use]
+    pub fn offload_ratio(&self) -> f64 {
+        self.offloaded() as f64 / self.tokens.len().max(1) as f64
+    }
+
     /// Number of tokens decided while an earlier token was on its way.
     #[must_use]
     pub fn speculated_tokens(&self) -> usize {

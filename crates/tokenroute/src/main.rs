@@ -2,13 +2,12 @@
 
 mod args;
 mod commands;
-mod llm;
+mod open_pair;
 mod output;
 mod painter;
 mod progress;
 #[cfg(feature = "server")]
 mod signal;
-mod source;
 mod spent;
 
 use std::process::ExitCode;

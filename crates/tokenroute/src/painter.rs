@@ -3,8 +3,7 @@
 use std::io::{IsTerminal, Write};
 
 use anyhow::Result;
-use tokenroute_core::{Origin, TraceToken, Vocabulary};
-use tokenroute_model::{Detokeniser, LoadError, LoadedModel, Tokenizer};
+use tokenroute::{Origin, Token, TokenStream, TraceToken};
 
 /// Back to the terminal's own colours.
 const PLAIN: &str = "\x1b[0m";
@@ -38,38 +37,30 @@ impl Look {
 pub struct Painter<'m, W> {
     out: W,
     look: Look,
-    vocabulary: &'m Vocabulary,
-    /// Until the end.
-    words: Option<Detokeniser<&'m Tokenizer>>,
+    stream: TokenStream<'m>,
     text: String,
     failed: Result<()>,
 }
 
 impl<'m, W: Write> Painter<'m, W> {
     /// A painter that has written nothing.
-    pub fn new(out: W, look: Look, model: &'m LoadedModel) -> Self {
-        let words = Some(Detokeniser::new(&model.tokenizer));
-        let vocabulary = &model.vocabulary;
-        Painter { out, look, vocabulary, words, text: String::new(), failed: Ok(()) }
+    pub fn new(out: W, look: Look, stream: TokenStream<'m>) -> Self {
+        Painter { out, look, stream, text: String::new(), failed: Ok(()) }
     }
 
-    /// Writes what one more token makes certain. What goes wrong is told at the end.
-    pub fn token(&mut self, token: &TraceToken) {
-        if self.failed.is_ok()
-            && !self.vocabulary.is_end(token.token)
-            && let Some(words) = &mut self.words
-        {
-            let piece = words.push(token.token);
-            self.failed = self.put(piece, style(token));
+    /// Writes the text that one more token makes certain. The end reports a failure.
+    pub fn token(&mut self, record: &TraceToken) {
+        if self.failed.is_ok() {
+            let token = self.stream.push(record.clone());
+            self.failed = token.map_err(Into::into).and_then(|token| self.put(&token));
         }
     }
 
-    fn put(&mut self, piece: Result<String, LoadError>, style: &str) -> Result<()> {
-        let piece = piece?;
+    fn put(&mut self, token: &Token) -> Result<()> {
         if self.look == Look::Raw {
-            self.out.write_all(piece.as_bytes())?;
+            self.out.write_all(token.text.as_bytes())?;
         } else {
-            let shown = harmless(&piece);
+            let (shown, style) = (harmless(&token.text), style(&token.record));
             if self.look == Look::Coloured && !style.is_empty() && !shown.is_empty() {
                 write!(self.out, "{style}{shown}{PLAIN}")?;
             } else {
@@ -77,19 +68,16 @@ impl<'m, W: Write> Painter<'m, W> {
             }
         }
         self.out.flush()?;
-        self.text += &piece;
+        self.text += &token.text;
         Ok(())
     }
 
     /// Ends the answer and its line; returns its text.
     ///
     /// # Errors
-    /// What went wrong on the way.
+    /// The first failure on the way.
     pub fn end(mut self) -> Result<String> {
-        std::mem::replace(&mut self.failed, Ok(()))?;
-        if let Some(words) = self.words.take() {
-            self.put(words.finish(), "")?;
-        }
+        self.failed?;
         writeln!(self.out)?;
         self.out.flush()?;
         Ok(self.text)
@@ -136,7 +124,7 @@ mod tests {
         ];
         let painted = |look| {
             let mut out = Vec::new();
-            let mut painter = Painter::new(&mut out, look, &model);
+            let mut painter = Painter::new(&mut out, look, TokenStream::new(&model, 100));
             for (&token, (origin, speculated)) in ids.iter().zip(kinds.into_iter().cycle()) {
                 let cause = (origin == Origin::Degraded).then_some(Cause::Late);
                 let slm_token = token;

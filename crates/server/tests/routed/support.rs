@@ -14,7 +14,7 @@ use tokenroute_llm::{ApiKey, InProcess, ToyModel};
 use tokenroute_model::{ChatTemplate, Tokenizer};
 use tokenroute_runtime::Calls;
 use tokenroute_server::net::Server;
-use tokenroute_server::routed::{RoutedLlm, RoutedPair, RoutedService, ServeConfig};
+use tokenroute_server::routed::{ServedLlm, ServedPair, RoutedService, ServeConfig};
 
 /// Token 12 and 13 are the halves of "é"; 14 and 15 end an answer.
 const WORDS: [&str; 16] = [
@@ -63,8 +63,8 @@ pub fn pair() -> (ToyModel, ToyModel) {
 }
 
 /// What is served, with this small model.
-pub fn served<M>(slm: M, large: Option<RoutedLlm>) -> RoutedPair<M> {
-    RoutedPair {
+pub fn served<M>(slm: M, large: Option<ServedLlm>) -> ServedPair<M> {
+    ServedPair {
         name: "toy".to_owned(),
         slm,
         vocabulary: ToyModel::vocabulary(),
@@ -74,10 +74,10 @@ pub fn served<M>(slm: M, large: Option<RoutedLlm>) -> RoutedPair<M> {
     }
 }
 
-pub fn large() -> RoutedLlm {
+pub fn large() -> ServedLlm {
     let llm = Box::new(InProcess::new(pair().1));
     let calls = Calls { threads: 2, together: 1 };
-    RoutedLlm { llm, scorer: Box::new(FirstNumber), calls, bytes: None }
+    ServedLlm { llm, scorer: Box::new(FirstNumber), calls, bytes: None }
 }
 
 /// A server that reads every prompt from its beginning.

@@ -7,16 +7,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use tokenroute_core::{LanguageModel, Llm, Progress, Scorer, Trace};
-use tokenroute_hub::local;
+use tokenroute::{Message, Policy, RoutedPair, TokenStream};
+use tokenroute_core::{LanguageModel, Llm, Progress, Trace};
 use tokenroute_llm::http::Traffic;
-use tokenroute_model::{ChatOptions, ChatTemplate, LoadedModel, Message};
-use tokenroute_runtime::{Absent, Engine, Event, KeepAll, Pair, Policy, Session, Wait};
+use tokenroute_runtime::{Engine, Event, Session};
 
 use crate::args::Chat;
-use crate::llm::Large;
+use crate::open_pair::{note_sampling, open, policy};
 use crate::painter::{Look, Painter};
-use crate::{llm, output, spent};
+use crate::{output, spent};
 
 /// Longest wait of one turn; there is always something to wait for.
 const PATIENCE: Duration = Duration::from_secs(3600);
@@ -51,41 +50,23 @@ impl<'l> Wish<'l> {
 /// Reads lines and answers them until the last.
 pub fn run(args: &Chat, progress: &dyn Progress) -> Result<()> {
     ensure!(args.max_tokens > 0, "--max-tokens is 0; expected at least 1");
-    let mut policy = llm::policy(&args.routing)?;
-    policy.sampling = llm::sampling(&args.drawing)?;
-    let (slm, large) = llm::load(&args.slm, &args.routing, progress)?;
-    let template = ChatTemplate::read(&local(&args.slm, progress)?)?;
-    let template = template.with_context(|| {
+    let policy = policy(&args.routing, Some(&args.drawing))?;
+    let pair = open(&args.slm, &args.routing, policy, progress)?;
+    pair.template()?.with_context(|| {
         let slm = args.slm.display();
         format!("{slm} has no chat template; use `tokenroute generate`, or give the model's folder a chat_template.jinja")
     })?;
-    let (llm, scorer): (&dyn Llm, &dyn Scorer) = match &large {
-        Some(large) => (&*large.opened.llm, &large.scorer),
-        None => (&Absent, &KeepAll),
-    };
-    let pair = Pair::new(&slm.decoder, llm, &slm.vocabulary);
-    let remote = large.as_ref().is_some_and(|large| large.opened.http.is_some());
-    let ahead = matches!(policy.wait, Wait::Speculate { .. });
     thread::scope(|scope| {
-        let engine = match (remote, ahead) {
-            (true, _) => Engine::new(scope, pair, scorer, llm::OVER_HTTP),
-            (false, true) => Engine::new(scope, pair, scorer, llm::IN_PROCESS),
-            (false, false) => Engine::inline(pair, scorer),
-        };
         // A message is read from where the conversation so far ends.
-        let engine = engine.keeping(slm.decoder.info().context);
-        let large = large.as_ref();
-        let talk = Talk { args, slm: &slm, large, template, policy, engine, messages: Vec::new() };
-        talk.run(progress)
+        let engine = pair.engine(scope, &policy).keeping(pair.slm().decoder.info().context);
+        Talk { args, pair: &pair, policy, engine, messages: Vec::new() }.run(progress)
     })
 }
 
 /// A conversation.
 struct Talk<'a, M: LanguageModel, L: Llm + ?Sized> {
     args: &'a Chat,
-    slm: &'a LoadedModel,
-    large: Option<&'a Large>,
-    template: ChatTemplate,
+    pair: &'a RoutedPair,
     policy: Policy,
     engine: Engine<'a, M, L>,
     messages: Vec<Message>,
@@ -97,7 +78,7 @@ impl<M: LanguageModel, L: Llm + ?Sized> Talk<'_, M, L> {
         if asks {
             progress.note(COMMANDS);
         }
-        llm::note_sampling(&self.policy, progress);
+        note_sampling(&self.policy, progress);
         self.reset();
         let mut line = String::new();
         loop {
@@ -135,27 +116,26 @@ impl<M: LanguageModel, L: Llm + ?Sized> Talk<'_, M, L> {
     }
 
     fn set_tau(&mut self, text: &str) -> Result<()> {
-        ensure!(self.large.is_some(), "the small model is alone here; start with --llm");
+        ensure!(self.pair.is_routed(), "the small model is alone here; start with --llm");
         self.policy.tau = text.parse()?;
         Ok(())
     }
 
     /// Answers the last message.
     fn answer(&mut self, progress: &dyn Progress) -> Result<()> {
-        let prompt = self.template.render(&self.messages, &ChatOptions::default())?;
-        let prompt = self.slm.tokenizer.encode(&prompt)?;
-        let context = self.slm.decoder.info().context;
+        let prompt = self.pair.chat_prompt(&self.messages)?;
+        let context = self.pair.slm().decoder.info().context;
         ensure!(
             prompt.len() <= context,
             "the conversation has {} tokens and the model reads {context}; /reset begins anew",
             prompt.len()
         );
-        // The last token made is not read again.
-        let max_tokens = self.args.max_tokens.min(context + 1 - prompt.len());
-        let (start, before) = (Instant::now(), self.traffic());
+        let max_tokens = self.args.max_tokens.min(self.pair.room_after(&prompt)?);
+        let (start, before) = (Instant::now(), self.pair.traffic());
         let session = Session { question: String::new(), prompt, max_tokens, policy: self.policy };
         self.engine.add(session)?;
-        let mut painter = Painter::new(stdout(), Look::of_stdout(), self.slm);
+        let stream = TokenStream::new(self.pair.slm(), max_tokens);
+        let mut painter = Painter::new(stdout(), Look::of_stdout(), stream);
         let mut made = None;
         let mut billed = Vec::new();
         // Calls that nobody waits for any more come back too, and are paid for.
@@ -178,10 +158,6 @@ impl<M: LanguageModel, L: Llm + ?Sized> Talk<'_, M, L> {
         Ok(())
     }
 
-    fn traffic(&self) -> Option<Traffic> {
-        self.large.and_then(|large| large.opened.traffic())
-    }
-
     fn sum_up(
         &self,
         trace: Trace,
@@ -190,10 +166,10 @@ impl<M: LanguageModel, L: Llm + ?Sized> Talk<'_, M, L> {
         progress: &dyn Progress,
     ) {
         let tokens = trace.tokens.len();
-        let traffic = before.zip(self.traffic()).map(|(before, now)| now - before);
-        let mut line = match self.large {
-            Some(_) => spent::costs(from_ref(&trace), traffic),
-            None => format!("{tokens} tokens"),
+        let traffic = before.zip(self.pair.traffic()).map(|(before, now)| now - before);
+        let mut line = match self.pair.is_routed() {
+            true => spent::costs(from_ref(&trace), traffic),
+            false => format!("{tokens} tokens"),
         };
         line += &format!(", {:.2} s", time.as_secs_f64());
         progress.note(&line);

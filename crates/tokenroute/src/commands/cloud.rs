@@ -2,26 +2,28 @@
 //! completions API.
 
 use anyhow::Result;
+use tokenroute::{ApiKey, load_named, load_options, short_name};
 use tokenroute_core::{LanguageModel, Progress};
-use tokenroute_llm::{ApiKey, CLOUD_KEY};
+use tokenroute_llm::CLOUD_KEY;
 use tokenroute_model::LoadOptions;
 use tokenroute_server::completions::{BatchConfig, CompletionService};
 use tokenroute_server::net::check_bind;
 
 use crate::args::Cloud;
+use crate::output;
 use crate::signal::Stop;
-use crate::{output, source};
 
 /// Serves until it is interrupted or terminated.
 pub fn run(args: &Cloud, progress: &dyn Progress) -> Result<()> {
     let key = ApiKey::from_env(CLOUD_KEY)?;
     check_bind(args.bind, key.as_ref())?;
-    let model = source::load(&args.model, LoadOptions::default().top_k, args.quantize, progress)?;
+    let options = load_options(&args.model, LoadOptions::default().top_k, args.quantize);
+    let model = load_named(&args.model, &options, progress)?;
     // Clients keep answers by this name, so it changes with the weights.
     let hash = &model.decoder.info().weights_hash;
     let (hash, format) = hash.split_at(hash.find('+').unwrap_or(hash.len()));
     let hash = hash.get(..12).unwrap_or_default();
-    let name = format!("{}@{hash}{format}", source::called(&args.model));
+    let name = format!("{}@{hash}{format}", short_name(&args.model));
     let stop = Stop::listen()?;
     let config = BatchConfig {
         batch: args.batch,

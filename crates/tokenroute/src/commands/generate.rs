@@ -2,20 +2,17 @@
 
 use std::io::stdout;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde::Serialize;
-use tokenroute_core::{
-    Llm, Progress, Question, Sampling, Scorer, TokenId, Trace, TraceToken, grade,
-};
+use tokenroute::{RoutedPair, TokenStream};
+use tokenroute_core::{Progress, Question, Sampling, TokenId, Trace, TraceToken, grade};
 use tokenroute_model::LoadedModel;
-use tokenroute_runtime::{
-    Absent, DEFAULT_BATCH, KeepAll, Pair, Policy, Request, Wait, decode_with,
-};
+use tokenroute_runtime::{Policy, Request};
 
 use crate::args::Generate;
-use crate::llm::Large;
+use crate::open_pair::{note_sampling, open, policy};
 use crate::painter::{Look, Painter};
-use crate::{llm, output, source, spent};
+use crate::{output, spent};
 
 /// A prompt and, where it comes from a data set, its question.
 struct Prompt {
@@ -59,29 +56,22 @@ struct Answer {
 /// Decodes every prompt and prints the answers.
 pub fn run(args: &Generate, progress: &dyn Progress) -> Result<()> {
     ensure!(args.max_tokens > 0, "--max-tokens is 0; expected at least 1");
-    let mut policy = llm::policy(&args.routing)?;
-    policy.sampling = llm::sampling(&args.drawing)?;
-    let (slm, large) = match (&args.model, &args.slm) {
-        (Some(model), _) => (source::load(model, 8, args.routing.quantize, progress)?, None),
-        (None, Some(slm)) => {
-            let (slm, large) = llm::load(slm, &args.routing, progress)?;
-            let large = large.context("give all of --slm, --llm, --router and --tau")?;
-            (slm, Some(large))
-        }
-        (None, None) => bail!("give --model, or all of --slm, --llm, --router and --tau"),
-    };
-    llm::note_sampling(&policy, progress);
-    decode(args, &slm, large.as_ref(), policy, progress)
+    let policy = policy(&args.routing, Some(&args.drawing))?;
+    let named = args.model.as_ref().or(args.slm.as_ref());
+    let named = named.context("give --model, or all of --slm, --llm, --router and --tau")?;
+    let pair = open(named, &args.routing, policy, progress)?;
+    note_sampling(&policy, progress);
+    decode(args, &pair, policy, progress)
 }
 
 /// Decodes with the pair, or with one model alone.
 fn decode(
     args: &Generate,
-    slm: &LoadedModel,
-    large: Option<&Large>,
+    pair: &RoutedPair,
     policy: Policy,
     progress: &dyn Progress,
 ) -> Result<()> {
+    let slm = pair.slm();
     let prompts = prompts(args, slm)?;
     let requests: Vec<Request<'_>> = prompts
         .iter()
@@ -91,34 +81,21 @@ fn decode(
             max_tokens: args.max_tokens,
         })
         .collect();
-    let (llm, scorer): (&dyn Llm, &dyn Scorer) = match large {
-        Some(large) => (&*large.opened.llm, &large.scorer),
-        None => (&Absent, &KeepAll),
-    };
-    let pair = Pair::new(&slm.decoder, llm, &slm.vocabulary);
-    let remote = large.is_some_and(|large| large.opened.http.is_some());
-    let ahead = matches!(policy.wait, Wait::Speculate { .. });
-    let calls = match remote {
-        true => Some(llm::OVER_HTTP),
-        // In process the LLM takes the processor from the SLM; lockstep is best.
-        false => ahead.then_some(llm::IN_PROCESS),
-    };
     // One answer is shown as it grows.
     let shown = !args.json && prompts.len() == 1;
-    let mut painter = Painter::new(stdout(), Look::of_stdout(), slm);
+    let stream = TokenStream::new(slm, args.max_tokens);
+    let mut painter = Painter::new(stdout(), Look::of_stdout(), stream);
     let mut heard = |_: usize, token: &TraceToken| {
         if shown {
             painter.token(token);
         }
     };
-    // What an answer leaves of the budget is the next one's.
-    let batch = if policy.budget.carries() { 1 } else { DEFAULT_BATCH };
-    let traces = decode_with(pair, scorer, policy, calls, &requests, batch, &mut heard)?;
+    let traces = pair.answer_all(&requests, policy, &mut heard)?;
     if shown {
         painter.end()?;
     }
-    if let Some(large) = large {
-        progress.note(&spent::costs(&traces, large.opened.traffic()));
+    if pair.is_routed() {
+        progress.note(&spent::costs(&traces, pair.traffic()));
         spent::warn_of_degraded(&traces);
     }
     if shown {
@@ -126,8 +103,8 @@ fn decode(
     }
     for (prompt, trace) in prompts.iter().zip(traces) {
         let tokens = trace.ids().collect();
-        let trace = large.is_some().then_some(trace);
-        show(args, &answer(slm, prompt, tokens, policy.sampling, trace, remote)?)?;
+        let trace = pair.is_routed().then_some(trace);
+        show(args, &answer(slm, prompt, tokens, policy.sampling, trace, pair.is_remote())?)?;
     }
     Ok(())
 }
@@ -175,7 +152,7 @@ fn answer(
         correct: prompt.question.as_ref().map(|q| grade(q, &text)),
         sampling,
         note: sampling.map(|_| Sampling::NOTE),
-        offload: trace.as_ref().map(|t| t.offloaded() as f64 / t.tokens.len().max(1) as f64),
+        offload: trace.as_ref().map(Trace::offload_ratio),
         llm_calls: trace.as_ref().map(|t| t.llm_calls),
         llm_positions: trace.as_ref().map(|t| t.llm_positions),
         bytes_up: bytes.map(|b| b.up),

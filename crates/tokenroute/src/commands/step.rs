@@ -2,11 +2,12 @@
 
 use anyhow::{Result, ensure};
 use serde::Serialize;
+use tokenroute::{load_named, load_options};
 use tokenroute_core::{Detail, Feed, LanguageModel, Progress, Step as Said};
 use tokenroute_model::Tokenizer;
 
 use crate::args::Step;
-use crate::{output, source};
+use crate::output;
 
 #[derive(Serialize)]
 struct Position {
@@ -25,7 +26,8 @@ struct Position {
 /// Prints one step for every position.
 pub fn run(args: &Step, progress: &dyn Progress) -> Result<()> {
     ensure!(args.top_k > 0, "--top-k is 0; expected at least 1");
-    let model = source::load(&args.model, args.top_k, args.quantize, progress)?;
+    let options = load_options(&args.model, args.top_k, args.quantize);
+    let model = load_named(&args.model, &options, progress)?;
     let ids = match (&args.ids, &args.text) {
         (Some(ids), _) => ids.clone(),
         (None, Some(text)) => model.tokenizer.encode_prompt(&text.replace("\\n", "\n"))?,

@@ -1,0 +1,103 @@
+//! From arguments to an open pair.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Result;
+use tokenroute::{ApiKey, Budget, Policy, RoutedPair, RoutedPairBuilder, Sampling, Tau, Wait};
+use tokenroute_core::Progress;
+use tokenroute_llm::CLOUD_KEY;
+use tokenroute_llm::http::HttpConfig;
+
+use crate::args::{Drawing, Remote, Routing};
+use crate::output;
+
+/// Opens the pair that the arguments name. A server that does not answer is a warning.
+pub fn open(
+    slm: &Path,
+    routing: &Routing,
+    policy: Policy,
+    progress: &dyn Progress,
+) -> Result<RoutedPair> {
+    let mut builder = RoutedPair::builder(slm).policy(policy).progress(progress);
+    if let Some(format) = routing.quantize {
+        builder = builder.quantize(format);
+    }
+    if let Some(format) = routing.llm_quantize {
+        builder = builder.llm_quantize(format);
+    }
+    if let Some(llm) = &routing.llm {
+        builder = builder.llm(llm);
+        if HttpConfig::url_of(llm).is_some() {
+            builder = remote(builder, &routing.remote)?;
+        }
+    }
+    if let Some(router) = &routing.router {
+        builder = builder.router(router);
+    }
+    let pair = builder.open()?;
+    if let Some(error) = pair.unreachable() {
+        output::warn(&format!("{error}; the small model goes on alone until it is back"));
+    }
+    Ok(pair)
+}
+
+fn remote<'p>(
+    mut builder: RoutedPairBuilder<'p>,
+    remote: &Remote,
+) -> Result<RoutedPairBuilder<'p>> {
+    builder = builder
+        .llm_deadline(Duration::from_millis(remote.llm_deadline))
+        .llm_http2(remote.llm_http2);
+    if let Some(key) = ApiKey::from_env(CLOUD_KEY)? {
+        builder = builder.llm_key(key);
+    }
+    if let Some(api) = &remote.llm_api {
+        builder = builder.llm_api(api.parse()?);
+    }
+    if let Some(name) = &remote.llm_model {
+        builder = builder.llm_model(name);
+    }
+    if let Some(after) = remote.llm_hedge {
+        builder = builder.llm_hedge(Duration::from_millis(after));
+    }
+    if let Some(file) = &remote.llm_ca {
+        builder = builder.llm_authority(file);
+    }
+    if let Some(file) = &remote.llm_cache {
+        builder = builder.llm_cache(file);
+    }
+    Ok(builder)
+}
+
+/// The policy that the arguments ask for.
+pub fn policy(routing: &Routing, drawing: Option<&Drawing>) -> Result<Policy> {
+    let tau = routing.tau.as_deref().map_or(Ok(Tau::SLM_ONLY), str::parse)?;
+    let waiting = &routing.waiting;
+    let wait = match (waiting.speculate, waiting.relay) {
+        (Some(branches), _) => Wait::Speculate { branches, max_ahead: waiting.max_ahead },
+        (None, Some(tokens)) => Wait::Relay { tokens },
+        (None, None) => Wait::Block,
+    };
+    let sampling = match drawing {
+        Some(drawing) => Sampling::new(drawing.temperature, drawing.top_p, drawing.seed)?,
+        None => None,
+    };
+    Ok(Policy {
+        tau,
+        wait,
+        deadline: waiting.deadline.map(Duration::from_millis),
+        budget: waiting.max_offload.map_or(Ok(Budget::ALL), Budget::new)?.over_answers(),
+        lookahead: waiting.lookahead,
+        max_extra: waiting.max_extra_calls,
+        warm: waiting.warm,
+        sampling,
+    })
+}
+
+/// Reports how answers are drawn, and what does not hold for them.
+pub fn note_sampling(policy: &Policy, progress: &dyn Progress) {
+    if let Some(sampling) = policy.sampling {
+        progress.note(&format!("{sampling}: {}", Sampling::NOTE));
+    }
+}

@@ -1,0 +1,131 @@
+//! From options to an open pair: models are found and loaded, the router is checked
+//! against the SLM, the LLM against its tokenizer.
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use tokenroute_core::{LanguageModel, Llm, LlmError, Scorer};
+use tokenroute_hub::local;
+use tokenroute_llm::InProcess;
+use tokenroute_llm::http::{Answers, Api, Http, HttpConfig, HttpError, Spelling, identity};
+use tokenroute_model::{Format, LoadOptions, LoadedModel, RouterScorer, check_pair, load_model};
+
+use super::{Partner, RoutedPair, RoutedPairBuilder};
+use crate::Error;
+use crate::model_source::{load_named, load_options};
+
+/// An LLM that is open.
+struct Opened {
+    llm: Box<dyn Llm + Send>,
+    http: Option<Http>,
+    unreachable: Option<HttpError>,
+}
+
+impl RoutedPairBuilder<'_> {
+    /// Opens the pair. Files are loaded, `hf:` references fetched if need be, and the LLM's
+    /// server is asked for its models.
+    ///
+    /// A server that cannot be reached is no error, since it may come back:
+    /// [`RoutedPair::unreachable`] reports it.
+    ///
+    /// # Errors
+    /// A value out of range; options that contradict one another; a model, a router or a
+    /// server that cannot be used; models that do not share a tokenizer; a router that was
+    /// trained for another SLM.
+    pub fn open(mut self) -> Result<RoutedPair, Error> {
+        if let Some(fault) = self.fault.take() {
+            return Err(fault);
+        }
+        self.check()?;
+        let mut router = match &self.router {
+            Some(file) => Some(RouterScorer::open(&local(file, self.progress)?)?),
+            None => None,
+        };
+        let needed = router.as_ref().map_or(0, |router| router.header().features.top_k);
+        let top_k = self.top_k.max(needed);
+        let path = local(&self.slm, self.progress)?;
+        let slm = load_model(&path, &self.load_options(&self.slm, top_k, self.quantize))?;
+        if let Some(router) = &mut router {
+            router.check(slm.decoder.info(), slm.vocabulary.hash())?;
+            router.share_threads(&slm.decoder);
+        }
+        let router = router.map(|router| Box::new(router) as Box<dyn Scorer + Send>);
+        let scorer = router.or_else(|| self.scorer.take());
+        let partner = match (self.llm.clone(), scorer) {
+            (Some(llm), Some(scorer)) => {
+                let Opened { llm, http, unreachable } = self.open_llm(&llm, top_k, &slm)?;
+                Some(Partner { llm, scorer, http, unreachable })
+            }
+            _ => None,
+        };
+        let (template, decoding) = (OnceLock::new(), self.decoding);
+        Ok(RoutedPair { named: self.slm, path, slm, template, partner, decoding })
+    }
+
+    /// Whether the options go together.
+    fn check(&self) -> Result<(), Error> {
+        match (&self.llm, &self.router, &self.scorer) {
+            (None, None, None) => Ok(()),
+            (None, ..) => Err(Error::NoLlm),
+            (Some(llm), None, None) => Err(Error::NoRouter { llm: llm.clone() }),
+            (_, Some(router), Some(_)) => Err(Error::TwoScorers { router: router.clone() }),
+            (Some(_), ..) if !self.has_tau => Err(Error::NoTau),
+            (Some(_), ..) => Ok(()),
+        }
+    }
+
+    fn load_options(&self, named: &Path, top_k: usize, quantize: Option<Format>) -> LoadOptions {
+        LoadOptions { threads: self.threads, ..load_options(named, top_k, quantize) }
+    }
+
+    fn open_llm(&mut self, llm: &Path, top_k: usize, slm: &LoadedModel) -> Result<Opened, Error> {
+        if let Some(url) = HttpConfig::url_of(llm) {
+            return match self.llm_quantize {
+                Some(_) => Err(Error::QuantisedServer { url: url.to_owned() }),
+                None => self.over_http(url, slm),
+            };
+        }
+        let options = self.load_options(llm, top_k, self.llm_quantize);
+        let model =
+            load_named(llm, &options, self.progress).map_err(
+                |error| match HttpConfig::lacks_scheme(llm) {
+                    true => Error::NotAServer { named: llm.to_owned(), source: Box::new(error) },
+                    false => error,
+                },
+            )?;
+        check_pair(slm, &model)?;
+        let llm = Box::new(InProcess::new(model.decoder));
+        Ok(Opened { llm, http: None, unreachable: None })
+    }
+
+    fn over_http(&mut self, url: &str, slm: &LoadedModel) -> Result<Opened, Error> {
+        let mut config = HttpConfig { url: url.to_owned(), ..self.server.clone() };
+        config.first_byte = config.first_byte.min(config.total);
+        config.connect = config.connect.min(config.total);
+        if let Some(path) = &self.authority {
+            let cannot = |source| Error::Authority { path: path.clone(), source };
+            config.authority = Some(std::fs::read(path).map_err(cannot)?);
+        }
+        let named = config.model.clone();
+        let spelled = matches!(config.api, None | Some(Api::OpenAi));
+        let texts = spelled.then(|| slm.tokenizer.token_texts()).transpose()?;
+        let http = Http::new(config, slm.vocabulary.clone(), texts.map(Spelling::new))?;
+        // A server that is away may come back. One that refuses, or that holds another
+        // tokenizer, will not change.
+        let (server, unreachable) = match http.server() {
+            Ok(server) => (Some(server), None),
+            Err(error @ HttpError::Llm(LlmError::Unavailable(_) | LlmError::Late(_))) => {
+                (None, Some(error))
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let client = Some(http.clone());
+        let Some(cache) = &self.answers else {
+            return Ok(Opened { llm: Box::new(http), http: client, unreachable });
+        };
+        let model = server.map(|server| server.model).or(named);
+        let model = model.ok_or_else(|| Error::NamelessAnswers { cache: cache.clone() })?;
+        let answers = Answers::open(cache, &identity(&model, &slm.vocabulary), http)?;
+        Ok(Opened { llm: Box::new(answers), http: client, unreachable })
+    }
+}

@@ -1,0 +1,30 @@
+//! A pair given over to the server.
+
+use std::sync::Arc;
+
+use tokenroute_model::{Decoder, LoadedModel};
+use tokenroute_server::routed::{ServedLlm, ServedPair};
+
+use super::{IN_PROCESS, OVER_HTTP, Partner, RoutedPair};
+use crate::Error;
+
+impl RoutedPair {
+    /// The pair as the server takes it (`tokenroute_server::routed::RoutedService::new`), under the name
+    /// by which clients ask for it. Limits and policy are the server's own.
+    ///
+    /// # Errors
+    /// A chat template that cannot be read or does not parse.
+    pub fn into_served(self, name: &str) -> Result<ServedPair<Decoder>, Error> {
+        let template = self.template()?.cloned();
+        let LoadedModel { decoder, tokenizer, vocabulary } = self.slm;
+        let llm = self.partner.map(served_llm);
+        Ok(ServedPair { name: name.to_owned(), slm: decoder, vocabulary, tokenizer, template, llm })
+    }
+}
+
+fn served_llm(partner: Partner) -> ServedLlm {
+    let Partner { llm, scorer, http, .. } = partner;
+    let calls = if http.is_some() { OVER_HTTP } else { IN_PROCESS };
+    let bytes = http.map(|http| Arc::new(move || http.traffic().bytes) as _);
+    ServedLlm { llm, scorer, calls, bytes }
+}
