@@ -52,10 +52,13 @@ pub use pair::{Answer, Decoding, RoutedPair, RoutedPairBuilder};
 pub use token_stream::{Token, TokenStream};
 
 pub use tokenroute_core::{
-    Origin, Position, Progress, Sampling, Score, ScoreError, Scorer, Silent, Step, Tau, TokenId,
-    Trace, TraceToken,
+    Curve, Origin, Position, Progress, Question, Sampling, Score, ScoreError, Scorer, Silent, Step,
+    Tau, TokenId, Trace, TraceToken, grade,
 };
 pub use tokenroute_llm::ApiKey;
 pub use tokenroute_llm::http::Api;
 pub use tokenroute_model::{Format, Message};
 pub use tokenroute_runtime::{Budget, Policy, Request, Wait};
+
+#[cfg(feature = "lab")]
+pub use tokenroute_sweep as sweep;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::thread::Scope;
 
-use tokenroute_core::{LanguageModel, Llm, Scorer};
+use tokenroute_core::{LanguageModel, Llm, Scorer, Tau};
 use tokenroute_llm::http::{Http, HttpError, Traffic};
 use tokenroute_model::{ChatTemplate, Decoder, LoadedModel};
 use tokenroute_runtime::{Absent, Calls, DEFAULT_BATCH, Engine, KeepAll, Pair, Policy, Wait};
@@ -111,6 +111,11 @@ impl RoutedPair {
     /// Changes how answers are decoded from now on.
     pub fn set_decoding(&mut self, decoding: Decoding) {
         self.decoding = decoding;
+    }
+
+    /// Changes the threshold from now on.
+    pub fn set_tau(&mut self, tau: Tau) {
+        self.decoding.policy.tau = tau;
     }
 
     /// The SLM's chat template; `None` if it has none.

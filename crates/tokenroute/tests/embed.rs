@@ -1,0 +1,142 @@
+//! The library as a Rust program embeds it.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokenroute::{
+    Error, Message, Origin, Position, RoutedPair, RoutedPairBuilder, Score, ScoreError, Scorer,
+    Wait,
+};
+
+const QUESTION: &str = "The picnic is on Saturday. The picnic is 5 days before the party. The \
+    party is 4 days before the concert. On which day is the concert?\n\
+    Tuesday A Sunday B Saturday C Monday D Thursday E\n";
+
+fn bundled(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../models").join(name)
+}
+
+fn slm() -> RoutedPairBuilder<'static> {
+    RoutedPair::builder(bundled("word-problems-slm")).max_tokens(60)
+}
+
+fn pair() -> RoutedPairBuilder<'static> {
+    slm()
+        .llm(bundled("word-problems-llm"))
+        .router(bundled("word-problems-router/router.safetensors"))
+}
+
+/// Keeps by the SLM's best probability.
+struct Sure;
+
+impl Scorer for Sure {
+    fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError> {
+        Score::new(position.step.top[0].1)
+    }
+}
+
+#[test]
+fn tokens_are_streamed_with_text_and_origin() {
+    let pair = pair().tau(0.98).open().expect("the bundled pair");
+    let mut streamed = Vec::new();
+    let answer = pair.generate(QUESTION, |token| streamed.push(token)).expect("an answer");
+    let text: String = streamed.iter().map(|token| token.text.as_str()).collect();
+    assert_eq!(text, answer.text);
+    let records: Vec<_> = streamed.iter().map(|token| token.record.clone()).collect();
+    assert_eq!(records, answer.trace.tokens);
+    let origins: BTreeSet<_> = streamed.iter().map(|t| format!("{:?}", t.origin())).collect();
+    assert_eq!(origins, BTreeSet::from(["Llm".to_owned(), "Slm".to_owned()]));
+    let llm = streamed.iter().filter(|token| token.origin() == Origin::Llm).count();
+    assert_eq!(answer.offload_ratio(), llm as f64 / streamed.len() as f64);
+    assert_eq!(answer.degraded(), 0);
+}
+
+#[test]
+fn the_ends_of_tau_are_the_two_models_and_waiting_changes_no_token() {
+    let answer = |builder: RoutedPairBuilder<'_>| {
+        let pair = builder.open().expect("the bundled pair");
+        pair.generate(QUESTION, |_| ()).expect("an answer")
+    };
+    let alone = |name: &str| answer(RoutedPair::builder(bundled(name)).max_tokens(60));
+    assert_eq!(answer(pair().tau(0.0)).text, alone("word-problems-slm").text);
+    assert_eq!(answer(pair().tau(1.0)).text, alone("word-problems-llm").text);
+
+    let ids = |builder| answer(builder).trace.ids().collect::<Vec<_>>();
+    let expected = ids(pair().tau(0.98));
+    assert_eq!(ids(pair().tau(0.98).speculate(2).deadline(Duration::from_secs(60))), expected);
+    assert_eq!(ids(pair().tau(0.98).lookahead(4)), expected);
+    assert!(answer(pair().tau(1.0).budget(0.2)).offload_ratio() <= 0.2);
+    assert!(answer(pair().tau(0.98).relay(4)).trace.llm_calls > 0);
+    let drawn = |seed| ids(pair().tau(0.98).sampling(1.0, 0.95, seed));
+    assert_eq!(drawn(7), drawn(7));
+}
+
+#[test]
+fn a_scorer_and_threads_of_ones_own() {
+    let routed = slm().llm(bundled("word-problems-llm")).scorer(Sure).tau(0.8);
+    let pair = routed.open().expect("a pair");
+    let once = pair.generate(QUESTION, |_| ()).expect("an answer");
+    assert!(once.offload_ratio() > 0.0 && once.offload_ratio() < 1.0, "{}", once.offload_ratio());
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            let at_once = || pair.generate(QUESTION, |_| ()).expect("an answer").text;
+            scope.spawn(move || at_once());
+        }
+    });
+}
+
+#[test]
+fn a_conversation_goes_through_the_template() {
+    let pair = pair().tau(0.5).open().expect("the bundled pair");
+    let text = QUESTION.trim_end();
+    let messages = [Message::new("user", text)];
+    // The bundled template is the last message and a line break.
+    let expected = pair.generate(&format!("{text}\n"), |_| ()).expect("an answer");
+    assert_eq!(pair.chat(&messages, |_| ()).expect("an answer"), expected);
+}
+
+#[test]
+fn errors_name_value_expectation_and_remedy() {
+    let says = |builder: RoutedPairBuilder<'_>, parts: &[&str]| {
+        let error = builder.open().expect_err("refused").to_string();
+        for part in parts {
+            assert!(error.contains(part), "{part:?} is not in: {error}");
+        }
+    };
+    says(pair().tau(1.5), &["τ is 1.5", "from 0"]);
+    says(pair(), &["no τ", "calibrate"]);
+    says(pair().tau(0.5).budget(-1.0), &["-1", "from 0"]);
+    says(pair().tau(0.5).max_tokens(0).relay(0), &["max_tokens is 0", "at least 1"]);
+    says(pair().tau(0.5).sampling(9.0, 1.0, 0), &["temperature is 9"]);
+    says(pair().tau(0.5).scorer(Sure), &["router.safetensors", "one of the two"]);
+    let llm = || slm().llm(bundled("word-problems-llm"));
+    says(llm().tau(0.5), &["word-problems-llm", "no router"]);
+    says(slm().scorer(Sure), &["no LLM"]);
+    says(llm().router("nowhere").tau(0.5), &["nowhere", "router file"]);
+    says(slm().llm("127.0.0.1:1").scorer(Sure).tau(0.5), &["127.0.0.1:1", "http://"]);
+    let backwards = RoutedPair::builder(bundled("word-problems-llm"))
+        .llm(bundled("word-problems-slm"))
+        .router(bundled("word-problems-router/router.safetensors"));
+    says(backwards.tau(0.5), &["trained for SLM weights"]);
+
+    let alone = slm().open().expect("the SLM alone");
+    assert!(matches!(alone.generate("", |_| ()), Err(Error::EmptyPrompt)));
+    let long = "Mia ".repeat(2000);
+    let error = alone.generate(&long, |_| ()).expect_err("too long").to_string();
+    assert!(error.contains("tokens and the SLM reads"), "{error}");
+}
+
+#[test]
+fn a_server_that_is_away_is_reported_and_the_slm_goes_on() {
+    let routed = slm().llm("http://127.0.0.1:9").scorer(Sure).tau(0.8);
+    let pair = routed.llm_deadline(Duration::from_millis(200)).open().expect("a pair");
+    let error = pair.unreachable().expect("nobody listens there").to_string();
+    assert!(error.contains("127.0.0.1:9"), "{error}");
+    let answer = pair.generate(QUESTION, |_| ()).expect("an answer");
+    assert!(answer.degraded() > 0 && answer.trace.offloaded() == 0);
+    assert!(matches!(pair.decoding().policy.wait, Wait::Block));
+    let cached = slm().llm("http://127.0.0.1:9").scorer(Sure).tau(0.8).llm_cache("answers.redb");
+    let error = cached.open().expect_err("no name").to_string();
+    assert!(error.contains("answers.redb") && error.contains("name"), "{error}");
+}
