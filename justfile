@@ -59,13 +59,17 @@ bench-edge *options:
 
 # Tokens and logits against llama.cpp's, from files its own tools have written.
 parity-llama-cpp *options:
-    cargo build --release -p tokenroute --no-default-features
+    cargo build --release -p tokenroute --no-default-features --features cli
     python3 experiments/llama-cpp/parity.py {{options}}
 
 # Routed decoding with the LLM on llama.cpp's server, against the pair in process.
 parity-llama-server *options:
-    cargo build --release -p tokenroute --no-default-features
+    cargo build --release -p tokenroute --no-default-features --features cli
     python3 experiments/llama-cpp/server.py {{options}}
+
+# The quickstart's router, committed for the library's examples. After `just quickstart`.
+router:
+    cp experiments/quickstart/run/router/router.safetensors models/word-problems-router/
 
 # llama.cpp for the three above, under target/llama-cpp.
 peer:

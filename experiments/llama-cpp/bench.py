@@ -55,7 +55,7 @@ def run(command, **env):
 def prepare(work):
     """The program, and a GGUF file for each format, made once."""
     subprocess.run(["cargo", "build", "--release", "--locked", "-p", "tokenroute",
-                    "--no-default-features"], cwd=ROOT, check=True)
+                    "--no-default-features", "--features", "cli"], cwd=ROOT, check=True)
     program = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release/tokenroute"
     model = work / SHAPE
     if not (model / "model.safetensors").exists():

@@ -1,6 +1,7 @@
 //! A router in code instead of a file: tokens of which the SLM is unsure go to the LLM.
 //!
 //! `cargo run --example custom_scorer`, in the folder of the workspace.
+#![allow(clippy::print_stdout)]
 
 use tokenroute::{Position, RoutedPair, Score, ScoreError, Scorer};
 

@@ -1,6 +1,7 @@
 //! Ten lines: open the bundled pair, decode a routed answer, print it as it comes.
 //!
 //! `cargo run --example generate`, in the folder of the workspace.
+#![allow(clippy::print_stdout)]
 
 use tokenroute::RoutedPair;
 

@@ -2,6 +2,7 @@
 //! stand in brackets. While the LLM makes one, the SLM goes on ahead.
 //!
 //! `cargo run --example stream`, in the folder of the workspace.
+#![allow(clippy::print_stdout)]
 
 use std::io::{Write, stdout};
 use std::time::Duration;

@@ -2,6 +2,7 @@
 //! distinct trajectories alone.
 //!
 //! `cargo run --example sweep_tiny`, in the folder of the workspace.
+#![allow(clippy::print_stdout)]
 
 use std::fs::read_to_string;
 

@@ -61,4 +61,4 @@ pub use tokenroute_model::{Format, Message};
 pub use tokenroute_runtime::{Budget, Policy, Request, Wait};
 
 #[cfg(feature = "lab")]
-pub use tokenroute_sweep as sweep;
+pub use {tokenroute_lab as lab, tokenroute_label as label, tokenroute_sweep as sweep};

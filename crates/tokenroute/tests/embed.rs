@@ -78,10 +78,11 @@ fn a_scorer_and_threads_of_ones_own() {
     let pair = routed.open().expect("a pair");
     let once = pair.generate(QUESTION, |_| ()).expect("an answer");
     assert!(once.offload_ratio() > 0.0 && once.offload_ratio() < 1.0, "{}", once.offload_ratio());
+    let at_once = || pair.generate(QUESTION, |_| ()).expect("an answer").text;
     std::thread::scope(|scope| {
-        for _ in 0..3 {
-            let at_once = || pair.generate(QUESTION, |_| ()).expect("an answer").text;
-            scope.spawn(move || at_once());
+        let threads = [(); 3].map(|()| scope.spawn(at_once));
+        for thread in threads {
+            assert_eq!(thread.join().expect("no panic"), once.text);
         }
     });
 }

@@ -97,12 +97,16 @@ fn only_the_allowed_arrows_are_drawn() {
 }
 
 #[test]
-fn an_edge_only_build_pulls_no_heavy_stage_and_no_server() {
-    let tree = packages(&["--no-default-features"]);
-    assert!(tree.contains("candle-core"), "cargo tree printed no tree: {tree:?}");
-    for name in tree {
-        let heavy = ["burn", "polars", "axum"].into_iter().any(|heavy| name.starts_with(heavy));
-        assert!(!heavy, "an edge-only build pulls {name}");
+fn an_edge_only_build_pulls_no_heavy_stage_and_the_library_no_clap() {
+    for (features, refused) in
+        [("", &["burn", "polars", "axum", "clap"][..]), ("cli", &["burn", "polars", "axum"])]
+    {
+        let tree = packages(&["--no-default-features", "--features", features]);
+        assert!(tree.contains("tokenizers"), "cargo tree printed no tree: {tree:?}");
+        for name in tree {
+            let heavy = refused.iter().any(|refused| name.starts_with(refused));
+            assert!(!heavy, "a build with the features {features:?} pulls {name}");
+        }
     }
 }
 
@@ -169,7 +173,7 @@ fn every_module_says_what_it_owns() {
         }
     }
     for home in crates().values() {
-        for part in ["src", "tests", "benches"] {
+        for part in ["src", "tests", "benches", "examples"] {
             let folder = home.join(part);
             if folder.is_dir() {
                 visit(&folder);
