@@ -6,7 +6,7 @@
 
 use std::fs::read_to_string;
 
-use tokenroute::sweep::sweep::{SweepOptions, sweep};
+use tokenroute::sweep::{SweepOptions, sweep};
 use tokenroute::{Curve, Question, Request, RoutedPair, Silent, TokenId, grade};
 
 const QUESTIONS: usize = 12;

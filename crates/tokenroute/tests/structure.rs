@@ -137,7 +137,10 @@ fn a_first_build_stays_short() {
     let tree = packages(&[]);
     assert!(tree.contains("polars-core"), "cargo tree printed no tree: {tree:?}");
     for name in DENIED {
-        assert!(!tree.contains(*name), "the default build pulls {name} again: `cargo tree -i {name}`");
+        assert!(
+            !tree.contains(*name),
+            "the default build pulls {name} again: `cargo tree -i {name}`"
+        );
     }
 }
 

@@ -16,7 +16,7 @@ use tokenizers::normalizers::unicode::NFC;
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::sequence::Sequence;
-use tokenizers::pre_tokenizers::split::{SplitPattern, TaskSplit as SplitOn};
+use tokenizers::pre_tokenizers::split::{Split as SplitOn, SplitPattern};
 use tokenizers::processors::PostProcessorWrapper;
 use tokenizers::{AddedToken, SplitDelimiterBehavior, Tokenizer, TokenizerImpl};
 use tokenroute_store::StoreError;
@@ -253,7 +253,7 @@ fn assemble<M: tokenizers::Model>(model: M) -> Result<Parts<M>, TokenizerError> 
         .with_normalizer(Some(NormalizerWrapper::NFC(NFC)))
         .map_err(library("set the normaliser"))?
         .with_pre_tokenizer(Some(PreTokenizerWrapper::Sequence(Sequence::new(vec![
-            PreTokenizerWrapper::TaskSplit(split),
+            PreTokenizerWrapper::Split(split),
             PreTokenizerWrapper::ByteLevel(byte_level),
         ]))))
         .with_post_processor(Some(PostProcessorWrapper::ByteLevel(byte_level)))

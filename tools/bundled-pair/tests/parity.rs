@@ -5,7 +5,7 @@ use burn::tensor::Device;
 use tokenroute_bundled_pair::config::ModelConfig;
 use tokenroute_bundled_pair::export::{export, load};
 use tokenroute_bundled_pair::model::Qwen2;
-use tokenroute_bundled_pair::task::{Generator, Split};
+use tokenroute_bundled_pair::task::{Generator, TaskSplit};
 use tokenroute_bundled_pair::tokenizer::{PairTokenizer, TokenizerConfig};
 use tokenroute_bundled_pair::training::device;
 use tokenroute_core::{Detail, Feed, LanguageModel};
@@ -46,7 +46,7 @@ fn burn_and_edge_agree() {
     let burn = load(folder.path(), &device).expect("the export");
     let edge = load_model(folder.path(), &LoadOptions::default()).expect("the export");
     for index in 0..4 {
-        let question = generator.sample(Split::PairTrain, index, 4);
+        let question = generator.sample(TaskSplit::PairTrain, index, 4);
         let ids = tokenizer.encode(&question.prompt()).expect("tokens");
         assert_eq!(ids, edge.tokenizer.encode(&question.prompt()).expect("tokens"));
         let hidden = burn.forward_hidden(burn.ids(std::slice::from_ref(&ids))); // [1, seq, width]

@@ -1,7 +1,7 @@
 //! `tokenroute serve`: the routed pair, or a small model alone, behind OpenAI's chat and
 //! completions API, with a web page.
 //!
-//! - [`ServedPair`]: the small model with its tokenizer, and [`ServedLlm`], the LLM with the
+//! - [`ServerPair`]: the small model with its tokenizer, and [`ServerLlm`], the LLM with the
 //!   router that asks it.
 //! - [`ServeConfig`]: limits, and the policy of requests that do not set their own.
 //! - [`RoutedService`]: the pair ready to be served.
@@ -28,5 +28,5 @@ mod usage;
 mod worker;
 
 pub use config::ServeConfig;
-pub use pair::{ByteMeter, ServedLlm, ServedPair};
+pub use pair::{ByteMeter, ServerLlm, ServerPair};
 pub use service::RoutedService;

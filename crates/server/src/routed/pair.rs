@@ -7,7 +7,7 @@ use tokenroute_model::{ChatTemplate, Tokenizer};
 use tokenroute_runtime::Calls;
 
 /// The small model with its tokenizer, and the LLM if there is one.
-pub struct ServedPair<M> {
+pub struct ServerPair<M> {
     /// Its name for clients.
     pub name: String,
     /// The small model.
@@ -19,11 +19,11 @@ pub struct ServedPair<M> {
     /// Messages to a prompt; without it only `/v1/completions` answers.
     pub template: Option<ChatTemplate>,
     /// The LLM; without it the small model answers alone.
-    pub llm: Option<ServedLlm>,
+    pub llm: Option<ServerLlm>,
 }
 
 /// The LLM and the router that asks it.
-pub struct ServedLlm {
+pub struct ServerLlm {
     /// The LLM, in process or behind a network.
     pub llm: Box<dyn Llm + Send>,
     /// The router.

@@ -11,7 +11,7 @@ use tokenroute_llm::ApiKey;
 use crate::net::{ConnectionLimits, Server, ServerError};
 use crate::routed::config::ServeConfig;
 use crate::routed::metrics::Metrics;
-use crate::routed::pair::ServedPair;
+use crate::routed::pair::ServerPair;
 use crate::routed::routes::router;
 use crate::routed::served::ServedPair;
 use crate::routed::shared::Shared;
@@ -36,12 +36,12 @@ impl fmt::Debug for RoutedService {
 impl RoutedService {
     /// Starts the thread that decodes. With a key, every endpoint but `/` and `/health`
     /// requires it. Without one, web pages of other origins are refused.
-    pub fn new<M>(pair: ServedPair<M>, key: Option<ApiKey>, config: ServeConfig) -> Self
+    pub fn new<M>(pair: ServerPair<M>, key: Option<ApiKey>, config: ServeConfig) -> Self
     where
         M: LanguageModel + Send + 'static,
         M::State: 'static,
     {
-        let ServedPair { name, slm, vocabulary, tokenizer, template, mut llm } = pair;
+        let ServerPair { name, slm, vocabulary, tokenizer, template, mut llm } = pair;
         let info = slm.info();
         let mut policy = config.policy;
         if llm.is_none() {

@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use crate::net::refusal::Refusal;
 use crate::routed::config::ServeConfig;
 use crate::routed::metrics::Metrics;
-use crate::routed::pair::ServedLlm;
+use crate::routed::pair::ServerLlm;
 use crate::routed::request::RoutedRequest;
 use crate::routed::scheduler::{Scheduler, Waiting};
 use crate::routed::ticket::{Slot, Ticket, subscribe, thread_ended};
@@ -29,7 +29,7 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn start<M>(
         slm: M,
-        llm: Option<ServedLlm>,
+        llm: Option<ServerLlm>,
         vocabulary: Vocabulary,
         config: ServeConfig,
         metrics: Arc<Metrics>,
@@ -95,8 +95,8 @@ impl Worker {
 
 /// Stands in for the LLM of a server without one. Policies that would ask it are refused
 /// earlier.
-fn no_llm() -> ServedLlm {
-    ServedLlm {
+fn no_llm() -> ServerLlm {
+    ServerLlm {
         llm: Box::new(Absent),
         scorer: Box::new(KeepAll),
         calls: Calls { threads: 1, together: 1 },

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tokenroute_llm::ToyModel;
-use tokenroute_server::routed::{ServedPair, RoutedService, ServeConfig};
+use tokenroute_server::routed::{RoutedService, ServeConfig, ServerPair};
 
 use crate::support::{Client, forgetful, pair, routed, served};
 
@@ -222,7 +222,7 @@ fn answers_fit_the_context_and_limits_are_kept() {
 
 #[test]
 fn without_a_template_there_is_no_chat() {
-    let bare: ServedPair<ToyModel> = ServedPair { template: None, ..served(pair().0, None) };
+    let bare: ServerPair<ToyModel> = ServerPair { template: None, ..served(pair().0, None) };
     let client = Client::of(&RoutedService::new(bare, None, ServeConfig::default()));
     let reply = client.post(CHAT, &user(&json!("abc")).to_string());
     assert_eq!(reply.status, 400);

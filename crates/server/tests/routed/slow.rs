@@ -9,7 +9,7 @@ use serde_json::json;
 use socket2::{Domain, Socket, Type};
 use tokenroute_llm::ToyModel;
 use tokenroute_server::net::ConnectionLimits;
-use tokenroute_server::routed::{ServedPair, RoutedService, ServeConfig};
+use tokenroute_server::routed::{RoutedService, ServeConfig, ServerPair};
 
 use crate::support::{Client, Script, alone, served, until};
 
@@ -165,7 +165,7 @@ fn talker() -> Script<impl Fn(&[u32]) -> u32 + Send + Sync> {
 #[test]
 fn who_stops_reading_is_thrown_out() {
     // Every event has the name, so that they fill the system's buffers soon, of megabytes.
-    let served = ServedPair { name: "long".repeat(5000), ..served(talker(), None) };
+    let served = ServerPair { name: "long".repeat(5000), ..served(talker(), None) };
     let config = limits(|limits| limits.stalled = SHORT);
     let client = Client::of(&RoutedService::new(served, None, config));
     let body = json!({"prompt": [1], "stream": true, "max_tokens": 4000}).to_string();

@@ -14,7 +14,7 @@ use tokenroute_llm::{ApiKey, InProcess, ToyModel};
 use tokenroute_model::{ChatTemplate, Tokenizer};
 use tokenroute_runtime::Calls;
 use tokenroute_server::net::Server;
-use tokenroute_server::routed::{ServedLlm, ServedPair, RoutedService, ServeConfig};
+use tokenroute_server::routed::{RoutedService, ServeConfig, ServerLlm, ServerPair};
 
 /// Token 12 and 13 are the halves of "é"; 14 and 15 end an answer.
 const WORDS: [&str; 16] = [
@@ -63,8 +63,8 @@ pub fn pair() -> (ToyModel, ToyModel) {
 }
 
 /// What is served, with this small model.
-pub fn served<M>(slm: M, large: Option<ServedLlm>) -> ServedPair<M> {
-    ServedPair {
+pub fn served<M>(slm: M, large: Option<ServerLlm>) -> ServerPair<M> {
+    ServerPair {
         name: "toy".to_owned(),
         slm,
         vocabulary: ToyModel::vocabulary(),
@@ -74,10 +74,10 @@ pub fn served<M>(slm: M, large: Option<ServedLlm>) -> ServedPair<M> {
     }
 }
 
-pub fn large() -> ServedLlm {
+pub fn large() -> ServerLlm {
     let llm = Box::new(InProcess::new(pair().1));
     let calls = Calls { threads: 2, together: 1 };
-    ServedLlm { llm, scorer: Box::new(FirstNumber), calls, bytes: None }
+    ServerLlm { llm, scorer: Box::new(FirstNumber), calls, bytes: None }
 }
 
 /// A server that reads every prompt from its beginning.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokenroute_model::{Decoder, LoadedModel};
-use tokenroute_server::routed::{ServedLlm, ServedPair};
+use tokenroute_server::routed::{ServerLlm, ServerPair};
 
 use super::{IN_PROCESS, OVER_HTTP, Partner, RoutedPair};
 use crate::Error;
@@ -14,17 +14,17 @@ impl RoutedPair {
     ///
     /// # Errors
     /// A chat template that cannot be read or does not parse.
-    pub fn into_served(self, name: &str) -> Result<ServedPair<Decoder>, Error> {
+    pub fn into_served(self, name: &str) -> Result<ServerPair<Decoder>, Error> {
         let template = self.template()?.cloned();
         let LoadedModel { decoder, tokenizer, vocabulary } = self.slm;
         let llm = self.partner.map(served_llm);
-        Ok(ServedPair { name: name.to_owned(), slm: decoder, vocabulary, tokenizer, template, llm })
+        Ok(ServerPair { name: name.to_owned(), slm: decoder, vocabulary, tokenizer, template, llm })
     }
 }
 
-fn served_llm(partner: Partner) -> ServedLlm {
+fn served_llm(partner: Partner) -> ServerLlm {
     let Partner { llm, scorer, http, .. } = partner;
     let calls = if http.is_some() { OVER_HTTP } else { IN_PROCESS };
     let bytes = http.map(|http| Arc::new(move || http.traffic().bytes) as _);
-    ServedLlm { llm, scorer, calls, bytes }
+    ServerLlm { llm, scorer, calls, bytes }
 }
