@@ -23,7 +23,7 @@ pub(super) fn percent_interval([lower, upper]: [f64; 2]) -> String {
     format!("{:.1}–{}", signless_zero(100.0 * lower, 1), percent(upper))
 }
 
-/// A number with so many decimals and a true minus sign; "–" for none.
+/// A number with `digits` decimals and a true minus sign. "–" if there is none.
 pub(super) fn decimal(x: Option<f64>, digits: usize) -> String {
     x.filter(|x| x.is_finite()).map_or_else(
         || "–".to_owned(),

@@ -80,7 +80,7 @@ fn latency(tau: Tau) -> LatencyStudy {
     LatencyStudy { setting, identical: true, networks: networks.to_vec() }
 }
 
-/// A report on so many questions.
+/// A report on this number of questions.
 pub(super) fn report_of(questions: usize) -> ReportData {
     let test = split("test", questions, 1);
     let tau = test.policies[0].points[3].tau;

@@ -1,4 +1,4 @@
-//! The command line, parsed and nothing more.
+//! The command line's arguments and help texts.
 
 mod drawing;
 mod measure;
@@ -29,7 +29,7 @@ pub use stages::{Calibrate, CheckSweep, Label, Staged};
 #[derive(Debug, Parser)]
 #[command(name = "tokenroute", version, arg_required_else_help = true)]
 pub struct Cli {
-    /// Say nothing but results and errors.
+    /// Print only results and errors.
     #[arg(long, short, global = true)]
     pub quiet: bool,
     /// What to do.
@@ -43,41 +43,41 @@ pub enum Command {
     /// Label, train, sweep and report, skipping what has not changed.
     #[cfg(feature = "lab")]
     Run(Staged),
-    /// Compare what the two models say at every token, and what it costs.
+    /// Label where the two models differ, and whether the difference loses the answer.
     #[cfg(feature = "lab")]
     Label(Label),
-    /// Print what is in a label table.
+    /// Print a summary of a label table.
     #[cfg(feature = "lab")]
     Inspect(Inspect),
     /// Train a router on the label table.
     #[cfg(feature = "lab")]
     Train(Staged),
-    /// Sweep τ exactly, for the router and every baseline.
+    /// Compute accuracy and offload for every τ, for the router and every baseline.
     #[cfg(feature = "lab")]
     Sweep(Staged),
-    /// The τ for a wished offload ratio or accuracy, and what it gives on test.
+    /// Choose τ for an offload or accuracy target, and measure it on test.
     #[cfg(feature = "lab")]
     Calibrate(Calibrate),
     /// Render the report of a finished sweep.
     #[cfg(feature = "lab")]
     Report(Staged),
-    /// Time decoding behind a network: alone, routed, ahead of the large model's tokens.
+    /// Measure decoding times behind a network: alone, routed, and with speculation.
     #[cfg(all(feature = "lab", feature = "server"))]
     Latency(Latency),
-    /// Hold the exact sweep against brute-force decoding.
+    /// Check the exact sweep against brute-force decoding.
     #[cfg(feature = "lab")]
     CheckSweep(CheckSweep),
-    /// What a model says at every position of a text.
+    /// Print a model's predictions at every position of a text.
     Step(Step),
     /// Decode with one model, or with a routed pair.
     Generate(Box<Generate>),
-    /// Talk with a routed pair, or a small model alone, in the terminal.
+    /// Chat with a routed pair, or a small model alone, in the terminal.
     Chat(Box<Chat>),
-    /// Tokens a second, memory and the share of the memory's bandwidth that is reached.
+    /// Measure tokens per second, memory, and the share of the memory bandwidth.
     Bench(Bench),
-    /// Write a model as a GGUF file, which llama.cpp runs.
+    /// Write a model as a GGUF file, for llama.cpp.
     Export(Export),
-    /// Write a model of random weights in a real shape, to measure speed with.
+    /// Write a model with random weights in a real shape, for speed measurements.
     #[command(hide = true)]
     RandomModel(RandomModel),
     /// Serve a checkpoint as the LLM of a pair, over the OpenAI completions API.
@@ -101,10 +101,10 @@ pub struct Step {
     /// Token ids, separated by commas.
     #[arg(long, value_delimiter = ',', group = "input")]
     pub ids: Option<Vec<u32>>,
-    /// A text, tokenised as it stands.
+    /// A text, tokenised without a chat template.
     #[arg(long, group = "input")]
     pub text: Option<String>,
-    /// How many of the most probable tokens.
+    /// Number of most probable tokens to print.
     #[arg(long, default_value_t = 8)]
     pub top_k: usize,
     /// Print all logits too.
@@ -125,10 +125,10 @@ pub struct Generate {
     /// The small model of a routed pair.
     #[arg(long, requires_all = ["llm", "router", "tau"])]
     pub slm: Option<PathBuf>,
-    /// The large model and what goes between the two.
+    /// The large model, the router and their settings.
     #[command(flatten)]
     pub routing: Routing,
-    /// The prompt, tokenised as it stands (\n is a line break).
+    /// The prompt, tokenised without a chat template. \n is a line break.
     #[arg(long, group = "prompt")]
     pub text: Option<String>,
     /// Token ids of the prompt, separated by commas.
@@ -140,7 +140,7 @@ pub struct Generate {
     /// Stop after this many tokens.
     #[arg(long, default_value_t = 128)]
     pub max_tokens: usize,
-    /// Greedy or drawn.
+    /// Greedy or sampled.
     #[command(flatten)]
     pub drawing: Drawing,
     /// Print JSON, one object per prompt.
@@ -154,16 +154,16 @@ pub struct Chat {
     /// The small model: a folder in Hugging Face layout, a .gguf file, or an hf: reference to one.
     #[arg(long)]
     pub slm: PathBuf,
-    /// The large model and what goes between the two.
+    /// The large model, the router and their settings.
     #[command(flatten)]
     pub routing: Routing,
-    /// What the models are told before the first message.
+    /// The system message.
     #[arg(long, value_name = "TEXT")]
     pub system: Option<String>,
     /// Most tokens of an answer.
     #[arg(long, default_value_t = 512)]
     pub max_tokens: usize,
-    /// Greedy or drawn.
+    /// Greedy or sampled.
     #[command(flatten)]
     pub drawing: Drawing,
 }
@@ -178,14 +178,14 @@ pub struct Cloud {
     /// Quantise its weights: q8_0, q4_0 or q4_k.
     #[arg(long, value_name = "FORMAT")]
     pub quantize: Option<Format>,
-    /// Where to listen. Beyond loopback a key is required: set
-    /// TOKENROUTE_CLOUD_KEY, here and where it is asked.
+    /// Address to listen on. An address other than loopback needs a key: set
+    /// TOKENROUTE_CLOUD_KEY on both machines.
     #[arg(long, default_value = "127.0.0.1:8433")]
     pub bind: SocketAddr,
     /// Most sequences in one batch.
     #[arg(long, default_value_t = 32)]
     pub batch: usize,
-    /// Most positions of earlier prompts kept for the next request.
+    /// Most positions of earlier prompts in the KV cache.
     #[arg(long, default_value_t = 65536)]
     pub kept_positions: usize,
 }
@@ -197,21 +197,21 @@ pub struct Serve {
     /// The small model: a folder in Hugging Face layout, a .gguf file, or an hf: reference to one.
     #[arg(long)]
     pub slm: PathBuf,
-    /// The large model and what goes between the two; without it the small model answers
-    /// alone. Requests may say their own tau, max_offload, temperature, top_p and seed.
+    /// The large model, the router and their settings. Without them the small model answers
+    /// alone. Requests may set tau, max_offload, temperature, top_p and seed.
     #[command(flatten)]
     pub routing: Routing,
-    /// What clients call the model; the small model's folder or file if not given.
+    /// Model name for clients. Default: the small model's folder or file.
     #[arg(long)]
     pub name: Option<String>,
-    /// Where to listen. Beyond loopback a key is required: set
+    /// Address to listen on. An address other than loopback needs a key: set
     /// TOKENROUTE_SERVE_KEY, and give it to clients as their API key.
     #[arg(long, default_value = "127.0.0.1:8434")]
     pub bind: SocketAddr,
-    /// Most requests decoded at once.
+    /// Most requests decoded at the same time.
     #[arg(long, default_value_t = 32)]
     pub sessions: usize,
-    /// Most requests waiting; more are turned away.
+    /// Most waiting requests. Further requests are refused.
     #[arg(long, default_value_t = 64)]
     pub queue: usize,
     /// Most tokens of a prompt.
@@ -220,14 +220,14 @@ pub struct Serve {
     /// Most tokens of an answer.
     #[arg(long, default_value_t = 4096)]
     pub max_tokens: usize,
-    /// Longest time for an answer, in seconds, waiting included.
+    /// Longest time for an answer, in seconds, queueing included.
     #[arg(long, value_name = "S", default_value_t = 300)]
     pub time: u64,
-    /// Most tokens of prompts read between two tokens of other answers.
+    /// Most prompt tokens to prefill between two tokens of other answers.
     #[arg(long, value_name = "N", default_value = "256")]
     pub prefill: NonZeroUsize,
-    /// Most positions of earlier answers kept for prompts that begin like them, as the
-    /// next message of a conversation does.
+    /// Most positions of earlier answers in the KV cache, for prompts with the same
+    /// beginning such as the next message of a chat.
     #[arg(long, value_name = "N", default_value_t = 8192)]
     pub kept_positions: usize,
 }

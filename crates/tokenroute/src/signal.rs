@@ -1,4 +1,4 @@
-//! The wish of whoever runs a server that it end.
+//! Stops a server on Ctrl-C or SIGTERM.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-/// How often to look.
+/// Time between two checks of the flag.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Set once the process is interrupted or terminated.
 pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// Begins to listen. The first signal is the wish; the second, for whoever does not want
-    /// to wait for what is under way, ends the process, with the status a shell gives it.
+    /// Handles the signals. The first one requests a shutdown. The second one ends the
+    /// process at once, with the exit status 128 + signal.
     pub fn listen() -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         for &signal in signal_hook::consts::TERM_SIGNALS {
@@ -25,7 +25,7 @@ impl Stop {
         Ok(Stop(stop))
     }
 
-    /// Returns when the process is to end.
+    /// Blocks until a signal requests a shutdown.
     pub fn wait(&self) {
         while !self.0.load(Ordering::Relaxed) {
             std::thread::sleep(LOOK);

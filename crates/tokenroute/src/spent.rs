@@ -1,4 +1,4 @@
-//! What answers cost, in words.
+//! Describes the costs of answers in one line.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use tokenroute_llm::http::Traffic;
 
 use crate::output;
 
-/// What was offloaded and what it cost, in one line.
+/// Offloaded tokens and their costs, in one line.
 pub fn costs(traces: &[Trace], traffic: Option<Traffic>) -> String {
     let sum = |of: fn(&Trace) -> u64| traces.iter().map(of).sum::<u64>();
     let tokens = sum(|t| t.tokens.len() as u64);
@@ -39,7 +39,7 @@ pub fn costs(traces: &[Trace], traffic: Option<Traffic>) -> String {
     line
 }
 
-/// Says how many tokens the LLM should have made and did not, by cause.
+/// Warns about degraded tokens, with their number by cause.
 pub fn warn_of_degraded(traces: &[Trace]) {
     let mut causes: BTreeMap<Cause, usize> = BTreeMap::new();
     for cause in traces.iter().flat_map(|t| &t.tokens).filter_map(|t| t.cause) {
@@ -50,9 +50,21 @@ pub fn warn_of_degraded(traces: &[Trace]) {
     }
     let all: usize = traces.iter().map(|t| t.tokens.len()).sum();
     let degraded: usize = causes.values().sum();
-    let causes: Vec<String> = causes.iter().map(|(cause, n)| format!("{cause:?} {n}")).collect();
+    let causes: Vec<String> =
+        causes.iter().map(|(&cause, n)| format!("{} {n}", named(cause))).collect();
     let causes = causes.join(", ");
     output::warn(&format!(
-        "{degraded} of {all} tokens are the small model's because the LLM gave none: {causes}"
+        "{degraded} of {all} tokens are degraded, since the LLM gave none: {causes}"
     ));
+}
+
+/// The cause in words for users.
+fn named(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Unavailable => "unreachable",
+        Cause::Late => "too late",
+        Cause::Refused => "refused",
+        Cause::BadReply => "unusable reply",
+        Cause::Model => "model error",
+    }
 }

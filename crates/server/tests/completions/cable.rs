@@ -24,7 +24,7 @@ const KEY: &[u8] = include_bytes!("../fixtures/tls/server-key.pem");
 #[derive(Default)]
 struct Seen {
     connections: AtomicUsize,
-    /// Connections that are dead: the first so many.
+    /// Number of first connections that are cut.
     cut: AtomicUsize,
     /// What TLS agreed to speak, for each handshake that succeeded.
     spoken: Mutex<Vec<String>>,

@@ -1,5 +1,5 @@
-//! Answers at a temperature: the request's draws, the same whoever else is served, and
-//! told as such.
+//! Answers at a temperature: their tokens do not depend on other requests, and the replies
+//! state the sampling.
 
 use std::thread;
 

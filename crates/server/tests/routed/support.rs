@@ -277,7 +277,7 @@ impl Gate {
     }
 }
 
-/// Waits until something is so; a test that waits in vain fails.
+/// Waits until `so` returns true. Fails the test after a timeout.
 pub fn until(what: &str, so: impl Fn() -> bool) {
     for _ in 0..2000 {
         if so() {

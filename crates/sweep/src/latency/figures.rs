@@ -156,8 +156,8 @@ fn sorted(samples: &[Sample], wanted: Gaps) -> Vec<(f64, usize)> {
     gaps
 }
 
-/// The least gap that such a share of all does not exceed, where those of a question
-/// count so many times; 0 without any.
+/// The least gap that the given share of all gaps does not exceed, with each question's
+/// gaps weighted by `weight`. 0 without gaps.
 fn quantile(gaps: &[(f64, usize)], share: f64, weight: &dyn Fn(usize) -> u64) -> f64 {
     let all: u64 = gaps.iter().map(|&(_, question)| weight(question)).sum();
     let rank = ((share * all as f64).ceil() as u64).max(1);

@@ -30,7 +30,7 @@ pub enum Way {
     Blocking,
     /// Routed, going on in the meantime.
     Speculative,
-    /// Routed, with up to so many tokens of the LLM for each call.
+    /// Routed, with several tokens of the LLM per call.
     Relay,
 }
 
@@ -99,7 +99,7 @@ pub struct Setting {
     pub branches: usize,
     /// Most calls at once that it may spend on tokens that may not be needed.
     pub max_ahead: usize,
-    /// Most calls of one answer that it may spend in vain; `None` for no limit.
+    /// Most calls that speculation may waste in one answer. `None` means no limit.
     pub max_extra: Option<u64>,
     /// Tokens the LLM may say after the one it is asked for, kept in case they
     /// are asked for next.

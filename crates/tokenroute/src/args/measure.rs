@@ -1,4 +1,4 @@
-//! Arguments of the commands that measure, and that make what is measured.
+//! Arguments of `latency`, `bench`, `random-model` and `export`.
 
 #[cfg(all(feature = "lab", feature = "server"))]
 use std::num::NonZeroUsize;
@@ -13,46 +13,45 @@ use tokenroute_model::Format;
 #[cfg(all(feature = "lab", feature = "server"))]
 #[derive(Debug, Args)]
 pub struct Latency {
-    /// The experiment's experiment.toml, with its router trained.
+    /// The experiment's experiment.toml. Its router must be trained.
     pub experiment: PathBuf,
-    /// Offload tokens that score below this, 0 to 1.
+    /// Offload tokens with a score below this, 0 to 1.
     #[arg(long, conflicts_with = "max_offload_ratio")]
     pub tau: Option<Tau>,
-    /// Or: the largest τ that keeps to this offload ratio on validation, 0 to 1. The
+    /// Or use the largest τ that stays within this offload ratio on validation, 0 to 1. The
     /// experiment must be swept.
     #[arg(long, value_name = "SHARE", default_value_t = 0.07)]
     pub max_offload_ratio: f64,
-    /// Round trips in milliseconds.
+    /// Round-trip times in milliseconds.
     #[arg(long, value_name = "MS", value_delimiter = ',', default_value = "0,50,100,200,300")]
     pub round_trips: Vec<f64>,
-    /// Megabits a second in each direction; 0 for no limit.
+    /// Bandwidths in megabits per second, in each direction. 0 means no limit.
     #[arg(long, value_name = "MBIT", value_delimiter = ',', default_value = "1,10,100")]
     pub bandwidths: Vec<f64>,
-    /// How many test questions.
+    /// Number of test questions.
     #[arg(long, default_value_t = 20)]
     pub questions: usize,
-    /// Speculation goes on from the small model's N best candidates for a routed token.
+    /// Speculation continues from the small model's N best candidates for a routed token.
     #[arg(long, value_name = "N", default_value = "1")]
     pub speculate: NonZeroUsize,
-    /// Most calls at a time, for each answer, that it may spend on tokens that may not be
-    /// needed.
+    /// Most concurrent calls of speculation, for each answer.
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub max_ahead: usize,
-    /// Most calls of one answer that it may spend in vain.
+    /// Most calls that speculation may waste in one answer.
     #[arg(long, value_name = "N")]
     pub max_extra_calls: Option<u64>,
-    /// It lets the large model say N tokens in each call, and takes those after the first
-    /// where the answer goes the same way.
+    /// Speculation requests N tokens per call. Tokens after the first are used if the
+    /// answer takes the same path.
     #[arg(long, value_name = "N", default_value = "16")]
     pub lookahead: NonZeroUsize,
-    /// Most tokens of a relay.
+    /// Most tokens per relay.
     #[arg(long, value_name = "N", default_value = "8")]
     pub relay: NonZeroUsize,
-    /// Stretches each of the small model's steps to so many milliseconds, to stand for a
-    /// larger one on a device; 0 leaves it as fast as it is here.
+    /// Stretch each step of the small model to this many milliseconds, to simulate a larger
+    /// model on a device. 0 keeps the real speed.
     #[arg(long, value_name = "MS", default_value_t = 0.0)]
     pub step_ms: f64,
-    /// Measure anew although the same was measured before.
+    /// Measure again, even if the same measurement exists.
     #[arg(long)]
     pub again: bool,
     /// Print JSON.
@@ -67,29 +66,29 @@ pub struct Bench {
     /// A model: a folder in Hugging Face layout, a .gguf file, or an hf: reference to one.
     #[arg(long, group = "what")]
     pub model: Option<PathBuf>,
-    /// Random weights in this shape, made in memory: qwen2.5-0.5b or qwen2.5-1.5b.
+    /// Use random weights in this shape, made in memory: qwen2.5-0.5b or qwen2.5-1.5b.
     #[arg(long, group = "what", value_name = "SHAPE")]
     pub random: Option<String>,
     /// Quantise the weights: q8_0, q4_0 or q4_k.
     #[arg(long, value_name = "FORMAT")]
     pub quantize: Option<Format>,
-    /// Threads of quantised products; as many as the machine has if not given.
+    /// Threads of quantised products. Default: one per processor.
     #[arg(long)]
     pub threads: Option<usize>,
-    /// Tokens of the prompt that is read at once; 0 leaves the case out.
+    /// Number of tokens to prefill. 0 skips the case.
     #[arg(long, default_value_t = 512)]
     pub prefill: usize,
-    /// Tokens decoded one by one.
+    /// Number of tokens to decode one by one.
     #[arg(long, default_value_t = 128)]
     pub decode: usize,
-    /// Sequences of different lengths decoded together; 0 leaves the case out.
+    /// Number of sequences of different lengths to decode together. 0 skips the case.
     #[arg(long, default_value_t = 8)]
     pub sequences: usize,
-    /// A router for the model, to measure what it adds to a step; for whose weights it was
-    /// trained is not looked at.
+    /// A router, to measure the time that it adds to a step. It may belong to other
+    /// weights.
     #[arg(long, value_name = "FILE")]
     pub router: Option<PathBuf>,
-    /// How often each case is measured, after one run that is not.
+    /// Number of measurements per case, after one warm-up run.
     #[arg(long, default_value_t = 5)]
     pub repeat: usize,
     /// Print JSON.
@@ -101,19 +100,20 @@ pub struct Bench {
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("like").required(true))]
 pub struct RandomModel {
-    /// A shape by its name: qwen2.5-0.5b or qwen2.5-1.5b.
+    /// A named shape: qwen2.5-0.5b or qwen2.5-1.5b.
     #[arg(long, group = "like")]
     pub shape: Option<String>,
     /// The shape of this config.json.
     #[arg(long, group = "like", value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// A tokenizer.json to go with it; else one that knows bytes alone is made.
+    /// The tokenizer.json to use. Default: a tokenizer of single bytes.
     #[arg(long, value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
-    /// A text whose tokens the model says often, so that a grader finds something.
+    /// A text with tokens that the model should produce often, so that a grader finds an
+    /// answer.
     #[arg(long, value_name = "TEXT", requires = "tokenizer")]
     pub likely: Option<String>,
-    /// So many layers instead of the shape's own.
+    /// Number of layers, instead of the shape's own.
     #[arg(long)]
     pub layers: Option<usize>,
     /// Seed of the weights.
@@ -133,7 +133,8 @@ pub struct Export {
     /// The GGUF file to write.
     #[arg(long, value_name = "FILE.gguf")]
     pub out: PathBuf,
-    /// How matrices are stored: f32, f16, q8_0, q4_0 or q4_k (embedding and LM head then q8_0).
+    /// Number type of the matrices: f32, f16, q8_0, q4_0 or q4_k. With q4_0 and q4_k,
+    /// embedding and LM head are q8_0.
     #[arg(long = "type", value_name = "TYPE", default_value = "f16")]
     pub kind: String,
 }

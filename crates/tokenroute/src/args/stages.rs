@@ -1,4 +1,4 @@
-//! Arguments of the stages of an experiment, and of the bundled pair's.
+//! Arguments of the stages of an experiment.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use clap::Args;
 pub struct Staged {
     /// The experiment's experiment.toml.
     pub experiment: PathBuf,
-    /// Burn backend to train on: flex, ndarray or wgpu, if built in.
+    /// Burn backend for training: flex, ndarray or wgpu, if built in.
     #[arg(long, default_value = "flex")]
     pub device: String,
 }
@@ -22,7 +22,7 @@ pub struct Label {
     /// Burn backend for the router of the on-policy round.
     #[arg(long, default_value = "flex")]
     pub device: String,
-    /// Print LLM positions and time, and run nothing.
+    /// Print the expected LLM positions and time, without labelling.
     #[arg(long)]
     pub estimate: bool,
     /// Print JSON.
@@ -35,7 +35,7 @@ pub struct Label {
 pub struct Inspect {
     /// An experiment.toml, or a folder of Parquet shards.
     pub path: PathBuf,
-    /// Rows to print as a sample.
+    /// Number of sample rows to print.
     #[arg(long, default_value_t = 5)]
     pub sample: usize,
     /// Print JSON.
@@ -47,12 +47,12 @@ pub struct Inspect {
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("wish").required(true))]
 pub struct Calibrate {
-    /// The experiment's experiment.toml, already swept.
+    /// The experiment's experiment.toml. It must be swept.
     pub experiment: PathBuf,
-    /// At most this share of tokens from the LLM, 0 to 1.
+    /// Target: at most this share of tokens from the LLM, 0 to 1.
     #[arg(long, group = "wish")]
     pub offload: Option<f64>,
-    /// At least this accuracy, 0 to 1.
+    /// Target: at least this accuracy, 0 to 1.
     #[arg(long, group = "wish")]
     pub accuracy: Option<f64>,
     /// Print JSON.
@@ -63,9 +63,9 @@ pub struct Calibrate {
 /// Arguments of `check-sweep`.
 #[derive(Debug, Args)]
 pub struct CheckSweep {
-    /// The experiment's experiment.toml, with its router trained.
+    /// The experiment's experiment.toml. Its router must be trained.
     pub experiment: PathBuf,
-    /// How many test questions.
+    /// Number of test questions.
     #[arg(long, default_value_t = 50)]
     pub questions: usize,
 }

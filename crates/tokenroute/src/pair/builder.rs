@@ -150,8 +150,8 @@ impl RoutedPairBuilder<'_> {
         self.counted("max_tokens", tokens, |builder, n| builder.decoding.max_tokens = n.get())
     }
 
-    /// While a token of the LLM is on its way, the SLM goes on from so many of its own best
-    /// candidates for it. The tokens stay the same. Replaces a relay.
+    /// Speculation: while a token of the LLM is on its way, the SLM continues from its
+    /// `branches` best candidates for it. The tokens stay the same. Replaces a relay.
     #[must_use]
     pub fn speculate(self, branches: usize) -> Self {
         self.counted("speculate", branches, |builder, branches| {
@@ -159,7 +159,7 @@ impl RoutedPairBuilder<'_> {
         })
     }
 
-    /// The LLM makes up to so many tokens in a row where one is routed. Replaces
+    /// Relay: the LLM makes up to `tokens` tokens in a row at each routed token. Replaces
     /// speculation.
     #[must_use]
     pub fn relay(self, tokens: usize) -> Self {
@@ -168,8 +168,8 @@ impl RoutedPairBuilder<'_> {
         })
     }
 
-    /// The LLM answers each call with so many tokens. Those after the first are taken,
-    /// without a call, where the answer goes the same way. The tokens stay the same.
+    /// Lookahead: each call to the LLM returns `tokens` tokens. Those after the first are
+    /// used without a call if the answer takes the same path. The tokens stay the same.
     #[must_use]
     pub fn lookahead(self, tokens: usize) -> Self {
         self.counted("lookahead", tokens, |builder, n| builder.decoding.policy.lookahead = n)

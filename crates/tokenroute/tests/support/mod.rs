@@ -35,7 +35,8 @@ pub fn copy(from: &Path, to: &Path) {
 }
 
 impl Lab {
-    /// Copies of models and data set, and an experiment of so many questions.
+    /// Copies models and data set, and writes an experiment with these numbers of
+    /// questions.
     pub fn new(train: usize, validation: usize, test: usize) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         for part in ["models/word-problems-slm", "models/word-problems-llm"] {

@@ -182,7 +182,7 @@ fn ids(decoder: &Decoder, len: usize, seed: u64) -> Vec<TokenId> {
     (0..len).map(id).collect()
 }
 
-/// One run to warm up, then so many that count.
+/// Measures `times` runs, after one warm-up run.
 fn repeat(times: usize, mut run: impl FnMut() -> Result<f64>) -> Result<Spread> {
     run()?;
     Ok(Spread::of((0..times).map(|_| run()).collect::<Result<Vec<f64>>>()?))
