@@ -26,7 +26,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
 /// nothing.
 ///
 /// # Errors
-/// [`StoreError::Write`] as in [`write`].
+/// [`StoreError::Write`] as in [`write()`].
 pub fn write_all(dir: &Path, files: &[(&str, &[u8])]) -> Result<(), StoreError> {
     let mut staged = Vec::with_capacity(files.len());
     for (name, bytes) in files {

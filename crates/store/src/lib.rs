@@ -11,7 +11,7 @@
 //! - [`Manifest`]: the inputs, configuration and outputs of a finished stage.
 //! - [`StoreError`]: every failure, with the file and the cause.
 //!
-//! Every write goes through [`write`] or [`write_all`], which write a file completely or
+//! Every write goes through [`write()`] or [`write_all`], which write a file completely or
 //! not at all.
 
 mod atomic;
