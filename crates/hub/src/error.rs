@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use hf_hub::api::sync::ApiError;
 
+use crate::download::RequestError;
 use crate::{HubReference, RepoKind, Settings};
 
 /// A failure to fetch from the Hub.
@@ -113,6 +114,18 @@ pub enum HubError {
         /// The reason.
         what: String,
     },
+    /// A reply that is not used: it names a path outside the cache, or the content is wrong.
+    #[error(
+        "{endpoint} answers {reference} with {what}; it was not stored. If {endpoint} is right (HF_ENDPOINT), fetch the files by other means"
+    )]
+    Reply {
+        /// The reference.
+        reference: String,
+        /// The Hub's address.
+        endpoint: String,
+        /// The part of the reply.
+        what: String,
+    },
     /// The cache cannot be written.
     #[error("cannot store {reference} in {}: {source}; free space there or set HF_HOME", cache.display())]
     Cache {
@@ -126,8 +139,23 @@ pub enum HubError {
 }
 
 impl HubError {
-    /// Converts an error of hf-hub. `file` is the requested file, if any.
-    pub(crate) fn from_api(
+    /// Converts the error of a request. `file` is the requested file, if any.
+    pub(crate) fn from_request(
+        error: RequestError,
+        reference: &HubReference,
+        file: Option<&str>,
+        settings: &Settings,
+    ) -> Self {
+        match error {
+            RequestError::Api(error) => HubError::from_api(error, reference, file, settings),
+            RequestError::Reply(what) => {
+                let endpoint = settings.endpoint.clone();
+                HubError::Reply { reference: reference.to_string(), endpoint, what }
+            }
+        }
+    }
+
+    fn from_api(
         error: ApiError,
         reference: &HubReference,
         file: Option<&str>,
@@ -142,9 +170,6 @@ impl HubError {
                 }
                 other => other.to_string(),
             },
-            ApiError::TooManyRetries(inner) => {
-                return HubError::from_api(*inner, reference, file, settings);
-            }
             ApiError::IoError(source) if is_local(&source) => {
                 return HubError::Cache { reference: shown, cache: settings.cache.clone(), source };
             }

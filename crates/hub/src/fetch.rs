@@ -3,10 +3,12 @@
 
 use std::path::{Path, PathBuf};
 
-use hf_hub::api::sync::{Api, ApiBuilder, ApiError};
+use hf_hub::api::sync::{Api, ApiBuilder};
 use hf_hub::{Cache, CacheRepo, Repo, RepoType};
 use tokenroute_core::Progress;
 
+use crate::download::{Download, RequestError};
+use crate::reference::{is_component, is_path};
 use crate::timeout::{DownloadProgress, Stopped, wait};
 use crate::{HubError, HubReference, RepoKind, Settings};
 
@@ -20,8 +22,6 @@ const WELCOME: [&str; 5] = [
     "special_tokens_map.json",
     INDEX,
 ];
-/// How often a broken download is resumed.
-const RETRIES: usize = 5;
 /// Most file names shown in an error.
 const SHOWN: usize = 12;
 const WEIGHTS: &str = "model.safetensors";
@@ -102,7 +102,10 @@ impl Hub<'_> {
     fn model(&self) -> Result<PathBuf, HubError> {
         let api = self.api()?;
         let (asked, repo) = (api.clone(), self.repo(&self.reference.revision));
-        let info = self.wait(None, move |_| asked.repo(repo).info())?;
+        let info = self.wait(None, move |_| Ok(asked.repo(repo).info()?))?;
+        if !is_component(&info.sha) {
+            return Err(self.refused(format!("the commit {:?}", info.sha)));
+        }
         let all: Vec<String> = info.siblings.into_iter().map(|file| file.rfilename).collect();
         if self.reference.kind == RepoKind::Dataset {
             let files =
@@ -125,6 +128,9 @@ impl Hub<'_> {
             all.iter().filter(|f| NEEDED.contains(&f.as_str()) || WELCOME.contains(&f.as_str()));
         let mut folder = PathBuf::new();
         for file in small.chain(weights) {
+            if !is_path(file) {
+                return Err(self.refused(format!("the file name {file:?}")));
+            }
             let path = match self.held(&info.sha, file) {
                 Some(path) => path,
                 // By commit, so that a push during the fetch cannot mix two versions.
@@ -141,15 +147,21 @@ impl Hub<'_> {
     }
 
     fn download(&self, api: &Api, revision: &str, file: &str) -> Result<PathBuf, HubError> {
-        let (api, repo, name) = (api.clone(), self.repo(revision), file.to_owned());
-        self.wait(Some(file), move |bar| api.repo(repo).download_with_progress(&name, bar))
+        let download = Download {
+            api: api.clone(),
+            cache: Cache::new(self.settings.cache.clone()),
+            repo: self.repo(revision),
+            token: self.settings.token.clone(),
+            file: file.to_owned(),
+        };
+        self.wait(Some(file), move |bar| download.run(bar))
     }
 
     /// Runs network work with the timeout.
     fn wait<T: Send + 'static>(
         &self,
         file: Option<&str>,
-        work: impl FnOnce(DownloadProgress) -> Result<T, ApiError> + Send + 'static,
+        work: impl FnOnce(DownloadProgress) -> Result<T, RequestError> + Send + 'static,
     ) -> Result<T, HubError> {
         let what = match wait(self.settings.timeout, self.progress, work) {
             Ok(result) => return result.map_err(|e| self.error(e, file)),
@@ -167,11 +179,10 @@ impl Hub<'_> {
         ApiBuilder::from_cache(cache)
             .with_endpoint(self.settings.endpoint.clone())
             .with_token(self.settings.token.as_ref().map(|token| token.secret().to_owned()))
-            .with_retries(RETRIES)
             .with_progress(false)
             .with_user_agent("tokenroute", env!("CARGO_PKG_VERSION"))
             .build()
-            .map_err(|e| self.error(e, None))
+            .map_err(|e| self.error(e.into(), None))
     }
 
     fn repo(&self, revision: &str) -> Repo {
@@ -187,8 +198,12 @@ impl Hub<'_> {
         Cache::new(self.settings.cache.clone()).repo(self.repo(revision))
     }
 
-    fn error(&self, error: ApiError, file: Option<&str>) -> HubError {
-        HubError::from_api(error, self.reference, file, self.settings)
+    fn refused(&self, what: String) -> HubError {
+        self.error(RequestError::Reply(what), None)
+    }
+
+    fn error(&self, error: RequestError, file: Option<&str>) -> HubError {
+        HubError::from_request(error, self.reference, file, self.settings)
     }
 }
 

@@ -25,6 +25,7 @@
 //! # }
 //! ```
 
+mod download;
 mod error;
 mod fetch;
 mod locate;

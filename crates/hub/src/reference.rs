@@ -66,6 +66,15 @@ impl FromStr for HubReference {
     }
 }
 
+/// Whether a text from a server can be one component of a path on every system: ASCII letters,
+/// digits and `-_.+=`, with a letter or digit in front.
+pub(crate) fn is_component(text: &str) -> bool {
+    let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '+' | '=');
+    text.len() <= 255
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.chars().all(known)
+}
+
 fn is_name(text: &str) -> bool {
     let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     !text.is_empty() && text.chars().all(known) && !text.contains("..") && !text.contains("--")
@@ -73,7 +82,7 @@ fn is_name(text: &str) -> bool {
 
 /// Whether the text is a relative path without `..`. It becomes part of a URL and of a file
 /// name.
-fn is_path(text: &str) -> bool {
+pub(crate) fn is_path(text: &str) -> bool {
     let known = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '+' | '=' | ' ');
     text.split('/')
         .all(|part| !part.is_empty() && part != "." && part != ".." && part.chars().all(known))

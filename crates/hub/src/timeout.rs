@@ -35,12 +35,7 @@ pub(crate) fn wait<T: Send + 'static>(
     let result = Arc::new(Mutex::new(None));
     let place = Arc::clone(&result);
     thread::spawn(move || {
-        let done = work(DownloadProgress {
-            updates: updates.clone(),
-            begun: false,
-            at_start: true,
-            done: 0,
-        });
+        let done = work(DownloadProgress { updates: updates.clone(), done: 0 });
         // The result must be stored before `updates` is dropped, which ends the loop below.
         *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
         drop(updates);
@@ -60,40 +55,29 @@ pub(crate) fn wait<T: Send + 'static>(
     }
 }
 
-/// Forwards hf-hub's progress to ours. The first update of a resumed download is its start
-/// position, not an increment.
+/// Reports the progress of a download. Each report also restarts the timeout.
 pub(crate) struct DownloadProgress {
     updates: Sender<Update>,
-    begun: bool,
-    at_start: bool,
+    /// The furthest position so far.
     done: u64,
 }
 
 impl DownloadProgress {
+    /// Reports the start of a file of `size` bytes.
+    pub(crate) fn begin(&mut self, file: &str, size: u64) {
+        self.send(Update::Begin(file.to_owned(), size));
+    }
+
+    /// Reports the position in the file. A restarted download reaches known positions again.
+    pub(crate) fn at(&mut self, position: u64) {
+        self.send(Update::Advance(position.saturating_sub(self.done)));
+        self.done = self.done.max(position);
+    }
+
     fn send(&self, update: Update) {
         // The receiver of an abandoned worker is gone.
         let _ = self.updates.send(update);
     }
-}
-
-impl hf_hub::api::Progress for DownloadProgress {
-    fn init(&mut self, size: usize, file: &str) {
-        if !self.begun {
-            self.send(Update::Begin(file.to_owned(), size as u64));
-            self.begun = true;
-        }
-        self.at_start = true;
-    }
-
-    fn update(&mut self, size: usize) {
-        let size = size as u64;
-        let new = if self.at_start { size.saturating_sub(self.done) } else { size };
-        self.at_start = false;
-        self.done += new;
-        self.send(Update::Advance(new));
-    }
-
-    fn finish(&mut self) {}
 }
 
 #[cfg(test)]

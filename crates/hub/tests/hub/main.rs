@@ -253,3 +253,98 @@ fn a_network_that_falls_silent_is_given_up() {
     let error = fetch(&parse(MODEL), &stalled, &Silent).expect_err("silence").to_string();
     assert!(error.contains("no data for"), "{error}");
 }
+
+/// Names below a folder, relative to it.
+fn below(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(folder)
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"))
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn no_reply_writes_outside_the_cache() {
+    let config = "hf:owner/tiny-model:config.json";
+    let paths = ["../../../../x", "..", "/x", "a/../../../../../x", "C:x", "a\\..\\x", ""];
+    for path in paths {
+        let spoilt = [
+            (config, Hub { etag: Some(path.to_owned()), ..Hub::default() }),
+            (config, Hub { commit: Some((COMMIT.into(), path.into())), ..Hub::default() }),
+            (MODEL, Hub { commit: Some((path.into(), COMMIT.into())), ..Hub::default() }),
+        ];
+        for (text, hub) in spoilt {
+            let outside = tempfile::tempdir().expect("a directory");
+            let cache = outside.path().join("a/b/cache");
+            let (endpoint, hub) = serve(Hub { files: files(), ..hub });
+            // JSON needs its backslashes escaped.
+            if let Some((sha, _)) = &mut hub.lock().expect("no panic").commit {
+                *sha = sha.replace('\\', "\\\\");
+            }
+            let error = fetch(&parse(text), &settings(&endpoint, &cache), &Silent);
+            let error = error.expect_err(path);
+            assert!(matches!(error, HubError::Reply { .. }), "{path:?}: {error:?}");
+            assert!(error.to_string().contains("was not stored"), "{error}");
+            for (folder, only) in [("", vec!["a"]), ("a", vec!["b"]), ("a/b", vec!["cache"])] {
+                let folder = outside.path().join(folder);
+                let found = if folder.exists() { below(&folder) } else { vec![] };
+                assert!(found.is_empty() || found == only, "{path:?}: {found:?}");
+            }
+            assert!(!Path::new("/x").exists());
+        }
+    }
+    for name in ["model/../../../../../x.safetensors", "model\\\\..\\\\x.safetensors"] {
+        let outside = tempfile::tempdir().expect("a directory");
+        let mut files = files();
+        files.insert(("owner/tiny-model".into(), name.into()), b"x".to_vec());
+        let (endpoint, _hub) = serve(Hub { files, ..Hub::default() });
+        let settings = settings(&endpoint, &outside.path().join("a/b/cache"));
+        let error = fetch(&parse(MODEL), &settings, &Silent).expect_err(name);
+        assert!(matches!(error, HubError::Reply { .. }), "{name:?}: {error:?}");
+        assert_eq!(below(outside.path()), ["a"]);
+    }
+}
+
+#[test]
+fn a_resumed_download_is_whole_or_an_error() {
+    let weights = &files()[&("owner/tiny-model".into(), "model.safetensors".into())];
+    let broken = || Hub { files: files(), breaks_after: Some(4000), ..Hub::default() };
+    for hub in [
+        Hub { refuses_resume: Some(503), ..broken() },
+        Hub { ignores_range: true, ..broken() },
+        Hub { files: files(), ends_after: Some(4000), ..Hub::default() },
+        Hub { ends_after: Some(4000), ignores_range: true, ..broken() },
+    ] {
+        let cache = tempfile::tempdir().expect("a directory");
+        let (endpoint, _hub) = serve(hub);
+        let settings = settings(&endpoint, cache.path());
+        let folder = fetch(&parse(MODEL), &settings, &Silent).expect("a model");
+        let found = fs::read(folder.join("model.safetensors")).expect("the weights");
+        assert!(&found == weights, "{} of {} bytes", found.len(), weights.len());
+    }
+}
+
+#[test]
+fn content_is_held_to_a_sha_256_etag_and_repaired() {
+    let config = parse("hf:owner/tiny-model:config.json");
+    // SHA-256 of "{}".
+    let right = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
+    let cache = tempfile::tempdir().expect("a directory");
+    let (endpoint, hub) = serve(Hub { files: files(), etag: Some(right.into()), ..Hub::default() });
+    let settings = settings(&endpoint, cache.path());
+    let blobs = cache.path().join("models--owner--tiny-model/blobs");
+    fs::create_dir_all(&blobs).expect("a folder");
+    // A partial file of other content, and then a damaged blob.
+    fs::write(blobs.join(format!("{right}.sync.part")), "[").expect("a write");
+    let path = fetch(&config, &settings, &Silent).expect("a file");
+    assert_eq!(fs::read(&path).expect("the file"), b"{}");
+    fs::write(blobs.join(right), "[]").expect("a write");
+    fs::remove_file(&path).expect("a removal");
+    assert_eq!(fs::read(fetch(&config, &settings, &Silent).expect("a file")).expect("it"), b"{}");
+
+    hub.lock().expect("no panic").etag = Some("0".repeat(64));
+    fs::remove_file(&path).expect("a removal");
+    let error = fetch(&config, &settings, &Silent).expect_err("other content");
+    assert!(matches!(error, HubError::Reply { .. }), "{error:?}");
+}

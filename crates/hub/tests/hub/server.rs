@@ -19,6 +19,16 @@ pub struct Hub {
     pub breaks_after: Option<usize>,
     /// Stops sending a whole file after this many bytes, and keeps the connection open.
     pub stalls_after: Option<usize>,
+    /// Replaces the etag of every file.
+    pub etag: Option<String>,
+    /// Replaces the commit, in the repository's information and in the header of files.
+    pub commit: Option<(String, String)>,
+    /// Status of the first reply to a resumed download.
+    pub refuses_resume: Option<u16>,
+    /// Ignores where a resumed download starts, and sends the whole file.
+    pub ignores_range: bool,
+    /// Sends the first whole file without a length and ends it after this many bytes.
+    pub ends_after: Option<usize>,
     /// Path, range and authorisation of each request.
     pub seen: Vec<String>,
 }
@@ -69,8 +79,16 @@ fn answer(stream: &TcpStream, hub: &Mutex<Hub>, here: &str) -> Option<()> {
     if let Some(most) = stalls {
         sent = &body[..most];
     }
+    let ends = hub.ends_after.take_if(|most| whole && *most < length);
+    let length_header = match ends {
+        Some(most) => {
+            sent = &body[..most];
+            "Connection: close".to_owned()
+        }
+        None => format!("Content-Length: {length}"),
+    };
     drop(hub);
-    let head = format!("HTTP/1.1 {head}\r\nContent-Length: {length}\r\n\r\n");
+    let head = format!("HTTP/1.1 {head}\r\n{length_header}\r\n\r\n");
     let mut stream = stream;
     stream.write_all(head.as_bytes()).ok()?;
     stream.write_all(sent).ok()?;
@@ -101,8 +119,9 @@ fn reply(hub: &mut Hub, path: &str, range: Option<&str>, here: &str) -> (String,
             return missing();
         }
         let body = format!(
-            r#"{{"_id":"66","id":"{repository}","private":false,"gated":false,"tags":[],"siblings":[{}],"sha":"{COMMIT}"}}"#,
-            names.join(",")
+            r#"{{"_id":"66","id":"{repository}","private":false,"gated":false,"tags":[],"siblings":[{}],"sha":"{}"}}"#,
+            names.join(","),
+            hub.commit.as_ref().map_or(COMMIT, |(sha, _)| sha)
         );
         return ("200 OK\r\nContent-Type: application/json".into(), body.into());
     }
@@ -115,18 +134,26 @@ fn reply(hub: &mut Hub, path: &str, range: Option<&str>, here: &str) -> (String,
     let key = (repository.to_owned(), file.to_owned());
     let Some(content) = hub.files.get(&key) else { return missing() };
     let tag = format!("{:040x}", content.iter().map(|&b| u64::from(b)).sum::<u64>());
+    let tag = hub.etag.clone().unwrap_or(tag);
+    let commit = hub.commit.as_ref().map_or(COMMIT, |(_, header)| header);
     if file.ends_with(".safetensors") && !large {
         let head = format!(
-            "302 Found\r\nLocation: {here}/cdn/{path}\r\nX-Repo-Commit: {COMMIT}\r\nX-Linked-Etag: \"{tag}\"\r\nX-Linked-Size: {}",
+            "302 Found\r\nLocation: {here}/cdn/{path}\r\nX-Repo-Commit: {commit}\r\nX-Linked-Etag: \"{tag}\"\r\nX-Linked-Size: {}",
             content.len()
         );
         return (head, Vec::new());
     }
     let (from, to) = range.and_then(|range| range.split_once('-')).unwrap_or(("0", ""));
-    let from: usize = from.parse().unwrap_or(0);
+    let mut from: usize = from.parse().unwrap_or(0);
+    if let Some(status) = hub.refuses_resume.take_if(|_| from > 0) {
+        return (format!("{status} Refused"), b"<html>away</html>".to_vec());
+    }
+    if hub.ignores_range {
+        from = 0;
+    }
     let end = to.parse::<usize>().map_or(content.len(), |to| to + 1);
     let head = format!(
-        "206 Partial Content\r\nETag: \"{tag}\"\r\nX-Repo-Commit: {COMMIT}\r\nContent-Range: bytes {from}-{}/{}",
+        "206 Partial Content\r\nETag: \"{tag}\"\r\nX-Repo-Commit: {commit}\r\nContent-Range: bytes {from}-{}/{}",
         end - 1,
         content.len()
     );
