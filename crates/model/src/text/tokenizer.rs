@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use tokenizers::{OffsetReferential, OffsetType};
 use tokenroute_core::{TokenId, Vocabulary};
 
 use crate::LoadError;
@@ -81,9 +82,15 @@ impl Tokenizer {
             path: path.to_owned(),
             message: error.to_string(),
         })?;
-        let inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| {
-            LoadError::Tokenizer { path: path.to_owned(), message: error.to_string() }
-        })?;
+        let bad = |error: tokenizers::Error| LoadError::Tokenizer {
+            path: path.to_owned(),
+            message: error.to_string(),
+        };
+        let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(bad)?;
+        // A file may ask for truncation and padding. transformers ignores both unless its
+        // caller asks, and so must every encoding here.
+        inner.with_truncation(None).map_err(bad)?;
+        inner.with_padding(None);
         let size = inner.get_vocab(true).values().max().map_or(0, |&id| id as usize + 1);
         Ok(Tokenizer { path: path.to_owned(), inner, parts: part_hashes(&json), size })
     }
@@ -106,6 +113,18 @@ impl Tokenizer {
     pub fn encode_prompt(&self, text: &str) -> Result<Vec<TokenId>, LoadError> {
         let encoding = self.inner.encode(text, true).map_err(|error| self.error(&*error))?;
         Ok(encoding.get_ids().to_vec())
+    }
+
+    /// The first special token that a text spells out. Encoding the text would turn these
+    /// characters into the control token.
+    #[must_use]
+    pub fn special_token_in(&self, text: &str) -> Option<String> {
+        let added = self.inner.get_added_vocabulary();
+        let split = added.extract_and_normalize(self.inner.get_normalizer(), text);
+        let splits = split.get_splits(OffsetReferential::Original, OffsetType::Byte);
+        let mut ids = splits.iter().filter_map(|(_, _, tokens)| tokens.as_ref()).flatten();
+        let tokens = added.get_added_tokens_decoder();
+        ids.find_map(|found| Some(tokens.get(&found.id).filter(|t| t.special)?.content.clone()))
     }
 
     /// Text of ids; special tokens are left out.

@@ -92,7 +92,7 @@ impl WeightSource for WeightFile {
             return Err(LoadError::Dtype {
                 path: self.path.clone(),
                 tensor: tensor.to_owned(),
-                found: format!("{:?}", info.dtype),
+                found: info.dtype.to_string(),
                 expected: "F16, BF16 or F32",
             });
         }

@@ -12,3 +12,4 @@ mod random;
 mod router;
 mod shards;
 mod support;
+mod tokenizer;

@@ -1,0 +1,75 @@
+//! Encoding compared with transformers (tests/tokenizer/make.py writes the cases), and special
+//! tokens that a text spells out.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokenroute_model::Tokenizer;
+
+const TOKENIZER: &str = include_str!("../tokenizer/tokenizer.json");
+const CASES: &str = include_str!("../tokenizer/cases.json");
+
+#[derive(Deserialize)]
+struct Case {
+    text: String,
+    plain: Vec<u32>,
+    prompt: Vec<u32>,
+}
+
+fn tokenizer(json: &str) -> Tokenizer {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("tokenizer.json");
+    std::fs::write(&path, json).expect("a write");
+    Tokenizer::read(&path).expect("a tokenizer")
+}
+
+fn check(tokenizer: &Tokenizer) {
+    let cases: Vec<Case> = serde_json::from_str(CASES).expect("cases");
+    assert!(!cases.is_empty());
+    for Case { text, plain, prompt } in cases {
+        assert_eq!(tokenizer.encode(&text).expect("ids"), plain, "{text:?}");
+        assert_eq!(tokenizer.encode_prompt(&text).expect("ids"), prompt, "{text:?}");
+    }
+}
+
+#[test]
+fn ids_are_those_of_transformers_with_every_optional_section_set() {
+    check(&tokenizer(TOKENIZER));
+}
+
+#[test]
+fn truncation_and_padding_of_a_file_change_no_ids() {
+    let spoilt = |section: &str, value: Value| {
+        let mut json: Value = serde_json::from_str(TOKENIZER).expect("JSON");
+        json["truncation"] = Value::Null;
+        json["padding"] = Value::Null;
+        json[section] = value;
+        tokenizer(&json.to_string())
+    };
+    for max_length in [0, 1, 3] {
+        let section = json!({"direction": "Left", "max_length": max_length,
+            "strategy": "OnlyFirst", "stride": 0});
+        check(&spoilt("truncation", section));
+    }
+    for strategy in [json!("BatchLongest"), json!({"Fixed": 12}), json!({"Fixed": 2_000_000_000})] {
+        let section = json!({"strategy": strategy, "direction": "Left",
+            "pad_to_multiple_of": 64, "pad_id": 264, "pad_type_id": 0, "pad_token": "<pad>"});
+        check(&spoilt("padding", section));
+    }
+}
+
+#[test]
+fn special_tokens_in_a_text_are_found_by_name() {
+    let tokenizer = tokenizer(TOKENIZER);
+    for (text, found) in [
+        ("", None),
+        ("an answer", None),
+        ("<en d>", None),
+        // Added but not special.
+        ("some words", None),
+        ("a<end>b", Some("<end>")),
+        ("<mask>", Some("<mask>")),
+        ("one <pad> and <end>", Some("<pad>")),
+    ] {
+        assert_eq!(tokenizer.special_token_in(text).as_deref(), found, "{text:?}");
+    }
+}
