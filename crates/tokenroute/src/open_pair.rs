@@ -1,4 +1,4 @@
-//! From arguments to an open pair.
+//! Opens a pair from the command's arguments.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tokenroute_llm::http::HttpConfig;
 use crate::args::{Drawing, Remote, Routing};
 use crate::output;
 
-/// Opens the pair that the arguments name. A server that does not answer is a warning.
+/// Opens the pair of the arguments. An unreachable server causes a warning.
 pub fn open(
     slm: &Path,
     routing: &Routing,
@@ -37,7 +37,7 @@ pub fn open(
     }
     let pair = builder.open()?;
     if let Some(error) = pair.unreachable() {
-        output::warn(&format!("{error}; the small model goes on alone until it is back"));
+        output::warn(&format!("{error}; the small model decodes alone until the server is back"));
     }
     Ok(pair)
 }
@@ -70,7 +70,7 @@ fn remote<'p>(
     Ok(builder)
 }
 
-/// The policy that the arguments ask for.
+/// The policy of the arguments.
 pub fn policy(routing: &Routing, drawing: Option<&Drawing>) -> Result<Policy> {
     let tau = routing.tau.as_deref().map_or(Ok(Tau::SLM_ONLY), str::parse)?;
     let waiting = &routing.waiting;
@@ -95,7 +95,7 @@ pub fn policy(routing: &Routing, drawing: Option<&Drawing>) -> Result<Policy> {
     })
 }
 
-/// Reports how answers are drawn, and what does not hold for them.
+/// Prints the sampling, and a note that τ holds for greedy decoding only.
 pub fn note_sampling(policy: &Policy, progress: &dyn Progress) {
     if let Some(sampling) = policy.sampling {
         progress.note(&format!("{sampling}: {}", Sampling::NOTE));

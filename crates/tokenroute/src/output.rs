@@ -1,5 +1,5 @@
-//! Standard output and error: results go to the one, complaints to the other. Files
-//! that a command was asked for, whole or not at all.
+//! Terminal output: results on standard output, warnings and errors on standard error.
+//! Output files are written completely or not at all.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -8,22 +8,21 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-/// Prints a line of result.
+/// Prints a line on standard output.
 pub fn line(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{text}")?;
     Ok(())
 }
 
-/// Prints a part of a line at once.
+/// Prints a part of a line and flushes it.
 pub fn part(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     write!(out, "{text}")?;
     Ok(out.flush()?)
 }
 
-/// A path as one would type it here: without detours, relative to the current
-/// folder where it lies within.
+/// A path without detours, relative to the current folder if it is inside.
 #[cfg(feature = "lab")]
 pub fn shown(path: &Path) -> String {
     let Ok(full) = path.canonicalize() else { return path.display().to_string() };
@@ -37,7 +36,7 @@ pub fn json<T: Serialize>(value: &T) -> Result<()> {
     line(&serde_json::to_string(value)?)
 }
 
-/// Writes a file under another name first, so that it is whole or not there.
+/// Writes a file under another name first, so that it is written completely or not at all.
 pub fn whole_file(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<File>) -> Result<()>,
@@ -51,13 +50,13 @@ pub fn whole_file(
     let written = write(&mut file).and_then(|()| Ok(file.flush()?));
     let moved = written.and_then(|()| fs::rename(&partial, path).with_context(cannot));
     if moved.is_err() {
-        // What is wrong has been found already; a leftover would only add to it.
+        // The first error is the one to report, not a failed removal.
         let _ = fs::remove_file(&partial);
     }
     moved
 }
 
-/// An error and its causes on one line, each once: errors of ours quote their causes,
+/// An error and its causes on one line, without repetitions: our errors quote their causes,
 /// contexts do not.
 pub fn causes(error: &anyhow::Error) -> String {
     let mut said = error.to_string();

@@ -1,27 +1,28 @@
-//! An answer in the terminal: text as it comes, coloured by who made it.
+//! Prints an answer in the terminal as it is decoded, coloured by the model that made each
+//! token.
 
 use std::io::{IsTerminal, Write};
 
 use anyhow::Result;
 use tokenroute::{Origin, Token, TokenStream, TraceToken};
 
-/// Back to the terminal's own colours.
+/// Resets the colours.
 const PLAIN: &str = "\x1b[0m";
 
-/// How an answer looks.
+/// The style of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Look {
-    /// The text as it stands, for files and programs.
+    /// The unchanged text, for files and programs.
     Raw,
     /// For a terminal without colours.
     Plain,
-    /// For a terminal: the LLM's tokens blue, degraded ones yellow, and what was made
-    /// during a wait underlined.
+    /// For a terminal: the LLM's tokens in blue, degraded ones in yellow, and speculated
+    /// ones underlined.
     Coloured,
 }
 
 impl Look {
-    /// What suits standard output: colours on a terminal, unless `NO_COLOR` is set.
+    /// The style for standard output: colours on a terminal, unless `NO_COLOR` is set.
     pub fn of_stdout() -> Self {
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         match std::io::stdout().is_terminal() {
@@ -43,12 +44,12 @@ pub struct Painter<'m, W> {
 }
 
 impl<'m, W: Write> Painter<'m, W> {
-    /// A painter that has written nothing.
+    /// A printer for one answer.
     pub fn new(out: W, look: Look, stream: TokenStream<'m>) -> Self {
         Painter { out, look, stream, text: String::new(), failed: Ok(()) }
     }
 
-    /// Writes the text that one more token makes certain. The end reports a failure.
+    /// Writes the text that one more token completes. `end` reports a failure.
     pub fn token(&mut self, record: &TraceToken) {
         if self.failed.is_ok() {
             let token = self.stream.push(record.clone());
@@ -72,10 +73,10 @@ impl<'m, W: Write> Painter<'m, W> {
         Ok(())
     }
 
-    /// Ends the answer and its line; returns its text.
+    /// Ends the answer and its line. Returns its text.
     ///
     /// # Errors
-    /// The first failure on the way.
+    /// The first failure of a write or of decoding a token.
     pub fn end(mut self) -> Result<String> {
         self.failed?;
         writeln!(self.out)?;
@@ -84,7 +85,7 @@ impl<'m, W: Write> Painter<'m, W> {
     }
 }
 
-/// How a token looks where there are colours.
+/// The colour code of a token.
 fn style(token: &TraceToken) -> &'static str {
     match (token.origin, token.speculated) {
         (Origin::Slm, false) => "",
@@ -96,7 +97,7 @@ fn style(token: &TraceToken) -> &'static str {
     }
 }
 
-/// Text that cannot drive a terminal: a model may say anything.
+/// The text without control characters, since a model may produce any text.
 fn harmless(text: &str) -> String {
     let harmless = |c: char| !c.is_control() || c == '\n' || c == '\t';
     text.chars().map(|c| if harmless(c) { c } else { char::REPLACEMENT_CHARACTER }).collect()

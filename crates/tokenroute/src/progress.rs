@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokenroute_core::Progress;
 
-/// How often a plain line is printed.
+/// Time between two plain lines.
 const EVERY: Duration = Duration::from_secs(15);
 
 enum Look {
@@ -27,14 +27,14 @@ struct Phase {
     said: Instant,
 }
 
-/// The terminal as a listener to long work.
+/// Shows progress on the terminal.
 pub struct Terminal {
     look: Look,
     phase: Mutex<Option<Phase>>,
 }
 
 impl Terminal {
-    /// Chooses the look from `--quiet` and whether standard error is a terminal.
+    /// Chooses the style from `--quiet` and from whether standard error is a terminal.
     pub fn new(quiet: bool) -> Self {
         let look = match (quiet, std::io::stderr().is_terminal()) {
             (true, _) => Look::Quiet,

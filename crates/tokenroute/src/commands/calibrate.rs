@@ -1,5 +1,4 @@
-//! `tokenroute calibrate`: the τ for a wish, chosen on validation, and what it
-//! gives on test.
+//! `tokenroute calibrate`: chooses τ for a target on validation, and measures it on test.
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
@@ -26,7 +25,7 @@ struct Reading {
     questions: u64,
 }
 
-/// Prints the τ that keeps to an offload ratio or reaches an accuracy.
+/// Prints the τ that stays within an offload ratio or reaches an accuracy.
 pub fn run(args: &Calibrate) -> Result<()> {
     for (name, value) in [("--offload", args.offload), ("--accuracy", args.accuracy)] {
         if value.is_some_and(|v| !(0.0..=1.0).contains(&v)) {

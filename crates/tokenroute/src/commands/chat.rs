@@ -1,5 +1,4 @@
-//! `tokenroute chat`: a conversation with a routed pair, or a small model alone, in the
-//! terminal.
+//! `tokenroute chat`: a chat with a routed pair, or a small model alone, in the terminal.
 
 use std::io::{BufRead, IsTerminal, stdin, stdout};
 use std::slice::from_ref;
@@ -17,12 +16,12 @@ use crate::open_pair::{note_sampling, open, policy};
 use crate::painter::{Look, Painter};
 use crate::{output, spent};
 
-/// Longest wait of one turn; there is always something to wait for.
+/// Longest wait of one turn of the engine.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
 const COMMANDS: &str = "/tau X sets the threshold, /reset begins anew, /quit ends";
 
-/// What a line asks for.
+/// The meaning of an input line.
 enum Wish<'l> {
     Say(&'l str),
     Tau(&'l str),
@@ -47,7 +46,7 @@ impl<'l> Wish<'l> {
     }
 }
 
-/// Reads lines and answers them until the last.
+/// Reads and answers lines until the input ends.
 pub fn run(args: &Chat, progress: &dyn Progress) -> Result<()> {
     ensure!(args.max_tokens > 0, "--max-tokens is 0; expected at least 1");
     let policy = policy(&args.routing, Some(&args.drawing))?;
@@ -57,7 +56,8 @@ pub fn run(args: &Chat, progress: &dyn Progress) -> Result<()> {
         format!("{slm} has no chat template; use `tokenroute generate`, or give the model's folder a chat_template.jinja")
     })?;
     thread::scope(|scope| {
-        // A message is read from where the conversation so far ends.
+        // The conversation so far stays in the KV cache, so only a new message needs
+        // prefill.
         let engine = pair.engine(scope, &policy).keeping(pair.slm().decoder.info().context);
         Talk { args, pair: &pair, policy, engine, messages: Vec::new() }.run(progress)
     })
@@ -101,7 +101,7 @@ impl<M: LanguageModel, L: Llm + ?Sized> Talk<'_, M, L> {
                 Wish::Say(text) => {
                     self.messages.push(Message::new("user", text));
                     if let Err(error) = self.answer(progress) {
-                        // The conversation goes on from before.
+                        // The conversation stays as it was before the message.
                         self.messages.pop();
                         output::complain(&error);
                     }
@@ -138,7 +138,7 @@ impl<M: LanguageModel, L: Llm + ?Sized> Talk<'_, M, L> {
         let mut painter = Painter::new(stdout(), Look::of_stdout(), stream);
         let mut made = None;
         let mut billed = Vec::new();
-        // Calls that nobody waits for any more come back too, and are paid for.
+        // Replies that come after the answer has ended are counted too.
         while made.is_none() || self.engine.calls() > 0 {
             for event in self.engine.turn(PATIENCE) {
                 match event {

@@ -1,5 +1,5 @@
-//! `tokenroute check-sweep`: the exact sweep against brute-force decoding, token
-//! for token.
+//! `tokenroute check-sweep`: compares the exact sweep with brute-force decoding, token by
+//! token.
 
 use anyhow::{Result, ensure};
 use tokenroute_core::{Curve, Progress, Tau, TokenId};
@@ -12,11 +12,11 @@ use crate::args::CheckSweep;
 use crate::output;
 use crate::progress::Terminal;
 
-/// Values of τ compared: both ends, exact scores and their next floats, a grid.
+/// The compared values of τ: both ends, exact scores with their next floats, and a grid.
 const TAUS: usize = 21;
 const EXACT_SCORES: usize = 7;
 
-/// Fails at the first token that differs.
+/// Fails at the first different token.
 pub fn run(args: &CheckSweep, progress: &Terminal) -> Result<()> {
     let chain = Chain::open(&args.experiment, progress)?;
     let (scorer, _) = chain.router()?;

@@ -1,4 +1,4 @@
-//! `tokenroute cloud`: a checkpoint as the LLM of a pair, over the OpenAI
+//! `tokenroute cloud`: serves a checkpoint as the LLM of a pair, over the OpenAI
 //! completions API.
 
 use anyhow::Result;
@@ -13,13 +13,13 @@ use crate::args::Cloud;
 use crate::output;
 use crate::signal::Stop;
 
-/// Serves until it is interrupted or terminated.
+/// Serves until Ctrl-C or SIGTERM.
 pub fn run(args: &Cloud, progress: &dyn Progress) -> Result<()> {
     let key = ApiKey::from_env(CLOUD_KEY)?;
     check_bind(args.bind, key.as_ref())?;
     let options = load_options(&args.model, LoadOptions::default().top_k, args.quantize);
     let model = load_named(&args.model, &options, progress)?;
-    // Clients keep answers by this name, so it changes with the weights.
+    // Clients cache answers under this name, so it must change with the weights.
     let hash = &model.decoder.info().weights_hash;
     let (hash, format) = hash.split_at(hash.find('+').unwrap_or(hash.len()));
     let hash = hash.get(..12).unwrap_or_default();

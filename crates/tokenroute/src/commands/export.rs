@@ -1,4 +1,4 @@
-//! `tokenroute export`: a model directory as a GGUF file that llama.cpp runs.
+//! `tokenroute export`: writes a model as a GGUF file for llama.cpp.
 
 use anyhow::{Context, Result};
 use tokenroute_core::Progress;

@@ -1,4 +1,4 @@
-//! `tokenroute generate`: decode with one model alone, or with a routed pair.
+//! `tokenroute generate`: decodes with one model alone, or with a routed pair.
 
 use std::io::stdout;
 
@@ -14,7 +14,7 @@ use crate::open_pair::{note_sampling, open, policy};
 use crate::painter::{Look, Painter};
 use crate::{output, spent};
 
-/// A prompt and, where it comes from a data set, its question.
+/// A prompt, with its question if it is from a data set.
 struct Prompt {
     question: Option<Question>,
     ids: Vec<TokenId>,
@@ -29,7 +29,7 @@ struct Answer {
     tokens: Vec<TokenId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     correct: Option<bool>,
-    /// How its tokens were drawn, and what does not hold for it then.
+    /// The sampling, and the note that belongs to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     sampling: Option<Sampling>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -41,12 +41,12 @@ struct Answer {
     llm_calls: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     llm_positions: Option<u64>,
-    /// What crossed the network for them; absent where the LLM is in process.
+    /// Bytes sent and received for them. Absent if the LLM is in process.
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes_up: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes_down: Option<u64>,
-    /// Tokens of the SLM that stand where the LLM could not be asked.
+    /// SLM tokens that were kept because the LLM gave none.
     #[serde(skip_serializing_if = "Option::is_none")]
     degraded: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -81,7 +81,7 @@ fn decode(
             max_tokens: args.max_tokens,
         })
         .collect();
-    // One answer is shown as it grows.
+    // A single answer is printed as it is decoded.
     let shown = !args.json && prompts.len() == 1;
     let stream = TokenStream::new(slm, args.max_tokens);
     let mut painter = Painter::new(stdout(), Look::of_stdout(), stream);

@@ -1,4 +1,4 @@
-//! `tokenroute inspect`: what is in a label table.
+//! `tokenroute inspect`: prints a summary of a label table.
 
 use std::path::PathBuf;
 
@@ -20,7 +20,7 @@ pub fn run(args: &Inspect) -> Result<()> {
     show(&tokenroute_label::inspect(&folders, &text, args.sample)?, None, args.json)
 }
 
-/// An inspection and what labelling asked over a network.
+/// An inspection, with the calls that labelling made over a network.
 #[derive(Serialize)]
 struct Shown<'a> {
     #[serde(flatten)]
@@ -43,7 +43,7 @@ fn target(args: &Inspect) -> Result<(Vec<PathBuf>, Option<tokenroute_model::Toke
     Ok((vec![args.path.clone()], None))
 }
 
-/// Prints an inspection, and what labelling asked of a server if that is known.
+/// Prints an inspection, with the calls that labelling made to a server if they are known.
 pub fn show(found: &Inspection, paid: Option<LlmUsage>, json: bool) -> Result<()> {
     if json {
         return output::json(&Shown { found, paid });

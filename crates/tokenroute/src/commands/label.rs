@@ -1,4 +1,4 @@
-//! `tokenroute label`: the label stage of an experiment, or what it would cost.
+//! `tokenroute label`: the label stage of an experiment, or an estimate of its cost.
 
 use anyhow::Result;
 use serde::Serialize;
@@ -11,7 +11,7 @@ use crate::args::Label;
 use crate::output;
 use crate::progress::Terminal;
 
-/// What labelling will cost; bytes where the LLM is on a server.
+/// The expected cost of labelling. Bytes only if the LLM is on a server.
 #[derive(Serialize)]
 struct Estimated {
     #[serde(flatten)]

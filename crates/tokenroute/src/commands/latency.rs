@@ -1,4 +1,4 @@
-//! `tokenroute latency`: an experiment's pair behind networks, in real time.
+//! `tokenroute latency`: measures an experiment's pair behind networks in real time.
 
 use anyhow::{Context, Result, ensure};
 use tokenroute_core::{Curve, Tau};
@@ -13,7 +13,7 @@ use crate::args::Latency;
 use crate::output;
 use crate::progress::Terminal;
 
-/// Measures, or finds measured, and prints.
+/// Measures, or reads an earlier measurement, and prints it.
 pub fn run(args: &Latency, progress: &Terminal) -> Result<()> {
     ensure!(args.questions > 0, "--questions is 0; expected at least 1");
     for (name, values) in [("--round-trips", &args.round_trips), ("--bandwidths", &args.bandwidths)]
@@ -26,7 +26,7 @@ pub fn run(args: &Latency, progress: &Terminal) -> Result<()> {
         "--step-ms is {}; expected 0 to 60000",
         args.step_ms
     );
-    // Before anything starts threads.
+    // Must come before any thread starts.
     let own = Own::reserve();
     let chain = Chain::open(&args.experiment, progress)?;
     let tau = match args.tau {
@@ -54,7 +54,7 @@ pub fn run(args: &Latency, progress: &Terminal) -> Result<()> {
     output::line(latency_markdown(&study)?.trim_end())
 }
 
-/// The largest τ that keeps to an offload ratio on validation.
+/// The largest τ that stays within an offload ratio on validation.
 fn calibrated(chain: &Chain<'_>, offload: f64) -> Result<Tau> {
     ensure!(
         (0.0..=1.0).contains(&offload),
@@ -65,8 +65,8 @@ fn calibrated(chain: &Chain<'_>, offload: f64) -> Result<Tau> {
     Ok(Curve::of(&found.context("no curve on validation")?.curves).tau_at_offload(offload))
 }
 
-/// Every round trip at every bandwidth, the shortest first, from which the
-/// model takes the time of a call.
+/// Every round trip at every bandwidth. The shortest is first: the model takes the time of
+/// a call from it.
 fn networks(bandwidths: &[f64], round_trips: &[f64]) -> Vec<Network> {
     let mut round_trips = round_trips.to_vec();
     round_trips.sort_by(f64::total_cmp);

@@ -1,4 +1,4 @@
-//! `tokenroute random-model`: a model directory with random weights in a real shape.
+//! `tokenroute random-model`: writes a model directory with random weights in a real shape.
 
 use std::io::Write;
 
@@ -8,10 +8,11 @@ use tokenroute_model::{RandomModel, Tokenizer};
 use crate::args;
 use crate::output::whole_file;
 
-/// Files that may lie beside a tokenizer.json and belong to it.
+/// Optional files that belong to a tokenizer.json.
 const BESIDE: [&str; 2] = ["tokenizer_config.json", "chat_template.jinja"];
 
-/// Writes the directory; the weights come last, so that without them nothing loads.
+/// Writes the directory. The weights are written last, so that an incomplete directory does
+/// not load.
 pub fn run(args: &args::RandomModel) -> Result<()> {
     let mut model = match (&args.shape, &args.config) {
         (Some(shape), _) => RandomModel::named(shape, args.seed)?,

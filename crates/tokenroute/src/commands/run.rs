@@ -1,4 +1,4 @@
-//! `tokenroute run`: every stage of an experiment, skipping what is done.
+//! `tokenroute run`: runs all stages of an experiment and skips finished ones.
 
 use anyhow::Result;
 use tokenroute_core::Progress;

@@ -1,4 +1,4 @@
-//! `tokenroute serve`: a routed pair, or a small model alone, over the OpenAI API,
+//! `tokenroute serve`: serves a routed pair, or a small model alone, over the OpenAI API,
 //! with a page to try it.
 
 use std::time::Duration;
@@ -14,10 +14,10 @@ use crate::open_pair::{open, policy};
 use crate::output;
 use crate::signal::Stop;
 
-/// The environment variable that holds the key that clients give.
+/// The environment variable of the clients' API key.
 const KEY: &str = "TOKENROUTE_SERVE_KEY";
 
-/// Serves until it is interrupted or terminated.
+/// Serves until Ctrl-C or SIGTERM.
 pub fn run(args: &Serve, progress: &dyn Progress) -> Result<()> {
     let key = ApiKey::from_env(KEY)?;
     check_bind(args.bind, key.as_ref())?;

@@ -1,4 +1,4 @@
-//! `tokenroute step`: what a model says at every position of a text.
+//! `tokenroute step`: prints a model's predictions at every position of a text.
 
 use anyhow::{Result, ensure};
 use serde::Serialize;

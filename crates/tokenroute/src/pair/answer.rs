@@ -23,7 +23,7 @@ impl Answer {
         self.trace.offload_ratio()
     }
 
-    /// Tokens of the SLM that stand because the LLM could not be asked.
+    /// Number of SLM tokens kept because the LLM gave none.
     #[must_use]
     pub fn degraded(&self) -> usize {
         self.trace.degraded()

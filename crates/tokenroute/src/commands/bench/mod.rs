@@ -1,5 +1,5 @@
-//! `tokenroute bench`: what a model costs on this machine, beside the limit that the
-//! memory sets.
+//! `tokenroute bench`: measures a model on this machine, and compares it with the limit of
+//! the memory bandwidth.
 
 mod routing;
 
@@ -17,28 +17,28 @@ use tokenroute_model::{
 use crate::args::Bench;
 use crate::output;
 
-/// Tokens of the shortest prompt, and by how much each further sequence's is longer.
+/// Tokens of the shortest prompt, and the additional tokens of each further one.
 const PROMPT: usize = 16;
 const LONGER: usize = 7;
 
-/// What `--json` prints.
+/// The output of `--json`.
 #[derive(Debug, Serialize)]
 struct Report {
     model: String,
-    /// What the weights were quantised to; `null` is as they are stored.
+    /// Number type that the weights were quantised to. `null` means as stored.
     quantize: Option<String>,
-    /// Kernels of quantised products; `null` where all weights are f32.
+    /// Kernels of quantised products. `null` if all weights are f32.
     isa: Option<String>,
     threads: usize,
     load_seconds: f64,
     bytes_per_token: usize,
-    /// Bytes a second, measured in this run.
+    /// Bytes per second, measured in this run.
     read_bandwidth: f64,
     cases: Vec<Case>,
     /// Only with `--router`.
     routing: Option<routing::Routing>,
-    /// Of the process before the bandwidth was measured; `null` where the system does
-    /// not tell.
+    /// Memory of the process before the bandwidth measurement. `null` if the system does
+    /// not report it.
     memory: Option<Memory>,
 }
 
@@ -46,17 +46,17 @@ struct Report {
 struct Case {
     case: &'static str,
     sequences: usize,
-    /// Tokens that were there before, of the longest sequence.
+    /// Earlier tokens of the longest sequence.
     prompt: usize,
-    /// Tokens of each sequence that were measured.
+    /// Measured tokens of each sequence.
     tokens: usize,
     tokens_per_second: Spread,
-    /// Bytes of weights read, as a share of what the memory gives; `null` where weights
-    /// are read for many tokens at once.
+    /// Bytes of weights read, as a share of the memory bandwidth. `null` if weights are
+    /// read once for many tokens.
     of_bandwidth: Option<f64>,
 }
 
-/// Of all repeats.
+/// Over all repetitions.
 #[derive(Debug, Serialize)]
 struct Spread {
     median: f64,
@@ -78,9 +78,9 @@ impl Spread {
 #[derive(Debug, Serialize)]
 struct Memory {
     peak_rss: u64,
-    /// The most that `rss_anon` was while the model was loaded, looked at again and again.
+    /// The highest sampled `rss_anon` while the model was loaded.
     loading_rss_anon: u64,
-    /// What no file stands behind.
+    /// Anonymous memory.
     rss_anon: u64,
 }
 
@@ -99,7 +99,7 @@ pub fn run(args: &Bench, progress: &dyn Progress) -> Result<()> {
         if sequences > 0 {
             let prompts = prompts(&decoder, sequences);
             let rates = repeat(args.repeat, || decode(&decoder, &prompts, args.decode))?;
-            // For now bytes a second: the bandwidth is not known yet.
+            // Bytes per second for now. The bandwidth is not known yet.
             let of_bandwidth = Some(bytes as f64 * rates.median / sequences as f64);
             let prompt = prompts.last().map_or(0, Vec::len);
             let (tokens, tokens_per_second) = (args.decode, rates);
@@ -171,7 +171,7 @@ fn prompts(decoder: &Decoder, sequences: usize) -> Vec<Vec<TokenId>> {
     (0..sequences).map(|i| ids(decoder, PROMPT + i * LONGER, i as u64 + 1)).collect()
 }
 
-/// Token ids without any order.
+/// Pseudo-random token ids.
 fn ids(decoder: &Decoder, len: usize, seed: u64) -> Vec<TokenId> {
     let mut state = seed;
     let id = |_| {
@@ -188,7 +188,7 @@ fn repeat(times: usize, mut run: impl FnMut() -> Result<f64>) -> Result<Spread> 
     Ok(Spread::of((0..times).map(|_| run()).collect::<Result<Vec<f64>>>()?))
 }
 
-/// Greedy tokens a second, all sequences together, prompts not counted.
+/// Greedy tokens per second of all sequences together, without prompts.
 fn decode(decoder: &Decoder, prompts: &[Vec<TokenId>], tokens: usize) -> Result<f64> {
     let mut states = vec![decoder.start(); prompts.len()];
     let mut next = advance(decoder, &mut states, prompts)?;
@@ -199,14 +199,14 @@ fn decode(decoder: &Decoder, prompts: &[Vec<TokenId>], tokens: usize) -> Result<
     Ok((prompts.len() * tokens) as f64 / begun.elapsed().as_secs_f64())
 }
 
-/// Tokens a second of a prompt that is read at once.
+/// Tokens per second of the prefill of one prompt.
 fn prefill(decoder: &Decoder, prompt: &[Vec<TokenId>; 1]) -> Result<f64> {
     let begun = Instant::now();
     advance(decoder, &mut [decoder.start()], prompt)?;
     Ok(prompt[0].len() as f64 / begun.elapsed().as_secs_f64())
 }
 
-/// Feeds every sequence its tokens; what each says next, alone in a list.
+/// Feeds every sequence its tokens. Returns the next token of each, in a list of one.
 fn advance(
     decoder: &Decoder,
     states: &mut [KvState],

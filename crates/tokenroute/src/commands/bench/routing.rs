@@ -1,4 +1,5 @@
-//! What a router adds to a step of decoding: the same step with and without it, in turns.
+//! Measures the time that a router adds to a decoding step: the same step with and without
+//! it, in turns.
 
 use std::fmt;
 use std::path::Path;
@@ -12,20 +13,20 @@ use tokenroute_model::{Decoder, KvState, RouterScorer};
 use super::{Spread, prompts};
 use crate::args::Bench;
 
-/// What `--json` prints of it.
+/// Its part of the output of `--json`.
 #[derive(Debug, Serialize)]
 pub(super) struct Routing {
     /// Inputs and outputs of every layer.
     layers: Vec<(usize, usize)>,
-    /// One score, features included.
+    /// Time of one score, features included.
     score_microseconds: Spread,
-    /// One step that gives the next token alone.
+    /// Time of one step that gives only the next token.
     step_microseconds: Spread,
-    /// What features and score add to such a step, as a share of it.
+    /// Time that features and score add to such a step, as a share of it.
     adds: Spread,
 }
 
-/// Decodes one sequence; every other step gives its features too and is scored.
+/// Decodes one sequence. Every other step also gives features and is scored.
 pub(super) fn measure(decoder: &Decoder, file: &Path, args: &Bench) -> Result<Routing> {
     let mut router = RouterScorer::open(file)?;
     router.share_threads(decoder);
@@ -45,7 +46,7 @@ pub(super) fn measure(decoder: &Decoder, file: &Path, args: &Bench) -> Result<Ro
     let mut figures = [const { Vec::new() }; 3];
     for turn in 0..=args.repeat {
         let measured = run(decoder, &router, args.decode)?;
-        // The first one warms up.
+        // The first step is a warm-up.
         if turn > 0 {
             figures.iter_mut().zip(measured).for_each(|(all, one)| all.push(one));
         }
@@ -54,7 +55,7 @@ pub(super) fn measure(decoder: &Decoder, file: &Path, args: &Bench) -> Result<Ro
     Ok(Routing { layers, score_microseconds: score, step_microseconds: step, adds })
 }
 
-/// Medians of one run: of a score, of a step, and what the routed ones add.
+/// Medians of one run: of a score, of a step, and of the added time.
 fn run(decoder: &Decoder, router: &RouterScorer, tokens: usize) -> Result<[f64; 3]> {
     let mut state = decoder.start();
     let prompt = prompts(decoder, 1).concat();
