@@ -1,9 +1,11 @@
-//! The examples of the library run from the workspace's folder and print what they promise.
+//! The examples of the library run in the workspace's folder. Each prints the right answer,
+//! marks the LLM's tokens, or keeps to its budget.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Cargo builds the examples before it runs the tests, beside them.
+/// The program of an example. A whole `cargo test` builds it beside the tests; a single
+/// test target does not.
 fn example(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("this test's path");
     let built = test.ancestors().nth(2).expect("the profile's folder");
@@ -13,7 +15,13 @@ fn example(name: &str) -> PathBuf {
 /// The lines that an example prints.
 fn lines(name: &str) -> Vec<String> {
     let path = example(name);
-    assert!(path.is_file(), "{} is missing; `cargo test -p tokenroute` builds it", path.display());
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("examples/{name}.rs"));
+    let changed = |path: &Path| path.metadata().and_then(|file| file.modified()).ok();
+    assert!(
+        changed(&path) >= changed(&source),
+        "{} is missing or old; run `cargo build --examples` first",
+        path.display()
+    );
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let output = Command::new(&path).current_dir(root).output().expect("a process");
     assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
