@@ -9,7 +9,7 @@
 //!   is graded.
 //! - [`LanguageModel`], [`Step`], [`Feed`]: a local decoder and its output at a position.
 //! - [`PrefixCache`]: decoder states kept for later prompts with the same beginning.
-//! - [`Llm`], [`Ask`], [`Reply`]: the large model as the runtime sees it.
+//! - [`Llm`], [`Ask`], [`Continuation`], [`Reply`]: the large model as everybody calls it.
 //! - [`Sampling`]: how tokens are drawn where decoding is not greedy.
 //! - [`Score`], [`Tau`]: the router's output and the threshold on it.
 //! - [`Scorer`], [`Position`], [`Features`]: from a decoding position to a score.
@@ -42,9 +42,9 @@ pub use features::{FeatureSpec, Features};
 pub use grading::{Grader, answer_letter, grade, is_number};
 pub use hash::{prefix_hash, stable_hash, unit_hash};
 pub use label::{Counts, LabelRow, Relation, Shares, soft_target};
-pub use llm::{Ask, Bytes, Cause, Llm, LlmError, Reply};
+pub use llm::{Ask, Bytes, Cause, Continuation, Llm, LlmError, Reply};
 pub use metrics::{Gap, apgr, cpt};
-pub use model::{Detail, Feed, LanguageModel, ModelError, ModelInfo, Run, Runs, Step, TokenId};
+pub use model::{Detail, Feed, LanguageModel, ModelError, ModelInfo, Step, TokenId};
 pub use prefix_cache::PrefixCache;
 pub use progress::{Progress, Silent};
 pub use prompt::{Example, PromptError, PromptFormat};

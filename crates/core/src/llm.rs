@@ -1,5 +1,5 @@
-//! The LLM as the runtime sees it: tokens, greedy or drawn, for the ends of prefixes,
-//! asked in batches, each of which may fail on its own.
+//! The LLM as everybody calls it: the tokens after prefixes of a text, or whole
+//! continuations, in batches. Each part of a batch may fail on its own.
 
 use std::iter::Sum;
 use std::ops::{AddAssign, Sub};
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Sampling, TokenId, Vocabulary};
 
-/// One sequence put to the LLM.
+/// One sequence put to the LLM, which answers with a token for each of its last positions.
 #[derive(Debug, Clone, Copy)]
 pub struct Ask<'a> {
     /// Prompt and committed tokens.
@@ -35,14 +35,29 @@ impl<'a> Ask<'a> {
     }
 }
 
-/// The LLM's answer to one [`Ask`].
+/// One continuation asked of the LLM: its next tokens, each after the ones before.
+#[derive(Debug, Clone, Copy)]
+pub struct Continuation<'a> {
+    /// Prompt and committed tokens; at least one.
+    pub context: &'a [TokenId],
+    /// Most tokens wanted, at least 1.
+    pub tokens: usize,
+    /// As [`Ask::sampling`].
+    pub sampling: Option<Sampling>,
+    /// Whether later asks go on from its end. If not, an LLM in process frees the
+    /// state that it made for this continuation.
+    pub resumed: bool,
+}
+
+/// The LLM's answer to one [`Ask`] or [`Continuation`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Reply {
-    /// One token for each `i` in `from..=context.len()`.
+    /// To an ask: one token for each `i` in `from..=context.len()`. To a
+    /// continuation: the tokens that follow its context.
     pub tokens: Vec<TokenId>,
     /// Positions the LLM processed for it, prefill included.
     pub positions: u64,
-    /// What crossed a network for it; nothing where there is none between.
+    /// What crossed a network for it; nothing for an LLM in process.
     pub bytes: Bytes,
 }
 
@@ -87,10 +102,52 @@ pub trait Llm: Sync {
     /// Answers every ask, in order; one failing leaves the others whole.
     fn ask(&self, asks: &[Ask<'_>]) -> Vec<Result<Reply, LlmError>>;
 
-    /// The LLM's continuation of a context, at least one token and at most `tokens`,
-    /// none after an end token: the tokens of one [`Llm::ask`] after the other. Unless
-    /// an LLM can do better, that is how it is asked; should it fail on the way, what
-    /// it has said so far is the answer.
+    /// The LLM's continuations, in order: of each at least one token, at most
+    /// [`Continuation::tokens`], and none after an end token. They are the tokens of one
+    /// [`Llm::ask`] after the other, and that is how the provided method gets them.
+    ///
+    /// A failure leaves the other continuations whole. One that comes after the first
+    /// token may be left out: the tokens until then are the answer.
+    fn continuations(
+        &self,
+        wanted: &[Continuation<'_>],
+        vocabulary: &Vocabulary,
+    ) -> Vec<Result<Reply, LlmError>> {
+        let mut contexts: Vec<Vec<TokenId>> = wanted.iter().map(|w| w.context.to_vec()).collect();
+        let mut replies: Vec<Result<Reply, LlmError>> =
+            wanted.iter().map(|_| Ok(Reply::default())).collect();
+        let mut open: Vec<usize> = (0..wanted.len()).collect();
+        while !open.is_empty() {
+            let asks: Vec<Ask<'_>> =
+                open.iter().map(|&i| Ask::next(&contexts[i], wanted[i].sampling)).collect();
+            let mut said = self.ask(&asks).into_iter();
+            open.retain(|&i| {
+                let Ok(whole) = &mut replies[i] else { return false };
+                let none = || LlmError::BadReply("no token in reply to an ask".to_owned());
+                let token = said.next().unwrap_or_else(|| Err(none())).and_then(|reply| {
+                    whole.positions += reply.positions;
+                    whole.bytes += reply.bytes;
+                    reply.tokens.last().copied().ok_or_else(none)
+                });
+                match token {
+                    Ok(token) => {
+                        contexts[i].push(token);
+                        whole.tokens.push(token);
+                        whole.tokens.len() < wanted[i].tokens && !vocabulary.is_end(token)
+                    }
+                    Err(error) => {
+                        if whole.tokens.is_empty() {
+                            replies[i] = Err(error);
+                        }
+                        false
+                    }
+                }
+            });
+        }
+        replies
+    }
+
+    /// One continuation alone, from whose end later asks go on.
     ///
     /// # Errors
     /// A failure before the first token.
@@ -101,33 +158,32 @@ pub trait Llm: Sync {
         sampling: Option<Sampling>,
         vocabulary: &Vocabulary,
     ) -> Result<Reply, LlmError> {
-        let mut context = context.to_vec();
-        let mut whole = Reply::default();
-        loop {
-            let ask = Ask::next(&context, sampling);
-            let none = || LlmError::BadReply("no token in reply to an ask".to_owned());
-            let said = self.ask(&[ask]).pop().unwrap_or_else(|| Err(none())).and_then(|reply| {
-                whole.positions += reply.positions;
-                whole.bytes += reply.bytes;
-                reply.tokens.last().copied().ok_or_else(none)
-            });
-            match said {
-                Ok(token) => {
-                    context.push(token);
-                    whole.tokens.push(token);
-                    if whole.tokens.len() >= tokens || vocabulary.is_end(token) {
-                        return Ok(whole);
-                    }
-                }
-                Err(error) if whole.tokens.is_empty() => return Err(error),
-                Err(_) => return Ok(whole),
-            }
-        }
+        let wanted = [Continuation { context, tokens, sampling, resumed: true }];
+        let none = || Err(LlmError::BadReply("no reply to a continuation".to_owned()));
+        self.continuations(&wanted, vocabulary).pop().unwrap_or_else(none)
     }
 
-    /// Tells the LLM that no further ask will begin with this prompt, so that
-    /// it may free what it kept for it.
+    /// No further ask will begin with these tokens, a prompt or more: the LLM may free
+    /// what it keeps for them.
     fn forget(&self, prompt: &[TokenId]);
+}
+
+impl<L: Llm + ?Sized> Llm for &L {
+    fn ask(&self, asks: &[Ask<'_>]) -> Vec<Result<Reply, LlmError>> {
+        (**self).ask(asks)
+    }
+
+    fn continuations(
+        &self,
+        wanted: &[Continuation<'_>],
+        vocabulary: &Vocabulary,
+    ) -> Vec<Result<Reply, LlmError>> {
+        (**self).continuations(wanted, vocabulary)
+    }
+
+    fn forget(&self, prompt: &[TokenId]) {
+        (**self).forget(prompt);
+    }
 }
 
 /// Why the LLM gave no answer.

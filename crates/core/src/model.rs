@@ -3,8 +3,6 @@
 
 use std::sync::Arc;
 
-use crate::Vocabulary;
-
 /// An index into the pair's shared vocabulary.
 pub type TokenId = u32;
 
@@ -79,20 +77,6 @@ pub struct Feed<'a, S> {
     pub from: usize,
 }
 
-/// One greedy continuation of many tokens.
-#[derive(Debug)]
-pub struct Run<'a, S> {
-    /// The sequence's state.
-    pub state: &'a mut S,
-    /// The tokens that follow it; at least one.
-    pub tokens: &'a [TokenId],
-    /// Most tokens wanted after them, at least 1.
-    pub most: usize,
-}
-
-/// What [`LanguageModel::run`] gives: the tokens of each run.
-pub type Runs = Result<Vec<Vec<TokenId>>, ModelError>;
-
 /// A decoder that runs here. The bits of a step depend on its own prefix alone,
 /// never on what else is in the batch.
 pub trait LanguageModel: Sync {
@@ -123,15 +107,6 @@ pub trait LanguageModel: Sync {
         feeds: &mut [Feed<'_, Self::State>],
         detail: Detail,
     ) -> Result<Vec<Vec<Step>>, ModelError>;
-
-    /// Greedy continuations, from a model that gives many tokens at the price of one
-    /// call, as a server does: for each run at least one token, none after an end
-    /// token. Its tokens and all but the last of those given are appended to its
-    /// state. `None`, and nothing done, where every token is a call of its own.
-    fn run(&self, runs: &mut [Run<'_, Self::State>], vocabulary: &Vocabulary) -> Option<Runs> {
-        let _ = (runs, vocabulary);
-        None
-    }
 }
 
 impl<M: LanguageModel> LanguageModel for &M {
@@ -160,10 +135,6 @@ impl<M: LanguageModel> LanguageModel for &M {
     ) -> Result<Vec<Vec<Step>>, ModelError> {
         (**self).advance(feeds, detail)
     }
-
-    fn run(&self, runs: &mut [Run<'_, Self::State>], vocabulary: &Vocabulary) -> Option<Runs> {
-        (**self).run(runs, vocabulary)
-    }
 }
 
 impl<M: LanguageModel + Send> LanguageModel for Arc<M> {
@@ -191,10 +162,6 @@ impl<M: LanguageModel + Send> LanguageModel for Arc<M> {
         detail: Detail,
     ) -> Result<Vec<Vec<Step>>, ModelError> {
         (**self).advance(feeds, detail)
-    }
-
-    fn run(&self, runs: &mut [Run<'_, Self::State>], vocabulary: &Vocabulary) -> Option<Runs> {
-        (**self).run(runs, vocabulary)
     }
 }
 

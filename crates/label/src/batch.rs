@@ -1,8 +1,10 @@
 //! One batch of questions to label rows; files are another module's business.
 
-use tokenroute_core::{LabelRow, LanguageModel, Question, Scorer, Tau, TokenId, Vocabulary, grade};
+use tokenroute_core::{
+    LabelRow, LanguageModel, Llm, Question, Scorer, Tau, TokenId, Vocabulary, grade,
+};
 
-use crate::counted::Counted;
+use crate::metered::Metered;
 use crate::{LabelConfig, LabelError, on_policy, reference};
 
 /// One question to label.
@@ -49,11 +51,13 @@ impl Round<'_> {
 }
 
 /// A pair of models set up to label.
-pub struct Labeller<'a, S, L> {
+pub struct Labeller<'a, S, L: ?Sized> {
     /// The small model.
     pub slm: &'a S,
-    /// The large model, in process.
+    /// The large model. Best if it keeps as many prompts as a shard has questions.
     pub llm: &'a L,
+    /// Hash of the large model's weights, or of its name on a server.
+    pub llm_hash: &'a str,
     /// Facts about the shared token ids.
     pub vocabulary: &'a Vocabulary,
     /// Text of answer tokens, which come without the end token.
@@ -71,14 +75,13 @@ pub(crate) struct Batch {
     pub llm_positions: u64,
 }
 
-/// What the rounds share: counted models beside the labeller's other parts.
-pub(crate) struct Context<'c, 'a, S, L> {
+/// What the rounds share: the labeller's parts and what they cost.
+pub(crate) struct Context<'c, 'a, S, L: ?Sized> {
     pub labeller: &'c Labeller<'a, S, L>,
-    pub slm: Counted<'a, S>,
-    pub llm: Counted<'a, L>,
+    pub metered: Metered,
 }
 
-impl<S, L> Context<'_, '_, S, L> {
+impl<S, L: ?Sized> Context<'_, '_, S, L> {
     /// Grade of an answer given in tokens, 0 or 1.
     pub(crate) fn grade(&self, item: &Item<'_>, answer: &[TokenId]) -> f32 {
         let text = match answer.split_last() {
@@ -89,7 +92,7 @@ impl<S, L> Context<'_, '_, S, L> {
     }
 }
 
-impl<S: LanguageModel, L: LanguageModel> Labeller<'_, S, L> {
+impl<S: LanguageModel, L: Llm + ?Sized> Labeller<'_, S, L> {
     /// Labels a batch in memory; rows come by item, then by position.
     ///
     /// # Errors
@@ -104,19 +107,17 @@ impl<S: LanguageModel, L: LanguageModel> Labeller<'_, S, L> {
     }
 
     pub(crate) fn batch(&self, items: &[Item<'_>], round: &Round<'_>) -> Result<Batch, LabelError> {
-        let context =
-            Context { labeller: self, slm: Counted::new(self.slm), llm: Counted::new(self.llm) };
+        let context = Context { labeller: self, metered: Metered::default() };
         let rows = match round {
-            Round::Reference => reference::label(&context, items)?,
+            Round::Reference => reference::label(&context, items),
             Round::OnPolicy { number, scorer, tau, .. } => {
-                on_policy::label(&context, items, *number, *scorer, *tau)?
+                on_policy::label(&context, items, *number, *scorer, *tau)
             }
         };
-        Ok(Batch {
-            rows,
-            slm_positions: context.slm.positions(),
-            llm_positions: context.llm.positions(),
-        })
+        // A batch that is made again costs what it costs the first time.
+        items.iter().for_each(|item| self.llm.forget(&item.prompt));
+        let [slm_positions, llm_positions] = context.metered.positions();
+        Ok(Batch { rows: rows?, slm_positions, llm_positions })
     }
 
     /// Refuses what would fail or double rows later.

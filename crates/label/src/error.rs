@@ -1,24 +1,26 @@
 //! Why labelling stopped. What was finished before stays and is resumed from.
 
-use tokenroute_core::{ModelError, ScoreError};
+use tokenroute_core::{LlmError, ModelError};
+use tokenroute_runtime::RuntimeError;
 use tokenroute_store::StoreError;
 
 /// Why labelling stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum LabelError {
-    /// A model failed.
+    /// The SLM failed.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// The router gave a score that is not a number.
-    #[error("question {question:?}, token {index}: {source}")]
-    Score {
+    /// The LLM gave no answer that can be used.
+    #[error("question {question:?}: {source}")]
+    Llm {
         /// Id of the question.
         question: String,
-        /// Answer tokens before the one that was scored.
-        index: usize,
-        /// What was wrong with the score.
-        source: ScoreError,
+        /// The LLM's error.
+        source: LlmError,
     },
+    /// Routed decoding stopped.
+    #[error(transparent)]
+    Decoding(#[from] RuntimeError),
     /// A shard or manifest could not be written or read.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
-use tokenroute_core::LanguageModel;
+use tokenroute_core::{LanguageModel, Llm};
 
 use crate::{Item, LabelError, Labeller, Round};
 
@@ -21,7 +21,7 @@ pub struct Estimate {
     pub seconds: f64,
 }
 
-impl<S: LanguageModel, L: LanguageModel> Labeller<'_, S, L> {
+impl<S: LanguageModel, L: Llm + ?Sized> Labeller<'_, S, L> {
     /// Labels `sample` questions (8 is a fair number) spread evenly over the
     /// items, keeps nothing, and scales positions and seconds by the number of
     /// questions.

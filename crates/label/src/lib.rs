@@ -16,17 +16,17 @@
 //! Labels follow the design's "Labels and losses" (CITER, arXiv 2502.01976):
 //! where the two models agree, keep; where they differ, both ways are graded.
 
+mod asked;
 mod batch;
 mod config;
-mod counted;
 mod error;
 mod estimate;
 mod inspect;
+mod judgement;
+mod metered;
 mod on_policy;
 mod reference;
-mod routed;
 mod shards;
-mod tracks;
 
 pub use batch::{Item, Labeller, Round};
 pub use config::{LabelConfig, Reference};

@@ -1,78 +1,88 @@
 //! Round 1 onwards: the states that routed decoding visits. Both ways of every
 //! difference go on with the same policy; the path taken is one of them.
 
-use tokenroute_core::{Detail, LabelRow, LanguageModel, Scorer, Tau, TokenId};
-use tokenroute_runtime::{Path, forced};
+use std::mem;
+
+use tokenroute_core::{LabelRow, LanguageModel, Llm, Scorer, Tau, TokenId, Trace};
+use tokenroute_runtime::{Committed, DEFAULT_BATCH, Engine, Event, Pair, Path, Policy};
 
 use crate::batch::Context;
-use crate::routed::{Policy, Walk};
-use crate::tracks::{Judged, Track};
+use crate::judgement::{Judged, Track};
 use crate::{Item, LabelError};
 
 /// Labels the routed answers of a batch.
-pub(crate) fn label<S: LanguageModel, L: LanguageModel>(
+pub(crate) fn label<S: LanguageModel, L: Llm + ?Sized>(
     context: &Context<'_, '_, S, L>,
     items: &[Item<'_>],
     round: u32,
     scorer: &dyn Scorer,
     tau: Tau,
 ) -> Result<Vec<LabelRow>, LabelError> {
-    let (vocabulary, config) = (context.labeller.vocabulary, &context.labeller.config);
-    let (slm, llm) = (&context.slm, &context.llm);
-    let policy = Policy { slm, llm, vocabulary, scorer, tau, max_tokens: config.max_tokens };
+    let labeller = context.labeller;
+    let (vocabulary, config) = (labeller.vocabulary, &labeller.config);
+    let pair = Pair::new(labeller.slm, labeller.llm, vocabulary);
+    // A token that the LLM did not make would not be the policy's.
+    let policy = Policy { strict: true, ..Policy::new(tau) };
 
-    let walks = items.iter().map(|item| Walk {
-        question: &item.question.id,
+    let starts = items.iter().map(|item| Committed {
+        question: item.question.id.clone(),
         path: Path::new(vocabulary, &item.prompt),
-        slm: slm.start(),
-        slm_pending: item.prompt.clone(),
-        llm: llm.start(),
-        llm_pending: item.prompt.clone(),
-        steps: Some(Vec::new()),
+        state: labeller.slm.start(),
+        steps: Vec::new(),
     });
-    let mut walked: Vec<Option<_>> = items.iter().map(|_| None).collect();
-    policy.walk(walks, |i, walk| {
-        walked[i] = Some((walk.path, walk.slm, walk.steps.unwrap_or_default()));
-    })?;
+    let mut walked: Vec<Option<Committed<'_, S::State>>> = items.iter().map(|_| None).collect();
+    let engine = Engine::inline(pair, scorer).recording();
+    walk(context, engine, policy, starts, |i, _, committed| walked[i] = committed)?;
     // Every walk ends, so that none is missing here.
-    let walked: Vec<_> = walked.into_iter().flatten().collect();
+    let mut walked: Vec<_> = walked.into_iter().flatten().collect();
 
-    let pairs: Vec<(&[TokenId], &[TokenId])> =
-        items.iter().zip(&walked).map(|(i, (path, ..))| (&i.prompt[..], path.answer())).collect();
-    let large = forced(llm, vocabulary, &pairs, Detail::Token)?;
-    let (mut tracks, mut paths) = (Vec::new(), Vec::new());
-    let (mut slm_states, mut llm_states) = (Vec::new(), Vec::new());
-    for ((item, (path, state, steps)), large) in items.iter().zip(walked).zip(large) {
-        tracks.push(Track {
-            answer: path.answer().to_vec(),
-            steps,
-            llm: large.steps.iter().map(|s| s.token).collect(),
-            grade: context.grade(item, path.answer()),
-        });
-        paths.push(path);
-        slm_states.push(state);
-        llm_states.push(large.state);
-    }
+    let answers: Vec<&[TokenId]> = walked.iter().map(|w| w.path.answer()).collect();
+    let large = context.tokens_along(items, &answers)?;
+    let tracks: Vec<Track> = items
+        .iter()
+        .zip(&mut walked)
+        .zip(large)
+        .map(|((item, walked), llm)| Track {
+            answer: walked.path.answer().to_vec(),
+            steps: mem::take(&mut walked.steps),
+            llm,
+            grade: context.grade(item, walked.path.answer()),
+        })
+        .collect();
 
     let (mut judged, rollouts) = Judged::plan(config, items, &tracks, false);
-    let forks = rollouts.iter().map(|r| {
-        let held = items[r.track].prompt.len() + r.position;
-        let (mut small, mut large) = (slm_states[r.track].clone(), llm_states[r.track].clone());
-        slm.truncate(&mut small, held);
-        llm.truncate(&mut large, held);
-        Walk {
-            question: &items[r.track].question.id,
-            path: paths[r.track].fork(r.position, r.token),
-            slm: small,
-            slm_pending: vec![r.token],
-            llm: large,
-            llm_pending: vec![r.token],
-            steps: None,
-        }
-    });
-    policy.walk(forks, |i, walk| {
-        let grade = context.grade(&items[rollouts[i].track], walk.path.answer());
-        judged.grade(&tracks, &rollouts[i], grade);
+    let forks = rollouts.iter().map(|r| walked[r.track].fork(labeller.slm, r.position, r.token));
+    let engine = Engine::inline(pair, scorer);
+    walk(context, engine, policy, forks, |i, trace, _| {
+        let rollout = &rollouts[i];
+        let way: Vec<TokenId> = trace.ids().collect();
+        let answer = [rollout.before(&tracks), &[rollout.token], &way].concat();
+        judged.grade(&tracks, rollout, context.grade(&items[rollout.track], &answer));
     })?;
     Ok(judged.rows(vocabulary, items, round, tracks))
+}
+
+/// Decodes from every start to the end; `done` gets each trace by the number of its start,
+/// and what was committed if the engine records it. A start is drawn when its turn comes,
+/// so a lazy iterator keeps memory low.
+fn walk<'a, S: LanguageModel, L: Llm + ?Sized>(
+    context: &Context<'_, '_, S, L>,
+    mut engine: Engine<'a, S, L>,
+    policy: Policy,
+    starts: impl IntoIterator<Item = Committed<'a, S::State>>,
+    mut done: impl FnMut(usize, Trace, Option<Committed<'a, S::State>>),
+) -> Result<(), LabelError> {
+    let max_tokens = context.labeller.config.max_tokens;
+    let mut starts = starts.into_iter();
+    let mut begin = |engine: &mut Engine<'a, S, L>, _| {
+        starts.next().map(|start| engine.resume(start, max_tokens, policy))
+    };
+    engine.drive(DEFAULT_BATCH, &mut begin, &mut |engine, number, event| {
+        if let Event::Ended { session, trace } = event {
+            context.metered.slm(trace.slm_positions);
+            context.metered.llm(trace.llm_positions);
+            done(number, trace, engine.committed(session));
+        }
+    })?;
+    Ok(())
 }

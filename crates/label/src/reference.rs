@@ -1,65 +1,84 @@
 //! Round 0: along the reference answer, rollouts go on with the LLM. Does this
 //! one token lose the answer?
 
-use tokenroute_core::{Detail, LabelRow, LanguageModel, TokenId};
-use tokenroute_runtime::{Start, extend, forced, greedy};
+use tokenroute_core::{Detail, LabelRow, LanguageModel, Llm, TokenId};
+use tokenroute_runtime::forced;
 
+use crate::asked::Opening;
 use crate::batch::Context;
-use crate::tracks::{Judged, Track};
+use crate::judgement::{Judged, Track};
 use crate::{Item, LabelError, Reference};
 
 /// Labels the reference answers of a batch.
-pub(crate) fn label<S: LanguageModel, L: LanguageModel>(
+pub(crate) fn label<S: LanguageModel, L: Llm + ?Sized>(
     context: &Context<'_, '_, S, L>,
     items: &[Item<'_>],
 ) -> Result<Vec<LabelRow>, LabelError> {
     let (vocabulary, config) = (context.labeller.vocabulary, &context.labeller.config);
-    let (slm, llm) = (&context.slm, &context.llm);
     let gold = config.reference == Reference::Gold;
     let answers = if gold {
-        items.iter().map(|item| rationale(context, item)).collect::<Result<_, _>>()?
+        items.iter().map(|item| rationale(context, item)).collect::<Result<Vec<_>, _>>()?
     } else {
-        let prompts: Vec<&[TokenId]> = items.iter().map(|i| i.prompt.as_slice()).collect();
-        greedy(llm, vocabulary, &prompts, config.max_tokens)?
+        let opening = |item| Opening {
+            item,
+            tokens: item.prompt.clone(),
+            most: config.max_tokens,
+            resumed: true,
+        };
+        context.continued(&items.iter().map(opening).collect::<Vec<_>>())?
     };
-
+    let large = if gold {
+        let answers: Vec<&[TokenId]> = answers.iter().map(Vec::as_slice).collect();
+        context.tokens_along(items, &answers)?
+    } else {
+        answers.clone()
+    };
     let pairs: Vec<(&[TokenId], &[TokenId])> =
         items.iter().zip(&answers).map(|(i, a)| (i.prompt.as_slice(), a.as_slice())).collect();
-    let small = forced(slm, vocabulary, &pairs, Detail::Full)?;
-    // The LLM's own answer tells its tokens; this pass also gives its states.
-    let large = forced(llm, vocabulary, &pairs, Detail::Token)?;
-    let mut tracks = Vec::with_capacity(items.len());
-    let mut states = Vec::with_capacity(items.len());
-    for (((item, answer), small), large) in items.iter().zip(answers).zip(small).zip(large) {
-        let said = large.steps.iter().map(|s| s.token).collect();
-        states.push(large.state);
-        tracks.push(Track {
+    let small = forced(context.labeller.slm, vocabulary, &pairs, Detail::Full)?;
+    context.metered.slm(pairs.iter().map(|(prompt, answer)| positions(prompt, answer)).sum());
+    let tracks: Vec<Track> = items
+        .iter()
+        .zip(answers)
+        .zip(small)
+        .zip(large)
+        .map(|(((item, answer), small), llm)| Track {
             grade: context.grade(item, &answer),
             steps: small.steps,
-            llm: if gold { said } else { answer.clone() },
+            llm,
             answer,
-        });
-    }
+        })
+        .collect();
 
     let (mut judged, rollouts) = Judged::plan(config, items, &tracks, gold);
-    let starts = rollouts.iter().map(|r| {
-        let mut state = states[r.track].clone();
-        llm.truncate(&mut state, items[r.track].prompt.len() + r.position);
-        let left = config.max_tokens.saturating_sub(r.position + 1);
-        let max_tokens = if vocabulary.is_end(r.token) { 0 } else { left };
-        Start { state, tokens: vec![r.token], max_tokens }
-    });
-    let ways = extend(llm, vocabulary, starts)?;
+    let openings: Vec<Opening<'_>> = rollouts
+        .iter()
+        .map(|rollout| {
+            let (item, before) = (&items[rollout.track], rollout.before(&tracks));
+            let left = config.max_tokens.saturating_sub(rollout.position + 1);
+            Opening {
+                item,
+                tokens: [&item.prompt, before, &[rollout.token]].concat(),
+                most: if vocabulary.is_end(rollout.token) { 0 } else { left },
+                resumed: false,
+            }
+        })
+        .collect();
+    let ways = context.continued(&openings)?;
     for (rollout, way) in rollouts.iter().zip(ways) {
-        let before = &tracks[rollout.track].answer[..rollout.position];
-        let answer = [before, &[rollout.token], &way].concat();
+        let answer = [rollout.before(&tracks), &[rollout.token], &way].concat();
         judged.grade(&tracks, rollout, context.grade(&items[rollout.track], &answer));
     }
     Ok(judged.rows(vocabulary, items, 0, tracks))
 }
 
+/// Positions of a teacher-forced answer, the last token of which nobody reads.
+fn positions(prompt: &[TokenId], answer: &[TokenId]) -> u64 {
+    (prompt.len() + answer.len().saturating_sub(1)) as u64
+}
+
 /// The gold rationale: canonical, up to its end token, at most `max_tokens`.
-fn rationale<S, L>(
+fn rationale<S, L: ?Sized>(
     context: &Context<'_, '_, S, L>,
     item: &Item<'_>,
 ) -> Result<Vec<TokenId>, LabelError> {

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tokenroute_core::{LanguageModel, Progress};
+use tokenroute_core::{LanguageModel, Llm, Progress};
 use tokenroute_store::{self as store, Manifest, StoreError};
 
 use crate::{Item, LabelError, Labeller, Round};
@@ -62,7 +62,7 @@ struct Planned<'i, 'q> {
     items: Vec<&'i Item<'q>>,
 }
 
-impl<S: LanguageModel, L: LanguageModel> Labeller<'_, S, L> {
+impl<S: LanguageModel, L: Llm + ?Sized> Labeller<'_, S, L> {
     /// The manifest of this work before it is done: pass it to
     /// [`Manifest::finished`] to learn whether it can be skipped. Inputs are
     /// the questions with their prompts, the models, the tokenizer and, after
@@ -85,7 +85,7 @@ impl<S: LanguageModel, L: LanguageModel> Labeller<'_, S, L> {
         let work = Manifest::new("label", config, self.config.seed)
             .with_input("questions", &store::sha256(questions.as_bytes()))
             .with_input("slm", &self.slm.info().weights_hash)
-            .with_input("llm", &self.llm.info().weights_hash)
+            .with_input("llm", self.llm_hash)
             .with_input("tokenizer", self.vocabulary.hash());
         Ok(match round {
             Round::Reference => work,

@@ -8,12 +8,10 @@ use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
 
-use common::{Failing, Sure, config, decode, items, models, questions};
+use common::{Failing, Sure, config, items, labeller, models, questions};
 use tokenroute_core::{LanguageModel, Progress, Relation, Silent, Tau, TokenId};
-use tokenroute_label::{
-    Item, LabelConfig, LabelError, Labeller, Round, SHARDS, ShardRecord, inspect,
-};
-use tokenroute_llm::ToyModel;
+use tokenroute_label::{Item, LabelConfig, LabelError, Round, SHARDS, ShardRecord, inspect};
+use tokenroute_llm::{InProcess, ToyModel};
 use tokenroute_store::{Columns, Manifest, read_labels_dir};
 
 /// Every file below a directory.
@@ -28,8 +26,8 @@ fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     found
 }
 
-fn run<L: LanguageModel>(
-    llm: &L,
+fn run<M: LanguageModel>(
+    llm: &M,
     items: &[Item<'_>],
     round: &Round<'_>,
     config: LabelConfig,
@@ -37,8 +35,7 @@ fn run<L: LanguageModel>(
     progress: &dyn Progress,
 ) -> Result<Manifest, LabelError> {
     let (slm, _) = models();
-    let vocabulary = ToyModel::vocabulary();
-    Labeller { slm: &slm, llm, vocabulary: &vocabulary, decode: &decode, config }
+    labeller(&slm, &InProcess::new(llm), &ToyModel::vocabulary(), config)
         .run(items, round, dir, progress)
 }
 
@@ -99,13 +96,8 @@ fn no_row_is_lost_or_doubled_and_shards_stay_within_splits() {
     );
     let vocabulary = ToyModel::vocabulary();
     let (slm, _) = models();
-    let labeller = Labeller {
-        slm: &slm,
-        llm: &llm,
-        vocabulary: &vocabulary,
-        decode: &decode,
-        config: config(),
-    };
+    let llm = InProcess::new(llm);
+    let labeller = labeller(&slm, &llm, &vocabulary, config());
     let in_memory = labeller.label(&items, &Round::Reference).expect("good models");
     assert_eq!(read_labels_dir(dir.path(), Columns::All).expect("good shards"), in_memory);
 }
@@ -177,13 +169,8 @@ fn estimates_and_inspections_agree_with_the_run() {
     let shards: BTreeMap<String, ShardRecord> =
         serde_json::from_slice(&fs::read(dir.path().join(SHARDS)).expect("a file")).expect("JSON");
 
-    let labeller = Labeller {
-        slm: &slm,
-        llm: &llm,
-        vocabulary: &vocabulary,
-        decode: &decode,
-        config: config(),
-    };
+    let llm = InProcess::new(llm);
+    let labeller = labeller(&slm, &llm, &vocabulary, config());
     let estimate = labeller.estimate(&items, &Round::Reference, 30).expect("good models");
     assert_eq!(estimate.questions, 30);
     assert_eq!(estimate.llm_positions, shards.values().map(|s| s.llm_positions).sum::<u64>());

@@ -3,12 +3,12 @@
 
 mod common;
 
-use common::{MAX_TOKENS, Oracle, Sure, config, decode, items, models, questions};
+use common::{MAX_TOKENS, Oracle, Sure, config, decode, items, labeller, models, questions};
 use tokenroute_core::{
     Detail, Feed, LabelRow, LanguageModel, Origin, Relation, Scorer, Step, Tau, TokenId, grade,
     prefix_hash, soft_target,
 };
-use tokenroute_label::{Item, LabelConfig, LabelError, Labeller, Reference, Round};
+use tokenroute_label::{Item, LabelConfig, LabelError, Reference, Round};
 use tokenroute_llm::{InProcess, ToyModel};
 use tokenroute_runtime::{Pair, Path, Request};
 
@@ -113,9 +113,7 @@ fn label(
     config: LabelConfig,
 ) -> Result<Vec<LabelRow>, LabelError> {
     let (slm, llm) = models();
-    let vocabulary = ToyModel::vocabulary();
-    Labeller { slm: &slm, llm: &llm, vocabulary: &vocabulary, decode: &decode, config }
-        .label(items, round)
+    labeller(&slm, &InProcess::new(llm), &ToyModel::vocabulary(), config).label(items, round)
 }
 
 #[test]

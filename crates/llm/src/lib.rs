@@ -3,7 +3,8 @@
 //! Key types:
 //! - [`InProcess`]: any local [`tokenroute_core::LanguageModel`] as the LLM, with
 //!   a cache so that what it has read or answered is not paid for twice.
-//! - [`AsModel`]: the other way round, any [`tokenroute_core::Llm`] as a model that steps.
+//! - [`Metered`]: an LLM elsewhere, counted as one in process counts itself.
+//! - [`Patient`]: an LLM that is asked again while it is away.
 //! - [`Scripted`]: answers and failures from a script.
 //! - [`ToyModel`]: a tiny deterministic model of no use but to exercise the rest.
 //! - `http::Http` (feature `http`): vLLM, SGLang, llama.cpp's server, `tokenroute cloud`
@@ -13,20 +14,23 @@
 //! - `link::Link` (feature `link`): a network with a round trip and a bandwidth between
 //!   a client and a server on one machine.
 
-mod as_model;
 #[cfg(feature = "http")]
 pub mod http;
 mod in_process;
 mod key;
 #[cfg(feature = "link")]
 pub mod link;
+mod metered;
+mod patient;
 mod prefixes;
+mod roots;
 mod scripted;
 mod together;
 mod toy;
 
-pub use as_model::AsModel;
 pub use in_process::InProcess;
 pub use key::{ApiKey, BadKey, CLOUD_KEY, KeyError};
+pub use metered::Metered;
+pub use patient::Patient;
 pub use scripted::{Scripted, table};
 pub use toy::ToyModel;

@@ -1,7 +1,7 @@
-//! What is known of the sequences that begin with one prompt: a trie whose
-//! nodes hold answered tokens and point to model states to go on from.
+//! The sequences that begin with one prompt, as a trie: its nodes hold the tokens that
+//! were answered and point to the states of a model to go on from.
 
-use tokenroute_core::{Sampling, TokenId};
+use tokenroute_core::{Sampling, TokenId, Vocabulary};
 
 /// One prefix.
 #[derive(Debug, Default)]
@@ -11,7 +11,7 @@ struct Node {
     greedy: Option<TokenId>,
     /// Those that were drawn, by how.
     drawn: Vec<(Sampling, TokenId)>,
-    /// A kept state whose sequence runs through this prefix.
+    /// A state whose sequence runs through this prefix.
     state: Option<u32>,
 }
 
@@ -32,31 +32,45 @@ impl Node {
     }
 }
 
+/// The longest part of a sequence that a kept state covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Held {
+    /// Its number of positions.
+    pub(crate) positions: usize,
+    /// Number of the state; `None` if there is none and `positions` is 0.
+    pub(crate) state: Option<u32>,
+}
+
 /// All prefixes of one prompt. Depth 0 is the empty prefix.
 #[derive(Debug)]
 pub(crate) struct Prefixes<S> {
     nodes: Vec<Node>,
-    /// Kept states with their numbers of positions.
-    states: Vec<(usize, S)>,
+    /// Nodes of what was forgotten, to be used again.
+    free: Vec<u32>,
+    /// Kept states with their numbers of positions, by number.
+    states: Vec<Option<(usize, S)>>,
+    /// Numbers that no state has.
+    spare: Vec<u32>,
 }
 
 impl<S> Prefixes<S> {
     pub(crate) fn new() -> Self {
-        Prefixes { nodes: vec![Node::default()], states: Vec::new() }
+        let nodes = vec![Node::default()];
+        Prefixes { nodes, free: Vec::new(), states: Vec::new(), spare: Vec::new() }
     }
 
     fn child(&self, node: usize, token: TokenId) -> Option<usize> {
         self.nodes[node].children.iter().find(|c| c.0 == token).map(|c| c.1 as usize)
     }
 
-    /// The nodes along `tokens` as far as they are known, the root first.
-    fn walk<'a>(&'a self, tokens: &'a [TokenId]) -> impl Iterator<Item = &'a Node> + 'a {
+    /// The nodes along `tokens` as far as they are known, the empty prefix first.
+    fn walk<'a>(&'a self, tokens: &'a [TokenId]) -> impl Iterator<Item = usize> + 'a {
         let mut at = Some(0);
         let mut tokens = tokens.iter();
         std::iter::from_fn(move || {
             let node = at?;
             at = tokens.next().and_then(|&t| self.child(node, t));
-            Some(&self.nodes[node])
+            Some(node)
         })
     }
 
@@ -68,59 +82,155 @@ impl<S> Prefixes<S> {
         from: usize,
         sampling: Option<Sampling>,
     ) -> Vec<Option<TokenId>> {
-        let mut known: Vec<_> = self.walk(tokens).skip(from).map(|n| n.answer(sampling)).collect();
+        let answer = |node: usize| self.nodes[node].answer(sampling);
+        let mut known: Vec<_> = self.walk(tokens).skip(from).map(answer).collect();
         known.resize(tokens.len() + 1 - from, None);
         known
     }
 
-    /// The longest prefix of `tokens` that a kept state covers: its length, the
-    /// state's number, and the state, which may hold more positions than that.
-    pub(crate) fn nearest(&self, tokens: &[TokenId]) -> Option<(usize, u32, &S)> {
-        let (depth, id) = self
-            .walk(tokens)
+    /// The known answers that follow `tokens` one after the other: at most `most`, and
+    /// none after an end token.
+    pub(crate) fn continuation(
+        &self,
+        tokens: &[TokenId],
+        most: usize,
+        sampling: Option<Sampling>,
+        vocabulary: &Vocabulary,
+    ) -> Vec<TokenId> {
+        let mut at = self.walk(tokens).nth(tokens.len());
+        let mut known = Vec::new();
+        while known.len() < most
+            && let Some(token) = at.and_then(|node| self.nodes[node].answer(sampling))
+        {
+            known.push(token);
+            if vocabulary.is_end(token) {
+                break;
+            }
+            at = at.and_then(|node| self.child(node, token));
+        }
+        known
+    }
+
+    /// The longest prefix of `tokens` that a kept state covers. The state may hold
+    /// more positions than that.
+    pub(crate) fn nearest(&self, tokens: &[TokenId]) -> Held {
+        self.walk(tokens)
             .enumerate()
             .skip(1)
-            .map_while(|(depth, n)| Some((depth, n.state?)))
-            .last()?;
-        Some((depth, id, &self.states[id as usize].1))
+            .map_while(|(depth, node)| Some((depth, self.covering(node)?)))
+            .last()
+            .map_or(Held { positions: 0, state: None }, |(positions, id)| Held {
+                positions,
+                state: Some(id),
+            })
+    }
+
+    /// The state that a node points to, if it is there: one that was taken out may be lost.
+    fn covering(&self, node: usize) -> Option<u32> {
+        self.nodes[node].state.filter(|&id| self.states[id as usize].is_some())
+    }
+
+    /// A kept state.
+    pub(crate) fn state(&self, held: Held) -> Option<&S> {
+        self.states.get(held.state? as usize)?.as_ref().map(|(_, state)| state)
+    }
+
+    /// Whether a state ends where it is held: one that grows from there takes its place.
+    pub(crate) fn ends(&self, held: Held) -> bool {
+        let state = held.state.and_then(|id| self.states.get(id as usize)?.as_ref());
+        state.is_some_and(|(positions, _)| *positions == held.positions)
+    }
+
+    /// Takes out a state that ends where it is held. [`Prefixes::insert`] puts another
+    /// in its place.
+    pub(crate) fn take(&mut self, held: Held) -> Option<S> {
+        let place = self.states.get_mut(held.state? as usize)?;
+        place.take_if(|(positions, _)| *positions == held.positions).map(|(_, state)| state)
     }
 
     /// Keeps a state that holds exactly `tokens`, and the answers after
-    /// `tokens[..i]` for `i` from `from`, drawn by `sampling`. `grown` is the number and length of
-    /// the state it was made from: if that state ends there, it is a prefix of
-    /// the new one and gives way to it.
+    /// `tokens[..i]` for `i` from `from`, drawn by `sampling`. `grown` is the state that
+    /// it was made from, if that ended there: it is a prefix of the new one and gives way
+    /// to it.
     pub(crate) fn insert(
         &mut self,
         tokens: &[TokenId],
         state: S,
-        grown: Option<(u32, usize)>,
+        grown: Option<Held>,
         from: usize,
         sampling: Option<Sampling>,
         said: &[TokenId],
     ) {
-        let kept = (tokens.len(), state);
-        let id = match grown {
-            Some((id, held)) if self.states[id as usize].0 == held => {
-                self.states[id as usize] = kept;
-                id
-            }
-            _ => {
-                self.states.push(kept);
-                self.states.len() as u32 - 1
-            }
-        };
+        let id = grown.and_then(|held| held.state).unwrap_or_else(|| self.number());
+        let mut covers = grown.is_some();
         let mut at = 0;
         for (depth, &token) in (1usize..).zip(tokens) {
-            at = self.child(at, token).unwrap_or_else(|| {
-                let new = self.nodes.len();
-                self.nodes.push(Node::default());
-                self.nodes[at].children.push((token, new as u32));
-                new
-            });
+            at = self.child(at, token).unwrap_or_else(|| self.add(at, token));
+            if self.covering(at).is_none() {
+                self.nodes[at].state = Some(id);
+                covers = true;
+            }
             let node = &mut self.nodes[at];
-            node.state = Some(id);
             if let Some(&token) = depth.checked_sub(from).and_then(|i| said.get(i)) {
                 node.keep(sampling, token);
+            }
+        }
+        // A state that others cover everywhere would never be found.
+        if covers {
+            self.states[id as usize] = Some((tokens.len(), state));
+        } else {
+            self.spare.push(id);
+        }
+    }
+
+    /// A number for a new state.
+    fn number(&mut self) -> u32 {
+        self.spare.pop().unwrap_or_else(|| {
+            self.states.push(None);
+            self.states.len() as u32 - 1
+        })
+    }
+
+    /// A new child of a node.
+    fn add(&mut self, node: usize, token: TokenId) -> usize {
+        let new = self.free.pop().unwrap_or(self.nodes.len() as u32);
+        if new as usize == self.nodes.len() {
+            self.nodes.push(Node::default());
+        }
+        self.nodes[node].children.push((token, new));
+        new as usize
+    }
+
+    /// Drops everything that begins with `tokens`, of which there is at least one. A state
+    /// that the prefixes before them go on from is cut back to those by `truncate`.
+    pub(crate) fn forget(&mut self, tokens: &[TokenId], truncate: &dyn Fn(&mut S, usize)) {
+        let mut above: Vec<usize> = self.walk(tokens).collect();
+        let Some(top) = above.pop().filter(|_| above.len() == tokens.len()) else { return };
+        let Some(&parent) = above.last() else { return };
+        self.nodes[parent].children.retain(|c| c.1 as usize != top);
+        let needed = self.nodes[parent].state;
+        let mut below = vec![top as u32];
+        while let Some(node) = below.pop() {
+            let Node { children, state, .. } = std::mem::take(&mut self.nodes[node as usize]);
+            below.extend(children.into_iter().map(|c| c.1));
+            self.free.push(node);
+            // Its sequence runs through here.
+            let Some(id) = state else { continue };
+            let place = &mut self.states[id as usize];
+            if needed == Some(id)
+                && let Some((positions, state)) = place
+            {
+                *positions = tokens.len() - 1;
+                truncate(state, *positions);
+            } else if place.take().is_some() {
+                self.spare.push(id);
+            }
+        }
+        // What pointed to a state that is gone points to another that runs through it.
+        for &node in above.iter().rev() {
+            if self.covering(node).is_none() {
+                let mut others = self.nodes[node].children.iter();
+                self.nodes[node].state = others.find_map(|c| self.covering(c.1 as usize));
             }
         }
     }

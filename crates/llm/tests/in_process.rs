@@ -1,6 +1,8 @@
 //! What the LLM in process answers, and what it charges for it.
 
-use tokenroute_core::{Ask, Detail, Feed, LanguageModel, Llm, LlmError, ModelError, TokenId};
+use tokenroute_core::{
+    Ask, Continuation, Detail, Feed, LanguageModel, Llm, LlmError, ModelError, Sampling, TokenId,
+};
 use tokenroute_llm::{InProcess, Scripted, ToyModel, table};
 
 const PROMPT: [TokenId; 4] = [1, 2, 3, 4];
@@ -74,6 +76,21 @@ fn one_call_pays_once_for_what_its_asks_share() {
 }
 
 #[test]
+fn one_call_goes_on_from_the_same_end_in_several_ways() {
+    let llm = InProcess::new(ToyModel::new(2));
+    ask(&llm, &PROMPT, 4);
+    let ways: Vec<_> = (5..9).map(|token| with(&PROMPT, &[token, 1])).collect();
+    let early = [1, 2, 3, 9];
+    let mut asks: Vec<_> = ways.iter().map(|way| Ask::greedy(way, 5)).collect();
+    asks.push(Ask::greedy(&early, 4));
+    for (ask, reply) in asks.iter().zip(llm.ask(&asks)) {
+        let reply = reply.expect("a good ask");
+        assert_eq!(reply.tokens, plain(&ToyModel::new(2), ask.context, ask.from));
+    }
+    assert_eq!(ask(&llm, &with(&ways[2], &[3]), 7).1, 1);
+}
+
+#[test]
 fn prompts_share_nothing_and_are_forgotten_alone() {
     let llm = InProcess::new(ToyModel::new(3));
     let twin = [1, 2, 3, 9];
@@ -125,6 +142,95 @@ fn one_bad_ask_leaves_the_others_whole() {
     assert!(matches!(wrong(2), ModelError::BadFeed { from: 0, .. }));
     assert!(matches!(wrong(3), ModelError::BadFeed { from: 5, .. }));
     assert!(matches!(wrong(4), ModelError::ContextOverrun { positions: 5000, .. }));
+}
+
+/// Continues contexts of one prompt; tokens and positions of each.
+fn continued(
+    llm: &impl Llm,
+    contexts: &[Vec<TokenId>],
+    tokens: usize,
+    sampling: Option<Sampling>,
+    resumed: bool,
+) -> Vec<(Vec<TokenId>, u64)> {
+    let wanted: Vec<_> = contexts
+        .iter()
+        .map(|context| Continuation { context, tokens, sampling, resumed })
+        .collect();
+    let replies = llm.continuations(&wanted, &ToyModel::vocabulary());
+    replies.into_iter().map(|r| r.map(|r| (r.tokens, r.positions)).expect("an answer")).collect()
+}
+
+#[test]
+fn continuations_are_the_tokens_of_single_asks() {
+    let contexts: Vec<Vec<TokenId>> =
+        (0..600).map(|i| vec![i % 13, i / 13 % 13, i / 169, 3]).collect();
+    for sampling in [None, Sampling::new(1.5, 1.0, 3).expect("in range")] {
+        let alone = Scripted::new(|context: &[TokenId]| {
+            let one = InProcess::new(ToyModel::new(7));
+            let reply = one.ask(&[Ask::next(context, sampling)]).remove(0);
+            reply.map(|reply| reply.tokens[0])
+        });
+        let expected = continued(&alone, &contexts, 9, sampling, true);
+        assert!(expected.iter().any(|e| e.0.len() < 9), "some end");
+        assert!(expected.iter().any(|e| e.0.len() == 9), "some are cut by length");
+        let llm = InProcess::new(ToyModel::new(7));
+        let made = continued(&llm, &contexts, 9, sampling, true);
+        for ((context, made), expected) in contexts.iter().zip(&made).zip(&expected) {
+            assert_eq!(made.0, expected.0, "{context:?}");
+            assert_eq!(made.1, (context.len() + made.0.len() - 1) as u64, "{context:?}");
+        }
+        for (again, made) in continued(&llm, &contexts, 9, sampling, true).iter().zip(&made) {
+            assert_eq!(again, &(made.0.clone(), 0), "nothing is made twice");
+        }
+    }
+}
+
+#[test]
+fn continuations_fork_from_what_is_kept_and_are_freed_unless_resumed() {
+    let llm = InProcess::new(ToyModel::new(7));
+    let answer = continued(&llm, &[PROMPT.to_vec()], 12, None, true).remove(0).0;
+    assert!(answer.len() > 3, "a longer answer exercises more");
+    let fork = |i: usize| with(&with(&PROMPT, &answer[..i]), &[(answer[i] + 1) % 13]);
+    let forks: Vec<_> = (0..answer.len()).map(fork).collect();
+    for _ in 0..2 {
+        for (way, positions) in continued(&llm, &forks, 6, None, false) {
+            assert_eq!(positions, way.len() as u64, "the token it leaves by and all but its last");
+        }
+    }
+    // A fork that is resumed is read once, until it is forgotten.
+    let read: Vec<u64> = (0..2).map(|_| continued(&llm, &forks[..1], 6, None, true)[0].1).collect();
+    assert!(read[0] > 0 && read[1] == 0);
+    llm.forget(&forks[0]);
+    assert_eq!(continued(&llm, &forks[..1], 6, None, true)[0].1, read[0]);
+    assert_eq!(continued(&llm, &[PROMPT.to_vec()], 12, None, true), [(answer, 0)]);
+}
+
+#[test]
+fn a_forgotten_end_leaves_what_lies_before_it() {
+    // The first ask reads past the prompt, so that its state covers the prompt too.
+    let llm = InProcess::new(ToyModel::new(8));
+    let long = with(&PROMPT, &[5, 6, 7]);
+    ask(&llm, &long, 4);
+    ask(&llm, &with(&PROMPT, &[5, 8]), 6);
+    llm.forget(&with(&PROMPT, &[5, 6]));
+    assert_eq!(ask(&llm, &with(&PROMPT, &[5, 9]), 6).1, 1, "the other way still covers it");
+    assert_eq!(ask(&llm, &long, 7).1, 2);
+    llm.forget(&with(&PROMPT, &[5]));
+    assert_eq!(ask(&llm, &long, 7).1, 3, "the prompt itself is not forgotten");
+}
+
+#[test]
+fn one_bad_continuation_leaves_the_others_whole() {
+    let llm = InProcess::new(ToyModel::new(5));
+    let long = vec![1; 4095];
+    let of = |context, tokens| Continuation { context, tokens, sampling: None, resumed: true };
+    let wanted = [of(&PROMPT[..], 3), of(&[1, 99], 3), of(&[], 3), of(&long, 9)];
+    let replies = llm.continuations(&wanted, &ToyModel::vocabulary());
+    assert!(replies[0].is_ok());
+    assert!(matches!(replies[1], Err(LlmError::Model(ModelError::TokenOutOfRange { .. }))));
+    assert!(matches!(replies[2], Err(LlmError::Model(ModelError::BadFeed { .. }))));
+    let cut = replies[3].as_ref().expect("what fits into the context");
+    assert!((1..=2).contains(&cut.tokens.len()), "{cut:?}");
 }
 
 #[test]

@@ -17,6 +17,8 @@ pub(crate) struct Rules<'a> {
     pub(crate) max_tokens: usize,
     pub(crate) policy: Policy,
     pub(crate) scorer: &'a dyn Scorer,
+    /// Whether the SLM's steps are kept.
+    pub(crate) records: bool,
 }
 
 /// A decided token that is not committed yet.
@@ -27,6 +29,8 @@ pub(crate) struct Made {
     pub(crate) held: bool,
     /// Came after the routed one, in the same call.
     pub(crate) relayed: bool,
+    /// What the SLM said there, if that is recorded.
+    pub(crate) step: Option<Step>,
 }
 
 impl Made {
@@ -65,7 +69,7 @@ pub(crate) enum Head<'v, S> {
     Routed(Box<Routed<'v, S>>),
     /// The answer is complete.
     Closed,
-    /// Decoding cannot go on.
+    /// RoutedDecoding cannot go on.
     Broken(RuntimeError),
 }
 
@@ -173,6 +177,13 @@ impl<'v, S: Clone> Branch<'v, S> {
     pub(crate) fn unread(&self) -> usize {
         let reads = matches!(self.head, Head::Open) && self.relayed.is_empty();
         if reads && self.pending.len() > 1 { self.pending.len() } else { 0 }
+    }
+
+    /// Ends it with an error. Returns what is given up.
+    pub(crate) fn break_off(&mut self, error: RuntimeError) -> Dropped {
+        let mut dropped = Dropped::default();
+        std::mem::replace(&mut self.head, Head::Broken(error)).give_up(&mut dropped);
+        dropped
     }
 
     /// Records that asking ahead was in vain.

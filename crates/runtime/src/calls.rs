@@ -7,7 +7,7 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Scope;
 
-use tokenroute_core::{Ask, Llm, LlmError, Reply, Sampling, TokenId, Vocabulary};
+use tokenroute_core::{Ask, Continuation, Llm, LlmError, Reply, Sampling, TokenId, Vocabulary};
 
 use crate::SessionId;
 
@@ -252,32 +252,41 @@ impl Shared {
     }
 }
 
-/// Makes calls and mails what they give: the asks for one token together, then
-/// one relay after the other.
+/// Makes calls and mails what they give: the asks for one token in one batch, the relays
+/// in another.
 fn answer<L: Llm + ?Sized>(
     llm: &L,
     vocabulary: &Vocabulary,
     jobs: Vec<Job>,
     mail: &Sender<Message>,
 ) {
-    // Nobody reads the mail of an engine that is gone.
-    let send = |call, said| drop(mail.send(Message::Said(call, said)));
-    // A panic in the LLM is a failure like any other: no session may wait forever.
-    let lost = || Err(LlmError::Unavailable("its worker was lost".to_owned()));
     let (single, relays): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.tokens == 1);
-    if !single.is_empty() {
-        let asks: Vec<Ask<'_>> =
-            single.iter().map(|job| Ask::next(&job.context, job.sampling)).collect();
-        let replies = catch_unwind(AssertUnwindSafe(|| llm.ask(&asks)));
-        let mut replies =
-            replies.unwrap_or_else(|_| asks.iter().map(|_| lost()).collect()).into_iter();
-        for job in single {
-            let none = || Err(LlmError::BadReply("no reply to this ask".to_owned()));
-            send(job.call, replies.next().unwrap_or_else(none));
-        }
+    let asks: Vec<Ask<'_>> =
+        single.iter().map(|job| Ask::next(&job.context, job.sampling)).collect();
+    call(&single, mail, || llm.ask(&asks));
+    let wanted: Vec<Continuation<'_>> = relays
+        .iter()
+        .map(|&Job { ref context, tokens, sampling, .. }| Continuation {
+            context,
+            tokens,
+            sampling,
+            resumed: true,
+        })
+        .collect();
+    call(&relays, mail, || llm.continuations(&wanted, vocabulary));
+}
+
+/// Makes one call for some jobs, if there are any, and mails each its reply.
+fn call(jobs: &[Job], mail: &Sender<Message>, llm: impl FnOnce() -> Vec<Said>) {
+    if jobs.is_empty() {
+        return;
     }
-    for job in relays {
-        let relay = || llm.relay(&job.context, job.tokens, job.sampling, vocabulary);
-        send(job.call, catch_unwind(AssertUnwindSafe(relay)).unwrap_or_else(|_| lost()));
+    // A panic in the LLM is a failure like any other: no session may wait forever.
+    let lost = |_| vec![Err(LlmError::Unavailable("its worker was lost".to_owned())); jobs.len()];
+    let mut replies = catch_unwind(AssertUnwindSafe(llm)).unwrap_or_else(lost).into_iter();
+    for job in jobs {
+        let none = || Err(LlmError::BadReply("no reply to this ask".to_owned()));
+        // The mail of an engine that is gone is not read.
+        drop(mail.send(Message::Said(job.call, replies.next().unwrap_or_else(none))));
     }
 }

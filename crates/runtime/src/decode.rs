@@ -1,20 +1,16 @@
-//! Routed greedy decoding of a list of requests, with the engine.
+//! Routed decoding of a list of requests, with the engine.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::thread;
-use std::time::Duration;
+use std::num::NonZeroUsize;
+use std::thread::{self, Scope};
 
 use tokenroute_core::{LanguageModel, Llm, Scorer, Tau, TokenId, Trace, TraceToken};
 
-use crate::{Calls, Engine, Event, Pair, Policy, RuntimeError, Session, SessionId};
+use crate::{Calls, Engine, Event, Pair, Policy, RuntimeError, Session};
 
-/// How many requests run at a time unless told otherwise.
+/// How many requests run at a time by default.
 pub const DEFAULT_BATCH: usize = 256;
 
-/// Longest wait of one turn; there is always something to wait for.
-const PATIENCE: Duration = Duration::from_secs(3600);
-
-/// What is to be answered.
+/// One request.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
     /// Id of the question, for policies that hash it.
@@ -25,13 +21,107 @@ pub struct Request<'a> {
     pub max_tokens: usize,
 }
 
-/// Decodes every request at τ, at most `batch` in lockstep, and returns their
-/// traces in order. The tokens do not depend on `batch`. Where the LLM cannot
-/// be asked, the SLM's token is kept and marked
-/// [`tokenroute_core::Origin::Degraded`].
+/// Everything about decoding but the requests.
+pub struct RoutedDecoding<'a, S, L: ?Sized> {
+    /// The models.
+    pub pair: Pair<'a, S, L>,
+    /// The router.
+    pub scorer: &'a dyn Scorer,
+    /// τ, what happens during a call to the LLM, and limits.
+    pub policy: Policy,
+    /// How the LLM is called, on threads of its own. With `None` the decoding thread calls
+    /// it: the SLM then stands still during a call, and a deadline has no effect.
+    pub calls: Option<Calls>,
+    /// Most requests under way at a time. The tokens do not depend on it.
+    pub batch: usize,
+    /// Most positions of prompts that the SLM reads in one step. See [`Engine::reading`].
+    pub prefill: NonZeroUsize,
+    /// Positions of ended sessions that the SLM keeps. See [`Engine::keeping`].
+    pub kept_positions: usize,
+}
+
+impl<S, L: ?Sized> Clone for RoutedDecoding<'_, S, L> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S, L: ?Sized> Copy for RoutedDecoding<'_, S, L> {}
+
+impl<'a, S: LanguageModel, L: Llm + ?Sized> RoutedDecoding<'a, S, L> {
+    /// RoutedDecoding on one thread, [`DEFAULT_BATCH`] requests at a time, prompts read whole and
+    /// nothing kept.
+    pub fn new(pair: Pair<'a, S, L>, scorer: &'a dyn Scorer, policy: Policy) -> Self {
+        RoutedDecoding {
+            pair,
+            scorer,
+            policy,
+            calls: None,
+            batch: DEFAULT_BATCH,
+            prefill: NonZeroUsize::MAX,
+            kept_positions: 0,
+        }
+    }
+
+    /// An engine without sessions. Its calls are made on threads of `scope`, if on threads.
+    pub fn engine(&self, scope: &'a Scope<'a, '_>) -> Engine<'a, S, L> {
+        let engine = match self.calls {
+            Some(calls) => Engine::new(scope, self.pair, self.scorer, calls),
+            None => Engine::inline(self.pair, self.scorer),
+        };
+        engine.reading(self.prefill).keeping(self.kept_positions)
+    }
+
+    /// Decodes every request and returns their traces in order. Where the LLM fails, the
+    /// SLM's token is kept and marked [`tokenroute_core::Origin::Degraded`], unless the
+    /// policy is strict. Returns once the last call has come back, so that the traces are
+    /// complete.
+    ///
+    /// # Errors
+    /// An empty prompt, a failure of the SLM, or a score that is not a number.
+    pub fn run(&self, requests: &[Request<'_>]) -> Result<Vec<Trace>, RuntimeError> {
+        self.run_with(requests, &mut |_, _| {})
+    }
+
+    /// The same. `on_token` gets every token as it is committed, with the number of its
+    /// request.
+    ///
+    /// # Errors
+    /// As [`RoutedDecoding::run`].
+    pub fn run_with(
+        &self,
+        requests: &[Request<'_>],
+        on_token: &mut dyn FnMut(usize, &TraceToken),
+    ) -> Result<Vec<Trace>, RuntimeError> {
+        let mut traces = vec![Trace::default(); requests.len()];
+        let mut begin = |engine: &mut Engine<'_, S, L>, number: usize| {
+            let request = requests.get(number)?;
+            Some(engine.add(Session {
+                question: request.question.to_owned(),
+                prompt: request.prompt.to_vec(),
+                max_tokens: request.max_tokens,
+                policy: self.policy,
+            }))
+        };
+        let mut heard = |_: &mut Engine<'_, S, L>, number: usize, event: Event| match event {
+            Event::Token { token, .. } => on_token(number, &token),
+            Event::Ended { trace, .. } => traces[number] = trace,
+            Event::Billed { positions, bytes, .. } => traces[number].bill(positions, bytes),
+            Event::Failed { .. } => {}
+        };
+        thread::scope(|scope| {
+            let engine: &mut Engine<'_, S, L> = &mut self.engine(scope);
+            engine.drive(self.batch, &mut begin, &mut heard)
+        })?;
+        Ok(traces)
+    }
+}
+
+/// Blocking greedy decoding of every request at τ, at most `batch` at a time: the short
+/// form of [`RoutedDecoding::run`].
 ///
 /// # Errors
-/// An empty prompt, a failure of the SLM, or a score that is not a number.
+/// As [`RoutedDecoding::run`].
 pub fn decode<S: LanguageModel, L: Llm + ?Sized>(
     pair: Pair<'_, S, L>,
     scorer: &dyn Scorer,
@@ -39,87 +129,5 @@ pub fn decode<S: LanguageModel, L: Llm + ?Sized>(
     requests: &[Request<'_>],
     batch: usize,
 ) -> Result<Vec<Trace>, RuntimeError> {
-    let policy = Policy::new(tau);
-    drive(Engine::inline(pair, scorer), policy, requests, batch, &mut |_, _| {})
-}
-
-/// Decodes one request and hands every token to `on_token` as it is committed.
-///
-/// # Errors
-/// As [`decode`].
-pub fn stream<S: LanguageModel, L: Llm + ?Sized>(
-    pair: Pair<'_, S, L>,
-    scorer: &dyn Scorer,
-    tau: Tau,
-    request: Request<'_>,
-    on_token: &mut dyn FnMut(&TraceToken),
-) -> Result<Trace, RuntimeError> {
-    let policy = Policy::new(tau);
-    let mut hear = |_, token: &TraceToken| on_token(token);
-    let traces = drive(Engine::inline(pair, scorer), policy, &[request], 1, &mut hear)?;
-    Ok(traces.into_iter().next().unwrap_or_default())
-}
-
-/// Decodes every request by a policy, at most `batch` at a time. The LLM is
-/// called on other threads, or, without `calls`, on this one, which then can
-/// neither go on in the meantime nor keep a deadline. `on_token` gets every token as it is committed,
-/// with the number of its request. Returns once the last call has come back, so
-/// that the traces are complete.
-///
-/// # Errors
-/// As [`decode`].
-pub fn decode_with<S: LanguageModel, L: Llm + ?Sized>(
-    pair: Pair<'_, S, L>,
-    scorer: &dyn Scorer,
-    policy: Policy,
-    calls: Option<Calls>,
-    requests: &[Request<'_>],
-    batch: usize,
-    on_token: &mut dyn FnMut(usize, &TraceToken),
-) -> Result<Vec<Trace>, RuntimeError> {
-    thread::scope(|scope| {
-        let engine = match calls {
-            Some(calls) => Engine::new(scope, pair, scorer, calls),
-            None => Engine::inline(pair, scorer),
-        };
-        drive(engine, policy, requests, batch, on_token)
-    })
-}
-
-fn drive<S: LanguageModel, L: Llm + ?Sized>(
-    mut engine: Engine<'_, S, L>,
-    policy: Policy,
-    requests: &[Request<'_>],
-    batch: usize,
-    on_token: &mut dyn FnMut(usize, &TraceToken),
-) -> Result<Vec<Trace>, RuntimeError> {
-    let mut traces = vec![Trace::default(); requests.len()];
-    let mut queue: VecDeque<_> = requests.iter().enumerate().collect();
-    let mut numbers: BTreeMap<SessionId, usize> = BTreeMap::new();
-    loop {
-        while engine.sessions() < batch.max(1)
-            && let Some((i, request)) = queue.pop_front()
-        {
-            let id = engine.add(Session {
-                question: request.question.to_owned(),
-                prompt: request.prompt.to_vec(),
-                max_tokens: request.max_tokens,
-                policy,
-            })?;
-            numbers.insert(id, i);
-        }
-        if engine.sessions() == 0 && engine.calls() == 0 {
-            return Ok(traces);
-        }
-        for event in engine.turn(PATIENCE) {
-            match event {
-                Event::Token { session, token } => on_token(numbers[&session], &token),
-                Event::Ended { session, trace } => traces[numbers[&session]] = trace,
-                Event::Failed { error, .. } => return Err(error),
-                Event::Billed { session, positions, bytes } => {
-                    traces[numbers[&session]].bill(positions, bytes);
-                }
-            }
-        }
-    }
+    RoutedDecoding { batch, ..RoutedDecoding::new(pair, scorer, Policy::new(tau)) }.run(requests)
 }

@@ -18,7 +18,10 @@ use crate::budget::Savings;
 use crate::calls::{Caller, Message};
 use crate::known::Known;
 use crate::live::{End, Live};
-use crate::{Calls, Pair, Path, Policy, RuntimeError};
+use crate::{Calls, Committed, Pair, Path, Policy, RuntimeError};
+
+/// Longest wait of one turn of [`Engine::drive`]; there is always something to wait for.
+const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// Names a session within its engine; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,6 +79,19 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// Whose it is.
+    #[must_use]
+    pub fn session(&self) -> SessionId {
+        match self {
+            Event::Token { session, .. }
+            | Event::Ended { session, .. }
+            | Event::Failed { session, .. }
+            | Event::Billed { session, .. } => *session,
+        }
+    }
+}
+
 /// Interrupts [`Engine::turn`] from another thread.
 #[derive(Debug, Clone)]
 pub struct Waker {
@@ -109,6 +125,8 @@ pub struct Engine<'a, S: LanguageModel, L: Llm + ?Sized> {
     savings: Savings,
     /// Prompts of sessions that are gone, with calls that are not.
     left: BTreeMap<SessionId, Vec<TokenId>>,
+    /// What sessions that are gone have committed, if that is recorded.
+    committed: Option<BTreeMap<SessionId, Committed<'a, S::State>>>,
 }
 
 impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
@@ -149,6 +167,7 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
             next: 0,
             savings: Savings::default(),
             left: BTreeMap::new(),
+            committed: None,
         }
     }
 
@@ -168,6 +187,19 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
     pub fn keeping(mut self, positions: usize) -> Self {
         self.kept = PrefixCache::new(positions);
         self
+    }
+
+    /// The same engine, which records what its sessions commit: see [`Engine::committed`].
+    /// It does not tell the LLM to forget their prompts, since others go on from there.
+    #[must_use]
+    pub fn recording(mut self) -> Self {
+        self.committed = Some(BTreeMap::new());
+        self
+    }
+
+    /// What a session that is gone has committed; once, and only where that is recorded.
+    pub fn committed(&mut self, id: SessionId) -> Option<Committed<'a, S::State>> {
+        self.committed.as_mut()?.remove(&id)
     }
 
     /// A handle that interrupts a waiting turn.
@@ -192,21 +224,53 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
             return Err(ModelError::TokenOutOfRange { token, vocabulary, model }.into());
         }
         self.fits(prompt.len())?;
-        let id = SessionId(self.next);
-        self.next += 1;
-        policy.budget = self.savings.lend(policy.budget, max_tokens);
         let path = Path::new(self.pair.vocabulary, &prompt);
         let (state, held) = self.kept.fork(self.pair.slm, &prompt, prompt.len() - 1);
+        policy.budget = self.savings.lend(policy.budget, max_tokens);
+        Ok(self.begin(question, path, state, held, max_tokens, policy))
+    }
+
+    /// Takes in a session that goes on from committed tokens. `max_tokens` counts them
+    /// too; the trace has none of them, and a budget knows nothing of them.
+    ///
+    /// # Errors
+    /// More tokens than the SLM's context.
+    pub fn resume(
+        &mut self,
+        from: Committed<'a, S::State>,
+        max_tokens: usize,
+        policy: Policy,
+    ) -> Result<SessionId, RuntimeError> {
+        let Committed { question, path, mut state, .. } = from;
+        self.fits(path.tokens().len())?;
+        self.pair.slm.truncate(&mut state, path.tokens().len() - 1);
+        let held = self.pair.slm.positions(&state);
+        Ok(self.begin(question, path, state, held, max_tokens, policy))
+    }
+
+    fn begin(
+        &mut self,
+        question: String,
+        path: Path<'a>,
+        state: S::State,
+        held: usize,
+        max_tokens: usize,
+        policy: Policy,
+    ) -> SessionId {
+        let id = SessionId(self.next);
+        self.next += 1;
+        let (scorer, records) = (self.scorer, self.committed.is_some());
         self.sessions.push(Live {
             id,
-            prompt,
+            begun_with: path.tokens().to_vec(),
             root: Branch::new(path, state, held, max_tokens),
-            rules: Rules { question, max_tokens, policy, scorer: self.scorer },
+            rules: Rules { question, max_tokens, policy, scorer, records },
             trace: Trace::default(),
+            steps: Vec::new(),
             known: Known::default(),
             asked_at: None,
         });
-        Ok(id)
+        id
     }
 
     pub(crate) fn fits(&self, positions: usize) -> Result<(), ModelError> {
@@ -239,6 +303,40 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
     #[must_use]
     pub fn calls(&self) -> usize {
         self.caller.flying()
+    }
+
+    /// Decodes sessions until none is left, at most `batch` at a time. `begin` takes in
+    /// the next one, by its number from 0; it is called when there is room for it, and
+    /// gives `None` when there are no more. `heard` gets what happens, by that number.
+    /// Returns once the last call has come back.
+    ///
+    /// # Errors
+    /// What `begin` gives, or the first session that failed.
+    pub fn drive(
+        &mut self,
+        batch: usize,
+        begin: &mut dyn FnMut(&mut Self, usize) -> Option<Result<SessionId, RuntimeError>>,
+        heard: &mut dyn FnMut(&mut Self, usize, Event),
+    ) -> Result<(), RuntimeError> {
+        let mut numbers: BTreeMap<SessionId, usize> = BTreeMap::new();
+        loop {
+            while self.sessions() < batch.max(1)
+                && let Some(id) = begin(self, numbers.len())
+            {
+                numbers.insert(id?, numbers.len());
+            }
+            if self.sessions() == 0 && self.calls() == 0 {
+                return Ok(());
+            }
+            for event in self.turn(PATIENCE) {
+                if let Event::Failed { error, .. } = event {
+                    return Err(error);
+                }
+                if let Some(&number) = numbers.get(&event.session()) {
+                    heard(self, number, event);
+                }
+            }
+        }
     }
 
     /// Takes in what the LLM has answered, runs the SLM one step over every
@@ -327,22 +425,27 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
         }
     }
 
-    fn close(&mut self, live: Live<'a, S::State>) -> Trace {
+    fn close(&mut self, mut live: Live<'a, S::State>) -> Trace {
         let id = live.id;
-        let root = &live.root;
         // After a failure a state holds anything.
+        let broken = matches!(live.root.head, Head::Broken(_));
+        live.close(&mut self.caller);
+        let Live { begun_with, root, rules, trace, steps, .. } = live;
+        self.savings.settle(rules.policy.budget, &trace.tokens);
         let read = root.path.tokens().get(..self.pair.slm.positions(&root.state));
-        if let Some(read) = read.filter(|_| !matches!(root.head, Head::Broken(_))) {
-            self.kept.keep(read.to_vec(), root.state.clone());
+        if let Some(committed) = self.committed.as_mut().filter(|_| !broken) {
+            let Branch { path, state, .. } = root;
+            committed.insert(id, Committed { question: rules.question, path, state, steps });
+            return trace;
         }
-        let budget = live.rules.policy.budget;
-        let (prompt, trace) = live.close(&mut self.caller);
-        self.savings.settle(budget, &trace.tokens);
+        if let Some(read) = read.filter(|_| !broken) {
+            self.kept.keep(read.to_vec(), root.state);
+        }
         if self.caller.owes(id) {
-            self.left.insert(id, prompt);
+            self.left.insert(id, begun_with);
         } else if trace.llm_calls > 0 {
             // An LLM that was never asked has nothing to forget.
-            self.caller.forget(prompt);
+            self.caller.forget(begun_with);
         }
         trace
     }

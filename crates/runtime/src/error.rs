@@ -1,7 +1,6 @@
-//! Why routed decoding stopped. A failing LLM is no such reason: its tokens
-//! degrade to the SLM's.
+//! Why routed decoding stopped.
 
-use tokenroute_core::{ModelError, ScoreError};
+use tokenroute_core::{LlmError, ModelError, ScoreError};
 
 /// Why routed decoding stopped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -9,6 +8,10 @@ pub enum RuntimeError {
     /// The SLM failed.
     #[error("the SLM failed: {0}")]
     Model(#[from] ModelError),
+    /// The LLM failed and [`crate::Policy::strict`] allows no token in its place. By
+    /// default the SLM's token stands.
+    #[error(transparent)]
+    Llm(#[from] LlmError),
     /// A policy gave a score that is not a number.
     #[error("question {question:?}, token {index}: {source}")]
     Score {

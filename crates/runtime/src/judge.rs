@@ -62,7 +62,11 @@ impl<S: Clone> Branch<'_, S> {
                     cause: None,
                     speculated: false,
                 };
-                self.decide(Made { token: made, held: !keeps, relayed: false }, &step, rules);
+                self.decide(
+                    Made { token: made, held: !keeps, relayed: false, step: None },
+                    &step,
+                    rules,
+                );
                 return Ok(());
             }
         }
@@ -95,13 +99,14 @@ impl<S: Clone> Branch<'_, S> {
             speculated: false,
         };
         self.asked += 1;
-        self.decide(Made { token: made, held: false, relayed: true }, step, rules);
+        self.decide(Made { token: made, held: false, relayed: true, step: None }, step, rules);
         Ok(())
     }
 
     /// Appends a token; the SLM is to process it unless it closes the answer.
     fn decide(&mut self, mut made: Made, step: &Step, rules: &Rules<'_>) {
         made.token.token = self.path.commit(made.token.token, step);
+        made.step = rules.records.then(|| step.clone());
         self.pending = vec![made.token.token];
         self.made.push(made);
         self.head = if self.path.closed(rules.max_tokens) { Head::Closed } else { Head::Open };
@@ -159,7 +164,7 @@ impl<S: Clone> Branch<'_, S> {
             speculated: false,
         };
         let held = origin == Origin::Slm && routes;
-        self.decide(Made { token: made, held, relayed: false }, &step, rules);
+        self.decide(Made { token: made, held, relayed: false, step: None }, &step, rules);
 
         let token = self.path.previous();
         for (first, branch) in branches {

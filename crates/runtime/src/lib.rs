@@ -13,20 +13,21 @@
 //!
 //! Usage:
 //! 1. [`decode`] answers many requests at one τ, in lockstep batches.
-//! 2. [`stream`] answers one and hands out its tokens as they are committed.
-//! 3. [`decode_with`] answers many by any policy, hiding the wait for the LLM.
-//! 4. [`Engine`] does so for sessions that come and go, as in a server.
-//! 5. [`greedy`] and [`extend`] let one model answer alone.
-//! 6. [`forced`] reads what a model says along answers that are given.
+//! 2. [`RoutedDecoding`] answers many by any policy, and hands out tokens as they are committed.
+//! 3. [`Engine`] does so for sessions that come and go, as in a server, or that branch off
+//!    from others ([`Committed`]).
+//! 4. [`greedy`] lets one model answer alone.
+//! 5. [`forced`] reads what a model says along answers that are given.
 
-mod alone;
 mod branch;
 mod budget;
 mod calls;
+mod committed;
 mod decode;
 mod engine;
 mod error;
 mod forced;
+mod greedy;
 mod judge;
 mod known;
 mod live;
@@ -36,13 +37,14 @@ mod path;
 mod policy;
 mod step;
 
-pub use alone::{Start, extend, greedy};
 pub use budget::{Budget, BudgetError};
 pub use calls::Calls;
-pub use decode::{DEFAULT_BATCH, Request, decode, decode_with, stream};
+pub use committed::Committed;
+pub use decode::{DEFAULT_BATCH, Request, RoutedDecoding, decode};
 pub use engine::{Engine, Event, Session, SessionId, Waker};
 pub use error::RuntimeError;
 pub use forced::{Forced, forced};
+pub use greedy::greedy;
 pub use lone::{Absent, KeepAll};
 pub use pair::{Pair, advance_canonical};
 pub use path::Path;

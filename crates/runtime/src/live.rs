@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use tokenroute_core::{Bytes, Cause, Llm, LlmError, TokenId, Trace};
+use tokenroute_core::{Bytes, Llm, LlmError, Step, TokenId, Trace};
 
 use crate::branch::{AskState, Branch, Dropped, Head, Routed, Rules};
 use crate::calls::{CallId, Caller, Said};
@@ -13,11 +13,14 @@ use crate::{Event, RuntimeError, SessionId, Wait};
 /// One session.
 pub(crate) struct Live<'a, S> {
     pub(crate) id: SessionId,
-    pub(crate) prompt: Vec<TokenId>,
+    /// What it began with: a prompt, or a prompt and committed tokens.
+    pub(crate) begun_with: Vec<TokenId>,
     pub(crate) rules: Rules<'a>,
     /// The committed answer, and from its end on what may follow.
     pub(crate) root: Branch<'a, S>,
     pub(crate) trace: Trace,
+    /// What the SLM said along it, if that is recorded.
+    pub(crate) steps: Vec<Step>,
     /// What the LLM has said beyond what it was asked for.
     pub(crate) known: Known,
     /// Length of the answer when the LLM was last asked about its end.
@@ -136,7 +139,10 @@ impl<S: Clone> Live<'_, S> {
                 if let (Ok(run), false) = (&said, self.rules.policy.relays()) {
                     self.known.learn(&branch.path, run);
                 }
-                let dropped = branch.settle(said.map_err(|e| e.cause()), &self.rules);
+                let dropped = match said {
+                    Err(error) if self.rules.policy.strict => self.root.break_off(error.into()),
+                    said => branch.settle(said.map_err(|e| e.cause()), &self.rules),
+                };
                 self.write_off(dropped, caller);
             }
         }
@@ -153,7 +159,11 @@ impl<S: Clone> Live<'_, S> {
         }
         let call = self.waits().and_then(|routed| routed.ask.call());
         self.trace.waits += u64::from(self.root.stood_still(self.trace.waits));
-        let mut dropped = self.root.settle(Err(Cause::Late), &self.rules);
+        let late = LlmError::Late("the answer's deadline has passed".to_owned());
+        let mut dropped = match self.rules.policy.strict {
+            true => self.root.break_off(late.into()),
+            false => self.root.settle(Err(late.cause()), &self.rules),
+        };
         dropped.calls.extend(call);
         self.write_off(dropped, caller);
     }
@@ -177,6 +187,7 @@ impl<S: Clone> Live<'_, S> {
             self.trace.held += u64::from(made.held);
             self.trace.relayed += u64::from(made.relayed);
             self.trace.tokens.push(made.token.clone());
+            self.steps.extend(made.step);
             events.push(Event::Token { session: self.id, token: made.token });
         }
         match &self.root.head {
@@ -190,15 +201,11 @@ impl<S: Clone> Live<'_, S> {
     }
 
     /// Ends the session; what is still on its way is given up.
-    pub(crate) fn close<L: Llm + ?Sized>(
-        mut self,
-        caller: &mut Caller<'_, L>,
-    ) -> (Vec<TokenId>, Trace) {
+    pub(crate) fn close<L: Llm + ?Sized>(&mut self, caller: &mut Caller<'_, L>) {
         let mut dropped = Dropped::default();
         let root = std::mem::replace(&mut self.root.head, Head::Closed);
         root.give_up(&mut dropped);
         self.write_off(dropped, caller);
-        (self.prompt, self.trace)
     }
 }
 

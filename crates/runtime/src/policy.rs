@@ -61,10 +61,14 @@ pub struct Policy {
     /// How both models draw their tokens; greedy if `None`. The router sees the greedy
     /// step either way, and its τ and curve hold for greedy decoding alone.
     pub sampling: Option<Sampling>,
+    /// Whether an LLM that fails ends the session with [`crate::RuntimeError::Llm`],
+    /// instead of degrading a token: for work that has to be exact.
+    pub strict: bool,
 }
 
 impl Policy {
-    /// Blocking greedy decoding at τ, without deadline, budget, lookahead or warm-up.
+    /// Blocking greedy decoding at τ, without deadline, budget, lookahead or warm-up. A
+    /// failing LLM degrades tokens.
     #[must_use]
     pub fn new(tau: Tau) -> Self {
         Policy {
@@ -76,6 +80,7 @@ impl Policy {
             max_extra: None,
             warm: None,
             sampling: None,
+            strict: false,
         }
     }
 }

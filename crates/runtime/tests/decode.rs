@@ -1,16 +1,13 @@
 //! Routed decoding over toy pairs: its ends, its independence of batching, and
 //! what it does when the LLM fails.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
-
 use tokenroute_core::{
-    Ask, Cause, Detail, LanguageModel, Llm, LlmError, Origin, Position, Reply, Sampling, Score,
-    ScoreError, Scorer, Tau, TokenId, Trace, Vocabulary, unit_hash,
+    Cause, Detail, LlmError, Origin, Position, Score, ScoreError, Scorer, Tau, TokenId, Trace,
+    unit_hash,
 };
-use tokenroute_llm::{AsModel, InProcess, Scripted, ToyModel};
+use tokenroute_llm::{InProcess, Scripted, ToyModel};
 use tokenroute_runtime::{
-    DEFAULT_BATCH, Pair, Request, RuntimeError, Start, decode, extend, forced, greedy, stream,
+    DEFAULT_BATCH, Pair, Policy, Request, RoutedDecoding, RuntimeError, decode, forced, greedy,
 };
 
 const MAX_TOKENS: usize = 24;
@@ -169,40 +166,23 @@ fn a_failing_llm_degrades_and_never_truncates() {
 }
 
 #[test]
-fn a_stream_hands_out_what_the_trace_records() {
+fn tokens_are_handed_out_as_the_trace_records() {
     let vocabulary = ToyModel::vocabulary();
     let slm = ToyModel::new(9);
     let llm = InProcess::new(ToyModel::following(10, &slm, 0.6));
     let pair = Pair::new(&slm, &llm, &vocabulary);
     let mut heard = Vec::new();
     let request = Request { question: "q", prompt: &[1, 2], max_tokens: MAX_TOKENS };
-    let trace = stream(pair, &Hidden, tau(0.5), request, &mut |t| heard.push(t.clone()));
-    let trace = trace.expect("no errors");
+    let decoding = RoutedDecoding::new(pair, &Hidden, Policy::new(tau(0.5)));
+    let traces = decoding.run_with(&[request; 3], &mut |i, t| heard.push((i, t.clone())));
+    let traces = traces.expect("no errors");
     assert!(!heard.is_empty());
-    assert_eq!(heard, trace.tokens);
+    for (i, trace) in traces.iter().enumerate() {
+        let heard: Vec<_> = heard.iter().filter(|h| h.0 == i).map(|h| h.1.clone()).collect();
+        assert_eq!(heard, trace.tokens);
+    }
     let whole = decode(pair, &Hidden, tau(0.5), &[request], 4).expect("no errors");
-    assert_eq!(whole, [trace]);
-}
-
-#[test]
-fn answers_continue_from_kept_states() {
-    let vocabulary = ToyModel::vocabulary();
-    let slm = ToyModel::new(11);
-    let prompts = prompts(10);
-    let whole = greedy(&slm, &vocabulary, &prompts, MAX_TOKENS).expect("no errors");
-    let pairs: Vec<(&[TokenId], &[TokenId])> =
-        prompts.iter().zip(&whole).map(|(p, a)| (p.as_slice(), &a[..1])).collect();
-    let forced = forced(&slm, &vocabulary, &pairs, Detail::Token).expect("no errors");
-    let open = |a: &[TokenId]| !a.last().is_some_and(|&t| vocabulary.is_end(t));
-    let starts = forced.into_iter().zip(&pairs).filter(|(_, p)| open(p.1)).map(|(f, p)| Start {
-        state: f.state,
-        tokens: p.1.to_vec(),
-        max_tokens: MAX_TOKENS - 1,
-    });
-    let rest = extend(&slm, &vocabulary, starts).expect("no errors");
-    let expected: Vec<_> =
-        whole.iter().filter(|a| open(&a[..1])).map(|a| a[1..].to_vec()).collect();
-    assert_eq!(rest, expected);
+    assert_eq!(whole[0].tokens, traces[0].tokens);
 }
 
 #[test]
@@ -226,47 +206,4 @@ fn bad_requests_and_scores_are_named() {
     assert!(text(run(&Hidden, &[], 3)).contains("\"q7\" has an empty prompt"));
     assert!(text(run(&Hidden, &[77], 3)).contains("token id 77"));
     assert_eq!(run(&Hidden, &[1], 0).expect("nothing to do"), [Trace::default()]);
-}
-
-/// Counts relays, of which none may be longer than so many tokens.
-struct Short(InProcess<ToyModel>, usize, AtomicU32);
-
-impl Llm for Short {
-    fn ask(&self, asks: &[Ask<'_>]) -> Vec<Result<Reply, LlmError>> {
-        self.0.ask(asks)
-    }
-
-    fn relay(
-        &self,
-        context: &[TokenId],
-        tokens: usize,
-        sampling: Option<Sampling>,
-        v: &Vocabulary,
-    ) -> Result<Reply, LlmError> {
-        self.2.fetch_add(1, Ordering::Relaxed);
-        match tokens > self.1 {
-            true => Err(LlmError::Late("too long".to_owned())),
-            false => self.0.relay(context, tokens, sampling, v),
-        }
-    }
-
-    fn forget(&self, _: &[TokenId]) {}
-}
-
-#[test]
-fn a_continuation_is_one_call_or_a_few_shorter_ones() {
-    let (model, vocabulary) = (ToyModel::new(7), ToyModel::vocabulary());
-    let prompts: Vec<[TokenId; 2]> = (0..12).map(|i| [i, (i * 5) % 13]).collect();
-    let expected = greedy(&model, &vocabulary, &prompts, 10).expect("answers");
-    assert!(expected.iter().any(|answer| answer.len() == 10), "some are cut by length");
-    for (longest, most) in [(usize::MAX, 1), (8, 3)] {
-        let llm = Short(InProcess::new(ToyModel::new(7)), longest, AtomicU32::new(0));
-        let there = AsModel::new(llm, model.info().clone(), Duration::from_secs(60), 4);
-        let answers = greedy(&there, &vocabulary, &prompts, 10).expect("answers");
-        assert_eq!(answers, expected);
-        let calls = there.llm().2.load(Ordering::Relaxed);
-        assert!((12..=12 * most).contains(&calls), "{calls}");
-        let read: usize = answers.iter().map(|answer| 1 + answer.len()).sum();
-        assert_eq!(there.processed(), read as u64, "all but the last token of each");
-    }
 }

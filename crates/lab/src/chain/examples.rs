@@ -50,7 +50,7 @@ impl Chain<'_> {
         ];
         let (scorer, _) = self.router()?;
         let cloud = self.cloud();
-        let pair = Pair::new(&self.slm.decoder, &cloud, &self.slm.vocabulary);
+        let pair = Pair::new(&self.slm.decoder, &*cloud, &self.slm.vocabulary);
         self.progress.begin("examples", thresholds.len() as u64, "values of τ");
         let questions = decode_examples(
             pair,

@@ -2,13 +2,13 @@
 //! router trained on the rounds before it.
 
 use anyhow::{Context, Result, ensure};
-use tokenroute_core::{Bytes, LabelRow, Tau, TokenId};
+use tokenroute_core::{Bytes, LabelRow, Llm, Tau, TokenId};
 use tokenroute_label::{Estimate, Item, LabelConfig, Labeller, Reference, Round};
 use tokenroute_model::{Decoder, RouterScorer};
 use tokenroute_store::{self as store, Columns, Manifest};
 use tokenroute_train::{Provenance, TrainConfig};
 
-use super::{Asked, Chain, Large, info, timing};
+use super::{Asked, Chain, info, timing};
 
 /// Where the label rounds lie, under `run/`.
 pub const FOLDER: &str = "labels";
@@ -31,8 +31,8 @@ impl Chain<'_> {
         }
         self.timed(&folder, || {
             let items = self.items(&asked)?;
-            let decode = |ids: &[TokenId]| self.text(ids);
-            let labeller = self.labeller(&decode);
+            let (llm, decode) = (self.labelled_by(), |ids: &[TokenId]| self.text(ids));
+            let labeller = self.labeller(&*llm, &decode);
             for number in 0..=self.experiment.label.rounds {
                 let folder = self.round_folder(number);
                 if number == 0 {
@@ -55,9 +55,9 @@ impl Chain<'_> {
     pub fn estimate_labels(&self) -> Result<(Estimate, Option<Bytes>)> {
         let asked = self.label_questions()?;
         let items = self.items(&asked)?;
-        let decode = |ids: &[TokenId]| self.text(ids);
+        let (llm, decode) = (self.labelled_by(), |ids: &[TokenId]| self.text(ids));
         let before = self.llm.paid();
-        let estimate = self.labeller(&decode).estimate(&items, &Round::Reference, SAMPLE)?;
+        let estimate = self.labeller(&*llm, &decode).estimate(&items, &Round::Reference, SAMPLE)?;
         let factor = items.len() as f64 / SAMPLE.min(items.len()).max(1) as f64;
         let scaled = |bytes: u64| (bytes as f64 * factor).round() as u64;
         let bytes = self.llm.paid().zip(before).map(|(now, before)| {
@@ -80,8 +80,8 @@ impl Chain<'_> {
     /// The finished rounds' manifests, if all are finished for this experiment.
     pub fn labelled(&self, asked: &[Asked]) -> Result<Option<Vec<Manifest>>> {
         let items = self.items(asked)?;
-        let decode = |ids: &[TokenId]| self.text(ids);
-        let labeller = self.labeller(&decode);
+        let (llm, decode) = (self.labelled_by(), |ids: &[TokenId]| self.text(ids));
+        let labeller = self.labeller(&*llm, &decode);
         let mut found = Vec::new();
         for number in 0..=self.experiment.label.rounds {
             let folder = self.round_folder(number);
@@ -182,7 +182,7 @@ impl Chain<'_> {
     pub fn provenance(&self, labels: String) -> Provenance {
         Provenance {
             slm: info(&self.slm.decoder).weights_hash.clone(),
-            llm: info(&self.llm).weights_hash.clone(),
+            llm: self.llm.hash().to_owned(),
             tokenizer: self.slm.vocabulary.hash().to_owned(),
             labels,
         }
@@ -192,14 +192,21 @@ impl Chain<'_> {
         Ok(vec![self.questions("router-train")?, self.questions("validation")?])
     }
 
+    /// The LLM, which keeps the prompts of a shard.
+    fn labelled_by(&self) -> Box<dyn Llm + '_> {
+        self.llm.called(self.experiment.label.questions_per_shard)
+    }
+
     fn labeller<'c>(
         &'c self,
+        llm: &'c (dyn Llm + 'c),
         decode: &'c dyn Fn(&[TokenId]) -> String,
-    ) -> Labeller<'c, Decoder, Large> {
+    ) -> Labeller<'c, Decoder, dyn Llm + 'c> {
         let section = &self.experiment.label;
         Labeller {
             slm: &self.slm.decoder,
-            llm: &self.llm,
+            llm,
+            llm_hash: self.llm.hash(),
             vocabulary: &self.slm.vocabulary,
             decode,
             config: LabelConfig {

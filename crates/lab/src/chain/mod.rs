@@ -2,8 +2,8 @@
 //! manifest still matches, and says whether it did.
 
 mod examples;
+mod experiment_llm;
 pub mod labels;
-mod large;
 pub mod latency;
 pub mod report;
 pub mod router;
@@ -25,7 +25,7 @@ use tokenroute_store::{self as store, Dataset, Manifest};
 use crate::experiment::Experiment;
 use crate::llm_usage::LlmUsage;
 use crate::prompts::Prompter;
-pub use large::Large;
+pub use experiment_llm::ExperimentLlm;
 use timing::Took;
 
 /// An experiment with its pair loaded.
@@ -35,7 +35,7 @@ pub struct Chain<'a> {
     /// The small model.
     pub slm: LoadedModel,
     /// The large one.
-    pub llm: Large,
+    pub llm: ExperimentLlm,
     /// Who listens.
     pub progress: &'a dyn Progress,
 }
@@ -58,7 +58,7 @@ impl<'a> Chain<'a> {
         let top_k = experiment.train.top_k.max(8);
         let options = load_options(named, top_k, quantize);
         let slm = load_model(&experiment.source(named, progress)?, &options)?;
-        let llm = Large::open(&experiment, &slm, top_k, progress)?;
+        let llm = ExperimentLlm::open(&experiment, &slm, top_k, progress)?;
         Ok(Chain { experiment, slm, llm, progress })
     }
 
@@ -112,7 +112,7 @@ impl<'a> Chain<'a> {
     pub fn manifest(&self, stage: &str, config: Value) -> Manifest {
         Manifest::new(stage, config, self.experiment.seed)
             .with_input("slm", &info(&self.slm.decoder).weights_hash)
-            .with_input("llm", &info(&self.llm).weights_hash)
+            .with_input("llm", self.llm.hash())
             .with_input("tokenizer", self.slm.vocabulary.hash())
     }
 

@@ -5,15 +5,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
-use tokenroute_core::{Scorer, Tau, TokenId, grade};
-use tokenroute_llm::InProcess;
+use tokenroute_core::{Llm, Scorer, Tau, TokenId, grade};
 use tokenroute_runtime::{Pair, Request};
 use tokenroute_store::{self as store, Columns, Manifest, PolicyCurves};
 use tokenroute_sweep::examples::Examples;
 use tokenroute_sweep::policies::{Baseline, BaselineInputs};
 use tokenroute_sweep::{Restricted, SweepCost, SweepOptions, SweptQuestion, sweep};
 
-use super::{Asked, Chain, Large, examples, info, questions_hash, timing};
+use super::{Asked, Chain, examples, info, questions_hash, timing};
 
 /// Where the curves lie, under `run/`.
 pub const FOLDER: &str = "sweep";
@@ -129,15 +128,15 @@ impl Chain<'_> {
             .collect()
     }
 
-    /// The LLM with what it has answered, so that it is paid once.
-    pub fn cloud(&self) -> InProcess<&Large> {
-        InProcess::new(&self.llm)
+    /// The LLM, which answers each question once.
+    pub fn cloud(&self) -> Box<dyn Llm + '_> {
+        self.llm.called(0)
     }
 
     /// Sweeps one policy over some questions of a split.
     pub fn sweep_part(
         &self,
-        cloud: &InProcess<&Large>,
+        cloud: &dyn Llm,
         scorer: &dyn Scorer,
         asked: &Asked,
         range: std::ops::Range<usize>,
@@ -213,7 +212,7 @@ impl Chain<'_> {
                 for (name, scorer) in &policies {
                     let restricted = Restricted::new(scorer.as_ref(), &taus);
                     let swept = self.sweep_part(
-                        &cloud,
+                        &*cloud,
                         if taus.is_empty() { scorer.as_ref() } else { &restricted },
                         part,
                         range.clone(),

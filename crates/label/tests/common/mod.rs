@@ -6,10 +6,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokenroute_core::{
-    Choices, Detail, Feed, LanguageModel, ModelError, ModelInfo, Position, Question, Score,
-    ScoreError, Scorer, Step, TokenId,
+    Choices, Detail, Feed, LanguageModel, Llm, ModelError, ModelInfo, Position, Question, Score,
+    ScoreError, Scorer, Step, TokenId, Vocabulary,
 };
-use tokenroute_label::{Item, LabelConfig};
+use tokenroute_label::{Item, LabelConfig, Labeller};
 use tokenroute_llm::ToyModel;
 
 pub const MAX_TOKENS: usize = 20;
@@ -61,6 +61,16 @@ pub fn config() -> LabelConfig {
 pub fn models() -> (ToyModel, ToyModel) {
     let llm = ToyModel::new(7);
     (ToyModel::following(3, &llm, 0.7), llm)
+}
+
+/// A labeller of the toy models.
+pub fn labeller<'a, L: Llm>(
+    slm: &'a ToyModel,
+    llm: &'a L,
+    vocabulary: &'a Vocabulary,
+    config: LabelConfig,
+) -> Labeller<'a, ToyModel, L> {
+    Labeller { slm, llm, llm_hash: "toy-7", vocabulary, decode: &decode, config }
 }
 
 /// Keeps what the SLM is sure of, in sentences that it began surely.

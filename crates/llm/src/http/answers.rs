@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
 use sha2::{Digest, Sha256};
-use tokenroute_core::{Ask, Llm, LlmError, Reply, Sampling, TokenId, Vocabulary};
+use tokenroute_core::{Ask, Continuation, Llm, LlmError, Reply, TokenId, Vocabulary};
 
 /// SHA-256 over the model's identity and the prefix (ids as u32, little endian)
 /// to the greedy token.
@@ -187,14 +187,12 @@ impl<L> Answers<L> {
 }
 
 impl<L: Llm> Answers<L> {
-    /// Answers asks for greedy tokens. A store that fails makes them fail: an answer
-    /// that is not kept could not be given again.
+    /// Answers asks for greedy tokens.
     fn greedy(&self, asks: &[Ask<'_>]) -> Vec<Result<Reply, LlmError>> {
         let keys: Vec<_> = asks.iter().map(|ask| self.keys(ask)).collect();
-        let fail = |error: &redb::Error| LlmError::Unavailable(self.fault(error).to_string());
         let known = match self.known(&keys) {
             Ok(known) => known,
-            Err(error) => return asks.iter().map(|_| Err(fail(&error))).collect(),
+            Err(error) => return asks.iter().map(|_| Err(self.away(&error))).collect(),
         };
         let mut replies: Vec<Result<Reply, LlmError>> = known
             .iter()
@@ -224,12 +222,68 @@ impl<L: Llm> Answers<L> {
                     return Err(LlmError::BadReply(format!("{found} tokens; expected {wanted}")));
                 }
                 let pairs: Vec<_> = new.iter().copied().zip(said.tokens.iter().copied()).collect();
-                let kept = self.keep(&pairs).map_err(|error| fail(&error))?;
+                let kept = self.keep(&pairs).map_err(|error| self.away(&error))?;
                 let front = known[i].iter().map_while(|t| *t);
                 Ok(Reply { tokens: front.chain(kept).collect(), ..said })
             });
         }
         replies
+    }
+}
+
+/// A continuation, of which the front is known.
+struct Begun {
+    /// The hash that has taken it in.
+    hash: Sha256,
+    /// Context and front.
+    tokens: Vec<TokenId>,
+    /// How many tokens are to be asked for.
+    left: usize,
+}
+
+impl<L: Llm> Answers<L> {
+    /// What is kept of a continuation.
+    fn begin(&self, wanted: &Continuation<'_>, vocabulary: &Vocabulary) -> Result<Begun, LlmError> {
+        let most = wanted.tokens.max(1);
+        let mut hash = self.hash(wanted.context);
+        let mut front = Vec::new();
+        if wanted.sampling.is_none() {
+            front = self.known_run(&mut hash, most, vocabulary).map_err(|e| self.away(&e))?;
+        }
+        let ended = front.last().is_some_and(|&t| vocabulary.is_end(t));
+        let left = if ended { 0 } else { most - front.len() };
+        Ok(Begun { hash, tokens: [wanted.context, &front].concat(), left })
+    }
+
+    /// Keeps what was said after the front and puts the two together.
+    fn end(
+        &self,
+        wanted: &Continuation<'_>,
+        begun: Begun,
+        said: Result<Reply, LlmError>,
+        vocabulary: &Vocabulary,
+    ) -> Result<Reply, LlmError> {
+        let Begun { hash, mut tokens, left } = begun;
+        tokens.drain(..wanted.context.len());
+        let mut said = match said {
+            Ok(said) => said,
+            // As a continuation that breaks off.
+            Err(_) if !tokens.is_empty() => return Ok(Reply { tokens, ..Reply::default() }),
+            Err(error) => return Err(error),
+        };
+        if wanted.sampling.is_none() && left > 0 {
+            let end = said.tokens.iter().position(|&t| vocabulary.is_end(t));
+            said.tokens.truncate(end.map_or(left, |end| end + 1));
+            said.tokens = self.keep_run(hash, &said.tokens).map_err(|e| self.away(&e))?;
+        }
+        tokens.extend(said.tokens);
+        Ok(Reply { tokens, ..said })
+    }
+
+    /// A store that fails makes asks fail: an answer that is not kept could not be given
+    /// again.
+    fn away(&self, error: &redb::Error) -> LlmError {
+        LlmError::Unavailable(self.fault(error).to_string())
     }
 }
 
@@ -247,38 +301,38 @@ impl<L: Llm> Llm for Answers<L> {
         replies.map(|reply| reply.unwrap_or_else(none)).collect()
     }
 
-    /// What is known at the front is not asked again; the rest is one relay, and
-    /// every token of it an answer kept by its own prefix.
-    fn relay(
+    /// What is known at the front is not asked again; the rest is one continuation, and
+    /// every token of it an answer kept by its own prefix. Drawn ones pass by.
+    fn continuations(
         &self,
-        context: &[TokenId],
-        tokens: usize,
-        sampling: Option<Sampling>,
+        wanted: &[Continuation<'_>],
         vocabulary: &Vocabulary,
-    ) -> Result<Reply, LlmError> {
-        if sampling.is_some() {
-            return self.llm.relay(context, tokens, sampling, vocabulary);
-        }
-        let fail = |error: &redb::Error| LlmError::Unavailable(self.fault(error).to_string());
-        let ends = |run: &[TokenId]| run.last().is_some_and(|&t| vocabulary.is_end(t));
-        let mut hash = self.hash(context);
-        let mut run = self.known_run(&mut hash, tokens, vocabulary).map_err(|e| fail(&e))?;
-        if run.len() >= tokens || ends(&run) {
-            return Ok(Reply { tokens: run, ..Reply::default() });
-        }
-        let whole = [context, &run].concat();
-        let mut said = match self.llm.relay(&whole, tokens - run.len(), None, vocabulary) {
-            Ok(said) => said,
-            // As a relay that breaks off.
-            Err(_) if !run.is_empty() => {
-                return Ok(Reply { tokens: run, ..Reply::default() });
-            }
-            Err(error) => return Err(error),
+    ) -> Vec<Result<Reply, LlmError>> {
+        let begun: Vec<_> = wanted.iter().map(|w| self.begin(w, vocabulary)).collect();
+        let rest: Vec<Continuation<'_>> = wanted
+            .iter()
+            .zip(&begun)
+            .filter_map(|(&w, begun)| {
+                let begun = begun.as_ref().ok()?;
+                let tokens = begun.left;
+                (tokens > 0).then_some(Continuation { context: &begun.tokens, tokens, ..w })
+            })
+            .collect();
+        let said = match rest.is_empty() {
+            true => Vec::new(),
+            false => self.llm.continuations(&rest, vocabulary),
         };
-        let end = said.tokens.iter().position(|&t| vocabulary.is_end(t));
-        said.tokens.truncate(end.map_or(tokens - run.len(), |end| end + 1));
-        run.extend(self.keep_run(hash, &said.tokens).map_err(|e| fail(&e))?);
-        Ok(Reply { tokens: run, ..said })
+        let mut said = said.into_iter();
+        let none = || Err(LlmError::BadReply("no reply to a continuation".to_owned()));
+        let end = |(w, begun): (&Continuation<'_>, Result<Begun, LlmError>)| {
+            let begun = begun?;
+            let said = match begun.left {
+                0 => Ok(Reply::default()),
+                _ => said.next().unwrap_or_else(none),
+            };
+            self.end(w, begun, said, vocabulary)
+        };
+        wanted.iter().zip(begun).map(end).collect()
     }
 
     /// An answer has come to its end: what it was made from goes to disk.

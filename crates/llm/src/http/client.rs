@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock, Weak, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tokenroute_core::{Ask, Bytes, Llm, LlmError, Reply, Sampling, TokenId, Vocabulary};
+use tokenroute_core::{Ask, Bytes, Continuation, Llm, LlmError, Reply, TokenId, Vocabulary};
 use tokio::time::sleep;
 
 use crate::http::breaker::{Breaker, Opening};
@@ -118,6 +118,17 @@ impl Http {
         }
     }
 
+    /// So many answers, as many at once as there are connections.
+    fn many(
+        &self,
+        count: usize,
+        answer: impl Fn(usize) -> Result<Reply, LlmError> + Sync,
+    ) -> Vec<Result<Reply, LlmError>> {
+        let replies = together(self.inner.config.connections, count, answer);
+        let lost = || Err(LlmError::Unavailable("its worker was lost".to_owned()));
+        replies.into_iter().map(|reply| reply.unwrap_or_else(lost)).collect()
+    }
+
     pub(crate) fn config(&self) -> &HttpConfig {
         &self.inner.config
     }
@@ -146,27 +157,22 @@ impl Llm for Http {
     /// Each ask is a request of its own, at most `connections` at once, and has
     /// its own deadline from when its turn comes.
     fn ask(&self, asks: &[Ask<'_>]) -> Vec<Result<Reply, LlmError>> {
-        let inner = &self.inner;
-        if let [ask] = asks {
-            return vec![inner.answer(&Query::from(ask))];
-        }
-        let answer = |i: usize| inner.answer(&Query::from(&asks[i]));
-        let replies = together(inner.config.connections, asks.len(), answer);
-        let lost = || Err(LlmError::Unavailable("its worker was lost".to_owned()));
-        replies.into_iter().map(|reply| reply.unwrap_or_else(lost)).collect()
+        self.many(asks.len(), |i| self.inner.answer(&Query::from(&asks[i])))
     }
 
-    /// One request, where the server's reply has ids and they are those that one
-    /// request for each would give; else one token of many.
-    fn relay(
+    /// One request each, where the server's reply has ids and they are those that one
+    /// request for each token would give; else one token of many.
+    fn continuations(
         &self,
-        context: &[TokenId],
-        tokens: usize,
-        sampling: Option<Sampling>,
+        wanted: &[Continuation<'_>],
         _: &Vocabulary,
-    ) -> Result<Reply, LlmError> {
-        let (from, tokens) = (context.len(), tokens.max(1));
-        self.inner.answer(&Query { context, from, tokens, sampling })
+    ) -> Vec<Result<Reply, LlmError>> {
+        let answer = |i: usize| {
+            let Continuation { context, tokens, sampling, .. } = wanted[i];
+            let (from, tokens) = (context.len(), tokens.max(1));
+            self.inner.answer(&Query { context, from, tokens, sampling })
+        };
+        self.many(wanted.len(), answer)
     }
 
     fn forget(&self, _: &[TokenId]) {}

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tempfile::TempDir;
-use tokenroute_core::{Ask, Llm, LlmError, Reply, Sampling, TokenId, Vocabulary};
+use tokenroute_core::{Ask, Continuation, Llm, LlmError, Reply, TokenId, Vocabulary};
 use tokenroute_llm::http::{Answers, AnswersError};
 use tokenroute_llm::{InProcess, Scripted, ToyModel};
 
@@ -55,7 +55,7 @@ fn the_first_answer_stays() {
     assert_eq!(tokens(&kept, &[1, 2, 3, 4], 2)[..2], first, "also as the front of a longer ask");
 }
 
-/// Counts relays.
+/// Counts continuations.
 struct Counted<L>(L, AtomicU32);
 
 impl<L: Llm> Llm for Counted<L> {
@@ -63,15 +63,13 @@ impl<L: Llm> Llm for Counted<L> {
         self.0.ask(asks)
     }
 
-    fn relay(
+    fn continuations(
         &self,
-        context: &[TokenId],
-        tokens: usize,
-        sampling: Option<Sampling>,
-        v: &Vocabulary,
-    ) -> Result<Reply, LlmError> {
-        self.1.fetch_add(1, Ordering::Relaxed);
-        self.0.relay(context, tokens, sampling, v)
+        wanted: &[Continuation<'_>],
+        vocabulary: &Vocabulary,
+    ) -> Vec<Result<Reply, LlmError>> {
+        self.1.fetch_add(wanted.len() as u32, Ordering::Relaxed);
+        self.0.continuations(wanted, vocabulary)
     }
 
     fn forget(&self, prompt: &[TokenId]) {

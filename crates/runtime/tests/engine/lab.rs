@@ -11,7 +11,7 @@ use tokenroute_core::{
     TraceToken, stable_hash, unit_hash,
 };
 use tokenroute_llm::{InProcess, ToyModel};
-use tokenroute_runtime::{Calls, Pair, Policy, Request, Wait, decode_with};
+use tokenroute_runtime::{Calls, Pair, Policy, Request, RoutedDecoding, Wait};
 
 pub const MAX_TOKENS: usize = 24;
 
@@ -93,8 +93,9 @@ pub fn run<L: Llm + ?Sized>(
     let pair = Pair::new(slm, llm, &vocabulary);
     let mut heard = vec![Vec::new(); prompts.len()];
     let mut hear = |i: usize, token: &_| heard[i].push(Clone::clone(token));
-    let traces = decode_with(pair, scorer, policy, Some(APART), &requests(prompts), 3, &mut hear)
-        .expect("no error stops decoding");
+    let decoding = RoutedDecoding::new(pair, scorer, policy);
+    let decoding = RoutedDecoding { calls: Some(APART), batch: 3, ..decoding };
+    let traces = decoding.run_with(&requests(prompts), &mut hear).expect("no error stops decoding");
     for ((prompt, trace), heard) in prompts.iter().zip(&traces).zip(heard) {
         check(prompt, trace);
         assert_eq!(trace.tokens, heard, "what is handed out is what stands");

@@ -2,6 +2,7 @@
 //! of blocking decoding; policies do what they say; sessions leave each other
 //! alone.
 
+mod forks;
 mod lab;
 mod policies;
 mod prompts;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokenroute_core::{Ask, Cause, Llm, Origin, Tau, TokenId, Trace, TraceToken};
 use tokenroute_llm::{InProcess, Scripted, ToyModel};
-use tokenroute_runtime::{Budget, Pair, Policy, Wait, decode_with, greedy};
+use tokenroute_runtime::{Budget, Pair, Policy, RoutedDecoding, Wait, greedy};
 
 use crate::lab::{
     APART, Distant, Gated, Hidden, MAX_TOKENS, at_least_one, policy, prompts, requests, run,
@@ -54,7 +54,8 @@ fn what_an_answer_leaves_of_a_budget_over_answers_another_may_spend() {
             let pair = Pair::new(&slm, &llm, &vocabulary);
             let calls = Some(APART);
             let requests = requests(&prompts);
-            decode_with(pair, &Hidden, policy, calls, &requests, 1, &mut |_, _| {}).expect("traces")
+            let decoding = RoutedDecoding::new(pair, &Hidden, policy);
+            RoutedDecoding { calls, batch: 1, ..decoding }.run(&requests).expect("traces")
         };
         let shared = one_by_one(budget(share).over_answers(), Wait::Block);
         let (mut made, mut spent) = (0, 0);
@@ -83,7 +84,8 @@ fn a_budget_over_answers_goes_to_the_lowest_scores() {
     let policy = Policy { budget: budget(0.2).over_answers(), ..policy(1.0, Wait::Block) };
     let (llm, vocabulary, requests) = (llm(&slm), ToyModel::vocabulary(), requests(&prompts));
     let pair = Pair::new(&slm, &llm, &vocabulary);
-    let traces = decode_with(pair, &Hidden, policy, None, &requests, 1, &mut |_, _| {});
+    let decoding = RoutedDecoding { batch: 1, ..RoutedDecoding::new(pair, &Hidden, policy) };
+    let traces = decoding.run(&requests);
     let traces = traces.expect("traces");
     // At τ = 1 every token would be asked; all scores are below it.
     let late = traces[100..].iter().flat_map(|t| &t.tokens);
@@ -200,14 +202,15 @@ fn a_late_reply_degrades_its_token_and_is_dropped() {
         let deadline = Some(Duration::from_millis(4));
         let policy = Policy { deadline, wait, ..Policy::new(Tau::LLM_ONLY) };
         let mut made = 0;
-        let traces =
-            decode_with(pair, &Hidden, policy, Some(APART), &requests(&prompts), 1, &mut |_, _| {
-                made += 1;
-                // Nothing comes back before the answer is complete.
-                if made == alone[0].len() {
-                    gated.open();
-                }
-            });
+        let decoding = RoutedDecoding::new(pair, &Hidden, policy);
+        let decoding = RoutedDecoding { calls: Some(APART), batch: 1, ..decoding };
+        let traces = decoding.run_with(&requests(&prompts), &mut |_, _| {
+            made += 1;
+            // Nothing comes back before the answer is complete.
+            if made == alone[0].len() {
+                gated.open();
+            }
+        });
         let trace = traces.expect("degrades").remove(0);
         assert_eq!(trace.ids().collect::<Vec<_>>(), alone[0]);
         assert!(trace.tokens.iter().all(|t| t.cause == Some(Cause::Late)));

@@ -1,4 +1,4 @@
-//! Decoding at a temperature: every token is the one that its position draws, however
+//! RoutedDecoding at a temperature: every token is the one that its position draws, however
 //! the answer is decoded and wherever the large model is.
 
 use std::net::Ipv4Addr;
@@ -11,7 +11,7 @@ use tokenroute_core::{
 use tokenroute_llm::http::{Http, HttpConfig};
 use tokenroute_llm::{InProcess, ToyModel};
 use tokenroute_runtime::{
-    Engine, Event, Pair, Policy, Request, Session, Wait, decode, decode_with,
+    Engine, Event, Pair, Policy, Request, RoutedDecoding, Session, Wait, decode,
 };
 use tokenroute_server::completions::{BatchConfig, CompletionService, Texts};
 
@@ -104,8 +104,8 @@ fn tokens_are_those_of_the_definition_however_they_are_decoded() {
             let pair = Pair::new(&slm, &llm, &vocabulary);
             let policy = drawn(sampling, policy(t, Wait::Block));
             let requests = requests(&prompts);
-            let traces = decode_with(pair, &Hidden, policy, None, &requests, batch, &mut |_, _| {})
-                .expect("no error stops decoding");
+            let decoding = RoutedDecoding { batch, ..RoutedDecoding::new(pair, &Hidden, policy) };
+            let traces = decoding.run(&requests).expect("no error stops decoding");
             assert_eq!(made_of(&traces), expected, "seed {seed}, {batch} at a time");
         }
         for (ahead, wait) in [
@@ -280,8 +280,7 @@ fn what_the_router_sees_is_the_greedy_step() {
     let greedy = decode(pair, &Hidden, tau(0.5), &requests(&prompts), 4).expect("no errors");
     let policy = drawn(sampling(2.0, 1.0, 3), policy(0.5, Wait::Block));
     let request: Vec<Request<'_>> = requests(&prompts);
-    let drawn = decode_with(pair, &Hidden, policy, None, &request, 4, &mut |_, _| {});
-    let drawn = drawn.expect("no errors");
+    let drawn = RoutedDecoding::new(pair, &Hidden, policy).run(&request).expect("no errors");
     assert_eq!(first(&drawn), first(&greedy));
     assert_ne!(ids(&drawn), ids(&greedy));
 }

@@ -14,7 +14,7 @@ use tokenroute_core::{
 };
 use tokenroute_llm::http::{Http, HttpConfig};
 use tokenroute_llm::{InProcess, ToyModel};
-use tokenroute_runtime::{Calls, Pair, Policy, Request, Wait, decode_with};
+use tokenroute_runtime::{Calls, Pair, Policy, Request, RoutedDecoding, Wait};
 use tokenroute_server::completions::{BatchConfig, CompletionService, Texts};
 use tokenroute_server::net::Server;
 
@@ -193,7 +193,9 @@ impl Lab {
                 longest = longest.max(last[i].elapsed());
                 last[i] = Instant::now();
             };
-            let done = decode_with(pair, &Hidden, policy, calls, requests, BATCH, &mut hear);
+            let decoding = RoutedDecoding::new(pair, &Hidden, policy);
+            let decoding = RoutedDecoding { calls, batch: BATCH, ..decoding };
+            let done = decoding.run_with(requests, &mut hear);
             traces.extend(done.expect("no error stops decoding"));
         }
         let stolen = self.stolen.so_far() - stolen;

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Sender, channel, sync_channel};
 use std::thread;
 
 use tokenroute_core::{LanguageModel, Vocabulary};
-use tokenroute_runtime::{Absent, Calls, Engine, KeepAll, Pair, Session, Waker};
+use tokenroute_runtime::{Absent, Calls, KeepAll, Pair, RoutedDecoding, Session, Waker};
 use tokio::sync::Semaphore;
 
 use crate::net::refusal::Refusal;
@@ -47,9 +47,13 @@ impl Worker {
             let llm = llm.unwrap_or_else(no_llm);
             let pair = Pair::new(&slm, &*llm.llm, &vocabulary);
             thread::scope(|scope| {
-                let engine = Engine::new(scope, pair, &*llm.scorer, llm.calls)
-                    .reading(config.prefill)
-                    .keeping(config.kept_positions);
+                let engine = RoutedDecoding {
+                    calls: Some(llm.calls),
+                    prefill: config.prefill,
+                    kept_positions: config.kept_positions,
+                    ..RoutedDecoding::new(pair, &*llm.scorer, config.policy)
+                }
+                .engine(scope);
                 if sender.send(engine.waker()).is_ok() {
                     scheduler.run(engine);
                 }

@@ -1,4 +1,4 @@
-//! Decoding with a clock: one question at a time, every token's time noted as
+//! RoutedDecoding with a clock: one question at a time, every token's time noted as
 //! it is committed.
 
 use std::mem;
@@ -7,9 +7,9 @@ use std::thread::Scope;
 use std::time::{Duration, Instant};
 
 use tokenroute_core::{
-    Ask, LanguageModel, Llm, LlmError, Origin, Reply, Sampling, Scorer, TokenId, Trace, Vocabulary,
+    Ask, Continuation, LanguageModel, Llm, LlmError, Origin, Reply, TokenId, Trace, Vocabulary,
 };
-use tokenroute_runtime::{Calls, Engine, Event, Pair, Policy, Request, RuntimeError, Session};
+use tokenroute_runtime::{Engine, Event, Policy, Request, RoutedDecoding, RuntimeError, Session};
 
 /// Longest wait of one turn; there is always something to wait for.
 const PATIENCE: Duration = Duration::from_secs(3600);
@@ -64,13 +64,10 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Meter<'a, S, L> {
     /// that have gone up and down so far.
     pub fn new(
         scope: &'a Scope<'a, '_>,
-        pair: Pair<'a, S, L>,
-        scorer: &'a dyn Scorer,
-        policy: Policy,
-        calls: Calls,
+        decoding: RoutedDecoding<'a, S, L>,
         carried: &'a (dyn Fn() -> [u64; 2] + 'a),
     ) -> Self {
-        Meter { engine: Engine::new(scope, pair, scorer, calls), policy, carried }
+        Meter { engine: decoding.engine(scope), policy: decoding.policy, carried }
     }
 
     /// Decodes a request; `judge` tells whether an answer is right. What is still under
@@ -160,14 +157,12 @@ impl<L: Llm + ?Sized> Llm for Timed<'_, L> {
         self.time(|| self.llm.ask(asks))
     }
 
-    fn relay(
+    fn continuations(
         &self,
-        context: &[TokenId],
-        tokens: usize,
-        sampling: Option<Sampling>,
+        wanted: &[Continuation<'_>],
         vocabulary: &Vocabulary,
-    ) -> Result<Reply, LlmError> {
-        self.time(|| self.llm.relay(context, tokens, sampling, vocabulary))
+    ) -> Vec<Result<Reply, LlmError>> {
+        self.time(|| self.llm.continuations(wanted, vocabulary))
     }
 
     fn forget(&self, prompt: &[TokenId]) {

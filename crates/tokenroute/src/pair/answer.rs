@@ -2,7 +2,7 @@
 
 use tokenroute_core::{LanguageModel, TokenId, Trace, TraceToken};
 use tokenroute_model::{ChatOptions, Message};
-use tokenroute_runtime::{DEFAULT_BATCH, Policy, Request, decode_with};
+use tokenroute_runtime::{DEFAULT_BATCH, Policy, Request, RoutedDecoding};
 
 use super::{Decoding, RoutedPair};
 use crate::{Error, Token, TokenStream};
@@ -104,7 +104,8 @@ impl RoutedPair {
         // What an answer leaves of such a budget is the next one's.
         let batch = if policy.budget.carries() { 1 } else { DEFAULT_BATCH };
         let calls = self.calls(&policy);
-        Ok(decode_with(pair, scorer, policy, calls, requests, batch, on_token)?)
+        let routed = RoutedDecoding::new(pair, scorer, policy);
+        Ok(RoutedDecoding { calls, batch, ..routed }.run_with(requests, on_token)?)
     }
 
     /// Most tokens of an answer to this prompt, by the SLM's context.

@@ -14,7 +14,9 @@ use std::thread::Scope;
 use tokenroute_core::{LanguageModel, Llm, Scorer, Tau};
 use tokenroute_llm::http::{Http, HttpError, Traffic};
 use tokenroute_model::{ChatTemplate, Decoder, LoadedModel};
-use tokenroute_runtime::{Absent, Calls, DEFAULT_BATCH, Engine, KeepAll, Pair, Policy, Wait};
+use tokenroute_runtime::{
+    Absent, Calls, DEFAULT_BATCH, Engine, KeepAll, Pair, Policy, RoutedDecoding, Wait,
+};
 
 use crate::Error;
 
@@ -160,10 +162,8 @@ impl RoutedPair {
         policy: &Policy,
     ) -> Engine<'a, Decoder, dyn Llm> {
         let (pair, scorer) = self.parts();
-        match self.calls(policy) {
-            Some(calls) => Engine::new(scope, pair, scorer, calls),
-            None => Engine::inline(pair, scorer),
-        }
+        let calls = self.calls(policy);
+        RoutedDecoding { calls, ..RoutedDecoding::new(pair, scorer, *policy) }.engine(scope)
     }
 }
 

@@ -14,7 +14,7 @@ use tokenroute_server::completions::{BatchConfig, CompletionService};
 use tokenroute_server::net::Server;
 use tokenroute_sweep::latency::Network;
 
-use crate::chain::Large;
+use crate::chain::ExperimentLlm;
 
 /// Longest wait for anything: nothing fails here, and what is slow is measured.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -39,8 +39,8 @@ pub struct Cloud {
 
 impl Hosted {
     /// Takes an experiment's LLM, which must be here; the SLM has its tokenizer.
-    pub fn new(llm: Large, slm: &LoadedModel) -> Result<Self> {
-        let Large::Here(decoder) = llm else {
+    pub fn new(llm: ExperimentLlm, slm: &LoadedModel) -> Result<Self> {
+        let ExperimentLlm::Here(decoder) = llm else {
             bail!("pair.llm is a URL; `latency` puts a network before a model that is here")
         };
         Ok(Hosted {

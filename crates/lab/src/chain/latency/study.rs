@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use tokenroute_core::{Origin, Progress, Tau, TokenId, grade};
 use tokenroute_model::{LoadedModel, RouterScorer};
-use tokenroute_runtime::{Calls, Pair, Policy, Request, Wait};
+use tokenroute_runtime::{Calls, Pair, Policy, Request, RoutedDecoding, Wait};
 use tokenroute_sweep::bootstrap::Bootstrap;
 use tokenroute_sweep::latency::{
     Figures, Gaps, LatencyStudy, Measured, Meter, Network, NetworkRows, Paced, Row, Sample,
@@ -163,7 +163,9 @@ impl Lab<'_> {
                 .map(|(way, (llm, carried))| {
                     let pair = Pair::new(&slm, llm, &self.slm.vocabulary);
                     let policy = self.policy(way)?;
-                    Some(Meter::new(scope, pair, self.scorer, policy, calls, carried))
+                    let decoding = RoutedDecoding::new(pair, self.scorer, policy);
+                    let decoding = RoutedDecoding { calls: Some(calls), ..decoding };
+                    Some(Meter::new(scope, decoding, carried))
                 })
                 .collect();
             // Everything else has its threads.

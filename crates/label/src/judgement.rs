@@ -31,6 +31,13 @@ pub(crate) struct Rollout {
     pub token: TokenId,
 }
 
+impl Rollout {
+    /// The answer up to where it leaves.
+    pub(crate) fn before<'t>(&self, tracks: &'t [Track]) -> &'t [TokenId] {
+        &tracks[self.track].answer[..self.position]
+    }
+}
+
 /// Grades of both ways at one position; NaN where not known.
 #[derive(Debug, Clone, Copy)]
 struct Judgement {

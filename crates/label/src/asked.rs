@@ -1,0 +1,114 @@
+//! What the LLM is asked for labels: whole continuations, and its tokens along a known text.
+
+use tokenroute_core::{Ask, Continuation, Llm, LlmError, Reply, TokenId};
+
+use crate::batch::Context;
+use crate::{Item, LabelError};
+
+/// Text to be continued by the LLM.
+pub(crate) struct Opening<'a> {
+    /// Whose prompt it begins with.
+    pub item: &'a Item<'a>,
+    /// Prompt and answer so far.
+    pub tokens: Vec<TokenId>,
+    /// Most tokens wanted; with 0 nothing is asked.
+    pub most: usize,
+    /// Whether the LLM is asked about what follows from there later.
+    pub resumed: bool,
+}
+
+impl<S, L: Llm + ?Sized> Context<'_, '_, S, L> {
+    /// The LLM's greedy continuations, canonical, each up to an end token or to as many
+    /// tokens as are wanted. One that breaks off is asked for the rest, which gives the
+    /// rest or the LLM's error.
+    pub(crate) fn continued(
+        &self,
+        openings: &[Opening<'_>],
+    ) -> Result<Vec<Vec<TokenId>>, LabelError> {
+        let vocabulary = self.labeller.vocabulary;
+        let mut contexts: Vec<Vec<TokenId>> = openings.iter().map(|o| o.tokens.clone()).collect();
+        let made =
+            |contexts: &[Vec<TokenId>], i: usize| contexts[i].len() - openings[i].tokens.len();
+        let mut open: Vec<usize> = (0..openings.len()).filter(|&i| openings[i].most > 0).collect();
+        while !open.is_empty() {
+            let wanted: Vec<Continuation<'_>> = open
+                .iter()
+                .map(|&i| Continuation {
+                    context: &contexts[i],
+                    tokens: openings[i].most - made(&contexts, i),
+                    sampling: None,
+                    resumed: openings[i].resumed,
+                })
+                .collect();
+            let mut replies = self.labeller.llm.continuations(&wanted, vocabulary).into_iter();
+            let mut still = Vec::new();
+            for i in open {
+                let most = openings[i].most - made(&contexts, i);
+                let fits = |found: usize| (1..=most).contains(&found);
+                let said =
+                    self.heard(openings[i].item, replies.next(), fits, || format!("1 to {most}"))?;
+                let ended = said.last().is_some_and(|&last| vocabulary.is_end(last));
+                if !ended && said.len() < most {
+                    still.push(i);
+                }
+                contexts[i].extend(said);
+            }
+            open = still;
+        }
+        let answer = |(context, opening): (Vec<TokenId>, &Opening<'_>)| {
+            context[opening.tokens.len()..].to_vec()
+        };
+        Ok(contexts.into_iter().zip(openings).map(answer).collect())
+    }
+
+    /// The LLM's token at every position of answers that are given, `[answer]`, canonical.
+    pub(crate) fn tokens_along(
+        &self,
+        items: &[Item<'_>],
+        answers: &[&[TokenId]],
+    ) -> Result<Vec<Vec<TokenId>>, LabelError> {
+        let contexts: Vec<Vec<TokenId>> = items
+            .iter()
+            .zip(answers)
+            .map(|(item, answer)| {
+                let known = &answer[..answer.len().saturating_sub(1)];
+                [&item.prompt, known].concat()
+            })
+            .collect();
+        let asks: Vec<Ask<'_>> = contexts
+            .iter()
+            .zip(items)
+            .map(|(context, item)| Ask::greedy(context, item.prompt.len()))
+            .collect();
+        let mut replies = self.labeller.llm.ask(&asks).into_iter();
+        let mut along = Vec::with_capacity(items.len());
+        for (item, answer) in items.iter().zip(answers) {
+            let wanted = answer.len().max(1);
+            let fits = |found| found == wanted;
+            let mut tokens = self.heard(item, replies.next(), fits, || wanted.to_string())?;
+            tokens.truncate(answer.len());
+            along.push(tokens);
+        }
+        Ok(along)
+    }
+
+    /// The canonical tokens of a reply, if they are as many as expected.
+    fn heard(
+        &self,
+        item: &Item<'_>,
+        reply: Option<Result<Reply, LlmError>>,
+        fits: impl Fn(usize) -> bool,
+        expected: impl Fn() -> String,
+    ) -> Result<Vec<TokenId>, LabelError> {
+        let failed = |source| LabelError::Llm { question: item.question.id.clone(), source };
+        let reply = reply.unwrap_or_else(|| Ok(Reply::default())).map_err(failed)?;
+        self.metered.llm(reply.positions);
+        let found = reply.tokens.len();
+        if !fits(found) {
+            let what = format!("{found} tokens; expected {}", expected());
+            return Err(failed(LlmError::BadReply(what)));
+        }
+        let canonical = |token| self.labeller.vocabulary.canonical(token);
+        Ok(reply.tokens.into_iter().map(canonical).collect())
+    }
+}

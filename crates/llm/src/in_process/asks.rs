@@ -1,0 +1,191 @@
+//! Answers a batch of asks in as few calls of the model as can be.
+
+use std::collections::BTreeMap;
+
+use tokenroute_core::{
+    Ask, Detail, Feed, LanguageModel, LlmError, ModelError, Reply, Sampling, Side, TokenId,
+};
+
+use crate::prefixes::{Held, shared};
+use crate::roots::{Key, Roots};
+
+/// Most positions given to the model in one call.
+pub(super) const POSITIONS_PER_CALL: usize = 8192;
+
+/// Work for one ask that its root cannot answer yet.
+struct Job<'a> {
+    ask: usize,
+    root: Key,
+    /// The context up to the last unanswered position.
+    tokens: &'a [TokenId],
+    /// Length of the first unanswered prefix.
+    from: usize,
+    sampling: Option<Sampling>,
+    /// What is read already.
+    held: Held,
+    /// Whether the held state is taken over rather than forked.
+    grows: bool,
+}
+
+impl Job<'_> {
+    fn positions(&self) -> usize {
+        self.tokens.len() - self.held.positions
+    }
+}
+
+/// Answers every ask, in order.
+///
+/// One wave is one call of the model. An ask that would repeat part of another's new
+/// positions waits for the next wave and finds them kept.
+pub(super) fn answer<M: LanguageModel>(
+    model: &M,
+    roots: &mut Roots<M::State>,
+    asks: &[Ask<'_>],
+) -> Vec<Result<Reply, LlmError>> {
+    let mut replies: Vec<Result<Reply, LlmError>> = asks
+        .iter()
+        .map(|ask| {
+            check(model, ask.context, ask.from)?;
+            Ok(Reply::default())
+        })
+        .collect();
+    let mut waiting: Vec<(usize, Key)> = (0..asks.len())
+        .filter(|&i| replies[i].is_ok())
+        .map(|i| (i, roots.key(asks[i].context, asks[i].from)))
+        .collect();
+    while !waiting.is_empty() {
+        let mut wave: Vec<Job<'_>> = Vec::new();
+        let mut of_root: BTreeMap<Key, Vec<usize>> = BTreeMap::new();
+        let mut positions = 0;
+        let mut later = Vec::new();
+        for (i, root) in waiting {
+            if positions >= POSITIONS_PER_CALL {
+                later.push((i, root));
+                continue;
+            }
+            let Some(mut job) = job(roots, i, &root, &asks[i]) else {
+                if let Ok(reply) = &mut replies[i] {
+                    reply.tokens = known(roots, &root, &asks[i]);
+                }
+                continue;
+            };
+            let others = of_root.entry(Key::clone(&root)).or_default();
+            let repeats = |&o: &usize| shared(wave[o].tokens, job.tokens) > job.held.positions;
+            if others.iter().any(repeats) {
+                later.push((i, root));
+                continue;
+            }
+            // A state that several go on from is forked by all of them.
+            for &o in others.iter() {
+                if wave[o].held.state == job.held.state {
+                    (wave[o].grows, job.grows) = (false, false);
+                }
+            }
+            others.push(wave.len());
+            positions += job.positions();
+            wave.push(job);
+        }
+        waiting = later;
+        if wave.is_empty() {
+            continue;
+        }
+        let made = process(model, roots, &wave);
+        for job in wave {
+            let reply = &mut replies[job.ask];
+            match (&made, reply) {
+                (Ok(()), Ok(reply)) => {
+                    reply.positions += job.positions() as u64;
+                    reply.tokens = known(roots, &job.root, &asks[job.ask]);
+                }
+                (Err(error), reply) => *reply = Err(error.clone().into()),
+                (Ok(()), Err(_)) => {}
+            }
+        }
+    }
+    replies
+}
+
+/// Refuses by itself what would make the whole batch fail.
+pub(super) fn check<M: LanguageModel>(
+    model: &M,
+    context: &[TokenId],
+    from: usize,
+) -> Result<(), ModelError> {
+    let info = model.info();
+    let tokens = context.len();
+    if from == 0 || from > tokens {
+        return Err(ModelError::BadFeed { tokens, from });
+    }
+    if tokens > info.context {
+        let (context, model) = (info.context, info.name.clone());
+        return Err(ModelError::ContextOverrun { positions: tokens, context, model });
+    }
+    match context.iter().find(|&&t| t as usize >= info.vocabulary) {
+        Some(&token) => {
+            let (vocabulary, model) = (info.vocabulary, info.name.clone());
+            Err(ModelError::TokenOutOfRange { token, vocabulary, model })
+        }
+        None => Ok(()),
+    }
+}
+
+/// The answers to an ask, all of which are kept.
+fn known<S>(roots: &Roots<S>, root: &Key, ask: &Ask<'_>) -> Vec<TokenId> {
+    let prefixes = roots.get(root);
+    let answers = prefixes.map(|p| p.answers(ask.context, ask.from, ask.sampling));
+    answers.into_iter().flatten().flatten().collect()
+}
+
+/// What is still to be done for an ask; `None` if all is known.
+fn job<'a, S>(roots: &Roots<S>, i: usize, root: &Key, ask: &Ask<'a>) -> Option<Job<'a>> {
+    let prefixes = roots.get(root)?;
+    let known = prefixes.answers(ask.context, ask.from, ask.sampling);
+    let from = ask.from + known.iter().position(Option::is_none)?;
+    let to = ask.from + known.iter().rposition(Option::is_none)?;
+    let tokens = &ask.context[..to];
+    // The step after a prefix comes from its last token, which is thus processed anew.
+    let held = prefixes.nearest(&tokens[..from - 1]);
+    let grows = prefixes.ends(held);
+    Some(Job { ask: i, root: Key::clone(root), tokens, from, sampling: ask.sampling, held, grows })
+}
+
+/// Runs a wave in one call of the model and keeps what comes out.
+fn process<M: LanguageModel>(
+    model: &M,
+    roots: &mut Roots<M::State>,
+    wave: &[Job<'_>],
+) -> Result<(), ModelError> {
+    let mut states: Vec<M::State> = wave
+        .iter()
+        .map(|job| match roots.get_mut(&job.root) {
+            // To go on in place copies nothing that is shared with the kept state.
+            Some(prefixes) if job.grows => prefixes.take(job.held),
+            Some(prefixes) => prefixes.state(job.held).cloned(),
+            None => None,
+        })
+        .map(|state| state.unwrap_or_else(|| model.start()))
+        .collect();
+    let mut feeds: Vec<_> = states
+        .iter_mut()
+        .zip(wave)
+        .map(|(state, job)| {
+            model.truncate(state, job.held.positions);
+            let (held, from) = (job.held.positions, job.from);
+            Feed { state, tokens: &job.tokens[held..], from: from - 1 - held }
+        })
+        .collect();
+    let draws = wave.iter().any(|job| job.sampling.is_some());
+    let detail = if draws { Detail::Logits } else { Detail::Token };
+    let steps = model.advance(&mut feeds, detail)?;
+    for ((job, state), steps) in wave.iter().zip(states).zip(steps) {
+        let said: Vec<TokenId> = (job.from..)
+            .zip(&steps)
+            .map(|(position, step)| step.said(job.sampling, Side::Llm, position))
+            .collect();
+        if let Some(prefixes) = roots.get_mut(&job.root) {
+            let grown = job.grows.then_some(job.held);
+            prefixes.insert(job.tokens, state, grown, job.from, job.sampling, &said);
+        }
+    }
+    Ok(())
+}

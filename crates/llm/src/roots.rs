@@ -1,0 +1,93 @@
+//! What is kept of many prompts, each apart, so that the cost of one does not depend on
+//! the others.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use tokenroute_core::TokenId;
+
+use crate::prefixes::Prefixes;
+
+/// Names a root: the context that came first. That is the prompt, or the prompt and some
+/// committed tokens if the first ask came late.
+pub(crate) type Key = Arc<[TokenId]>;
+
+/// Everything kept, by root.
+#[derive(Debug)]
+pub(crate) struct Roots<S> {
+    roots: BTreeMap<Key, Root<S>>,
+    /// Most roots kept.
+    most: usize,
+    clock: u64,
+}
+
+#[derive(Debug)]
+struct Root<S> {
+    used: u64,
+    prefixes: Prefixes<S>,
+}
+
+impl<S> Roots<S> {
+    /// Nothing yet, and never more than `most` prompts, of which there is at least one.
+    pub(crate) fn new(most: usize) -> Self {
+        Roots { roots: BTreeMap::new(), most: most.max(1), clock: 0 }
+    }
+
+    /// The root that contexts like this belong to, made from `context[..first]` if need be.
+    pub(crate) fn key(&mut self, context: &[TokenId], first: usize) -> Key {
+        self.clock += 1;
+        let now = self.clock;
+        if let Some((key, root)) = self.before(context)
+            && key.len() <= first
+        {
+            let key = Arc::clone(key);
+            root.used = now;
+            return key;
+        }
+        let key: Key = context[..first].into();
+        let fresh = || Root { used: 0, prefixes: Prefixes::new() };
+        self.roots.entry(Arc::clone(&key)).or_insert_with(fresh).used = now;
+        key
+    }
+
+    /// The root whose name this context begins with.
+    fn before(&mut self, context: &[TokenId]) -> Option<(&Key, &mut Root<S>)> {
+        // A prefix of the context sorts before it, and everything between the two
+        // begins with that prefix.
+        let to = Bound::Included(context);
+        let last = self.roots.range_mut::<[TokenId], _>((Bound::Unbounded, to)).next_back();
+        last.filter(|(key, _)| context.starts_with(key))
+    }
+
+    pub(crate) fn get(&self, key: &Key) -> Option<&Prefixes<S>> {
+        self.roots.get(key).map(|root| &root.prefixes)
+    }
+
+    pub(crate) fn get_mut(&mut self, key: &Key) -> Option<&mut Prefixes<S>> {
+        self.roots.get_mut(key).map(|root| &mut root.prefixes)
+    }
+
+    /// Drops the least recently used roots that are too many.
+    pub(crate) fn evict(&mut self) {
+        while self.roots.len() > self.most {
+            let oldest = self.roots.iter().min_by_key(|(_, root)| root.used);
+            let Some(key) = oldest.map(|(key, _)| Arc::clone(key)) else { return };
+            self.roots.remove(&key);
+        }
+    }
+
+    /// Drops everything that begins with `prompt`; `truncate` cuts a state back to so many
+    /// positions.
+    pub(crate) fn forget(&mut self, prompt: &[TokenId], truncate: &dyn Fn(&mut S, usize)) {
+        let from = (Bound::Included(prompt), Bound::Unbounded);
+        let names = self.roots.range::<[TokenId], _>(from).map(|(key, _)| key);
+        let gone: Vec<Key> = names.take_while(|k| k.starts_with(prompt)).cloned().collect();
+        for key in gone {
+            self.roots.remove(&key);
+        }
+        if let Some((_, root)) = self.before(prompt) {
+            root.prefixes.forget(prompt, truncate);
+        }
+    }
+}
