@@ -14,7 +14,7 @@ use hf_hub::api::sync::{Api, ApiError};
 use hf_hub::{Cache, Repo};
 use sha2::{Digest, Sha256};
 
-use crate::Token;
+use crate::AccessToken;
 use crate::reference::is_component;
 use crate::timeout::DownloadProgress;
 
@@ -46,7 +46,7 @@ pub(crate) struct Download {
     pub(crate) api: Api,
     pub(crate) cache: Cache,
     pub(crate) repo: Repo,
-    pub(crate) token: Option<Token>,
+    pub(crate) token: Option<AccessToken>,
     /// Path inside the repository; a plain relative path.
     pub(crate) file: String,
 }

@@ -37,4 +37,4 @@ pub use error::HubError;
 pub use fetch::fetch;
 pub use locate::{fetched, local, reference};
 pub use reference::{HubReference, PREFIX, RepoKind};
-pub use settings::{Settings, Token};
+pub use settings::{AccessToken, Settings};

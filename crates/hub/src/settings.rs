@@ -14,7 +14,7 @@ pub struct Settings {
     /// The `hub` folder of the cache.
     pub cache: PathBuf,
     /// The access token.
-    pub token: Option<Token>,
+    pub token: Option<AccessToken>,
     /// Whether to use only the cache.
     pub offline: bool,
     /// A fetch fails if no data arrives for this long.
@@ -26,13 +26,13 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// An access token. `Debug` does not show it.
 #[derive(Clone)]
-pub struct Token(String);
+pub struct AccessToken(String);
 
-impl Token {
+impl AccessToken {
     /// Wraps a token.
     #[must_use]
     pub fn new(token: &str) -> Self {
-        Token(token.to_owned())
+        AccessToken(token.to_owned())
     }
 
     pub(crate) fn secret(&self) -> &str {
@@ -40,9 +40,9 @@ impl Token {
     }
 }
 
-impl fmt::Debug for Token {
+impl fmt::Debug for AccessToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(…)")
+        f.write_str("AccessToken(…)")
     }
 }
 
@@ -78,7 +78,7 @@ impl Settings {
         Settings {
             endpoint: endpoint.trim_end_matches('/').to_owned(),
             cache: own.unwrap_or(kept).path().clone(),
-            token: token.map(|token| Token(token.trim().to_owned())),
+            token: token.map(|token| AccessToken(token.trim().to_owned())),
             offline,
             timeout: timeout.unwrap_or(TIMEOUT),
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use server::{COMMIT, Hub, serve};
 use tokenroute_core::{Progress, Silent};
-use tokenroute_hub::{HubError, HubReference, RepoKind, Settings, Token, fetch};
+use tokenroute_hub::{AccessToken, HubError, HubReference, RepoKind, Settings, fetch};
 
 const MODEL: &str = "hf:owner/tiny-model";
 const SECRET: &str = "hf_plantedsecret";
@@ -204,7 +204,7 @@ fn refusals_say_what_is_missing() {
         for text in [MODEL, "hf:owner/tiny-model:config.json"] {
             let cache = tempfile::tempdir().expect("a directory");
             let (endpoint, hub) = serve(Hub { status: Some(status), ..Hub::default() });
-            let token = token.then(|| Token::new(SECRET));
+            let token = token.then(|| AccessToken::new(SECRET));
             let sent = token.is_some();
             let settings = Settings { token, ..settings(&endpoint, cache.path()) };
             let error = fetch(&parse(text), &settings, &Silent).expect_err("refused");
