@@ -77,8 +77,8 @@ impl<S> Roots<S> {
         }
     }
 
-    /// Drops everything that begins with `prompt`; `truncate` cuts a state back to so many
-    /// positions.
+    /// Drops everything that begins with `prompt`. `truncate` cuts a state back to a
+    /// number of positions.
     pub(crate) fn forget(&mut self, prompt: &[TokenId], truncate: &dyn Fn(&mut S, usize)) {
         let from = (Bound::Included(prompt), Bound::Unbounded);
         let names = self.roots.range::<[TokenId], _>(from).map(|(key, _)| key);

@@ -31,7 +31,7 @@ fn an_llm_that_is_away_is_asked_again_and_one_that_refuses_is_not() {
     }
 }
 
-/// Counts continuations, of which none may be longer than so many tokens.
+/// Counts continuations, and refuses those longer than its limit of tokens.
 struct Short(InProcess<ToyModel>, usize, AtomicU32);
 
 impl Llm for Short {

@@ -98,8 +98,8 @@ pub(crate) enum AskState {
     Open,
     /// On its way.
     Waiting(CallId),
-    /// Asked ahead, in vain. It is asked again once the answer waits for it, as
-    /// it would have been without speculation.
+    /// A speculative call failed. It is sent again once the answer waits for it, as
+    /// without speculation.
     Failed,
 }
 
@@ -153,7 +153,7 @@ impl<S> Head<'_, S> {
 }
 
 impl<'v, S: Clone> Branch<'v, S> {
-    /// The beginning of an answer, of which `state` holds so many positions.
+    /// The start of an answer. `state` holds its first `held` positions.
     pub(crate) fn new(path: Path<'v>, state: S, held: usize, max_tokens: usize) -> Self {
         Branch {
             pending: path.tokens()[held..].to_vec(),
@@ -186,7 +186,7 @@ impl<'v, S: Clone> Branch<'v, S> {
         dropped
     }
 
-    /// Records that asking ahead was in vain.
+    /// Records that the speculative call failed.
     pub(crate) fn fail(&mut self) {
         if let Head::Routed(routed) = &mut self.head {
             routed.ask = AskState::Failed;
@@ -256,8 +256,8 @@ impl<'v, S: Clone> Branch<'v, S> {
             .map(|(branch, _)| (branch, true))
     }
 
-    /// Whether the committed answer, which ends here, has stood still for a call
-    /// that was sent after it had stood still so many times.
+    /// Whether the committed answer, which ends here, waits for a call that was sent
+    /// after its first `waits` waits.
     pub(crate) fn stood_still(&self, waits: u64) -> bool {
         matches!(&self.head, Head::Routed(r) if r.since.is_some() && r.sent >= waits)
     }

@@ -171,18 +171,18 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
         }
     }
 
-    /// The same engine, which reads at most so many positions of prompts a turn,
-    /// shared among those that wait to be read: a long prompt holds up nobody
-    /// else's tokens for longer. The tokens do not depend on it.
+    /// Limits prefill to this many prompt positions per turn, shared among the waiting
+    /// prompts. A long prompt then delays other sessions less. The tokens do not depend
+    /// on it.
     #[must_use]
     pub fn reading(mut self, positions: NonZeroUsize) -> Self {
         self.prefill = positions.get();
         self
     }
 
-    /// The same engine, which keeps up to so many positions of sessions that are
-    /// gone: a prompt that begins like one of them is read from where it goes on.
-    /// The tokens do not depend on it.
+    /// Keeps up to this many positions of ended sessions in the KV cache. A prompt with
+    /// the same beginning then needs prefill only for the rest. The tokens do not depend
+    /// on it.
     #[must_use]
     pub fn keeping(mut self, positions: usize) -> Self {
         self.kept = PrefixCache::new(positions);

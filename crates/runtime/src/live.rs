@@ -73,8 +73,9 @@ impl<S: Clone> Live<'_, S> {
         }
     }
 
-    /// Takes the tokens that are wanted and that the LLM has said already. A call
-    /// for one that is on its way is then in vain; it was at stake when it was sent.
+    /// Takes the requested tokens that earlier replies of the LLM already contain. A call
+    /// on its way for such a token is then wasted; it counted as possibly wasted when it
+    /// was sent.
     fn recall<L: Llm + ?Sized>(&mut self, caller: &mut Caller<'_, L>) {
         while let Some((branch, token, call)) = self.root.answered(&self.known) {
             let mut dropped = branch.settle(Ok(vec![token]), &self.rules);
@@ -83,7 +84,7 @@ impl<S: Clone> Live<'_, S> {
         }
     }
 
-    /// Whether one more call may be in vain.
+    /// Whether one more call may be wasted.
     fn may_waste(&self) -> bool {
         let at_stake = || self.trace.wasted_calls + self.root.at_stake();
         self.rules.policy.max_extra.is_none_or(|most| at_stake() < most)

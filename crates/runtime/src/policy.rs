@@ -50,13 +50,13 @@ pub struct Policy {
     /// way and the next routed token is among them. Costs the LLM these tokens;
     /// changes no token. A relay has its own number.
     pub lookahead: NonZeroUsize,
-    /// Most calls of one answer that speculation and warming may spend in vain; `None`
-    /// for no limit.
+    /// Most calls that speculation and warming may waste in one answer. `None` means no
+    /// limit.
     pub max_extra: Option<u64>,
-    /// Keeps the LLM's prefix cache warm: asks it after the prompt at once, and
-    /// after every so many committed tokens without an ask. The answers are
-    /// dropped; the calls are counted. Where nothing may be asked of the LLM, at τ = 0 or
-    /// with a budget of 0, it is not warmed either.
+    /// Keeps the LLM's prefix cache warm with calls after the prompt, and after every N
+    /// committed tokens without a call. The replies are dropped; the calls are counted.
+    /// If the LLM may not be called, at τ = 0 or with a budget of 0, there are no such
+    /// calls.
     pub warm: Option<NonZeroUsize>,
     /// How both models draw their tokens; greedy if `None`. The router sees the greedy
     /// step either way, and its τ and curve hold for greedy decoding alone.

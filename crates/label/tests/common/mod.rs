@@ -97,7 +97,7 @@ impl Scorer for Oracle {
     }
 }
 
-/// A model that fails after so many calls.
+/// A model that fails after a number of calls.
 pub struct Failing<'m> {
     pub model: &'m ToyModel,
     pub calls: AtomicU64,

@@ -25,7 +25,7 @@ struct State {
     openings: u64,
 }
 
-/// One time that the circuit opened. Whoever gets it sends the probes.
+/// One opening of the circuit. Its holder sends the probes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Opening(u64);
 

@@ -118,7 +118,7 @@ impl Http {
         }
     }
 
-    /// So many answers, as many at once as there are connections.
+    /// Makes `count` calls, as many at once as there are connections.
     fn many(
         &self,
         count: usize,

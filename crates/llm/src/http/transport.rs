@@ -1,7 +1,6 @@
-//! One HTTP exchange within its time limits, and what kind of failure it is
-//! when it fails. Connections are kept alive; redirects are not followed, so
-//! that the key goes nowhere else. What a server says is read in here, whoever
-//! knows its meaning: the key is taken out of every error on its way out.
+//! One HTTP exchange within its time limits, and the kind of its failure. Connections are
+//! kept alive. Redirects are not followed, so that the key is sent nowhere else. Replies
+//! are read only here, and the key is removed from every error.
 
 use std::error::Error;
 use std::fmt::Write;
@@ -260,7 +259,7 @@ impl Transport {
         }
     }
 
-    /// The failure without the key, whoever's words it has.
+    /// The failure with the key removed from its text.
     fn without_key(&self, mut failure: Failure) -> Failure {
         use LlmError::{BadReply, Late, Model, Refused, Unavailable};
         match &mut failure.error {

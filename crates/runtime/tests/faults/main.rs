@@ -1,8 +1,8 @@
-//! The matrix of faults: whatever happens on the way to the LLM, every answer
-//! is completed in time, no wrong token is taken, and what is missing is marked.
+//! The matrix of faults. With any fault between device and LLM, every answer is completed
+//! in time, no wrong token is taken, and missing tokens are marked.
 //!
-//! `TOKENROUTE_FAULTS=100 cargo test --test faults -- --nocapture` decodes so many
-//! prompts in each cell instead of a few, and prints what was counted.
+//! `TOKENROUTE_FAULTS=100 cargo test --test faults -- --nocapture` decodes 100 prompts in
+//! each cell instead of a few, and prints the counts.
 #![allow(clippy::print_stdout)]
 
 mod lab;

@@ -16,7 +16,7 @@ pub enum Fault {
     Delay(u64),
     /// The reply comes up to this many milliseconds late.
     Jitter(u64),
-    /// The reply comes at so many bytes a second.
+    /// The reply comes at this many bytes per second.
     Bandwidth(u64),
     /// The connection closes before the request is read.
     CloseAtOnce,

@@ -39,7 +39,7 @@ impl Chain<'_> {
         Ok(study.map(|study| (study, done.outputs_hash())))
     }
 
-    /// The first so many test questions.
+    /// The first `count` test questions.
     fn timed_questions(&self, count: usize) -> Result<Asked> {
         let mut asked = self.questions(SPLIT)?;
         asked.questions.truncate(count);
