@@ -2,13 +2,13 @@
 
 mod args;
 mod commands;
+mod cost_line;
 mod open_pair;
 mod output;
-mod painter;
 mod progress;
 #[cfg(feature = "server")]
 mod signal;
-mod spent;
+mod token_printer;
 
 use std::process::ExitCode;
 

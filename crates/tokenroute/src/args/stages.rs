@@ -45,15 +45,15 @@ pub struct Inspect {
 
 /// Arguments of `calibrate`.
 #[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("wish").required(true))]
+#[command(group = clap::ArgGroup::new("target").required(true))]
 pub struct Calibrate {
     /// The experiment's experiment.toml. It must be swept.
     pub experiment: PathBuf,
     /// Target: at most this share of tokens from the LLM, 0 to 1.
-    #[arg(long, group = "wish")]
+    #[arg(long, group = "target")]
     pub offload: Option<f64>,
     /// Target: at least this accuracy, 0 to 1.
-    #[arg(long, group = "wish")]
+    #[arg(long, group = "target")]
     pub accuracy: Option<f64>,
     /// Print JSON.
     #[arg(long)]

@@ -13,8 +13,8 @@ use tokenroute_runtime::{Engine, Event, Session};
 
 use crate::args::Chat;
 use crate::open_pair::{note_sampling, open, policy};
-use crate::painter::{Look, Painter};
-use crate::{output, spent};
+use crate::token_printer::{Look, TokenPrinter};
+use crate::{cost_line, output};
 
 /// Longest wait of one turn of the engine.
 const PATIENCE: Duration = Duration::from_secs(3600);
@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 const COMMANDS: &str = "/tau X sets the threshold, /reset begins anew, /quit ends";
 
 /// The meaning of an input line.
-enum Wish<'l> {
+enum Input<'l> {
     Say(&'l str),
     Tau(&'l str),
     Reset,
@@ -31,17 +31,17 @@ enum Wish<'l> {
     Unknown(&'l str),
 }
 
-impl<'l> Wish<'l> {
+impl<'l> Input<'l> {
     fn read(line: &'l str) -> Self {
         let line = line.trim();
         let (first, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
         match first {
-            "" => Wish::Nothing,
-            "/tau" => Wish::Tau(rest.trim()),
-            "/reset" => Wish::Reset,
-            "/quit" => Wish::Quit,
-            other if other.starts_with('/') => Wish::Unknown(other),
-            _ => Wish::Say(line),
+            "" => Input::Nothing,
+            "/tau" => Input::Tau(rest.trim()),
+            "/reset" => Input::Reset,
+            "/quit" => Input::Quit,
+            other if other.starts_with('/') => Input::Unknown(other),
+            _ => Input::Say(line),
         }
     }
 }
@@ -89,16 +89,16 @@ impl<M: LanguageModel, L: Llm + ?Sized> Talk<'_, M, L> {
             if stdin().lock().read_line(&mut line).context("cannot read a line")? == 0 {
                 return Ok(());
             }
-            match Wish::read(&line) {
-                Wish::Nothing => {}
-                Wish::Quit => return Ok(()),
-                Wish::Reset => self.reset(),
-                Wish::Tau(text) => match self.set_tau(text) {
+            match Input::read(&line) {
+                Input::Nothing => {}
+                Input::Quit => return Ok(()),
+                Input::Reset => self.reset(),
+                Input::Tau(text) => match self.set_tau(text) {
                     Ok(()) => progress.note(&format!("τ is {}", self.policy.tau)),
                     Err(error) => output::warn(&output::causes(&error)),
                 },
-                Wish::Unknown(command) => output::warn(&format!("no {command} here; {COMMANDS}")),
-                Wish::Say(text) => {
+                Input::Unknown(command) => output::warn(&format!("no {command} here; {COMMANDS}")),
+                Input::Say(text) => {
                     self.messages.push(Message::new("user", text));
                     if let Err(error) = self.answer(progress) {
                         // The conversation stays as it was before the message.
@@ -135,21 +135,21 @@ impl<M: LanguageModel, L: Llm + ?Sized> Talk<'_, M, L> {
         let session = Session { question: String::new(), prompt, max_tokens, policy: self.policy };
         self.engine.add(session)?;
         let stream = TokenStream::new(self.pair.slm(), max_tokens);
-        let mut painter = Painter::new(stdout(), Look::of_stdout(), stream);
+        let mut printer = TokenPrinter::new(stdout(), Look::of_stdout(), stream);
         let mut made = None;
         let mut billed = Vec::new();
         // Replies that come after the answer has ended are counted too.
         while made.is_none() || self.engine.calls() > 0 {
             for event in self.engine.turn(PATIENCE) {
                 match event {
-                    Event::Token { token, .. } => painter.token(&token),
+                    Event::Token { token, .. } => printer.token(&token),
                     Event::Ended { trace, .. } => made = Some((trace, start.elapsed())),
                     Event::Failed { error, .. } => bail!(error),
                     Event::Billed { positions, bytes, .. } => billed.push((positions, bytes)),
                 }
             }
         }
-        let said = painter.end()?;
+        let said = printer.end()?;
         self.messages.push(Message::new("assistant", &said));
         if let Some((mut trace, time)) = made {
             billed.into_iter().for_each(|(positions, bytes)| trace.bill(positions, bytes));
@@ -168,11 +168,11 @@ impl<M: LanguageModel, L: Llm + ?Sized> Talk<'_, M, L> {
         let tokens = trace.tokens.len();
         let traffic = before.zip(self.pair.traffic()).map(|(before, now)| now - before);
         let mut line = match self.pair.is_routed() {
-            true => spent::costs(from_ref(&trace), traffic),
+            true => cost_line::costs(from_ref(&trace), traffic),
             false => format!("{tokens} tokens"),
         };
         line += &format!(", {:.2} s", time.as_secs_f64());
         progress.note(&line);
-        spent::warn_of_degraded(&[trace]);
+        cost_line::warn_of_degraded(&[trace]);
     }
 }

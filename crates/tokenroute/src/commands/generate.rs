@@ -11,8 +11,8 @@ use tokenroute_runtime::{Policy, Request};
 
 use crate::args::Generate;
 use crate::open_pair::{note_sampling, open, policy};
-use crate::painter::{Look, Painter};
-use crate::{output, spent};
+use crate::token_printer::{Look, TokenPrinter};
+use crate::{cost_line, output};
 
 /// A prompt, with its question if it is from a data set.
 struct Prompt {
@@ -84,19 +84,19 @@ fn decode(
     // A single answer is printed as it is decoded.
     let shown = !args.json && prompts.len() == 1;
     let stream = TokenStream::new(slm, args.max_tokens);
-    let mut painter = Painter::new(stdout(), Look::of_stdout(), stream);
+    let mut printer = TokenPrinter::new(stdout(), Look::of_stdout(), stream);
     let mut heard = |_: usize, token: &TraceToken| {
         if shown {
-            painter.token(token);
+            printer.token(token);
         }
     };
     let traces = pair.answer_all(&requests, policy, &mut heard)?;
     if shown {
-        painter.end()?;
+        printer.end()?;
     }
     if pair.is_routed() {
-        progress.note(&spent::costs(&traces, pair.traffic()));
-        spent::warn_of_degraded(&traces);
+        progress.note(&cost_line::costs(&traces, pair.traffic()));
+        cost_line::warn_of_degraded(&traces);
     }
     if shown {
         return Ok(());

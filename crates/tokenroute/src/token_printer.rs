@@ -35,7 +35,7 @@ impl Look {
 }
 
 /// Writes one answer.
-pub struct Painter<'m, W> {
+pub struct TokenPrinter<'m, W> {
     out: W,
     look: Look,
     stream: TokenStream<'m>,
@@ -43,10 +43,10 @@ pub struct Painter<'m, W> {
     failed: Result<()>,
 }
 
-impl<'m, W: Write> Painter<'m, W> {
+impl<'m, W: Write> TokenPrinter<'m, W> {
     /// A printer for one answer.
     pub fn new(out: W, look: Look, stream: TokenStream<'m>) -> Self {
-        Painter { out, look, stream, text: String::new(), failed: Ok(()) }
+        TokenPrinter { out, look, stream, text: String::new(), failed: Ok(()) }
     }
 
     /// Writes the text that one more token completes. `end` reports a failure.
@@ -125,11 +125,11 @@ mod tests {
         ];
         let painted = |look| {
             let mut out = Vec::new();
-            let mut painter = Painter::new(&mut out, look, TokenStream::new(&model, 100));
+            let mut printer = TokenPrinter::new(&mut out, look, TokenStream::new(&model, 100));
             for (&token, (origin, speculated)) in ids.iter().zip(kinds.into_iter().cycle()) {
                 let cause = (origin == Origin::Degraded).then_some(Cause::Late);
                 let slm_token = token;
-                painter.token(&TraceToken {
+                printer.token(&TraceToken {
                     token,
                     origin,
                     slm_token,
@@ -138,7 +138,7 @@ mod tests {
                     speculated,
                 });
             }
-            assert_eq!(painter.end().expect("no error"), "Mia has 3");
+            assert_eq!(printer.end().expect("no error"), "Mia has 3");
             String::from_utf8(out).expect("UTF-8")
         };
         assert_eq!(painted(Look::Raw), "Mia has 3\n");
