@@ -1,5 +1,4 @@
 //! The drawn curves as CSV: every policy on the common grid of offload budgets.
-//! The exact pieces are `tokenroute_store::curve_csv`'s.
 
 use std::fmt::Write as _;
 
@@ -7,8 +6,9 @@ use tokenroute_sweep::study::SplitResult;
 
 use crate::grid::on_grid;
 
-/// One line per policy and budget ρ: policy, ρ, τ(ρ), offload and accuracy there,
-/// 95% interval (empty where the policy has no band). Numbers read back the same.
+/// One line per policy and budget ρ: policy, ρ, τ(ρ), offload and accuracy there, 95%
+/// interval. The interval is empty where the policy has no band. Numbers read back the
+/// same.
 #[must_use]
 pub fn curves_csv(split: &SplitResult) -> String {
     let mut text = "policy,budget,tau,offload,accuracy,lower,upper\n".to_owned();

@@ -1,5 +1,5 @@
-//! What a report is made from: plain values, already measured. The renderers
-//! read nothing else.
+//! The input of a report: plain values, already measured. The renderers read
+//! nothing else.
 
 use std::collections::BTreeMap;
 
@@ -19,27 +19,27 @@ pub struct ReportData {
     pub name: String,
     /// The split the headline is measured on.
     pub test: SplitResult,
-    /// The same on questions whose kind the router never trained on.
+    /// The same on kinds of questions that the router never trained on.
     pub ood: Option<SplitResult>,
     /// Label composition, one entry per split (or per split and round).
     pub labels: Vec<LabelCounts>,
     /// Divergent positions by class of the SLM's token, most frequent first.
     pub divergent_classes: Vec<ClassCount>,
-    /// How well the router tells divergent positions from the rest.
+    /// The router as a detector of divergent positions.
     pub diagnostics: Option<Diagnostics>,
     /// Cost of the router's sweep on the headline's split.
     pub cost: CostSummary,
     /// Cost of every sweep, by split and policy, for `summary.json`.
     pub costs: BTreeMap<String, BTreeMap<String, SweepCost>>,
-    /// What a reader must know before the numbers, a sentence each.
+    /// Sentences that stand before the numbers.
     pub notices: Vec<String>,
-    /// What answers cost behind a network, if that was studied.
+    /// The network study, if there is one.
     pub latency: Option<LatencyStudy>,
     /// Answers to show token by token.
     pub examples: Vec<ExampleQuestion>,
-    /// What the stages took, in the order they ran.
+    /// The cost of each stage, in the order of the run.
     pub stages: Vec<StageCost>,
-    /// Name and value of what fixes the result: hashes, seeds, versions.
+    /// Hashes, seeds and versions that fix the result.
     pub provenance: Vec<Fact>,
     /// The command that makes this report again.
     pub command: String,
@@ -54,7 +54,7 @@ pub struct LabelCounts {
     pub counts: Counts,
 }
 
-/// How often divergent positions fall on a class of token.
+/// The divergent positions of one class of token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClassCount {
     /// The class, as in "digit".
@@ -63,27 +63,27 @@ pub struct ClassCount {
     pub count: u64,
 }
 
-/// What a stage took.
+/// The cost of a stage.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StageCost {
     /// The stage, as in "label".
     pub stage: String,
     /// Wall time in seconds.
     pub seconds: f64,
-    /// Most memory the process held while it ran, in bytes, mapped weights included;
-    /// `None` where the system does not tell.
+    /// Peak memory of the process during the stage, in bytes, mapped weights included;
+    /// `None` where the system does not report it.
     pub peak_bytes: Option<u64>,
-    /// Positions the LLM processed, prefill included, if the stage counts them.
+    /// Positions the LLM processed, prefill included; `None` where none are counted.
     pub llm_positions: Option<u64>,
-    /// What crossed a network to the LLM; `None` where it was in process.
+    /// Bytes to and from an LLM on a server; `None` for one in process.
     pub bytes: Option<Bytes>,
 }
 
 /// A named value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fact {
-    /// What it is.
+    /// Its name.
     pub name: String,
-    /// What it says.
+    /// Its value.
     pub value: String,
 }

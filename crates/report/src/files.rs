@@ -20,8 +20,7 @@ pub struct ReportFile {
 /// Renders every file of the report. The same data give the same bytes.
 ///
 /// # Errors
-/// A template that does not fit its data, a value that JSON cannot hold, or a
-/// figure that cannot be drawn.
+/// See [`RenderError`].
 pub fn files(data: &ReportData) -> Result<Vec<ReportFile>, RenderError> {
     let file = |name, text: String| ReportFile { name, bytes: text.into_bytes() };
     let mut files = vec![

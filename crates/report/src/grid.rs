@@ -1,5 +1,5 @@
-//! Curves on a common grid of offload ratios, for drawing: each value is the
-//! exact one at τ(ρ); between two grid points it is held, never interpolated.
+//! Curves on a common grid of offload ratios, for drawing. Each value is the exact one
+//! at τ(ρ). Between two grid points it stays the same; nothing is interpolated.
 
 use tokenroute_core::{Curve, Tau};
 use tokenroute_sweep::study::{BandPoint, PolicyResult};
@@ -19,7 +19,7 @@ pub struct GridPoint {
     pub interval: Option<[f64; 2]>,
 }
 
-/// The budgets: steps of 0.1% up to 20%, where the differences lie, then of 0.4%.
+/// The budgets: steps of 0.1% up to 20%, then of 0.4%.
 #[must_use]
 pub fn budgets() -> Vec<f64> {
     let fine = (0..200u32).map(|i| f64::from(i) / 1000.0);
@@ -45,8 +45,7 @@ pub fn on_grid(policy: &PolicyResult) -> Vec<GridPoint> {
                         policy.curve.accuracy(point),
                     )
                 }
-                // No τ keeps to this budget, not even 0: a forced offload. The
-                // curve starts where it starts.
+                // Even τ = 0 offloads more than this budget: the first point stands in.
                 None => {
                     let first = policy.curve.at(Tau::SLM_ONLY);
                     (Tau::SLM_ONLY, first.offload(), policy.curve.accuracy(&first))
@@ -57,8 +56,8 @@ pub fn on_grid(policy: &PolicyResult) -> Vec<GridPoint> {
         .collect()
 }
 
-/// (ρ from which the piece is in force, its index): the last piece of each run
-/// under a running maximum of offload.
+/// For each run of pieces under a running maximum of offload: the maximum, and the
+/// index of the last piece. The piece holds from that ρ on.
 fn held_pieces(curve: &Curve) -> Vec<(f64, usize)> {
     let mut held: Vec<(f64, usize)> = Vec::new();
     for (i, point) in curve.points.iter().enumerate() {

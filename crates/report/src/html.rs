@@ -1,5 +1,5 @@
-//! The self-contained page: template, style, script, plotting library and data
-//! in one file that works offline.
+//! The page: template, style, script, plotting library and data in one file that
+//! works offline.
 
 use minijinja::{Environment, context};
 use serde::Serialize;
@@ -24,7 +24,8 @@ const UPLOT_STYLE: &str = include_str!("../assets/uPlot.min.css");
 /// Renders the page. The same data gives the same bytes.
 ///
 /// # Errors
-/// A template that does not fit its data, or a value JSON cannot hold.
+/// A template that does not fit its data, a value that JSON cannot hold, or a figure
+/// that cannot be drawn.
 pub fn html(data: &ReportData) -> Result<String, RenderError> {
     let mut environment = Environment::new();
     environment.set_trim_blocks(true);
@@ -56,8 +57,8 @@ impl From<Figure> for Shown {
     }
 }
 
-/// JSON that is inert inside a script element: no `<`, `>` or `&` survives, so
-/// nothing in it can end the element or open a comment.
+/// JSON that is inert inside a script element. Without `<`, `>` and `&` it cannot end
+/// the element or open a comment.
 fn script_json(value: &impl Serialize) -> Result<String, RenderError> {
     Ok(serde_json::to_string(value)?
         .replace('&', "\\u0026")
@@ -67,7 +68,7 @@ fn script_json(value: &impl Serialize) -> Result<String, RenderError> {
         .replace('\u{2029}', "\\u2029"))
 }
 
-/// What the script draws.
+/// The data of the script.
 #[derive(Serialize)]
 struct Charts<'a> {
     /// Offload budgets, the x axis of all curves.

@@ -1,4 +1,4 @@
-//! The Markdown report, which shows the SVG figures by relative name.
+//! The Markdown report. It shows the SVG figures by relative name.
 
 use minijinja::{AutoEscape, Environment, context};
 
@@ -67,8 +67,8 @@ fn environment() -> Result<Environment<'static>, RenderError> {
     Ok(environment)
 }
 
-/// Text without meaning to Markdown or HTML: what could have one becomes a
-/// character reference.
+/// Text without meaning to Markdown or HTML: special characters become character
+/// references.
 fn inert(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

@@ -12,7 +12,7 @@ pub(super) fn offload(x: f64) -> String {
     if x < 0.0995 { format!("{:.2}%", 100.0 * x) } else { percent(x) }
 }
 
-/// A target ratio without idle decimals: "7%", "0.5%".
+/// A target ratio without trailing zeros: "7%", "0.5%".
 pub(super) fn target(x: f64) -> String {
     let text = format!("{:.2}", 100.0 * x);
     format!("{}%", text.trim_end_matches('0').trim_end_matches('.'))
@@ -31,7 +31,7 @@ pub(super) fn decimal(x: Option<f64>, digits: usize) -> String {
     )
 }
 
-/// The same with a sign in front always.
+/// The same, always with a sign.
 pub(super) fn signed(x: f64, digits: usize) -> String {
     let x = signless_zero(x, digits);
     format!("{x:+.digits$}").replace('-', "−")
@@ -55,7 +55,7 @@ pub(super) fn count(n: u64) -> String {
     out
 }
 
-/// τ such that it reads back as the same number, with an exponent when tiny.
+/// τ with enough digits to read back the same, and an exponent when tiny.
 pub(super) fn tau(tau: Tau) -> String {
     let x = tau.get();
     if x > 0.0 && x < 1e-3 { format!("{x:e}").replace('-', "−") } else { tau.to_string() }

@@ -1,11 +1,10 @@
 //! Line colours and dash patterns of the policies. The hues are Okabe and Ito's,
-//! which stay apart under common colour blindness; dashes tell lines apart
-//! without colour.
+//! which differ under common colour blindness. Dashes distinguish lines without colour.
 
 use tokenroute_sweep::policies::PolicyKind;
 use tokenroute_sweep::study::PolicyResult;
 
-/// How a policy's line is drawn.
+/// The stroke of a policy's line.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Stroke {
     /// On a light page, RGB.
@@ -33,8 +32,7 @@ const OTHERS: [Stroke; 7] = [
     Stroke { light: [110, 85, 60], dark: [200, 170, 140], width: 2, dash: Some([4, 6]) },
 ];
 
-/// One stroke per policy. A policy keeps its stroke as long as the order of the
-/// others of its sort does not change.
+/// One stroke per policy, by kind and order.
 pub(super) fn strokes(policies: &[PolicyResult]) -> Vec<Stroke> {
     let mut next = 0;
     policies

@@ -1,4 +1,4 @@
-//! `summary.json`: the report's figures under fixed keys, for programs.
+//! `summary.json`: the figures of a report under fixed keys, for programs.
 
 use std::collections::BTreeMap;
 
@@ -17,22 +17,22 @@ pub struct Summary {
     /// The test split's figures, at the top level.
     #[serde(flatten)]
     pub test: SplitSummary,
-    /// The same on questions of families the router never trained on.
+    /// The same on kinds of questions that the router never trained on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ood: Option<SplitSummary>,
     /// Shares of labelled positions.
     pub labels: Shares,
-    /// What the router's exact sweep cost on the test split.
+    /// Cost of the router's exact sweep on the test split.
     pub sweep: CostSummary,
     /// Wall time by stage.
     pub seconds: BTreeMap<String, f64>,
-    /// Peak memory in bytes by stage, where the system tells.
+    /// Peak memory in bytes by stage, where the system reports it.
     #[serde(default)]
     pub peak_bytes: BTreeMap<String, u64>,
     /// Positions the LLM processed by stage, prefill included.
     #[serde(default)]
     pub llm_positions: BTreeMap<String, u64>,
-    /// What crossed a network to the LLM by stage; nothing where it was in process.
+    /// Bytes to and from an LLM on a server, by stage.
     #[serde(default)]
     pub bytes: BTreeMap<String, Bytes>,
     /// Hashes, seeds, versions.

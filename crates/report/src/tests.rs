@@ -1,4 +1,4 @@
-//! What the rendered reports must hold, on a made-up report.
+//! Requirements on rendered reports, checked on a made-up one.
 
 use tokenroute_sweep::policies::PolicyKind;
 
@@ -119,7 +119,7 @@ fn page_and_markdown_state_the_same_figures() {
 }
 
 #[test]
-fn tokens_tell_who_made_them() {
+fn tokens_show_their_origin() {
     let data = sample::report();
     let page = html(&data).expect("a page");
     let count = |origin| {
@@ -158,8 +158,8 @@ fn markdown_shows_every_figure_and_its_tables_are_whole() {
 fn the_network_study_stands_beside_the_curve() {
     let mut data = sample::report();
     let (page, text) = (html(&data).expect("a page"), markdown(&data).expect("text"));
-    for said in ["100 ms, 10 Mbit", "2.50 × (2.25–2.75)", "routed, speculative"] {
-        assert!(page.contains(said) && text.contains(said), "{said}");
+    for text_shown in ["100 ms, 10 Mbit", "2.50 × (2.25–2.75)", "routed, speculative"] {
+        assert!(page.contains(text_shown) && text.contains(text_shown), "{text_shown}");
     }
     assert_eq!(page.matches("<svg").count(), 2, "both figures are in the page itself");
     let study = data.latency.as_mut().expect("a study");
@@ -171,7 +171,7 @@ fn the_network_study_stands_beside_the_curve() {
 }
 
 #[test]
-fn what_was_not_measured_is_left_out() {
+fn missing_measurements_are_left_out() {
     let data = bare();
     let page = html(&data).expect("a page");
     for section in ["labels", "router", "latency", "ood", "examples"] {
@@ -193,7 +193,7 @@ fn no_gap_no_figure_rather_than_a_false_one() {
     assert!(page.contains("<td>–</td>"));
 }
 
-/// Writes the made-up report to `REPORT_DIR` to be looked at.
+/// Writes the made-up report to `REPORT_DIR`, for a look at it.
 #[test]
 #[ignore = "for looking at the page"]
 #[allow(clippy::disallowed_methods, reason = "a person asked for the files")]

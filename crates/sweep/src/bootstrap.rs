@@ -1,5 +1,5 @@
-//! Resampling of questions: one set of weights for all policies, so that their
-//! differences are paired, and percentile intervals (Efron & Tibshirani 1993, §13).
+//! Bootstrap over questions. One set of weights serves all policies, so that their
+//! differences are paired. Intervals are percentiles (Efron & Tibshirani 1993, §13).
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -11,7 +11,7 @@ pub struct Bootstrap {
 }
 
 impl Bootstrap {
-    /// Draws `resamples` times as many questions as there are, with replacement.
+    /// Draws `resamples` samples of `questions` questions each, with replacement.
     #[must_use]
     pub fn new(questions: usize, resamples: usize, seed: u64) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
@@ -27,7 +27,7 @@ impl Bootstrap {
         Bootstrap { weights }
     }
 
-    /// How often each question counts, `[resamples][questions]`.
+    /// The count of each question in each sample, `[resamples][questions]`.
     #[must_use]
     pub fn weights(&self) -> &[Vec<u32>] {
         &self.weights

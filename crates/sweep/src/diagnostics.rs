@@ -1,5 +1,4 @@
-//! What a router's scores look like beside the labels: reliability and the two
-//! classes' histograms.
+//! A router's scores beside the labels: reliability, and a histogram of each class.
 
 use serde::{Deserialize, Serialize};
 use tokenroute_core::{Score, TrainingRecord};
@@ -9,10 +8,10 @@ const BINS: usize = 15;
 /// Bins of equal width in a histogram of scores.
 const BARS: usize = 20;
 
-/// How well the router tells divergent positions from the rest.
+/// The router as a detector of divergent positions.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Diagnostics {
-    /// As the router file records it.
+    /// The record in the router file.
     pub training: TrainingRecord,
     /// Calibration before Platt scaling; may be empty.
     pub reliability_before: Vec<ReliabilityBin>,
@@ -27,7 +26,7 @@ pub struct Diagnostics {
 pub struct ReliabilityBin {
     /// Mean score, P(keep).
     pub predicted: f64,
-    /// Mean target, the share that may indeed be kept.
+    /// Mean target: the share that may be kept.
     pub observed: f64,
     /// Positions in the bin.
     pub count: u64,
@@ -42,8 +41,8 @@ pub struct HistogramBin {
     pub divergent: u64,
 }
 
-/// Mean score and mean target of rows with like scores, in bins of equal mass;
-/// targets are P(keep) as labelled.
+/// Mean score and mean target of rows with like scores, in bins of equal mass.
+/// Targets are the labels' P(keep).
 #[must_use]
 pub fn reliability(rows: &[(Score, f32)]) -> Vec<ReliabilityBin> {
     let mut rows: Vec<(f32, f32)> = rows.iter().map(|&(s, y)| (s.get(), y)).collect();
@@ -63,7 +62,7 @@ pub fn reliability(rows: &[(Score, f32)]) -> Vec<ReliabilityBin> {
         .collect()
 }
 
-/// How many rows of each class score how high; a target below one half is divergent.
+/// Counts the rows of each class by score. A target below one half is divergent.
 #[must_use]
 pub fn histogram(rows: &[(Score, f32)]) -> Vec<HistogramBin> {
     let mut bars = vec![HistogramBin::default(); BARS];

@@ -1,4 +1,4 @@
-//! The exact sweep held against brute force: decoding at one τ after another.
+//! The exact sweep against brute force: decoding at one τ after another.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ use tokenroute_sweep::{
 const MAX_TOKENS: usize = 20;
 const KEEP: SweepOptions = SweepOptions { max_leaves: 10_000, batch: 32, keep_leaves: true };
 
-/// A router of sorts: reads the hidden state.
+/// A stand-in for a router: reads the hidden state.
 struct Hidden;
 
 impl Scorer for Hidden {
@@ -72,7 +72,7 @@ fn leaf_at(leaves: &[Leaf], tau: Tau) -> &Leaf {
 }
 
 /// Sweeps, then decodes at 21 τ, and compares token for token.
-fn hold_against_brute_force(seed: u64, scorer: &dyn Scorer, share: f32) -> SweepCost {
+fn check_against_brute_force(seed: u64, scorer: &dyn Scorer, share: f32) -> SweepCost {
     let vocabulary = ToyModel::vocabulary();
     let (slm, brute_slm) = (ToyModel::new(seed), ToyModel::new(seed));
     let large = || InProcess::new(ToyModel::following(seed + 1000, &brute_slm, share));
@@ -84,7 +84,7 @@ fn hold_against_brute_force(seed: u64, scorer: &dyn Scorer, share: f32) -> Sweep
 
     let sum: SweepCost = swept.iter().map(|q| q.cost).sum();
     assert_eq!(sum.slm_positions, slm.processed(), "no SLM work is left uncounted");
-    assert_eq!(sum.llm_positions, llm.model().processed(), "nor any of the LLM's");
+    assert_eq!(sum.llm_positions, llm.model().processed(), "no LLM work is left uncounted");
 
     let brute = Pair::new(&brute_slm, &brute_llm, &vocabulary);
     for tau in taus(&swept, seed) {
@@ -150,14 +150,14 @@ fn the_sweep_is_exact_for_every_kind_of_policy() {
                 &Random { seed },
                 &DifferenceOracle { seed },
             ] {
-                hold_against_brute_force(seed, scorer, share);
+                check_against_brute_force(seed, scorer, share);
             }
         }
     }
 }
 
 #[test]
-fn no_position_is_evaluated_twice_or_in_vain() {
+fn no_position_is_evaluated_twice_or_without_use() {
     let vocabulary = ToyModel::vocabulary();
     for seed in 0..10 {
         let slm = ToyModel::new(seed);

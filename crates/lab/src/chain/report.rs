@@ -163,7 +163,7 @@ impl Chain<'_> {
         for (role, random) in [("small", random.slm), ("large", random.llm)] {
             if random {
                 notices.push(format!(
-                    "The weights of the {role} model are random: its accuracy is chance, and only times and memory mean anything."
+                    "The weights of the {role} model are random. Its accuracy is chance; only times and memory are meaningful."
                 ));
             }
         }
@@ -171,7 +171,7 @@ impl Chain<'_> {
         if !taus.is_empty() {
             let taus: Vec<String> = taus.iter().map(f32::to_string).collect();
             notices.push(format!(
-                "τ was restricted to {}: between these values the curves say nothing.",
+                "τ was restricted to {}. The curves hold at these values alone.",
                 taus.join(", ")
             ));
         }

@@ -14,7 +14,7 @@ pub(super) const GRID: RGBColor = RGBColor(230, 232, 235);
 pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 pub(super) type Drawn = Result<(), Box<dyn std::error::Error>>;
 
-/// Sets up a white page of that size, draws on it, and returns the document.
+/// Draws on a white page of a size and returns the document.
 pub(super) fn page(
     name: &str,
     size: (u32, u32),
@@ -36,7 +36,7 @@ pub(super) fn page(
     }
 }
 
-/// Text style of that size and colour, anchored as told.
+/// Text style of a size, colour and anchor.
 pub(super) fn text(size: u32, colour: RGBColor, anchor: HPos) -> TextStyle<'static> {
     ("sans-serif", size).into_font().color(&colour).pos(Pos::new(anchor, VPos::Center))
 }
@@ -45,7 +45,7 @@ pub(super) fn rgb([r, g, b]: [u8; 3]) -> RGBColor {
     RGBColor(r, g, b)
 }
 
-/// An axis label without idle decimals: "5%".
+/// An axis label without trailing zeros: "5%".
 pub(super) fn tick(x: &f64) -> String {
     target(*x)
 }

@@ -1,5 +1,5 @@
-//! Accuracy against offload: the router with its band, and all it is held
-//! against.
+//! Accuracy against offload: the router with its band, and the policies it is
+//! compared with.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
@@ -12,7 +12,7 @@ use crate::grid::{GridPoint, on_grid};
 use crate::number::percent;
 use crate::palette::{Stroke, strokes};
 
-/// What part of the curve is drawn, and how large.
+/// Range and size of a figure.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CurveFigure {
     /// Greatest offload ratio on the axis, in (0, 1].
@@ -30,7 +30,7 @@ impl Default for CurveFigure {
 const LEGEND: u32 = 200;
 
 /// Draws all policies of a split. Lines are steps: a value holds until the next
-/// budget. Rings are the router's points with τ from validation.
+/// budget. Rings are the router's points, with τ from validation.
 ///
 /// # Errors
 /// A figure the plotting library refuses.

@@ -1,5 +1,5 @@
-//! Label composition: one bar per split, and below it the differing positions
-//! alone, since most positions are identical.
+//! Label composition: one bar per split. Most positions are identical, so a second
+//! bar shows the differing ones alone.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;

@@ -1,5 +1,5 @@
-//! Accuracy against what an answer costs behind a network: the exact curve of
-//! blocking decoding put through the model, and what was measured.
+//! Accuracy against the cost of an answer behind a network: the exact curve of
+//! blocking decoding by the model, and the measured points.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
@@ -19,7 +19,7 @@ const LEGEND: u32 = 200;
 const HUES: [[u8; 3]; 6] =
     [[60, 60, 60], [0, 98, 160], [0, 140, 105], [176, 122, 0], [213, 94, 0], [184, 80, 140]];
 
-/// What the horizontal axis says of an answer.
+/// The horizontal axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cost {
     /// Seconds to the last token; one line for each round trip.
@@ -46,7 +46,7 @@ pub fn svg_latency(
     let mut networks: Vec<&NetworkRows> =
         study.networks.iter().filter(|n| n.network.megabits == best.network.megabits).collect();
     if cost == Cost::Kilobytes {
-        // They do not depend on the round trip.
+        // Bytes do not depend on the round trip.
         networks.truncate(1);
     }
     let lines: Vec<Line<'_>> = networks.iter().map(|n| Line::of(n, router, cost)).collect();
@@ -58,7 +58,7 @@ struct Line<'a> {
     name: String,
     /// The router's curve, every τ.
     curve: Vec<(f64, f64)>,
-    /// What was measured: cost, accuracy and its interval.
+    /// The measured points: cost, accuracy and its interval.
     points: Vec<(&'a Row, f64, f64, [f64; 2])>,
 }
 
@@ -103,7 +103,7 @@ impl<'a> Line<'a> {
 }
 
 fn draw(root: &Area<'_>, split: &SplitResult, lines: &[Line<'_>], cost: Cost) -> Drawn {
-    // Beyond what was measured the curve goes on towards the LLM for every token.
+    // The curve goes on beyond the measured points, up to the LLM for every token.
     let furthest = lines.iter().flat_map(|l| &l.points).map(|p| p.1).fold(0.0, f64::max) * 1.08;
     let furthest = furthest.max(1e-6);
     let ends = [split.gap.slm, split.gap.llm];

@@ -1,5 +1,5 @@
-//! Figures as SVG, for the Markdown report and the README. Text stays text, so
-//! no font file is needed; a white ground keeps them readable on dark pages.
+//! Figures as SVG, for the Markdown report and the README. Text stays text, so no
+//! font file is needed. A white ground keeps figures readable on dark pages.
 
 mod canvas;
 mod curve;
@@ -15,12 +15,12 @@ pub use reliability::svg_reliability;
 use crate::data::ReportData;
 use crate::error::RenderError;
 
-/// A figure and the file name the Markdown refers to it by.
+/// A figure and its file name in the Markdown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Figure {
     /// File name, as in "curve.svg".
     pub name: &'static str,
-    /// What it shows, for readers who cannot see it.
+    /// Its content in words, for screen readers.
     pub caption: &'static str,
     /// The SVG document.
     pub svg: String,

@@ -1,5 +1,5 @@
-//! Reliability diagram: how often a token may indeed be kept, against the
-//! score that says so, before and after Platt scaling.
+//! Reliability diagram: the share of tokens that may be kept, against the score,
+//! before and after Platt scaling.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;

@@ -25,8 +25,8 @@ pub(crate) struct LatencyView {
     pub networks: Vec<NetworkView>,
 }
 
-/// What does not depend on the network's round trip: one way over the study's
-/// first network.
+/// Figures of one way that do not depend on the round trip, from the study's first
+/// network.
 #[derive(Debug, Serialize)]
 pub(crate) struct WayView {
     pub name: &'static str,

@@ -1,5 +1,5 @@
-//! What the page and the Markdown say, in words and formatted numbers: one
-//! place, so that both say the same.
+//! The report as words and formatted numbers. The page and the Markdown share it, so
+//! that both show the same.
 
 mod examples;
 mod latency;
@@ -33,7 +33,7 @@ pub(super) struct View {
     pub command: String,
 }
 
-/// A name and what there is to say about it.
+/// A name, a value and a remark.
 #[derive(Debug, Serialize)]
 pub(super) struct Row {
     pub name: String,
@@ -46,7 +46,7 @@ pub(super) struct LabelView {
     pub split: String,
     pub total: String,
     pub parts: Vec<ShareView>,
-    /// Everything but identical, so that the small parts can be seen.
+    /// The parts without the identical positions, so that the small ones are visible.
     pub differing: Vec<ShareView>,
     pub differing_share: String,
 }

@@ -73,7 +73,7 @@ pub(crate) struct PolicyView {
     pub cpt80: String,
     pub advantage: String,
     pub advantage_interval: String,
-    /// Whether the interval of the difference leaves 0 out.
+    /// Whether the interval of the difference excludes 0.
     pub clear: bool,
     /// Accuracy at the split's `columns`.
     pub accuracies: Vec<String>,

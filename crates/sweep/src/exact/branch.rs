@@ -1,32 +1,32 @@
-//! One branch of a sweep: an interval of τ, the trajectory all of it shares so
-//! far, and the rules by which it runs, is checked, splits and ends.
+//! One branch of a sweep: an interval of τ and the trajectory that all of it shares
+//! so far. The rules by which a branch runs, is checked, splits and ends.
 
 use std::ops::RangeInclusive;
 
 use tokenroute_core::{LanguageModel, Piece, ScoreError, Scorer, Step, TokenId};
 use tokenroute_runtime::Path;
 
-/// A score that is not a number, and where.
+/// A score that is not a number, and its token.
 pub(super) struct BadScore {
     pub index: usize,
     pub source: ScoreError,
 }
 
-/// A trajectory under way.
+/// An unfinished trajectory.
 pub(super) struct Branch<'v, S> {
-    /// Which question.
+    /// Index of the question.
     pub question: usize,
     /// The interval (above, upto] of τ. Never empty.
     pub above: f32,
     pub upto: f32,
-    /// Prompt and tokens; those from `run` on are the SLM's own, kept on trust
-    /// until the LLM has checked them.
+    /// Prompt and tokens. Those from `run` on are the SLM's own, which the LLM has
+    /// not checked yet.
     pub path: Path<'v>,
     /// Index of the first token of the unchecked run.
     pub run: usize,
-    /// One score for each token of the path, as far as they are known.
+    /// One score for each token of the path; those of the run may be missing.
     pub scores: Vec<f32>,
-    /// The SLM's steps along the run, only for scorers that wait for the LLM.
+    /// The SLM's steps along the run, for scorers that need the LLM's token.
     pub steps: Vec<Step>,
     /// The SLM after everything but `pending`.
     pub state: S,
@@ -51,7 +51,7 @@ impl<'v, S: Clone> Branch<'v, S> {
         }
     }
 
-    /// Lets the SLM's token of this step extend the run. Returns whether the run
+    /// Extends the run with the SLM's token of this step. Returns whether the run
     /// must stop: the answer is closed, or no τ of the branch keeps the token.
     pub fn extend(
         &mut self,
@@ -78,8 +78,8 @@ impl<'v, S: Clone> Branch<'v, S> {
         Ok(certain || self.path.closed(max_tokens))
     }
 
-    /// The indices at which the LLM's token matters: from the first to the last
-    /// of the run that some τ of the branch offloads.
+    /// The indices to ask the LLM about: from the first to the last token of the run
+    /// that some τ of the branch offloads.
     pub fn to_ask(&self, needs_llm: bool) -> Option<RangeInclusive<usize>> {
         let run = self.run..self.path.index();
         if needs_llm {
@@ -89,7 +89,7 @@ impl<'v, S: Clone> Branch<'v, S> {
         Some(run.clone().find(asked)?..=run.rev().find(asked)?)
     }
 
-    /// Scores the run once the LLM's tokens for it are known.
+    /// Scores the run, given the LLM's tokens for it.
     pub fn score_run(
         &mut self,
         id: &str,
@@ -106,10 +106,10 @@ impl<'v, S: Clone> Branch<'v, S> {
         Ok(())
     }
 
-    /// Walks the run with the LLM's tokens, `llm[i]` being the one at index
-    /// `first + i`. Where they differ from the SLM's below `upto`, a branch that
-    /// took the LLM's splits off into `out`. What is left of this one, if any τ
-    /// kept all of the run, follows them.
+    /// Walks the run with the LLM's tokens; `llm[i]` is the one at index `first + i`.
+    /// Where a token differs and its score is below `upto`, a branch with the LLM's
+    /// token goes to `out`. The rest of this branch follows them, unless no τ keeps
+    /// the whole run.
     pub fn check<M: LanguageModel<State = S>>(
         mut self,
         slm: &M,
@@ -141,7 +141,7 @@ impl<'v, S: Clone> Branch<'v, S> {
                 pending: vec![token],
             };
             if keep_is_empty {
-                // Nothing else needs this state any more: let the clone be its only holder.
+                // Dropped first, so that the clone is the only owner of the KV state.
                 drop(self);
                 slm.truncate(&mut offload.state, held);
                 out.push(offload);
@@ -175,7 +175,7 @@ impl<'v, S: Clone> Branch<'v, S> {
         pieces
     }
 
-    /// Positions before the last token whose score is not above this.
+    /// Positions the LLM reads for the tokens with scores up to this one.
     fn read_by_llm(&self, score: f32) -> u32 {
         let last = self.scores.iter().rposition(|&s| s <= score);
         last.map_or(0, |last| (self.path.prompt_len() + last) as u32)

@@ -1,9 +1,9 @@
-//! What a sweep took, beside what decoding at the ends of τ would have taken.
+//! The cost of a sweep, beside that of decoding at τ = 0 and τ = 1.
 
 use serde::{Deserialize, Serialize};
 
-/// Positions processed by a sweep, discarded work included, as if its policy
-/// had been swept alone.
+/// Positions processed by a sweep, discarded work included. Each policy counts as if
+/// it had been swept alone.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SweepCost {
     /// Positions the SLM processed, prompts included.
@@ -19,15 +19,14 @@ pub struct SweepCost {
 }
 
 impl SweepCost {
-    /// Answer positions the SLM evaluated; one decode takes one per token.
+    /// Answer positions the SLM evaluated. One decode takes one per token.
     #[must_use]
     pub fn decoded_tokens(&self) -> u64 {
         self.slm_positions.saturating_sub(self.prompt_positions)
     }
 
-    /// Answer positions the SLM evaluated / SLM-only tokens. Reading the prompt,
-    /// which any decode does once, is left out on both sides: a grid of 101
-    /// values of τ costs about 101.
+    /// Answer positions the SLM evaluated / SLM-only tokens. Prefill is left out on
+    /// both sides: a grid of 101 values of τ costs about 101.
     #[must_use]
     pub fn cost_ratio(&self) -> f64 {
         self.decoded_tokens() as f64 / self.slm_only_tokens.max(1) as f64

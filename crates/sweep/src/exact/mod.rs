@@ -1,11 +1,11 @@
-//! The exact τ sweep: what routed decoding does with every question at every τ,
-//! at the cost of the distinct trajectories (design: "The exact τ sweep").
+//! The exact τ sweep: routed decoding of every question at every τ, at the cost of
+//! the distinct trajectories.
 //!
-//! A branch owns an interval (above, upto] of τ. The SLM runs along keeping its
-//! own tokens; then the LLM checks the whole run in one ask, and where it
-//! disagrees below a score a branch splits off. A token is offloaded at exactly
-//! those τ of its branch that exceed its score, so a leaf's scores give its
-//! offload count as a step function.
+//! A branch owns an interval (above, upto] of τ. The SLM decodes a run of its own
+//! tokens. Then the LLM checks the whole run in one call. Where the LLM's token
+//! differs and some τ of the branch exceeds the score, a branch splits off. A token
+//! is offloaded at exactly those τ of its branch that exceed its score, so a leaf's
+//! scores give its offload count as a step function.
 
 mod branch;
 mod cost;
@@ -20,13 +20,13 @@ use tokenroute_runtime::{Pair, Request};
 pub use cost::SweepCost;
 pub use restricted::Restricted;
 
-/// How a sweep runs.
+/// Options of a sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SweepOptions {
-    /// Most leaves one question may have; more is an error, since a sweep
-    /// restricted to some τ would not be exact.
+    /// Most leaves of one question. More is an error: a sweep of some τ alone would
+    /// not be exact.
     pub max_leaves: usize,
-    /// Branches that the SLM advances in lockstep.
+    /// Branches in one batch of the SLM.
     pub batch: usize,
     /// Whether the leaves' tokens and scores are returned.
     pub keep_leaves: bool,
@@ -38,36 +38,36 @@ impl Default for SweepOptions {
     }
 }
 
-/// One trajectory and the τ that lead to it.
+/// One trajectory and the interval of τ that leads to it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Leaf {
     /// The trajectory holds for τ above this (and at 0, if this is 0) ...
     pub above: f32,
     /// ... up to and including this.
     pub upto: f32,
-    /// The generated tokens; an end token, if reached, is the last.
+    /// The generated tokens, the end token included.
     pub tokens: Vec<TokenId>,
-    /// The policy's score at every token: the LLM makes it iff the score < τ.
+    /// The policy's score at every token. The LLM makes the token iff the score < τ.
     pub scores: Vec<f32>,
     /// Whether the answer is right.
     pub correct: bool,
 }
 
-/// What the sweep found for one question.
+/// The sweep of one question.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SweptQuestion {
     /// The exact step function of τ, equal neighbours merged.
     pub curve: QuestionCurve,
     /// Number of distinct trajectories.
     pub leaf_count: usize,
-    /// The trajectories in order of τ; empty unless asked for.
+    /// The trajectories in order of τ; empty without `keep_leaves`.
     pub leaves: Vec<Leaf>,
-    /// What it took.
+    /// Positions processed.
     pub cost: SweepCost,
 }
 
-/// Why a sweep stopped. A sweep does not degrade: a missing answer of the LLM
-/// would make it inexact.
+/// An error that stops a sweep. A sweep does not degrade: a missing answer of the
+/// LLM would make it inexact.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SweepError {
     /// The SLM failed.
@@ -78,10 +78,10 @@ pub enum SweepError {
     Llm {
         /// Id of the question.
         question: String,
-        /// What the LLM reported.
+        /// The LLM's error.
         source: LlmError,
     },
-    /// The LLM answered something other than one token for each position.
+    /// The LLM's reply has another number of tokens than positions asked about.
     #[error("question {question:?}: the LLM gave {got} tokens for {expected} positions")]
     ShortReply {
         /// Id of the question.
@@ -96,9 +96,9 @@ pub enum SweepError {
     Score {
         /// Id of the question.
         question: String,
-        /// Number of tokens generated before the one that was scored.
+        /// Index of the token in the answer.
         index: usize,
-        /// What was wrong with the score.
+        /// The score's error.
         source: ScoreError,
     },
     /// More distinct trajectories than allowed.
@@ -120,10 +120,42 @@ pub enum SweepError {
 }
 
 /// Sweeps τ exactly over `questions` and returns one result for each, in order.
-/// `grade(i, tokens)` tells whether `tokens` answer `questions[i]` rightly.
+///
+/// `grade(i, tokens)` returns whether `tokens` are a right answer to `questions[i]`.
 /// `progress` advances by one for every finished question. The result for a
-/// question does not depend on the others, so a caller may split the questions
-/// as it likes and resume at any boundary.
+/// question does not depend on the others: a caller may split the questions and
+/// resume at any boundary.
+///
+/// ```
+/// use tokenroute_core::{Curve, Silent, Tau};
+/// use tokenroute_llm::{InProcess, ToyModel};
+/// use tokenroute_runtime::{Pair, Request, decode};
+/// use tokenroute_sweep::policies::MaxProbability;
+/// use tokenroute_sweep::{SweepOptions, sweep};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// // A toy SLM, and an LLM that agrees with it at 70% of all prefixes.
+/// let slm = ToyModel::new(1);
+/// let llm = InProcess::new(ToyModel::following(2, &slm, 0.7));
+/// let vocabulary = ToyModel::vocabulary();
+/// let pair = Pair::new(&slm, &llm, &vocabulary);
+///
+/// // An answer counts as right if it has an even number of tokens.
+/// let questions = [Request { question: "q1", prompt: &[3, 5], max_tokens: 20 }];
+/// let grade = |_: usize, tokens: &[u32]| tokens.len() % 2 == 0;
+/// let swept =
+///     sweep(pair, &MaxProbability, &questions, &grade, &SweepOptions::default(), &Silent)?;
+///
+/// // The curve holds at every τ: here, one decode confirms it.
+/// let curve = Curve::of(&[swept[0].curve.clone()]);
+/// let tau = Tau::new(0.5)?;
+/// let traces = decode(pair, &MaxProbability, tau, &questions, 1)?;
+/// assert_eq!(curve.at(tau).offloaded, traces[0].offloaded() as u64);
+/// assert_eq!(curve.at(Tau::SLM_ONLY).offloaded, 0);
+/// assert_eq!(curve.at(Tau::LLM_ONLY).offload(), 1.0);
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 /// See [`SweepError`].

@@ -1,11 +1,11 @@
-//! A policy whose τ is restricted to a few values, so that a question has few
-//! trajectories: for models that differ at nearly every token.
+//! A policy with τ restricted to a few values, so that a question has few
+//! trajectories. For pairs that differ at nearly every token.
 
 use tokenroute_core::{Position, Score, ScoreError, Scorer, Tau};
 
-/// A scorer seen at some values of τ only: every score is lowered to the greatest of
-/// them that it reaches, or to 0. At those values it offloads exactly what `scorer`
-/// does, and a question has at most one trajectory more than there are values.
+/// A scorer with every score lowered to the greatest of some values of τ that it
+/// reaches, or to 0. At those values it offloads the same tokens as `scorer`. A
+/// question has at most one trajectory more than there are values.
 pub struct Restricted<'a> {
     scorer: &'a dyn Scorer,
     /// In ascending order.
@@ -13,7 +13,7 @@ pub struct Restricted<'a> {
 }
 
 impl<'a> Restricted<'a> {
-    /// The scorer at these values.
+    /// Restricts a scorer to these values.
     #[must_use]
     pub fn new(scorer: &'a dyn Scorer, taus: &[Tau]) -> Self {
         let mut taus: Vec<f32> = taus.iter().map(|tau| tau.get()).collect();

@@ -1,6 +1,6 @@
-//! Runs the branches of many questions side by side: the SLM advances a batch
-//! of branches in lockstep, the LLM checks many runs in one call. The order of
-//! work changes nothing but speed.
+//! Runs the branches of many questions in batches: the SLM advances many branches in
+//! one step, the LLM checks many runs in one call. The order of work changes the
+//! speed alone.
 
 use tokenroute_core::{
     Ask, Detail, Feed, LanguageModel, Llm, Piece, Progress, QuestionCurve, Scorer, TokenId,
@@ -10,7 +10,7 @@ use tokenroute_runtime::{Pair, Path, Request, advance_canonical};
 use super::branch::{BadScore, Branch};
 use super::{Leaf, SweepCost, SweepError, SweepOptions, SweptQuestion};
 
-/// What is known of one question so far.
+/// The state of one question.
 #[derive(Default)]
 struct Found {
     /// Branches that are not leaves yet.
@@ -20,7 +20,7 @@ struct Found {
     cost: SweepCost,
 }
 
-/// A sweep under way.
+/// A running sweep.
 pub(super) struct Sweep<'a, S: LanguageModel, L: ?Sized> {
     pair: Pair<'a, S, L>,
     scorer: &'a dyn Scorer,
@@ -29,9 +29,9 @@ pub(super) struct Sweep<'a, S: LanguageModel, L: ?Sized> {
     options: &'a SweepOptions,
     progress: &'a dyn Progress,
     found: Vec<Found>,
-    /// The SLM is running along these.
+    /// The batch of the SLM.
     running: Vec<Branch<'a, S::State>>,
-    /// These wait for the SLM; the newest goes first, so that questions finish.
+    /// These wait for the SLM. The newest goes first, so that questions finish.
     waiting: Vec<Branch<'a, S::State>>,
     /// The runs of these wait for the LLM.
     unchecked: Vec<Branch<'a, S::State>>,
@@ -92,7 +92,7 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Sweep<'a, S, L> {
 
     fn begin(&mut self, question: usize) -> Result<(), SweepError> {
         let request = &self.questions[question];
-        // What was kept for this prompt before is not this sweep's: its cost is counted from nothing.
+        // An earlier sweep's KV cache would lower this sweep's cost.
         self.pair.llm.forget(request.prompt);
         self.found[question].cost.prompt_positions = request.prompt.len() as u64 - 1;
         let path = Path::new(self.pair.vocabulary, request.prompt);
@@ -100,8 +100,8 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Sweep<'a, S, L> {
         self.settle(question, [Branch::root(question, path, self.pair.slm.start())])
     }
 
-    /// Takes a branch without an unchecked run: a leaf if it is closed, else
-    /// work for the SLM.
+    /// Takes a branch without an unchecked run. A closed one is a leaf; another waits
+    /// for the SLM.
     fn admit(&mut self, branch: Branch<'a, S::State>) -> Result<(), SweepError> {
         let request = &self.questions[branch.question];
         let found = &mut self.found[branch.question];
@@ -129,7 +129,7 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Sweep<'a, S, L> {
         Ok(())
     }
 
-    /// Admits what became of a branch that was open.
+    /// Replaces an open branch by the branches that follow it.
     fn settle(
         &mut self,
         question: usize,
@@ -173,14 +173,14 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Sweep<'a, S, L> {
             } else if branch.to_ask(self.scorer.needs_llm()).is_some() {
                 self.unchecked.push(branch);
             } else {
-                // No τ of the branch offloads anything of the run, so it ran to its end.
+                // No τ of the branch offloads a token of the run, so the answer is closed.
                 self.settle(branch.question, [branch])?;
             }
         }
         Ok(())
     }
 
-    /// Lets the LLM check all finished runs.
+    /// Asks the LLM about all finished runs.
     fn check(&mut self) -> Result<(), SweepError> {
         let needs_llm = self.scorer.needs_llm();
         let unchecked = std::mem::take(&mut self.unchecked);

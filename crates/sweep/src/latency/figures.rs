@@ -33,7 +33,7 @@ pub struct Figures {
     pub first: Mean,
     /// Seconds to the last.
     pub total: Mean,
-    /// Seconds between tokens, as the reader sees them.
+    /// Seconds between consecutive tokens.
     pub gaps: Quantiles,
     /// The same between neighbours that are both the SLM's.
     pub slm_gaps: Quantiles,
@@ -47,7 +47,7 @@ pub struct Figures {
     pub waits: Mean,
     /// Calls of an answer.
     pub calls: Mean,
-    /// Those whose answers made no token.
+    /// Calls without a committed token.
     pub wasted_calls: Mean,
     /// Positions the LLM processed for an answer.
     pub llm_positions: Mean,
@@ -55,12 +55,12 @@ pub struct Figures {
     pub bytes_up: Mean,
     /// Bytes from it.
     pub bytes_down: Mean,
-    /// Tokens, of all answers, for which the LLM could not be asked.
+    /// Degraded tokens of all answers: the LLM could not be asked.
     pub degraded: u64,
 }
 
 impl Figures {
-    /// The figures of some samples; `bootstrap` is over as many questions.
+    /// The figures of samples; `bootstrap` is over the same number of questions.
     #[must_use]
     pub fn of(samples: &[Sample], bootstrap: &Bootstrap) -> Figures {
         let mean =
@@ -86,8 +86,8 @@ impl Figures {
     }
 }
 
-/// How many times faster the second way is: the sum of the first's times over
-/// the second's, paired over questions.
+/// The speedup of the second way: the sum of the first's times over that of the
+/// second's, paired over questions.
 #[must_use]
 pub fn speedup(slow: &[Sample], fast: &[Sample], bootstrap: &Bootstrap) -> Mean {
     let last = |s: &Sample| s.at.last().copied().unwrap_or_default();
@@ -95,7 +95,7 @@ pub fn speedup(slow: &[Sample], fast: &[Sample], bootstrap: &Bootstrap) -> Mean 
     over(&pairs, bootstrap)
 }
 
-/// Which gaps between tokens are meant.
+/// A choice of gaps between tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gaps {
     /// All.
@@ -105,13 +105,12 @@ pub enum Gaps {
 }
 
 impl Gaps {
-    fn holds(self, who: &[Origin]) -> bool {
-        self == Gaps::All || who.iter().all(|&origin| origin == Origin::Slm)
+    fn includes(self, origins: &[Origin]) -> bool {
+        self == Gaps::All || origins.iter().all(|&origin| origin == Origin::Slm)
     }
 }
 
-/// How much longer the 95th percentile of gaps is than that of the SLM alone: the
-/// quotient of both, paired over questions.
+/// The 95th percentile of gaps over that of the SLM alone, paired over questions.
 #[must_use]
 pub fn slowdown(alone: &[Sample], routed: &[Sample], gaps: Gaps, bootstrap: &Bootstrap) -> Mean {
     let (alone, routed) = (sorted(alone, Gaps::All), sorted(routed, gaps));
@@ -130,7 +129,7 @@ fn ratio(samples: &[Sample], of: &dyn Fn(&Sample) -> [f64; 2], bootstrap: &Boots
     over(&pairs, bootstrap)
 }
 
-/// The sum of the first numbers over that of the second.
+/// The sum of the first numbers over the sum of the second.
 fn over(pairs: &[[f64; 2]], bootstrap: &Bootstrap) -> Mean {
     let quotient = |weight: &dyn Fn(usize) -> f64| {
         let sum = |side: usize| -> f64 {
@@ -148,7 +147,7 @@ fn over(pairs: &[[f64; 2]], bootstrap: &Bootstrap) -> Mean {
 fn sorted(samples: &[Sample], wanted: Gaps) -> Vec<(f64, usize)> {
     let of = |(question, s): (usize, &Sample)| {
         let pairs = s.at.windows(2).zip(s.origins.windows(2));
-        let wanted = pairs.filter(|(_, who)| wanted.holds(who));
+        let wanted = pairs.filter(|(_, origins)| wanted.includes(origins));
         wanted.map(|(at, _)| (at[1] - at[0], question)).collect::<Vec<_>>()
     };
     let mut gaps: Vec<(f64, usize)> = samples.iter().enumerate().flat_map(of).collect();

@@ -11,21 +11,21 @@ use tokenroute_core::{
 };
 use tokenroute_runtime::{Engine, Event, Policy, Request, RoutedDecoding, RuntimeError, Session};
 
-/// Longest wait of one turn; there is always something to wait for.
+/// Longest wait of one turn. The engine always has a call to wait for.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
-/// One answer and what it cost.
+/// The cost of one answer.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Sample {
     /// Seconds from the start to each token, in order.
     pub at: Vec<f64>,
-    /// Who made each token.
+    /// The model that made each token.
     pub origins: Vec<Origin>,
-    /// Times the answer stood still for a call sent after it had last stood still.
+    /// Serial waits: round trips that do not overlap.
     pub waits: u64,
     /// Calls to the LLM.
     pub calls: u64,
-    /// Those whose answers made no token.
+    /// Calls without a committed token.
     pub wasted_calls: u64,
     /// Positions the LLM processed, prefill included.
     pub llm_positions: u64,
@@ -35,7 +35,7 @@ pub struct Sample {
     pub correct: bool,
 }
 
-/// Samples, and the answers they are of.
+/// Samples and their answers.
 #[derive(Debug, Clone, Default)]
 pub struct Measured {
     /// One for each question.
@@ -45,7 +45,7 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// Takes in one answer.
+    /// Adds one answer.
     pub fn push(&mut self, sample: Sample, answer: Vec<TokenId>) {
         self.samples.push(sample);
         self.answers.push(answer);
@@ -60,8 +60,8 @@ pub struct Meter<'a, S: LanguageModel, L: Llm + ?Sized> {
 }
 
 impl<'a, S: LanguageModel, L: Llm + ?Sized> Meter<'a, S, L> {
-    /// A meter whose calls are made on threads of `scope`; `carried` tells the bytes
-    /// that have gone up and down so far.
+    /// A meter with its calls on threads of `scope`. `carried` returns the bytes up and
+    /// down so far.
     pub fn new(
         scope: &'a Scope<'a, '_>,
         decoding: RoutedDecoding<'a, S, L>,
@@ -70,8 +70,8 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Meter<'a, S, L> {
         Meter { engine: decoding.engine(scope), policy: decoding.policy, carried }
     }
 
-    /// Decodes a request; `judge` tells whether an answer is right. What is still under
-    /// way when the answer is complete is waited for, off the clock, and counted.
+    /// Decodes a request. `judge` returns whether an answer is right. Calls that are
+    /// still open when the answer is complete are awaited and counted, but not timed.
     ///
     /// # Errors
     /// As [`tokenroute_runtime::decode`].
@@ -124,7 +124,7 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Meter<'a, S, L> {
     }
 }
 
-/// An LLM with a clock held to every call.
+/// An LLM that times every call.
 #[derive(Debug)]
 pub struct Timed<'a, L: ?Sized> {
     llm: &'a L,
@@ -137,7 +137,7 @@ impl<'a, L: Llm + ?Sized> Timed<'a, L> {
         Timed { llm, seconds: Mutex::default() }
     }
 
-    /// Seconds that each call took since this was last asked.
+    /// Takes the seconds of each call since the last time.
     #[must_use]
     pub fn take(&self) -> Vec<f64> {
         mem::take(&mut self.seconds.lock().unwrap_or_else(PoisonError::into_inner))
@@ -145,10 +145,10 @@ impl<'a, L: Llm + ?Sized> Timed<'a, L> {
 
     fn time<T>(&self, call: impl FnOnce() -> T) -> T {
         let begun = Instant::now();
-        let said = call();
+        let reply = call();
         let took = begun.elapsed().as_secs_f64();
         self.seconds.lock().unwrap_or_else(PoisonError::into_inner).push(took);
-        said
+        reply
     }
 }
 

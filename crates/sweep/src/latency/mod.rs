@@ -1,11 +1,11 @@
-//! The network study: what answers cost in time and bytes when the LLM is
-//! behind a network, decoded in real time.
+//! The network study: time and bytes of an answer when the LLM is behind a network,
+//! measured in real time.
 //!
-//! 1. A [`Meter`] decodes questions one after the other and holds a clock to
-//!    every token: [`Sample`]s.
+//! 1. A [`Meter`] decodes one question after the other and times every token:
+//!    [`Sample`]s.
 //! 2. [`Figures::of`] turns the samples of one policy over one network into
 //!    means with intervals and quantiles.
-//! 3. [`LatencyStudy`] is the whole study, as it is kept and reported.
+//! 3. [`LatencyStudy`] is the whole study, as files and reports have it.
 
 mod figures;
 mod measure;
@@ -18,7 +18,7 @@ pub use figures::{Figures, Gaps, Mean, Quantiles, slowdown, speedup};
 pub use measure::{Measured, Meter, Sample, Timed};
 pub use paced::Paced;
 
-/// How answers are decoded.
+/// A way of decoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Way {
@@ -26,9 +26,9 @@ pub enum Way {
     Slm,
     /// The LLM alone, streamed.
     Llm,
-    /// Routed, standing still for every token of the LLM.
+    /// Routed; decoding waits for every token of the LLM.
     Blocking,
-    /// Routed, going on in the meantime.
+    /// Routed; decoding continues during the wait.
     Speculative,
     /// Routed, with several tokens of the LLM per call.
     Relay,
@@ -67,11 +67,11 @@ pub struct NetworkRows {
     /// 95th percentile of the gaps between consecutive kept tokens in speculative decoding
     /// over that of the SLM alone.
     pub kept_slowdown: Mean,
-    /// The same of all its gaps, those that end with a token of the LLM included.
+    /// The same for all its gaps, those that end with a token of the LLM included.
     pub slowdown: Mean,
     /// The model's t_slm + t_router, seconds: SLM-only decoding's time a token.
     pub token_seconds: f64,
-    /// The model's t_llm, seconds: a blocking call's time less the round trip,
+    /// The model's t_llm, seconds: a blocking call's time less the round trip. Taken
     /// over the network with the same bandwidth and the shortest round trip.
     pub call_seconds: f64,
 }
@@ -84,38 +84,37 @@ impl NetworkRows {
     }
 }
 
-/// What was studied.
+/// The setting of a study.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Setting {
     /// The split the questions come from.
     pub split: String,
-    /// Number of questions, the split's first.
+    /// Number of questions, taken from the start of the split.
     pub questions: usize,
     /// Most tokens of an answer.
     pub max_tokens: usize,
     /// The threshold.
     pub tau: Tau,
-    /// Candidates that speculation goes on from at each routed token.
+    /// Candidates that speculation continues from at each routed token.
     pub branches: usize,
-    /// Most calls at once that it may spend on tokens that may not be needed.
+    /// Most concurrent calls for tokens that may not be needed.
     pub max_ahead: usize,
     /// Most calls that speculation may waste in one answer. `None` means no limit.
     pub max_extra: Option<u64>,
-    /// Tokens the LLM may say after the one it is asked for, kept in case they
-    /// are asked for next.
+    /// Tokens of the LLM in one call. Those after the first are kept for later asks.
     pub lookahead: usize,
     /// Most tokens of a relay.
     pub relay: usize,
-    /// Milliseconds that a forward pass of the SLM takes at least ([`Paced`]).
+    /// Least milliseconds of a forward pass of the SLM ([`Paced`]).
     pub step_ms: f64,
-    /// Whether the device's thread had a processor that nothing of the cloud ran on.
+    /// Whether the device's thread had a processor of its own.
     pub own_processor: bool,
 }
 
-/// A whole study.
+/// A study over some networks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LatencyStudy {
-    /// What was studied.
+    /// The setting.
     pub setting: Setting,
     /// Whether speculative decoding gave the tokens of blocking decoding, over
     /// every network.
@@ -124,8 +123,8 @@ pub struct LatencyStudy {
     pub networks: Vec<NetworkRows>,
 }
 
-/// The model: N tokens at `token_seconds` each and K waits of a round trip and
-/// a call.
+/// Seconds of an answer by the model: `tokens` at `token_seconds` each, and `waits`
+/// of a round trip and a call.
 #[must_use]
 pub fn modelled(tokens: f64, token_seconds: f64, waits: f64, round: f64, call: f64) -> f64 {
     tokens * token_seconds + waits * (round + call)

@@ -1,12 +1,12 @@
-//! A model as slow as a larger one on a weaker device.
+//! A model slowed to the pace of a larger one on a weaker device.
 
 use std::hint;
 use std::time::{Duration, Instant};
 
 use tokenroute_core::{Detail, Feed, LanguageModel, ModelError, ModelInfo, Step};
 
-/// The same model, each of whose forward passes takes at least so long. It is busy
-/// meanwhile, as the larger one would be.
+/// A model with a least time for each forward pass. The thread stays busy for that
+/// time, as a larger model keeps it.
 #[derive(Debug, Clone, Copy)]
 pub struct Paced<'a, M> {
     model: &'a M,
@@ -14,7 +14,7 @@ pub struct Paced<'a, M> {
 }
 
 impl<'a, M: LanguageModel> Paced<'a, M> {
-    /// A model whose passes take no less than `pass`; zero leaves it as it is.
+    /// Stretches every pass to `pass`; zero leaves the model as it is.
     pub fn new(model: &'a M, pass: Duration) -> Self {
         Paced { model, pass }
     }

@@ -20,15 +20,15 @@ impl Rate {
         self.weight += f64::from(row.weight);
     }
 
-    /// The mean, drawn towards `general` as by [`SMOOTHING`] observations of it.
+    /// The mean, with [`SMOOTHING`] further observations of `general`.
     fn towards(&self, general: f64) -> f64 {
         (self.keep + SMOOTHING * general) / (self.weight + SMOOTHING)
     }
 }
 
-/// The keep rate seen in the labels after the previous token and the SLM's
-/// token; pairs seldom seen lean on the rate of the SLM's token, and that on
-/// the rate over all positions.
+/// The labels' keep rate by previous token and SLM token. The rate of a rare pair
+/// is drawn towards that of its SLM token, which is drawn towards the rate over all
+/// positions.
 #[derive(Debug, Clone)]
 pub struct LookupTokens {
     all: f64,
@@ -67,8 +67,8 @@ impl Scorer for LookupTokens {
     }
 }
 
-/// The keep rate seen in the labels at the position's index; later positions
-/// than any seen have the rate over all.
+/// The labels' keep rate by position. Positions beyond the labels have the rate
+/// over all.
 #[derive(Debug, Clone)]
 pub struct LookupPosition {
     all: f64,

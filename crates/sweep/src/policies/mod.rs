@@ -51,7 +51,7 @@ pub enum Baseline {
     DifferenceOracle,
 }
 
-/// What a baseline may need to be built.
+/// The inputs of [`Baseline::build`].
 #[derive(Debug, Clone, Copy)]
 pub struct BaselineInputs<'a> {
     /// Seed of the hashes.
@@ -75,7 +75,7 @@ impl Baseline {
         Baseline::DifferenceOracle,
     ];
 
-    /// The name used in experiment files and reports.
+    /// The name in experiment files and reports.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -96,7 +96,7 @@ impl Baseline {
         Self::ALL.into_iter().find(|b| b.name() == name)
     }
 
-    /// What sort of policy it is.
+    /// The sort of the policy.
     #[must_use]
     pub fn kind(self) -> PolicyKind {
         match self {

@@ -1,4 +1,4 @@
-//! Policies that read the SLM's own uncertainty off its distribution.
+//! Policies that use the SLM's own uncertainty.
 
 use tokenroute_core::{Position, Score, ScoreError, Scorer};
 
@@ -35,8 +35,8 @@ impl Scorer for Entropy {
     }
 }
 
-/// The same with the entropy at the first token of the sentence, for all tokens
-/// of the sentence (GlimpRouter, arXiv 2601.05110, at the grain of tokens).
+/// [`Entropy`] with the entropy at the sentence's first token, for all tokens of the
+/// sentence (GlimpRouter, arXiv 2601.05110, applied to tokens).
 #[derive(Debug, Clone, Copy)]
 pub struct SentenceEntropy {
     /// V, at least 2.

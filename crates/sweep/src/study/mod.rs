@@ -1,5 +1,5 @@
-//! From the policies' exact curves to figures: τ is chosen on validation, what
-//! it gives is measured on a test split, with bootstrap intervals over questions.
+//! From exact curves to figures. τ is chosen on validation; figures are measured on
+//! a test split, with bootstrap intervals over questions.
 
 mod resampled;
 mod result;
@@ -13,7 +13,7 @@ use crate::policies::PolicyKind;
 use resampled::Resampled;
 pub use result::{BandPoint, Difference, Point, PolicyResult, SplitResult};
 
-/// Offload ratios at which every policy is read off.
+/// Offload ratios aimed at on validation.
 pub const TARGETS: [f64; 6] = [0.01, 0.02, 0.05, 0.07, 0.10, 0.20];
 
 /// The target of the headline, one of [`TARGETS`].
@@ -33,7 +33,7 @@ pub struct SweptPolicy<'a> {
     pub test: &'a [QuestionCurve],
 }
 
-/// How the intervals are made.
+/// Settings of the bootstrap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resampling {
     /// Number of resamples.
@@ -48,11 +48,11 @@ impl Default for Resampling {
     }
 }
 
-/// Why no figures could be made.
+/// Curves that give no figures.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StudyError {
     /// The first policy is not a router.
-    #[error("the first policy is {got}; expected the router, which the others are held against")]
+    #[error("the first policy is {got}; expected the router, which the others are compared with")]
     NoRouter {
         /// Name of the first policy, or "missing".
         got: String,
@@ -62,7 +62,7 @@ pub enum StudyError {
     Empty {
         /// The policy.
         policy: String,
-        /// What is missing.
+        /// The questions without a curve.
         what: String,
     },
     /// Policies that were swept on different questions cannot be paired.
@@ -79,8 +79,8 @@ pub enum StudyError {
     },
 }
 
-/// All figures of one test split. The router comes first among `policies`, and
-/// the differences are its APGR less theirs.
+/// All figures of one test split. `policies` begin with the router; differences are
+/// its APGR less theirs.
 ///
 /// # Errors
 /// Policies without curves, or with curves of different questions.
@@ -118,7 +118,7 @@ pub fn study(
     })
 }
 
-/// The first policy, once all are known to fit together.
+/// Checks that the policies can be compared, and returns the router.
 fn check<'a, 'b>(policies: &'b [SweptPolicy<'a>]) -> Result<&'b SweptPolicy<'a>, StudyError> {
     let router = match policies.first() {
         Some(first) if first.kind == PolicyKind::Router => first,
@@ -150,7 +150,7 @@ fn check<'a, 'b>(policies: &'b [SweptPolicy<'a>]) -> Result<&'b SweptPolicy<'a>,
     Ok(router)
 }
 
-/// The τ for every target, chosen on validation.
+/// Chooses τ for every target on validation.
 fn taus(policy: &SweptPolicy<'_>) -> [Tau; TARGETS.len()] {
     let validation = Curve::of(policy.validation);
     TARGETS.map(|rho| validation.tau_at_offload(rho))

@@ -18,24 +18,24 @@ pub struct SplitResult {
     pub slm_interval: Option<[f64; 2]>,
     /// 95% interval of the LLM's accuracy.
     pub llm_interval: Option<[f64; 2]>,
-    /// The router first, then what it is held against.
+    /// The router first, then the policies it is compared with.
     pub policies: Vec<PolicyResult>,
 }
 
 impl SplitResult {
-    /// The router's result, if there is one.
+    /// The router's result, if the split has one.
     #[must_use]
     pub fn router(&self) -> Option<&PolicyResult> {
         self.policies.iter().find(|p| p.kind == PolicyKind::Router)
     }
 }
 
-/// One policy's curve and the figures read off it.
+/// One policy's curve and its figures.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PolicyResult {
     /// Name, as in "max-probability".
     pub name: String,
-    /// What sort of policy it is.
+    /// The sort of the policy.
     pub kind: PolicyKind,
     /// Its exact curve on this split.
     pub curve: Curve,
@@ -67,7 +67,7 @@ pub struct BandPoint {
     pub upper: f64,
 }
 
-/// What a policy does on this split at a τ chosen on validation.
+/// A policy on this split, at a τ chosen on validation.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Point {
     /// Offload ratio aimed at on validation.

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use tokenroute_core::{Curve, Tau};
 use tokenroute_lab::Chain;
-use tokenroute_lab::chain::latency::{Plan, SPLIT, carry_out};
+use tokenroute_lab::chain::latency::{SPLIT, StudyPlan, carry_out};
 use tokenroute_lab::chain::sweep::ROUTER;
 use tokenroute_lab::cpu_pinning::Own;
 use tokenroute_report::latency_markdown;
@@ -46,7 +46,7 @@ pub fn run(args: &Latency, progress: &Terminal) -> Result<()> {
         step_ms: args.step_ms,
         own_processor: own.is_some(),
     };
-    let plan = Plan { setting, own, networks: networks(&args.bandwidths, &args.round_trips) };
+    let plan = StudyPlan { setting, own, networks: networks(&args.bandwidths, &args.round_trips) };
     let study = carry_out(chain, &plan, args.again)?;
     if args.json {
         return output::json(&study);

@@ -17,7 +17,7 @@ use tokenroute_sweep::latency::LatencyStudy;
 use super::{Asked, Chain, questions_hash};
 
 #[cfg(feature = "latency")]
-pub use study::{Plan, carry_out};
+pub use study::{StudyPlan, carry_out};
 
 /// Where the study lies, under `run/`.
 const FOLDER: &str = "latency";

@@ -26,7 +26,7 @@ const BLOCKING: usize = 2;
 const AHEAD: usize = 3;
 
 /// What is to be studied.
-pub struct Plan {
+pub struct StudyPlan {
     /// Everything but the networks.
     pub setting: Setting,
     /// By bandwidth, then by round trip, shortest first.
@@ -37,7 +37,7 @@ pub struct Plan {
 
 /// Decodes behind every network and keeps the study; if the same was studied
 /// before, gives that, unless it is to be done again.
-pub fn carry_out(chain: Chain<'_>, plan: &Plan, again: bool) -> Result<LatencyStudy> {
+pub fn carry_out(chain: Chain<'_>, plan: &StudyPlan, again: bool) -> Result<LatencyStudy> {
     let asked = chain.timed_questions(plan.setting.questions)?;
     let config = serde_json::json!({
         "questions": plan.setting.questions, "setting": plan.setting, "networks": plan.networks,
