@@ -1,5 +1,5 @@
-//! RoutedDecoding with a clock: one question at a time, every token's time noted as
-//! it is committed.
+//! Decoding with a clock: one question at a time, with the time at which every token
+//! is committed.
 
 use std::mem;
 use std::sync::{Mutex, PoisonError};
