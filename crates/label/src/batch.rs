@@ -4,7 +4,7 @@ use tokenroute_core::{
     LabelRow, LanguageModel, Llm, Question, Scorer, Tau, TokenId, Vocabulary, grade,
 };
 
-use crate::metered::Metered;
+use crate::metered::PositionMeter;
 use crate::{LabelConfig, LabelError, on_policy, reference};
 
 /// One question to label.
@@ -78,7 +78,7 @@ pub(crate) struct Batch {
 /// What the rounds share: the labeller's parts and what they cost.
 pub(crate) struct Context<'c, 'a, S, L: ?Sized> {
     pub labeller: &'c Labeller<'a, S, L>,
-    pub metered: Metered,
+    pub metered: PositionMeter,
 }
 
 impl<S, L: ?Sized> Context<'_, '_, S, L> {
@@ -107,7 +107,7 @@ impl<S: LanguageModel, L: Llm + ?Sized> Labeller<'_, S, L> {
     }
 
     pub(crate) fn batch(&self, items: &[Item<'_>], round: &Round<'_>) -> Result<Batch, LabelError> {
-        let context = Context { labeller: self, metered: Metered::default() };
+        let context = Context { labeller: self, metered: PositionMeter::default() };
         let rows = match round {
             Round::Reference => reference::label(&context, items),
             Round::OnPolicy { number, scorer, tau, .. } => {

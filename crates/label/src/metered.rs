@@ -4,12 +4,12 @@ use std::cell::Cell;
 
 /// Positions processed so far.
 #[derive(Debug, Default)]
-pub(crate) struct Metered {
+pub(crate) struct PositionMeter {
     slm: Cell<u64>,
     llm: Cell<u64>,
 }
 
-impl Metered {
+impl PositionMeter {
     /// Adds positions of the SLM.
     pub(crate) fn slm(&self, positions: u64) {
         self.slm.set(self.slm.get() + positions);

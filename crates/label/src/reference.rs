@@ -2,7 +2,7 @@
 //! one token lose the answer?
 
 use tokenroute_core::{Detail, LabelRow, LanguageModel, Llm, TokenId};
-use tokenroute_runtime::forced;
+use tokenroute_runtime::teacher_forcing;
 
 use crate::asked::Opening;
 use crate::batch::Context;
@@ -35,7 +35,7 @@ pub(crate) fn label<S: LanguageModel, L: Llm + ?Sized>(
     };
     let pairs: Vec<(&[TokenId], &[TokenId])> =
         items.iter().zip(&answers).map(|(i, a)| (i.prompt.as_slice(), a.as_slice())).collect();
-    let small = forced(context.labeller.slm, vocabulary, &pairs, Detail::Full)?;
+    let small = teacher_forcing(context.labeller.slm, vocabulary, &pairs, Detail::Full)?;
     context.metered.slm(pairs.iter().map(|(prompt, answer)| positions(prompt, answer)).sum());
     let tracks: Vec<Track> = items
         .iter()

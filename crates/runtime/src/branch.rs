@@ -8,7 +8,7 @@ use std::time::Instant;
 use tokenroute_core::{Score, Scorer, Step, TokenId, TraceToken};
 
 use crate::calls::CallId;
-use crate::known::Known;
+use crate::lookahead::Lookahead;
 use crate::{Path, Policy, RuntimeError, Wait};
 
 /// What decides about a session's tokens.
@@ -266,15 +266,15 @@ impl<'v, S: Clone> Branch<'v, S> {
     /// and the call for it, if one is on its way.
     pub(crate) fn answered(
         &mut self,
-        known: &Known,
+        lookahead: &Lookahead,
     ) -> Option<(&mut Self, TokenId, Option<CallId>)> {
         let Head::Routed(routed) = &self.head else { return None };
-        if let Some(token) = known.after(self.path.answer()) {
+        if let Some(token) = lookahead.after(self.path.answer()) {
             let call = routed.ask.call();
             return Some((self, token, call));
         }
         let Head::Routed(routed) = &mut self.head else { return None };
-        routed.branches.iter_mut().find_map(|(_, branch)| branch.answered(known))
+        routed.branches.iter_mut().find_map(|(_, branch)| branch.answered(lookahead))
     }
 
     /// Number of calls, answered or on their way, for what lies beyond this

@@ -16,8 +16,8 @@ use tokenroute_core::{
 use crate::branch::{Branch, Head, Rules};
 use crate::budget::Savings;
 use crate::calls::{Caller, Message};
-use crate::known::Known;
-use crate::live::{End, Live};
+use crate::lookahead::Lookahead;
+use crate::session::{End, RunningSession};
 use crate::{Calls, Committed, Pair, Path, Policy, RuntimeError};
 
 /// Longest wait of one turn of [`Engine::drive`]; there is always something to wait for.
@@ -119,7 +119,7 @@ pub struct Engine<'a, S: LanguageModel, L: Llm + ?Sized> {
     waker: Waker,
     woken: bool,
     /// In order of their ids.
-    pub(crate) sessions: Vec<Live<'a, S::State>>,
+    pub(crate) sessions: Vec<RunningSession<'a, S::State>>,
     next: u64,
     /// Of budgets that go over sessions.
     savings: Savings,
@@ -260,14 +260,14 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
         let id = SessionId(self.next);
         self.next += 1;
         let (scorer, records) = (self.scorer, self.committed.is_some());
-        self.sessions.push(Live {
+        self.sessions.push(RunningSession {
             id,
             begun_with: path.tokens().to_vec(),
             root: Branch::new(path, state, held, max_tokens),
             rules: Rules { question, max_tokens, policy, scorer, records },
             trace: Trace::default(),
             steps: Vec::new(),
-            known: Known::default(),
+            lookahead: Lookahead::default(),
             asked_at: None,
         });
         id
@@ -425,12 +425,12 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
         }
     }
 
-    fn close(&mut self, mut live: Live<'a, S::State>) -> Trace {
+    fn close(&mut self, mut live: RunningSession<'a, S::State>) -> Trace {
         let id = live.id;
         // After a failure a state holds anything.
         let broken = matches!(live.root.head, Head::Broken(_));
         live.close(&mut self.caller);
-        let Live { begun_with, root, rules, trace, steps, .. } = live;
+        let RunningSession { begun_with, root, rules, trace, steps, .. } = live;
         self.savings.settle(rules.policy.budget, &trace.tokens);
         let read = root.path.tokens().get(..self.pair.slm.positions(&root.state));
         if let Some(committed) = self.committed.as_mut().filter(|_| !broken) {
@@ -452,7 +452,7 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
 
     /// Waits for something to happen; false once patience is at its end.
     fn wait(&mut self, until: Option<Instant>, events: &mut Vec<Event>) -> bool {
-        let deadline = self.sessions.iter().filter_map(Live::deadline).min();
+        let deadline = self.sessions.iter().filter_map(RunningSession::deadline).min();
         let message = match [until, deadline].into_iter().flatten().min() {
             Some(end) => self.mail.recv_timeout(end.saturating_duration_since(Instant::now())).ok(),
             None => self.mail.recv().ok(),

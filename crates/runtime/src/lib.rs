@@ -17,25 +17,25 @@
 //! 3. [`Engine`] does so for sessions that come and go, as in a server, or that branch off
 //!    from others ([`Committed`]).
 //! 4. [`greedy`] lets one model answer alone.
-//! 5. [`forced`] reads what a model says along answers that are given.
+//! 5. [`teacher_forcing`] reads what a model says along answers that are given.
 
 mod branch;
 mod budget;
 mod calls;
 mod committed;
+mod decide;
 mod decode;
 mod engine;
 mod error;
-mod forced;
 mod greedy;
-mod judge;
-mod known;
-mod live;
-mod lone;
+mod lookahead;
 mod pair;
 mod path;
 mod policy;
+mod session;
+mod slm_only;
 mod step;
+mod teacher_forcing;
 
 pub use budget::{Budget, BudgetError};
 pub use calls::Calls;
@@ -43,9 +43,9 @@ pub use committed::Committed;
 pub use decode::{DEFAULT_BATCH, Request, RoutedDecoding, decode};
 pub use engine::{Engine, Event, Session, SessionId, Waker};
 pub use error::RuntimeError;
-pub use forced::{Forced, forced};
 pub use greedy::greedy;
-pub use lone::{Absent, KeepAll};
 pub use pair::{Pair, advance_canonical};
 pub use path::Path;
 pub use policy::{Policy, Wait};
+pub use slm_only::{Absent, KeepAll};
+pub use teacher_forcing::{TeacherForced, teacher_forcing};

@@ -7,7 +7,7 @@ use tokenroute_core::{Detail, Feed, LanguageModel, Llm};
 
 use crate::branch::{Branch, Head, Rules};
 use crate::engine::Engine;
-use crate::live::Live;
+use crate::session::RunningSession;
 use crate::{Pair, advance_canonical};
 
 /// A branch in a step, and how many of its tokens go in.
@@ -24,7 +24,7 @@ impl<S: LanguageModel, L: Llm + ?Sized> Engine<'_, S, L> {
         let unread: Vec<usize> = sessions.iter().map(|live| live.root.unread()).collect();
         let shares = share_out(self.prefill, &unread);
         let mut parts: Vec<Part<'_, '_, S::State>> = Vec::new();
-        for (Live { rules, root, trace, .. }, share) in sessions.iter_mut().zip(shares) {
+        for (RunningSession { rules, root, trace, .. }, share) in sessions.iter_mut().zip(shares) {
             let committed = matches!(root.head, Head::Open);
             let mut branches = Vec::new();
             root.open(&mut branches);

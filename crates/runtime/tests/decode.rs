@@ -7,7 +7,8 @@ use tokenroute_core::{
 };
 use tokenroute_llm::{InProcess, Scripted, ToyModel};
 use tokenroute_runtime::{
-    DEFAULT_BATCH, Pair, Policy, Request, RoutedDecoding, RuntimeError, decode, forced, greedy,
+    DEFAULT_BATCH, Pair, Policy, Request, RoutedDecoding, RuntimeError, decode, greedy,
+    teacher_forcing,
 };
 
 const MAX_TOKENS: usize = 24;
@@ -115,7 +116,7 @@ fn every_token_follows_the_rule() {
     for (prompt, trace) in prompts.iter().zip(&traces) {
         let answer: Vec<TokenId> = trace.ids().collect();
         let said = |model: &ToyModel| {
-            let steps = forced(model, &vocabulary, &[(prompt, &answer)], Detail::Full);
+            let steps = teacher_forcing(model, &vocabulary, &[(prompt, &answer)], Detail::Full);
             steps.expect("no errors").remove(0).steps
         };
         let (small, large) = (said(&slm), said(llm.model()));

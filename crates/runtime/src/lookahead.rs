@@ -9,9 +9,9 @@ use crate::Path;
 
 /// Tokens of the LLM by the answer so far that they follow.
 #[derive(Debug, Default)]
-pub(crate) struct Known(BTreeMap<Vec<TokenId>, TokenId>);
+pub(crate) struct Lookahead(BTreeMap<Vec<TokenId>, TokenId>);
 
-impl Known {
+impl Lookahead {
     /// Keeps what a run says beyond its first token, which follows the path.
     pub(crate) fn learn(&mut self, path: &Path<'_>, run: &[TokenId]) {
         let mut answer = path.answer().to_vec();

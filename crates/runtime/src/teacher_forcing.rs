@@ -9,7 +9,7 @@ const POSITIONS_PER_CALL: usize = 8192;
 
 /// One teacher-forced answer.
 #[derive(Debug, Clone)]
-pub struct Forced<S> {
+pub struct TeacherForced<S> {
     /// What the model says at each position of the answer, `[answer]`; step `i`
     /// is about `answer[i]`. Tokens are canonical.
     pub steps: Vec<Step>,
@@ -22,12 +22,12 @@ pub struct Forced<S> {
 ///
 /// # Errors
 /// What the model reports; an empty prompt is a [`ModelError::BadFeed`].
-pub fn forced<M: LanguageModel>(
+pub fn teacher_forcing<M: LanguageModel>(
     model: &M,
     vocabulary: &Vocabulary,
     answers: &[(&[TokenId], &[TokenId])],
     detail: Detail,
-) -> Result<Vec<Forced<M::State>>, ModelError> {
+) -> Result<Vec<TeacherForced<M::State>>, ModelError> {
     let mut all = Vec::with_capacity(answers.len());
     let mut rest = answers;
     while !rest.is_empty() {
@@ -62,7 +62,7 @@ pub fn forced<M: LanguageModel>(
         let steps = advance_canonical(model, vocabulary, &mut feeds, detail)?;
         all.extend(steps.into_iter().zip(states).zip(now).map(|((mut steps, state), (_, a))| {
             steps.truncate(a.len());
-            Forced { steps, state }
+            TeacherForced { steps, state }
         }));
     }
     Ok(all)

@@ -20,7 +20,7 @@ impl<S: Clone> Branch<'_, S> {
             step.logits = None;
             let heard = match self.relayed.pop_front() {
                 Some(token) => self.relay(token, own, &step, rules),
-                None => self.judge(own, step, rules),
+                None => self.decide(own, step, rules),
             };
             if let Err(error) = heard {
                 self.head = Head::Broken(error);
@@ -45,7 +45,7 @@ impl<S: Clone> Branch<'_, S> {
     }
 
     /// Decides the next token or sends for it.
-    fn judge(&mut self, own: TokenId, step: Step, rules: &Rules<'_>) -> Result<(), RuntimeError> {
+    fn decide(&mut self, own: TokenId, step: Step, rules: &Rules<'_>) -> Result<(), RuntimeError> {
         let (index, policy) = (self.path.index(), &rules.policy);
         let score = match rules.scorer.needs_llm() {
             true => None,
@@ -62,7 +62,7 @@ impl<S: Clone> Branch<'_, S> {
                     cause: None,
                     speculated: false,
                 };
-                self.decide(
+                self.append(
                     Made { token: made, held: !keeps, relayed: false, step: None },
                     &step,
                     rules,
@@ -99,12 +99,12 @@ impl<S: Clone> Branch<'_, S> {
             speculated: false,
         };
         self.asked += 1;
-        self.decide(Made { token: made, held: false, relayed: true, step: None }, step, rules);
+        self.append(Made { token: made, held: false, relayed: true, step: None }, step, rules);
         Ok(())
     }
 
     /// Appends a token; the SLM is to process it unless it closes the answer.
-    fn decide(&mut self, mut made: Made, step: &Step, rules: &Rules<'_>) {
+    fn append(&mut self, mut made: Made, step: &Step, rules: &Rules<'_>) {
         made.token.token = self.path.commit(made.token.token, step);
         made.step = rules.records.then(|| step.clone());
         self.pending = vec![made.token.token];
@@ -164,7 +164,7 @@ impl<S: Clone> Branch<'_, S> {
             speculated: false,
         };
         let held = origin == Origin::Slm && routes;
-        self.decide(Made { token: made, held, relayed: false, step: None }, &step, rules);
+        self.append(Made { token: made, held, relayed: false, step: None }, &step, rules);
 
         let token = self.path.previous();
         for (first, branch) in branches {

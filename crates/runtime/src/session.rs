@@ -7,11 +7,11 @@ use tokenroute_core::{Bytes, Llm, LlmError, Step, TokenId, Trace};
 
 use crate::branch::{AskState, Branch, Dropped, Head, Routed, Rules};
 use crate::calls::{CallId, Caller, Said};
-use crate::known::Known;
+use crate::lookahead::Lookahead;
 use crate::{Event, RuntimeError, SessionId, Wait};
 
 /// One session.
-pub(crate) struct Live<'a, S> {
+pub(crate) struct RunningSession<'a, S> {
     pub(crate) id: SessionId,
     /// What it began with: a prompt, or a prompt and committed tokens.
     pub(crate) begun_with: Vec<TokenId>,
@@ -22,7 +22,7 @@ pub(crate) struct Live<'a, S> {
     /// What the SLM said along it, if that is recorded.
     pub(crate) steps: Vec<Step>,
     /// What the LLM has said beyond what it was asked for.
-    pub(crate) known: Known,
+    pub(crate) lookahead: Lookahead,
     /// Length of the answer when the LLM was last asked about its end.
     pub(crate) asked_at: Option<usize>,
 }
@@ -33,7 +33,7 @@ pub(crate) enum End {
     Broken(RuntimeError),
 }
 
-impl<S: Clone> Live<'_, S> {
+impl<S: Clone> RunningSession<'_, S> {
     fn waits(&self) -> Option<&Routed<'_, S>> {
         match &self.root.head {
             Head::Routed(routed) => Some(routed),
@@ -77,7 +77,7 @@ impl<S: Clone> Live<'_, S> {
     /// on its way for such a token is then wasted; it counted as possibly wasted when it
     /// was sent.
     fn recall<L: Llm + ?Sized>(&mut self, caller: &mut Caller<'_, L>) {
-        while let Some((branch, token, call)) = self.root.answered(&self.known) {
+        while let Some((branch, token, call)) = self.root.answered(&self.lookahead) {
             let mut dropped = branch.settle(Ok(vec![token]), &self.rules);
             dropped.calls.extend(call);
             self.write_off(dropped, caller);
@@ -138,7 +138,7 @@ impl<S: Clone> Live<'_, S> {
                     self.trace.waits += 1;
                 }
                 if let (Ok(run), false) = (&said, self.rules.policy.relays()) {
-                    self.known.learn(&branch.path, run);
+                    self.lookahead.learn(&branch.path, run);
                 }
                 let dropped = match said {
                     Err(error) if self.rules.policy.strict => self.root.break_off(error.into()),
