@@ -1,4 +1,4 @@
-# Everyday commands; `just` lists them. Each stage takes an experiment file.
+# Everyday commands. `just` lists them. Each stage takes an experiment file.
 
 quickstart := "experiments/quickstart/experiment.toml"
 full := "experiments/word-problems/experiment.toml"
@@ -6,11 +6,11 @@ full := "experiments/word-problems/experiment.toml"
 default:
     @just --list
 
-# The whole chain on a part of the questions.
+# Run the whole chain on a part of the questions.
 quickstart:
     cargo run --release -- run {{quickstart}}
 
-# The full study: every question, every policy.
+# Run the full study: every question, every policy.
 study:
     cargo run --release -- run {{full}}
 
@@ -26,9 +26,14 @@ train experiment=quickstart:
 sweep experiment=quickstart:
     cargo run --release -- sweep {{experiment}}
 
-# Render its report.
+# Render its report under run/.
 report experiment=quickstart:
     cargo run --release -- report {{experiment}}
+
+# Refresh the committed reports. After `just quickstart` and `just study`.
+reports:
+    cargo run --release -- report {{quickstart}} --out reports/quickstart
+    cargo run --release -- report {{full}} --out reports/word-problems
 
 # What CI runs after format and lint checks, and what the README names.
 test:

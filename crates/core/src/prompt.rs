@@ -9,6 +9,7 @@ use crate::Question;
 /// then a line with the choices, each followed by its letter. Small models copy a letter
 /// more easily when it follows the text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct PromptFormat {
     /// The prompt, or with `chat` the user's message. `{question}` and `{choices}` stand
@@ -38,6 +39,7 @@ pub struct PromptFormat {
 
 /// A few-shot example: a question with its answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Example {
     /// The question.

@@ -7,6 +7,7 @@ use crate::{FeatureSpec, Tau};
 
 /// Shape of a router head.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Architecture {
     /// One linear layer, features → rewards.
@@ -47,6 +48,7 @@ impl Architecture {
 
 /// Activation between the layers of an MLP head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Activation {
     /// max(0, x)

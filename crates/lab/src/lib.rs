@@ -14,13 +14,13 @@
 //!
 //! # fn main() -> anyhow::Result<()> {
 //! // 1. Read the experiment and load its pair.
-//! let chain = Chain::open(Path::new("experiments/quickstart/experiment.toml"), &Silent)?;
+//! let chain = Chain::open(Path::new("experiments/quickstart/experiment.toml"), &[], &Silent)?;
 //! // 2. Run the stages; one whose manifest still matches is skipped.
 //! chain.label("flex")?;
 //! chain.train("flex")?;
 //! chain.sweep()?;
 //! // 3. Render the report.
-//! chain.report()?;
+//! chain.report(None)?;
 //! # Ok(())
 //! # }
 //! ```
@@ -28,11 +28,13 @@
 pub mod chain;
 #[cfg(feature = "latency")]
 pub mod cpu_pinning;
+mod error;
 mod experiment;
 mod llm_usage;
 mod prompts;
 
 pub use chain::Chain;
-pub use experiment::Experiment;
+pub use error::LabError;
+pub use experiment::{Experiment, Override, SPLITS, experiment_schema};
 pub use llm_usage::LlmUsage;
 pub use prompts::Prompter;

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result as AnyResult};
 use tokenroute_core::{PromptFormat, Question, TokenId};
 use tokenroute_model::{ChatOptions, ChatTemplate, Message, Tokenizer};
 
@@ -15,7 +15,7 @@ pub struct Prompter<'f> {
 
 impl<'f> Prompter<'f> {
     /// Reads the chat template of a model if the format asks for one.
-    pub fn new(format: &'f PromptFormat, model: &Path) -> Result<Self> {
+    pub fn new(format: &'f PromptFormat, model: &Path) -> AnyResult<Self> {
         let mut chat = None;
         if format.chat {
             let template = ChatTemplate::read(model)?.with_context(|| {
@@ -24,20 +24,14 @@ impl<'f> Prompter<'f> {
                     model.display()
                 )
             })?;
-            let date = match &format.date {
-                None => None,
-                Some(text) => Some(text.parse().with_context(|| {
-                    format!("data.prompt.date is {text:?}; expected a day as 2025-07-01")
-                })?),
-            };
-            chat = Some((template, ChatOptions { date, ..Default::default() }));
+            chat = Some((template, options(format).map_err(anyhow::Error::msg)?));
         }
         Ok(Prompter { format, chat })
     }
 
     /// The tokens of one question. A chat template writes a model's first tokens itself;
     /// before a plain prompt its tokenizer puts them.
-    pub fn prompt(&self, question: &Question, tokenizer: &Tokenizer) -> Result<Vec<TokenId>> {
+    pub fn prompt(&self, question: &Question, tokenizer: &Tokenizer) -> AnyResult<Vec<TokenId>> {
         let Some((template, options)) = &self.chat else {
             return Ok(tokenizer.encode_prompt(&self.format.plain(question))?);
         };
@@ -49,6 +43,20 @@ impl<'f> Prompter<'f> {
         messages.push(Message::new("user", &self.format.fill(question)));
         Ok(tokenizer.encode(&template.render(&messages, options)?)?)
     }
+}
+
+/// What a chat template is given.
+///
+/// # Errors
+/// A date that is no day, in words.
+pub(crate) fn options(format: &PromptFormat) -> Result<ChatOptions, String> {
+    let date = match &format.date {
+        None => None,
+        Some(text) => Some(
+            text.parse().map_err(|_| format!("date is {text:?}; expected a day as 2025-07-01"))?,
+        ),
+    };
+    Ok(ChatOptions { date, ..Default::default() })
 }
 
 #[cfg(test)]

@@ -36,6 +36,7 @@ impl Default for LabelConfig {
 
 /// The path that round 0 labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Reference {
     /// The LLM's own greedy answer; every difference is rolled out.

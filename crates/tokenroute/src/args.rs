@@ -23,7 +23,7 @@ pub use routing::{Remote, Routing};
 #[cfg(feature = "lab")]
 pub use stages::Inspect;
 #[cfg(feature = "lab")]
-pub use stages::{Calibrate, CheckSweep, Label, Staged};
+pub use stages::{Calibrate, CheckSweep, ExperimentFile, Label, Report, Staged};
 
 /// Token-level routing between a small model on the device and a large one in the cloud.
 #[derive(Debug, Parser)]
@@ -54,13 +54,13 @@ pub enum Command {
     Train(Staged),
     /// Compute accuracy and offload for every τ, for the router and every baseline.
     #[cfg(feature = "lab")]
-    Sweep(Staged),
+    Sweep(ExperimentFile),
     /// Choose τ for an offload or accuracy target, and measure it on test.
     #[cfg(feature = "lab")]
     Calibrate(Calibrate),
     /// Render the report of a finished sweep.
     #[cfg(feature = "lab")]
-    Report(Staged),
+    Report(Report),
     /// Measure decoding times behind a network: alone, routed, and with speculation.
     #[cfg(all(feature = "lab", feature = "server"))]
     Latency(Latency),

@@ -7,6 +7,7 @@ use crate::TrainError;
 
 /// How a router is trained. Every field has a default.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainConfig {
     /// Shape of the head. Default: CITER's MLP with widths `[2h, h]` for hidden states of
@@ -46,7 +47,9 @@ pub struct TrainConfig {
     pub focal_gamma: f64,
     /// Number of epochs without a better validation loss after which training stops.
     pub patience: u32,
-    /// Seed of the initial weights, the order of rows and dropout.
+    /// Seed of the initial weights, the order of rows and dropout. An experiment sets it to
+    /// its own seed.
+    #[cfg_attr(feature = "schema", schemars(skip))]
     pub seed: u64,
 }
 
@@ -75,6 +78,7 @@ impl Default for TrainConfig {
 
 /// Weight of divergent rows: `"balanced"`, `"none"` or a number.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged, expecting = "expected \"balanced\", \"none\" or a number above 0")]
 pub enum ClassWeight {
     /// Set by a rule.
@@ -85,6 +89,7 @@ pub enum ClassWeight {
 
 /// Rules for the weight of divergent rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum ClassRule {
     /// Both classes have the same total weight.

@@ -13,6 +13,7 @@ use crate::Question;
 /// How an answer is graded. Each question carries its grader, so every stage grades alike.
 /// A text that commits to no answer is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Grader {
     /// The last parenthesised letter after the last "answer is", as the bundled pair writes

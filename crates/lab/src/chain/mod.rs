@@ -22,7 +22,7 @@ use tokenroute_model::{
 };
 use tokenroute_store::{self as store, Dataset, Manifest};
 
-use crate::experiment::Experiment;
+use crate::experiment::{Experiment, Override};
 use crate::llm_usage::LlmUsage;
 use crate::prompts::Prompter;
 pub use experiment_llm::ExperimentLlm;
@@ -52,8 +52,8 @@ pub struct Asked {
 
 impl<'a> Chain<'a> {
     /// Reads the experiment and loads its pair.
-    pub fn open(path: &Path, progress: &'a dyn Progress) -> Result<Self> {
-        let experiment = Experiment::load(path)?;
+    pub fn open(path: &Path, overrides: &[Override], progress: &'a dyn Progress) -> Result<Self> {
+        let experiment = Experiment::load(path, overrides)?;
         let (named, quantize) = (&experiment.pair.slm, experiment.pair.slm_quantize);
         let top_k = experiment.train.top_k.max(8);
         let options = load_options(named, top_k, quantize);

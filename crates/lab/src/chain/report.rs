@@ -1,14 +1,14 @@
 //! The report stage: curves and labels to pages, figures, CSV and summary.json.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::json;
 use tokenroute_core::{Counts, Features, LabelRow, Relation, Score, TokenClass};
 use tokenroute_model::RouterScorer;
 use tokenroute_report::{
-    self as report, ClassCount, CostSummary, Fact, LabelCounts, ReportData, StageCost,
+    self as report, ClassCount, CostSummary, Fact, LabelCounts, ReportData, ReportFile, StageCost,
 };
 use tokenroute_store::{self as store, Columns, Manifest, PolicyCurves};
 use tokenroute_sweep::diagnostics::{Diagnostics, histogram, reliability};
@@ -16,54 +16,92 @@ use tokenroute_sweep::examples::RandomWeights;
 use tokenroute_sweep::policies::{Baseline, PolicyKind};
 use tokenroute_sweep::study::{Resampling, SplitResult, SweptPolicy, study};
 
+use super::latency::KEPT;
 use super::sweep::{Costs, FOLDER as SWEEP, ROUTER, llm_positions};
 use super::timing::{self, Took};
 use super::{Chain, labels, router};
 
 /// Where the report's manifest lies, under `run/`.
 pub const FOLDER: &str = "report";
+/// A figure that only a report with a network study has.
+const LATENCY_FIGURE: &str = "latency.svg";
 
 impl Chain<'_> {
-    /// Renders the report, or finds it rendered. Returns whether it was skipped.
-    pub fn report(&self) -> Result<bool> {
-        let folder = self.experiment.run(FOLDER);
-        let out = self.report_folder();
+    /// Renders the report, or finds it rendered, and copies it to `out` if given. Returns
+    /// whether rendering was skipped.
+    ///
+    /// A network study that is not under `run/` is taken from the report before, in the
+    /// report's folder or in `out`.
+    pub fn report(&self, out: Option<&Path>) -> Result<bool> {
+        let (folder, home) = (self.experiment.run(FOLDER), self.report_folder());
         let (curves, costs, hash) = self.swept()?;
+        let mut work = self.report_work(&hash);
+        let homes: Vec<&Path> = [Some(home.as_path()), out].into_iter().flatten().collect();
+        let latency = self.network_study(&homes)?;
+        if let Some(kept) = &latency {
+            work.inputs.insert("latency".to_owned(), kept.work.outputs_hash());
+        } else if let Some(out) = out.filter(|out| store::exists(&out.join(LATENCY_FIGURE))) {
+            bail!(
+                "{} has a network study, and none of this pair and router is at hand; run \
+                 `tokenroute latency` first, or remove that report",
+                out.display()
+            );
+        }
+        let done = Manifest::load(&folder)?.filter(|done| done.matches(&work));
+        let skipped = match &done {
+            Some(done) => done.is_whole(&home)?,
+            None => false,
+        };
+        if !skipped {
+            timing::forget(&folder)?;
+            let mut data = self.timed(&folder, || self.gather(&curves, &costs, &work))?;
+            data.stages = self.stages(&costs)?;
+            data.latency = latency.as_ref().map(|kept| kept.study.clone());
+            let mut files = report::files(&data)?;
+            if let Some(kept) = &latency {
+                files.push(ReportFile { name: KEPT, bytes: kept.to_json()? });
+            }
+            store::make_dir(&home)?;
+            let views: Vec<(&str, &[u8])> =
+                files.iter().map(|file| (file.name, file.bytes.as_slice())).collect();
+            store::write_all(&home, &views)?;
+            for file in &files {
+                work.add_output(&home, file.name)?;
+            }
+            work.save(&folder)?;
+        }
+        if let Some(out) = out.filter(|out| *out != home) {
+            copy(done.filter(|_| skipped).as_ref().unwrap_or(&work), &home, out)?;
+        }
+        Ok(skipped)
+    }
+
+    /// The report's manifest before the work, without a network study.
+    fn report_work(&self, curves: &str) -> Manifest {
         let config = json!({
             "title": self.experiment.title,
             "resamples": self.experiment.sweep.resamples,
             "examples": self.experiment.report.examples,
         });
-        let mut work = self.manifest("report", config).with_input("curves", &hash);
-        let latency = self.latency()?.map(|(study, hash)| {
-            work.inputs.insert("latency".to_owned(), hash);
-            study
-        });
-        if let Some(done) = Manifest::load(&folder)?
-            && done.matches(&work)
-            && done.is_whole(&out)?
-        {
-            return Ok(true);
+        self.manifest("report", config).with_input("curves", curves)
+    }
+
+    /// Whether the report of these curves is rendered, with or without a network study.
+    pub(super) fn is_reported(&self, curves: &str) -> Result<bool> {
+        let Some(done) = Manifest::load(&self.experiment.run(FOLDER))? else { return Ok(false) };
+        let mut work = self.report_work(curves);
+        if let Some(latency) = done.inputs.get("latency") {
+            work.inputs.insert("latency".to_owned(), latency.clone());
         }
-        timing::forget(&folder)?;
-        let mut data = self.timed(&folder, || self.gather(&curves, &costs, &work))?;
-        data.latency = latency;
-        data.stages = self.stages(&costs)?;
-        let files = report::files(&data)?;
-        store::make_dir(&out)?;
-        let views: Vec<(&str, &[u8])> =
-            files.iter().map(|file| (file.name, file.bytes.as_slice())).collect();
-        store::write_all(&out, &views)?;
-        for file in &files {
-            work.add_output(&out, file.name)?;
-        }
-        work.save(&folder)?;
-        Ok(false)
+        Ok(done.matches(&work) && done.is_whole(&self.report_folder())?)
     }
 
     /// Where the report goes.
     pub fn report_folder(&self) -> PathBuf {
-        self.experiment.path(&self.experiment.report.folder)
+        match &self.experiment.report.folder {
+            Some(folder) => self.experiment.path(folder),
+            None => self.experiment.run(FOLDER),
+        }
     }
 
     fn gather(
@@ -96,7 +134,7 @@ impl Chain<'_> {
             examples: examples.questions,
             stages: Vec::new(),
             provenance: self.provenance_facts(work, &labels_hash, &router_hash),
-            command: format!("tokenroute run {}", self.experiment.shown()),
+            command: self.experiment.command(),
             test,
         })
     }
@@ -191,6 +229,18 @@ impl Chain<'_> {
         facts.push(Fact { name: "seed".to_owned(), value: seed });
         facts
     }
+}
+
+/// Copies the files that a manifest lists.
+fn copy(done: &Manifest, from: &Path, to: &Path) -> Result<()> {
+    store::make_dir(to)?;
+    let mut files = Vec::new();
+    for name in done.outputs.keys() {
+        files.push((name.as_str(), store::read(&from.join(name))?));
+    }
+    let views: Vec<(&str, &[u8])> =
+        files.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
+    Ok(store::write_all(to, &views)?)
 }
 
 fn label_counts(rows: &[LabelRow]) -> Vec<LabelCounts> {

@@ -25,7 +25,8 @@ pub enum Api {
 }
 
 impl Api {
-    const ALL: [(&'static str, Api); 5] = [
+    /// Every API with its name in arguments and experiment files.
+    pub const ALL: [(&'static str, Api); 5] = [
         ("tokenroute", Api::Tokenroute),
         ("vllm", Api::Vllm),
         ("sglang", Api::Sglang),

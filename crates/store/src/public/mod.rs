@@ -14,6 +14,7 @@ use crate::{StoreError, atomic};
 
 /// The columns of a file. Other columns are ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Schema {
     /// CommonsenseQA (`tau/commonsense_qa`): `id`, `question`, `choices` {`label`, `text`},

@@ -9,12 +9,16 @@ use clap::Args;
 use tokenroute_core::Tau;
 use tokenroute_model::Format;
 
+#[cfg(all(feature = "lab", feature = "server"))]
+use super::stages::ExperimentFile;
+
 /// Arguments of `latency`.
 #[cfg(all(feature = "lab", feature = "server"))]
 #[derive(Debug, Args)]
 pub struct Latency {
-    /// The experiment's experiment.toml. Its router must be trained.
-    pub experiment: PathBuf,
+    /// The experiment. Its router must be trained.
+    #[command(flatten)]
+    pub experiment: ExperimentFile,
     /// Offload tokens with a score below this, 0 to 1.
     #[arg(long, conflicts_with = "max_offload_ratio")]
     pub tau: Option<Tau>,

@@ -3,22 +3,48 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use tokenroute_lab::Override;
 
-/// A stage of an experiment.
+/// An experiment, and keys of it that the command replaces.
+#[derive(Debug, Args)]
+pub struct ExperimentFile {
+    /// The experiment's experiment.toml.
+    #[arg(value_name = "EXPERIMENT")]
+    pub path: PathBuf,
+    /// Replace a key of the file: `--set data.test=100`. Values are TOML; strings need no
+    /// quotes, and paths are relative to the file. May be given more than once.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<Override>,
+}
+
+/// Arguments of `run` and `train`.
 #[derive(Debug, Args)]
 pub struct Staged {
-    /// The experiment's experiment.toml.
-    pub experiment: PathBuf,
+    /// The experiment.
+    #[command(flatten)]
+    pub experiment: ExperimentFile,
     /// Burn backend for training: flex, ndarray or wgpu, if built in.
     #[arg(long, default_value = "flex")]
     pub device: String,
 }
 
+/// Arguments of `report`.
+#[derive(Debug, Args)]
+pub struct Report {
+    /// The experiment, already swept.
+    #[command(flatten)]
+    pub experiment: ExperimentFile,
+    /// Copy the report to this folder, as it was rendered.
+    #[arg(long, value_name = "FOLDER")]
+    pub out: Option<PathBuf>,
+}
+
 /// Arguments of `label`.
 #[derive(Debug, Args)]
 pub struct Label {
-    /// The experiment's experiment.toml.
-    pub experiment: PathBuf,
+    /// The experiment.
+    #[command(flatten)]
+    pub experiment: ExperimentFile,
     /// Burn backend for the router of the on-policy round.
     #[arg(long, default_value = "flex")]
     pub device: String,
@@ -47,8 +73,9 @@ pub struct Inspect {
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("target").required(true))]
 pub struct Calibrate {
-    /// The experiment's experiment.toml. It must be swept.
-    pub experiment: PathBuf,
+    /// The experiment. It must be swept.
+    #[command(flatten)]
+    pub experiment: ExperimentFile,
     /// Target: at most this share of tokens from the LLM, 0 to 1.
     #[arg(long, group = "target")]
     pub offload: Option<f64>,
@@ -63,8 +90,9 @@ pub struct Calibrate {
 /// Arguments of `check-sweep`.
 #[derive(Debug, Args)]
 pub struct CheckSweep {
-    /// The experiment's experiment.toml. Its router must be trained.
-    pub experiment: PathBuf,
+    /// The experiment. Its router must be trained.
+    #[command(flatten)]
+    pub experiment: ExperimentFile,
     /// Number of test questions.
     #[arg(long, default_value_t = 50)]
     pub questions: usize,

@@ -33,7 +33,7 @@ pub fn run(args: &Calibrate) -> Result<()> {
         }
     }
     let progress = Terminal::new(true);
-    let chain = Chain::open(&args.experiment, &progress)?;
+    let chain = Chain::open(&args.experiment.path, &args.experiment.set, &progress)?;
     let (curves, ..) = chain.swept()?;
     let curve = |split: &str| -> Result<Curve> {
         let found = curves.iter().find(|c| c.policy == ROUTER && c.split == split);

@@ -31,7 +31,7 @@ struct Shown<'a> {
 
 fn target(args: &Inspect) -> Result<(Vec<PathBuf>, Option<tokenroute_model::Tokenizer>)> {
     if args.path.extension().is_some_and(|e| e == "toml") {
-        let experiment = tokenroute_lab::Experiment::load(&args.path)?;
+        let experiment = tokenroute_lab::Experiment::load(&args.path, &[])?;
         let slm = experiment.source(&experiment.pair.slm, &tokenroute_core::Silent)?;
         let rounds = 0..=experiment.label.rounds;
         let labels = experiment.run(tokenroute_lab::chain::labels::FOLDER);

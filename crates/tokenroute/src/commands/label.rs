@@ -22,7 +22,7 @@ struct Estimated {
 
 /// Labels the questions of an experiment.
 pub fn run(args: &Label, progress: &Terminal) -> Result<()> {
-    let chain = Chain::open(&args.experiment, progress)?;
+    let chain = Chain::open(&args.experiment.path, &args.experiment.set, progress)?;
     if args.estimate {
         let (estimate, bytes) = chain.estimate_labels()?;
         if args.json {

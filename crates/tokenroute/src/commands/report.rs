@@ -3,13 +3,14 @@
 use anyhow::Result;
 use tokenroute_lab::Chain;
 
-use crate::args::Staged;
+use crate::args::Report;
 use crate::output;
 use crate::progress::Terminal;
 
 /// Renders the report of a swept experiment.
-pub fn run(args: &Staged, progress: &Terminal) -> Result<()> {
-    let chain = Chain::open(&args.experiment, progress)?;
-    chain.report()?;
-    output::line(&output::shown(&chain.report_folder().join("index.html")))
+pub fn run(args: &Report, progress: &Terminal) -> Result<()> {
+    let chain = Chain::open(&args.experiment.path, &args.experiment.set, progress)?;
+    chain.report(args.out.as_deref())?;
+    let folder = args.out.clone().unwrap_or_else(|| chain.report_folder());
+    output::line(&output::shown(&folder.join("index.html")))
 }

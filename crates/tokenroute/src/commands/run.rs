@@ -12,12 +12,12 @@ use crate::progress::Terminal;
 
 /// Labels, trains, sweeps and reports.
 pub fn run(args: &Staged, progress: &Terminal) -> Result<()> {
-    let chain = Chain::open(&args.experiment, progress)?;
+    let chain = Chain::open(&args.experiment.path, &args.experiment.set, progress)?;
     let stages: [(&str, &dyn Fn() -> Result<bool>); 4] = [
         ("label", &|| chain.label(&args.device)),
         ("train", &|| chain.train(&args.device)),
         ("sweep", &|| chain.sweep()),
-        ("report", &|| chain.report()),
+        ("report", &|| chain.report(None)),
     ];
     for (name, stage) in stages {
         if stage()? {

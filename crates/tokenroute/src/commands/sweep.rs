@@ -6,13 +6,13 @@ use tokenroute_lab::chain::{
     sweep::{FOLDER, llm_positions},
 };
 
-use crate::args::Staged;
+use crate::args::ExperimentFile;
 use crate::output;
 use crate::progress::Terminal;
 
 /// Sweeps τ for the router and every baseline of an experiment.
-pub fn run(args: &Staged, progress: &Terminal) -> Result<()> {
-    let chain = Chain::open(&args.experiment, progress)?;
+pub fn run(args: &ExperimentFile, progress: &Terminal) -> Result<()> {
+    let chain = Chain::open(&args.path, &args.set, progress)?;
     chain.sweep()?;
     let (_, costs, _) = chain.swept()?;
     output::line(&format!("{} LLM positions, all policies", llm_positions(&costs)))?;

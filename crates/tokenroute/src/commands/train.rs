@@ -9,7 +9,7 @@ use crate::progress::Terminal;
 
 /// Trains the router of a labelled experiment.
 pub fn run(args: &Staged, progress: &Terminal) -> Result<()> {
-    let chain = Chain::open(&args.experiment, progress)?;
+    let chain = Chain::open(&args.experiment.path, &args.experiment.set, progress)?;
     chain.train(&args.device)?;
     let (router, _) = chain.router()?;
     output::line(&format!(

@@ -6,10 +6,10 @@ mod network;
 #[cfg(feature = "latency")]
 mod study;
 
-#[cfg(feature = "latency")]
 use std::path::Path;
 
 use anyhow::Result;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokenroute_store::{self as store, Manifest};
 use tokenroute_sweep::latency::LatencyStudy;
@@ -25,18 +25,64 @@ const FILE: &str = "latency.json";
 /// The split whose questions are decoded.
 pub const SPLIT: &str = "test";
 
+/// A study beside a report that shows it, so that it outlives `run/`.
+pub const KEPT: &str = "network.json";
+
+/// A network study and what it was made from.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct KeptStudy {
+    /// The manifest of the study.
+    pub work: Manifest,
+    /// The study.
+    pub study: LatencyStudy,
+}
+
+impl KeptStudy {
+    /// The JSON of [`KEPT`].
+    pub fn to_json(&self) -> Result<Vec<u8>> {
+        let mut json = serde_json::to_vec_pretty(self)?;
+        json.push(b'\n');
+        Ok(json)
+    }
+}
+
 impl Chain<'_> {
-    /// The study that is kept and its hash, if it is of this pair, this router
-    /// and these questions.
-    pub fn latency(&self) -> Result<Option<(LatencyStudy, String)>> {
+    /// The study of this pair, this router and these questions: the measured one, or the
+    /// first that one of these reports keeps.
+    pub fn network_study(&self, reports: &[&Path]) -> Result<Option<KeptStudy>> {
+        if let Some(measured) = self.measured_study()? {
+            return Ok(Some(measured));
+        }
+        for report in reports {
+            let path = report.join(KEPT);
+            if !store::exists(&path) {
+                continue;
+            }
+            // A study of an earlier shape is left out, as one of another router is.
+            let Ok(kept) = serde_json::from_slice::<KeptStudy>(&store::read(&path)?) else {
+                continue;
+            };
+            if self.study_work(&kept.work)?.matches(&kept.work) {
+                return Ok(Some(kept));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The study under `run/`.
+    fn measured_study(&self) -> Result<Option<KeptStudy>> {
         let folder = self.experiment.run(FOLDER);
-        let Some(kept) = Manifest::load(&folder)? else { return Ok(None) };
-        let asked = self.timed_questions(kept.config["questions"].as_u64().unwrap_or(0) as usize)?;
-        let work = self.latency_work(kept.config.clone(), &asked)?;
-        let Some(done) = work.finished(&folder)? else { return Ok(None) };
+        let Some(found) = Manifest::load(&folder)? else { return Ok(None) };
+        let Some(work) = self.study_work(&found)?.finished(&folder)? else { return Ok(None) };
         // One of an earlier shape is measured anew.
         let study = serde_json::from_slice(&store::read(&folder.join(FILE))?).ok();
-        Ok(study.map(|study| (study, done.outputs_hash())))
+        Ok(study.map(|study| KeptStudy { work, study }))
+    }
+
+    /// The manifest that a study of this configuration has now.
+    fn study_work(&self, found: &Manifest) -> Result<Manifest> {
+        let count = found.config["questions"].as_u64().unwrap_or(0) as usize;
+        self.latency_work(found.config.clone(), &self.timed_questions(count)?)
     }
 
     /// The first `count` test questions.

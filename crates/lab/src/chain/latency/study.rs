@@ -46,9 +46,9 @@ pub fn carry_out(chain: Chain<'_>, plan: &StudyPlan, again: bool) -> Result<Late
     let folder = chain.experiment.run(FOLDER);
     if !again
         && work.finished(&folder)?.is_some()
-        && let Some((kept, _)) = chain.latency()?
+        && let Some(kept) = chain.network_study(&[])?
     {
-        return Ok(kept);
+        return Ok(kept.study);
     }
     let (scorer, _) = chain.router()?;
     let warm_up = chain.questions("validation")?;

@@ -1,0 +1,151 @@
+//! What can be refused about an experiment file before anything is loaded.
+
+use tokenroute_core::Tau;
+use tokenroute_llm::http::{Api, HttpConfig};
+use tokenroute_sweep::policies::Baseline;
+use tokenroute_train::{TrainConfig, TrainError};
+
+use super::{DataSection, Experiment, PairSection, SPLITS, SplitFile};
+use crate::{LabError, prompts};
+
+/// A key, and its value with what is expected.
+type Fault = (String, String);
+
+/// Splits whose questions are labelled.
+const LABELLED: [&str; 2] = ["router-train", "validation"];
+
+impl Experiment {
+    /// Checks every section.
+    pub(super) fn check(&self) -> Result<(), LabError> {
+        self.sections().map_err(|(key, what)| LabError::Value {
+            path: self.file.clone(),
+            key,
+            what,
+        })
+    }
+
+    fn sections(&self) -> Result<(), Fault> {
+        for (key, count) in [
+            ("data.router_train", self.data.router_train),
+            ("data.validation", self.data.validation),
+            ("data.test", self.data.test),
+            ("data.max_tokens", self.data.max_tokens),
+            ("sweep.resamples", self.sweep.resamples),
+            ("sweep.chunk", self.sweep.chunk),
+            ("label.questions_per_shard", self.label.questions_per_shard),
+        ] {
+            if count == 0 {
+                return fault(key, "is 0; expected at least 1");
+            }
+        }
+        pair(&self.pair)?;
+        data(&self.data)?;
+        let offload = self.label.on_policy_offload;
+        if !(0.0..=1.0).contains(&offload) {
+            return fault("label.on_policy_offload", format!("is {offload}; expected 0 to 1"));
+        }
+        train(&self.train)?;
+        for name in &self.sweep.baselines {
+            if Baseline::from_name(name).is_none() {
+                let known = Baseline::ALL.map(Baseline::name).join(", ");
+                return fault("sweep.baselines", format!("has {name:?}; expected some of {known}"));
+            }
+        }
+        for &tau in &self.sweep.taus {
+            if Tau::new(tau).is_err() {
+                return fault("sweep.taus", format!("has {tau}; expected values from 0 to 1"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn pair(pair: &PairSection) -> Result<(), Fault> {
+    let Some(url) = HttpConfig::url_of(&pair.llm) else {
+        let given = [("pair.llm_api", &pair.llm_api), ("pair.llm_model", &pair.llm_model)];
+        return match given.into_iter().find(|(_, value)| value.is_some()) {
+            Some((key, _)) => fault(key, "is for an LLM behind a URL; remove it"),
+            None => Ok(()),
+        };
+    };
+    if pair.llm_quantize.is_some() {
+        let what = format!("is for an LLM that runs here; quantise {url} where it is served");
+        return fault("pair.llm_quantize", what);
+    }
+    match pair.llm_api.as_deref().map(str::parse::<Api>) {
+        Some(Err(error)) => fault("pair.llm_api", format!("is refused: {error}")),
+        _ => Ok(()),
+    }
+}
+
+fn train(train: &TrainConfig) -> Result<(), Fault> {
+    match train.check() {
+        Ok(()) => {}
+        Err(TrainError::Config { field, value, expected }) => {
+            return fault(&format!("train.{field}"), format!("is {value}; {expected}"));
+        }
+        Err(error) => return fault("train", format!("is refused: {error}")),
+    }
+    if !LABELLED.contains(&train.train_split.as_str()) {
+        let (split, known) = (&train.train_split, LABELLED.join(" or "));
+        return fault("train.train_split", format!("is {split:?}; expected {known}"));
+    }
+    if !SPLITS.contains(&train.validation_split.as_str()) {
+        let (split, known) = (&train.validation_split, SPLITS.join(", "));
+        return fault("train.validation_split", format!("is {split:?}; expected one of {known}"));
+    }
+    if train.seed != 0 {
+        return fault("train.seed", "is not used; set `seed` at the top of the file");
+    }
+    Ok(())
+}
+
+fn data(data: &DataSection) -> Result<(), Fault> {
+    let refused = |error: String| ("data.prompt".to_owned(), error);
+    data.prompt.check().map_err(|error| refused(error.to_string()))?;
+    prompts::options(&data.prompt).map_err(refused)?;
+    if data.dataset.is_some() {
+        if data.schema.is_some() || !data.files.is_empty() || data.grader.is_some() {
+            let what = "goes with none of data.schema, data.files and data.grader: its questions carry their graders";
+            return fault("data.dataset", what);
+        }
+        return Ok(());
+    }
+    if data.schema.is_none() {
+        return fault("data", "needs `dataset`, or `schema` and `files`");
+    }
+    if let Some(name) = data.files.keys().find(|name| !SPLITS.contains(&name.as_str())) {
+        let what = format!("is no split; expected one of {}", SPLITS.join(", "));
+        return fault(&format!("data.files.{name}"), what);
+    }
+    let mut taken: Vec<(&str, &SplitFile, usize)> = Vec::new();
+    for split in SPLITS {
+        let wanted = data.wanted(split);
+        let Some(source) = data.files.get(split) else {
+            if wanted > 0 {
+                let what = format!(
+                    "takes {wanted} questions of {split}; name its file in data.files.{split}"
+                );
+                return fault("data", what);
+            }
+            continue;
+        };
+        let overlaps = taken.iter().find(|(_, other, count)| {
+            other.file == source.file
+                && source.skip < other.skip.saturating_add(*count)
+                && other.skip < source.skip.saturating_add(wanted)
+        });
+        if let Some((other, ..)) = overlaps {
+            let what = format!(
+                "and data.files.{other} share questions of one file; set `skip` so that they do not"
+            );
+            return fault(&format!("data.files.{split}"), what);
+        }
+        taken.push((split, source, wanted));
+    }
+    Ok(())
+}
+
+fn fault(key: &str, what: impl Into<String>) -> Result<(), Fault> {
+    Err((key.to_owned(), what.into()))
+}

@@ -1,0 +1,34 @@
+//! The JSON schema of an experiment file, for editors and for the reference.
+
+use schemars::{Schema, SchemaGenerator, generate::SchemaSettings, json_schema};
+use serde_json::Value;
+use tokenroute_llm::http::Api;
+use tokenroute_model::Format;
+use tokenroute_sweep::policies::Baseline;
+
+use super::Experiment;
+
+/// The schema of an experiment file, as committed in `docs/src/reference`.
+#[must_use]
+pub fn experiment_schema() -> Value {
+    let generator = SchemaSettings::draft07().into_generator();
+    generator.into_root_schema_for::<Experiment>().to_value()
+}
+
+/// Names of baselines.
+pub(super) fn baselines(_: &mut SchemaGenerator) -> Schema {
+    let names = Baseline::ALL.map(Baseline::name);
+    json_schema!({"type": "array", "items": {"type": "string", "enum": names}})
+}
+
+/// Names of quantisation formats.
+pub(super) fn format(_: &mut SchemaGenerator) -> Schema {
+    let names = [Format::Q8_0, Format::Q4_0, Format::Q4K].map(|format| format.to_string());
+    json_schema!({"type": "string", "enum": names})
+}
+
+/// Names of servers' APIs.
+pub(super) fn api(_: &mut SchemaGenerator) -> Schema {
+    let names = Api::ALL.map(|(name, _)| name);
+    json_schema!({"type": "string", "enum": names})
+}

@@ -1,0 +1,175 @@
+//! The sections of an experiment file, one type each.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokenroute_core::{Grader, PromptFormat};
+use tokenroute_label::Reference;
+use tokenroute_model::Format;
+use tokenroute_store::Schema;
+
+use super::{format_name, schema};
+
+/// The two models of the pair.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PairSection {
+    /// The SLM: a folder in Hugging Face layout, a GGUF file or an `hf:` reference.
+    pub slm: PathBuf,
+    /// The LLM: as `slm`, or the URL of a server.
+    pub llm: PathBuf,
+    /// API of the server at `llm`. Without it the server's list of models decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::api")]
+    pub llm_api: Option<String>,
+    /// Name of the model on the server. Without it the first model in the server's list is
+    /// used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub llm_model: Option<String>,
+    /// Format that the SLM's weights are quantised to. Without it they stay as stored.
+    #[serde(default, with = "format_name", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::format")]
+    pub slm_quantize: Option<Format>,
+    /// As `slm_quantize`, for an LLM that runs here.
+    #[serde(default, with = "format_name", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::format")]
+    pub llm_quantize: Option<Format>,
+}
+
+/// The questions and how many each split takes. Name a `dataset`, or a `schema` and `files`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DataSection {
+    /// Folder of a data set with its dataset.toml.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dataset: Option<PathBuf>,
+    /// Columns of the files in `files`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Schema>,
+    /// The file of each split: router-train, validation, test or test-ood.
+    #[serde(default)]
+    pub files: BTreeMap<String, SplitFile>,
+    /// How answers to the questions in `files` are graded. Without it the schema decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grader: Option<Grader>,
+    /// How a question becomes a prompt. Without it the bundled pair's format is used.
+    #[serde(default)]
+    pub prompt: PromptFormat,
+    /// Most tokens of an answer.
+    #[serde(default = "default_max_tokens")]
+    pub max_tokens: usize,
+    /// Questions to label for training.
+    pub router_train: usize,
+    /// Questions to validate and calibrate on.
+    pub validation: usize,
+    /// Questions to test on.
+    pub test: usize,
+    /// Test questions of families that the training questions leave out.
+    #[serde(default)]
+    pub test_ood: usize,
+}
+
+/// The file of one split.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SplitFile {
+    /// A JSON Lines or Parquet file, or `hf:datasets/owner/name[@revision]:file`.
+    pub file: PathBuf,
+    /// Questions to leave out at the start of the file.
+    #[serde(default)]
+    pub skip: usize,
+}
+
+/// Splits of an experiment, in the order of the stages.
+pub const SPLITS: [&str; 4] = ["router-train", "validation", "test", "test-ood"];
+
+impl DataSection {
+    /// How many questions of a split the experiment takes.
+    pub fn wanted(&self, split: &str) -> usize {
+        match split {
+            "router-train" => self.router_train,
+            "validation" => self.validation,
+            "test" => self.test,
+            _ => self.test_ood,
+        }
+    }
+}
+
+fn default_max_tokens() -> usize {
+    128
+}
+
+/// Labelling.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LabelSection {
+    /// The answer that round 0 labels: "llm" is the LLM's own greedy answer, "gold" the data
+    /// set's rationale.
+    pub reference: Reference,
+    /// Most rollouts per question; 0 is no limit.
+    pub max_rollouts_per_question: usize,
+    /// On-policy rounds after round 0.
+    pub rounds: u32,
+    /// Offload ratio at which the on-policy rounds decode, 0 to 1.
+    pub on_policy_offload: f64,
+    /// Questions per shard of the label table. A killed run resumes at a shard.
+    pub questions_per_shard: usize,
+}
+
+impl Default for LabelSection {
+    fn default() -> Self {
+        LabelSection {
+            reference: Reference::Llm,
+            max_rollouts_per_question: 0,
+            rounds: 1,
+            on_policy_offload: 0.07,
+            questions_per_shard: 100,
+        }
+    }
+}
+
+/// Sweeping.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SweepSection {
+    /// Policies that the router is compared with.
+    #[schemars(schema_with = "schema::baselines")]
+    pub baselines: Vec<String>,
+    /// Bootstrap resamples for the intervals.
+    #[serde(default = "default_resamples")]
+    pub resamples: usize,
+    /// Questions swept and saved at a time. A killed sweep resumes at a chunk.
+    #[serde(default = "default_chunk")]
+    pub chunk: usize,
+    /// Values that τ is restricted to, for trial runs of models that differ at nearly every
+    /// token. Without it the sweep is exact at every τ.
+    #[serde(default)]
+    pub taus: Vec<f32>,
+}
+
+fn default_resamples() -> usize {
+    1000
+}
+
+fn default_chunk() -> usize {
+    50
+}
+
+/// Reporting.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReportSection {
+    /// Folder of the report. Without it the report goes to run/report beside the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub folder: Option<PathBuf>,
+    /// Example answers shown.
+    pub examples: usize,
+}
+
+impl Default for ReportSection {
+    fn default() -> Self {
+        ReportSection { folder: None, examples: 8 }
+    }
+}

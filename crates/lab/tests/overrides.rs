@@ -1,0 +1,96 @@
+//! `--set`: values by type, strings without quotes, and refusals that name key and value.
+
+use std::path::{Path, PathBuf};
+
+use tokenroute_lab::{Experiment, LabError, Override};
+
+fn quickstart() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments/quickstart/experiment.toml")
+}
+
+fn load(sets: &[&str]) -> Result<Experiment, LabError> {
+    let sets: Vec<Override> = sets.iter().map(|set| set.parse().expect("key=value")).collect();
+    Experiment::load(&quickstart(), &sets)
+}
+
+#[test]
+fn values_take_the_type_of_their_key() {
+    let experiment = load(&[
+        "title=12",
+        "seed=7",
+        "pair.llm=http://127.0.0.1:8433",
+        "pair.llm_model = \"quoted\"",
+        "label.reference=gold",
+        "label.on_policy_offload=0.1",
+        "train.architecture={ kind = \"linear\", rewards = 1 }",
+        "train.class_weight=none",
+        "sweep.baselines=[\"margin\"]",
+        "sweep.taus=[0.5, 0.9]",
+        "data.prompt.chat=true",
+        "data.prompt.date=2025-07-01",
+        "report.folder=out",
+    ])
+    .unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(experiment.title, "12");
+    assert_eq!(experiment.seed, 7);
+    assert_eq!(experiment.pair.llm, Path::new("http://127.0.0.1:8433"));
+    assert_eq!(experiment.pair.llm_model.as_deref(), Some("quoted"));
+    assert_eq!(experiment.sweep.baselines, ["margin"]);
+    assert_eq!(experiment.data.prompt.date.as_deref(), Some("2025-07-01"));
+    assert_eq!(experiment.report.folder.as_deref(), Some(Path::new("out")));
+    assert!(
+        experiment.command().ends_with("--set 'report.folder=out'"),
+        "{}",
+        experiment.command()
+    );
+}
+
+#[test]
+fn what_does_not_fit_is_refused_with_key_and_value() {
+    for (set, causes) in [
+        ("data.test=many", ["--set data.test=many", "expected usize"]),
+        ("data.test=1.5", ["--set data.test=1.5", "floating point"]),
+        ("data.tests=5", ["--set data.tests=5", "unknown field `tests`"]),
+        ("nonsense.key=5", ["--set nonsense.key=5", "unknown field `nonsense`"]),
+        ("title.x=5", ["--set title.x=5", "title is a value"]),
+        ("label.reference=silver", ["--set label.reference=silver", "unknown variant `silver`"]),
+        ("pair.slm_quantize=q9", ["--set pair.slm_quantize=q9", "q8_0"]),
+        ("sweep.baselines=[\"entropie\"]", ["sweep.baselines has \"entropie\"", "max-probability"]),
+        ("data.test=0", ["data.test is 0", "experiment.toml"]),
+        ("train.epochs=0", ["train.epochs is 0", "at least 1"]),
+        (
+            "train.architecture={ kind = \"linear\", rewards = 3 }",
+            ["train.architecture.rewards", "3"],
+        ),
+        ("train.architecture={ kind = \"cubic\" }", ["--set train.architecture", "cubic"]),
+        ("train.train_split=test", ["train.train_split is \"test\"", "router-train"]),
+        ("train.validation_split=dev", ["train.validation_split is \"dev\"", "test-ood"]),
+        ("train.seed=4", ["train.seed is not used", "experiment.toml"]),
+        ("pair.llm_api=vllm", ["pair.llm_api", "behind a URL"]),
+        ("data.files.dev.file=x", ["data.dataset", "data.files"]),
+    ] {
+        let error = load(&[set]).map(|_| ()).expect_err(set).to_string();
+        assert!(causes.iter().all(|cause| error.contains(cause)), "{set}: {error}");
+    }
+}
+
+#[test]
+fn a_key_that_the_file_lacks_may_come_later() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("experiment.toml");
+    let text = std::fs::read_to_string(quickstart()).expect("the file");
+    let text = text.replace("test = 300\n", "").replace("validation = 150\n", "");
+    std::fs::write(&path, text).expect("a write");
+    let sets: Vec<Override> =
+        ["data.validation=3", "data.test=4"].map(|s| s.parse().expect("key=value")).to_vec();
+    assert_eq!(Experiment::load(&path, &sets).expect("whole").data.test, 4);
+    let error = Experiment::load(&path, &sets[..1]).expect_err("no test").to_string();
+    assert!(error.contains("missing field `test`") && error.contains("experiment.toml"), "{error}");
+}
+
+#[test]
+fn an_argument_that_is_no_pair_of_key_and_value_is_refused() {
+    for text in ["data.test", "=5", "data..test=5"] {
+        assert!(text.parse::<Override>().is_err(), "{text}");
+    }
+}
