@@ -27,6 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(u64);
 
+/// The next session of [`Engine::drive`], or `None` when there are no more.
+pub type Begun = Option<Result<SessionId, RuntimeError>>;
+
 /// What a new session is to do.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Session {
@@ -40,7 +43,7 @@ pub struct Session {
     pub policy: Policy,
 }
 
-/// What happened in a turn. A session's events come in order; [`Event::Ended`]
+/// An event of one turn. A session's events come in order; [`Event::Ended`]
 /// or [`Event::Failed`] is the last but for [`Event::Billed`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
@@ -315,7 +318,7 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
     pub fn drive(
         &mut self,
         batch: usize,
-        begin: &mut dyn FnMut(&mut Self, usize) -> Option<Result<SessionId, RuntimeError>>,
+        begin: &mut dyn FnMut(&mut Self, usize) -> Begun,
         heard: &mut dyn FnMut(&mut Self, usize, Event),
     ) -> Result<(), RuntimeError> {
         let mut numbers: BTreeMap<SessionId, usize> = BTreeMap::new();

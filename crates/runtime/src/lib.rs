@@ -41,7 +41,7 @@ pub use budget::{Budget, BudgetError};
 pub use calls::Calls;
 pub use committed::Committed;
 pub use decode::{DEFAULT_BATCH, Request, RoutedDecoding, decode};
-pub use engine::{Engine, Event, Session, SessionId, Waker};
+pub use engine::{Begun, Engine, Event, Session, SessionId, Waker};
 pub use error::RuntimeError;
 pub use greedy::greedy;
 pub use pair::{Pair, advance_canonical};
