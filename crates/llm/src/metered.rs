@@ -66,6 +66,7 @@ impl Roots<()> {
 impl<L: Llm> Llm for Metered<L> {
     fn ask(&self, asks: &[Ask<'_>]) -> Vec<Result<Reply, LlmError>> {
         let mut roots = self.roots();
+        roots.open(asks.iter().map(|ask| (ask.context, ask.from)));
         let mut open: Vec<Open<Ask<'_>>> = Vec::new();
         let mut replies: Vec<Result<Reply, LlmError>> = Vec::with_capacity(asks.len());
         for (index, &Ask { context, from, sampling }) in asks.iter().enumerate() {
@@ -117,9 +118,14 @@ impl<L: Llm> Llm for Metered<L> {
         vocabulary: &Vocabulary,
     ) -> Vec<Result<Reply, LlmError>> {
         let mut roots = self.roots();
+        roots.open(wanted.iter().map(|w| (w.context, w.context.len())));
         let mut open: Vec<Open<(usize, Vec<TokenId>)>> = Vec::new();
         let mut replies: Vec<Result<Reply, LlmError>> = Vec::with_capacity(wanted.len());
         for (index, &Continuation { context, tokens, sampling, .. }) in wanted.iter().enumerate() {
+            if context.is_empty() {
+                replies.push(Err(ModelError::BadFeed { tokens: 0, from: 0 }.into()));
+                continue;
+            }
             let root = roots.key(context, context.len());
             let known = roots.get(&root);
             let known = known.map(|p| p.continuation(context, tokens, sampling, vocabulary));

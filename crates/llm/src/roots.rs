@@ -9,8 +9,8 @@ use tokenroute_core::TokenId;
 
 use crate::prefixes::Prefixes;
 
-/// Names a root: the context that came first. That is the prompt, or the prompt and some
-/// committed tokens if the first ask came late.
+/// Names a root: the shortest context that was asked about. That is the prompt, or the
+/// prompt and some committed tokens while no ask has come from the prompt's end.
 pub(crate) type Key = Arc<[TokenId]>;
 
 /// Everything kept, by root.
@@ -34,7 +34,18 @@ impl<S> Roots<S> {
         Roots { roots: BTreeMap::new(), most: most.max(1), clock: 0 }
     }
 
-    /// The root that contexts like this belong to, made from `context[..first]` if need be.
+    /// Makes the roots of contexts that are asked about together: no [`Roots::key`] of one
+    /// then renames the root of another.
+    pub(crate) fn open<'a>(&mut self, contexts: impl IntoIterator<Item = (&'a [TokenId], usize)>) {
+        for (context, first) in contexts {
+            if (1..=context.len()).contains(&first) {
+                self.key(context, first);
+            }
+        }
+    }
+
+    /// The root that contexts like this belong to, made from `context[..first]` if need be;
+    /// `first` is at least 1.
     pub(crate) fn key(&mut self, context: &[TokenId], first: usize) -> Key {
         self.clock += 1;
         let now = self.clock;
@@ -46,8 +57,14 @@ impl<S> Roots<S> {
             return key;
         }
         let key: Key = context[..first].into();
-        let fresh = || Root { used: 0, prefixes: Prefixes::new() };
-        self.roots.entry(Arc::clone(&key)).or_insert_with(fresh).used = now;
+        // One that began later in the same text now begins here. Its prefixes are whole.
+        let from = (Bound::Included(&context[..first]), Bound::Unbounded);
+        let next = self.roots.range::<[TokenId], _>(from).next().map(|(name, _)| name);
+        let later = next.filter(|name| name.starts_with(&key)).cloned();
+        let found = later.and_then(|name| self.roots.remove(&name));
+        let mut root = found.unwrap_or_else(|| Root { used: now, prefixes: Prefixes::new() });
+        root.used = now;
+        self.roots.insert(Arc::clone(&key), root);
         key
     }
 

@@ -112,6 +112,23 @@ fn a_late_first_ask_is_forgotten_with_its_prompt() {
 }
 
 #[test]
+fn an_ask_from_the_prompts_end_takes_over_what_a_late_one_read() {
+    let llm = InProcess::new(ToyModel::new(3));
+    let context = with(&PROMPT, &[5, 6]);
+    ask(&llm, &context, 6);
+    let longer = with(&context, &[7]);
+    let asks = [Ask::greedy(&longer, 7), Ask::greedy(&longer, 4)];
+    let replies: Vec<_> = llm.ask(&asks).into_iter().map(|r| r.expect("good asks")).collect();
+    for (ask, reply) in asks.iter().zip(&replies) {
+        assert_eq!(reply.tokens, plain(&ToyModel::new(3), ask.context, ask.from));
+    }
+    assert_eq!((replies[0].positions, replies[1].positions), (1, 2));
+    assert_eq!(ask(&llm, &with(&longer, &[8]), 4).1, 1);
+    llm.forget(&PROMPT);
+    assert_eq!(ask(&llm, &context, 6).1, 6);
+}
+
+#[test]
 fn the_least_recently_used_prompt_goes_first() {
     let llm = InProcess::with_prompts(ToyModel::new(4), 2);
     for (prompt, paid) in

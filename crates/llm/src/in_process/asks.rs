@@ -49,6 +49,7 @@ pub(super) fn answer<M: LanguageModel>(
             Ok(Reply::default())
         })
         .collect();
+    roots.open(asks.iter().map(|ask| (ask.context, ask.from)));
     let mut waiting: Vec<(usize, Key)> = (0..asks.len())
         .filter(|&i| replies[i].is_ok())
         .map(|i| (i, roots.key(asks[i].context, asks[i].from)))

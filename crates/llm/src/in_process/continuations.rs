@@ -37,6 +37,7 @@ pub(super) fn make<M: LanguageModel>(
     vocabulary: &Vocabulary,
 ) -> Vec<Result<Reply, LlmError>> {
     let mut replies: Vec<_> = wanted.iter().map(|_| Ok(Reply::default())).collect();
+    roots.open(wanted.iter().map(|w| (w.context, w.context.len())));
     let mut queue: VecDeque<usize> = (0..wanted.len()).collect();
     let mut growing: Vec<Growing<M::State>> = Vec::new();
     let draws = wanted.iter().any(|w| w.sampling.is_some());
