@@ -1,6 +1,8 @@
 //! A white canvas of a size, and the colours and text styles of all figures.
 
+use plotters::chart::MeshStyle;
 use plotters::coord::Shift;
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
@@ -9,10 +11,23 @@ use crate::number::target;
 
 pub(super) const INK: RGBColor = RGBColor(40, 44, 50);
 pub(super) const MUTED: RGBColor = RGBColor(95, 102, 112);
-pub(super) const GRID: RGBColor = RGBColor(230, 232, 235);
+const GRID: RGBColor = RGBColor(230, 232, 235);
 
 pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 pub(super) type Drawn = Result<(), Box<dyn std::error::Error>>;
+
+/// The axes and grid of a chart.
+type Axes<'a, 'b, 's> = MeshStyle<'a, 'b, RangedCoordf64, RangedCoordf64, SVGBackend<'s>>;
+
+/// Gives axes and grid the style of all charts; the vertical axis is in percent.
+pub(super) fn axes<'m, 'a, 'b, 's>(mesh: &'m mut Axes<'a, 'b, 's>) -> &'m mut Axes<'a, 'b, 's> {
+    mesh.y_label_formatter(&tick)
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(GRID)
+        .axis_style(MUTED)
+        .label_style(("sans-serif", 13).into_font().color(&MUTED))
+        .axis_desc_style(("sans-serif", 14).into_font().color(&INK))
+}
 
 /// Draws on a white page of a size and returns the document.
 pub(super) fn page(

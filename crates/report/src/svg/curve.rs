@@ -6,7 +6,7 @@ use plotters::style::text_anchor::HPos;
 use tokenroute_sweep::policies::PolicyKind;
 use tokenroute_sweep::study::SplitResult;
 
-use super::canvas::{Area, Drawn, GRID, INK, MUTED, page, rgb, text, tick};
+use super::canvas::{Area, Drawn, INK, MUTED, axes, page, rgb, text, tick};
 use crate::error::RenderError;
 use crate::grid::{GridPoint, on_grid};
 use crate::number::percent;
@@ -54,17 +54,10 @@ fn draw(root: &Area<'_>, split: &SplitResult, figure: &CurveFigure) -> Drawn {
         .x_label_area_size(44)
         .y_label_area_size(52)
         .build_cartesian_2d(0.0..max, low..high)?;
-    chart
-        .configure_mesh()
+    axes(&mut chart.configure_mesh())
         .x_labels(11)
         .y_labels(8)
         .x_label_formatter(&tick)
-        .y_label_formatter(&tick)
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(GRID)
-        .axis_style(MUTED)
-        .label_style(("sans-serif", 13).into_font().color(&MUTED))
-        .axis_desc_style(("sans-serif", 14).into_font().color(&INK))
         .x_desc("offload ratio (tokens made by the LLM)")
         .y_desc("accuracy")
         .draw()?;

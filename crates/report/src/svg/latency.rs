@@ -7,7 +7,7 @@ use tokenroute_core::CurvePoint;
 use tokenroute_sweep::latency::{LatencyStudy, NetworkRows, Row, Way, modelled};
 use tokenroute_sweep::study::{PolicyResult, SplitResult};
 
-use super::canvas::{Area, Drawn, GRID, INK, MUTED, page, rgb, text, tick};
+use super::canvas::{Area, Drawn, INK, axes, page, rgb, text};
 use crate::error::RenderError;
 use crate::grid::on_grid;
 use crate::names::way_name;
@@ -117,16 +117,9 @@ fn draw(root: &Area<'_>, split: &SplitResult, lines: &[Line<'_>], cost: Cost) ->
         .x_label_area_size(44)
         .y_label_area_size(52)
         .build_cartesian_2d(0.0..furthest, low..high)?;
-    chart
-        .configure_mesh()
+    axes(&mut chart.configure_mesh())
         .x_labels(9)
         .y_labels(8)
-        .y_label_formatter(&tick)
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(GRID)
-        .axis_style(MUTED)
-        .label_style(("sans-serif", 13).into_font().color(&MUTED))
-        .axis_desc_style(("sans-serif", 14).into_font().color(&INK))
         .x_desc(match cost {
             Cost::Seconds => "seconds for an answer",
             Cost::Kilobytes => "kilobytes for an answer, up and down",

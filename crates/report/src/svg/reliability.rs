@@ -5,7 +5,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 use tokenroute_sweep::diagnostics::{Diagnostics, ReliabilityBin};
 
-use super::canvas::{Area, Drawn, GRID, INK, MUTED, page, text, tick};
+use super::canvas::{Area, Drawn, INK, MUTED, axes, page, text};
 use crate::error::RenderError;
 
 /// Draws the diagram; `None` if there are no bins.
@@ -27,16 +27,9 @@ fn draw(root: &Area<'_>, before: &[ReliabilityBin], after: &[ReliabilityBin]) ->
         .x_label_area_size(44)
         .y_label_area_size(54)
         .build_cartesian_2d(0.0..1.0, 0.0..1.0)?;
-    chart
-        .configure_mesh()
+    axes(&mut chart.configure_mesh())
         .x_labels(6)
         .y_labels(6)
-        .y_label_formatter(&tick)
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(GRID)
-        .axis_style(MUTED)
-        .label_style(("sans-serif", 13).into_font().color(&MUTED))
-        .axis_desc_style(("sans-serif", 14).into_font().color(&INK))
         .x_desc("score, P(keep)")
         .y_desc("may be kept")
         .draw()?;
