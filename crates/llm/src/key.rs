@@ -1,10 +1,10 @@
-//! The API key: given in the environment, shown nowhere.
+//! The API key, which no output shows.
 
 use std::fmt;
 
 use subtle::ConstantTimeEq;
 
-/// A key that no header can carry.
+/// A key that cannot be sent in a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the API key is empty or holds characters other than visible ASCII; set it again")]
 pub struct BadKey;
@@ -30,7 +30,7 @@ impl ApiKey {
     /// Takes a key of visible ASCII characters.
     ///
     /// # Errors
-    /// An empty key, or one that no header can carry; the message holds no part of it.
+    /// An empty key, or one that cannot be sent in a header. The message has no part of it.
     pub fn new(key: &str) -> Result<Self, BadKey> {
         let key = key.trim();
         if key.is_empty() || !key.bytes().all(|b| b.is_ascii_graphic()) {
@@ -55,22 +55,22 @@ impl ApiKey {
         format!("Bearer {}", self.0)
     }
 
-    /// Whether a header's value carries this key; the time taken does not tell
-    /// how much of it is right.
+    /// Whether an `authorization` header holds this key. The comparison takes the same time
+    /// for every wrong key.
     #[must_use]
     pub fn opens(&self, header: &[u8]) -> bool {
         let given = header.strip_prefix(b"Bearer ").unwrap_or_default();
         given.ct_eq(self.0.as_bytes()).into()
     }
 
-    /// The text with every occurrence of the key taken out, as it is and as it
-    /// stands in a quotation: servers quote what they refuse.
+    /// The text with every occurrence of the key removed, plain or escaped within quotation
+    /// marks: servers quote keys that they refuse.
     #[cfg(feature = "http")]
     pub(crate) fn redact(&self, text: &str) -> String {
         text.replace(&self.0, "[key]").replace(&self.0.escape_debug().to_string(), "[key]")
     }
 
-    /// Whether a text gives the key away.
+    /// Whether a text contains the key.
     #[cfg(feature = "http")]
     pub(crate) fn is_in(&self, text: &str) -> bool {
         text.contains(&self.0)

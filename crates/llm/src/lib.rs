@@ -1,12 +1,11 @@
 //! The LLM as the runtime calls it: in process, over HTTP, cached, scripted.
 //!
 //! Key types:
-//! - [`InProcess`]: any local [`tokenroute_core::LanguageModel`] as the LLM, with
-//!   a cache so that what it has read or answered is not paid for twice.
-//! - [`Metered`]: an LLM elsewhere, counted as one in process counts itself.
-//! - [`Patient`]: an LLM that is asked again while it is away.
+//! - [`InProcess`]: any local [`tokenroute_core::LanguageModel`] as the LLM, with a cache of
+//!   what it has read and answered.
+//! - [`AsModel`]: the other way round, any [`tokenroute_core::Llm`] as a model that steps.
 //! - [`Scripted`]: answers and failures from a script.
-//! - [`ToyModel`]: a tiny deterministic model of no use but to exercise the rest.
+//! - [`ToyModel`]: a tiny deterministic model for tests and demos.
 //! - `http::Http` (feature `http`): vLLM, SGLang, llama.cpp's server, `tokenroute cloud`
 //!   or any OpenAI-compatible completions API as the LLM; `http::Answers` keeps any
 //!   LLM's answers on disk.

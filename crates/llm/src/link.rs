@@ -1,10 +1,9 @@
-//! A network on one machine: bytes between a client and a server arrive late
-//! and no faster than a bandwidth allows, as they would over a real link.
+//! A simulated network on one machine: bytes between a client and a server arrive with the
+//! delay and bandwidth of a real link.
 //!
-//! What is modelled: propagation (half the round trip each way, however many
-//! bytes are under way), a bandwidth for each direction that all connections
-//! share, first come first served, and the round trip that setting up a TCP
-//! connection takes. What is not: loss, jitter, packet headers, slow start.
+//! It models propagation (half the round trip each way), a bandwidth for each direction that
+//! all connections share in order of arrival, and the round trip of TCP's handshake. It does
+//! not model loss, jitter, packet headers or slow start.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -14,26 +13,26 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Bytes that travel together: what an Ethernet packet holds of a TCP stream.
+/// Most bytes that travel together: the payload of a TCP packet over Ethernet.
 const PACKET: usize = 1460;
 
-/// What a link is like.
+/// Delay and bandwidth of a link.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LinkConfig {
-    /// Time from one end to the other and back, without what bandwidth costs.
+    /// Time from one end to the other and back, without transmission.
     pub round_trip: Duration,
-    /// Bits a second in each direction; `None` for as many as the machine can.
+    /// Bits a second in each direction; `None` is no limit.
     pub bits_per_second: Option<f64>,
 }
 
-/// Bytes of TCP payload carried, HTTP's own included.
+/// Bytes of TCP payload carried, HTTP headers included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Carried {
     /// From client to server.
     pub up: u64,
     /// From server to client.
     pub down: u64,
-    /// Connections that were opened.
+    /// Connections opened.
     pub connections: u64,
 }
 
@@ -60,12 +59,12 @@ struct Wires {
 /// One direction.
 #[derive(Debug, Default)]
 struct Lane {
-    /// When the last byte given to it has left.
+    /// When the last byte will have left.
     free: Mutex<Option<Instant>>,
     carried: AtomicU64,
 }
 
-/// Bytes under way, and when they are there.
+/// Bytes under way, and when they arrive.
 type Packet = (Instant, Vec<u8>);
 
 impl Link {
@@ -91,7 +90,7 @@ impl Link {
                 if shared.closed.load(Ordering::SeqCst) {
                     return;
                 }
-                // A client that cannot be served sees its connection close.
+                // A failure closes the client's connection.
                 drop(client.and_then(|client| shared.carry(client)));
             }
         });
@@ -104,7 +103,7 @@ impl Link {
         self.address
     }
 
-    /// What was carried so far, bytes still under way included.
+    /// Bytes carried so far, those still under way included.
     #[must_use]
     pub fn carried(&self) -> Carried {
         Carried {
@@ -118,7 +117,7 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         self.wires.closed.store(true, Ordering::SeqCst);
-        // One more connection, so that the listener looks up.
+        // One more connection wakes the listener.
         drop(TcpStream::connect(self.address));
         if let Some(accepting) = self.accepting.take() {
             drop(accepting.join());
@@ -131,10 +130,10 @@ impl Drop for Link {
 }
 
 impl Wires {
-    /// Connects a client to the server, with two threads for each direction:
-    /// one that reads and one that waits until what was read may arrive.
+    /// Connects a client to the server. Each direction has a thread that reads and a thread
+    /// that delivers what was read when it is due.
     fn carry(self: &Arc<Self>, client: TcpStream) -> io::Result<()> {
-        // The client's first byte leaves once its SYN was answered.
+        // The client's first byte leaves after the handshake.
         let open = Instant::now() + self.config.round_trip;
         let server = TcpStream::connect(self.upstream)?;
         client.set_nodelay(true)?;
@@ -161,7 +160,7 @@ impl Wires {
             let now = Instant::now();
             let ready = open.map_or(now, |open| now.max(open));
             let left = lane.leaves(ready, read, self.config.bits_per_second);
-            // An empty packet is the end of the stream, which travels as well.
+            // An empty packet marks the end of the stream, which is delayed as well.
             if to.send((left + delay, buffer[..read].to_vec())).is_err() || read == 0 {
                 return;
             }
@@ -170,7 +169,7 @@ impl Wires {
 }
 
 impl Lane {
-    /// When the last of some bytes that are ready now has left.
+    /// When the last of some bytes has left, if they are ready at `ready`.
     fn leaves(&self, ready: Instant, bytes: usize, bits_per_second: Option<f64>) -> Instant {
         self.carried.fetch_add(bytes as u64, Ordering::Relaxed);
         let Some(rate) = bits_per_second else { return ready };

@@ -1,14 +1,12 @@
-//! A scripted LLM: answers from a function of the context, and failures where
-//! the script wants them. It ships, so that demos and tests of failure need no
-//! network.
+//! A scripted LLM: a function of the context gives answers and failures. Demos and tests of
+//! failures need no network with it.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokenroute_core::{Ask, Llm, LlmError, Reply, TokenId};
 
-/// An LLM that follows a script. It keeps nothing: every ask costs all of its
-/// context.
+/// An LLM that follows a script. It has no cache: every ask costs all of its context.
 #[derive(Debug)]
 pub struct Scripted<F> {
     script: F,
@@ -25,7 +23,7 @@ where
         Scripted { script, failing: BTreeSet::new(), asked: AtomicU64::new(0) }
     }
 
-    /// Makes these asks fail besides, by their number from 0 in order of arrival.
+    /// Makes these asks fail too, by their number from 0 in order of arrival.
     #[must_use]
     pub fn failing(mut self, asks: impl IntoIterator<Item = u64>) -> Self {
         self.failing.extend(asks);
@@ -38,8 +36,7 @@ where
     }
 }
 
-/// A script from a table of contexts; what it does not list is answered with
-/// `otherwise`.
+/// A script from a table of contexts. Contexts that it does not list get `otherwise`.
 pub fn table(
     answers: HashMap<Vec<TokenId>, TokenId>,
     otherwise: TokenId,

@@ -1,11 +1,11 @@
-//! Many calls at once, on threads that end with the last of them.
+//! Calls in parallel, on threads that end with the last call.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// What `work` gives for every number below `count`, at most `threads` at once; `None`
-/// for one whose thread was lost.
+/// Runs `work` for every number below `count`, at most `threads` at once. A result is `None`
+/// if its thread panicked.
 pub(crate) fn together<T: Send + Sync>(
     threads: usize,
     count: usize,

@@ -1,6 +1,5 @@
-//! A tiny deterministic model: what it says is a hash of the prefix. It has no
-//! weights and no sense, but it forks, truncates and splits hairs like a real
-//! one, thousands of times a second.
+//! A tiny deterministic model: its logits are a hash of the prefix. It has no weights, but
+//! forks and truncates its state like a real one, thousands of times a second.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,13 +20,13 @@ const SENTENCE_END: TokenId = 13;
 pub struct ToyModel {
     info: ModelInfo,
     seed: u64,
-    /// Another toy's seed, and the share of prefixes at which its token is taken.
+    /// Another toy's seed, and the share of prefixes with its token.
     follows: Option<(u64, f32)>,
     processed: AtomicU64,
 }
 
 impl ToyModel {
-    /// A toy of its own mind.
+    /// A toy with tokens of its own.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let info = ModelInfo {
@@ -41,8 +40,8 @@ impl ToyModel {
         ToyModel { info, seed, follows: None, processed: AtomicU64::new(0) }
     }
 
-    /// A toy that says what `other` says at this share of all prefixes, with
-    /// probabilities of its own. `other` must not follow a third.
+    /// A toy with the tokens of `other` at this share of all prefixes, but probabilities of
+    /// its own. `other` must not follow a third toy.
     #[must_use]
     pub fn following(seed: u64, other: &ToyModel, share: f32) -> Self {
         let mut toy = Self::new(seed);

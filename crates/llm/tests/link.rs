@@ -1,5 +1,5 @@
-//! A link delays, paces and counts, and changes nothing else. Times are held to
-//! from below alone: a busy machine is late, never early.
+//! A link delays, paces and counts bytes, and changes nothing else. Times are checked from
+//! below alone: a busy machine is late, never early.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokenroute_llm::link::{Link, LinkConfig};
 
-/// A server that sends back what it is sent.
+/// A server that echoes all bytes.
 fn echo() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");

@@ -69,7 +69,7 @@ pub(crate) enum Head<'v, S> {
     Routed(Box<Routed<'v, S>>),
     /// The answer is complete.
     Closed,
-    /// RoutedDecoding cannot go on.
+    /// Decoding cannot go on.
     Broken(RuntimeError),
 }
 

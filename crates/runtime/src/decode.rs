@@ -49,7 +49,7 @@ impl<S, L: ?Sized> Clone for RoutedDecoding<'_, S, L> {
 impl<S, L: ?Sized> Copy for RoutedDecoding<'_, S, L> {}
 
 impl<'a, S: LanguageModel, L: Llm + ?Sized> RoutedDecoding<'a, S, L> {
-    /// RoutedDecoding on one thread, [`DEFAULT_BATCH`] requests at a time, prompts read whole and
+    /// Decodes on one thread, [`DEFAULT_BATCH`] requests at a time, prompts read whole and
     /// nothing kept.
     pub fn new(pair: Pair<'a, S, L>, scorer: &'a dyn Scorer, policy: Policy) -> Self {
         RoutedDecoding {

@@ -1,4 +1,4 @@
-//! The prompt and committed tokens of one trajectory. RoutedDecoding, labelling and
+//! The prompt and committed tokens of one trajectory. Decoding, labelling and
 //! sweeping all make a scorer's position here, so that they cannot differ.
 
 use tokenroute_core::{Position, Step, TokenId, Vocabulary};

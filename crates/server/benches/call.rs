@@ -1,5 +1,5 @@
-//! One call over loopback, to a toy that answers at once: what the client and the
-//! server add to the LLM's own time. Less than 0.5 ms at the median is the goal.
+//! One call over loopback to a toy that answers at once: the time that client and server add
+//! to the LLM's own. The goal is a median below 0.5 ms.
 
 use std::net::{Ipv4Addr, SocketAddr};
 

@@ -1,6 +1,5 @@
-//! Answers that outlive the process: greedy tokens by model and prefix, in one
-//! redb file. The first answer kept for a prefix stays; a later one gives way.
-//! What is asked for at a temperature passes by.
+//! The answer cache: greedy tokens by model and prefix, in one redb file. The first answer
+//! kept for a prefix stays; later ones are dropped. Drawn tokens are not kept.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,29 +12,29 @@ use tokenroute_core::{Ask, Continuation, Llm, LlmError, Reply, TokenId, Vocabula
 /// to the greedy token.
 const TABLE: TableDefinition<'_, [u8; 32], u32> = TableDefinition::new("answers-v1");
 
-/// Answers that may be lost in a crash before they are forced to disk.
+/// Most answers that a crash may lose: those not yet forced to disk.
 const UNFORCED: u64 = 1024;
 
 /// Why an answer cache cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum AnswersError {
-    /// Another process has it.
+    /// Another process uses it.
     #[error("the answer cache {path} is in use; end the other process or name another file")]
     InUse {
         /// The file.
         path: PathBuf,
     },
-    /// The file cannot be read or written, or is none of ours.
+    /// The file cannot be read or written, or is not an answer cache.
     #[error("the answer cache {path}: {message}; name another file, or delete this one")]
     Store {
         /// The file.
         path: PathBuf,
-        /// The store's words.
+        /// The database's error.
         message: String,
     },
 }
 
-/// An LLM whose answers are kept on disk. What is known costs no positions.
+/// An LLM whose answers are kept on disk. A kept answer costs no positions.
 #[derive(Debug)]
 pub struct Answers<L> {
     llm: L,
@@ -54,8 +53,8 @@ pub fn identity(model: &str, vocabulary: &Vocabulary) -> String {
 }
 
 impl<L> Answers<L> {
-    /// Opens or creates the file. `identity` names the model and its tokenizer
-    /// so that no other model's answers are taken for this one's.
+    /// Opens or creates the file. `identity` names the model and its tokenizer, so that
+    /// answers of different models stay apart.
     ///
     /// # Errors
     /// A file in use, unreadable, or of another kind.
@@ -84,7 +83,7 @@ impl<L> Answers<L> {
     /// Forces everything kept so far to disk.
     ///
     /// # Errors
-    /// What the store says.
+    /// An error of the database.
     pub fn force(&self) -> Result<(), AnswersError> {
         if self.unforced.swap(0, Ordering::Relaxed) == 0 {
             return Ok(());
@@ -97,7 +96,7 @@ impl<L> Answers<L> {
         AnswersError::Store { path: self.path.clone(), message: error.to_string() }
     }
 
-    /// A hash that has taken in these tokens, ready for more.
+    /// The hash of these tokens, ready for more.
     fn hash(&self, tokens: &[TokenId]) -> Sha256 {
         let mut hash = self.identity.clone();
         tokens.iter().for_each(|token| hash.update(token.to_le_bytes()));

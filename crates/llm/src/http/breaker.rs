@@ -1,6 +1,6 @@
-//! The circuit breaker: after some failures in a row nobody waits for the
-//! server any more. Probes in the background find out when it answers again,
-//! whether or not anybody asks; only a real answer counts as well.
+//! The circuit breaker: after some failures in a row, asks fail at once. Probes in the
+//! background find out when the server answers again. Only an answered ask closes the
+//! circuit fully.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -35,7 +35,7 @@ impl Breaker {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Three plain values: a panic elsewhere leaves them usable.
+        // A panic cannot leave these plain values inconsistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -43,19 +43,19 @@ impl Breaker {
         self.config.failures.max(1)
     }
 
-    /// Whether to give up at once.
+    /// Whether asks fail at once.
     pub(crate) fn is_open(&self) -> bool {
         self.state().failures >= self.limit()
     }
 
-    /// The server answered: the circuit closes, and what was is forgotten.
-    pub(crate) fn well(&self) {
+    /// The server answered an ask: the circuit closes, and earlier failures no longer count.
+    pub(crate) fn succeeded(&self) {
         let mut state = self.state();
         (state.failures, state.pause) = (0, Duration::ZERO);
     }
 
-    /// The server failed. Where that opens the circuit, the caller has to probe.
-    pub(crate) fn sick(&self) -> Option<Opening> {
+    /// The server failed. If that opens the circuit, the caller must probe.
+    pub(crate) fn failed(&self) -> Option<Opening> {
         let mut state = self.state();
         if state.failures >= self.limit() {
             return None;
@@ -69,20 +69,20 @@ impl Breaker {
         Some(Opening(state.openings))
     }
 
-    /// How long to wait before the next probe; `None` if there is no need of one.
+    /// Pause before the next probe; `None` if no probe is needed.
     pub(crate) fn pause(&self, opening: Opening) -> Option<Duration> {
         let state = self.state();
         self.concerns(&state, opening).then_some(state.pause)
     }
 
-    /// Whether the circuit is open since then.
+    /// Whether the circuit is still open since this opening.
     fn concerns(&self, state: &State, opening: Opening) -> bool {
         state.failures >= self.limit() && state.openings == opening.0
     }
 
-    /// A probe came back. One that was answered lets asks through again, but a server
-    /// may answer probes and fail at asks: the next failure opens the circuit at once,
-    /// for longer than before.
+    /// A probe ended. An answered probe lets asks through again. A server may answer probes
+    /// and fail at asks, so the next failure opens the circuit at once, for longer than
+    /// before.
     pub(crate) fn probed(&self, opening: Opening, answered: bool) {
         let mut state = self.state();
         if !self.concerns(&state, opening) {
@@ -114,13 +114,13 @@ mod tests {
     #[test]
     fn opens_after_failures_in_a_row_probes_ever_more_rarely_and_closes() {
         let (breaker, ms) = breaker(2);
-        assert_eq!(breaker.sick(), None);
-        breaker.well();
-        assert_eq!(breaker.sick(), None);
+        assert_eq!(breaker.failed(), None);
+        breaker.succeeded();
+        assert_eq!(breaker.failed(), None);
         assert!(!breaker.is_open(), "not two in a row");
-        let opening = breaker.sick().expect("two in a row");
+        let opening = breaker.failed().expect("two in a row");
         assert!(breaker.is_open());
-        assert_eq!(breaker.sick(), None, "one prober for one opening");
+        assert_eq!(breaker.failed(), None, "one prober for one opening");
         for pause in [100, 200, 350, 350] {
             assert_eq!(breaker.pause(opening), ms(pause));
             breaker.probed(opening, false);
@@ -134,16 +134,16 @@ mod tests {
     fn answered_probes_alone_do_not_shorten_the_pause() {
         for failures in [1, 3] {
             let (breaker, ms) = breaker(failures);
-            let mut opening = (0..failures).find_map(|_| breaker.sick()).expect("open");
+            let mut opening = (0..failures).find_map(|_| breaker.failed()).expect("open");
             for pause in [100, 200, 350, 350] {
                 assert_eq!(breaker.pause(opening), ms(pause));
                 breaker.probed(opening, true);
                 assert!(!breaker.is_open());
-                opening = breaker.sick().expect("one failure is enough now");
+                opening = breaker.failed().expect("one failure is enough now");
             }
             breaker.probed(opening, true);
-            breaker.well();
-            opening = (0..failures).find_map(|_| breaker.sick()).expect("open");
+            breaker.succeeded();
+            opening = (0..failures).find_map(|_| breaker.failed()).expect("open");
             assert_eq!(breaker.pause(opening), ms(100), "a real answer forgets");
         }
     }
@@ -151,11 +151,11 @@ mod tests {
     #[test]
     fn a_prober_of_before_has_nothing_to_do_and_no_say() {
         let (breaker, ms) = breaker(1);
-        let before = breaker.sick().expect("open");
+        let before = breaker.failed().expect("open");
         // An ask that was under way came back well, and the next one failed.
-        breaker.well();
+        breaker.succeeded();
         assert_eq!(breaker.pause(before), None);
-        let now = breaker.sick().expect("open");
+        let now = breaker.failed().expect("open");
         assert_eq!(breaker.pause(before), None);
         breaker.probed(before, true);
         assert_eq!((breaker.is_open(), breaker.pause(now)), (true, ms(100)));

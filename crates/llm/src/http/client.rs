@@ -1,5 +1,5 @@
-//! The LLM over HTTP as the runtime calls it: every ask within its deadline,
-//! asked again where that helps, given up at once while the server is down.
+//! The LLM over HTTP as the runtime calls it. Every ask has a deadline and is retried if
+//! that may help. While the server is down, asks fail at once.
 
 use std::ops::Sub;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,14 +16,14 @@ use crate::http::wire::{Facts, Listed, Query, models};
 use crate::http::{Api, HttpConfig, HttpError, Spelling};
 use crate::together::together;
 
-/// First pause before asking again; doubles each time, and is shortened at
-/// random by up to a half.
+/// First pause before a retry. It doubles each time, and is shortened at random by up to
+/// a half.
 const BACKOFF: Duration = Duration::from_millis(20);
 
-/// What a server said of itself.
+/// API and model of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Server {
-    /// The API it speaks.
+pub struct ServerInfo {
+    /// Its API.
     pub api: Api,
     /// The model's name there.
     pub model: String,
@@ -32,7 +32,7 @@ pub struct Server {
 /// Work done so far, over all calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Traffic {
-    /// HTTP requests, second attempts included.
+    /// HTTP requests, retries included.
     pub requests: u64,
     /// Second requests sent because the first was slow.
     pub hedges: u64,
@@ -40,7 +40,7 @@ pub struct Traffic {
     pub bytes: Bytes,
 }
 
-/// What came since `before`.
+/// The work done since `before`.
 impl Sub for Traffic {
     type Output = Traffic;
 
@@ -53,8 +53,8 @@ impl Sub for Traffic {
     }
 }
 
-/// Finds out in the background whether the server is back, until it is or the client is
-/// gone. Nobody waits for it, and no token is asked for.
+/// Probes the server in the background, until it answers or the client is dropped. A probe
+/// asks for no token.
 async fn probe(client: Weak<Inner>, opening: Opening) {
     loop {
         let pause = client.upgrade().and_then(|inner| inner.breaker.pause(opening));
@@ -62,7 +62,7 @@ async fn probe(client: Weak<Inner>, opening: Opening) {
         sleep(pause).await;
         let Some(inner) = client.upgrade() else { return };
         let path = inner.server.get().map_or("/v1/models", |server| server.api.probe_path());
-        let answered = inner.transport.is_well(path, Instant::now() + inner.config.total).await;
+        let answered = inner.transport.responds(path, Instant::now() + inner.config.total).await;
         inner.breaker.probed(opening, answered);
     }
 }
@@ -78,7 +78,7 @@ struct Inner {
     config: HttpConfig,
     transport: Transport,
     facts: Facts,
-    server: OnceLock<Server>,
+    server: OnceLock<ServerInfo>,
     breaker: Breaker,
     hedges: AtomicU64,
 }
@@ -97,7 +97,7 @@ impl Http {
         let transport = Transport::new(&config, config.base()?)?;
         let server = OnceLock::new();
         if let (Some(api), Some(model)) = (config.api, &config.model) {
-            server.get_or_init(|| Server { api, model: model.clone() });
+            server.get_or_init(|| ServerInfo { api, model: model.clone() });
         }
         let breaker = Breaker::new(config.breaker);
         let facts = Facts { vocabulary, spelling };
@@ -105,16 +105,16 @@ impl Http {
         Ok(Http { inner: Arc::new(Inner { config, transport, facts, server, breaker, hedges }) })
     }
 
-    /// What the server is. Asks it once; later calls, and every ask, know.
+    /// API and model of the server. The server is asked once; later calls reuse its answer.
     ///
     /// # Errors
-    /// A server that cannot be asked or has no such model; a tokenizer other
-    /// than the pair's, where the server tells.
-    pub fn server(&self) -> Result<Server, HttpError> {
+    /// A server that cannot be asked or has no such model; a tokenizer other than the
+    /// pair's, if the server names it.
+    pub fn server(&self) -> Result<ServerInfo, HttpError> {
         let inner = &self.inner;
         match inner.server.get() {
             Some(server) => Ok(server.clone()),
-            None => inner.hello(Instant::now() + inner.config.total),
+            None => inner.read_info(Instant::now() + inner.config.total),
         }
     }
 
@@ -179,8 +179,8 @@ impl Llm for Http {
 }
 
 impl Inner {
-    /// Asks `/v1/models` what is there.
-    fn hello(&self, deadline: Instant) -> Result<Server, HttpError> {
+    /// Reads API and model from `/v1/models`.
+    fn read_info(&self, deadline: Instant) -> Result<ServerInfo, HttpError> {
         let url = self.transport.base();
         let read = |bytes: &[u8]| self.choose(models(bytes)?);
         let model = self
@@ -197,10 +197,10 @@ impl Inner {
             });
         }
         let api = self.config.api.unwrap_or_else(|| Api::of_owner(&model.owned_by));
-        Ok(self.server.get_or_init(|| Server { api, model: model.id.clone() }).clone())
+        Ok(self.server.get_or_init(|| ServerInfo { api, model: model.id.clone() }).clone())
     }
 
-    /// The model that is wanted, of those that are there.
+    /// The configured model among those that the server lists.
     fn choose(&self, listed: Vec<Listed>) -> Result<Listed, LlmError> {
         let url = self.transport.base();
         let names: Vec<_> = listed.iter().map(|model| model.id.as_str()).collect();
@@ -210,9 +210,9 @@ impl Inner {
             let wanted = wanted.unwrap_or("any");
             return Err(LlmError::Refused(format!("{url} has no model {wanted}; it has {names}")));
         };
-        // A model's name goes into reports and caches, as it is.
-        let told = [Some(&model.id), model.tokenizer_hash.as_ref()];
-        if told.into_iter().flatten().any(|text| self.transport.gives_key_away(text)) {
+        // A model's name goes into reports and caches unchanged.
+        let texts = [Some(&model.id), model.tokenizer_hash.as_ref()];
+        if texts.into_iter().flatten().any(|text| self.transport.gives_key_away(text)) {
             return Err(LlmError::Refused(format!("{url} names its model by the API key")));
         }
         Ok(model)
@@ -233,27 +233,31 @@ impl Inner {
         let mut last = None;
         loop {
             if self.breaker.is_open() {
-                // What went wrong here tells more than what went wrong elsewhere.
+                // A failure of this ask is more precise than the open circuit.
                 let base = self.transport.base();
-                let open = || LlmError::Unavailable(format!("{base} failed too often; waiting"));
+                let open = || {
+                    LlmError::Unavailable(format!(
+                        "{base} failed too often; it is probed until it answers"
+                    ))
+                };
                 return Err(last.unwrap_or_else(open));
             }
             let failure = match self.attempt(ask, deadline, &bill) {
                 Ok(reply) => {
-                    self.breaker.well();
+                    self.breaker.succeeded();
                     return Ok(Reply { bytes: bill.bytes(), ..reply });
                 }
                 Err(failure) => failure,
             };
-            if failure.sick
-                && let Some(opening) = self.breaker.sick()
+            if failure.unhealthy
+                && let Some(opening) = self.breaker.failed()
             {
                 self.transport.spawn(probe(Arc::downgrade(self), opening));
             }
             let jittered = pause.mul_f64(0.5 + 0.5 * fastrand::f64());
-            let wait = failure.after.unwrap_or_default().max(jittered);
+            let wait = failure.retry_after.unwrap_or_default().max(jittered);
             let late = Instant::now() + wait >= deadline;
-            if !failure.again || late || attempt >= self.config.attempts {
+            if !failure.retry || late || attempt >= self.config.attempts {
                 return Err(failure.error);
             }
             last = Some(failure.error);
@@ -263,7 +267,7 @@ impl Inner {
         }
     }
 
-    /// One attempt, with a second request beside it if the first is slow.
+    /// One attempt, hedged by a second request if the first is slow.
     fn attempt(
         self: &Arc<Self>,
         query: &Query<'_>,
@@ -276,7 +280,7 @@ impl Inner {
         let start = || {
             let (inner, context, send) = (Arc::clone(self), context.to_vec(), send.clone());
             let bill = Arc::clone(bill);
-            // The receiver is gone if the other request was faster.
+            // The receiver is dropped if the other request was faster.
             thread::spawn(move || {
                 let query = Query { context: &context, from, tokens, sampling };
                 drop(send.send(inner.once(&query, deadline, &bill)));
@@ -295,8 +299,7 @@ impl Inner {
         }
     }
 
-    /// Asks the server once (or once for each position, where it answers one at
-    /// a time).
+    /// Asks the server once, or once for each position if it answers one at a time.
     fn once(
         &self,
         query: &Query<'_>,
@@ -305,7 +308,7 @@ impl Inner {
     ) -> Result<Reply, Failure> {
         let server = match self.server.get() {
             Some(server) => server.clone(),
-            None => self.hello(deadline).map_err(|error| match error {
+            None => self.read_info(deadline).map_err(|error| match error {
                 HttpError::Llm(error @ LlmError::Refused(_)) => Failure::lasting(error),
                 HttpError::Llm(error) => Failure::passing(error),
                 other => Failure::lasting(LlmError::Refused(other.to_string())),
@@ -328,7 +331,7 @@ impl Inner {
 
     fn query(
         &self,
-        server: &Server,
+        server: &ServerInfo,
         query: &Query<'_>,
         deadline: Instant,
         bill: &Counters,

@@ -1,5 +1,4 @@
-//! What the client must know of the server: where it is, which API it speaks,
-//! and how long to wait.
+//! Configuration of the client: URL and API of the server, key, time limits.
 
 use std::fmt;
 use std::path::Path;
@@ -9,10 +8,10 @@ use std::time::Duration;
 use crate::ApiKey;
 use crate::http::HttpError;
 
-/// The API a server speaks.
+/// API of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Api {
-    /// `tokenroute cloud`: completions with token ids, and `prompt_logprobs` as vLLM has them.
+    /// `tokenroute cloud`: completions with token ids, and vLLM's `prompt_logprobs`.
     Tokenroute,
     /// vLLM's `/v1/completions`, with `return_token_ids` and `prompt_logprobs`.
     Vllm,
@@ -34,8 +33,8 @@ impl Api {
         ("openai", Api::OpenAi),
     ];
 
-    /// The API of a server whose `/v1/models` names this owner; an unknown one
-    /// is taken for [`Api::OpenAi`].
+    /// The API of a server whose `/v1/models` names this owner; [`Api::OpenAi`] if the owner
+    /// is unknown.
     pub(crate) fn of_owner(owner: &str) -> Api {
         match owner {
             "tokenroute" => Api::Tokenroute,
@@ -63,14 +62,14 @@ impl FromStr for Api {
     }
 }
 
-/// How to reach an LLM over HTTP.
+/// URL, key and time limits of an LLM over HTTP.
 #[derive(Debug, Clone)]
 pub struct HttpConfig {
-    /// Where the server is, with or without `/v1` at the end.
+    /// URL of the server, with or without `/v1` at the end.
     pub url: String,
-    /// The API it speaks; `None` asks the server's `/v1/models`.
+    /// Its API; `None` reads it from `/v1/models`.
     pub api: Option<Api>,
-    /// The model's name there; `None` takes the first the server lists.
+    /// The model's name on the server; `None` takes the first that the server lists.
     pub model: Option<String>,
     /// Sent as a bearer token.
     pub key: Option<ApiKey>,
@@ -80,19 +79,19 @@ pub struct HttpConfig {
     pub connect: Duration,
     /// Longest wait for the reply's head, a new connection included.
     pub first_byte: Duration,
-    /// Longest time for one ask, second attempts and pauses included.
+    /// Longest time for one ask, retries and pauses included.
     pub total: Duration,
-    /// Most attempts for one ask, at least 1. Completions change nothing
-    /// on the server, so asking again is safe.
+    /// Most attempts for one ask, at least 1. Completions change nothing on the server, so
+    /// retries are safe.
     pub attempts: u32,
-    /// Ask a second time in parallel after this long without a reply.
+    /// Send a second request in parallel after this time without a reply.
     pub hedge: Option<Duration>,
     /// Most requests at once.
     pub connections: usize,
-    /// Speak HTTP/2 from the first byte, to a server of plain HTTP that knows it. Over
-    /// TLS the server is asked, and HTTP/2 taken where it is offered.
+    /// Use HTTP/2 from the first byte over plain HTTP; the server must support it. Over TLS
+    /// the two negotiate, and HTTP/2 is used if the server offers it.
     pub http2: bool,
-    /// When to stop asking for a while.
+    /// When asks fail at once for a while.
     pub breaker: BreakerConfig,
 }
 
@@ -148,10 +147,10 @@ impl HttpConfig {
             return refuse("it names no host");
         }
         if host.contains('@') {
-            return refuse("it carries a user or password; give a key in the environment");
+            return refuse("it contains a user or password; set a key in the environment");
         }
         if rest.contains(['?', '#']) {
-            return refuse("it carries a query or fragment");
+            return refuse("it contains a query or fragment");
         }
         let base = self.url.trim_end_matches('/');
         Ok(base.strip_suffix("/v1").unwrap_or(base).to_owned())
@@ -165,14 +164,14 @@ fn without_user(url: &str) -> String {
     }
 }
 
-/// When to stop asking a server that fails.
+/// When asks to a failing server fail at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BreakerConfig {
     /// Failures in a row that open the circuit, at least 1.
     pub failures: u32,
-    /// Time until the first probe, a request for the list of models or the like in the
-    /// background; doubles with every probe that fails, and with every ask that fails
-    /// after a probe was answered.
+    /// Time until the first probe, which requests a page such as the list of models. It
+    /// doubles with every probe that fails, and with every ask that fails after an answered
+    /// probe.
     pub pause: Duration,
     /// Longest time between probes.
     pub longest: Duration,

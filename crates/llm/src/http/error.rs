@@ -1,51 +1,51 @@
-//! Why a client could not be made, or why the server is the wrong one.
+//! Errors of creating a client, and of a server that does not fit the pair.
 
 use tokenroute_core::LlmError;
 
-/// Why a client could not be made, or why the server is the wrong one.
+/// Errors of creating a client, and of a server that does not fit the pair.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// A URL that cannot be asked.
+    /// A URL that cannot be used.
     #[error("the LLM's URL {url}: {reason}; expected something like http://127.0.0.1:8000")]
     BadUrl {
         /// The URL, without user and password.
         url: String,
-        /// What is wrong with it.
+        /// The fault.
         reason: &'static str,
     },
-    /// An authority that is no certificate.
-    #[error("the certificate authority for the LLM is no certificate in PEM: {message}")]
+    /// A certificate authority that cannot be read.
+    #[error("the certificate authority for the LLM is not a certificate in PEM: {message}")]
     BadAuthority {
-        /// What is wrong with it.
+        /// The fault.
         message: String,
     },
-    /// No client could be started.
+    /// The client could not be started.
     #[error("the LLM's client cannot be started: {message}")]
     Start {
-        /// The system's words.
+        /// The system's error.
         message: String,
     },
-    /// A name that is no API.
+    /// An unknown name of an API.
     #[error("LLM API {name:?}; expected tokenroute, vllm, sglang, llama-cpp or openai")]
     UnknownApi {
         /// The name given.
         name: String,
     },
-    /// The server holds another tokenizer.
+    /// The server has another tokenizer.
     #[error(
         "the LLM {model} at {url} has tokenizer {theirs}; the SLM's is {ours}: they are no pair"
     )]
     OtherTokenizer {
-        /// The model's name there.
+        /// The model's name on the server.
         model: String,
-        /// Where.
+        /// The server's URL.
         url: String,
         /// Hash of the server's tokenizer.
         theirs: String,
         /// Hash of the pair's.
         ours: String,
     },
-    /// The server cannot be asked what it holds.
+    /// The server did not list its models.
     #[error(transparent)]
     Llm(#[from] LlmError),
 }

@@ -1,5 +1,5 @@
-//! The LLM over HTTP: configuration, client, boundary rule for texts, and the
-//! answer cache that goes before any LLM.
+//! The LLM over HTTP: configuration, client, the rule for servers that answer with text
+//! alone, and the answer cache, which works for any LLM.
 //!
 //! | API | one token | many positions in one request | prefix checked by |
 //! | --- | --- | --- | --- |
@@ -9,23 +9,22 @@
 //! | llama.cpp | `tokens` | no: one request for each | wholly: a mark in the seed, which the reply repeats (drawn tokens: by position alone); count |
 //! | any other | text, by the rule of [`Spelling`] | no: one request for each | by count; not at all without `usage` |
 //!
-//! A mark is a hash of the context: it tells the reply to one request from the reply to
-//! another, not that the server read what it was sent. Where a field to check by is missing,
-//! what remains is checked.
+//! A mark is a hash of the context. It detects the reply to another request, but does not
+//! prove that the server read the context. If a reply lacks a field, the other checks remain.
 //!
-//! Prompts go as token ids alone; a server that takes only text is refused by its own words.
+//! Prompts are sent as token ids alone. A server that accepts only text refuses them itself.
 //!
 //! Tested against a running `tokenroute cloud` and a running llama.cpp server
-//! (`experiments/llama-cpp/server.py`); the others against replies written by hand after their
-//! sources and documentation (`tests/fixtures`). `return_token_ids` came with vLLM 0.10.2;
-//! the oldest SGLang that has all that is asked of it is not known.
+//! (`experiments/llama-cpp/server.py`). The other APIs are tested against replies written by
+//! hand from their sources and documentation (`tests/fixtures`). `return_token_ids` came with
+//! vLLM 0.10.2; the oldest SGLang that supports all fields used here is not known.
 //!
 //! Connections are kept alive. Over TLS (rustls, with the system's certificates and
-//! [`HttpConfig::authority`]) HTTP/2 is taken where it is offered, and one connection
-//! then carries all calls; over plain HTTP it is spoken if [`HttpConfig::http2`] says so.
-//! Completions leave nothing behind on the server, so asking again after a failure is
-//! safe. At a temperature, our own server gives what a model in process would; of the
-//! others, one token is asked for at a time, with a seed for each call.
+//! [`HttpConfig::authority`]) HTTP/2 is used if the server offers it; one connection then
+//! carries all calls. Over plain HTTP, [`HttpConfig::http2`] switches it on. Completions leave
+//! no state on the server, so retries are safe. At a temperature, our own server draws as a
+//! model in process does. Other servers are asked for one token at a time, with a seed for
+//! each call.
 
 mod answers;
 mod breaker;
@@ -39,7 +38,7 @@ mod transport;
 mod wire;
 
 pub use answers::{Answers, AnswersError, identity};
-pub use client::{Http, Server, Traffic};
+pub use client::{Http, ServerInfo, Traffic};
 pub use config::{Api, BreakerConfig, HttpConfig};
 pub use error::HttpError;
 pub use spelling::Spelling;

@@ -1,23 +1,22 @@
-//! The boundary rule for servers that answer with text alone.
+//! The rule that turns a text into a token, for servers that answer with text alone.
 
 use std::collections::HashMap;
 
 use tokenroute_core::{LlmError, TokenId};
 
-/// Which token a text is.
+/// Maps texts to tokens.
 ///
-/// A server asked for one token answers with the text of one token. It is taken
-/// only if exactly one token of the vocabulary has exactly that text, spaces
-/// included, and the text is whole (a token that is part of a character shows
-/// as U+FFFD). Text is never tokenised again: " 1" and "2" must not become
-/// " 12", and two tokens of one text must not be guessed between.
+/// A server that is asked for one token answers with its text. The text is accepted only if
+/// exactly one token of the vocabulary has it, spaces included. It must not contain part of a
+/// character, which shows as U+FFFD. Text is never tokenised again: " 1" and "2" must not
+/// become " 12", and there is no guess between two tokens of one text.
 #[derive(Debug, Clone, Default)]
 pub struct Spelling {
     tokens: HashMap<String, Option<TokenId>>,
 }
 
 impl Spelling {
-    /// From the text of every token, in order of ids.
+    /// A map from the text of every token, in order of ids.
     #[must_use]
     pub fn new(texts: impl IntoIterator<Item = String>) -> Self {
         let mut tokens = HashMap::new();
@@ -29,10 +28,10 @@ impl Spelling {
         Spelling { tokens }
     }
 
-    /// The one token with this text.
+    /// The only token with this text.
     ///
     /// # Errors
-    /// A text that no token has, that several have, or that is part of a character.
+    /// A text of no token, of several tokens, or of part of a character.
     pub fn token(&self, text: &str) -> Result<TokenId, LlmError> {
         let reason = match self.tokens.get(text) {
             Some(Some(token)) => return Ok(*token),

@@ -1,6 +1,6 @@
-//! One HTTP exchange within its time limits, and the kind of its failure. Connections are
-//! kept alive. Redirects are not followed, so that the key is sent nowhere else. Replies
-//! are read only here, and the key is removed from every error.
+//! One HTTP exchange within its time limits, and the kind of its failure. Connections are kept
+//! alive. Redirects are not followed, so that the key goes to no other server. Replies are read
+//! in here, so that the key is removed from every error.
 
 use std::error::Error;
 use std::fmt::Write;
@@ -25,34 +25,33 @@ const REPLY_LIMIT: usize = 64 << 20;
 /// Most characters of a refusal that are shown.
 const REFUSAL_SHOWN: usize = 200;
 
-/// How long a connection is kept that nobody uses.
+/// How long an idle connection is kept.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// How long an HTTP/2 connection may say nothing while a reply is wanted before it
-/// is asked whether it is alive.
+/// Silence on an HTTP/2 connection with a pending reply, after which it is pinged.
 const SILENT: Duration = Duration::from_secs(1);
 
 /// A failed exchange.
 #[derive(Debug, Clone)]
 pub(crate) struct Failure {
     pub(crate) error: LlmError,
-    /// Asking again may help.
-    pub(crate) again: bool,
-    /// The server is not well, as opposed to well and refusing.
-    pub(crate) sick: bool,
-    /// How long the server wants to be left alone.
-    pub(crate) after: Option<Duration>,
+    /// A retry may help.
+    pub(crate) retry: bool,
+    /// The server failed, as opposed to refusing a request.
+    pub(crate) unhealthy: bool,
+    /// Earliest time for a retry, by the server's `Retry-After`.
+    pub(crate) retry_after: Option<Duration>,
 }
 
 impl Failure {
-    /// A failure after which asking again may help.
+    /// A failure after which a retry may help.
     pub(crate) fn passing(error: LlmError) -> Self {
-        Failure { error, again: true, sick: true, after: None }
+        Failure { error, retry: true, unhealthy: true, retry_after: None }
     }
 
-    /// A failure that asking again cannot mend.
+    /// A failure that no retry can mend.
     pub(crate) fn lasting(error: LlmError) -> Self {
-        Failure { error, again: false, sick: true, after: None }
+        Failure { error, retry: false, unhealthy: true, retry_after: None }
     }
 }
 
@@ -80,7 +79,7 @@ impl Counters {
 #[derive(Debug)]
 pub(crate) struct Transport {
     client: Client,
-    /// One thread that moves the bytes; gone only while it is dropped.
+    /// One thread that moves the bytes; `None` only during drop.
     runtime: Option<Runtime>,
     base: String,
     key: Option<ApiKey>,
@@ -98,11 +97,11 @@ impl Transport {
             .connect_timeout(config.connect)
             .pool_max_idle_per_host(config.connections.max(1))
             .pool_idle_timeout(IDLE)
-            // One dead connection would hold up every request.
+            // One dead connection would block every request.
             .http2_keep_alive_interval(SILENT)
             .http2_keep_alive_timeout(config.connect);
         let client = if config.http2 { client.http2_prior_knowledge() } else { client };
-        // The system's certificates take a while to read.
+        // Reading the system's certificates takes time, so plain HTTP skips it.
         let client = client.tls_built_in_native_certs(base.starts_with("https:"));
         let client = match &config.authority {
             Some(pem) => {
@@ -111,7 +110,7 @@ impl Transport {
             None => client,
         };
         let start = |message: String| HttpError::Start { message };
-        let client = client.build().map_err(|error| start(said_by(&error)))?;
+        let client = client.build().map_err(|error| start(inner_cause(&error)))?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("llm-http")
@@ -132,8 +131,8 @@ impl Transport {
         &self.base
     }
 
-    /// Sends a body, or asks for a page if there is none, and reads the reply's. What
-    /// that takes is added to `bill` too.
+    /// Sends a body, or requests a page if there is none, and reads the reply's body. Bytes
+    /// and requests are added to `bill` too.
     pub(crate) fn exchange<T>(
         &self,
         path: &str,
@@ -146,7 +145,7 @@ impl Transport {
             let request = self.request(path, body, deadline, bill)?;
             self.body(self.reply(request, bill).await?, bill).await
         };
-        // A reply may be garbled on its way; the next one need not be.
+        // A garbled reply may be whole at the next attempt.
         let read = |bytes: Vec<u8>| read(&bytes).map_err(Failure::passing);
         self.wait(exchange).and_then(read).map_err(|failure| self.without_key(failure))
     }
@@ -156,28 +155,28 @@ impl Transport {
         bill.add(bytes);
     }
 
-    /// Sends a body and hands out the reply's as it arrives, until that fails.
+    /// Sends a body and hands out the reply's body as it arrives, until `take` fails.
     pub(crate) fn stream(
         &self,
         path: &str,
         body: &[u8],
         deadline: Instant,
         bill: &Counters,
-        hear: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
+        take: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let exchange = async {
             let request = self.request(path, Some(body), deadline, bill)?;
             let mut response = self.reply(request, bill).await?;
             while let Some(piece) = response.chunk().await.map_err(|error| self.broken(&error))? {
                 self.count(Bytes { up: 0, down: piece.len() as u64 }, bill);
-                hear(&piece)?;
+                take(&piece)?;
             }
             Ok(())
         };
         self.wait(exchange).map_err(|failure| self.without_key(failure))
     }
 
-    /// A request to be sent at once, counted.
+    /// Builds a request and counts it.
     fn request(
         &self,
         path: &str,
@@ -188,7 +187,7 @@ impl Transport {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             let error = LlmError::Late(format!("no time left to ask {}", self.base));
-            return Err(Failure { error, again: false, sick: false, after: None });
+            return Err(Failure { error, retry: false, unhealthy: false, retry_after: None });
         }
         self.counters.requests.fetch_add(1, Ordering::Relaxed);
         let sent = body.map_or(0, <[u8]>::len) as u64;
@@ -206,7 +205,7 @@ impl Transport {
         Ok(request)
     }
 
-    /// The reply to a request, which is no refusal; its body is yet to come.
+    /// The reply to a request, without its body; a refusal is an error.
     async fn reply(&self, request: RequestBuilder, bill: &Counters) -> Result<Response, Failure> {
         let response = match timeout(self.first_byte, request.send()).await {
             Ok(sent) => sent.map_err(|error| self.broken(&error))?,
@@ -216,9 +215,9 @@ impl Transport {
             return Ok(response);
         }
         let (status, after) = (response.status(), retry_after(&response));
-        // A refusal that breaks off is a refusal.
-        let said = self.body(response, bill).await.unwrap_or_default();
-        Err(self.refused(status, after, &String::from_utf8_lossy(&said)))
+        // A refusal with a broken body is still a refusal.
+        let text = self.body(response, bill).await.unwrap_or_default();
+        Err(self.refused(status, after, &String::from_utf8_lossy(&text)))
     }
 
     async fn body(&self, mut response: Response, bill: &Counters) -> Result<Vec<u8>, Failure> {
@@ -234,17 +233,17 @@ impl Transport {
         Ok(bytes)
     }
 
-    /// Whether the server answers this page; a refusal is an answer.
-    pub(crate) async fn is_well(&self, path: &str, deadline: Instant) -> bool {
+    /// Whether the server answers a request for this page; a refusal is an answer.
+    pub(crate) async fn responds(&self, path: &str, deadline: Instant) -> bool {
         let bill = Counters::default();
         let page = async {
             let request = self.request(path, None, deadline, &bill)?;
             self.body(self.reply(request, &bill).await?, &bill).await
         };
-        page.await.map_or_else(|failure| !failure.sick, |_| true)
+        page.await.map_or_else(|failure| !failure.unhealthy, |_| true)
     }
 
-    /// Runs a task in the background, which ends with this transport.
+    /// Runs a task in the background until this transport is dropped.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         if let Some(runtime) = &self.runtime {
             runtime.spawn(task);
@@ -263,8 +262,8 @@ impl Transport {
     fn without_key(&self, mut failure: Failure) -> Failure {
         use LlmError::{BadReply, Late, Model, Refused, Unavailable};
         match &mut failure.error {
-            Unavailable(said) | Late(said) | Refused(said) | BadReply(said) => {
-                *said = self.redact(said);
+            Unavailable(text) | Late(text) | Refused(text) | BadReply(text) => {
+                *text = self.redact(text);
             }
             Model(_) => {}
         }
@@ -275,7 +274,7 @@ impl Transport {
         self.key.as_ref().map_or_else(|| text.to_owned(), |key| key.redact(text))
     }
 
-    /// Whether a text gives the key away.
+    /// Whether a text contains the key.
     pub(crate) fn gives_key_away(&self, text: &str) -> bool {
         self.key.as_ref().is_some_and(|key| key.is_in(text))
     }
@@ -284,14 +283,14 @@ impl Transport {
         Failure::passing(LlmError::Late(format!("{}: {what}", self.base)))
     }
 
-    /// A connection that could not be made or broke.
+    /// The failure of a connection.
     fn broken(&self, error: &reqwest::Error) -> Failure {
-        let message = format!("{}: {}", self.base, said_by(error));
+        let message = format!("{}: {}", self.base, inner_cause(error));
         Failure::passing(if error.is_connect() {
             LlmError::Unavailable(message)
         } else if error.is_timeout() {
             LlmError::Late(message)
-        } else if is_no_http(error) {
+        } else if is_not_http(error) {
             LlmError::BadReply(message)
         } else {
             LlmError::Unavailable(message)
@@ -299,21 +298,21 @@ impl Transport {
     }
 
     /// A status other than success.
-    fn refused(&self, status: StatusCode, after: Option<Duration>, said: &str) -> Failure {
-        // Without the key first: half of one is no key to look for.
-        let said: String = self.redact(said).chars().take(REFUSAL_SHOWN).collect();
-        let message = format!("{} answered {status}: {}", self.base, said.trim());
+    fn refused(&self, status: StatusCode, after: Option<Duration>, text: &str) -> Failure {
+        // The key is removed before the cut, which could leave half of it.
+        let text: String = self.redact(text).chars().take(REFUSAL_SHOWN).collect();
+        let message = format!("{} answered {status}: {}", self.base, text.trim());
         let busy = status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::REQUEST_TIMEOUT;
         let failing = status.is_server_error();
         let error =
             if failing { LlmError::Unavailable(message) } else { LlmError::Refused(message) };
-        Failure { error, again: busy || failing, sick: busy || failing, after }
+        Failure { error, retry: busy || failing, unhealthy: busy || failing, retry_after: after }
     }
 }
 
 impl Drop for Transport {
     fn drop(&mut self) {
-        // Waiting for its thread would be an error where the last owner is a task.
+        // Blocking on its thread is an error if the last owner is a task.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
@@ -322,8 +321,8 @@ impl Drop for Transport {
 
 fn authorities(pem: &[u8]) -> Result<Vec<Certificate>, HttpError> {
     let bad = |message| HttpError::BadAuthority { message };
-    let found = Certificate::from_pem_bundle(pem).map_err(|error| bad(said_by(&error)))?;
-    if found.is_empty() { Err(bad("it holds none".to_owned())) } else { Ok(found) }
+    let found = Certificate::from_pem_bundle(pem).map_err(|error| bad(inner_cause(&error)))?;
+    if found.is_empty() { Err(bad("it contains none".to_owned())) } else { Ok(found) }
 }
 
 fn retry_after(response: &Response) -> Option<Duration> {
@@ -331,8 +330,8 @@ fn retry_after(response: &Response) -> Option<Duration> {
     seconds.trim().parse().ok().map(Duration::from_secs)
 }
 
-/// The innermost words of an error: the outer ones repeat the URL.
-fn said_by(error: &reqwest::Error) -> String {
+/// The inner causes of an error: the outermost text repeats the URL.
+fn inner_cause(error: &reqwest::Error) -> String {
     let mut text = String::new();
     let mut inner = error.source();
     while let Some(error) = inner {
@@ -344,8 +343,8 @@ fn said_by(error: &reqwest::Error) -> String {
     if text.is_empty() { "the exchange failed".to_owned() } else { text }
 }
 
-/// Whether what came back was no HTTP.
-fn is_no_http(error: &reqwest::Error) -> bool {
+/// Whether the reply was not HTTP.
+fn is_not_http(error: &reqwest::Error) -> bool {
     let mut inner = error.source();
     while let Some(error) = inner {
         if let Some(error) = error.downcast_ref::<hyper::Error>() {

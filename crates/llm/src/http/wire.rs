@@ -1,5 +1,4 @@
-//! What each API is sent and what its replies mean: token ids in, checked token
-//! ids out.
+//! Requests and replies of each API: token ids in, checked token ids out.
 
 mod engines;
 
@@ -30,37 +29,37 @@ impl<'a> From<&Ask<'a>> for Query<'a> {
 }
 
 impl Query<'_> {
-    /// Whether earlier positions are wanted too.
+    /// Whether earlier positions are asked for too.
     fn scores(&self) -> bool {
         self.from < self.context.len()
     }
 
-    /// A mark of the context, for servers that do not repeat it but what else they were
-    /// sent: a reply with the mark of another context is a reply to another request.
+    /// A mark of the context, for servers that do not repeat the context but repeat another
+    /// field. A reply with another mark belongs to another request.
     fn mark(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         self.context.hash(&mut hasher);
         hasher.finish()
     }
 
-    /// The seed sent where a server draws from a stream of its own. Greedy decoding has
-    /// no use of one: it is a mark then.
+    /// The seed for a server that draws from a random stream of its own. Greedy decoding
+    /// needs none, so the field carries the mark instead.
     fn seed(&self) -> u32 {
         let mark = (self.mark() >> 33) as u32;
         self.sampling.map_or(mark, |sampling| sampling.call_seed(self.context.len()))
     }
 
-    /// How the name of an SGLang request begins; the rest differs from call to call, since
-    /// no two of one name may be under way.
+    /// Prefix of an SGLang request's name. The rest differs from call to call, since two
+    /// requests under way need different names.
     fn name(&self) -> String {
         format!("{REQUEST}{:016x}-", self.mark())
     }
 }
 
-/// How the names of our requests begin.
+/// Prefix of our requests' names.
 const REQUEST: &str = "tokenroute-";
 
-/// What a reply is checked against.
+/// The pair's tokens, against which replies are checked.
 #[derive(Debug)]
 pub(crate) struct Facts {
     pub(crate) vocabulary: Vocabulary,
@@ -77,8 +76,8 @@ impl Api {
         }
     }
 
-    /// A page that costs no token: SGLang's `/health` makes one, and llama.cpp lists
-    /// its models while it still loads them.
+    /// A page for probes that generates no token. SGLang's `/health` generates one, and
+    /// llama.cpp lists its models while it still loads them.
     pub(crate) fn probe_path(self) -> &'static str {
         match self {
             Api::LlamaCpp => "/health",
@@ -91,9 +90,9 @@ impl Api {
         self.request(model, query).to_string().into_bytes()
     }
 
-    /// The request as JSON. Penalties are switched off by name: servers take
-    /// them from the checkpoint's generation_config.json, and with one the
-    /// answer is not the argmax of the model, nor drawn from what it says.
+    /// The request as JSON. Penalties are switched off by name: servers read them from the
+    /// checkpoint's generation_config.json. With a penalty the answer is neither the model's
+    /// argmax nor a draw from its distribution.
     fn request(self, model: &str, query: &Query<'_>) -> Value {
         let prompt = query.context;
         let mut body = match self {
@@ -101,7 +100,7 @@ impl Api {
                 "model": model, "prompt": prompt, "max_tokens": query.tokens, "temperature": 0,
                 "return_token_ids": true,
             }),
-            // Older versions know return_tokens_as_token_ids alone.
+            // Older versions support return_tokens_as_token_ids alone.
             Api::Vllm => json!({
                 "model": model, "prompt": prompt, "max_tokens": query.tokens, "temperature": 0,
                 "repetition_penalty": 1.0, "frequency_penalty": 0.0, "presence_penalty": 0.0,
@@ -114,7 +113,7 @@ impl Api {
                     "frequency_penalty": 0.0, "presence_penalty": 0.0,
                 },
                 "return_logprob": true, "top_logprobs_num": 1,
-                // The first position of the window carries no prediction.
+                // The first position of the window has no prediction.
                 "logprob_start_len": query.from - 1,
             }),
             Api::LlamaCpp => json!({
@@ -130,7 +129,7 @@ impl Api {
         };
         if query.scores() && matches!(self, Api::Tokenroute | Api::Vllm) {
             body["prompt_logprobs"] = json!(1);
-            // Ours alone: earlier positions stay in its cache.
+            // Only our server has it: earlier positions stay in its KV cache.
             if self == Api::Tokenroute {
                 body["prompt_logprobs_start"] = json!(query.from);
             }
@@ -141,7 +140,7 @@ impl Api {
         body
     }
 
-    /// The same, to be answered in pieces.
+    /// The same, for a streamed reply.
     pub(crate) fn streamed_body(self, model: &str, query: &Query<'_>) -> Vec<u8> {
         let mut body = self.request(model, query);
         body["stream"] = json!(true);
@@ -188,8 +187,8 @@ fn parse<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, LlmError> {
         .map_err(|error| LlmError::BadReply(format!("{} bytes of JSON: {error}", bytes.len())))
 }
 
-/// The prompt as the server counted it; another count is another prefix, or a
-/// server that put a token before it.
+/// Checks the server's count of prompt tokens. Another count means another prefix, or a
+/// server that put a token before the prompt.
 fn check_count(counted: Option<u64>, query: &Query<'_>) -> Result<(), LlmError> {
     match counted {
         Some(counted) if counted != query.context.len() as u64 => {
@@ -199,13 +198,13 @@ fn check_count(counted: Option<u64>, query: &Query<'_>) -> Result<(), LlmError> 
     }
 }
 
-/// Positions of the context that were not known, and those of generated tokens
-/// that others follow.
+/// Processed positions: those of the context that were not cached, and those of generated
+/// tokens except the last.
 fn positions(query: &Query<'_>, cached: Option<u64>, made: usize) -> u64 {
     (query.context.len() as u64).saturating_sub(cached.unwrap_or(0)) + made as u64 - 1
 }
 
-/// Generated ids as an answer. Servers may leave the end token out.
+/// Generated ids as an answer, with the end token if the server left it out.
 fn run(
     ids: &[TokenId],
     stopped: bool,
@@ -223,17 +222,18 @@ fn run(
     }
 }
 
+/// A reply of `/v1/completions`, or one event of a streamed one.
 #[derive(Deserialize)]
-struct Completion {
-    choices: Vec<Choice>,
-    usage: Option<Usage>,
+pub(crate) struct Completion {
+    pub(crate) choices: Vec<Choice>,
+    pub(crate) usage: Option<Usage>,
 }
 
 #[derive(Deserialize)]
-struct Choice {
+pub(crate) struct Choice {
     text: Option<String>,
-    finish_reason: Option<String>,
-    token_ids: Option<Vec<TokenId>>,
+    pub(crate) finish_reason: Option<String>,
+    pub(crate) token_ids: Option<Vec<TokenId>>,
     prompt_token_ids: Option<Vec<TokenId>>,
     logprobs: Option<Logprobs>,
     prompt_logprobs: Option<Vec<Option<BTreeMap<String, Candidate>>>>,
@@ -250,14 +250,14 @@ struct Candidate {
 }
 
 #[derive(Deserialize)]
-struct Usage {
+pub(crate) struct Usage {
     prompt_tokens: Option<u64>,
-    prompt_tokens_details: Option<Details>,
+    pub(crate) prompt_tokens_details: Option<Details>,
 }
 
 #[derive(Deserialize)]
-struct Details {
-    cached_tokens: Option<u64>,
+pub(crate) struct Details {
+    pub(crate) cached_tokens: Option<u64>,
 }
 
 fn completion(bytes: &[u8], query: &Query<'_>, facts: &Facts) -> Result<Reply, LlmError> {
@@ -294,7 +294,7 @@ fn completion(bytes: &[u8], query: &Query<'_>, facts: &Facts) -> Result<Reply, L
     Ok(Reply { tokens, positions, ..Reply::default() })
 }
 
-/// The generated tokens, from ids where there are any.
+/// The generated tokens, from ids if the reply has them.
 fn made(choice: &Choice, query: &Query<'_>, facts: &Facts) -> Result<Vec<TokenId>, LlmError> {
     let stopped = choice.finish_reason.as_deref() == Some("stop");
     if let Some(ids) = &choice.token_ids {
@@ -313,11 +313,11 @@ fn made(choice: &Choice, query: &Query<'_>, facts: &Facts) -> Result<Vec<TokenId
     }
     match &facts.spelling {
         Some(spelling) => Ok(vec![spelling.token(text)?]),
-        None => bad("no token ids, and no texts of the vocabulary to compare with".to_owned()),
+        None => bad("no token ids, and the client has no texts of the vocabulary".to_owned()),
     }
 }
 
-/// What `/v1/models` says of one model.
+/// One model of `/v1/models`.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Listed {
     pub(crate) id: String,

@@ -1,5 +1,5 @@
-//! Each API's requests and replies, from replies as the servers' sources and
-//! documentation have them (`tests/fixtures`), and what is refused.
+//! Requests and replies of each API, and refused replies. The replies follow the servers'
+//! sources and documentation (`tests/fixtures`).
 
 use serde_json::{Value, json};
 use tokenroute_core::{Ask, Llm, LlmError, Reply, TokenId};
@@ -20,7 +20,7 @@ pub fn fixture(api: Api) -> Value {
     serde_json::from_str(text).expect("JSON")
 }
 
-/// A reply as the server would give it to this request: what servers repeat is repeated.
+/// A reply as the server would give it to this request, with the fields that it repeats.
 pub fn repeating(api: Api, mut reply: Value, asked: &Asked) -> Value {
     let asked = &asked.body;
     match api {
@@ -318,7 +318,7 @@ fn urls_and_names_that_make_no_sense_are_refused() {
         ("127.0.0.1:80", "no scheme"),
         ("ftp://host", "neither http nor https"),
         ("http://", "names no host"),
-        ("http://user:sesame@host/v1", "carries a user or password"),
+        ("http://user:sesame@host/v1", "contains a user or password"),
         ("http://host/v1?key=1", "query"),
     ] {
         let error = Http::new(config(url), ToyModel::vocabulary(), None).expect_err("refused");

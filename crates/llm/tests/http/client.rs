@@ -1,4 +1,4 @@
-//! Waiting, asking again, giving up, and keeping the key to oneself.
+//! Deadlines, retries, the circuit breaker, and the key in no output.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -6,7 +6,7 @@ use tokenroute_llm::http::{Api, Http, HttpConfig};
 
 use crate::stub::{Said, Stub};
 
-/// What a stub's stream gives: the tokens handed out, and the end.
+/// The result of a stub's stream: the tokens handed out, and the end.
 fn streamed(api: Api, text: &str) -> (Vec<TokenId>, Result<Vec<TokenId>, LlmError>) {
     let text = text.to_owned();
     let stub = Stub::start(move |_, _| Said::ok(&text));
@@ -30,7 +30,7 @@ fn a_stream_that_is_not_one_is_refused() {
         (piece("[4]", "null"), 1, "broke off after 1"),
         (piece("[4,99]", "\"stop\""), 1, "token 99 is outside"),
         (piece("[4,5,6,7]", "\"length\""), 3, "more than 3"),
-        ("data: {]\n".to_owned(), 0, "a piece of 2 bytes"),
+        ("data: {]\n".to_owned(), 0, "an event of 2 bytes"),
         ("no events at all".to_owned(), 0, "broke off after 0"),
     ] {
         let (heard, reply) = streamed(Api::Tokenroute, &text);

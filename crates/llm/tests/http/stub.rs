@@ -1,4 +1,4 @@
-//! A server that says what a test wants, and remembers what it was asked.
+//! A server with scripted replies that records its requests.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -1,4 +1,4 @@
-//! The model that is served, with what requests are checked against.
+//! The served model, and the facts that requests are checked against.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

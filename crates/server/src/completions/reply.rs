@@ -12,7 +12,7 @@ use crate::net::refusal::Refusal;
 
 /// One choice as it grows.
 #[derive(Debug, Default)]
-pub(crate) struct Choice {
+pub(crate) struct ChoiceSoFar {
     /// Positions of the prompt that were in the KV cache.
     pub(crate) cached: usize,
     pub(crate) prompt: Vec<Scored>,
@@ -21,7 +21,7 @@ pub(crate) struct Choice {
     pub(crate) finish: Option<Finish>,
 }
 
-impl Choice {
+impl ChoiceSoFar {
     /// Text so far, without the end token. While more may come, part of a character is
     /// held back.
     pub(crate) fn text(&self, texts: &dyn Texts) -> Result<String, Refusal> {
@@ -115,7 +115,7 @@ pub(crate) fn completion(stamp: &Stamp, model: &str, choices: &[Value]) -> Value
 }
 
 /// Tokens of prompts and answers, and prompt positions that were in the KV cache.
-pub(crate) fn usage(prompts: &[Vec<TokenId>], choices: &[Choice]) -> Value {
+pub(crate) fn usage(prompts: &[Vec<TokenId>], choices: &[ChoiceSoFar]) -> Value {
     let prompt = prompts.iter().map(Vec::len).sum();
     let made = choices.iter().map(|choice| choice.tokens.len()).sum();
     let cached: usize = choices.iter().map(|choice| choice.cached).sum();

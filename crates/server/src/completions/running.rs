@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::completions::model::ServedModel;
-use crate::completions::reply::{Choice, completion, usage};
+use crate::completions::reply::{ChoiceSoFar, completion, usage};
 use crate::completions::request::CompletionRequest;
 use crate::completions::sequence::{NewSequence, SequenceEvent};
 use crate::net::openai::events::{DONE, Events};
@@ -45,11 +45,11 @@ impl RunningCompletion {
         Ok(RunningCompletion { request, model, stamp, events: receivers })
     }
 
-    /// Choice number `at` in OpenAI's shape, with its tokens from `from` on and their text.
+    /// ChoiceSoFar number `at` in OpenAI's shape, with its tokens from `from` on and their text.
     fn choice(
         &self,
         at: usize,
-        choice: &Choice,
+        choice: &ChoiceSoFar,
         from: usize,
         text: &str,
     ) -> Result<Value, Refusal> {
@@ -62,7 +62,7 @@ impl RunningCompletion {
 }
 
 /// Adds one event to a choice; a failure ends the reply.
-fn take(choice: &mut Choice, event: Option<SequenceEvent>) -> Result<(), Refusal> {
+fn take(choice: &mut ChoiceSoFar, event: Option<SequenceEvent>) -> Result<(), Refusal> {
     match event {
         Some(SequenceEvent::Started { cached }) => choice.cached = cached,
         Some(SequenceEvent::Prompt(scored)) => choice.prompt.push(scored),
@@ -80,7 +80,7 @@ fn take(choice: &mut Choice, event: Option<SequenceEvent>) -> Result<(), Refusal
 pub(crate) async fn whole(mut running: RunningCompletion) -> Result<Value, Refusal> {
     let mut choices = Vec::with_capacity(running.events.len());
     for events in &mut running.events {
-        let mut choice = Choice::default();
+        let mut choice = ChoiceSoFar::default();
         while choice.finish.is_none() {
             take(&mut choice, events.recv().await)?;
         }
@@ -101,7 +101,7 @@ struct Chunks {
     running: RunningCompletion,
     /// The prompt whose tokens are being sent, and its choice so far.
     at: usize,
-    choice: Choice,
+    choice: ChoiceSoFar,
     /// Tokens and bytes of text of it that were sent.
     sent: (usize, usize),
     over: bool,
@@ -109,7 +109,7 @@ struct Chunks {
 
 /// The reply in chunks.
 pub(crate) fn chunks(running: RunningCompletion) -> impl Events {
-    Chunks { running, at: 0, choice: Choice::default(), sent: (0, 0), over: false }
+    Chunks { running, at: 0, choice: ChoiceSoFar::default(), sent: (0, 0), over: false }
 }
 
 impl Events for Chunks {
@@ -153,7 +153,7 @@ impl Chunks {
             let prompt = std::slice::from_ref(&self.running.request.prompts[self.at]);
             chunk["usage"] = usage(prompt, std::slice::from_ref(&self.choice));
             self.at += 1;
-            self.choice = Choice::default();
+            self.choice = ChoiceSoFar::default();
             self.sent = (0, 0);
         }
         Ok(chunk)

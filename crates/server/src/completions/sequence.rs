@@ -20,7 +20,7 @@ pub(crate) struct NewSequence {
 }
 
 impl NewSequence {
-    /// Whether the last position of what is read must come with all logits.
+    /// Whether the step after the last token must come with all logits.
     pub(crate) fn wants_logits(&self) -> bool {
         self.top.is_some() || self.sampling.is_some()
     }

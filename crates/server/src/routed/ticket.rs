@@ -19,7 +19,7 @@ pub(crate) enum AnswerEvent {
     Token(TraceToken, Instant),
     /// The answer is complete, or was stopped.
     Done(AnswerEnd),
-    /// RoutedDecoding failed.
+    /// Decoding failed.
     Failed(String),
 }
 

@@ -1,5 +1,4 @@
-//! A cable between client and server: it counts connections, can be cut, and may
-//! wrap what passes in TLS.
+//! A cable between client and server: it counts connections, can be cut, and may end TLS.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,9 +23,9 @@ const KEY: &[u8] = include_bytes!("../fixtures/tls/server-key.pem");
 #[derive(Default)]
 struct Seen {
     connections: AtomicUsize,
-    /// Number of first connections that are cut.
+    /// How many connections are dead, from the first on.
     cut: AtomicUsize,
-    /// What TLS agreed to speak, for each handshake that succeeded.
+    /// The protocol that TLS negotiated in each successful handshake.
     spoken: Mutex<Vec<String>>,
 }
 
@@ -81,17 +80,17 @@ impl Cable {
         Cable { address, seen, _runtime: runtime }
     }
 
-    /// How many connections there have been.
+    /// Number of connections so far.
     pub fn connections(&self) -> usize {
         self.seen.connections.load(Ordering::SeqCst)
     }
 
-    /// What TLS agreed to speak.
+    /// The protocols that TLS negotiated.
     pub fn spoken(&self) -> Vec<String> {
         self.seen.spoken.lock().expect("no panic").clone()
     }
 
-    /// Nothing passes on the connections that there are, and nobody is told.
+    /// Silently stops all traffic on the present connections.
     pub fn cut(&self) {
         self.seen.cut.store(self.connections(), Ordering::SeqCst);
     }

@@ -1,5 +1,5 @@
-//! HTTP/2: one connection for calls in parallel, and what becomes of it when the
-//! network drops it without a word. TLS: what is offered, and who is trusted.
+//! HTTP/2: one connection carries calls in parallel, and is replaced when the network drops
+//! it silently. TLS: negotiation of HTTP/2, and trust.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use tokenroute_server::completions::BatchConfig;
 use crate::cable::{AUTHORITY, Cable};
 use crate::support::serve;
 
-/// Asks much at once, three times, and holds the answers against the model's own.
+/// Asks in parallel, three times, and compares the answers with the model's own.
 fn ask_in_parallel(llm: &Http) {
     llm.server().expect("a server");
     let plain = InProcess::new(ToyModel::new(3));
@@ -53,7 +53,7 @@ fn over_tls_http2_is_taken_where_it_is_offered() {
 }
 
 #[test]
-fn a_stranger_is_told_nothing() {
+fn an_untrusted_server_gets_no_key() {
     let server = serve(ToyModel::new(3), None, BatchConfig::default());
     let cable = Cable::tls(&server, &["h2", "http/1.1"]);
     let llm = cable.client("https", |config| {
@@ -74,7 +74,7 @@ fn a_stranger_is_told_nothing() {
 const ATTEMPTS: usize = 3;
 
 #[test]
-fn a_connection_that_died_without_a_word_is_replaced() {
+fn a_connection_that_died_silently_is_replaced() {
     let server = serve(ToyModel::new(3), None, BatchConfig::default());
     for http2 in [true, false] {
         let cable = Cable::plain(&server);

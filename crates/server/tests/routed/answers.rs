@@ -1,5 +1,4 @@
-//! What is answered: the tokens of routed decoding, whole and in pieces, with their
-//! counts.
+//! Answers: the tokens of routed decoding, whole and in chunks, with their counts.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -20,7 +19,7 @@ use crate::support::{
 const CHAT: &str = "/v1/chat/completions";
 const TEXT: &str = "/v1/completions";
 
-/// What the runtime makes of a prompt.
+/// The runtime's answer to a prompt.
 fn decoded(prompt: &[u32], tau: f32, max_tokens: usize) -> Trace {
     let ((slm, llm), vocabulary) = (pair(), ToyModel::vocabulary());
     let llm = InProcess::new(llm);

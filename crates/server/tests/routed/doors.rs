@@ -1,4 +1,4 @@
-//! Who gets in: the key, pages from elsewhere, and what the page itself may do.
+//! Access: the key, pages of other origins, and the rights of the page itself.
 
 use std::net::{Ipv4Addr, SocketAddr};
 

@@ -37,7 +37,7 @@ fn begin(client: &Client, stream: bool, max_tokens: usize) -> TcpStream {
 }
 
 #[test]
-fn a_full_house_turns_away_and_who_leaves_makes_room() {
+fn a_full_queue_refuses_and_a_client_that_leaves_frees_its_slot() {
     let (client, gate) = gated(ServeConfig { queue: 1, ..ServeConfig::default() });
     let ask = || client.post(TEXT, &json!({"prompt": [1], "max_tokens": 3}).to_string());
     for stream in [true, false] {
@@ -58,7 +58,7 @@ fn a_full_house_turns_away_and_who_leaves_makes_room() {
     assert_eq!(ask().json()["usage"]["completion_tokens"], 3);
     assert_eq!(client.metric("tokenroute_requests_total{outcome=\"left\"}"), 4.0);
     assert_eq!(client.metric("tokenroute_requests_total{outcome=\"busy\"}"), 2.0);
-    // What was left behind was not decoded to its end.
+    // Answers whose client left were not decoded to their end.
     assert!(client.metric("tokenroute_tokens_total{origin=\"slm\"}") < 100.0);
 }
 
@@ -70,7 +70,7 @@ fn half_a_head(client: &Client) -> TcpStream {
 }
 
 #[test]
-fn who_never_ends_a_head_is_thrown_out() {
+fn a_client_that_never_ends_a_head_loses_its_connection() {
     let connections = ConnectionLimits {
         most: 2,
         head: Duration::from_millis(200),

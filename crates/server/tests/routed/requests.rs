@@ -1,4 +1,4 @@
-//! What may be asked, what is refused by name, and how messages become a prompt.
+//! Requests: fields that are accepted, fields that are refused, messages as a prompt.
 
 use serde_json::{Value, json};
 use tokenroute_llm::ToyModel;
@@ -96,7 +96,7 @@ fn fields_that_change_nothing_are_taken_and_unknown_ones_ignored() {
 }
 
 #[test]
-fn what_cannot_be_met_is_refused_by_name() {
+fn requests_that_cannot_be_met_are_refused_by_name() {
     let client = routed(ServeConfig { max_tokens: 100, ..ServeConfig::default() });
     let with = |more: Value| {
         let mut body = json!({"prompt": [1]});

@@ -1,5 +1,4 @@
-//! Answers at a temperature: their tokens do not depend on other requests, and the replies
-//! state the sampling.
+//! Answers at a temperature: draws depend on the request alone, and the reply names them.
 
 use std::thread;
 
@@ -33,11 +32,11 @@ fn a_seed_gives_one_answer_and_the_reply_says_that_it_was_drawn() {
         assert_eq!(warm["sampling"], json!({"temperature": 1.5, "top_p": 1.0, "seed": 1}));
         assert!(warm["note"].as_str().is_some_and(|note| note.contains("greedy")), "{warm}");
         assert!(greedy.get("note").is_none() && greedy.get("sampling").is_none());
-        // A request that does not say is greedy.
+        // A request without a temperature is greedy.
         let mut silent = body(0.0, 1);
         silent["temperature"] = json!(null);
         assert_eq!(client.answer(path, &silent)["choices"], greedy["choices"]);
-        // The first of all draws, unless the request says.
+        // The seed is 0 unless the request sets one.
         let mut unseeded = body(1.5, 0);
         unseeded.as_object_mut().map(|fields| fields.remove("seed"));
         assert_eq!(client.answer(path, &unseeded)["choices"], ask(1.5, 0)["choices"]);

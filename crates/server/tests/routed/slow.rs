@@ -17,7 +17,7 @@ const TEXT: &str = "/v1/completions";
 const SHORT: Duration = Duration::from_millis(200);
 const LONG: Duration = Duration::from_secs(600);
 
-/// What HTTP/2 begins with, and a frame of no settings.
+/// HTTP/2's preface, and a frame of no settings.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 /// All limits out of reach but those that are changed.
@@ -76,8 +76,8 @@ fn frames(mut bytes: &[u8]) -> Vec<Frame<'_>> {
     found
 }
 
-/// Reads until the other side ends the connection or what was read will do. In between,
-/// `meanwhile` has its say.
+/// Reads until the other side ends the connection or `done` holds. `meanwhile` runs
+/// whenever nothing arrives.
 fn read_until(
     socket: &mut TcpStream,
     done: impl Fn(&[u8]) -> bool,
@@ -111,7 +111,7 @@ fn its_place_is_free(client: &Client) {
 }
 
 #[test]
-fn who_only_answers_pings_is_thrown_out() {
+fn a_client_that_only_answers_pings_loses_its_connection() {
     let client = alone(ToyModel::new(1), limits(|limits| limits.head = SHORT));
     let mut socket = connect(&client);
     socket.write_all(PREFACE).expect("a preface");
@@ -163,7 +163,7 @@ fn talker() -> Script<impl Fn(&[u32]) -> u32 + Send + Sync> {
 }
 
 #[test]
-fn who_stops_reading_is_thrown_out() {
+fn a_client_that_stops_reading_loses_its_connection() {
     // Every event has the name, so that they fill the system's buffers soon, of megabytes.
     let served = ServerPair { name: "long".repeat(5000), ..served(talker(), None) };
     let config = limits(|limits| limits.stalled = SHORT);
@@ -185,7 +185,7 @@ fn who_stops_reading_is_thrown_out() {
 fn a_stream_whose_reader_stalls_ends_alone() {
     let client = alone(talker(), limits(|limits| (limits.stalled, limits.most) = (SHORT, 2)));
     let mut socket = connect(&client);
-    // A stream may send one byte until the reader says more, which it never does.
+    // A stream may send one byte until the reader allows more, which it never does.
     let narrow = frame(4, 0, 0, &[0, 4, 0, 0, 0, 1]);
     let hello = [&PREFACE[..24], &narrow, &frame(4, 1, 0, &[])].concat();
     socket.write_all(&hello).expect("a preface");

@@ -1,4 +1,4 @@
-//! Toy pairs behind the server, and a client that looks at what comes back.
+//! Toy pairs behind the server, and a client for its replies.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -62,7 +62,7 @@ pub fn pair() -> (ToyModel, ToyModel) {
     (ToyModel::following(1, &llm, 0.7), llm)
 }
 
-/// What is served, with this small model.
+/// A pair to serve, with this small model.
 pub fn served<M>(slm: M, large: Option<ServerLlm>) -> ServerPair<M> {
     ServerPair {
         name: "toy".to_owned(),
@@ -103,7 +103,7 @@ pub fn routed(config: ServeConfig) -> Client {
     Client::of(&RoutedService::new(served(pair().0, Some(large())), None, config))
 }
 
-/// A server and what is known of it.
+/// A server, and its key if it has one.
 pub struct Client {
     pub server: Server,
     pub key: Option<&'static str>,
@@ -199,7 +199,7 @@ impl Client {
     }
 }
 
-/// A model that says what a function of its tokens says.
+/// A model whose token is a function of the tokens before.
 pub struct Script<F> {
     info: ModelInfo,
     says: F,
@@ -277,7 +277,7 @@ impl Gate {
     }
 }
 
-/// Waits until `so` returns true. Fails the test after a timeout.
+/// Waits until a condition holds; panics after 10 s.
 pub fn until(what: &str, so: impl Fn() -> bool) {
     for _ in 0..2000 {
         if so() {
@@ -288,7 +288,7 @@ pub fn until(what: &str, so: impl Fn() -> bool) {
     panic!("{what} did not come about in 10 s");
 }
 
-/// A service that wants this key.
+/// A service that requires this key.
 pub fn guarded(key: &str) -> RoutedService {
     let key = ApiKey::new(key).expect("a key");
     RoutedService::new(served(pair().0, Some(large())), Some(key), ServeConfig::default())

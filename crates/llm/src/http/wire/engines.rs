@@ -27,8 +27,8 @@ struct Meta {
     output_token_logprobs: Vec<SglangToken>,
 }
 
-/// Log-probability (none at a window's start), token id, and its text or none;
-/// only the id counts here.
+/// Log-probability (none at a window's start), token id, and optional text; only the id is
+/// read.
 #[derive(Deserialize)]
 #[serde(from = "(IgnoredAny, TokenId, IgnoredAny)")]
 struct SglangToken(TokenId);
@@ -43,7 +43,7 @@ pub(super) fn sglang(bytes: &[u8], query: &Query<'_>, facts: &Facts) -> Result<R
     let reply: Generated = parse(bytes)?;
     let meta = &reply.meta_info;
     check_count(meta.prompt_tokens, query)?;
-    // A router before the server may give names of its own.
+    // A load balancer before the server may set names of its own.
     let ours = meta.id.as_deref().filter(|id| id.starts_with(REQUEST));
     if ours.is_some_and(|id| !id.starts_with(&query.name())) {
         return bad("an answer to another prefix".to_owned());
@@ -113,7 +113,7 @@ pub(super) fn llama_cpp(bytes: &[u8], query: &Query<'_>, facts: &Facts) -> Resul
         return bad("the server cut the prompt; start it with a larger context".to_owned());
     }
     let Some(ids) = &reply.tokens else {
-        return bad("no token ids; use a server that knows return_tokens".to_owned());
+        return bad("no token ids; use a server that supports return_tokens".to_owned());
     };
     let stopped = reply.stop_type.as_deref() == Some("eos");
     let tokens = run(ids, stopped, query, facts)?;
