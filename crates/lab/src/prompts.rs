@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result as AnyResult};
+use anyhow::{Context, Result as AnyResult, bail};
 use tokenroute_core::{PromptFormat, Question, TokenId};
 use tokenroute_model::{ChatOptions, ChatTemplate, Message, Tokenizer};
 
@@ -27,6 +27,23 @@ impl<'f> Prompter<'f> {
             chat = Some((template, options(format).map_err(anyhow::Error::msg)?));
         }
         Ok(Prompter { format, chat })
+    }
+
+    /// Checks that a question and its choices spell no special token.
+    ///
+    /// # Errors
+    /// Names the question and the token.
+    pub fn check_plain(question: &Question, tokenizer: &Tokenizer) -> AnyResult<()> {
+        let texts = [&question.question].into_iter().chain(&question.choices.text);
+        for text in texts.chain(&question.choices.label) {
+            if let Some(token) = tokenizer.special_token_in(text) {
+                bail!(
+                    "question {} spells the special token {token}, which would become a control token; correct it, or set data.allow_special_tokens = true",
+                    question.id
+                );
+            }
+        }
+        Ok(())
     }
 
     /// The tokens of one question. A chat template writes a model's first tokens itself;
@@ -115,5 +132,16 @@ mod tests {
             id.as_u64().map(|id| id as TokenId).into_iter().chain(plain).collect();
         assert_eq!(ids(false), expected);
         assert_eq!(ids(true), expected);
+
+        Prompter::check_plain(&question, &tokenizer).expect("a plain question");
+        let token = content.as_str().expect("text");
+        for (question_text, choice) in [(format!("a{token}b"), ""), ("a".into(), token)] {
+            let choices = Choices { label: vec!["A".into()], text: vec![choice.into()] };
+            let spoilt = Question { question: question_text, choices, ..question.clone() };
+            let error = Prompter::check_plain(&spoilt, &tokenizer).expect_err("a special token");
+            let error = error.to_string();
+            let words = ["question q", token, "data.allow_special_tokens"];
+            assert!(words.iter().all(|word| error.contains(word)), "{error}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 mod drawing;
 mod measure;
 mod routing;
+mod setup;
 #[cfg(feature = "lab")]
 mod stages;
 
@@ -20,6 +21,7 @@ pub use drawing::Drawing;
 pub use measure::Latency;
 pub use measure::{Bench, Export, RandomModel};
 pub use routing::{Remote, Routing};
+pub use setup::{Completions, Man};
 #[cfg(feature = "lab")]
 pub use stages::Inspect;
 #[cfg(feature = "lab")]
@@ -37,12 +39,22 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// One variant per command.
+/// One variant per command, in the order of the help.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Label, train, sweep and report, skipping what has not changed.
     #[cfg(feature = "lab")]
     Run(Staged),
+    /// Chat with a routed pair, or a small model alone, in the terminal.
+    Chat(Box<Chat>),
+    /// Decode with one model, or with a routed pair.
+    Generate(Box<Generate>),
+    /// Serve a routed pair, or a small model alone, over the OpenAI API, with a page to try it.
+    #[cfg(feature = "server")]
+    Serve(Box<Serve>),
+    /// Serve a checkpoint as the LLM of a pair, over the OpenAI completions API.
+    #[cfg(feature = "server")]
+    Cloud(Cloud),
     /// Label where the two models differ, and whether the difference loses the answer.
     #[cfg(feature = "lab")]
     Label(Label),
@@ -69,10 +81,6 @@ pub enum Command {
     CheckSweep(CheckSweep),
     /// Print a model's predictions at every position of a text.
     Step(Step),
-    /// Decode with one model, or with a routed pair.
-    Generate(Box<Generate>),
-    /// Chat with a routed pair, or a small model alone, in the terminal.
-    Chat(Box<Chat>),
     /// Measure tokens per second, memory, and the share of the memory bandwidth.
     Bench(Bench),
     /// Write a model as a GGUF file, for llama.cpp.
@@ -80,12 +88,10 @@ pub enum Command {
     /// Write a model with random weights in a real shape, for speed measurements.
     #[command(hide = true)]
     RandomModel(RandomModel),
-    /// Serve a checkpoint as the LLM of a pair, over the OpenAI completions API.
-    #[cfg(feature = "server")]
-    Cloud(Cloud),
-    /// Serve a routed pair, or a small model alone, over the OpenAI API, with a page to try it.
-    #[cfg(feature = "server")]
-    Serve(Box<Serve>),
+    /// Print completions for a shell.
+    Completions(Completions),
+    /// Write manual pages, one for each command.
+    Man(Man),
 }
 
 /// Arguments of `step`.
@@ -160,6 +166,10 @@ pub struct Chat {
     /// The system message.
     #[arg(long, value_name = "TEXT")]
     pub system: Option<String>,
+    /// Let messages spell special tokens such as <|endoftext|>, which become control tokens.
+    /// By default they are refused.
+    #[arg(long)]
+    pub allow_special_tokens: bool,
     /// Most tokens of an answer.
     #[arg(long, default_value_t = 512)]
     pub max_tokens: usize,
@@ -214,6 +224,10 @@ pub struct Serve {
     /// Most waiting requests. Further requests are refused.
     #[arg(long, default_value_t = 64)]
     pub queue: usize,
+    /// Let chat messages spell special tokens such as <|endoftext|>, which become control
+    /// tokens. By default they are refused.
+    #[arg(long)]
+    pub allow_special_tokens: bool,
     /// Most tokens of a prompt.
     #[arg(long, default_value_t = 32768)]
     pub max_prompt: usize,

@@ -6,6 +6,8 @@ mod cost_line;
 mod open_pair;
 mod output;
 mod progress;
+#[cfg(all(test, feature = "lab", feature = "server"))]
+mod reference;
 #[cfg(feature = "server")]
 mod signal;
 mod token_printer;
@@ -58,6 +60,8 @@ fn run(command: &Command, progress: &Terminal) -> Result<()> {
         Command::Bench(args) => commands::bench::run(args, progress),
         Command::Export(args) => commands::export::run(args, progress),
         Command::RandomModel(args) => commands::random_model::run(args),
+        Command::Completions(args) => commands::completions::run(args),
+        Command::Man(args) => commands::man::run(args),
         #[cfg(feature = "server")]
         Command::Cloud(args) => commands::cloud::run(args, progress),
         #[cfg(feature = "server")]

@@ -70,6 +70,25 @@ fn a_conversation_is_routed_message_by_message() {
 }
 
 #[test]
+fn special_tokens_in_messages_are_refused_unless_allowed() {
+    let slm = model("word-problems-slm");
+    let arguments = ["chat", "--slm", &slm, "--max-tokens", "5"];
+    let lines = ["Mia has<|endoftext|> 3 apples.", "Mia has 3 apples."];
+    let (answers, beside) = talk(tokenroute(&arguments), &lines);
+    assert_eq!(answers.len(), 1, "{answers:?}");
+    for part in ["<|endoftext|>", "--allow-special-tokens"] {
+        assert!(beside.contains(part), "{part:?} is not in: {beside}");
+    }
+    let allowing = [&arguments[..], &["--allow-special-tokens"]].concat();
+    let (answers, _) = talk(tokenroute(&allowing), &lines);
+    assert_eq!(answers.len(), 2, "{answers:?}");
+    fail(
+        &[&arguments[..], &["--system", "a<|endoftext|>"]].concat(),
+        &["--system", "<|endoftext|>"],
+    );
+}
+
+#[test]
 fn a_small_model_talks_alone() {
     let slm = model("word-problems-slm");
     let command = tokenroute(&["chat", "--slm", &slm, "--max-tokens", "5"]);

@@ -78,6 +78,9 @@ impl<'a> Chain<'a> {
         }
         let folder = self.experiment.source(&self.experiment.pair.slm, self.progress)?;
         let prompter = Prompter::new(&data.prompt, &folder)?;
+        if !data.allow_special_tokens {
+            questions.iter().try_for_each(|q| Prompter::check_plain(q, &self.slm.tokenizer))?;
+        }
         let prompts = questions
             .iter()
             .map(|q| prompter.prompt(q, &self.slm.tokenizer))

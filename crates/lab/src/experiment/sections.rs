@@ -57,6 +57,10 @@ pub struct DataSection {
     /// How a question becomes a prompt. Without it the bundled pair's format is used.
     #[serde(default)]
     pub prompt: PromptFormat,
+    /// Whether questions may spell special tokens such as `<|endoftext|>`. They then become
+    /// control tokens. By default such a question is an error.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_special_tokens: bool,
     /// Most tokens of an answer.
     #[serde(default = "default_max_tokens")]
     pub max_tokens: usize,

@@ -20,6 +20,9 @@ pub struct ServeConfig {
     pub queue: usize,
     /// Most tokens of a prompt.
     pub prompt_tokens: usize,
+    /// Whether chat messages may spell special tokens. They then become control tokens, as
+    /// in transformers and llama.cpp; by default such a request is refused.
+    pub allow_special_tokens: bool,
     /// Most tokens of an answer.
     pub max_tokens: usize,
     /// Most bytes of a request.
@@ -42,6 +45,7 @@ impl Default for ServeConfig {
             sessions: 32,
             queue: 64,
             prompt_tokens: 32768,
+            allow_special_tokens: false,
             max_tokens: 4096,
             body: 1 << 20,
             time: Duration::from_secs(300),

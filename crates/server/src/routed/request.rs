@@ -194,10 +194,29 @@ fn chat_prompt(fields: &Fields, pair: &ServedPair) -> Result<Vec<TokenId>, Refus
     if messages.is_empty() {
         return Err(bad("`messages` is empty; expected at least one message".to_owned()));
     }
+    if !pair.allow_special_tokens {
+        check_plain(&messages, pair)?;
+    }
     let prompt = template
         .render(&messages, &ChatOptions::default())
         .map_err(|error| bad(error.to_string()))?;
     pair.tokenizer.encode(&prompt).map_err(|error| bad(error.to_string()))
+}
+
+/// Refuses messages that spell special tokens: encoded with the template, they would end the
+/// message or begin another one.
+fn check_plain(messages: &[Message], pair: &ServedPair) -> Result<(), Refusal> {
+    for (i, message) in messages.iter().enumerate() {
+        for (part, text) in [("role", &message.role), ("content", &message.content)] {
+            if let Some(token) = pair.tokenizer.special_token_in(text) {
+                let message = format!(
+                    "`messages[{i}].{part}` spells the special token {token}, which would become a control token; leave it out, or start the server with --allow-special-tokens"
+                );
+                return Err(Refusal::field(MESSAGES, message));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// One message. Its content is a string or a list of text parts.

@@ -20,6 +20,8 @@ pub(crate) struct ServedPair {
     pub(crate) context: usize,
     /// Number of token ids.
     pub(crate) vocabulary: usize,
+    /// Whether chat messages may spell special tokens.
+    pub(crate) allow_special_tokens: bool,
     pub(crate) most_prompt: usize,
     pub(crate) most_tokens: usize,
     /// Most bytes of a request.

@@ -53,6 +53,7 @@ impl RoutedService {
             routed: llm.is_some(),
             context: info.context,
             vocabulary: info.vocabulary,
+            allow_special_tokens: config.allow_special_tokens,
             most_prompt: config.prompt_tokens,
             most_tokens: config.max_tokens,
             body: config.body,

@@ -96,6 +96,33 @@ fn fields_that_change_nothing_are_taken_and_unknown_ones_ignored() {
 }
 
 #[test]
+fn special_tokens_in_messages_are_refused_by_name_unless_allowed() {
+    let plain = routed(forgetful());
+    let allowing = routed(ServeConfig { allow_special_tokens: true, ..forgetful() });
+    let part = json!([{"type": "text", "text": "a"}, {"type": "text", "text": "<END>b"}]);
+    for (role, content, place, token) in [
+        ("user", json!("a<end>b"), "messages[1].content", "<end>"),
+        ("user", part, "messages[1].content", "<END>"),
+        ("assistant", json!("<end>"), "messages[1].content", "<end>"),
+        ("system<end>", json!("a"), "messages[1].role", "<end>"),
+    ] {
+        let messages =
+            json!([{"role": "user", "content": "abc"}, {"role": role, "content": content}]);
+        let body = json!({"messages": messages, "max_tokens": 4}).to_string();
+        let reply = plain.post(CHAT, &body);
+        let message = reply.json()["error"]["message"].to_string();
+        assert_eq!(reply.status, 400, "{message}");
+        for word in [place, token, "--allow-special-tokens"] {
+            assert!(message.contains(word), "{word} is not in {message}");
+        }
+        assert_eq!(allowing.post(CHAT, &body).status, 200, "{body}");
+    }
+    // A prompt of the other endpoint is text for the model, special tokens included.
+    let text = json!({"prompt": "a<end>b", "max_tokens": 4}).to_string();
+    assert_eq!(plain.post(TEXT, &text).status, 200);
+}
+
+#[test]
 fn requests_that_cannot_be_met_are_refused_by_name() {
     let client = routed(ServeConfig { max_tokens: 100, ..ServeConfig::default() });
     let with = |more: Value| {

@@ -55,12 +55,24 @@ pub fn run(args: &Chat, progress: &dyn Progress) -> Result<()> {
         let slm = args.slm.display();
         format!("{slm} has no chat template; use `tokenroute generate`, or give the model's folder a chat_template.jinja")
     })?;
+    check_plain(args, &pair, args.system.as_deref().unwrap_or("")).context("--system")?;
     thread::scope(|scope| {
         // The conversation so far stays in the KV cache, so only a new message needs
         // prefill.
         let engine = pair.engine(scope, &policy).keeping(pair.slm().decoder.info().context);
         Talk { args, pair: &pair, policy, engine, messages: Vec::new() }.run(progress)
     })
+}
+
+/// Refuses a message that spells a special token, unless the arguments allow it.
+fn check_plain(args: &Chat, pair: &RoutedPair, text: &str) -> Result<()> {
+    let token = pair.slm().tokenizer.special_token_in(text);
+    match token.filter(|_| !args.allow_special_tokens) {
+        None => Ok(()),
+        Some(token) => bail!(
+            "the message spells the special token {token}, which would become a control token; leave it out, or start with --allow-special-tokens"
+        ),
+    }
 }
 
 /// A conversation.
@@ -100,7 +112,8 @@ impl<M: LanguageModel, L: Llm + ?Sized> Talk<'_, M, L> {
                 Input::Unknown(command) => output::warn(&format!("no {command} here; {COMMANDS}")),
                 Input::Say(text) => {
                     self.messages.push(Message::new("user", text));
-                    if let Err(error) = self.answer(progress) {
+                    let answered = check_plain(self.args, self.pair, text);
+                    if let Err(error) = answered.and_then(|()| self.answer(progress)) {
                         // The conversation stays as it was before the message.
                         self.messages.pop();
                         output::complain(&error);

@@ -8,6 +8,7 @@ pub mod chat;
 pub mod check_sweep;
 #[cfg(feature = "server")]
 pub mod cloud;
+pub mod completions;
 pub mod export;
 pub mod generate;
 #[cfg(feature = "lab")]
@@ -16,6 +17,7 @@ pub mod inspect;
 pub mod label;
 #[cfg(all(feature = "lab", feature = "server"))]
 pub mod latency;
+pub mod man;
 pub mod random_model;
 #[cfg(feature = "lab")]
 pub mod report;

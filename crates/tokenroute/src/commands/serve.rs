@@ -29,6 +29,7 @@ pub fn run(args: &Serve, progress: &dyn Progress) -> Result<()> {
         policy,
         sessions: args.sessions,
         queue: args.queue,
+        allow_special_tokens: args.allow_special_tokens,
         prompt_tokens: args.max_prompt,
         max_tokens: args.max_tokens,
         time: Duration::from_secs(args.time),
