@@ -33,4 +33,4 @@ pub use config::{LabelConfig, Reference};
 pub use error::LabelError;
 pub use estimate::Estimate;
 pub use inspect::{Group, Inspection, Sample, inspect};
-pub use shards::{SHARDS, ShardRecord, shard_records};
+pub use shards::{PairHashes, SHARDS, ShardRecord, shard_records, work};

@@ -11,9 +11,9 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokenroute_core::{LanguageModel, Llm, Progress};
-use tokenroute_store::{self as store, Manifest, StoreError};
+use tokenroute_store::{self as store, FileHashes, Manifest, StoreError};
 
-use crate::{Item, LabelError, Labeller, Round};
+use crate::{Item, LabelConfig, LabelError, Labeller, Round};
 
 /// File beside the manifest with one [`ShardRecord`] per shard.
 pub const SHARDS: &str = "shards.json";
@@ -62,35 +62,58 @@ struct Planned<'i, 'q> {
     items: Vec<&'i Item<'q>>,
 }
 
+/// What names a pair in a manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PairHashes<'a> {
+    /// Hash of the SLM's weights.
+    pub slm: &'a str,
+    /// Hash of the LLM's weights, or of its name on a server.
+    pub llm: &'a str,
+    /// Hash of the shared tokenizer.
+    pub tokenizer: &'a str,
+}
+
+/// The manifest of labelling before it is done, for which no model needs to be loaded: pass it
+/// to [`Manifest::finished`] to learn whether the work can be skipped. Inputs are the
+/// questions with their prompts, the models, the tokenizer and, after round 0, the router.
+///
+/// # Errors
+/// A configuration that JSON cannot hold.
+pub fn work(
+    config: &LabelConfig,
+    pair: PairHashes<'_>,
+    items: &[Item<'_>],
+    round: &Round<'_>,
+) -> Result<Manifest, LabelError> {
+    let seed = config.seed;
+    let mut config = json(serde_json::to_value(config))?;
+    config["round"] = round.number().into();
+    let mut questions = String::new();
+    for item in items {
+        let question = json(serde_json::to_string(item.question))?;
+        let (prompt, gold) = (&item.prompt, &item.gold);
+        questions.push_str(&format!("{} {question} {prompt:?} {gold:?}\n", item.split));
+    }
+    if let Round::OnPolicy { tau, .. } = round {
+        config["tau"] = json(serde_json::to_value(tau))?;
+    }
+    let work = Manifest::new("label", config, seed)
+        .with_input("questions", &store::sha256(questions.as_bytes()))
+        .with_input("slm", pair.slm)
+        .with_input("llm", pair.llm)
+        .with_input("tokenizer", pair.tokenizer);
+    Ok(match round {
+        Round::Reference => work,
+        Round::OnPolicy { router_hash, .. } => work.with_input("router", router_hash),
+    })
+}
+
 impl<S: LanguageModel, L: Llm + ?Sized> Labeller<'_, S, L> {
-    /// The manifest of this work before it is done: pass it to
-    /// [`Manifest::finished`] to learn whether it can be skipped. Inputs are
-    /// the questions with their prompts, the models, the tokenizer and, after
-    /// round 0, the router.
-    ///
-    /// # Errors
-    /// A configuration that JSON cannot hold.
-    pub fn work(&self, items: &[Item<'_>], round: &Round<'_>) -> Result<Manifest, LabelError> {
-        let mut config = json(serde_json::to_value(&self.config))?;
-        config["round"] = round.number().into();
-        let mut questions = String::new();
-        for item in items {
-            let question = json(serde_json::to_string(item.question))?;
-            let (prompt, gold) = (&item.prompt, &item.gold);
-            questions.push_str(&format!("{} {question} {prompt:?} {gold:?}\n", item.split));
-        }
-        if let Round::OnPolicy { tau, .. } = round {
-            config["tau"] = json(serde_json::to_value(tau))?;
-        }
-        let work = Manifest::new("label", config, self.config.seed)
-            .with_input("questions", &store::sha256(questions.as_bytes()))
-            .with_input("slm", &self.slm.info().weights_hash)
-            .with_input("llm", self.llm_hash)
-            .with_input("tokenizer", self.vocabulary.hash());
-        Ok(match round {
-            Round::Reference => work,
-            Round::OnPolicy { router_hash, .. } => work.with_input("router", router_hash),
-        })
+    /// [`work`] of this labeller.
+    fn work(&self, items: &[Item<'_>], round: &Round<'_>) -> Result<Manifest, LabelError> {
+        let slm = &self.slm.info().weights_hash;
+        let pair = PairHashes { slm, llm: self.llm_hash, tokenizer: self.vocabulary.hash() };
+        work(&self.config, pair, items, round)
     }
 
     /// Labels all items into `dir`, which this run owns, and returns the
@@ -110,7 +133,7 @@ impl<S: LanguageModel, L: Llm + ?Sized> Labeller<'_, S, L> {
         self.check(items)?;
         let work = self.work(items, round)?;
         let partial = dir.join(PARTIAL);
-        if let Some(done) = work.finished(dir)? {
+        if let Some(done) = work.finished(dir, &FileHashes::default())? {
             // A run killed between its manifest and its end leaves this behind.
             store::remove(&partial)?;
             return Ok(done);

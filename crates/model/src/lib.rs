@@ -9,6 +9,7 @@
 //! Key types:
 //! - [`LoadedModel`]: a decoder with its tokenizer and vocabulary, from [`load_model`].
 //! - [`Decoder`]: one decoder for every [`Family`]; implements [`tokenroute_core::LanguageModel`].
+//! - [`ModelCard`]: configuration and tokenizer, and the identity of weights that are not loaded.
 //! - [`KvState`]: one sequence's keys and values; clones share their prefix.
 //! - [`Tokenizer`]: text to ids and back; its [`Tokenizer::pair_hash`] identifies a pair.
 //! - [`ChatTemplate`]: messages to a prompt, by the template that comes with the model.
@@ -53,6 +54,7 @@ mod export;
 mod hash;
 mod json_fields;
 mod load;
+mod model_card;
 pub mod process_memory;
 mod router_scorer;
 mod text;
@@ -63,6 +65,7 @@ pub use decoder::{Decoder, KvState, Linear, continue_greedy};
 pub use error::LoadError;
 pub use export::export_directory;
 pub use load::{LoadOptions, LoadedModel, check_pair, load_decoder, load_model};
+pub use model_card::{ModelCard, files_hash, weights_hash};
 pub use router_scorer::RouterScorer;
 pub use text::chat::{ChatError, ChatOptions, ChatTemplate, Message};
 pub use text::{Detokeniser, Tokenizer};

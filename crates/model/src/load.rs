@@ -7,11 +7,9 @@ use std::sync::Arc;
 use tokenroute_core::{LanguageModel, ModelInfo, Vocabulary};
 use tokenroute_kernels::Format;
 
-use crate::config::end_tokens;
-use crate::json_fields::read_json;
 use crate::weights::gguf::{GgufSource, WeightCache, is_gguf};
 use crate::weights::{Q8Embedding, Shards, WeightSource};
-use crate::{Config, Decoder, LoadError, RandomModel, Tokenizer};
+use crate::{Config, Decoder, LoadError, ModelCard, RandomModel, Tokenizer, weights_hash};
 
 /// How to load a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +22,9 @@ pub struct LoadOptions {
     pub quantize: Option<Format>,
     /// Threads of quantised products; `None` is all of the machine's.
     pub threads: Option<usize>,
+    /// The weights' [`files_hash`](crate::files_hash), if it is known; `None` reads the files
+    /// for it.
+    pub files_hash: Option<String>,
     /// Folder that keeps a directory's quantised weights for the next load; `None` keeps
     /// none.
     pub cache: Option<PathBuf>,
@@ -31,7 +32,14 @@ pub struct LoadOptions {
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        LoadOptions { name: None, top_k: 8, quantize: None, threads: None, cache: None }
+        LoadOptions {
+            name: None,
+            top_k: 8,
+            quantize: None,
+            threads: None,
+            files_hash: None,
+            cache: None,
+        }
     }
 }
 
@@ -62,21 +70,9 @@ pub struct LoadedModel {
 /// A missing or damaged file, an unsupported configuration, a tensor that is missing, of
 /// the wrong shape or not finite; each is named. Quantised weights that cannot be written.
 pub fn load_model(path: &Path, options: &LoadOptions) -> Result<LoadedModel, LoadError> {
-    if is_gguf(path) {
-        let source = GgufSource::open(path)?;
-        let config = source.config()?;
-        let tokenizer = Tokenizer::of_gguf(&source)?;
-        let vocabulary = tokenizer.vocabulary(&source.end_tokens()?)?;
-        let decoder = of_file(path, source, config, tokenizer.size(), options)?;
-        return Ok(LoadedModel { decoder, tokenizer, vocabulary });
-    }
-    let config_path = path.join("config.json");
-    let expected = "a Hugging Face model directory with a config.json, or a .gguf file";
-    let json = read_json(&config_path, expected)?;
-    let config = Config::parse(&config_path, &json)?;
-    let tokenizer = Tokenizer::of_model(path)?;
-    let vocabulary = tokenizer.vocabulary(&end_tokens(path, &json)?)?;
-    let decoder = of_directory(path, config, tokenizer.size(), options)?;
+    let (card, source) = ModelCard::with_source(path)?;
+    let decoder = card.decode(source, options)?;
+    let ModelCard { tokenizer, vocabulary, .. } = card;
     Ok(LoadedModel { decoder, tokenizer, vocabulary })
 }
 
@@ -122,7 +118,7 @@ impl RandomModel {
     }
 }
 
-fn of_file(
+pub(crate) fn of_file(
     path: &Path,
     source: GgufSource,
     config: Config,
@@ -130,7 +126,8 @@ fn of_file(
     options: &LoadOptions,
 ) -> Result<Decoder, LoadError> {
     check_vocabulary(path, &config, vocabulary)?;
-    let info = info(path, source.hash(), &config, vocabulary, options);
+    let hash = options.files_hash.clone().unwrap_or_else(|| source.hash());
+    let info = info(path, hash, &config, vocabulary, options);
     let source = Arc::new(source);
     let weights: Arc<dyn WeightSource> = source.clone();
     let decoder = Decoder::new(info, config, &weights, options.quantize, options.threads)?;
@@ -138,7 +135,7 @@ fn of_file(
     Ok(decoder)
 }
 
-fn of_directory(
+pub(crate) fn of_directory(
     dir: &Path,
     config: Config,
     vocabulary: usize,
@@ -146,7 +143,7 @@ fn of_directory(
 ) -> Result<Decoder, LoadError> {
     check_vocabulary(&dir.join("config.json"), &config, vocabulary)?;
     let shards = Shards::open(dir)?;
-    let hash = shards.hash();
+    let hash = options.files_hash.clone().map_or_else(|| shards.hash(), Ok)?;
     let info = info(dir, hash.clone(), &config, vocabulary, options);
     let build = |config: Config, weights: Arc<dyn WeightSource>| {
         Decoder::new(info, config, &weights, options.quantize, options.threads)
@@ -177,7 +174,7 @@ fn check_vocabulary(path: &Path, config: &Config, vocabulary: usize) -> Result<(
     })
 }
 
-fn info(
+pub(crate) fn info(
     path: &Path,
     hash: String,
     config: &Config,
@@ -186,19 +183,11 @@ fn info(
 ) -> ModelInfo {
     ModelInfo {
         name: options.name.clone().unwrap_or_else(|| path.display().to_string()),
-        weights_hash: identity(hash, options.quantize),
+        weights_hash: weights_hash(&hash, options.quantize),
         hidden: config.hidden_size,
         vocabulary,
         context: config.max_position_embeddings,
         top_k: options.top_k,
-    }
-}
-
-/// The weights' hash and their quantisation. A router is trained for one such identity.
-fn identity(hash: String, quantize: Option<Format>) -> String {
-    match quantize {
-        None => hash,
-        Some(format) => format!("{hash}+{format}"),
     }
 }
 
@@ -208,10 +197,18 @@ fn identity(hash: String, quantize: Option<Format>) -> String {
 /// Names both models and the first difference: vocabularies, merges, added tokens or
 /// pre-tokenizers.
 pub fn check_pair(slm: &LoadedModel, llm: &LoadedModel) -> Result<(), LoadError> {
-    match slm.tokenizer.difference(&llm.tokenizer) {
+    check_tokenizers((&slm.decoder.info().name, &slm.tokenizer), llm)
+}
+
+/// As [`check_pair`], with the SLM's name and tokenizer.
+pub(crate) fn check_tokenizers(
+    (slm, tokenizer): (&str, &Tokenizer),
+    llm: &LoadedModel,
+) -> Result<(), LoadError> {
+    match tokenizer.difference(&llm.tokenizer) {
         None => Ok(()),
         Some(part) => Err(LoadError::PairMismatch {
-            slm: slm.decoder.info().name.clone(),
+            slm: slm.to_owned(),
             llm: llm.decoder.info().name.clone(),
             part,
         }),

@@ -8,6 +8,7 @@
 //!   [`tokenroute_core::LabelRow`].
 //! - [`RouterFile`]: a router's header and layers.
 //! - [`PolicyCurves`]: the exact step functions of one policy on one split.
+//! - [`FileHashes`]: hashes of files, remembered while the files stay as they are.
 //! - [`Manifest`]: the inputs, configuration and outputs of a finished stage.
 //! - [`StoreError`]: every failure, with the file and the cause.
 //!
@@ -19,6 +20,7 @@ mod atomic;
 mod curves;
 mod dataset;
 mod error;
+mod file_hashes;
 mod hash;
 #[cfg(feature = "tables")]
 mod labels;
@@ -37,6 +39,7 @@ pub use atomic::{
 pub use curves::{PolicyCurves, curve_csv, read_curves, write_curves};
 pub use dataset::{Dataset, DatasetCard, Split, questions_jsonl, read_questions, write_questions};
 pub use error::StoreError;
+pub use file_hashes::FileHashes;
 pub use hash::{sha256, sha256_file};
 #[cfg(feature = "tables")]
 pub use labels::{

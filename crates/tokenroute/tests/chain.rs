@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use support::{Lab, fail, succeed, tokenroute};
+use support::{Lab, fail, succeed, swap_two_tokens, tokenroute};
 
 const CURVES: &str = "experiments/e/run/sweep/curves.parquet";
 const EXAMPLES: &str = "experiments/e/run/sweep/examples.json";
@@ -173,4 +173,21 @@ fn a_killed_run_ends_with_the_same_curves() {
     }
     succeed(&["run", &killed.experiment()]);
     assert_eq!(whole.bytes(CURVES), killed.bytes(CURVES));
+}
+
+#[test]
+fn a_finished_experiment_loads_no_model() {
+    let lab = Lab::new(20, 8, 8);
+    let experiment = lab.experiment();
+    succeed(&["run", &experiment]);
+    // Weights that stay the same with another tokenizer and another number of layers: their
+    // hashes match, and to load either model would fail.
+    swap_two_tokens(&lab.path("models/word-problems-llm/tokenizer.json"));
+    let config = "models/word-problems-slm/config.json";
+    lab.replace(config, "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3");
+    fail(&["check-sweep", &experiment], &["word-problems-slm"]);
+    assert!(succeed(&["run", &experiment]).contains("SLM alone"));
+    assert!(succeed(&["calibrate", &experiment, "--offload", "0.1"]).contains("τ = "));
+    succeed(&["inspect", &experiment]);
+    succeed(&["report", &experiment, "--set", "sweep.resamples=40"]);
 }

@@ -26,7 +26,7 @@ impl Chain<'_> {
         swept: &Manifest,
         folder: &Path,
     ) -> Result<Option<Examples>> {
-        if !swept.holds(folder, FILE)? {
+        if !swept.holds(folder, FILE, &self.hashes)? {
             return Ok(None);
         }
         let kept = Examples::from_json(&store::read(&folder.join(FILE))?).ok();
@@ -36,10 +36,9 @@ impl Chain<'_> {
     /// Decodes the examples and writes them beside the curves.
     pub(super) fn make_examples(&self, asked: &[Asked], folder: &Path) -> Result<()> {
         let wanted = self.experiment.report.examples;
-        let random = RandomWeights {
-            slm: self.slm.decoder.config().random_weights,
-            llm: self.llm.is_random(),
-        };
+        let pair = self.pair()?;
+        let random =
+            RandomWeights { slm: self.slm().config.random_weights, llm: pair.llm.is_random() };
         let part = asked.iter().find(|part| part.split == SPLIT);
         let part = part.context("the experiment has no test questions")?;
         let shown = wanted.min(part.questions.len());
@@ -49,8 +48,8 @@ impl Chain<'_> {
             ("LLM alone", Tau::LLM_ONLY),
         ];
         let (scorer, _) = self.router()?;
-        let cloud = self.cloud();
-        let pair = Pair::new(&self.slm.decoder, &*cloud, &self.slm.vocabulary);
+        let cloud = pair.llm.called(0);
+        let pair = Pair::new(&pair.slm, &*cloud, &self.slm().vocabulary);
         self.progress.begin("examples", thresholds.len() as u64, "values of τ");
         let questions = decode_examples(
             pair,

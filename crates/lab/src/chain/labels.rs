@@ -3,12 +3,12 @@
 
 use anyhow::{Context, Result, ensure};
 use tokenroute_core::{Bytes, LabelRow, Llm, Tau, TokenId};
-use tokenroute_label::{Estimate, Item, LabelConfig, Labeller, Reference, Round};
+use tokenroute_label::{Estimate, Item, LabelConfig, Labeller, PairHashes, Reference, Round, work};
 use tokenroute_model::{Decoder, RouterScorer};
 use tokenroute_store::{self as store, Columns, Manifest};
 use tokenroute_train::{Provenance, TrainConfig};
 
-use super::{Asked, Chain, info, timing};
+use super::{Asked, Chain, LoadedPair, timing};
 
 /// Where the label rounds lie, under `run/`.
 pub const FOLDER: &str = "labels";
@@ -29,10 +29,11 @@ impl Chain<'_> {
         {
             timing::forget(&folder)?;
         }
+        let pair = self.pair()?;
         self.timed(&folder, || {
             let items = self.items(&asked)?;
-            let (llm, decode) = (self.labelled_by(), |ids: &[TokenId]| self.text(ids));
-            let labeller = self.labeller(&*llm, &decode);
+            let (llm, decode) = (self.labelled_by(pair), |ids: &[TokenId]| self.text(ids));
+            let labeller = self.labeller(&pair.slm, &*llm, &decode);
             for number in 0..=self.experiment.label.rounds {
                 let folder = self.round_folder(number);
                 if number == 0 {
@@ -55,12 +56,14 @@ impl Chain<'_> {
     pub fn estimate_labels(&self) -> Result<(Estimate, Option<Bytes>)> {
         let asked = self.label_questions()?;
         let items = self.items(&asked)?;
-        let (llm, decode) = (self.labelled_by(), |ids: &[TokenId]| self.text(ids));
-        let before = self.llm.paid();
-        let estimate = self.labeller(&*llm, &decode).estimate(&items, &Round::Reference, SAMPLE)?;
+        let pair = self.pair()?;
+        let (llm, decode) = (self.labelled_by(pair), |ids: &[TokenId]| self.text(ids));
+        let before = pair.llm.usage();
+        let estimate =
+            self.labeller(&pair.slm, &*llm, &decode).estimate(&items, &Round::Reference, SAMPLE)?;
         let factor = items.len() as f64 / SAMPLE.min(items.len()).max(1) as f64;
         let scaled = |bytes: u64| (bytes as f64 * factor).round() as u64;
-        let bytes = self.llm.paid().zip(before).map(|(now, before)| {
+        let bytes = pair.llm.usage().zip(before).map(|(now, before)| {
             let Bytes { up, down } = now.since(before).bytes;
             Bytes { up: scaled(up), down: scaled(down) }
         });
@@ -80,13 +83,11 @@ impl Chain<'_> {
     /// The finished rounds' manifests, if all are finished for this experiment.
     pub fn labelled(&self, asked: &[Asked]) -> Result<Option<Vec<Manifest>>> {
         let items = self.items(asked)?;
-        let (llm, decode) = (self.labelled_by(), |ids: &[TokenId]| self.text(ids));
-        let labeller = self.labeller(&*llm, &decode);
+        let (config, pair) = (self.label_config(), self.named.hashes());
         let mut found = Vec::new();
         for number in 0..=self.experiment.label.rounds {
-            let folder = self.round_folder(number);
-            let done = if number == 0 {
-                labeller.work(&items, &Round::Reference)?.finished(&folder)?
+            let due = if number == 0 {
+                work(&config, pair, &items, &Round::Reference)?
             } else {
                 let path = self.interim_path(number);
                 if !store::exists(&path) {
@@ -94,10 +95,11 @@ impl Chain<'_> {
                 }
                 let scorer = RouterScorer::open(&path)?;
                 let tau = self.interim_tau(&scorer);
-                let hash = store::sha256_file(&path)?;
+                let hash = self.hashes.sha256(&path)?;
                 let round = Round::OnPolicy { number, scorer: &scorer, tau, router_hash: &hash };
-                labeller.work(&items, &round)?.finished(&folder)?
+                work(&config, pair, &items, &round)?
             };
+            let done = due.finished(&self.round_folder(number), &self.hashes)?;
             match done {
                 Some(manifest) => found.push(manifest),
                 None => return Ok(None),
@@ -180,12 +182,9 @@ impl Chain<'_> {
 
     /// What a router is bound to.
     pub fn provenance(&self, labels: String) -> Provenance {
-        Provenance {
-            slm: info(&self.slm.decoder).weights_hash.clone(),
-            llm: self.llm.hash().to_owned(),
-            tokenizer: self.slm.vocabulary.hash().to_owned(),
-            labels,
-        }
+        let PairHashes { slm, llm, tokenizer } = self.named.hashes();
+        let [slm, llm, tokenizer] = [slm, llm, tokenizer].map(str::to_owned);
+        Provenance { slm, llm, tokenizer, labels }
     }
 
     fn label_questions(&self) -> Result<Vec<Asked>> {
@@ -193,29 +192,28 @@ impl Chain<'_> {
     }
 
     /// The LLM, which keeps the prompts of a shard.
-    fn labelled_by(&self) -> Box<dyn Llm + '_> {
-        self.llm.called(self.experiment.label.questions_per_shard)
+    fn labelled_by<'p>(&self, pair: &'p LoadedPair) -> Box<dyn Llm + 'p> {
+        pair.llm.called(self.experiment.label.questions_per_shard)
     }
 
     fn labeller<'c>(
         &'c self,
+        slm: &'c Decoder,
         llm: &'c (dyn Llm + 'c),
         decode: &'c dyn Fn(&[TokenId]) -> String,
     ) -> Labeller<'c, Decoder, dyn Llm + 'c> {
+        let (llm_hash, config) = (self.named.hashes().llm, self.label_config());
+        Labeller { slm, llm, llm_hash, vocabulary: &self.slm().vocabulary, decode, config }
+    }
+
+    fn label_config(&self) -> LabelConfig {
         let section = &self.experiment.label;
-        Labeller {
-            slm: &self.slm.decoder,
-            llm,
-            llm_hash: self.llm.hash(),
-            vocabulary: &self.slm.vocabulary,
-            decode,
-            config: LabelConfig {
-                reference: section.reference,
-                max_tokens: self.experiment.data.max_tokens,
-                max_rollouts_per_question: section.max_rollouts_per_question,
-                questions_per_shard: section.questions_per_shard,
-                seed: self.experiment.seed,
-            },
+        LabelConfig {
+            reference: section.reference,
+            max_tokens: self.experiment.data.max_tokens,
+            max_rollouts_per_question: section.max_rollouts_per_question,
+            questions_per_shard: section.questions_per_shard,
+            seed: self.experiment.seed,
         }
     }
 
@@ -226,8 +224,8 @@ impl Chain<'_> {
             for (question, prompt) in part.questions.iter().zip(&part.prompts) {
                 let gold = match (&question.cot, gold) {
                     (Some(text), true) => {
-                        let mut ids = self.slm.tokenizer.encode(text)?;
-                        ids.push(self.slm.vocabulary.end());
+                        let mut ids = self.slm().tokenizer.encode(text)?;
+                        ids.push(self.slm().vocabulary.end());
                         Some(ids)
                     }
                     (None, true) => {

@@ -1,46 +1,49 @@
-//! The stages of an experiment over one loaded pair. Each skips itself when its
-//! manifest still matches, and says whether it did.
+//! The stages of an experiment over its pair. A stage whose manifest still matches is
+//! skipped, and loads no model.
 
 mod examples;
 mod experiment_llm;
 pub mod labels;
 pub mod latency;
+mod pair;
 pub mod report;
 pub mod router;
 pub mod sweep;
 mod timing;
 
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
-use tokenroute_core::{LanguageModel, ModelInfo, Progress, Question, TokenId};
-use tokenroute_hub::reference;
-use tokenroute_model::{
-    Format, LoadOptions, LoadedModel, cache_folder, load_model, process_memory as memory,
-};
-use tokenroute_store::{self as store, Dataset, Manifest};
+use tokenroute_core::{Progress, Question, TokenId};
+use tokenroute_llm::http::HttpConfig;
+use tokenroute_model::{ModelCard, process_memory as memory};
+use tokenroute_store::{self as store, Dataset, FileHashes, Manifest};
 
-use crate::experiment::{Experiment, Override};
+use crate::experiment::{Experiment, Override, SPLITS};
 use crate::llm_usage::LlmUsage;
 use crate::prompts::Prompter;
 pub use experiment_llm::ExperimentLlm;
+pub use pair::LoadedPair;
+use pair::NamedPair;
 use timing::Took;
 
-/// An experiment with its pair loaded.
+/// An experiment and its pair. The models are loaded when a stage first decodes.
 pub struct Chain<'a> {
     /// The file.
     pub experiment: Experiment,
-    /// The small model.
-    pub slm: LoadedModel,
-    /// The large one.
-    pub llm: ExperimentLlm,
-    /// Who listens.
+    /// The listener to long work.
     pub progress: &'a dyn Progress,
+    hashes: FileHashes,
+    named: NamedPair,
+    loaded: OnceLock<LoadedPair>,
+    splits: [OnceLock<Asked>; SPLITS.len()],
 }
 
 /// Questions of one split with their prompts.
+#[derive(Clone)]
 pub struct Asked {
     /// Name of the split.
     pub split: &'static str,
@@ -50,20 +53,49 @@ pub struct Asked {
     pub prompts: Vec<Vec<TokenId>>,
 }
 
+/// File under `run/` that remembers hashes of files.
+const HASHES: &str = "file-hashes.json";
+
 impl<'a> Chain<'a> {
-    /// Reads the experiment and loads its pair.
+    /// Reads the experiment and what names its pair. No model is loaded.
     pub fn open(path: &Path, overrides: &[Override], progress: &'a dyn Progress) -> Result<Self> {
         let experiment = Experiment::load(path, overrides)?;
-        let (named, quantize) = (&experiment.pair.slm, experiment.pair.slm_quantize);
-        let top_k = experiment.train.top_k.max(8);
-        let options = load_options(named, top_k, quantize);
-        let slm = load_model(&experiment.source(named, progress)?, &options)?;
-        let llm = ExperimentLlm::open(&experiment, &slm, top_k, progress)?;
-        Ok(Chain { experiment, slm, llm, progress })
+        let hashes = FileHashes::open(&experiment.run(HASHES));
+        let named = NamedPair::read(&experiment, &hashes, progress)?;
+        let (loaded, splits) = (OnceLock::new(), Default::default());
+        Ok(Chain { experiment, progress, hashes, named, loaded, splits })
     }
 
-    /// The first questions of a split, as many as the experiment wants.
+    /// The pair, loaded if need be. All questions are read first, so that a fault in them
+    /// comes before the wait for the models.
+    pub fn pair(&self) -> Result<&LoadedPair> {
+        if let Some(pair) = self.loaded.get() {
+            return Ok(pair);
+        }
+        for split in SPLITS {
+            self.questions(split)?;
+        }
+        let pair = self.named.load(&self.experiment, self.progress)?;
+        Ok(self.loaded.get_or_init(|| pair))
+    }
+
+    /// Configuration and tokenizer of the small model.
+    pub fn slm(&self) -> &ModelCard {
+        &self.named.slm
+    }
+
+    /// The first questions of a split, as many as the experiment takes.
     pub fn questions(&self, split: &'static str) -> Result<Asked> {
+        let place = SPLITS.iter().position(|known| *known == split);
+        let place = place.with_context(|| format!("{split:?} is no split"))?;
+        if let Some(asked) = self.splits[place].get() {
+            return Ok(asked.clone());
+        }
+        let asked = self.read_questions(split)?;
+        Ok(self.splits[place].get_or_init(|| asked).clone())
+    }
+
+    fn read_questions(&self, split: &'static str) -> Result<Asked> {
         let data = &self.experiment.data;
         let wanted = data.wanted(split);
         let mut questions = Vec::new();
@@ -71,7 +103,7 @@ impl<'a> Chain<'a> {
             questions = self.all_questions(split)?;
             anyhow::ensure!(
                 questions.len() >= wanted,
-                "the experiment wants {wanted} questions of {split}; the data set has {}",
+                "the experiment takes {wanted} questions of {split}; the data set has {}",
                 questions.len()
             );
             questions.truncate(wanted);
@@ -83,7 +115,7 @@ impl<'a> Chain<'a> {
         }
         let prompts = questions
             .iter()
-            .map(|q| prompter.prompt(q, &self.slm.tokenizer))
+            .map(|q| prompter.prompt(q, &self.slm().tokenizer))
             .collect::<Result<_>>()?;
         Ok(Asked { split, questions, prompts })
     }
@@ -103,66 +135,62 @@ impl<'a> Chain<'a> {
 
     /// Text of tokens; a token that is no text by itself shows as U+FFFD.
     pub fn text(&self, ids: &[TokenId]) -> String {
-        text(&self.slm, ids)
+        text(self.slm(), ids)
     }
 
     /// Text of an answer, its end token left out.
     pub fn answer_text(&self, ids: &[TokenId]) -> String {
-        answer_text(&self.slm, ids)
+        answer_text(self.slm(), ids)
     }
 
     /// A manifest with the pair's hashes among its inputs.
     pub fn manifest(&self, stage: &str, config: Value) -> Manifest {
+        let hashes = self.named.hashes();
         Manifest::new(stage, config, self.experiment.seed)
-            .with_input("slm", &info(&self.slm.decoder).weights_hash)
-            .with_input("llm", self.llm.hash())
-            .with_input("tokenizer", self.slm.vocabulary.hash())
+            .with_input("slm", hashes.slm)
+            .with_input("llm", hashes.llm)
+            .with_input("tokenizer", hashes.tokenizer)
     }
 
-    /// Runs a stage's work and records beside it what it took, added to what a run
-    /// before it that came to no end had taken.
+    /// Runs a stage's work and records its cost beside it, added to the cost of earlier
+    /// runs that were killed.
     pub fn timed<T>(&self, folder: &Path, work: impl FnOnce() -> Result<T>) -> Result<T> {
         store::make_dir(folder)?;
-        let (before, asked) = (timing::took(folder), self.llm.paid());
+        let (before, asked) = (timing::took(folder), self.usage());
         let begun = Instant::now();
         memory::reset_peak();
         let result = work();
-        let paid = self.llm.paid().zip(asked).map(|(now, asked)| now.since(asked));
+        let usage = self.usage().zip(asked).map(|(now, asked)| now.since(asked));
         let took = Took {
             seconds: before.seconds + begun.elapsed().as_secs_f64(),
             peak_bytes: memory::peak().max(before.peak_bytes),
-            paid: paid.map(|paid| paid.with(before.paid.unwrap_or_default())),
+            usage: usage.map(|usage| usage.with(before.usage.unwrap_or_default())),
         };
-        timing::record(folder, took).context("cannot record what the stage took")?;
+        timing::record(folder, took).context("cannot record the cost of the stage")?;
         result
     }
 
-    /// What the stage in a folder under `run/` asked of an LLM on a server.
-    pub fn paid(&self, stage: &str) -> Option<LlmUsage> {
-        timing::took(&self.experiment.run(stage)).paid
+    /// Calls to an LLM on a server so far; `None` for one in process.
+    fn usage(&self) -> Option<LlmUsage> {
+        HttpConfig::url_of(&self.experiment.pair.llm)?;
+        Some(self.loaded.get().and_then(|pair| pair.llm.usage()).unwrap_or_default())
+    }
+
+    /// Calls to an LLM on a server by the stage in a folder under `run/`.
+    pub fn usage_of(&self, stage: &str) -> Option<LlmUsage> {
+        timing::took(&self.experiment.run(stage)).usage
     }
 }
 
-/// How to load a named model.
-fn load_options(named: &Path, top_k: usize, quantize: Option<Format>) -> LoadOptions {
-    let (name, cache) = (reference(named).map(str::to_owned), cache_folder());
-    LoadOptions { name, top_k, quantize, cache, ..LoadOptions::default() }
-}
-
 /// As [`Chain::text`].
-fn text(model: &LoadedModel, ids: &[TokenId]) -> String {
+fn text(model: &ModelCard, ids: &[TokenId]) -> String {
     model.tokenizer.decode(ids).unwrap_or_else(|_| "\u{fffd}".to_owned())
 }
 
 /// As [`Chain::answer_text`].
-fn answer_text(model: &LoadedModel, ids: &[TokenId]) -> String {
+fn answer_text(model: &ModelCard, ids: &[TokenId]) -> String {
     let ends = ids.last().is_some_and(|&last| model.vocabulary.is_end(last));
     text(model, &ids[..ids.len() - usize::from(ends)])
-}
-
-/// Facts about a model.
-pub fn info(model: &impl LanguageModel) -> &ModelInfo {
-    model.info()
 }
 
 /// A hash over questions, as an input of a stage.

@@ -49,7 +49,7 @@ impl Chain<'_> {
         }
         let done = Manifest::load(&folder)?.filter(|done| done.matches(&work));
         let skipped = match &done {
-            Some(done) => done.is_whole(&home)?,
+            Some(done) => done.is_whole(&home, &self.hashes)?,
             None => false,
         };
         if !skipped {
@@ -93,7 +93,7 @@ impl Chain<'_> {
         if let Some(latency) = done.inputs.get("latency") {
             work.inputs.insert("latency".to_owned(), latency.clone());
         }
-        Ok(done.matches(&work) && done.is_whole(&self.report_folder())?)
+        Ok(done.matches(&work) && done.is_whole(&self.report_folder(), &self.hashes)?)
     }
 
     /// Where the report goes.
@@ -188,8 +188,8 @@ impl Chain<'_> {
             (FOLDER, None),
         ]
         .map(|(stage, llm_positions)| {
-            let Took { seconds, peak_bytes, paid } = timing::took(&self.experiment.run(stage));
-            let bytes = paid.map(|paid| paid.bytes);
+            let Took { seconds, peak_bytes, usage } = timing::took(&self.experiment.run(stage));
+            let bytes = usage.map(|usage| usage.bytes);
             StageCost { stage: stage.to_owned(), seconds, peak_bytes, llm_positions, bytes }
         })
         .to_vec())

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use tokenroute_model::RouterScorer;
 use tokenroute_store::{self as store, Columns, Manifest};
 
-use super::{Chain, info, timing};
+use super::{Chain, timing};
 
 /// Where the router lies, under `run/`.
 pub const FOLDER: &str = "router";
@@ -17,7 +17,7 @@ impl Chain<'_> {
     pub fn train(&self, device: &str) -> Result<bool> {
         let folder = self.experiment.run(FOLDER);
         let work = self.train_work()?;
-        if work.finished(&folder)?.is_some() {
+        if work.finished(&folder, &self.hashes)?.is_some() {
             return Ok(true);
         }
         timing::forget(&folder)?;
@@ -45,13 +45,15 @@ impl Chain<'_> {
     pub fn router(&self) -> Result<(RouterScorer, String)> {
         let folder = self.experiment.run(FOLDER);
         self.train_work()?
-            .finished(&folder)?
+            .finished(&folder, &self.hashes)?
             .context("the router is missing or stale; run `tokenroute train` on the experiment")?;
         let path = self.router_path();
         let mut scorer = RouterScorer::open(&path)?;
-        scorer.check(info(&self.slm.decoder), self.slm.vocabulary.hash())?;
-        scorer.share_threads(&self.slm.decoder);
-        Ok((scorer, store::sha256_file(&path)?))
+        scorer.check(&self.named.info, self.slm().vocabulary.hash())?;
+        if let Some(pair) = self.loaded.get() {
+            scorer.share_threads(&pair.slm);
+        }
+        Ok((scorer, self.hashes.sha256(&path)?))
     }
 
     /// Where the router file lies.

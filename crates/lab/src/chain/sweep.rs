@@ -12,7 +12,7 @@ use tokenroute_sweep::examples::Examples;
 use tokenroute_sweep::policies::{Baseline, BaselineInputs};
 use tokenroute_sweep::{Restricted, SweepCost, SweepOptions, SweptQuestion, sweep};
 
-use super::{Asked, Chain, examples, info, questions_hash, timing};
+use super::{Asked, Chain, examples, questions_hash, timing};
 
 /// Where the curves lie, under `run/`.
 pub const FOLDER: &str = "sweep";
@@ -39,7 +39,7 @@ impl Chain<'_> {
         let folder = self.experiment.run(FOLDER);
         let asked = self.swept_questions()?;
         let work = self.sweep_work(&asked)?;
-        let found = kept_curves(&work, &folder)?;
+        let found = self.kept_curves(&work, &folder)?;
         let mut done = match &found {
             Some(found) => found.clone(),
             None => self.sweep_curves(&asked, work, &folder)?,
@@ -52,6 +52,7 @@ impl Chain<'_> {
         if never_kept && self.is_reported(&done.outputs_hash())? {
             return Ok(true);
         }
+        self.pair()?;
         self.timed(&folder, || {
             self.make_examples(&asked, &folder)?;
             done.add_output(&folder, examples::FILE)?;
@@ -70,6 +71,7 @@ impl Chain<'_> {
             store::make_dir(&partial)?;
             work.save(&partial)?;
         }
+        self.pair()?;
         self.timed(folder, || {
             self.sweep_chunks(asked, &partial)?;
             self.join_chunks(asked, &partial, folder)?;
@@ -103,8 +105,19 @@ impl Chain<'_> {
     }
 
     fn finished_sweep(&self, folder: &Path) -> Result<Manifest> {
-        kept_curves(&self.sweep_work(&self.swept_questions()?)?, folder)?
+        self.kept_curves(&self.sweep_work(&self.swept_questions()?)?, folder)?
             .context("the curves are missing or stale; run `tokenroute sweep` first")
+    }
+
+    /// The manifest in a folder if it is of this work and its curves and costs are whole.
+    /// The examples may be missing.
+    fn kept_curves(&self, work: &Manifest, folder: &Path) -> Result<Option<Manifest>> {
+        let Some(found) = Manifest::load(folder)?.filter(|found| found.matches(work)) else {
+            return Ok(None);
+        };
+        let whole = found.holds(folder, CURVES, &self.hashes)?
+            && found.holds(folder, COSTS, &self.hashes)?;
+        Ok(whole.then_some(found))
     }
 
     /// The splits that are swept, empty ones left out.
@@ -134,8 +147,8 @@ impl Chain<'_> {
     }
 
     /// The LLM, which answers each question once.
-    pub fn cloud(&self) -> Box<dyn Llm + '_> {
-        self.llm.called(0)
+    pub fn cloud(&self) -> Result<Box<dyn Llm + '_>> {
+        Ok(self.pair()?.llm.called(0))
     }
 
     /// Sweeps one policy over some questions of a split.
@@ -150,7 +163,7 @@ impl Chain<'_> {
         let questions = &asked.questions[range.clone()];
         let requests = self.requests(asked, range);
         let judge = |i: usize, ids: &[TokenId]| grade(&questions[i], &self.answer_text(ids));
-        let pair = Pair::new(&self.slm.decoder, cloud, &self.slm.vocabulary);
+        let pair = Pair::new(&self.pair()?.slm, cloud, &self.slm().vocabulary);
         Ok(sweep(pair, scorer, &requests, &judge, options, self.progress)?)
     }
 
@@ -194,7 +207,7 @@ impl Chain<'_> {
             rows = self.label_rows(Columns::Scalars)?.1;
             rows.retain(|row| row.split == "router-train");
         }
-        let vocabulary = info(&self.slm.decoder).vocabulary;
+        let vocabulary = self.named.info.vocabulary;
         let inputs = BaselineInputs { seed: self.experiment.seed, vocabulary, rows: &rows };
         let mut policies: Vec<(&str, Box<dyn Scorer>)> = vec![(ROUTER, Box::new(router))];
         policies.extend(baselines.iter().map(|b| (b.name(), b.build(&inputs))));
@@ -211,7 +224,7 @@ impl Chain<'_> {
                     self.progress.advance((range.len() * policies.len()) as u64);
                     continue;
                 }
-                let cloud = self.cloud();
+                let cloud = self.cloud()?;
                 let mut made = Vec::new();
                 let mut spent: BTreeMap<String, SweepCost> = BTreeMap::new();
                 for (name, scorer) in &policies {
@@ -263,16 +276,6 @@ impl Chain<'_> {
         json.push(b'\n');
         Ok(store::write(&folder.join(COSTS), &json)?)
     }
-}
-
-/// The manifest in a folder if it is of this work and its curves and costs are whole.
-/// The examples may be missing.
-fn kept_curves(work: &Manifest, folder: &Path) -> Result<Option<Manifest>> {
-    let Some(found) = Manifest::load(folder)?.filter(|found| found.matches(work)) else {
-        return Ok(None);
-    };
-    let whole = found.holds(folder, CURVES)? && found.holds(folder, COSTS)?;
-    Ok(whole.then_some(found))
 }
 
 fn chunk_files(partial: &Path, split: &str, chunk: usize) -> [PathBuf; 2] {

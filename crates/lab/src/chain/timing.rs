@@ -1,4 +1,4 @@
-//! What a stage took, kept beside its artefacts and out of its manifest.
+//! The cost of a stage, kept beside its artefacts and out of its manifest.
 
 use std::path::Path;
 
@@ -10,33 +10,32 @@ use crate::llm_usage::LlmUsage;
 
 const NAME: &str = "took.json";
 
-/// Time and memory of a stage and what it asked over a network, runs that were killed
-/// included as far as they got to say.
+/// Time, memory and calls of a stage. Killed runs count as far as they were recorded.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct Took {
     /// Wall time.
     pub seconds: f64,
-    /// Most memory held meanwhile.
+    /// Peak memory in bytes.
     pub peak_bytes: Option<u64>,
-    /// What an LLM on a server was asked; `None` for one in process.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub paid: Option<LlmUsage>,
+    /// Calls to an LLM on a server; `None` for one in process.
+    #[serde(rename = "paid", default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<LlmUsage>,
 }
 
-/// What is recorded for the stage in a folder; nothing if none is.
+/// The record of the stage in a folder; zero if there is none.
 pub fn took(folder: &Path) -> Took {
     let text = store::read_text(&folder.join(NAME));
     text.ok().and_then(|t| serde_json::from_str(&t).ok()).unwrap_or_default()
 }
 
-/// Records it.
+/// Writes the record.
 pub fn record(folder: &Path, took: Took) -> Result<()> {
     let mut json = serde_json::to_vec(&took)?;
     json.push(b'\n');
     Ok(store::write(&folder.join(NAME), &json)?)
 }
 
-/// Forgets it, because the stage begins anew.
+/// Removes the record, because the stage starts again.
 pub fn forget(folder: &Path) -> Result<()> {
     Ok(store::remove(&folder.join(NAME))?)
 }

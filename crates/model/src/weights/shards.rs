@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::{WeightFile, WeightSource};
 use crate::LoadError;
-use crate::hash::hexadecimal;
+use crate::hash::{bytes, hexadecimal};
 use crate::json_fields::{Fields, read_json};
 
 const WHOLE: &str = "model.safetensors";
@@ -67,14 +67,34 @@ impl Shards {
 
     /// SHA-256 of the file, hexadecimal. For shards it is that of their digests, in the order
     /// of their names.
-    pub(crate) fn hash(&self) -> String {
+    ///
+    /// # Errors
+    /// A file that cannot be read again.
+    pub(crate) fn hash(&self) -> Result<String, LoadError> {
+        self.hash_by(|file| Ok(hexadecimal(&file.digest())))
+    }
+
+    /// [`Shards::hash`] from the SHA-256 of each file, hexadecimal.
+    pub(crate) fn hash_by<E: From<LoadError>>(
+        &self,
+        mut sha256: impl FnMut(&WeightFile) -> Result<String, E>,
+    ) -> Result<String, E> {
         if let ([file], true) = (self.files.as_slice(), self.places.is_empty()) {
-            return hexadecimal(&file.digest());
+            return sha256(file);
         }
         let mut files: Vec<_> = self.files.iter().collect();
         files.sort_by(|a, b| a.path("").cmp(b.path("")));
-        let digests = files.iter().fold(Sha256::new(), |all, file| all.chain_update(file.digest()));
-        hexadecimal(&digests.finalize())
+        let mut all = Sha256::new();
+        for file in files {
+            let text = sha256(file)?;
+            let digest = bytes(&text).ok_or_else(|| LoadError::Read {
+                path: file.path("").to_owned(),
+                expected: "its SHA-256 as 64 hexadecimal digits",
+                source: std::io::Error::other(text),
+            })?;
+            all.update(digest);
+        }
+        Ok(hexadecimal(&all.finalize()))
     }
 
     /// Names and shapes of all tensors.

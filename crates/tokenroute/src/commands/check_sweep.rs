@@ -19,6 +19,7 @@ const EXACT_SCORES: usize = 7;
 /// Fails at the first different token.
 pub fn run(args: &CheckSweep, progress: &Terminal) -> Result<()> {
     let chain = Chain::open(&args.experiment.path, &args.experiment.set, progress)?;
+    chain.pair()?;
     let (scorer, _) = chain.router()?;
     let asked = chain.questions("test")?;
     let count = args.questions;
@@ -27,14 +28,14 @@ pub fn run(args: &CheckSweep, progress: &Terminal) -> Result<()> {
         "--questions is {count}; expected 1 to {}",
         asked.questions.len()
     );
-    let cloud = chain.cloud();
+    let cloud = chain.cloud()?;
     let options = SweepOptions { keep_leaves: true, ..Default::default() };
     progress.begin("sweep", count as u64, "questions");
     let swept = chain.sweep_part(&*cloud, &scorer, &asked, 0..count, &options)?;
     let taus = taus(&swept);
     progress.begin("brute force", taus.len() as u64, "values of τ");
     let requests = chain.requests(&asked, 0..count);
-    let pair = Pair::new(&chain.slm.decoder, &*cloud, &chain.slm.vocabulary);
+    let pair = Pair::new(&chain.pair()?.slm, &*cloud, &chain.slm().vocabulary);
     let mut tokens = 0;
     for &tau in &taus {
         let traces = decode(pair, &scorer, tau, &requests, DEFAULT_BATCH)?;

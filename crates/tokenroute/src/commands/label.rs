@@ -40,5 +40,5 @@ pub fn run(args: &Label, progress: &Terminal) -> Result<()> {
     chain.label(&args.device)?;
     let text = |token| chain.text(&[token]);
     let found = tokenroute_label::inspect(&chain.label_folders(), &text, 0)?;
-    inspect::show(&found, chain.paid(labels::FOLDER), args.json)
+    inspect::show(&found, chain.usage_of(labels::FOLDER), args.json)
 }

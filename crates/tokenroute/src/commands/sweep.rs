@@ -16,7 +16,7 @@ pub fn run(args: &ExperimentFile, progress: &Terminal) -> Result<()> {
     chain.sweep()?;
     let (_, costs, _) = chain.swept()?;
     output::line(&format!("{} LLM positions, all policies", llm_positions(&costs)))?;
-    if let Some(paid) = chain.paid(FOLDER) {
+    if let Some(paid) = chain.usage_of(FOLDER) {
         output::line(&paid.to_string())?;
     }
     output::line(&output::shown(&chain.experiment.run(FOLDER)))

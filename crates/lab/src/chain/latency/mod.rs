@@ -73,7 +73,9 @@ impl Chain<'_> {
     fn measured_study(&self) -> Result<Option<KeptStudy>> {
         let folder = self.experiment.run(FOLDER);
         let Some(found) = Manifest::load(&folder)? else { return Ok(None) };
-        let Some(work) = self.study_work(&found)?.finished(&folder)? else { return Ok(None) };
+        let Some(work) = self.study_work(&found)?.finished(&folder, &self.hashes)? else {
+            return Ok(None);
+        };
         // One of an earlier shape is measured anew.
         let study = serde_json::from_slice(&store::read(&folder.join(FILE))?).ok();
         Ok(study.map(|study| KeptStudy { work, study }))

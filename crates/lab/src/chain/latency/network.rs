@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use tokenroute_core::{Ask, Llm, TokenId, Vocabulary};
 use tokenroute_llm::http::{Api, Http, HttpConfig};
 use tokenroute_llm::link::{Link, LinkConfig};
-use tokenroute_model::{Decoder, LoadedModel, Tokenizer};
+use tokenroute_model::{Decoder, ModelCard, Tokenizer};
 use tokenroute_server::completions::{BatchConfig, CompletionService};
 use tokenroute_server::net::Server;
 use tokenroute_sweep::latency::Network;
@@ -39,7 +39,7 @@ pub struct Cloud {
 
 impl Hosted {
     /// Takes an experiment's LLM, which must be here; the SLM has its tokenizer.
-    pub fn new(llm: ExperimentLlm, slm: &LoadedModel) -> Result<Self> {
+    pub fn new(llm: ExperimentLlm, slm: &ModelCard) -> Result<Self> {
         let ExperimentLlm::Here(decoder) = llm else {
             bail!("pair.llm is a URL; `latency` puts a network before a model that is here")
         };

@@ -4,9 +4,9 @@ use std::num::NonZeroUsize;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use tokenroute_core::{Origin, Progress, Tau, TokenId, grade};
-use tokenroute_model::{LoadedModel, RouterScorer};
+use tokenroute_model::{Decoder, ModelCard, RouterScorer};
 use tokenroute_runtime::{Calls, Pair, Policy, Request, RoutedDecoding, Wait};
 use tokenroute_sweep::bootstrap::Bootstrap;
 use tokenroute_sweep::latency::{
@@ -16,7 +16,7 @@ use tokenroute_sweep::latency::{
 
 use super::network::{Cloud, Hosted};
 use super::{FOLDER, keep};
-use crate::chain::{Asked, Chain, answer_text};
+use crate::chain::{Asked, Chain, LoadedPair, answer_text};
 use crate::cpu_pinning::Own;
 
 const WAYS: [Way; 5] = [Way::Slm, Way::Llm, Way::Blocking, Way::Speculative, Way::Relay];
@@ -45,21 +45,24 @@ pub fn carry_out(chain: Chain<'_>, plan: &StudyPlan, again: bool) -> Result<Late
     let work = chain.latency_work(config, &asked)?;
     let folder = chain.experiment.run(FOLDER);
     if !again
-        && work.finished(&folder)?.is_some()
+        && work.finished(&folder, &chain.hashes)?.is_some()
         && let Some(kept) = chain.network_study(&[])?
     {
         return Ok(kept.study);
     }
+    chain.pair()?;
     let (scorer, _) = chain.router()?;
     let warm_up = chain.questions("validation")?;
     let resamples = chain.experiment.sweep.resamples;
     let bootstrap = Bootstrap::new(asked.questions.len(), resamples, chain.experiment.seed);
     let requests = chain.requests(&asked, 0..asked.questions.len());
     let warm_up = chain.requests(&warm_up, 0..warm_up.questions.len().min(1));
-    let Chain { slm, llm, progress, .. } = chain;
+    let Chain { named, loaded, progress, .. } = chain;
+    let LoadedPair { slm, llm } = loaded.into_inner().context("the pair is not loaded")?;
     let lab = Lab {
+        card: &named.slm,
         slm: &slm,
-        llm: Hosted::new(llm, &slm)?,
+        llm: Hosted::new(llm, &named.slm)?,
         scorer: &scorer,
         setting: &plan.setting,
         asked: &asked,
@@ -77,7 +80,8 @@ pub fn carry_out(chain: Chain<'_>, plan: &StudyPlan, again: bool) -> Result<Late
 
 /// What every measurement needs.
 struct Lab<'a> {
-    slm: &'a LoadedModel,
+    card: &'a ModelCard,
+    slm: &'a Decoder,
     llm: Hosted,
     scorer: &'a RouterScorer,
     setting: &'a Setting,
@@ -153,7 +157,7 @@ impl Lab<'_> {
         let llms: Vec<_> = clouds.iter().map(|cloud| Timed::new(&cloud.http)).collect();
         let carried: Vec<_> = clouds.iter().map(|cloud| || cloud.carried()).collect();
         let pass = Duration::from_secs_f64(self.setting.step_ms / 1e3);
-        let slm = Paced::new(&self.slm.decoder, pass);
+        let slm = Paced::new(self.slm, pass);
         let calls = Calls { threads: self.connections(), together: 1 };
         let mut measured = vec![Measured::default(); WAYS.len()];
         thread::scope(|scope| {
@@ -161,7 +165,7 @@ impl Lab<'_> {
                 .into_iter()
                 .zip(llms.iter().zip(&carried))
                 .map(|(way, (llm, carried))| {
-                    let pair = Pair::new(&slm, llm, &self.slm.vocabulary);
+                    let pair = Pair::new(&slm, llm, &self.card.vocabulary);
                     let policy = self.policy(way)?;
                     let decoding = RoutedDecoding::new(pair, self.scorer, policy);
                     let decoding = RoutedDecoding { calls: Some(calls), ..decoding };
@@ -185,7 +189,7 @@ impl Lab<'_> {
             llms.iter().for_each(|llm| drop(llm.take()));
             for (i, request) in self.requests.iter().enumerate() {
                 let judge =
-                    |ids: &[TokenId]| grade(&self.asked.questions[i], &answer_text(self.slm, ids));
+                    |ids: &[TokenId]| grade(&self.asked.questions[i], &answer_text(self.card, ids));
                 for turn in 0..WAYS.len() {
                     let way = (i + turn) % WAYS.len();
                     let (sample, ids) = answer(way, request, &judge)?;

@@ -1,0 +1,113 @@
+//! The pair of an experiment: named by hashes at once, loaded when a stage must decode.
+
+use anyhow::Result;
+use tokenroute_core::{ModelInfo, Progress};
+use tokenroute_hub::reference;
+use tokenroute_label::PairHashes;
+use tokenroute_llm::http::{HttpConfig, identity};
+use tokenroute_model::{
+    Decoder, Format, LoadOptions, ModelCard, cache_folder, files_hash, weights_hash,
+};
+use tokenroute_store::{self as store, FileHashes};
+
+use super::experiment_llm::{ExperimentLlm, connect, not_here};
+use crate::experiment::Experiment;
+
+/// Both models, loaded.
+pub struct LoadedPair {
+    /// The small model.
+    pub slm: Decoder,
+    /// The large one.
+    pub llm: ExperimentLlm,
+}
+
+/// The pair before it is loaded. Its hashes are those of the files' bytes.
+pub(super) struct NamedPair {
+    /// Configuration and tokenizer of the SLM.
+    pub(super) slm: ModelCard,
+    /// The SLM as it will be loaded.
+    pub(super) info: ModelInfo,
+    slm_options: LoadOptions,
+    llm: NamedLlm,
+}
+
+enum NamedLlm {
+    /// In process.
+    Here { options: LoadOptions, hash: String },
+    /// On a server.
+    There { hash: String },
+}
+
+impl NamedPair {
+    /// Reads what names the pair, and no weight.
+    pub(super) fn read(
+        experiment: &Experiment,
+        hashes: &FileHashes,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        let section = &experiment.pair;
+        let path = experiment.source(&section.slm, progress)?;
+        let slm = ModelCard::read(&path)?;
+        let files = files_hash(&path, |file| anyhow::Ok(hashes.sha256(file)?))?;
+        let slm_options = load_options(experiment, &section.slm, section.slm_quantize, &files);
+        let info = slm.info(&slm_options, files);
+        let llm = if HttpConfig::url_of(&section.llm).is_some() {
+            let name = match &section.llm_model {
+                Some(name) => name.clone(),
+                None => connect(experiment, &slm)?.server()?.model,
+            };
+            // Its name is all that distinguishes it from another model.
+            NamedLlm::There { hash: store::sha256(identity(&name, &slm.vocabulary).as_bytes()) }
+        } else {
+            let path = experiment.source(&section.llm, progress)?;
+            let files = files_hash(&path, |file| anyhow::Ok(hashes.sha256(file)?))
+                .map_err(|error| not_here(&section.llm, error))?;
+            let options = load_options(experiment, &section.llm, section.llm_quantize, &files);
+            NamedLlm::Here { options, hash: weights_hash(&files, section.llm_quantize) }
+        };
+        Ok(NamedPair { slm, info, slm_options, llm })
+    }
+
+    /// What names the pair in manifests and routers.
+    pub(super) fn hashes(&self) -> PairHashes<'_> {
+        let (NamedLlm::Here { hash, .. } | NamedLlm::There { hash }) = &self.llm;
+        PairHashes {
+            slm: &self.info.weights_hash,
+            llm: hash,
+            tokenizer: self.slm.vocabulary.hash(),
+        }
+    }
+
+    /// Loads both models, which must share a tokenizer.
+    pub(super) fn load(
+        &self,
+        experiment: &Experiment,
+        progress: &dyn Progress,
+    ) -> Result<LoadedPair> {
+        let slm = self.slm.decoder(&self.slm_options)?;
+        let llm = match &self.llm {
+            NamedLlm::Here { options, .. } => {
+                ExperimentLlm::here(experiment, &self.slm, &self.info.name, options, progress)?
+            }
+            NamedLlm::There { .. } => ExperimentLlm::there(experiment, &self.slm)?,
+        };
+        Ok(LoadedPair { slm, llm })
+    }
+}
+
+/// How to load a model of the experiment, whose files have this hash.
+fn load_options(
+    experiment: &Experiment,
+    named: &std::path::Path,
+    quantize: Option<Format>,
+    files_hash: &str,
+) -> LoadOptions {
+    LoadOptions {
+        name: reference(named).map(str::to_owned),
+        top_k: experiment.train.top_k.max(8),
+        quantize,
+        files_hash: Some(files_hash.to_owned()),
+        cache: cache_folder(),
+        ..LoadOptions::default()
+    }
+}
