@@ -127,7 +127,7 @@ pub(crate) fn of_file(
 ) -> Result<Decoder, LoadError> {
     check_vocabulary(path, &config, vocabulary)?;
     let hash = options.files_hash.clone().unwrap_or_else(|| source.hash());
-    let info = info(path, hash, &config, vocabulary, options);
+    let info = info(path, &hash, &config, vocabulary, options);
     let source = Arc::new(source);
     let weights: Arc<dyn WeightSource> = source.clone();
     let decoder = Decoder::new(info, config, &weights, options.quantize, options.threads)?;
@@ -144,7 +144,7 @@ pub(crate) fn of_directory(
     check_vocabulary(&dir.join("config.json"), &config, vocabulary)?;
     let shards = Shards::open(dir)?;
     let hash = options.files_hash.clone().map_or_else(|| shards.hash(), Ok)?;
-    let info = info(dir, hash.clone(), &config, vocabulary, options);
+    let info = info(dir, &hash, &config, vocabulary, options);
     let build = |config: Config, weights: Arc<dyn WeightSource>| {
         Decoder::new(info, config, &weights, options.quantize, options.threads)
     };
@@ -176,14 +176,14 @@ fn check_vocabulary(path: &Path, config: &Config, vocabulary: usize) -> Result<(
 
 pub(crate) fn info(
     path: &Path,
-    hash: String,
+    hash: &str,
     config: &Config,
     vocabulary: usize,
     options: &LoadOptions,
 ) -> ModelInfo {
     ModelInfo {
         name: options.name.clone().unwrap_or_else(|| path.display().to_string()),
-        weights_hash: weights_hash(&hash, options.quantize),
+        weights_hash: weights_hash(hash, options.quantize),
         hidden: config.hidden_size,
         vocabulary,
         context: config.max_position_embeddings,

@@ -9,8 +9,8 @@ use tokenroute_kernels::Format;
 use crate::config::end_tokens;
 use crate::json_fields::read_json;
 use crate::load::{check_tokenizers, info, of_directory, of_file};
-use crate::weights::Shards;
 use crate::weights::gguf::{GgufSource, is_gguf};
+use crate::weights::{Shards, WeightSource};
 use crate::{Config, Decoder, LoadError, LoadOptions, LoadedModel, Tokenizer};
 
 /// A model without its weights.
@@ -79,7 +79,7 @@ impl ModelCard {
 
     /// Facts about the model as it will be loaded.
     #[must_use]
-    pub fn info(&self, options: &LoadOptions, files_hash: String) -> ModelInfo {
+    pub fn info(&self, options: &LoadOptions, files_hash: &str) -> ModelInfo {
         info(&self.path, files_hash, &self.config, self.tokenizer.size(), options)
     }
 

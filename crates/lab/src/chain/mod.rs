@@ -111,7 +111,7 @@ impl<'a> Chain<'a> {
         let folder = self.experiment.source(&self.experiment.pair.slm, self.progress)?;
         let prompter = Prompter::new(&data.prompt, &folder)?;
         if !data.allow_special_tokens {
-            questions.iter().try_for_each(|q| Prompter::check_plain(q, &self.slm.tokenizer))?;
+            questions.iter().try_for_each(|q| Prompter::check_plain(q, &self.slm().tokenizer))?;
         }
         let prompts = questions
             .iter()

@@ -50,7 +50,7 @@ impl NamedPair {
         let slm = ModelCard::read(&path)?;
         let files = files_hash(&path, |file| anyhow::Ok(hashes.sha256(file)?))?;
         let slm_options = load_options(experiment, &section.slm, section.slm_quantize, &files);
-        let info = slm.info(&slm_options, files);
+        let info = slm.info(&slm_options, &files);
         let llm = if HttpConfig::url_of(&section.llm).is_some() {
             let name = match &section.llm_model {
                 Some(name) => name.clone(),
