@@ -3,7 +3,8 @@
 //! Key types:
 //! - [`InProcess`]: any local [`tokenroute_core::LanguageModel`] as the LLM, with a cache of
 //!   what it has read and answered.
-//! - [`AsModel`]: the other way round, any [`tokenroute_core::Llm`] as a model that steps.
+//! - [`Metered`]: an LLM elsewhere, with its positions counted as [`InProcess`] counts them.
+//! - [`Patient`]: an LLM that is asked again while it is away.
 //! - [`Scripted`]: answers and failures from a script.
 //! - [`ToyModel`]: a tiny deterministic model for tests and demos.
 //! - `http::Http` (feature `http`): vLLM, SGLang, llama.cpp's server, `tokenroute cloud`
