@@ -2,7 +2,7 @@
 
 use tokenroute_core::{Ask, Continuation, Llm, LlmError, Reply, TokenId};
 
-use crate::batch::Context;
+use crate::labeller::Context;
 use crate::{Item, LabelError};
 
 /// Text to be continued by the LLM.

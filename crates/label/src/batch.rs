@@ -1,70 +1,10 @@
-//! One batch of questions to label rows; files are another module's business.
+//! One batch of questions to label rows; shards write them to files.
 
-use tokenroute_core::{
-    LabelRow, LanguageModel, Llm, Question, Scorer, Tau, TokenId, Vocabulary, grade,
-};
+use tokenroute_core::{LabelRow, LanguageModel, Llm};
 
+use crate::labeller::Context;
 use crate::metered::PositionMeter;
-use crate::{LabelConfig, LabelError, on_policy, reference};
-
-/// One question to label.
-#[derive(Debug, Clone)]
-pub struct Item<'q> {
-    /// The question.
-    pub question: &'q Question,
-    /// Name of its split.
-    pub split: &'q str,
-    /// Its prompt; at least one token.
-    pub prompt: Vec<TokenId>,
-    /// The rationale with its end token, for [`crate::Reference::Gold`].
-    pub gold: Option<Vec<TokenId>>,
-}
-
-/// Which states are labelled.
-#[derive(Clone, Copy)]
-pub enum Round<'a> {
-    /// Round 0: those of the reference answer; rollouts go on with the LLM.
-    Reference,
-    /// Those that routed decoding visits; rollouts go on with the same policy
-    /// (CITER's later iterations).
-    OnPolicy {
-        /// 1 onwards.
-        number: u32,
-        /// The current router.
-        scorer: &'a dyn Scorer,
-        /// Its threshold.
-        tau: Tau,
-        /// Hash of its file, for the manifest.
-        router_hash: &'a str,
-    },
-}
-
-impl Round<'_> {
-    /// 0 for the reference path.
-    #[must_use]
-    pub fn number(&self) -> u32 {
-        match self {
-            Round::Reference => 0,
-            Round::OnPolicy { number, .. } => *number,
-        }
-    }
-}
-
-/// A pair of models set up to label.
-pub struct Labeller<'a, S, L: ?Sized> {
-    /// The small model.
-    pub slm: &'a S,
-    /// The large model. Best if it keeps as many prompts as a shard has questions.
-    pub llm: &'a L,
-    /// Hash of the large model's weights, or of its name on a server.
-    pub llm_hash: &'a str,
-    /// Facts about the shared token ids.
-    pub vocabulary: &'a Vocabulary,
-    /// Text of answer tokens, which come without the end token.
-    pub decode: &'a dyn Fn(&[TokenId]) -> String,
-    /// Settings.
-    pub config: LabelConfig,
-}
+use crate::{Item, LabelError, Labeller, Round, on_policy, reference};
 
 /// The rows of a batch and what they cost.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -73,23 +13,6 @@ pub(crate) struct Batch {
     pub rows: Vec<LabelRow>,
     pub slm_positions: u64,
     pub llm_positions: u64,
-}
-
-/// What the rounds share: the labeller's parts and what they cost.
-pub(crate) struct Context<'c, 'a, S, L: ?Sized> {
-    pub labeller: &'c Labeller<'a, S, L>,
-    pub metered: PositionMeter,
-}
-
-impl<S, L: ?Sized> Context<'_, '_, S, L> {
-    /// Grade of an answer given in tokens, 0 or 1.
-    pub(crate) fn grade(&self, item: &Item<'_>, answer: &[TokenId]) -> f32 {
-        let text = match answer.split_last() {
-            Some((&last, rest)) if self.labeller.vocabulary.is_end(last) => rest,
-            _ => answer,
-        };
-        f32::from(u8::from(grade(item.question, &(self.labeller.decode)(text))))
-    }
 }
 
 impl<S: LanguageModel, L: Llm + ?Sized> Labeller<'_, S, L> {

@@ -13,8 +13,8 @@
 //!    killed at any point, it goes on where it stopped.
 //! 3. [`inspect`] counts and samples what is there.
 //!
-//! Labels follow the design's "Labels and losses" (CITER, arXiv 2502.01976):
-//! where the two models agree, keep; where they differ, both ways are graded.
+//! Labels follow CITER (arXiv 2502.01976): where the two models agree, the label is keep; where
+//! they differ, both continuations are graded.
 
 mod asked;
 mod batch;
@@ -23,14 +23,15 @@ mod error;
 mod estimate;
 mod inspect;
 mod judgement;
+mod labeller;
 mod metered;
 mod on_policy;
 mod reference;
 mod shards;
 
-pub use batch::{Item, Labeller, Round};
 pub use config::{LabelConfig, Reference};
 pub use error::LabelError;
 pub use estimate::Estimate;
 pub use inspect::{Group, Inspection, Sample, inspect};
+pub use labeller::{Item, Labeller, Round};
 pub use shards::{PairHashes, SHARDS, ShardRecord, shard_records, work};

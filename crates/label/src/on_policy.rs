@@ -6,8 +6,8 @@ use std::mem;
 use tokenroute_core::{LabelRow, LanguageModel, Llm, Scorer, Tau, TokenId, Trace};
 use tokenroute_runtime::{Committed, DEFAULT_BATCH, Engine, Event, Pair, Path, Policy};
 
-use crate::batch::Context;
 use crate::judgement::{Judged, Track};
+use crate::labeller::Context;
 use crate::{Item, LabelError};
 
 /// Labels the routed answers of a batch.

@@ -5,8 +5,8 @@ use tokenroute_core::{Detail, LabelRow, LanguageModel, Llm, TokenId};
 use tokenroute_runtime::teacher_forcing;
 
 use crate::asked::Opening;
-use crate::batch::Context;
 use crate::judgement::{Judged, Track};
+use crate::labeller::Context;
 use crate::{Item, LabelError, Reference};
 
 /// Labels the reference answers of a batch.

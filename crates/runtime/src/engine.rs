@@ -9,91 +9,15 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::Scope;
 use std::time::{Duration, Instant};
 
-use tokenroute_core::{
-    Bytes, LanguageModel, Llm, ModelError, PrefixCache, Reply, Scorer, TokenId, Trace, TraceToken,
-};
+use tokenroute_core::{LanguageModel, Llm, ModelError, PrefixCache, Reply, Scorer, TokenId, Trace};
 
 use crate::branch::{Branch, Head, Rules};
 use crate::budget::Savings;
 use crate::calls::{Caller, Message};
+use crate::event::{Event, Session, SessionId};
 use crate::lookahead::Lookahead;
 use crate::session::{End, RunningSession};
 use crate::{Calls, Committed, Pair, Path, Policy, RuntimeError};
-
-/// Longest wait of one turn of [`Engine::drive`]; there is always something to wait for.
-const PATIENCE: Duration = Duration::from_secs(3600);
-
-/// Names a session within its engine; never used twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SessionId(u64);
-
-/// The next session of [`Engine::drive`], or `None` when there are no more.
-pub type Begun = Option<Result<SessionId, RuntimeError>>;
-
-/// What a new session is to do.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Session {
-    /// Id of the question, for policies that hash it; else empty.
-    pub question: String,
-    /// The prompt; at least one token.
-    pub prompt: Vec<TokenId>,
-    /// Most tokens to generate.
-    pub max_tokens: usize,
-    /// How it is decoded.
-    pub policy: Policy,
-}
-
-/// An event of one turn. A session's events come in order; [`Event::Ended`]
-/// or [`Event::Failed`] is the last but for [`Event::Billed`].
-#[derive(Debug, Clone, PartialEq)]
-pub enum Event {
-    /// A token was committed. It will not be taken back.
-    Token {
-        /// Whose.
-        session: SessionId,
-        /// The token and how it was made.
-        token: TraceToken,
-    },
-    /// The answer is complete; the session is gone.
-    Ended {
-        /// Whose.
-        session: SessionId,
-        /// All of its tokens and what they cost so far.
-        trace: Trace,
-    },
-    /// The SLM or the scorer failed; the session is gone.
-    Failed {
-        /// Whose.
-        session: SessionId,
-        /// Why.
-        error: RuntimeError,
-        /// What there was until then.
-        trace: Trace,
-    },
-    /// A call that a session had left behind when it ended has come back. Its
-    /// positions are not in the trace that the session ended with.
-    Billed {
-        /// Whose.
-        session: SessionId,
-        /// Positions the LLM processed for it; 0 if it failed.
-        positions: u64,
-        /// What crossed a network for it.
-        bytes: Bytes,
-    },
-}
-
-impl Event {
-    /// Whose it is.
-    #[must_use]
-    pub fn session(&self) -> SessionId {
-        match self {
-            Event::Token { session, .. }
-            | Event::Ended { session, .. }
-            | Event::Failed { session, .. }
-            | Event::Billed { session, .. } => *session,
-        }
-    }
-}
 
 /// Interrupts [`Engine::turn`] from another thread.
 #[derive(Debug, Clone)]
@@ -306,40 +230,6 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
     #[must_use]
     pub fn calls(&self) -> usize {
         self.caller.flying()
-    }
-
-    /// Decodes sessions until none is left, at most `batch` at a time. `begin` takes in
-    /// the next one, by its number from 0; it is called when there is room for it, and
-    /// gives `None` when there are no more. `heard` gets what happens, by that number.
-    /// Returns once the last call has come back.
-    ///
-    /// # Errors
-    /// What `begin` gives, or the first session that failed.
-    pub fn drive(
-        &mut self,
-        batch: usize,
-        begin: &mut dyn FnMut(&mut Self, usize) -> Begun,
-        heard: &mut dyn FnMut(&mut Self, usize, Event),
-    ) -> Result<(), RuntimeError> {
-        let mut numbers: BTreeMap<SessionId, usize> = BTreeMap::new();
-        loop {
-            while self.sessions() < batch.max(1)
-                && let Some(id) = begin(self, numbers.len())
-            {
-                numbers.insert(id?, numbers.len());
-            }
-            if self.sessions() == 0 && self.calls() == 0 {
-                return Ok(());
-            }
-            for event in self.turn(PATIENCE) {
-                if let Event::Failed { error, .. } = event {
-                    return Err(error);
-                }
-                if let Some(&number) = numbers.get(&event.session()) {
-                    heard(self, number, event);
-                }
-            }
-        }
     }
 
     /// Takes in what the LLM has answered, runs the SLM one step over every

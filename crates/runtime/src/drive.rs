@@ -1,0 +1,50 @@
+//! Runs an engine over a list of sessions, a limited number at a time.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokenroute_core::{LanguageModel, Llm};
+
+use crate::{Engine, Event, RuntimeError, SessionId};
+
+/// Longest wait of one turn of [`Engine::drive`]; there is always something to wait for.
+const PATIENCE: Duration = Duration::from_secs(3600);
+
+/// The next session of [`Engine::drive`], or `None` when there are no more.
+pub type Begun = Option<Result<SessionId, RuntimeError>>;
+
+impl<S: LanguageModel, L: Llm + ?Sized> Engine<'_, S, L> {
+    /// Decodes sessions until none is left, at most `batch` at a time. `begin` takes in
+    /// the next one, by its number from 0; it is called when there is room for it, and
+    /// gives `None` when there are no more. `heard` gets what happens, by that number.
+    /// Returns once the last call has come back.
+    ///
+    /// # Errors
+    /// What `begin` gives, or the first session that failed.
+    pub fn drive(
+        &mut self,
+        batch: usize,
+        begin: &mut dyn FnMut(&mut Self, usize) -> Begun,
+        heard: &mut dyn FnMut(&mut Self, usize, Event),
+    ) -> Result<(), RuntimeError> {
+        let mut numbers: BTreeMap<SessionId, usize> = BTreeMap::new();
+        loop {
+            while self.sessions() < batch.max(1)
+                && let Some(id) = begin(self, numbers.len())
+            {
+                numbers.insert(id?, numbers.len());
+            }
+            if self.sessions() == 0 && self.calls() == 0 {
+                return Ok(());
+            }
+            for event in self.turn(PATIENCE) {
+                if let Event::Failed { error, .. } = event {
+                    return Err(error);
+                }
+                if let Some(&number) = numbers.get(&event.session()) {
+                    heard(self, number, event);
+                }
+            }
+        }
+    }
+}
