@@ -76,6 +76,10 @@ parity-llama-server *options:
 router:
     cp experiments/quickstart/run/router/router.safetensors models/word-problems-router/
 
+# A wheel that carries the fully optimised program, under target/wheels; needs maturin.
+wheel:
+    maturin build --release --out target/wheels
+
 # llama.cpp for the three above, under target/llama-cpp.
 peer:
     bash experiments/llama-cpp/peer.sh

@@ -13,6 +13,7 @@
 //! - `ApiKey`: the secret between the two.
 //! - `link::Link` (feature `link`): a network with a round trip and a bandwidth between
 //!   a client and a server on one machine.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "http")]
 pub mod http;

@@ -37,9 +37,10 @@
 //! `sweep_tiny`.
 //!
 //! Features: `cli` is the command `tokenroute`, `server` serves a pair over HTTP, `lab`
-//! labels, sweeps and reports, `train` trains routers (`flex`, `ndarray` and `wgpu` are its
-//! backends). A program that only decodes needs none of them:
+//! labels, trains, sweeps and reports (`flex`, `ndarray` and `wgpu` are the backends of
+//! training). A program that only decodes needs none of them:
 //! `cargo add tokenroute --no-default-features`.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod error;
 mod model_source;
