@@ -1,4 +1,4 @@
-//! RoutedDecoding at a temperature: every token is the one that its position draws, however
+//! Decoding at a temperature: every token is the one that its position draws, however
 //! the answer is decoded and wherever the large model is.
 
 use std::net::Ipv4Addr;

@@ -44,6 +44,10 @@ impl RoutedPair {
 
     /// Answers a conversation, which the SLM's chat template makes into a prompt.
     ///
+    /// A special token that a message spells becomes a control token, as in transformers.
+    /// `pair.slm().tokenizer.special_token_in(text)` finds one; the commands `chat` and `serve`
+    /// refuse it.
+    ///
     /// # Errors
     /// As [`RoutedPair::generate`]; a model without a chat template.
     pub fn chat(&self, messages: &[Message], on_token: impl FnMut(Token)) -> Result<Answer, Error> {
