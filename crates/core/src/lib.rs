@@ -43,7 +43,7 @@ pub use grading::{Grader, answer_letter, grade, is_number};
 pub use hash::{prefix_hash, stable_hash, unit_hash};
 pub use label::{Counts, LabelRow, Relation, Shares, soft_target};
 pub use llm::{Ask, Bytes, Cause, Continuation, Llm, LlmError, Reply};
-pub use metrics::{Gap, apgr, cpt};
+pub use metrics::{Gap, apgr, apgr_to, cpt};
 pub use model::{Detail, Feed, LanguageModel, ModelError, ModelInfo, Step, TokenId};
 pub use prefix_cache::PrefixCache;
 pub use progress::{Progress, Silent};

@@ -36,6 +36,16 @@ impl Gap {
 /// [`Curve::tau_at_offload`]. `None` if the LLM is no better than the SLM.
 #[must_use]
 pub fn apgr(curve: &Curve, gap: Gap) -> Option<f64> {
+    apgr_to(curve, gap, 1.0)
+}
+
+/// APGR[0, `upto`]: the mean PGR over the offload ratios from 0 to `upto`,
+/// ∫₀ PGR(τ(ρ)) dρ / `upto`. `None` if the LLM is no better than the SLM.
+///
+/// Over all ratios a policy scores well that recovers nothing where offload is cheap. Over
+/// the small ones it does not.
+#[must_use]
+pub fn apgr_to(curve: &Curve, gap: Gap, upto: f64) -> Option<f64> {
     gap.pgr(gap.llm)?;
     let mut area = 0.0;
     // τ(ρ) moves on only where offload exceeds its running maximum. Until then the last
@@ -43,13 +53,16 @@ pub fn apgr(curve: &Curve, gap: Gap) -> Option<f64> {
     let (mut reached, mut pgr) = (0.0, 0.0);
     for point in &curve.points {
         let offload = point.offload();
+        if offload > upto {
+            break;
+        }
         if offload > reached {
             area += (offload - reached) * pgr;
             reached = offload;
         }
         pgr = gap.pgr(curve.accuracy(point)).unwrap_or(0.0);
     }
-    Some(area + (1.0 - reached) * pgr)
+    Some((area + (upto - reached) * pgr) / upto)
 }
 
 /// CPT(x): the least offload ratio of any τ with PGR ≥ x (up to rounding, 1e-12). `None` if
@@ -92,6 +105,10 @@ mod tests {
         let gap = Gap::of(&c);
         let area = apgr(&c, gap).expect("a gap");
         assert!((area - (0.3 * 0.5 + 0.6)).abs() < 1e-12, "{area}");
+        // Up to .2 PGR is 0 for a half of the way and .5 for the other.
+        let small = apgr_to(&c, gap, 0.2).expect("a gap");
+        assert!((small - 0.25).abs() < 1e-12, "{small}");
+        assert_eq!(apgr_to(&c, gap, 0.1), Some(0.0));
         assert_eq!(cpt(&c, gap, 0.5), Some(0.1));
         assert_eq!(cpt(&c, gap, 0.8), Some(0.4));
         assert_eq!(cpt(&c, gap, 1.1), None);
@@ -102,12 +119,14 @@ mod tests {
         let c = curve(&[(0.2, 40, 0), (0.5, 60, 500), (0.8, 70, 300), (1.0, 80, 1000)]);
         let area = apgr(&c, Gap::of(&c)).expect("a gap");
         assert!((area - 0.5 * 0.75).abs() < 1e-12, "{area}");
+        assert_eq!(apgr_to(&c, Gap::of(&c), 0.4), Some(0.0), "the dip lies beyond the maximum");
     }
 
     #[test]
     fn no_gap_no_figure() {
         let c = curve(&[(0.5, 40, 0), (1.0, 40, 1000)]);
         assert_eq!(apgr(&c, Gap::of(&c)), None);
+        assert_eq!(apgr_to(&c, Gap::of(&c), 0.2), None);
         assert_eq!(cpt(&c, Gap::of(&c), 0.5), None);
     }
 }
