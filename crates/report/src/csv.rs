@@ -13,6 +13,7 @@ use crate::grid::on_grid;
 pub fn curves_csv(split: &SplitResult) -> String {
     let mut text = "policy,budget,tau,offload,accuracy,lower,upper\n".to_owned();
     for policy in &split.policies {
+        let name = field(&policy.name);
         for point in on_grid(policy) {
             let [lower, upper] = match point.interval {
                 Some(interval) => interval.map(|x| x.to_string()),
@@ -21,12 +22,21 @@ pub fn curves_csv(split: &SplitResult) -> String {
             // Writing into a String cannot fail.
             let _ = writeln!(
                 text,
-                "{},{},{},{},{},{lower},{upper}",
-                policy.name, point.rho, point.tau, point.offload, point.accuracy
+                "{name},{},{},{},{},{lower},{upper}",
+                point.rho, point.tau, point.offload, point.accuracy
             );
         }
     }
     text
+}
+
+/// A text as one field: quoted where it holds a comma, a quotation mark or a line break.
+fn field(text: &str) -> String {
+    if text.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text.to_owned()
+    }
 }
 
 #[cfg(test)]
@@ -43,7 +53,12 @@ mod tests {
         assert_eq!(columns, Some(7));
         let mut count = 0;
         for line in lines {
-            let cells: Vec<&str> = line.split(',').collect();
+            // A name with a comma is one field.
+            let (name, rest) = match line.strip_prefix('"') {
+                Some(quoted) => quoted.split_once("\",").expect("a closing quotation mark"),
+                None => line.split_once(',').expect("a name"),
+            };
+            let cells: Vec<&str> = std::iter::once(name).chain(rest.split(',')).collect();
             assert_eq!(cells.len(), 7, "{line}");
             let tau: tokenroute_core::Tau = cells[2].parse().expect("a threshold");
             let policy = data.test.policies.iter().find(|p| p.name == cells[0]).expect("known");
@@ -52,5 +67,12 @@ mod tests {
             count += 1;
         }
         assert_eq!(count, data.test.policies.len() * crate::budgets().len());
+    }
+
+    #[test]
+    fn a_name_with_a_comma_stays_one_field() {
+        assert_eq!(field("router, seed 2"), "\"router, seed 2\"");
+        assert_eq!(field("a \"b\""), "\"a \"\"b\"\"\"");
+        assert_eq!(field("entropy"), "entropy");
     }
 }

@@ -8,9 +8,10 @@ pub fn headline(summary: &Summary) -> Vec<String> {
     let test = &summary.test;
     let mut lines = vec![
         format!(
-            "SLM alone {}   LLM alone {}   APGR {}",
+            "SLM alone {}   LLM alone {}   APGR[0, .2] {}   APGR {}",
             share(test.slm.accuracy),
             share(test.llm.accuracy),
+            number(test.router.apgr20, 3),
             number(test.router.apgr, 3),
         ),
         "offload target   τ              offload   LLM positions   accuracy   95% interval      PGR"

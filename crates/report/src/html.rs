@@ -132,14 +132,21 @@ impl<'a> SplitChart<'a> {
         SplitChart {
             slm: split.gap.slm,
             llm: split.gap.llm,
-            policies: split.policies.iter().zip(strokes).map(|(p, s)| Line::of(p, s)).collect(),
+            policies: split
+                .policies
+                .iter()
+                .zip(strokes)
+                .enumerate()
+                .map(|(i, (policy, stroke))| Line::of(policy, stroke, i == 0))
+                .collect(),
             points: split.router().map(|r| r.points.as_slice()).unwrap_or_default(),
         }
     }
 }
 
 impl<'a> Line<'a> {
-    fn of(policy: &'a PolicyResult, stroke: palette::Stroke) -> Self {
+    /// `main`: the router, which leads the policies; not one of another seed.
+    fn of(policy: &'a PolicyResult, stroke: palette::Stroke, main: bool) -> Self {
         let grid = grid::on_grid(policy);
         let edge = |side: usize| {
             (!policy.band.is_empty())
@@ -147,7 +154,7 @@ impl<'a> Line<'a> {
         };
         Line {
             name: &policy.name,
-            router: policy.kind == PolicyKind::Router,
+            router: main && policy.kind == PolicyKind::Router,
             light: palette::hex(stroke.light),
             dark: palette::hex(stroke.dark),
             width: stroke.width,

@@ -38,7 +38,9 @@ pub use grid::{GridPoint, budgets, on_grid};
 pub use headline::headline;
 pub use html::html;
 pub use markdown::{latency_markdown, markdown};
-pub use summary::{EndSummary, PointSummary, PolicySummary, SplitSummary, Summary};
+pub use summary::{
+    CalibrationSummary, EndSummary, PointSummary, PolicySummary, SplitSummary, Summary,
+};
 pub use svg::{
     Cost, CurveFigure, Figure, figures, svg_curve, svg_labels, svg_latency, svg_reliability,
 };

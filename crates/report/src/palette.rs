@@ -32,13 +32,15 @@ const OTHERS: [Stroke; 7] = [
     Stroke { light: [110, 85, 60], dark: [200, 170, 140], width: 2, dash: Some([4, 6]) },
 ];
 
-/// One stroke per policy, by kind and order.
+/// One stroke per policy, by kind and order. Routers of other seeds are thin lines.
 pub(super) fn strokes(policies: &[PolicyResult]) -> Vec<Stroke> {
     let mut next = 0;
     policies
         .iter()
-        .map(|policy| match policy.kind {
-            PolicyKind::Router => ROUTER,
+        .enumerate()
+        .map(|(i, policy)| match policy.kind {
+            PolicyKind::Router if i == 0 => ROUTER,
+            PolicyKind::Router => Stroke { width: 1, ..ROUTER },
             PolicyKind::Oracle => ORACLE,
             _ if policy.name == "random" => CHANCE,
             _ => {

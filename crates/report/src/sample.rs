@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use tokenroute_core::{
-    Bytes, Counts, Curve, Gap, Origin, Piece, QuestionCurve, Tau, TrainingRecord, apgr, cpt,
-    unit_hash,
+    Bytes, Counts, Curve, Gap, Origin, Piece, QuestionCurve, Tau, TrainingRecord, apgr, apgr_to,
+    cpt, unit_hash,
 };
 
 use tokenroute_sweep::diagnostics::{Diagnostics, HistogramBin, ReliabilityBin};
@@ -14,7 +14,9 @@ use tokenroute_sweep::latency::{
     Figures, LatencyStudy, Mean, Network, NetworkRows, Quantiles, Row, Setting, Way,
 };
 use tokenroute_sweep::policies::PolicyKind;
-use tokenroute_sweep::study::{BandPoint, Difference, Point, PolicyResult, SplitResult};
+use tokenroute_sweep::study::{
+    BandPoint, Comparison, Difference, Point, PolicyResult, SMALL_BUDGETS, SplitResult,
+};
 
 use crate::cost::CostSummary;
 use crate::data::{ClassCount, Fact, LabelCounts, ReportData, StageCost};
@@ -140,6 +142,8 @@ pub(super) fn report_of(questions: usize) -> ReportData {
 fn split(name: &str, questions: usize, seed: u64) -> SplitResult {
     let skills = [
         ("router", PolicyKind::Router, 9.0),
+        ("router, seed 2", PolicyKind::Router, 8.7),
+        ("router, seed 3", PolicyKind::Router, 9.4),
         ("random", PolicyKind::TrainingFree, 1.0),
         ("max-probability", PolicyKind::TrainingFree, 3.4),
         ("margin", PolicyKind::TrainingFree, 3.8),
@@ -158,7 +162,7 @@ fn split(name: &str, questions: usize, seed: u64) -> SplitResult {
         })
         .collect();
     let gap = Gap::of(&curves[0].0);
-    let best = apgr(&curves[0].0, gap).unwrap_or(0.0);
+    let best = [1.0, SMALL_BUDGETS].map(|upto| apgr_to(&curves[0].0, gap, upto).unwrap_or(0.0));
     let spread = 1.0 / (questions as f64).sqrt();
     let policies = curves
         .into_iter()
@@ -167,6 +171,10 @@ fn split(name: &str, questions: usize, seed: u64) -> SplitResult {
     SplitResult {
         split: name.into(),
         questions: questions as u64,
+        calibration: "validation".into(),
+        calibration_questions: 120,
+        resamples: 10_000,
+        resamples_without_gap: 0,
         gap,
         slm_interval: Some([gap.slm - spread, gap.slm + spread]),
         llm_interval: Some([gap.llm - spread / 2.0, (gap.llm + spread / 2.0).min(1.0)]),
@@ -179,11 +187,12 @@ fn policy_result(
     name: &str,
     kind: PolicyKind,
     gap: Gap,
-    best: f64,
+    best: [f64; 2],
     spread: f64,
 ) -> PolicyResult {
     let interval = |accuracy: f64| [(accuracy - spread).max(0.0), (accuracy + spread).min(1.0)];
     let area = apgr(&curve, gap);
+    let small = apgr_to(&curve, gap, SMALL_BUDGETS);
     let points = [0.01, 0.02, 0.05, 0.07, 0.10, 0.20]
         .map(|target| {
             let tau = curve.tau_at_offload(target);
@@ -213,15 +222,32 @@ fn policy_result(
     PolicyResult {
         name: name.into(),
         kind,
-        band: if kind == PolicyKind::Router { band } else { Vec::new() },
+        seed: name.strip_prefix("router, seed ").and_then(|seed| seed.parse().ok()),
+        band: if name == "router" { band } else { Vec::new() },
         points,
         apgr: area,
         apgr_interval: area.map(|a| [a - spread / 2.0, a + spread / 2.0]),
+        apgr20: small,
+        apgr20_interval: small.map(|a| [a - spread, a + spread]),
         cpt50: cpt(&curve, gap, 0.5),
+        cpt50_interval: cpt(&curve, gap, 0.5).map(|x| [0.9 * x, 1.2 * x]),
         cpt80: cpt(&curve, gap, 0.8),
+        cpt80_interval: None,
         router_advantage: (kind != PolicyKind::Router).then(|| {
-            let value = best - area.unwrap_or(0.0);
+            let value = best[0] - area.unwrap_or(0.0);
             Difference { value, interval: [value - spread / 3.0, value + spread / 3.0] }
+        }),
+        router_advantage20: (kind != PolicyKind::Router).then(|| {
+            let value = best[1] - small.unwrap_or(0.0);
+            let interval = [value - spread / 2.0, value + spread / 2.0];
+            let tested = kind == PolicyKind::TrainingFree;
+            Comparison {
+                difference: Difference { value, interval },
+                standard_error: spread / 4.0,
+                detectable: 0.7 * spread,
+                p: tested.then_some(0.0012),
+                holm_p: tested.then_some(0.006),
+            }
         }),
         curve,
     }

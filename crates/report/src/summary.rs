@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tokenroute_core::{Bytes, Counts, Shares, Tau};
 use tokenroute_sweep::policies::PolicyKind;
-use tokenroute_sweep::study::{Difference, HEADLINE_TARGET, PolicyResult, SplitResult};
+use tokenroute_sweep::study::{Comparison, Difference, HEADLINE_TARGET, PolicyResult, SplitResult};
 
 use crate::cost::CostSummary;
 use crate::data::{ReportData, StageCost};
@@ -82,6 +82,15 @@ fn by_stage<T>(stages: &[StageCost], of: impl Fn(&StageCost) -> Option<T>) -> BT
 pub struct SplitSummary {
     /// Number of questions.
     pub questions: u64,
+    /// The questions that τ is chosen on.
+    #[serde(default)]
+    pub calibration: CalibrationSummary,
+    /// Bootstrap resamples behind every interval.
+    #[serde(default)]
+    pub resamples: u64,
+    /// Resamples in which the LLM is no better than the SLM. They have no APGR and no CPT.
+    #[serde(default)]
+    pub resamples_without_gap: u64,
     /// The SLM alone.
     pub slm: EndSummary,
     /// The LLM alone.
@@ -95,6 +104,21 @@ pub struct SplitSummary {
     pub baselines: BTreeMap<String, PolicySummary>,
     /// The router's APGR less each other policy's.
     pub apgr_differences: BTreeMap<String, Difference>,
+    /// The same of APGR[0, .2], with tests of the training-free policies.
+    #[serde(default)]
+    pub apgr20_differences: BTreeMap<String, Comparison>,
+    /// Every router by name, if there are several.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub seeds: BTreeMap<String, PolicySummary>,
+}
+
+/// The questions that τ is chosen on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CalibrationSummary {
+    /// Name of their split.
+    pub split: String,
+    /// Their number.
+    pub questions: u64,
 }
 
 /// One model alone.
@@ -109,24 +133,39 @@ pub struct EndSummary {
 /// One policy's figures.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct PolicySummary {
+    /// The seed that a router was trained with, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
     /// At the offload targets.
     pub points: Vec<PointSummary>,
     /// Area under the PGR curve; null if the LLM is no better than the SLM.
     pub apgr: Option<f64>,
     /// 95% interval.
     pub apgr_ci: Option<[f64; 2]>,
+    /// Mean PGR over the offload ratios up to .2.
+    #[serde(default)]
+    pub apgr20: Option<f64>,
+    /// 95% interval.
+    #[serde(default)]
+    pub apgr20_ci: Option<[f64; 2]>,
     /// Least offload with PGR ≥ ½.
     pub cpt50: Option<f64>,
+    /// 95% interval; null where some resamples never reach it.
+    #[serde(default)]
+    pub cpt50_ci: Option<[f64; 2]>,
     /// Least offload with PGR ≥ ⅘.
     pub cpt80: Option<f64>,
+    /// 95% interval; null where some resamples never reach it.
+    #[serde(default)]
+    pub cpt80_ci: Option<[f64; 2]>,
 }
 
 /// A policy at one offload target.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct PointSummary {
-    /// Offload ratio aimed at on validation.
+    /// Offload ratio aimed at.
     pub target: f64,
-    /// The τ chosen there.
+    /// The τ chosen for it, on other questions.
     pub tau: Tau,
     /// Offload ratio measured, over all tokens.
     pub offload: f64,
@@ -159,11 +198,16 @@ impl From<&PolicyResult> for PolicySummary {
             llm_positions_per_question: p.llm_positions_per_question,
         });
         PolicySummary {
+            seed: policy.seed,
             points: points.collect(),
             apgr: policy.apgr,
             apgr_ci: policy.apgr_interval,
+            apgr20: policy.apgr20,
+            apgr20_ci: policy.apgr20_interval,
             cpt50: policy.cpt50,
+            cpt50_ci: policy.cpt50_interval,
             cpt80: policy.cpt80,
+            cpt80_ci: policy.cpt80_interval,
         }
     }
 }
@@ -172,8 +216,16 @@ impl From<&SplitResult> for SplitSummary {
     fn from(split: &SplitResult) -> Self {
         let others = || split.policies.iter().filter(|p| p.kind != PolicyKind::Router);
         let router = split.router().map(PolicySummary::from).unwrap_or_default();
+        let seeds: BTreeMap<String, PolicySummary> =
+            split.routers().map(|r| (r.name.clone(), r.into())).collect();
         SplitSummary {
             questions: split.questions,
+            calibration: CalibrationSummary {
+                split: split.calibration.clone(),
+                questions: split.calibration_questions,
+            },
+            resamples: split.resamples,
+            resamples_without_gap: split.resamples_without_gap,
             slm: EndSummary { accuracy: split.gap.slm, ci: split.slm_interval },
             llm: EndSummary { accuracy: split.gap.llm, ci: split.llm_interval },
             offloaded_tokens_per_question: router
@@ -186,6 +238,10 @@ impl From<&SplitResult> for SplitSummary {
             apgr_differences: others()
                 .filter_map(|p| Some((p.name.clone(), p.router_advantage?)))
                 .collect(),
+            apgr20_differences: others()
+                .filter_map(|p| Some((p.name.clone(), p.router_advantage20?)))
+                .collect(),
+            seeds: if seeds.len() > 1 { seeds } else { BTreeMap::new() },
         }
     }
 }
@@ -194,7 +250,7 @@ impl From<&SplitResult> for SplitSummary {
 mod tests {
     use super::*;
     use tokenroute_core::{Piece, QuestionCurve};
-    use tokenroute_sweep::study::{Resampling, SweptPolicy, study};
+    use tokenroute_sweep::study::{Resampling, Splits, SweptPolicy, study};
 
     #[test]
     fn the_file_has_its_keys_and_reads_back() {
@@ -211,11 +267,21 @@ mod tests {
                 pieces: vec![piece(0.5, i % 2 == 0, 0), piece(0.7, true, 1), piece(1.0, true, 20)],
             })
             .collect();
-        let policy = |name, kind| SweptPolicy { name, kind, validation: &curves, test: &curves };
-        let policies =
-            [policy("router", PolicyKind::Router), policy("margin", PolicyKind::TrainingFree)];
+        let policy = |name, kind| SweptPolicy {
+            name,
+            kind,
+            seed: None,
+            calibration: &curves,
+            test: &curves,
+        };
+        let policies = [
+            policy("router", PolicyKind::Router),
+            policy("margin", PolicyKind::TrainingFree),
+            SweptPolicy { seed: Some(2), ..policy("router, seed 2", PolicyKind::Router) },
+        ];
+        let splits = Splits { calibration: "validation", test: "test" };
         let resampling = Resampling { resamples: 50, seed: 1 };
-        let split = study("test", &policies, resampling).expect("two policies");
+        let split = study(splits, &policies, resampling).expect("two policies");
         let counts = Counts { identical: 85, neutral: 6, both_wrong: 3, divergent: 5, unjudged: 1 };
         let summary = Summary {
             test: SplitSummary::from(&split),
@@ -238,14 +304,24 @@ mod tests {
             ("/points/2/accuracy", 1.0.into()),
             ("/points/2/pgr", 1.0.into()),
             ("/points/2/llm_positions_per_question", 3.0.into()),
-            ("/points/2/ci/0", 1.0.into()),
+            ("/points/2/ci/1", 1.0.into()),
             ("/apgr", 0.95.into()),
             ("/cpt50", 0.05.into()),
             ("/cpt80", 0.05.into()),
+            ("/cpt80_ci/1", 0.05.into()),
+            ("/seeds/router, seed 2/seed", 2.into()),
+            ("/seeds/router/apgr", 0.95.into()),
             ("/baselines/margin/apgr", 0.95.into()),
             ("/baselines/margin/points/0/target", 0.01.into()),
             ("/baselines/margin/cpt80", 0.05.into()),
             ("/apgr_differences/margin/value", 0.0.into()),
+            ("/calibration/split", "validation".into()),
+            ("/calibration/questions", 20.into()),
+            ("/resamples", 50.into()),
+            ("/apgr20_differences/margin/value", 0.0.into()),
+            ("/apgr20_differences/margin/detectable", 0.0.into()),
+            ("/apgr20_differences/margin/p", 1.0.into()),
+            ("/apgr20_differences/margin/holm_p", 1.0.into()),
             ("/labels/identical", 0.85.into()),
             ("/labels/neutral", 0.09.into()),
             ("/labels/divergent", 0.05.into()),
@@ -262,6 +338,10 @@ mod tests {
         ] {
             let found: Option<&serde_json::Value> = json.pointer(pointer);
             assert_eq!(found, Some(&expected), "{pointer}");
+        }
+        for pointer in ["/apgr20", "/baselines/margin/apgr20", "/seeds/router/apgr20"] {
+            let found = json.pointer(pointer).and_then(serde_json::Value::as_f64);
+            assert!(found.is_some_and(|x| (x - 0.75).abs() < 1e-9), "{pointer}: {found:?}");
         }
         let tau = json.pointer("/points/2/tau").and_then(serde_json::Value::as_f64);
         assert_eq!(tau.map(|t| t as f32), Some(0.7));

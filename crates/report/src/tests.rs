@@ -57,7 +57,7 @@ fn the_same_data_give_the_same_bytes() {
 fn hostile_text_stays_text() {
     let mut data = sample::report();
     data.name = HOSTILE.into();
-    data.test.policies[1].name = HOSTILE.into();
+    data.test.policies[3].name = HOSTILE.into();
     data.examples[0].answers[0].tokens[0].text = HOSTILE.into();
     data.examples[0].answers[0].tokens[0].slm_text = "\" onclick=\"alert(1)".into();
     data.provenance[0].value = HOSTILE.into();
@@ -67,7 +67,7 @@ fn hostile_text_stays_text() {
     assert!(page.contains("&lt;b&gt;bold"), "escaped, not dropped");
     assert!(!page.contains(" 49 "), "not evaluated as a template");
     assert_eq!(page.matches("</script").count(), 3);
-    assert_eq!(charts(&page)["splits"][0]["policies"][1]["name"], HOSTILE);
+    assert_eq!(charts(&page)["splits"][0]["policies"][3]["name"], HOSTILE);
 
     let text = markdown(&data).expect("text");
     assert!(!text.contains("<b>bold") && !text.contains("*star*") && !text.contains("</script"));
@@ -88,7 +88,8 @@ fn the_charts_hold_every_policy_on_the_common_grid() {
                 assert_eq!(line[column].as_array().expect(column).len(), budgets);
             }
             assert_eq!(line["accuracy"][budgets - 1], (split.gap.llm * 1e5).round() / 1e5);
-            assert_eq!(line["lower"].is_null(), policy.kind != PolicyKind::Router);
+            assert_eq!(line["lower"].is_null(), policy.name != "router");
+            assert_eq!(line["router"], policy.name == "router", "one line leads");
         }
         let points = charts["splits"][shown]["points"].as_array().expect("a list");
         let tau = split.policies[0].points[0].tau;
@@ -111,6 +112,21 @@ fn page_and_markdown_state_the_same_figures() {
     for policy in &data.test.policies {
         let shown = number::decimal(policy.apgr, 3);
         assert!(page.contains(&shown) && text.contains(&shown), "{}", policy.name);
+    }
+    for policy in data.test.policies.iter().filter(|p| p.kind != PolicyKind::Router) {
+        let small = policy.router_advantage20.expect("a difference");
+        let lead = number::signed_interval(small.difference.interval, 3);
+        assert!(page.contains(&lead) && text.contains(&lead), "{}", policy.name);
+    }
+    for shown in [
+        "0.0012",
+        "0.0060",
+        "5 tests",
+        "B = 10,000",
+        "range of 3 seeds",
+        "120 validation questions",
+    ] {
+        assert!(page.contains(shown) && text.contains(shown), "{shown}");
     }
     for fact in &data.provenance {
         assert!(page.contains(&fact.value) && text.contains(&fact.value), "{}", fact.name);
@@ -187,6 +203,7 @@ fn no_gap_no_figure_rather_than_a_false_one() {
     let mut data = bare();
     let router = &mut data.test.policies[0];
     (router.apgr, router.cpt50, router.cpt80) = (None, None, None);
+    (router.apgr20, router.apgr20_interval, router.cpt50_interval) = (None, None, None);
     router.points.iter_mut().for_each(|p| p.pgr = None);
     let page = html(&data).expect("a page");
     assert!(!markdown(&data).expect("text").contains("NaN"));

@@ -5,19 +5,22 @@
 //! - [`sweep`]: what routed decoding does at every τ, exactly.
 //! - [`policies::Baseline`]: the policies that a router is compared with.
 //! - [`study::study`]: from curves to figures with intervals.
+//! - [`guarantee::guarantee`]: a τ whose accuracy is guaranteed.
 //! - [`diagnostics::Diagnostics`]: the router's scores beside the labels.
 //! - [`examples::Examples`]: answers kept token by token.
 //! - [`latency::LatencyStudy`]: time and bytes of an answer behind a network.
 //!
 //! Usage:
 //! 1. [`sweep`] the router and every baseline over the same questions.
-//! 2. [`study::study`] chooses τ on validation and measures on test.
+//! 2. [`study::study`] chooses τ on one set of questions and measures on another.
 //! 3. `tokenroute-report` renders the figures. Nothing here renders.
 
+pub mod binomial;
 pub mod bootstrap;
 pub mod diagnostics;
 mod exact;
 pub mod examples;
+pub mod guarantee;
 pub mod latency;
 pub mod policies;
 pub mod study;

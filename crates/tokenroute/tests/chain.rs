@@ -58,6 +58,8 @@ fn the_chain_runs_skips_and_answers_questions_about_itself() {
         "/points/3/tau",
         "/points/5/pgr",
         "/apgr",
+        "/apgr20",
+        "/apgr20_differences/entropy/holm_p",
         "/cpt50",
         "/cpt80",
         "/baselines/entropy/points/5/ci",
@@ -87,8 +89,18 @@ fn the_chain_runs_skips_and_answers_questions_about_itself() {
 
     let wished = succeed(&["calibrate", &experiment, "--offload", "0.07", "--json"]);
     let wished: serde_json::Value = serde_json::from_str(&wished).expect("JSON");
-    assert!(wished["validation"]["offload"].as_f64().expect("a ratio") <= 0.07);
+    assert!(wished["calibration"]["offload"].as_f64().expect("a ratio") <= 0.07);
     assert_eq!(wished["tau"], summary["points"][3]["tau"]);
+    let met = wished["target_met"]["share"].as_f64().expect("a share");
+    assert!((0.0..=1.0).contains(&met) && wished["target_met"]["resamples"] == 50);
+    let wished = ["calibrate", &experiment, "--confidence", "0.9", "--accuracy"];
+    let guaranteed = succeed(&[&wished[..], &["0.3", "--json"]].concat());
+    let guaranteed: serde_json::Value = serde_json::from_str(&guaranteed).expect("JSON");
+    let least = guaranteed["guarantee"]["accuracy"].as_f64().expect("a bound");
+    let measured = guaranteed["calibration"]["accuracy"].as_f64().expect("an accuracy");
+    assert!(0.3 <= least && least < measured, "{guaranteed}");
+    fail(&[&wished[..], &["1"]].concat(), &["cannot be guaranteed", "at most 0.", "--accuracy"]);
+    fail(&[&wished[..], &["1.2"]].concat(), &["--accuracy is 1.2"]);
 
     // The network study is a stage of its own and joins the report.
     let readme = || String::from_utf8(lab.bytes("reports/e/README.md")).expect("UTF-8");

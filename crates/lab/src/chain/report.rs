@@ -14,15 +14,17 @@ use tokenroute_store::{self as store, Columns, Manifest, PolicyCurves};
 use tokenroute_sweep::diagnostics::{Diagnostics, histogram, reliability};
 use tokenroute_sweep::examples::RandomWeights;
 use tokenroute_sweep::policies::{Baseline, PolicyKind};
-use tokenroute_sweep::study::{Resampling, SplitResult, SweptPolicy, study};
+use tokenroute_sweep::study::{Resampling, SplitResult, Splits, SweptPolicy, study};
 
 use super::latency::KEPT;
-use super::sweep::{Costs, FOLDER as SWEEP, ROUTER, llm_positions};
+use super::sweep::{Costs, FOLDER as SWEEP, ROUTER, TAU_SPLIT, llm_positions};
 use super::timing::{self, Took};
 use super::{Chain, labels, router};
 
 /// Where the report's manifest lies, under `run/`.
 pub const FOLDER: &str = "report";
+/// Goes up when figures of the same curves change, so that older reports are rendered anew.
+const STATISTICS: u32 = 2;
 /// A figure that only a report with a network study has.
 const LATENCY_FIGURE: &str = "latency.svg";
 
@@ -81,6 +83,7 @@ impl Chain<'_> {
         let config = json!({
             "title": self.experiment.title,
             "resamples": self.experiment.sweep.resamples,
+            "statistics": STATISTICS,
             "examples": self.experiment.report.examples,
         });
         self.manifest("report", config).with_input("curves", curves)
@@ -140,6 +143,7 @@ impl Chain<'_> {
     }
 
     fn study(&self, curves: &[PolicyCurves], split: &str) -> Result<SplitResult> {
+        let splits = Splits { calibration: TAU_SPLIT, test: split };
         let of = |policy: &str, split: &str| {
             curves
                 .iter()
@@ -150,20 +154,22 @@ impl Chain<'_> {
         let mut policies = vec![SweptPolicy {
             name: ROUTER,
             kind: PolicyKind::Router,
-            validation: of(ROUTER, "validation")?,
+            seed: None,
+            calibration: of(ROUTER, TAU_SPLIT)?,
             test: of(ROUTER, split)?,
         }];
         for baseline in self.baselines()? {
             policies.push(SweptPolicy {
                 name: Baseline::name(baseline),
                 kind: baseline.kind(),
-                validation: of(baseline.name(), "validation")?,
+                seed: None,
+                calibration: of(baseline.name(), TAU_SPLIT)?,
                 test: of(baseline.name(), split)?,
             });
         }
         let resampling =
             Resampling { resamples: self.experiment.sweep.resamples, seed: self.experiment.seed };
-        Ok(study(split, &policies, resampling)?)
+        Ok(study(splits, &policies, resampling)?)
     }
 
     fn divergent_classes(&self, rows: &[LabelRow]) -> Vec<ClassCount> {

@@ -18,6 +18,8 @@ use super::{Asked, Chain, examples, questions_hash, timing};
 pub const FOLDER: &str = "sweep";
 /// The router's name among the policies.
 pub const ROUTER: &str = "router";
+/// The split whose questions τ is chosen on.
+pub const TAU_SPLIT: &str = "validation";
 pub(super) const CURVES: &str = "curves.parquet";
 /// Goes up when a column joins the curves, so that those without it are made anew.
 const COLUMNS: u32 = 2;

@@ -154,7 +154,7 @@ pub struct SweepSection {
 }
 
 fn default_resamples() -> usize {
-    1000
+    10_000
 }
 
 fn default_chunk() -> usize {

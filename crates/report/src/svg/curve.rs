@@ -30,7 +30,7 @@ impl Default for CurveFigure {
 const LEGEND: u32 = 200;
 
 /// Draws all policies of a split. Lines are steps: a value holds until the next
-/// budget. Rings are the router's points, with τ from validation.
+/// budget. Rings are the router's points, with τ chosen on other questions.
 ///
 /// # Errors
 /// A figure the plotting library refuses.
@@ -74,9 +74,10 @@ fn draw(root: &Area<'_>, split: &SplitResult, figure: &CurveFigure) -> Drawn {
     }
     // The router is drawn last, on top; its band lies under everything.
     let mut order: Vec<usize> = (0..grids.len()).collect();
-    order.sort_by_key(|&i| split.policies[i].kind == PolicyKind::Router);
+    let router = split.policies.iter().position(|p| p.kind == PolicyKind::Router);
+    order.sort_by_key(|&i| Some(i) == router);
     for &i in &order {
-        if split.policies[i].kind == PolicyKind::Router {
+        if Some(i) == router {
             let fill = rgb(strokes[i].light).mix(0.16).filled();
             chart.draw_series([Polygon::new(band(&grids[i]), fill)])?;
         }
@@ -92,7 +93,7 @@ fn draw(root: &Area<'_>, split: &SplitResult, figure: &CurveFigure) -> Drawn {
             }
         };
     }
-    if let Some(i) = split.policies.iter().position(|p| p.kind == PolicyKind::Router) {
+    if let Some(i) = router {
         let style = rgb(strokes[i].light).stroke_width(2);
         for p in split.policies[i].points.iter().filter(|p| p.offload <= max) {
             let at = (p.offload, p.accuracy);

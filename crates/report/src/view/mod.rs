@@ -4,6 +4,7 @@
 mod examples;
 mod latency;
 mod split;
+mod statistics;
 
 use serde::Serialize;
 use tokenroute_core::Bytes;

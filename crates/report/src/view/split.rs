@@ -5,20 +5,26 @@ use tokenroute_core::Tau;
 use tokenroute_sweep::policies::PolicyKind;
 use tokenroute_sweep::study::{HEADLINE_TARGET, Point, PolicyResult, SplitResult};
 
+use super::statistics::{DifferencesView, SeedsView};
 use crate::names::kind_name;
-use crate::number::{
-    count, decimal, offload, percent, percent_interval, signed, signed_interval, target, tau,
-};
+use crate::number::{count, decimal, offload, percent, percent_interval, target, tau};
 
 /// One split.
 #[derive(Debug, Serialize)]
 pub(crate) struct SplitView {
     pub split: String,
     pub questions: String,
+    /// The split that τ is chosen on, and its number of questions.
+    pub calibration: String,
+    pub calibration_questions: String,
+    pub resamples: String,
     pub lead: Option<Lead>,
     pub ends: Vec<EndView>,
     pub points: Vec<PointView>,
+    /// The router and the policies it is compared with.
     pub policies: Vec<PolicyView>,
+    pub differences: Option<DifferencesView>,
+    pub seeds: Option<SeedsView>,
     /// Targets shown as columns of the table of policies.
     pub columns: Vec<String>,
 }
@@ -67,14 +73,14 @@ pub(crate) struct PolicyView {
     pub name: String,
     pub kind: &'static str,
     pub router: bool,
+    pub apgr20: String,
+    pub apgr20_interval: String,
     pub apgr: String,
     pub apgr_interval: String,
     pub cpt50: String,
+    pub cpt50_interval: String,
     pub cpt80: String,
-    pub advantage: String,
-    pub advantage_interval: String,
-    /// Whether the interval of the difference excludes 0.
-    pub clear: bool,
+    pub cpt80_interval: String,
     /// Accuracy at the split's `columns`.
     pub accuracies: Vec<String>,
 }
@@ -99,13 +105,24 @@ impl SplitView {
         SplitView {
             split: split.split.clone(),
             questions: count(split.questions),
+            calibration: split.calibration.clone(),
+            calibration_questions: count(split.calibration_questions),
+            resamples: count(split.resamples),
             lead: lead(split),
             ends: vec![
                 end("SLM alone", "0", "0%", "0.00", split.gap.slm, split.slm_interval),
                 end("LLM alone", "1", "100%", "1.00", split.gap.llm, split.llm_interval),
             ],
             points: points.iter().map(PointView::of).collect(),
-            policies: split.policies.iter().map(|p| policy_view(p, points)).collect(),
+            policies: split
+                .policies
+                .iter()
+                .enumerate()
+                .filter(|(i, p)| *i == 0 || p.kind != PolicyKind::Router)
+                .map(|(_, p)| policy_view(p, points))
+                .collect(),
+            differences: DifferencesView::of(split),
+            seeds: SeedsView::of(split),
             columns: points.iter().map(|p| target(p.target)).collect(),
         }
     }
@@ -162,23 +179,26 @@ fn policy_view(policy: &PolicyResult, columns: &[Point]) -> PolicyView {
         same.map_or_else(|| "–".to_owned(), |p| percent(p.accuracy))
     };
     let ratio = |x: Option<f64>| x.map_or_else(|| "–".to_owned(), offload);
+    let numbers = |interval: Option<[f64; 2]>| {
+        let [low, high] = interval?.map(|x| decimal(Some(x), 3));
+        Some(format!("{low}–{high}"))
+    };
+    let ratios = |interval: Option<[f64; 2]>| {
+        let [low, high] = interval?.map(offload);
+        Some(format!("{low}–{high}"))
+    };
     PolicyView {
         name: policy.name.clone(),
         kind: kind_name(policy.kind),
         router: policy.kind == PolicyKind::Router,
+        apgr20: decimal(policy.apgr20, 3),
+        apgr20_interval: numbers(policy.apgr20_interval).unwrap_or_default(),
         apgr: decimal(policy.apgr, 3),
-        apgr_interval: policy
-            .apgr_interval
-            .map(|[a, b]| format!("{}–{}", decimal(Some(a), 3), decimal(Some(b), 3)))
-            .unwrap_or_default(),
+        apgr_interval: numbers(policy.apgr_interval).unwrap_or_default(),
         cpt50: ratio(policy.cpt50),
+        cpt50_interval: ratios(policy.cpt50_interval).unwrap_or_default(),
         cpt80: ratio(policy.cpt80),
-        advantage: policy.router_advantage.map(|d| signed(d.value, 3)).unwrap_or_default(),
-        advantage_interval: policy
-            .router_advantage
-            .map(|d| signed_interval(d.interval, 3))
-            .unwrap_or_default(),
-        clear: policy.router_advantage.is_some_and(|d| d.interval[0] > 0.0 || d.interval[1] < 0.0),
+        cpt80_interval: ratios(policy.cpt80_interval).unwrap_or_default(),
         accuracies: columns.iter().map(accuracy_at).collect(),
     }
 }

@@ -1,23 +1,43 @@
-//! From exact curves to figures. τ is chosen on validation; figures are measured on
-//! a test split, with bootstrap intervals over questions.
+//! From exact curves to figures. τ is chosen on some questions; figures are measured on the
+//! test questions. Intervals are bootstrap intervals over both sets of questions, which are
+//! resampled independently and identically for all policies, with τ chosen anew each time.
 
+mod compare;
+mod offload_met;
 mod resampled;
 mod result;
+mod steps;
 #[cfg(test)]
 mod tests;
 
-use tokenroute_core::{Curve, Gap, QuestionCurve, Tau, apgr, cpt, mean_offload};
+use tokenroute_core::{Curve, Gap, QuestionCurve, apgr, apgr_to, cpt, mean_offload};
 
-use crate::bootstrap::Bootstrap;
+use crate::binomial::clopper_pearson;
 use crate::policies::PolicyKind;
-use resampled::Resampled;
-pub use result::{BandPoint, Difference, Point, PolicyResult, SplitResult};
+use compare::holm;
+pub use compare::{Comparison, Difference};
+pub use offload_met::offload_met;
+use resampled::{CPT, Resampled, Resamples};
+pub use result::{BandPoint, Point, PolicyResult, SplitResult};
 
-/// Offload ratios aimed at on validation.
+/// Offload ratios aimed at, rising.
 pub const TARGETS: [f64; 6] = [0.01, 0.02, 0.05, 0.07, 0.10, 0.20];
 
 /// The target of the headline, one of [`TARGETS`].
 pub const HEADLINE_TARGET: f64 = 0.07;
+
+/// The greatest of the small budgets, over which APGR is stated besides the one over all: a
+/// policy that recovers nothing until most tokens are offloaded has a high APGR over all.
+pub const SMALL_BUDGETS: f64 = 0.2;
+
+/// Names of the two sets of questions.
+#[derive(Debug, Clone, Copy)]
+pub struct Splits<'a> {
+    /// The questions that τ is chosen on.
+    pub calibration: &'a str,
+    /// The questions that figures are measured on.
+    pub test: &'a str,
+}
 
 /// One policy as it was swept: the curves to choose τ on and those to measure on.
 #[derive(Debug, Clone, Copy)]
@@ -26,8 +46,10 @@ pub struct SweptPolicy<'a> {
     pub name: &'a str,
     /// The sort of the policy.
     pub kind: PolicyKind,
-    /// τ is chosen on these.
-    pub validation: &'a [QuestionCurve],
+    /// The seed that a router was trained with, where it is known.
+    pub seed: Option<u64>,
+    /// The questions that τ is chosen on: for every policy the same in the same order.
+    pub calibration: &'a [QuestionCurve],
     /// Figures are measured on these: for every policy the same questions in the
     /// same order.
     pub test: &'a [QuestionCurve],
@@ -44,7 +66,7 @@ pub struct Resampling {
 
 impl Default for Resampling {
     fn default() -> Self {
-        Resampling { resamples: 1000, seed: 0 }
+        Resampling { resamples: 10_000, seed: 0 }
     }
 }
 
@@ -72,54 +94,92 @@ pub enum StudyError {
     OtherQuestions {
         /// The policy.
         policy: String,
-        /// "validation" or "test".
-        split: &'static str,
+        /// Name of the split.
+        split: String,
         /// Index of the first question that differs.
         at: usize,
     },
 }
 
 /// All figures of one test split. `policies` begin with the router; differences are
-/// its APGR less theirs.
+/// its figures less theirs. Routers of other seeds are measured and not compared.
 ///
 /// # Errors
 /// Policies without curves, or with curves of different questions.
 pub fn study(
-    split: &str,
+    splits: Splits<'_>,
     policies: &[SweptPolicy<'_>],
     resampling: Resampling,
 ) -> Result<SplitResult, StudyError> {
-    let router = check(policies)?;
-    let bootstrap = Bootstrap::new(router.test.len(), resampling.resamples, resampling.seed);
+    let router = check(splits, policies)?;
+    let resamples = Resamples::draw(router.calibration.len(), router.test.len(), resampling);
     let gap = Gap::of(&Curve::of(router.test));
-    let mut resampled: Vec<Resampled> = Vec::new();
-    let mut results: Vec<PolicyResult> = Vec::new();
-    for policy in policies {
-        let taus = taus(policy);
-        let drawn = Resampled::draw(policy.test, &taus, &bootstrap);
-        let mut result = policy_result(policy, &taus, &drawn, gap);
-        if let (Some(router), Some(first)) = (results.first(), resampled.first()) {
-            let value = router.apgr.zip(result.apgr).map(|(router, other)| router - other);
-            result.router_advantage = value
-                .zip(first.apgr_less(&drawn))
-                .map(|(value, interval)| Difference { value, interval });
+    let main = Resampled::draw(router, &resamples, None);
+    let mut results = vec![policy_result(router, &main, gap)];
+    for policy in &policies[1..] {
+        let drawn = Resampled::draw(policy, &resamples, Some(&main));
+        let mut result = policy_result(policy, &drawn, gap);
+        if policy.kind != PolicyKind::Router {
+            let less = |a: Option<f64>, b: Option<f64>| a.zip(b).map(|(a, b)| a - b);
+            result.router_advantage = less(results[0].apgr, result.apgr)
+                .and_then(|value| Difference::of(value, main.apgr_less(&drawn)));
+            let tested = policy.kind == PolicyKind::TrainingFree;
+            result.router_advantage20 = less(results[0].apgr20, result.apgr20).and_then(|value| {
+                let resampled = main.apgr20_less(&drawn);
+                Comparison::of(value, resampled, resampling.resamples, tested)
+            });
         }
-        resampled.push(drawn);
         results.push(result);
     }
-    let [slm_interval, llm_interval] = resampled.first().map(Resampled::ends).unwrap_or_default();
+    correct_family(&mut results);
+    let n = router.test.len() as u64;
+    let [slm_interval, llm_interval] = main.ends();
     Ok(SplitResult {
-        split: split.to_owned(),
-        questions: router.test.len() as u64,
+        split: splits.test.to_owned(),
+        questions: n,
+        calibration: splits.calibration.to_owned(),
+        calibration_questions: router.calibration.len() as u64,
+        resamples: resampling.resamples as u64,
+        resamples_without_gap: main.without_gap() as u64,
         gap,
-        slm_interval,
-        llm_interval,
+        slm_interval: slm_interval.map(|i| exact_at_the_ends(gap.slm, n, i)),
+        llm_interval: llm_interval.map(|i| exact_at_the_ends(gap.llm, n, i)),
         policies: results,
     })
 }
 
+/// Holm's correction over the family: the router against each training-free policy.
+fn correct_family(results: &mut [PolicyResult]) {
+    let mut family: Vec<&mut Comparison> = results
+        .iter_mut()
+        .filter_map(|result| result.router_advantage20.as_mut())
+        .filter(|compared| compared.p.is_some())
+        .collect();
+    let p: Vec<f64> = family.iter().filter_map(|compared| compared.p).collect();
+    for (compared, holm_p) in family.iter_mut().zip(holm(&p)) {
+        compared.holm_p = Some(holm_p);
+    }
+}
+
+/// Where all answers are right, or none, a bootstrap finds nothing else in any resample. The
+/// interval is then at least the exact one (Clopper-Pearson).
+fn exact_at_the_ends(accuracy: f64, questions: u64, bootstrap: [f64; 2]) -> [f64; 2] {
+    let right = if accuracy <= 0.0 {
+        0
+    } else if accuracy >= 1.0 {
+        questions
+    } else {
+        return bootstrap;
+    };
+    let exact = clopper_pearson(right, questions, 0.95);
+    [bootstrap[0].min(exact[0]), bootstrap[1].max(exact[1])]
+}
+
 /// Checks that the policies can be compared, and returns the router.
-fn check<'a, 'b>(policies: &'b [SweptPolicy<'a>]) -> Result<&'b SweptPolicy<'a>, StudyError> {
+fn check<'a, 'b>(
+    splits: Splits<'_>,
+    policies: &'b [SweptPolicy<'a>],
+) -> Result<&'b SweptPolicy<'a>, StudyError> {
     let router = match policies.first() {
         Some(first) if first.kind == PolicyKind::Router => first,
         first => {
@@ -129,8 +189,8 @@ fn check<'a, 'b>(policies: &'b [SweptPolicy<'a>]) -> Result<&'b SweptPolicy<'a>,
     };
     for policy in policies {
         for (split, mine, theirs) in [
-            ("validation", policy.validation, router.validation),
-            ("test", policy.test, router.test),
+            (splits.calibration, policy.calibration, router.calibration),
+            (splits.test, policy.test, router.test),
         ] {
             let policy = policy.name.to_owned();
             if mine.is_empty() {
@@ -143,31 +203,21 @@ fn check<'a, 'b>(policies: &'b [SweptPolicy<'a>]) -> Result<&'b SweptPolicy<'a>,
             let same = mine.iter().zip(theirs).take_while(|(a, b)| a.question == b.question);
             let at = same.count();
             if at < mine.len().max(theirs.len()) {
-                return Err(StudyError::OtherQuestions { policy, split, at });
+                return Err(StudyError::OtherQuestions { policy, split: split.to_owned(), at });
             }
         }
     }
     Ok(router)
 }
 
-/// Chooses τ for every target on validation.
-fn taus(policy: &SweptPolicy<'_>) -> [Tau; TARGETS.len()] {
-    let validation = Curve::of(policy.validation);
-    TARGETS.map(|rho| validation.tau_at_offload(rho))
-}
-
-fn policy_result(
-    policy: &SweptPolicy<'_>,
-    taus: &[Tau; TARGETS.len()],
-    resampled: &Resampled,
-    gap: Gap,
-) -> PolicyResult {
+fn policy_result(policy: &SweptPolicy<'_>, resampled: &Resampled, gap: Gap) -> PolicyResult {
+    let calibration = Curve::of(policy.calibration);
     let curve = Curve::of(policy.test);
     let points = TARGETS
         .iter()
-        .zip(taus)
         .enumerate()
-        .map(|(i, (&target, &tau))| {
+        .map(|(i, &target)| {
+            let tau = calibration.tau_at_offload(target);
             let point = curve.at(tau);
             let accuracy = curve.accuracy(&point);
             Point {
@@ -176,7 +226,11 @@ fn policy_result(
                 offload: point.offload(),
                 mean_offload: mean_offload(policy.test, tau),
                 accuracy,
-                interval: resampled.point(i).unwrap_or([accuracy; 2]),
+                interval: exact_at_the_ends(
+                    accuracy,
+                    curve.questions,
+                    resampled.point(i).unwrap_or([accuracy; 2]),
+                ),
                 pgr: gap.pgr(accuracy),
                 offloaded_per_question: point.offloaded as f64 / curve.questions.max(1) as f64,
                 llm_positions_per_question: point.llm_positions as f64
@@ -187,13 +241,19 @@ fn policy_result(
     PolicyResult {
         name: policy.name.to_owned(),
         kind: policy.kind,
+        seed: policy.seed,
         band: resampled.band(),
         points,
         apgr: apgr(&curve, gap),
         apgr_interval: resampled.apgr(),
-        cpt50: cpt(&curve, gap, 0.5),
-        cpt80: cpt(&curve, gap, 0.8),
+        apgr20: apgr_to(&curve, gap, SMALL_BUDGETS),
+        apgr20_interval: resampled.apgr20(),
+        cpt50: cpt(&curve, gap, CPT[0]),
+        cpt50_interval: resampled.cpt(0),
+        cpt80: cpt(&curve, gap, CPT[1]),
+        cpt80_interval: resampled.cpt(1),
         router_advantage: None,
+        router_advantage20: None,
         curve,
     }
 }

@@ -79,9 +79,13 @@ pub struct Calibrate {
     /// Target: at most this share of tokens from the LLM, 0 to 1.
     #[arg(long, group = "target")]
     pub offload: Option<f64>,
-    /// Target: at least this accuracy, 0 to 1.
+    /// Target: at least this accuracy, 0 to 1, guaranteed at the confidence given. The smallest
+    /// τ is printed that testing from τ = 1 downwards reaches.
     #[arg(long, group = "target")]
     pub accuracy: Option<f64>,
+    /// Confidence of the guarantee, between 0 and 1.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.95, conflicts_with = "offload")]
+    pub confidence: f64,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

@@ -1,10 +1,13 @@
-//! `tokenroute calibrate`: chooses τ for a target on validation, and measures it on test.
+//! `tokenroute calibrate`: chooses τ for a target on the questions set aside for it, says how
+//! far that can be trusted, and measures it on test.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
-use tokenroute_core::{Curve, Tau};
+use tokenroute_core::{Curve, QuestionCurve, Tau};
 use tokenroute_lab::Chain;
-use tokenroute_lab::chain::sweep::ROUTER;
+use tokenroute_lab::chain::sweep::{ROUTER, TAU_SPLIT};
+use tokenroute_sweep::guarantee::guarantee;
+use tokenroute_sweep::study::{Resampling, offload_met};
 
 use crate::args::Calibrate;
 use crate::output;
@@ -13,61 +16,123 @@ use crate::progress::Terminal;
 #[derive(Serialize)]
 struct Answer {
     tau: Tau,
-    validation: Reading,
+    calibration: Reading,
     test: Reading,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    guarantee: Option<Guaranteed>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target_met: Option<TargetMet>,
 }
 
 #[derive(Serialize)]
 struct Reading {
+    split: &'static str,
     offload: f64,
     accuracy: f64,
     llm_positions_per_question: f64,
     questions: u64,
 }
 
-/// Prints the τ that stays within an offload ratio or reaches an accuracy.
+/// What fixed-sequence testing guarantees.
+#[derive(Serialize)]
+struct Guaranteed {
+    accuracy: f64,
+    confidence: f64,
+}
+
+/// How often an offload target was met.
+#[derive(Serialize)]
+struct TargetMet {
+    share: f64,
+    resamples: usize,
+}
+
+/// Prints the τ that stays within an offload ratio or guarantees an accuracy.
 pub fn run(args: &Calibrate) -> Result<()> {
     for (name, value) in [("--offload", args.offload), ("--accuracy", args.accuracy)] {
         if value.is_some_and(|v| !(0.0..=1.0).contains(&v)) {
             bail!("{name} is {}; expected a share from 0 to 1", value.unwrap_or_default());
         }
     }
+    let confidence = args.confidence;
+    ensure!(
+        confidence > 0.0 && confidence < 1.0,
+        "--confidence is {confidence}; expected a share between 0 and 1"
+    );
     let progress = Terminal::new(true);
     let chain = Chain::open(&args.experiment.path, &args.experiment.set, &progress)?;
     let (curves, ..) = chain.swept()?;
-    let curve = |split: &str| -> Result<Curve> {
+    let questions = |split: &str| -> Result<&[QuestionCurve]> {
         let found = curves.iter().find(|c| c.policy == ROUTER && c.split == split);
-        Ok(Curve::of(&found.with_context(|| format!("no curve on {split}"))?.curves))
+        Ok(&found.with_context(|| format!("no curve on {split}"))?.curves)
     };
-    let (validation, test) = (curve("validation")?, curve("test")?);
+    let (chosen_on, measured_on) = (questions(TAU_SPLIT)?, questions("test")?);
+    let (calibration, test) = (Curve::of(chosen_on), Curve::of(measured_on));
+    let (mut guaranteed, mut target_met) = (None, None);
     let tau = match (args.offload, args.accuracy) {
-        (Some(rho), _) => validation.tau_at_offload(rho),
-        (None, Some(accuracy)) => validation.tau_at_accuracy(accuracy).with_context(|| {
-            format!("no τ reaches an accuracy of {accuracy} on validation; lower --accuracy")
-        })?,
+        (Some(rho), _) => {
+            let experiment = &chain.experiment;
+            let resampling =
+                Resampling { resamples: experiment.sweep.resamples, seed: experiment.seed };
+            let share = offload_met(chosen_on, measured_on, rho, resampling);
+            target_met = share.map(|share| TargetMet { share, resamples: resampling.resamples });
+            calibration.tau_at_offload(rho)
+        }
+        (None, Some(accuracy)) => {
+            let found = guarantee(&calibration, accuracy, confidence)
+                .context("lower --accuracy or --confidence, or set more questions aside")?;
+            guaranteed = Some(Guaranteed { accuracy: found.lower_bound, confidence });
+            found.tau
+        }
         (None, None) => bail!("give --offload or --accuracy"),
     };
-    let read = |curve: &Curve| {
+    let read = |curve: &Curve, split| {
         let point = curve.at(tau);
         Reading {
+            split,
             offload: point.offload(),
             accuracy: curve.accuracy(&point),
             llm_positions_per_question: point.llm_positions as f64 / curve.questions.max(1) as f64,
             questions: curve.questions,
         }
     };
-    let answer = Answer { tau, validation: read(&validation), test: read(&test) };
-    if args.json {
-        return output::json(&answer);
-    }
-    output::line(&format!("τ = {tau}"))?;
-    for (split, at) in [("validation", &answer.validation), ("test", &answer.test)] {
+    let answer = Answer {
+        tau,
+        calibration: read(&calibration, TAU_SPLIT),
+        test: read(&test, "test"),
+        guarantee: guaranteed,
+        target_met,
+    };
+    if args.json { output::json(&answer) } else { print(&answer, args.offload) }
+}
+
+fn print(answer: &Answer, offload: Option<f64>) -> Result<()> {
+    output::line(&format!("τ = {}", answer.tau))?;
+    for at in [&answer.calibration, &answer.test] {
         output::line(&format!(
-            "{split}: offload {:.2}%, {:.1} LLM positions a question, accuracy {:.1}% on {} questions",
+            "{}: offload {:.2}%, {:.1} LLM positions a question, accuracy {:.1}% on {} questions",
+            at.split,
             100.0 * at.offload,
             at.llm_positions_per_question,
             100.0 * at.accuracy,
             at.questions
+        ))?;
+    }
+    if let Some(found) = &answer.guarantee {
+        output::line(&format!(
+            "guaranteed: an accuracy of at least {:.1}% with confidence {}%, on questions like the {} {} ones",
+            100.0 * found.accuracy,
+            100.0 * found.confidence,
+            answer.calibration.questions,
+            answer.calibration.split
+        ))?;
+    }
+    if let (Some(met), Some(rho)) = (&answer.target_met, offload) {
+        output::line(&format!(
+            "target: offload on test stayed within {}% in {:.1}% of {} resamples, τ chosen anew in each",
+            100.0 * rho,
+            100.0 * met.share,
+            met.resamples
         ))?;
     }
     Ok(())

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use tokenroute_core::{Curve, Tau};
 use tokenroute_lab::Chain;
 use tokenroute_lab::chain::latency::{SPLIT, StudyPlan, carry_out};
-use tokenroute_lab::chain::sweep::ROUTER;
+use tokenroute_lab::chain::sweep::{ROUTER, TAU_SPLIT};
 use tokenroute_lab::cpu_pinning::Own;
 use tokenroute_report::latency_markdown;
 use tokenroute_sweep::latency::{Network, Setting};
@@ -54,15 +54,16 @@ pub fn run(args: &Latency, progress: &Terminal) -> Result<()> {
     output::line(latency_markdown(&study)?.trim_end())
 }
 
-/// The largest τ that stays within an offload ratio on validation.
+/// The largest τ that stays within an offload ratio on the questions that τ is chosen on.
 fn calibrated(chain: &Chain<'_>, offload: f64) -> Result<Tau> {
     ensure!(
         (0.0..=1.0).contains(&offload),
         "--max-offload-ratio is {offload}; expected a share from 0 to 1"
     );
     let (curves, ..) = chain.swept().context("or give --tau")?;
-    let found = curves.iter().find(|c| c.policy == ROUTER && c.split == "validation");
-    Ok(Curve::of(&found.context("no curve on validation")?.curves).tau_at_offload(offload))
+    let found = curves.iter().find(|c| c.policy == ROUTER && c.split == TAU_SPLIT);
+    let found = found.with_context(|| format!("no curve on {TAU_SPLIT}"))?;
+    Ok(Curve::of(&found.curves).tau_at_offload(offload))
 }
 
 /// Every round trip at every bandwidth. The shortest is first: the model takes the time of
