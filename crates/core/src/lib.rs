@@ -39,7 +39,7 @@ mod vocabulary;
 
 pub use curve::{Curve, CurvePoint, Piece, QuestionCurve, Sweepable, mean_offload};
 pub use features::{FeatureSpec, Features};
-pub use grading::{Grader, answer_letter, grade, is_number};
+pub use grading::{Grader, answer_letter, grade, is_number, same_answer};
 pub use hash::{prefix_hash, stable_hash, unit_hash};
 pub use label::{Counts, LabelRow, Relation, Shares, soft_target};
 pub use llm::{Ask, Bytes, Cause, Continuation, Llm, LlmError, Reply};

@@ -38,7 +38,7 @@ impl Choices {
 /// )?;
 /// question.check()?;
 /// assert_eq!(question.prompt(), "Where are horses raced?\nlibrary A track B\n");
-/// assert!(grade(&question, "They need space. The answer is track (B)."));
+/// assert!(grade(&question, "They need space. The answer is track (B).", true));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -71,12 +71,19 @@ pub(crate) struct Context<'c, 'a, S, L: ?Sized> {
 }
 
 impl<S, L: ?Sized> Context<'_, '_, S, L> {
-    /// Grade of an answer given in tokens, 0 or 1.
+    /// Grade of an answer given in tokens, 0 or 1. Without an end token it was cut.
     pub(crate) fn grade(&self, item: &Item<'_>, answer: &[TokenId]) -> f32 {
-        let text = match answer.split_last() {
-            Some((&last, rest)) if self.labeller.vocabulary.is_end(last) => rest,
-            _ => answer,
-        };
-        f32::from(u8::from(grade(item.question, &(self.labeller.decode)(text))))
+        let (text, ended) = self.text(answer);
+        f32::from(u8::from(grade(item.question, &text, ended)))
+    }
+
+    /// Text of an answer, and whether an end token ends it.
+    pub(crate) fn text(&self, answer: &[TokenId]) -> (String, bool) {
+        match answer.split_last() {
+            Some((&last, rest)) if self.labeller.vocabulary.is_end(last) => {
+                ((self.labeller.decode)(rest), true)
+            }
+            _ => ((self.labeller.decode)(answer), false),
+        }
     }
 }

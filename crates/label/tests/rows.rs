@@ -26,7 +26,8 @@ fn says(model: &ToyModel, prefix: &[TokenId]) -> Step {
 fn graded(item: &Item<'_>, answer: &[TokenId]) -> f32 {
     let vocabulary = ToyModel::vocabulary();
     let text: Vec<_> = answer.iter().copied().filter(|&t| !vocabulary.is_end(t)).collect();
-    f32::from(u8::from(grade(item.question, &decode(&text))))
+    let ended = text.len() < answer.len();
+    f32::from(u8::from(grade(item.question, &decode(&text), ended)))
 }
 
 /// Goes on from `answer` to the end by `next`, which gets prompt and answer.

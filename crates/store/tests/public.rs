@@ -60,7 +60,7 @@ fn every_schema_gives_letters_texts_and_the_key() {
         assert_eq!(question.prompt(), "What barks?\ncat A dog B\n", "{schema:?}");
         assert_eq!(question.answer_key, "B", "{schema:?}");
         assert_eq!(question.grader, Grader::Choice, "{schema:?}");
-        assert!(grade(&question, "The answer is a dog."), "{schema:?}");
+        assert!(grade(&question, "The answer is a dog.", true), "{schema:?}");
     }
 }
 
@@ -71,7 +71,7 @@ fn free_answers_are_numbers_or_words() {
     assert_eq!(question.answer_key, "1300");
     let rationale = "She has 16 - 3 = 13 eggs.\nThat is 13 * 100 = $1300.\n#### 1300";
     assert_eq!(question.cot.as_deref(), Some(rationale));
-    assert!(grade(&question, rationale) && grade(&question, "\\boxed{1,300.00}"));
+    assert!(grade(&question, rationale, true) && grade(&question, "\\boxed{1,300.00}", true));
     assert_eq!(question.id, "rows-1");
 
     let question = one(Schema::Plain, r#"{"question":"6 * 7?","answer":42,"family":"products"}"#);
@@ -195,19 +195,19 @@ fn real_rows_load_and_their_own_answers_are_right() {
             format!("Answer: {text}"),
             format!("{}. {text}", question.answer_key),
         ] {
-            assert!(grade(question, &answer), "{}: {answer}", question.id);
+            assert!(grade(question, &answer, true), "{}: {answer}", question.id);
         }
         let wrong = question.choices.label.iter().find(|l| **l != question.answer_key);
         let wrong = wrong.expect("five choices");
-        assert!(!grade(question, &format!("The answer is ({wrong}).")), "{}", question.id);
+        assert!(!grade(question, &format!("The answer is ({wrong})."), true), "{}", question.id);
     }
     let questions = load_questions(&gsm8k, Schema::Gsm8k, None).expect("GSM8K");
     assert_eq!(questions.len(), 200);
     for question in &questions {
         let rationale = question.cot.as_deref().expect("a rationale");
-        assert!(grade(question, rationale), "{}: {rationale}", question.id);
+        assert!(grade(question, rationale, true), "{}: {rationale}", question.id);
         assert!(!rationale.contains("<<"), "{rationale}");
-        assert!(grade(question, &format!("So \\boxed{{{}}}", question.answer_key)));
-        assert!(!grade(question, &format!("#### {}1", question.answer_key)));
+        assert!(grade(question, &format!("So \\boxed{{{}}}", question.answer_key), true));
+        assert!(!grade(question, &format!("#### {}1", question.answer_key), true));
     }
 }

@@ -150,7 +150,7 @@ pub fn decode_examples<S: LanguageModel, L: Llm + ?Sized>(
             example.answers.push(ExampleAnswer {
                 label: label.to_owned(),
                 tau,
-                correct: grade(question, &text(&ids)),
+                correct: grade(question, &text(&ids), ids.len() < trace.tokens.len()),
                 tokens: shown
                     .into_iter()
                     .map(|t| AnswerToken {

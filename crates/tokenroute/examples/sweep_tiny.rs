@@ -33,7 +33,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // An answer that does not decode is wrong.
     let right = |i: usize, tokens: &[TokenId]| {
-        tokenizer.decode(tokens).is_ok_and(|text| grade(&questions[i], &text))
+        let ended = tokens.last().is_some_and(|&last| pair.slm().vocabulary.is_end(last));
+        tokenizer.decode(tokens).is_ok_and(|text| grade(&questions[i], &text, ended))
     };
     let swept = sweep(models, scorer, &requests, &right, &SweepOptions::default(), &Silent)?;
     let curves: Vec<_> = swept.iter().map(|question| question.curve.clone()).collect();

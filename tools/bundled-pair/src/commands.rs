@@ -187,7 +187,9 @@ fn grade_splits(dataset: &Path, model: &Path) -> Result<Vec<Accuracy>> {
             let answers = greedy(&model.decoder, &model.vocabulary, &prompts, MAX_TOKENS)?;
             let mut correct = 0;
             for (question, answer) in questions.iter().zip(answers) {
-                correct += u64::from(grade(question, &model.tokenizer.decode(&answer)?));
+                let ended = answer.last().is_some_and(|&last| model.vocabulary.is_end(last));
+                let text = model.tokenizer.decode(&answer)?;
+                correct += u64::from(grade(question, &text, ended));
             }
             Ok(Accuracy { split: split.to_owned(), questions: questions.len() as u64, correct })
         })

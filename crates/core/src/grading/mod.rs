@@ -1,23 +1,27 @@
 //! Grading: the answer that a text commits to, and whether it is right. There is one
-//! [`Grader`] per kind of answer. All are pure functions of question and text.
+//! [`Grader`] per kind of answer. All are pure functions of question, text and whether the
+//! text ended by itself.
 
 mod cue;
 mod letters;
 mod numbers;
 mod texts;
+mod words;
 
 use serde::{Deserialize, Serialize};
 
 use crate::Question;
+use numbers::Number;
 
 /// How an answer is graded. Each question carries its grader, so every stage grades alike.
-/// A text that commits to no answer is wrong.
+/// A text that commits to no answer is wrong. The first complete marker ("the answer is",
+/// `\boxed{…}`, `####`) counts, unless the text corrects itself right after it ("Wait, …").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Grader {
-    /// The last parenthesised letter after the last "answer is", as the bundled pair writes
-    /// it. See [`answer_letter`].
+    /// The first parenthesised letter after "answer is", as the bundled pair writes it. See
+    /// [`answer_letter`].
     #[default]
     StatedLetter,
     /// A choice's letter in any usual form: `\boxed{B}`, "Answer: B", "(b)", "B. bank".
@@ -26,13 +30,12 @@ pub enum Grader {
     ChoiceText,
     /// A choice's letter if there is one, else its text.
     Choice,
-    /// A number, compared by value. The first of these that exists counts: the last boxed
-    /// one, the one after the last `####`, the one stated as the answer, the last one of
-    /// the text.
+    /// A number, compared by value. The first of these that exists counts: the boxed one,
+    /// the one after `####`, the one stated as the answer, the last one of the text.
     FinalNumber,
     /// Free text, compared without case, punctuation and articles. The first of these that
-    /// exists counts: the last boxed text, the line after the last `####`, the sentence
-    /// stated as the answer, the last line.
+    /// exists counts: the boxed text, the line after `####`, the sentence stated as the
+    /// answer, the last line.
     Text,
 }
 
@@ -44,22 +47,27 @@ impl Grader {
     }
 }
 
-/// The letter that an answer commits to: the last parenthesised choice letter after the
-/// last "answer is", as in "…the answer is 12 (B)."
-#[must_use]
-pub fn answer_letter<'q>(question: &'q Question, answer: &str) -> Option<&'q str> {
-    const CUE: &str = "answer is";
-    let tail = &answer[answer.rfind(CUE)? + CUE.len()..];
-    question
-        .choices
-        .label
-        .iter()
-        .filter_map(|label| tail.rfind(&format!("({label})")).map(|at| (at, label.as_str())))
-        .max()
-        .map(|(_, label)| label)
+/// What a text commits to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Commitment {
+    /// Index of a choice.
+    Choice(usize),
+    Number(Number),
+    /// Normalised free text.
+    Text(String),
 }
 
-/// Whether the answer is right by the question's own [`Grader`].
+/// The letter that an answer commits to: the first parenthesised choice letter after
+/// "answer is", as in "…the answer is 12 (B)."
+#[must_use]
+pub fn answer_letter<'q>(question: &'q Question, answer: &str) -> Option<&'q str> {
+    let labels = &question.choices.label;
+    letters::stated_in_parentheses(labels, answer).map(|choice| labels[choice].as_str())
+}
+
+/// Whether an answer is right by the question's own [`Grader`]. `ended` is false for an
+/// answer that was cut at its greatest length. Such an answer is right only if its marker is
+/// complete: no further text could change what it commits to.
 ///
 /// ```
 /// use tokenroute_core::{Grader, Question, grade};
@@ -68,46 +76,106 @@ pub fn answer_letter<'q>(question: &'q Question, answer: &str) -> Option<&'q str
 ///     r#"{ "id": "q2", "question": "3 · 6?", "answerKey": "18", "grader": "final-number" }"#,
 /// )?;
 /// assert_eq!(question.grader, Grader::FinalNumber);
-/// assert!(grade(&question, "3 · 6 = 18"));
-/// assert!(!grade(&question, "#### 17"));
+/// assert!(grade(&question, "3 · 6 = 18", true));
+/// assert!(!grade(&question, "#### 17", true));
+/// // Cut: "#### 18" might have gone on to 180, and "3 · 6 = 18" has no marker.
+/// assert!(!grade(&question, "#### 18", false));
+/// assert!(grade(&question, "#### 18\n", false));
+/// assert!(!grade(&question, "3 · 6 = 18, so", false));
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[must_use]
-pub fn grade(question: &Question, answer: &str) -> bool {
-    let key = question.answer_key.as_str();
-    let labels = &question.choices.label;
-    match question.grader {
-        Grader::StatedLetter => answer_letter(question, answer) == Some(key),
-        Grader::ChoiceLetter => letters::committed(labels, answer) == Some(key),
-        Grader::ChoiceText => chosen_text_is_right(question, answer),
-        Grader::Choice => match letters::committed(labels, answer) {
-            Some(letter) => letter == key,
-            None => chosen_text_is_right(question, answer),
-        },
-        Grader::FinalNumber => {
-            let right = numbers::whole(key);
-            right.is_some() && numbers::committed(answer) == right
-        }
-        Grader::Text => texts::committed(answer) == texts::normalise(key),
+pub fn grade(question: &Question, answer: &str, ended: bool) -> bool {
+    let right = right(question);
+    right.is_some() && right == commitment(question, answer, ended)
+}
+
+/// Whether two answers commit to the same, whether right or wrong. Two answers that commit
+/// to nothing are the same.
+///
+/// ```
+/// use tokenroute_core::{Question, same_answer};
+///
+/// let question: Question = serde_json::from_str(
+///     r#"{ "id": "q2", "question": "3 · 6?", "answerKey": "18", "grader": "final-number" }"#,
+/// )?;
+/// assert!(same_answer(&question, ("The answer is 17.", true), ("#### 17", true)));
+/// assert!(!same_answer(&question, ("The answer is 17.", true), ("#### 17", false)));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[must_use]
+pub fn same_answer(question: &Question, a: (&str, bool), b: (&str, bool)) -> bool {
+    commitment(question, a.0, a.1) == commitment(question, b.0, b.1)
+}
+
+/// What a text commits to. With `ended` false only what no next character can change.
+fn commitment(question: &Question, answer: &str, ended: bool) -> Option<Commitment> {
+    let answer = cue::before_next_question(answer);
+    if ended {
+        return committed(question, answer, true);
     }
+    let mut continued = String::with_capacity(answer.len() + 1);
+    let mut with = |next: &str| {
+        continued.clear();
+        continued.push_str(answer);
+        continued.push_str(next);
+        committed(question, &continued, false)
+    };
+    let first = with(" ")?;
+    ["5", "x"].iter().all(|next| with(next).as_ref() == Some(&first)).then_some(first)
+}
+
+/// What a text commits to. With `ended` false a marker is needed, and its sentence must end.
+fn committed(question: &Question, answer: &str, ended: bool) -> Option<Commitment> {
+    let choices = &question.choices;
+    let letter = || letters::committed(&choices.label, answer, ended);
+    let text = || {
+        let choice = texts::chosen(&choices.text, answer, ended)?;
+        Some(first_alike(&choices.text, choice))
+    };
+    match question.grader {
+        Grader::StatedLetter => {
+            letters::stated_in_parentheses(&choices.label, answer).map(Commitment::Choice)
+        }
+        Grader::ChoiceLetter => letter().map(Commitment::Choice),
+        Grader::ChoiceText => text().map(Commitment::Choice),
+        Grader::Choice => {
+            let letter = letter().map(|choice| first_alike(&choices.text, choice));
+            letter.or_else(text).map(Commitment::Choice)
+        }
+        Grader::FinalNumber => numbers::committed(answer, ended).map(Commitment::Number),
+        Grader::Text => texts::committed(answer, ended).map(Commitment::Text),
+    }
+}
+
+/// The commitment of a right answer.
+fn right(question: &Question) -> Option<Commitment> {
+    let key = question.answer_key.as_str();
+    match question.grader {
+        Grader::FinalNumber => numbers::whole(key).map(Commitment::Number),
+        Grader::Text => Some(Commitment::Text(texts::normalise(key))),
+        grader => {
+            let choice = question.choices.label.iter().position(|label| label == key)?;
+            let by_text = matches!(grader, Grader::ChoiceText | Grader::Choice);
+            let alike = || first_alike(&question.choices.text, choice);
+            Some(Commitment::Choice(if by_text { alike() } else { choice }))
+        }
+    }
+}
+
+/// The first choice whose text equals this one's.
+fn first_alike(texts: &[String], choice: usize) -> usize {
+    let text = |i: usize| texts::normalise(&texts[i]);
+    if choice >= texts.len() {
+        return choice;
+    }
+    (0..choice).find(|&i| text(i) == text(choice)).unwrap_or(choice)
 }
 
 /// Whether a text is one number, as [`Grader::FinalNumber`] requires of the answer key.
 #[must_use]
 pub fn is_number(text: &str) -> bool {
     numbers::whole(text).is_some()
-}
-
-fn chosen_text_is_right(question: &Question, answer: &str) -> bool {
-    let choices = &question.choices;
-    let right = choices.label.iter().position(|label| *label == question.answer_key);
-    let chosen = texts::chosen(&choices.text, answer);
-    match (right, chosen) {
-        (Some(right), Some(chosen)) => {
-            texts::normalise(&choices.text[right]) == texts::normalise(&choices.text[chosen])
-        }
-        _ => false,
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Finds the number that an answer commits to. Numbers compare by value: "1,234.50" is
 //! 1234.5.
 
-use super::cue;
+use super::{cue, words};
 
 /// Most digits of a numerator or denominator. Longer runs of digits are ignored.
 const MOST_DIGITS: usize = 30;
@@ -27,16 +27,35 @@ impl Number {
     }
 }
 
-/// The number, by the first of these that finds one: the last `\boxed{…}`; after the last
-/// `####`; the sentence after the last "answer is", where "= 18" goes before earlier
-/// numbers; the last number of the answer.
-pub(super) fn committed(answer: &str) -> Option<Number> {
+/// The number, by the first of these that finds one: `\boxed{…}`; after `####`; the sentence
+/// after "answer is", where "= 18" goes before earlier numbers and a number may be in words;
+/// in an answer that `ended`, its last number.
+pub(super) fn committed(answer: &str, ended: bool) -> Option<Number> {
     let answer = &plain(answer);
-    cue::last_boxed(answer)
-        .and_then(result)
-        .or_else(|| result(cue::after_hashes(answer)?))
-        .or_else(|| result(cue::clause(cue::after_last(answer)?)))
-        .or_else(|| scan(answer).last().map(|(number, _)| *number))
+    let value = |(inside, rest)| Some((result(inside)?, rest));
+    let boxed = first_value(cue::boxed(answer).map(value));
+    boxed
+        .or_else(|| first_value(cue::hashes(answer).map(value)))
+        .or_else(|| {
+            cue::settled(cue::stated(answer).into_iter().map(|(_, tail)| tail), |tail| {
+                let rest = cue::after_clause(tail);
+                let number = result(cue::clause(tail)).or_else(|| in_words(cue::clause(tail)))?;
+                (ended || rest.is_some()).then_some((number, rest.unwrap_or_default()))
+            })
+        })
+        .or_else(|| scan(answer).last().filter(|_| ended).map(|(number, _)| *number))
+}
+
+/// The first value; the next one if the text corrects itself after it.
+fn first_value<'t>(values: impl Iterator<Item = Option<(Number, &'t str)>>) -> Option<Number> {
+    let values: Vec<(Number, &str)> = values.flatten().collect();
+    let number = |rest: &str| values.iter().find(|(_, r)| r.len() == rest.len()).map(|v| v.0);
+    cue::settled(values.iter().map(|(_, rest)| *rest), |rest| Some((number(rest)?, rest)))
+}
+
+/// The first number in words.
+fn in_words(text: &str) -> Option<Number> {
+    Number::new(words::first(text)?, 1)
 }
 
 /// The number of a text that holds one number, a currency or per cent sign, and nothing
@@ -105,8 +124,10 @@ fn scan(text: &str) -> Vec<(Number, (usize, usize))> {
                 end = after;
             }
         }
+        let times = times(&text[end..]);
+        let above = value(&digits).and_then(|above| above.checked_mul(times));
         if let (false, false, Some(above), Some(below)) =
-            (in_word, ordinal(&text[end..]), value(&digits), denominator)
+            (in_word, ordinal(&text[end..]), above, denominator)
         {
             let above = if negative(&text[..at]) { -above } else { above };
             found.extend(Number::new(above, below).map(|number| (number, (at, end))));
@@ -162,6 +183,14 @@ fn negative(before: &str) -> bool {
     let before = before.trim_end_matches(['$', '€', '£']);
     let Some(before) = before.strip_suffix(['-', '−']) else { return false };
     !before.ends_with(|c: char| c.is_alphanumeric() || matches!(c, ')' | '-' | '/'))
+}
+
+/// What the word after a number multiplies it by: "1.5 million".
+fn times(after: &str) -> i128 {
+    let word = after.trim_start_matches([' ', '-']);
+    let end = word.find(|c: char| !c.is_alphabetic()).unwrap_or(word.len());
+    let near = after.len() - word.len() <= 1;
+    words::magnitude(&word[..end]).filter(|_| near).unwrap_or(1)
 }
 
 /// Whether the digits are an ordinal: "1" followed by "st".

@@ -22,7 +22,7 @@ fn asked(grader: Grader, texts: &[&str], key: &str) -> Question {
 
 fn check(question: &Question, cases: &[(&str, bool)]) {
     for (answer, right) in cases {
-        assert_eq!(grade(question, answer), *right, "{:?}: {answer:?}", question.grader);
+        assert_eq!(grade(question, answer, true), *right, "{:?}: {answer:?}", question.grader);
     }
 }
 
@@ -216,8 +216,84 @@ fn no_text_breaks_a_grader() {
                 Grader::FinalNumber,
                 Grader::Text,
             ] {
-                let _ = grade(&asked(grader, &["é", "ß"], "B"), text);
+                let question = asked(grader, &["é", "ß"], "B");
+                let _ = (grade(&question, text, true), grade(&question, text, false));
             }
         }
     }
+}
+
+#[test]
+fn hard_answers_of_real_models() {
+    let letters = |key| asked(Grader::Choice, &["bank", "library", "mall"], key);
+    check(
+        &letters("B"),
+        &[
+            ("I would choose option B because A is wrong.", true),
+            ("I'd go with (B), since (A) is closed.", true),
+            ("I would pick the answer B.", true),
+            ("I would not choose A. I would choose B.", true),
+            ("It is (B), not (A).", true),
+            ("It is not (A) but (B).", true),
+            ("(A) is wrong. (B) is the correct answer.", true),
+            ("A is incorrect, and B is correct.", true),
+            ("答案是B", true),
+            ("所以答案是B选项。", true),
+            ("La respuesta es B.", true),
+            ("答えはBです。", true),
+            ("The answer is (B). Question: why not (A)? The answer is (A).", true),
+            ("The answer is (B).\n\nQuestion: Where?\n\nThe answer is (A).", true),
+            ("The answer is (A). Wait, that is shut on Sundays. The answer is (B).", true),
+            ("The answer is (A). No, the answer is (B).", true),
+            ("The answer is (A). The answer is (B).", false),
+            ("I would choose A or B.", false),
+            ("It is not (B) but (A).", false),
+            ("I don't choose B.", false),
+        ],
+    );
+    check(&letters("A"), &[("It is not (B) but (A).", true), ("答案是A", true)]);
+    let number = |key| asked(Grader::FinalNumber, &[], key);
+    check(
+        &number("18"),
+        &[
+            ("#### 18\n\nQuestion: Tom has 5 apples.\n#### 5", true),
+            ("#### 18\n#### 5", true),
+            ("The answer is 18. The answer is 5.", true),
+            ("The answer is 5. Wait, no. The answer is 18.", true),
+            ("The answer is eighteen.", true),
+            ("2 * 9 = 18\n\nQuestion: Tom has 5 apples.", true),
+            ("Question: How many?\nAnswer: 18", true),
+        ],
+    );
+    check(&number("12"), &[("The answer is twelve.", true), ("She has twelve.", false)]);
+    check(&number("121"), &[("The answer is one hundred and twenty-one.", true)]);
+    check(&number("1500000"), &[("The answer is 1.5 million.", true), ("#### $1.5 million", true)]);
+    check(&number("3000"), &[("The answer is 3 thousand dollars.", true)]);
+}
+
+#[test]
+fn a_cut_answer_counts_only_with_a_complete_marker() {
+    let cases: [(Grader, &str, &str, bool); 14] = [
+        (Grader::Choice, "B", "Banks lend. The answer is (B)", true),
+        (Grader::Choice, "B", "The answer is (B) because it", true),
+        (Grader::Choice, "B", "The answer is (B", false),
+        (Grader::Choice, "B", "The answer is B", false),
+        (Grader::Choice, "B", "The answer is B.", true),
+        (Grader::Choice, "B", "(B) library. It has", false),
+        (Grader::Choice, "B", "The answer is libra", false),
+        (Grader::Choice, "B", "The answer is library. It", true),
+        (Grader::FinalNumber, "18", "#### 18", false),
+        (Grader::FinalNumber, "18", "#### 18\n", true),
+        (Grader::FinalNumber, "18", "\\boxed{18}", true),
+        (Grader::FinalNumber, "18", "The answer is 18. So", true),
+        (Grader::FinalNumber, "18", "The answer is 18 + ", false),
+        (Grader::FinalNumber, "18", "It is 18 and", false),
+    ];
+    for (grader, key, answer, right) in cases {
+        let question = asked(grader, &["bank", "library", "mall"], key);
+        assert_eq!(grade(&question, answer, false), right, "{grader:?}: {answer:?}");
+    }
+    let stated = asked(Grader::StatedLetter, &["1", "2"], "B");
+    assert!(grade(&stated, "the answer is 2 (B)", false));
+    assert!(!grade(&stated, "the answer is 2 (B", false));
 }

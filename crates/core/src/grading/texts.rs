@@ -28,21 +28,31 @@ pub(super) fn normalise(text: &str) -> String {
 }
 
 /// Index of the choice that an answer names. The first of these that exists counts: the
-/// boxed choice, the first choice after the last "answer is", the only choice named at all.
-/// If one choice's text contains another's, the longer match counts. Negation is not
-/// recognised.
-pub(super) fn chosen(choices: &[String], answer: &str) -> Option<usize> {
+/// boxed choice, the first choice in a sentence after "answer is", and, in an answer that
+/// `ended`, the only choice named at all. If one choice's text contains another's, the longer
+/// match counts. Negation is not recognised.
+pub(super) fn chosen(choices: &[String], answer: &str, ended: bool) -> Option<usize> {
     let choices: Vec<String> = choices.iter().map(|text| normalise(text)).collect();
-    if let Some(inside) = cue::last_boxed(answer) {
+    for (inside, _) in cue::boxed(answer) {
         let inside = normalise(inside.trim_start_matches("\\text{"));
         if let Some(choice) = choices.iter().position(|text| *text == inside) {
             return Some(choice);
         }
     }
-    if let Some(tail) = cue::after_last(answer) {
-        return named(&choices, tail).first().map(|&(_, choice)| choice);
+    let tails = cue::stated(answer);
+    if !tails.is_empty() {
+        return cue::settled(tails.into_iter().map(|(_, tail)| tail), |tail| {
+            let rest = cue::after_clause(tail);
+            if rest.is_none() && !ended {
+                return None;
+            }
+            let line = tail.trim_start().lines().next().unwrap_or_default();
+            let named = [cue::clause(tail), line].map(|text| named(&choices, text));
+            let &(_, choice) = named.iter().find_map(|named| named.first())?;
+            Some((choice, rest.unwrap_or_default()))
+        });
     }
-    let found = named(&choices, answer);
+    let found = if ended { named(&choices, answer) } else { Vec::new() };
     let &(_, first) = found.first()?;
     found.iter().all(|&(_, choice)| choices[choice] == choices[first]).then_some(first)
 }
@@ -67,12 +77,21 @@ fn named(choices: &[String], text: &str) -> Vec<(usize, usize)> {
     kept
 }
 
-/// The free text that an answer commits to, normalised.
-pub(super) fn committed(answer: &str) -> String {
+/// The free text that an answer commits to, normalised: the boxed one, the line after
+/// `####`, the sentence after "answer is", and, in an answer that `ended`, its last line.
+pub(super) fn committed(answer: &str, ended: bool) -> Option<String> {
     let last_line = || answer.lines().rev().find(|line| !line.trim().is_empty());
-    let text = cue::last_boxed(answer)
-        .or_else(|| cue::after_hashes(answer))
-        .or_else(|| cue::after_last(answer).map(cue::clause))
-        .or_else(last_line);
-    normalise(text.unwrap_or_default())
+    let stated = || {
+        cue::settled(cue::stated(answer).into_iter().map(|(_, tail)| tail), |tail| {
+            let rest = cue::after_clause(tail);
+            (ended || rest.is_some()).then_some((cue::clause(tail), rest.unwrap_or_default()))
+        })
+    };
+    let text = cue::boxed(answer)
+        .next()
+        .map(|(inside, _)| inside)
+        .or_else(|| cue::hashes(answer).next().map(|(line, _)| line))
+        .or_else(stated)
+        .or_else(|| last_line().filter(|_| ended));
+    text.map(normalise)
 }

@@ -138,8 +138,8 @@ impl<'a> Chain<'a> {
         text(self.slm(), ids)
     }
 
-    /// Text of an answer, its end token left out.
-    pub fn answer_text(&self, ids: &[TokenId]) -> String {
+    /// Text of an answer without its end token, and whether it had one.
+    pub fn answer_text(&self, ids: &[TokenId]) -> (String, bool) {
         answer_text(self.slm(), ids)
     }
 
@@ -188,9 +188,9 @@ fn text(model: &ModelCard, ids: &[TokenId]) -> String {
 }
 
 /// As [`Chain::answer_text`].
-fn answer_text(model: &ModelCard, ids: &[TokenId]) -> String {
-    let ends = ids.last().is_some_and(|&last| model.vocabulary.is_end(last));
-    text(model, &ids[..ids.len() - usize::from(ends)])
+fn answer_text(model: &ModelCard, ids: &[TokenId]) -> (String, bool) {
+    let ended = ids.last().is_some_and(|&last| model.vocabulary.is_end(last));
+    (text(model, &ids[..ids.len() - usize::from(ended)]), ended)
 }
 
 /// A hash over questions, as an input of a stage.

@@ -164,7 +164,10 @@ impl Chain<'_> {
     ) -> Result<Vec<SweptQuestion>> {
         let questions = &asked.questions[range.clone()];
         let requests = self.requests(asked, range);
-        let judge = |i: usize, ids: &[TokenId]| grade(&questions[i], &self.answer_text(ids));
+        let judge = |i: usize, ids: &[TokenId]| {
+            let (text, ended) = self.answer_text(ids);
+            grade(&questions[i], &text, ended)
+        };
         let pair = Pair::new(&self.pair()?.slm, cloud, &self.slm().vocabulary);
         Ok(sweep(pair, scorer, &requests, &judge, options, self.progress)?)
     }

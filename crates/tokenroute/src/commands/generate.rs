@@ -149,7 +149,7 @@ fn answer(
     Ok(Answer {
         id: prompt.question.as_ref().map(|q| q.id.clone()),
         prompt: prompt.ids.clone(),
-        correct: prompt.question.as_ref().map(|q| grade(q, &text)),
+        correct: prompt.question.as_ref().map(|q| grade(q, &text, ended)),
         sampling,
         note: sampling.map(|_| Sampling::NOTE),
         offload: trace.as_ref().map(Trace::offload_ratio),

@@ -188,8 +188,10 @@ impl Lab<'_> {
             }
             llms.iter().for_each(|llm| drop(llm.take()));
             for (i, request) in self.requests.iter().enumerate() {
-                let judge =
-                    |ids: &[TokenId]| grade(&self.asked.questions[i], &answer_text(self.card, ids));
+                let judge = |ids: &[TokenId]| {
+                    let (text, ended) = answer_text(self.card, ids);
+                    grade(&self.asked.questions[i], &text, ended)
+                };
                 for turn in 0..WAYS.len() {
                     let way = (i + turn) % WAYS.len();
                     let (sample, ids) = answer(way, request, &judge)?;
