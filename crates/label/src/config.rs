@@ -10,10 +10,10 @@ pub struct LabelConfig {
     pub reference: Reference,
     /// Most tokens of an answer.
     pub max_tokens: usize,
-    /// Most rollouts for one question; 0 is no limit. The differences of a
-    /// question are rolled out in the order of a hash of (seed, question,
-    /// position), so that a cap thins them evenly over the answer; those left
-    /// over are unjudged and weigh nothing.
+    /// Most differences of one question that are rolled out; 0 is no limit. They are taken in
+    /// the order of a hash of (seed, question, position), so that a cap thins them evenly over
+    /// the answer. A judged one then weighs open / judged, so that weighted means are those of
+    /// all differences; one left over is unjudged and weighs nothing.
     pub max_rollouts_per_question: usize,
     /// Questions per shard: what is lost at most when a run is killed, and how
     /// many questions' states are in memory at a time.

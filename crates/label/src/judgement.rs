@@ -46,6 +46,8 @@ struct Judgement {
     offload: f32,
     target: f32,
     weight: f32,
+    /// The weight once all rollouts are graded.
+    weight_if_judged: f32,
     rollouts: u32,
 }
 
@@ -79,6 +81,7 @@ impl Judged {
                     offload: known(llm),
                     target,
                     weight: 1.0,
+                    weight_if_judged: 1.0,
                     rollouts: 0,
                 };
                 of_track.push(if slm == llm {
@@ -94,7 +97,12 @@ impl Judged {
                     Judgement { weight: 0.0, ..settled(Relation::Unjudged, 0.5) }
                 });
             }
-            for (position, ways) in choose(config, &item.question.id, open) {
+            let differences = open.len();
+            let cap = if item.uncapped { 0 } else { config.max_rollouts_per_question };
+            let chosen = choose(cap, config.seed, &item.question.id, open);
+            let weight = differences as f32 / chosen.len().max(1) as f32;
+            for (position, ways) in chosen {
+                of_track[position].weight_if_judged = weight;
                 of_track[position].rollouts = ways.len() as u32;
                 let leave = |token| Rollout { track: t, position, token };
                 rollouts.extend(ways.into_iter().map(leave));
@@ -116,7 +124,7 @@ impl Judged {
         if !judgement.keep.is_nan() && !judgement.offload.is_nan() {
             judgement.relation = Relation::from_grades(judgement.keep, judgement.offload);
             judgement.target = soft_target(judgement.keep, judgement.offload);
-            judgement.weight = 1.0;
+            judgement.weight = judgement.weight_if_judged;
         }
     }
 
@@ -160,25 +168,20 @@ impl Judged {
     }
 }
 
-/// The open positions that the cap leaves, in order of position. They are
-/// taken in hashed order as long as their rollouts fit.
+/// The open positions that the cap leaves, in order of position: the first in hashed order,
+/// each with all its ways.
 fn choose(
-    config: &LabelConfig,
+    cap: usize,
+    seed: u64,
     question: &str,
     mut open: Vec<(usize, Vec<TokenId>)>,
 ) -> Vec<(usize, Vec<TokenId>)> {
-    let cap = config.max_rollouts_per_question;
     if cap == 0 {
         return open;
     }
-    let order = |position| unit_hash(config.seed, question, position);
+    let order = |position| unit_hash(seed, question, position);
     open.sort_by(|a, b| order(a.0).total_cmp(&order(b.0)).then(a.0.cmp(&b.0)));
-    let mut left = cap;
-    open.retain(|(_, ways)| {
-        let fits = ways.len() <= left;
-        left -= if fits { ways.len() } else { left };
-        fits
-    });
+    open.truncate(cap);
     open.sort_by_key(|o| o.0);
     open
 }

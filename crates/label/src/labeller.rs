@@ -16,6 +16,8 @@ pub struct Item<'q> {
     pub prompt: Vec<TokenId>,
     /// The rationale with its end token, for [`crate::Reference::Gold`].
     pub gold: Option<Vec<TokenId>>,
+    /// Whether all its differences are rolled out, whatever the cap.
+    pub uncapped: bool,
 }
 
 /// Which states are labelled.

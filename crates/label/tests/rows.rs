@@ -218,9 +218,10 @@ fn a_gold_rationale_takes_citers_shortcut() {
 }
 
 #[test]
-fn a_cap_leaves_the_rest_unjudged_and_weightless() {
+fn a_cap_counts_positions_and_judged_rows_weigh_for_the_rest() {
     let questions = questions(20);
-    let items = items(&questions);
+    let mut items = items(&questions);
+    items[3].uncapped = true;
     let all = label(&items, &Round::Reference, config()).expect("good models");
     let capped = LabelConfig { max_rollouts_per_question: 2, ..config() };
     let some = label(&items, &Round::Reference, capped).expect("good models");
@@ -233,15 +234,45 @@ fn a_cap_leaves_the_rest_unjudged_and_weightless() {
             assert_ne!(row.slm_token, row.llm_token);
             unjudged += 1;
         } else {
-            assert_eq!(full, row, "a judged row does not depend on the cap");
+            let row = LabelRow { weight: 1.0, ..row.clone() };
+            assert_eq!(full, &row, "what a judged row says does not depend on the cap");
         }
     }
     assert!(unjudged > 0);
     for item in &items {
-        let used: u32 = of(&some, item).iter().map(|r| r.rollouts).sum();
-        let open: u32 = of(&all, item).iter().map(|r| r.rollouts).sum();
-        assert_eq!(used, open.min(2), "{}: the cap is used up", item.question.id);
+        let (some, all) = (of(&some, item), of(&all, item));
+        let open = all.iter().filter(|r| r.rollouts > 0).count();
+        let judged: Vec<_> = some.iter().filter(|r| r.rollouts > 0).collect();
+        let most = if item.uncapped { open } else { open.min(2) };
+        assert_eq!(judged.len(), most, "{}: the cap is used up", item.question.id);
+        let weight: f32 = judged.iter().map(|r| r.weight).sum();
+        assert!((weight - open as f32).abs() < 1e-4, "{}: {weight} for {open}", item.question.id);
     }
+}
+
+/// Weighted shares of a thinned table are those of the full one on average.
+#[test]
+fn thinning_does_not_bias_shares() {
+    let questions = questions(6);
+    let items = items(&questions);
+    let share = |rows: &[LabelRow]| {
+        let weight = |of: &dyn Fn(&LabelRow) -> bool| -> f64 {
+            rows.iter().filter(|r| of(r)).map(|r| f64::from(r.weight)).sum()
+        };
+        weight(&|r| r.relation == Relation::Divergent) / weight(&|_| true)
+    };
+    let full = share(&label(&items, &Round::Reference, config()).expect("good models"));
+    assert!(full > 0.0);
+    let thinned: Vec<f64> = (0..1000)
+        .map(|seed| {
+            let config = LabelConfig { max_rollouts_per_question: 1, seed, ..config() };
+            share(&label(&items, &Round::Reference, config).expect("good models"))
+        })
+        .collect();
+    let mean = thinned.iter().sum::<f64>() / 1000.0;
+    let variance = thinned.iter().map(|s| (s - mean).powi(2)).sum::<f64>() / 999.0;
+    let error = (variance / 1000.0).sqrt();
+    assert!(error > 0.0 && (mean - full).abs() < 4.0 * error, "{mean} ± {error}, not {full}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use tokenroute_store::{self as store, Manifest};
 use tokenroute_sweep::examples::{Examples, RandomWeights, decode_examples};
 use tokenroute_sweep::study::HEADLINE_TARGET;
 
-use super::sweep::{ROUTER, TAU_SPLIT};
+use super::sweep::ROUTER;
 use super::{Asked, Chain};
 
 /// Name of the file in the sweep's folder.
@@ -67,9 +67,10 @@ impl Chain<'_> {
     /// The router's τ for the headline's target, chosen on the questions set aside for it.
     fn headline_tau(&self, folder: &Path) -> Result<Tau> {
         let curves = store::read_curves(&folder.join(super::sweep::CURVES))?;
-        let router = curves.iter().find(|c| c.policy == ROUTER && c.split == TAU_SPLIT);
+        let split = self.experiment.data.calibration_split();
+        let router = curves.iter().find(|c| c.policy == ROUTER && c.split == split);
         let router =
-            router.with_context(|| format!("the curves have none of the router on {TAU_SPLIT}"))?;
+            router.with_context(|| format!("the curves have none of the router on {split}"))?;
         Ok(Curve::of(&router.curves).tau_at_offload(HEADLINE_TARGET))
     }
 }

@@ -13,6 +13,12 @@ use super::{Asked, Chain, LoadedPair, timing};
 /// Where the label rounds lie, under `run/`.
 pub const FOLDER: &str = "labels";
 
+/// Splits that every round labels.
+const LABELLED: [&str; 3] = ["router-train", "validation", "calibration"];
+
+/// The split that round 0 alone labels, where the experiment asks for it.
+const TEST: &str = "test";
+
 /// Questions labelled for an estimate.
 const SAMPLE: usize = 16;
 
@@ -32,6 +38,7 @@ impl Chain<'_> {
         let pair = self.pair()?;
         self.timed(&folder, || {
             let items = self.items(&asked)?;
+            let trained: Vec<Item<'_>> = trained(&items);
             let (llm, decode) = (self.labelled_by(pair), |ids: &[TokenId]| self.text(ids));
             let labeller = self.labeller(&pair.slm, &*llm, &decode);
             for number in 0..=self.experiment.label.rounds {
@@ -42,7 +49,7 @@ impl Chain<'_> {
                     let (scorer, tau, hash) = self.interim_router(number, device)?;
                     let round =
                         Round::OnPolicy { number, scorer: &scorer, tau, router_hash: &hash };
-                    labeller.run(&items, &round, &folder, self.progress)?;
+                    labeller.run(&trained, &round, &folder, self.progress)?;
                 }
             }
             Ok(())
@@ -97,7 +104,7 @@ impl Chain<'_> {
                 let tau = self.interim_tau(&scorer);
                 let hash = self.hashes.sha256(&path)?;
                 let round = Round::OnPolicy { number, scorer: &scorer, tau, router_hash: &hash };
-                work(&config, pair, &items, &round)?
+                work(&config, pair, &trained(&items), &round)?
             };
             let done = due.finished(&self.round_folder(number), &self.hashes)?;
             match done {
@@ -187,8 +194,19 @@ impl Chain<'_> {
         Provenance { slm, llm, tokenizer, labels }
     }
 
-    fn label_questions(&self) -> Result<Vec<Asked>> {
-        Ok(vec![self.questions("router-train")?, self.questions("validation")?])
+    /// The questions of round 0, by split.
+    pub(super) fn label_questions(&self) -> Result<Vec<Asked>> {
+        let mut asked = Vec::new();
+        for split in LABELLED {
+            let part = self.questions(split)?;
+            if !part.questions.is_empty() {
+                asked.push(part);
+            }
+        }
+        if self.experiment.label.test {
+            asked.push(self.questions(TEST)?);
+        }
+        Ok(asked)
     }
 
     /// The LLM, which keeps the prompts of a shard.
@@ -238,9 +256,15 @@ impl Chain<'_> {
                     }
                     (_, false) => None,
                 };
-                items.push(Item { question, split: part.split, prompt: prompt.clone(), gold });
+                let (split, prompt) = (part.split, prompt.clone());
+                items.push(Item { question, split, prompt, gold, uncapped: split == TEST });
             }
         }
         Ok(items)
     }
+}
+
+/// The items of on-policy rounds.
+fn trained<'q>(items: &[Item<'q>]) -> Vec<Item<'q>> {
+    items.iter().filter(|item| item.split != TEST).cloned().collect()
 }

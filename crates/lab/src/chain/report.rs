@@ -17,7 +17,7 @@ use tokenroute_sweep::policies::{Baseline, PolicyKind};
 use tokenroute_sweep::study::{Resampling, SplitResult, Splits, SweptPolicy, study};
 
 use super::latency::KEPT;
-use super::sweep::{Costs, FOLDER as SWEEP, ROUTER, TAU_SPLIT, llm_positions};
+use super::sweep::{Costs, FOLDER as SWEEP, ROUTER, llm_positions};
 use super::timing::{self, Took};
 use super::{Chain, labels, router};
 
@@ -124,12 +124,18 @@ impl Chain<'_> {
         let spent = costs.get("test").and_then(|c| c.get(ROUTER)).context("no cost on test")?;
         let curve = &test.router().context("no curve of the router")?.curve;
         let cost = CostSummary::of(spent, curve);
+        // Test rows fitted nothing; without them the calibration questions must serve.
+        let measured = if self.experiment.label.test {
+            "test"
+        } else {
+            self.experiment.data.calibration_split()
+        };
         Ok(ReportData {
             name: self.experiment.title.clone(),
             ood,
             labels: label_counts(&rows),
             divergent_classes: self.divergent_classes(&rows),
-            diagnostics: Some(diagnose(&scorer, &rows)?),
+            diagnostics: Some(diagnose(&scorer, &rows, measured)?),
             cost,
             costs: costs.clone(),
             latency: None,
@@ -143,7 +149,7 @@ impl Chain<'_> {
     }
 
     fn study(&self, curves: &[PolicyCurves], split: &str) -> Result<SplitResult> {
-        let splits = Splits { calibration: TAU_SPLIT, test: split };
+        let splits = Splits { calibration: self.experiment.data.calibration_split(), test: split };
         let of = |policy: &str, split: &str| {
             curves
                 .iter()
@@ -151,11 +157,12 @@ impl Chain<'_> {
                 .map(|c| c.curves.as_slice())
                 .with_context(|| format!("no curve of {policy} on {split}"))
         };
+        let calibration = self.experiment.data.calibration_split();
         let mut policies = vec![SweptPolicy {
             name: ROUTER,
             kind: PolicyKind::Router,
             seed: None,
-            calibration: of(ROUTER, TAU_SPLIT)?,
+            calibration: of(ROUTER, calibration)?,
             test: of(ROUTER, split)?,
         }];
         for baseline in self.baselines()? {
@@ -163,7 +170,7 @@ impl Chain<'_> {
                 name: Baseline::name(baseline),
                 kind: baseline.kind(),
                 seed: None,
-                calibration: of(baseline.name(), TAU_SPLIT)?,
+                calibration: of(baseline.name(), calibration)?,
                 test: of(baseline.name(), split)?,
             });
         }
@@ -263,10 +270,11 @@ fn label_counts(rows: &[LabelRow]) -> Vec<LabelCounts> {
         .collect()
 }
 
-fn diagnose(scorer: &RouterScorer, rows: &[LabelRow]) -> Result<Diagnostics> {
+/// The scores beside the labels of one split.
+fn diagnose(scorer: &RouterScorer, rows: &[LabelRow], split: &str) -> Result<Diagnostics> {
     let header = scorer.header();
     let (mut before, mut after) = (Vec::new(), Vec::new());
-    for row in rows.iter().filter(|r| r.split == "validation" && r.weight > 0.0) {
+    for row in rows.iter().filter(|r| r.split == split && r.weight > 0.0) {
         let features = Features::from_parts(&header.features, &row.hidden, &row.top, row.entropy);
         before.push((Score::from_logit(scorer.logit(&features.0))?, row.target));
         after.push((scorer.score_features(&features.0)?, row.target));

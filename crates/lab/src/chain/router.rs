@@ -62,7 +62,7 @@ impl Chain<'_> {
     }
 
     fn train_work(&self) -> Result<Manifest> {
-        let asked = [self.questions("router-train")?, self.questions("validation")?];
+        let asked = self.label_questions()?;
         let manifests = self.labelled(&asked)?.context(
             "the label table is missing or stale; run `tokenroute label` on the experiment first",
         )?;

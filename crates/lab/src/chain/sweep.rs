@@ -18,8 +18,6 @@ use super::{Asked, Chain, examples, questions_hash, timing};
 pub const FOLDER: &str = "sweep";
 /// The router's name among the policies.
 pub const ROUTER: &str = "router";
-/// The split whose questions τ is chosen on.
-pub const TAU_SPLIT: &str = "validation";
 pub(super) const CURVES: &str = "curves.parquet";
 /// Goes up when a column joins the curves, so that those without it are made anew.
 const COLUMNS: u32 = 2;
@@ -125,7 +123,7 @@ impl Chain<'_> {
     /// The splits that are swept, empty ones left out.
     pub fn swept_questions(&self) -> Result<Vec<Asked>> {
         let mut asked = Vec::new();
-        for split in ["validation", "test", "test-ood"] {
+        for split in [self.experiment.data.calibration_split(), "test", "test-ood"] {
             let part = self.questions(split)?;
             if !part.questions.is_empty() {
                 asked.push(part);

@@ -48,7 +48,7 @@ pub struct DataSection {
     /// Columns of the files in `files`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<Schema>,
-    /// The file of each split: router-train, validation, test or test-ood.
+    /// The file of each split: router-train, validation, calibration, test or test-ood.
     #[serde(default)]
     pub files: BTreeMap<String, SplitFile>,
     /// How answers to the questions in `files` are graded. Without it the schema decides.
@@ -66,8 +66,12 @@ pub struct DataSection {
     pub max_tokens: usize,
     /// Questions to label for training.
     pub router_train: usize,
-    /// Questions to validate and calibrate on.
+    /// Questions that decide when training stops and which settings it takes.
     pub validation: usize,
+    /// Questions for the scores' calibration and for τ. Nothing else is fitted to them. With 0
+    /// the validation questions serve for both.
+    #[serde(default)]
+    pub calibration: usize,
     /// Questions to test on.
     pub test: usize,
     /// Test questions of families that the training questions leave out.
@@ -87,14 +91,20 @@ pub struct SplitFile {
 }
 
 /// Splits of an experiment, in the order of the stages.
-pub const SPLITS: [&str; 4] = ["router-train", "validation", "test", "test-ood"];
+pub const SPLITS: [&str; 5] = ["router-train", "validation", "calibration", "test", "test-ood"];
 
 impl DataSection {
+    /// The split that scores are calibrated and τ is chosen on.
+    pub fn calibration_split(&self) -> &'static str {
+        if self.calibration > 0 { "calibration" } else { "validation" }
+    }
+
     /// How many questions of a split the experiment takes.
     pub fn wanted(&self, split: &str) -> usize {
         match split {
             "router-train" => self.router_train,
             "validation" => self.validation,
+            "calibration" => self.calibration,
             "test" => self.test,
             _ => self.test_ood,
         }
@@ -116,6 +126,9 @@ pub struct LabelSection {
     pub max_rollouts_per_question: usize,
     /// On-policy rounds after round 0.
     pub rounds: u32,
+    /// Whether round 0 also labels the test questions, without a cap. Training never reads
+    /// these rows; AUROC, AUPRC and calibration are then measured on them.
+    pub test: bool,
     /// Offload ratio at which the on-policy rounds decode, 0 to 1.
     pub on_policy_offload: f64,
     /// Questions per shard of the label table. A killed run resumes at a shard.
@@ -128,6 +141,7 @@ impl Default for LabelSection {
             reference: Reference::Llm,
             max_rollouts_per_question: 0,
             rounds: 1,
+            test: false,
             on_policy_offload: 0.07,
             questions_per_shard: 100,
         }

@@ -40,6 +40,7 @@ pub fn items(questions: &[Question]) -> Vec<Item<'_>> {
         .iter()
         .enumerate()
         .map(|(i, question)| Item {
+            uncapped: false,
             question,
             split: if i < train { "train" } else { "validation" },
             prompt: vec![1, (i % 13) as TokenId, (i / 13) as TokenId],

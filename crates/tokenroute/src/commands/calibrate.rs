@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 use tokenroute_core::{Curve, QuestionCurve, Tau};
 use tokenroute_lab::Chain;
-use tokenroute_lab::chain::sweep::{ROUTER, TAU_SPLIT};
+use tokenroute_lab::chain::sweep::ROUTER;
 use tokenroute_sweep::guarantee::guarantee;
 use tokenroute_sweep::study::{Resampling, offload_met};
 
@@ -66,7 +66,8 @@ pub fn run(args: &Calibrate) -> Result<()> {
         let found = curves.iter().find(|c| c.policy == ROUTER && c.split == split);
         Ok(&found.with_context(|| format!("no curve on {split}"))?.curves)
     };
-    let (chosen_on, measured_on) = (questions(TAU_SPLIT)?, questions("test")?);
+    let split = chain.experiment.data.calibration_split();
+    let (chosen_on, measured_on) = (questions(split)?, questions("test")?);
     let (calibration, test) = (Curve::of(chosen_on), Curve::of(measured_on));
     let (mut guaranteed, mut target_met) = (None, None);
     let tau = match (args.offload, args.accuracy) {
@@ -98,7 +99,7 @@ pub fn run(args: &Calibrate) -> Result<()> {
     };
     let answer = Answer {
         tau,
-        calibration: read(&calibration, TAU_SPLIT),
+        calibration: read(&calibration, split),
         test: read(&test, "test"),
         guarantee: guaranteed,
         target_met,

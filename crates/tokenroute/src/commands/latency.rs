@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use tokenroute_core::{Curve, Tau};
 use tokenroute_lab::Chain;
 use tokenroute_lab::chain::latency::{SPLIT, StudyPlan, carry_out};
-use tokenroute_lab::chain::sweep::{ROUTER, TAU_SPLIT};
+use tokenroute_lab::chain::sweep::ROUTER;
 use tokenroute_lab::cpu_pinning::Own;
 use tokenroute_report::latency_markdown;
 use tokenroute_sweep::latency::{Network, Setting};
@@ -61,8 +61,9 @@ fn calibrated(chain: &Chain<'_>, offload: f64) -> Result<Tau> {
         "--max-offload-ratio is {offload}; expected a share from 0 to 1"
     );
     let (curves, ..) = chain.swept().context("or give --tau")?;
-    let found = curves.iter().find(|c| c.policy == ROUTER && c.split == TAU_SPLIT);
-    let found = found.with_context(|| format!("no curve on {TAU_SPLIT}"))?;
+    let split = chain.experiment.data.calibration_split();
+    let found = curves.iter().find(|c| c.policy == ROUTER && c.split == split);
+    let found = found.with_context(|| format!("no curve on {split}"))?;
     Ok(Curve::of(&found.curves).tau_at_offload(offload))
 }
 
