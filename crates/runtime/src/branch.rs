@@ -1,6 +1,5 @@
-//! What an answer may become: tokens that are decided one after the other, up
-//! to one that is on its way from the LLM, and from there the branches that the
-//! SLM goes on with in the meantime.
+//! The undecided part of an answer: decided tokens, the position that waits for the LLM, and
+//! the branches that the SLM decodes meanwhile.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -11,13 +10,13 @@ use crate::calls::CallId;
 use crate::lookahead::Lookahead;
 use crate::{Path, Policy, RuntimeError, Wait};
 
-/// What decides about a session's tokens.
+/// Inputs of a session's decisions.
 pub(crate) struct Rules<'a> {
     pub(crate) question: String,
     pub(crate) max_tokens: usize,
     pub(crate) policy: Policy,
     pub(crate) scorer: &'a dyn Scorer,
-    /// Whether the SLM's steps are kept.
+    /// Whether the SLM's steps are recorded.
     pub(crate) records: bool,
 }
 
@@ -25,47 +24,46 @@ pub(crate) struct Rules<'a> {
 #[derive(Debug)]
 pub(crate) struct Made {
     pub(crate) token: TraceToken,
-    /// Kept for want of budget.
+    /// The router chose to offload, but the budget did not allow it.
     pub(crate) held: bool,
-    /// Came after the routed one, in the same call.
+    /// Came in the same call as the routed token before it.
     pub(crate) relayed: bool,
-    /// What the SLM said there, if that is recorded.
+    /// The SLM's step, if steps are recorded.
     pub(crate) step: Option<Step>,
 }
 
 impl Made {
-    /// The same, once it turns out that it was decided ahead of the answer.
+    /// Marks the token as decided ahead of the answer.
     pub(crate) fn ahead(mut self) -> Self {
         self.token.speculated = true;
         self
     }
 }
 
-/// A run of decided tokens and what comes after it.
+/// A run of decided tokens and its head.
 pub(crate) struct Branch<'v, S> {
-    /// Prompt and all tokens decided so far, this branch's last.
+    /// Prompt and decided tokens, the tokens of this branch included.
     pub(crate) path: Path<'v>,
     pub(crate) state: S,
     /// Tokens that the SLM has not processed yet.
     pub(crate) pending: Vec<TokenId>,
-    /// Tokens after the path that the LLM has named already; what the SLM says
-    /// before each is not known yet.
+    /// Tokens after the path that the LLM has already named. The SLM has not stepped there yet.
     pub(crate) relayed: VecDeque<TokenId>,
     pub(crate) made: Vec<Made>,
-    /// Tokens of the path that were asked of the LLM.
+    /// Number of tokens of the path that were requested from the LLM.
     pub(crate) asked: usize,
-    /// The SLM's probability that the answer goes this way.
+    /// The SLM's probability of this branch.
     likelihood: f32,
-    /// What went into it while it was ahead of the committed answer.
+    /// Work spent while the branch was ahead of the committed answer.
     pub(crate) spent: Spent,
     pub(crate) head: Head<'v, S>,
 }
 
 /// The end of a branch.
 pub(crate) enum Head<'v, S> {
-    /// The SLM is to process what is pending.
+    /// The SLM processes the pending tokens next.
     Open,
-    /// The LLM's token is wanted.
+    /// Waits for the LLM's token.
     Routed(Box<Routed<'v, S>>),
     /// The answer is complete.
     Closed,
@@ -73,37 +71,37 @@ pub(crate) enum Head<'v, S> {
     Broken(RuntimeError),
 }
 
-/// A position whose token the LLM is to make.
+/// A position that is offloaded.
 pub(crate) struct Routed<'v, S> {
     pub(crate) step: Step,
-    /// What the SLM says there, drawn or greedy.
+    /// The SLM's token there, drawn or greedy.
     pub(crate) own: TokenId,
-    /// `None` if the scorer wants to know the LLM's token first.
+    /// `None` if the scorer needs the LLM's token first.
     pub(crate) score: Option<Score>,
     pub(crate) ask: AskState,
-    /// Since when the committed answer waits here.
+    /// When the committed answer began to wait here.
     pub(crate) since: Option<Instant>,
-    /// How often the committed answer had stood still when the call was sent.
+    /// Number of earlier waits of the committed answer when the call was sent.
     pub(crate) sent: u64,
-    /// Most tokens wanted.
+    /// Most tokens requested.
     pub(crate) tokens: usize,
-    /// By the token they go on with.
+    /// Continuations, by their first token.
     pub(crate) branches: Vec<(TokenId, Branch<'v, S>)>,
 }
 
-/// How far the question to the LLM is.
+/// State of the request to the LLM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AskState {
-    /// Not asked.
+    /// Not sent.
     Open,
-    /// On its way.
+    /// In flight.
     Waiting(CallId),
-    /// A speculative call failed. It is sent again once the answer waits for it, as
+    /// A speculative call failed. It is sent again when the committed answer waits for it, as
     /// without speculation.
     Failed,
 }
 
-/// Work for a branch that may yet be dropped.
+/// Work for a branch that may be dropped.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Spent {
     /// Positions the SLM processed.
@@ -121,16 +119,16 @@ impl Spent {
     }
 }
 
-/// What was given up when the LLM's token came.
+/// Work given up when the LLM's token came.
 #[derive(Debug, Default)]
 pub(crate) struct Dropped {
-    /// Calls that have not come back.
+    /// Calls in flight.
     pub(crate) calls: Vec<CallId>,
     pub(crate) spent: Spent,
 }
 
 impl AskState {
-    /// The call that is on its way.
+    /// The call in flight.
     pub(crate) fn call(self) -> Option<CallId> {
         match self {
             AskState::Waiting(call) => Some(call),
@@ -140,7 +138,7 @@ impl AskState {
 }
 
 impl<S> Head<'_, S> {
-    /// Adds up what goes with everything from here on.
+    /// Adds the calls and work of this head and of all branches beyond it.
     pub(crate) fn give_up(self, dropped: &mut Dropped) {
         if let Head::Routed(routed) = self {
             dropped.calls.extend(routed.ask.call());
@@ -168,18 +166,18 @@ impl<'v, S: Clone> Branch<'v, S> {
         }
     }
 
-    /// Index into `pending[..tokens]` from which the SLM's steps are wanted.
+    /// Index into `pending[..tokens]` from which the SLM's steps are needed.
     pub(crate) fn from(&self, tokens: usize) -> usize {
         if self.relayed.is_empty() { tokens - 1 } else { 0 }
     }
 
-    /// Number of tokens of the prompt, if more than one is still to be read.
+    /// Number of prompt tokens left to prefill, if more than one.
     pub(crate) fn unread(&self) -> usize {
         let reads = matches!(self.head, Head::Open) && self.relayed.is_empty();
         if reads && self.pending.len() > 1 { self.pending.len() } else { 0 }
     }
 
-    /// Ends it with an error. Returns what is given up.
+    /// Ends the branch with an error. Returns the work given up.
     pub(crate) fn break_off(&mut self, error: RuntimeError) -> Dropped {
         let mut dropped = Dropped::default();
         std::mem::replace(&mut self.head, Head::Broken(error)).give_up(&mut dropped);
@@ -193,11 +191,11 @@ impl<'v, S: Clone> Branch<'v, S> {
         }
     }
 
-    /// Branches off with the SLM's best candidates for the token on its way.
+    /// Branches off with the SLM's best candidates for the requested token.
     pub(crate) fn spread(&mut self, rules: &Rules<'_>) {
         let Wait::Speculate { branches, .. } = rules.policy.wait else { return };
         let Head::Routed(routed) = &mut self.head else { return };
-        // A scorer that has to know the LLM's token knows nothing yet.
+        // A scorer that needs the LLM's token has not chosen yet.
         if routed.score.is_none() || !routed.branches.is_empty() {
             return;
         }
@@ -227,7 +225,7 @@ impl<'v, S: Clone> Branch<'v, S> {
         }
     }
 
-    /// The branches here and beyond that the SLM can go on with.
+    /// Collects the branches, from here on, that the SLM can decode.
     pub(crate) fn open<'t>(&'t mut self, into: &mut Vec<&'t mut Self>) {
         if matches!(self.head, Head::Open) {
             into.push(self);
@@ -238,8 +236,7 @@ impl<'v, S: Clone> Branch<'v, S> {
         }
     }
 
-    /// The branch that waits for this call, and whether it is ahead of the
-    /// committed answer.
+    /// The branch that waits for this call, and whether it is ahead of the committed answer.
     pub(crate) fn waiting(&mut self, call: CallId) -> Option<(&mut Self, bool)> {
         let here = match &self.head {
             Head::Routed(routed) => routed.ask == AskState::Waiting(call),
@@ -256,14 +253,14 @@ impl<'v, S: Clone> Branch<'v, S> {
             .map(|(branch, _)| (branch, true))
     }
 
-    /// Whether the committed answer, which ends here, waits for a call that was sent
-    /// after its first `waits` waits.
+    /// Whether the committed answer ends here and waits for a call that was sent after its
+    /// first `waits` waits.
     pub(crate) fn stood_still(&self, waits: u64) -> bool {
         matches!(&self.head, Head::Routed(r) if r.since.is_some() && r.sent >= waits)
     }
 
-    /// A branch, this one or beyond, that wants a token the LLM has said already,
-    /// and the call for it, if one is on its way.
+    /// A branch, from here on, whose requested token the LLM has already named, and its call in
+    /// flight, if any.
     pub(crate) fn answered(
         &mut self,
         lookahead: &Lookahead,
@@ -277,8 +274,8 @@ impl<'v, S: Clone> Branch<'v, S> {
         routed.branches.iter_mut().find_map(|(_, branch)| branch.answered(lookahead))
     }
 
-    /// Number of calls, answered or on their way, for what lies beyond this
-    /// branch's end: what it costs if the answer goes another way.
+    /// Number of calls, answered or in flight, beyond this branch's end. They are wasted if the
+    /// answer takes another path.
     pub(crate) fn at_stake(&self) -> u64 {
         let Head::Routed(routed) = &self.head else { return 0 };
         let cost = |b: &Self| {
@@ -288,7 +285,7 @@ impl<'v, S: Clone> Branch<'v, S> {
         routed.branches.iter().map(|(_, branch)| cost(branch)).sum()
     }
 
-    /// Number of calls on their way for what lies beyond this branch's end.
+    /// Number of calls in flight beyond this branch's end.
     pub(crate) fn asked_ahead(&self) -> usize {
         let Head::Routed(routed) = &self.head else { return 0 };
         let waits =
@@ -296,8 +293,8 @@ impl<'v, S: Clone> Branch<'v, S> {
         routed.branches.iter().map(|(_, b)| usize::from(waits(b)) + b.asked_ahead()).sum()
     }
 
-    /// Of the branches beyond this one's end that want the LLM's token and have
-    /// not asked, the most likely.
+    /// The most likely branch beyond this one's end that needs the LLM's token and has sent no
+    /// call.
     pub(crate) fn likeliest(&mut self) -> Option<&mut Self> {
         let Head::Routed(routed) = &mut self.head else { return None };
         routed

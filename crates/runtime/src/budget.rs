@@ -1,41 +1,39 @@
-//! How much of the LLM may be spent: a share of an answer's tokens, or of all that an
-//! engine makes.
+//! Limits the LLM's share of the tokens, of each answer or of all answers of an engine.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use tokenroute_core::{Origin, Score, TraceToken};
 
-/// A share of the tokens, 0 to 1, that may be asked of the LLM: of each answer's tokens, or
-/// ([`Budget::over_answers`]) of those of all answers of an engine.
+/// The largest share of tokens, 0 to 1, that may be requested from the LLM: of each answer, or
+/// ([`Budget::over_answers`]) of all answers of an engine.
 ///
-/// The rule for one answer: with n tokens decided, k of them asked of the LLM, one more may
-/// be asked iff k + 1 ≤ max(1, ⌊share · (n + 1)⌋); else the SLM's token is kept ("held").
-/// So the offload ratio never exceeds the share once 1/share tokens are there, one token may
-/// go early, a share of 1 changes nothing, and a share of 0 is the SLM alone. A degraded
-/// token has spent its call.
+/// The rule for one answer: let n tokens be decided, k of them requested from the LLM. One more
+/// may be requested iff k + 1 ≤ max(1, ⌊share · (n + 1)⌋). Otherwise the SLM's token is kept
+/// ("held"). So one token may be requested early, and the offload ratio never exceeds the share
+/// after 1/share tokens. A share of 1 is no limit; a share of 0 is the SLM alone. A degraded
+/// token counts as requested.
 ///
-/// Over answers, what one leaves unspent another may spend: an answer begins with a credit
-/// c ≥ 0 that is lent from what has been saved, and asks iff k + 1 ≤ ⌊share · (n + 1) + c⌋.
-/// Of N tokens in all, no more than 1 + share · N are asked, at any time. An answer is lent
-/// half of what has been saved, or 1 if that is more, but no more than max(1, share · its
-/// `max_tokens`), and gives back what it has left. And so that the budget goes to the tokens
-/// that need it most, and not to the first that come, an answer asks only where the score is
-/// below that which, over the last tokens, would have spent the share and what is saved.
+/// Over answers, an answer may use the share that earlier ones left. It begins with a credit c
+/// ≥ 0, lent from the savings, and requests iff k + 1 ≤ ⌊share · (n + 1) + c⌋. Of N tokens in
+/// total, at most 1 + share · N are requested, at any time. The loan is half of the savings, or
+/// 1 if that is more, and at most max(1, share · `max_tokens`). The answer returns the rest. An
+/// answer requests only tokens with a score below a limit. That limit is the score that would
+/// have spent share and savings over the last tokens, so the budget goes to the lowest scores.
 ///
-/// The rule looks at nothing but the answer's tokens before and what it began with, so within
-/// an answer it does not depend on time.
+/// The rule depends only on the answer's earlier tokens and its loan. So within an answer it
+/// does not depend on time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Budget {
     share: f64,
     of: Of,
 }
 
-/// What a share is of.
+/// The tokens that a share refers to.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Of {
     Answer,
     Answers,
-    /// One answer, with a credit, of which it spends nothing on scores from `below` on.
+    /// One answer with a credit. It spends nothing on scores of `below` or more.
     Lent {
         credit: f64,
         below: f32,
@@ -49,7 +47,7 @@ impl Budget {
     /// A share of each answer, from 0 to 1.
     ///
     /// # Errors
-    /// Anything outside, NaN included.
+    /// A share outside [0, 1], or NaN.
     pub fn new(share: f64) -> Result<Self, BudgetError> {
         let of = Of::Answer;
         if (0.0..=1.0).contains(&share) {
@@ -71,13 +69,13 @@ impl Budget {
         self.share
     }
 
-    /// Whether what an answer may ask depends on the answers before it.
+    /// Whether an answer's limit depends on the answers before it.
     #[must_use]
     pub fn carries(self) -> bool {
         self.share < 1.0 && self.of == Of::Answers
     }
 
-    /// Whether the next token may be asked, which has this score.
+    /// Whether the next token, with this score, may be requested.
     pub(crate) fn allows(self, score: Score, decided: usize, asked: usize) -> bool {
         let worth = match self.of {
             Of::Answer | Of::Answers => true,
@@ -86,14 +84,14 @@ impl Budget {
         worth && self.grants(decided, asked, 1) > 0
     }
 
-    /// How many of up to `wanted` tokens in a row may be asked, after `decided`
-    /// tokens of which `asked` were.
+    /// How many of up to `wanted` tokens in a row may be requested, after `decided` tokens of
+    /// which `asked` were requested.
     #[must_use]
     pub fn grants(self, decided: usize, asked: usize, wanted: usize) -> usize {
         let early = if self.share > 0.0 { 1.0 } else { 0.0 };
         let fits = |more: &usize| {
             let earned = self.share * (decided + more) as f64;
-            // A share that is no binary fraction must not lose a token to rounding.
+            // A share that has no exact binary form must not lose a token to rounding.
             let may = match self.of {
                 Of::Answer | Of::Answers => (earned + 1e-9).floor().max(early),
                 Of::Lent { credit, .. } => (earned + credit + 1e-9).floor(),
@@ -104,18 +102,18 @@ impl Budget {
     }
 }
 
-/// Tokens whose scores are looked back at, at most.
+/// Number of recent scores that are remembered.
 const LAST: usize = 2048;
-/// With fewer than these there is nothing to go by.
+/// With fewer scores there is no limit by score.
 const FIRST: usize = 256;
 
-/// What the answers of an engine have saved of the budgets that go over them, by share.
+/// Unused budget of an engine's answers, by share.
 #[derive(Debug, Default)]
 pub(crate) struct Savings(BTreeMap<u64, Saved>);
 
 #[derive(Debug)]
 struct Saved {
-    /// Tokens that may be asked beyond the share of those to come.
+    /// Tokens that may be requested beyond the share of future tokens.
     credit: f64,
     /// Of the last tokens.
     scores: VecDeque<f32>,
@@ -128,19 +126,19 @@ impl Savings {
             return budget;
         }
         let share = budget.share;
-        // One token may go early, as in a single answer.
+        // One token may be requested early, as in a single answer.
         let early = if share > 0.0 { 1.0 } else { 0.0 };
         let saved = self.0.entry(share.to_bits());
         let saved = saved.or_insert(Saved { credit: early, scores: VecDeque::new() });
         let below = saved.below(share);
-        // Half, so that answers under way at the same time find something too.
+        // Half, so that concurrent answers find some too.
         let most = (saved.credit / 2.0).min(share * max_tokens as f64).max(1.0);
         let credit = saved.credit.min(most).max(0.0);
         saved.credit -= credit;
         Budget { share, of: Of::Lent { credit, below } }
     }
 
-    /// Takes back what an answer has left.
+    /// Takes back the unused part of an answer's loan.
     pub(crate) fn settle(&mut self, budget: Budget, answer: &[TraceToken]) {
         if let (Of::Lent { credit, .. }, Some(saved)) =
             (budget.of, self.0.get_mut(&budget.share.to_bits()))

@@ -1,4 +1,4 @@
-//! Calls to the LLM: on threads of their own, or all at once on the engine's.
+//! Calls to the LLM, on threads of their own or batched on the engine's thread.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::mem;
@@ -14,35 +14,35 @@ use crate::SessionId;
 /// How the LLM is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Calls {
-    /// Threads that call the LLM, at least 1, and so the most calls at once.
+    /// Threads that call the LLM, at least 1. It is the largest number of concurrent calls.
     pub threads: usize,
-    /// Most asks given to [`Llm::ask`] in one call: 1 for an LLM behind a
-    /// network, where one slow answer would hold up the others; many for one in
-    /// process, which answers a batch at the price of one.
+    /// Most asks in one call of [`Llm::ask`]. Use 1 for an LLM behind a network, where one slow
+    /// answer would delay the others. Use many for an LLM in process, which answers a batch at
+    /// the price of one.
     pub together: usize,
 }
 
 /// Number of a call within its engine.
 pub(crate) type CallId = u64;
 
-/// What a call gave.
-pub(crate) type Said = Result<Reply, LlmError>;
+/// The result of a call.
+pub(crate) type CallResult = Result<Reply, LlmError>;
 
-/// What reaches the engine from other threads.
+/// A message to the engine from another thread.
 #[derive(Debug)]
-pub(crate) enum Message {
-    /// A call has come back.
-    Said(CallId, Said),
-    /// Somebody wants the engine's attention.
+pub(crate) enum Mail {
+    /// The result of a call.
+    Result(CallId, CallResult),
+    /// Ends a waiting turn.
     Wake,
 }
 
-/// One call to be made.
+/// One call.
 #[derive(Debug)]
 struct Job {
     call: CallId,
     context: Vec<TokenId>,
-    /// Most tokens wanted; more than one is a relay.
+    /// Most tokens requested; more than one is a relay.
     tokens: usize,
     sampling: Option<Sampling>,
 }
@@ -53,26 +53,26 @@ enum Work {
     Forget(Vec<TokenId>),
 }
 
-/// Makes calls and knows whose they are.
+/// Makes calls and records their sessions.
 pub(crate) struct Caller<'a, L: Llm + ?Sized> {
     llm: &'a L,
     vocabulary: &'a Vocabulary,
-    mail: Sender<Message>,
+    mail: Sender<Mail>,
     place: Place,
-    /// Calls that have not come back, by session.
+    /// The sessions of the calls in flight.
     flights: BTreeMap<CallId, SessionId>,
     next: CallId,
 }
 
-/// Where calls are made.
+/// The thread that makes the calls.
 enum Place {
-    /// Here, on the engine's thread, once they are collected.
+    /// The engine's thread. Calls are collected first.
     Inline(Vec<Job>),
-    /// On threads that take them from a queue.
+    /// Worker threads that take calls from a queue.
     Threads(Arc<Shared>),
 }
 
-/// What the engine and its threads share.
+/// State shared by the engine and its threads.
 #[derive(Debug, Default)]
 struct Shared {
     queue: Mutex<Queue>,
@@ -86,7 +86,7 @@ struct Queue {
 }
 
 impl<'a, L: Llm + ?Sized> Caller<'a, L> {
-    pub(crate) fn inline(llm: &'a L, vocabulary: &'a Vocabulary, mail: Sender<Message>) -> Self {
+    pub(crate) fn inline(llm: &'a L, vocabulary: &'a Vocabulary, mail: Sender<Mail>) -> Self {
         let place = Place::Inline(Vec::new());
         Caller { llm, vocabulary, mail, place, flights: BTreeMap::new(), next: 0 }
     }
@@ -95,7 +95,7 @@ impl<'a, L: Llm + ?Sized> Caller<'a, L> {
         scope: &'a Scope<'a, '_>,
         llm: &'a L,
         vocabulary: &'a Vocabulary,
-        mail: Sender<Message>,
+        mail: Sender<Mail>,
         calls: Calls,
     ) -> Self {
         let shared = Arc::<Shared>::default();
@@ -152,7 +152,7 @@ impl<'a, L: Llm + ?Sized> Caller<'a, L> {
         }
     }
 
-    /// Takes a call back; false if it is on its way already.
+    /// Cancels a queued call. Returns false if it is already in flight.
     pub(crate) fn withdraw(&mut self, call: CallId) -> bool {
         let Place::Threads(shared) = &self.place else { return false };
         let back = shared.lock().remove(call).is_some();
@@ -162,22 +162,22 @@ impl<'a, L: Llm + ?Sized> Caller<'a, L> {
         back
     }
 
-    /// Whose call has come back.
+    /// Removes a finished call and returns its session.
     pub(crate) fn landed(&mut self, call: CallId) -> Option<SessionId> {
         self.flights.remove(&call)
     }
 
-    /// Whether a session has calls on their way.
+    /// Whether a session has calls in flight or queued.
     pub(crate) fn owes(&self, session: SessionId) -> bool {
         self.flights.values().any(|&s| s == session)
     }
 
-    /// Number of calls on their way or queued.
+    /// Number of calls in flight or queued.
     pub(crate) fn flying(&self) -> usize {
         self.flights.len()
     }
 
-    /// Tells the LLM that a prompt is done with.
+    /// Lets the LLM free the state of a prompt.
     pub(crate) fn forget(&mut self, prompt: Vec<TokenId>) {
         match &self.place {
             Place::Inline(_) => self.llm.forget(&prompt),
@@ -186,7 +186,7 @@ impl<'a, L: Llm + ?Sized> Caller<'a, L> {
         self.notify();
     }
 
-    /// Makes the calls that no other thread makes.
+    /// Makes the collected calls, if the engine's thread makes them.
     pub(crate) fn flush(&mut self) {
         if let Place::Inline(jobs) = &mut self.place {
             answer(self.llm, self.vocabulary, mem::take(jobs), &self.mail);
@@ -205,7 +205,7 @@ impl<L: Llm + ?Sized> Drop for Caller<'_, L> {
     }
 }
 
-/// What a thread does in one go.
+/// The work that a thread takes at once.
 enum Batch {
     Calls(Vec<Job>),
     Forget(Vec<TokenId>),
@@ -221,12 +221,12 @@ impl Queue {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        // Nothing that holds the lock can panic halfway.
+        // No code that holds the lock can panic halfway.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Up to `together` asks, one relay, or a prompt to forget; `None` once the
-    /// engine is gone.
+    /// Up to `together` asks, one relay, or a prompt to forget. `None` after the engine has
+    /// ended.
     fn next(&self, together: usize) -> Option<Batch> {
         let mut queue = self.lock();
         loop {
@@ -252,14 +252,8 @@ impl Shared {
     }
 }
 
-/// Makes calls and mails what they give: the asks for one token in one batch, the relays
-/// in another.
-fn answer<L: Llm + ?Sized>(
-    llm: &L,
-    vocabulary: &Vocabulary,
-    jobs: Vec<Job>,
-    mail: &Sender<Message>,
-) {
+/// Makes calls and mails their results. Asks for one token form one batch, relays another.
+fn answer<L: Llm + ?Sized>(llm: &L, vocabulary: &Vocabulary, jobs: Vec<Job>, mail: &Sender<Mail>) {
     let (single, relays): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.tokens == 1);
     let asks: Vec<Ask<'_>> =
         single.iter().map(|job| Ask::next(&job.context, job.sampling)).collect();
@@ -276,17 +270,17 @@ fn answer<L: Llm + ?Sized>(
     call(&relays, mail, || llm.continuations(&wanted, vocabulary));
 }
 
-/// Makes one call for some jobs, if there are any, and mails each its reply.
-fn call(jobs: &[Job], mail: &Sender<Message>, llm: impl FnOnce() -> Vec<Said>) {
+/// Makes one call for these jobs, if there are any, and mails each its reply.
+fn call(jobs: &[Job], mail: &Sender<Mail>, llm: impl FnOnce() -> Vec<CallResult>) {
     if jobs.is_empty() {
         return;
     }
-    // A panic in the LLM is a failure like any other: no session may wait forever.
+    // A panic in the LLM counts as a failure, so that no session waits forever.
     let lost = |_| vec![Err(LlmError::Unavailable("its worker was lost".to_owned())); jobs.len()];
     let mut replies = catch_unwind(AssertUnwindSafe(llm)).unwrap_or_else(lost).into_iter();
     for job in jobs {
         let none = || Err(LlmError::BadReply("no reply to this ask".to_owned()));
-        // The mail of an engine that is gone is not read.
-        drop(mail.send(Message::Said(job.call, replies.next().unwrap_or_else(none))));
+        // An engine that has ended does not read its mail.
+        drop(mail.send(Mail::Result(job.call, replies.next().unwrap_or_else(none))));
     }
 }

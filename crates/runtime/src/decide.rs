@@ -1,5 +1,5 @@
-//! What becomes of the SLM's steps and the LLM's tokens: kept, sent for, or
-//! settled. A decision depends on the tokens before it alone, never on time.
+//! Decides tokens from the SLM's steps and the LLM's tokens: keep, offload or settle. A
+//! decision depends only on the tokens before it, never on time.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -10,13 +10,13 @@ use crate::branch::{AskState, Branch, Dropped, Head, Made, Routed, Rules};
 use crate::{RuntimeError, Wait};
 
 impl<S: Clone> Branch<'_, S> {
-    /// Takes in what the SLM says after each of `pending[from..]`.
+    /// Handles the SLM's steps after each of `pending[from..]`.
     pub(crate) fn hear(&mut self, steps: Vec<Step>, rules: &Rules<'_>) {
         for mut step in steps {
             let position = self.path.tokens().len();
             let own = step.said(rules.policy.sampling, Side::Slm, position);
             let own = self.path.canonical(own);
-            // They are many, and nothing else reads them.
+            // The logits are large, and no later code reads them.
             step.logits = None;
             let heard = match self.relayed.pop_front() {
                 Some(token) => self.relay(token, own, &step, rules),
@@ -44,7 +44,7 @@ impl<S: Clone> Branch<'_, S> {
         })
     }
 
-    /// Decides the next token or sends for it.
+    /// Decides the next token, or marks it to be requested.
     fn decide(&mut self, own: TokenId, step: Step, rules: &Rules<'_>) -> Result<(), RuntimeError> {
         let (index, policy) = (self.path.index(), &rules.policy);
         let score = match rules.scorer.needs_llm() {
@@ -81,7 +81,7 @@ impl<S: Clone> Branch<'_, S> {
         Ok(())
     }
 
-    /// Takes a token that the LLM named together with the routed one.
+    /// Takes a token that came in the same call as the routed one.
     fn relay(
         &mut self,
         token: TokenId,
@@ -103,7 +103,7 @@ impl<S: Clone> Branch<'_, S> {
         Ok(())
     }
 
-    /// Appends a token; the SLM is to process it unless it closes the answer.
+    /// Appends a token. The SLM processes it next unless it closes the answer.
     fn append(&mut self, mut made: Made, step: &Step, rules: &Rules<'_>) {
         made.token.token = self.path.commit(made.token.token, step);
         made.step = rules.records.then(|| step.clone());
@@ -112,9 +112,9 @@ impl<S: Clone> Branch<'_, S> {
         self.head = if self.path.closed(rules.max_tokens) { Head::Closed } else { Head::Open };
     }
 
-    /// Goes on with what the LLM said, or without it, and with the branch that
-    /// foresaw it if there is one. Returns what is given up; nothing changes
-    /// where the LLM was not asked.
+    /// Continues with the LLM's tokens, or without them after a failure. A branch that began
+    /// with the same token is kept. Returns the work given up. Does nothing if no token was
+    /// requested.
     pub(crate) fn settle(
         &mut self,
         said: Result<Vec<TokenId>, Cause>,
@@ -146,7 +146,7 @@ impl<S: Clone> Branch<'_, S> {
                 return dropped;
             }
         };
-        // Only a scorer that needs the LLM's token can have it and keep the SLM's.
+        // Only a scorer that needs the LLM's token can receive it and keep the SLM's.
         let routes = rules.policy.tau.offloads(score);
         let granted = rules.policy.budget.allows(score, self.path.index(), self.asked);
         let (token, origin, cause) = match first {
@@ -189,11 +189,11 @@ impl<S: Clone> Branch<'_, S> {
         dropped
     }
 
-    /// Lets the SLM process a run of tokens that are the LLM's.
+    /// Lets the SLM process a run of the LLM's tokens.
     fn follow(&mut self, run: VecDeque<TokenId>, max_tokens: usize) {
         let Some(&last) = run.back() else { return };
         self.pending.extend(&run);
-        // Nothing is asked about what comes after the end.
+        // No step is needed after the end of the answer.
         if self.path.ends(last) || self.path.index() + run.len() >= max_tokens {
             self.pending.pop();
         }

@@ -1,4 +1,4 @@
-//! Routed decoding of a list of requests, with the engine.
+//! Routed decoding of a list of requests.
 
 use std::num::NonZeroUsize;
 use std::thread::{self, Scope};
@@ -7,7 +7,7 @@ use tokenroute_core::{LanguageModel, Llm, Scorer, Tau, TokenId, Trace, TraceToke
 
 use crate::{Calls, Engine, Event, Pair, Policy, RuntimeError, Session};
 
-/// How many requests run at a time by default.
+/// Default number of concurrent requests.
 pub const DEFAULT_BATCH: usize = 256;
 
 /// One request.
@@ -21,22 +21,22 @@ pub struct Request<'a> {
     pub max_tokens: usize,
 }
 
-/// Everything about decoding but the requests.
+/// The settings of routed decoding.
 pub struct RoutedDecoding<'a, S, L: ?Sized> {
     /// The models.
     pub pair: Pair<'a, S, L>,
     /// The router.
     pub scorer: &'a dyn Scorer,
-    /// τ, what happens during a call to the LLM, and limits.
+    /// τ, the mode of waiting for the LLM, and limits.
     pub policy: Policy,
-    /// How the LLM is called, on threads of its own. With `None` the decoding thread calls
-    /// it: the SLM then stands still during a call, and a deadline has no effect.
+    /// How the LLM is called on threads of its own. With `None` the decoding thread calls it.
+    /// The SLM then waits during a call, and a deadline has no effect.
     pub calls: Option<Calls>,
-    /// Most requests under way at a time. The tokens do not depend on it.
+    /// Most concurrent requests. The tokens do not depend on it.
     pub batch: usize,
-    /// Most positions of prompts that the SLM reads in one step. See [`Engine::reading`].
+    /// Most prompt positions that the SLM prefills in one step. See [`Engine::reading`].
     pub prefill: NonZeroUsize,
-    /// Positions of ended sessions that the SLM keeps. See [`Engine::keeping`].
+    /// Positions of ended sessions to keep in the KV cache. See [`Engine::keeping`].
     pub kept_positions: usize,
 }
 
@@ -49,8 +49,8 @@ impl<S, L: ?Sized> Clone for RoutedDecoding<'_, S, L> {
 impl<S, L: ?Sized> Copy for RoutedDecoding<'_, S, L> {}
 
 impl<'a, S: LanguageModel, L: Llm + ?Sized> RoutedDecoding<'a, S, L> {
-    /// Decodes on one thread, [`DEFAULT_BATCH`] requests at a time, prompts read whole and
-    /// nothing kept.
+    /// Decodes on one thread, [`DEFAULT_BATCH`] requests at a time. Prompts are prefilled
+    /// whole, and no positions are kept.
     pub fn new(pair: Pair<'a, S, L>, scorer: &'a dyn Scorer, policy: Policy) -> Self {
         RoutedDecoding {
             pair,
@@ -63,7 +63,7 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> RoutedDecoding<'a, S, L> {
         }
     }
 
-    /// An engine without sessions. Its calls are made on threads of `scope`, if on threads.
+    /// An engine without sessions. If calls have threads, they are threads of `scope`.
     pub fn engine(&self, scope: &'a Scope<'a, '_>) -> Engine<'a, S, L> {
         let engine = match self.calls {
             Some(calls) => Engine::new(scope, self.pair, self.scorer, calls),
@@ -72,10 +72,9 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> RoutedDecoding<'a, S, L> {
         engine.reading(self.prefill).keeping(self.kept_positions)
     }
 
-    /// Decodes every request and returns their traces in order. Where the LLM fails, the
-    /// SLM's token is kept and marked [`tokenroute_core::Origin::Degraded`], unless the
-    /// policy is strict. Returns once the last call has come back, so that the traces are
-    /// complete.
+    /// Decodes every request and returns the traces in order. Where the LLM fails, the SLM's
+    /// token is kept and marked [`tokenroute_core::Origin::Degraded`], unless the policy is
+    /// strict. Returns after the last call has ended, so that the traces are complete.
     ///
     /// # Errors
     /// An empty prompt, a failure of the SLM, or a score that is not a number.
@@ -83,8 +82,8 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> RoutedDecoding<'a, S, L> {
         self.run_with(requests, &mut |_, _| {})
     }
 
-    /// The same. `on_token` gets every token as it is committed, with the number of its
-    /// request.
+    /// As [`RoutedDecoding::run`], and passes every token to `on_token` as it is committed,
+    /// with the index of its request.
     ///
     /// # Errors
     /// As [`RoutedDecoding::run`].
@@ -117,8 +116,8 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> RoutedDecoding<'a, S, L> {
     }
 }
 
-/// Blocking greedy decoding of every request at τ, at most `batch` at a time: the short
-/// form of [`RoutedDecoding::run`].
+/// Blocking greedy decoding of every request at τ, at most `batch` at a time: the short form of
+/// [`RoutedDecoding::run`].
 ///
 /// # Errors
 /// As [`RoutedDecoding::run`].

@@ -7,20 +7,19 @@ use tokenroute_core::{LanguageModel, Llm};
 
 use crate::{Engine, Event, RuntimeError, SessionId};
 
-/// Longest wait of one turn of [`Engine::drive`]; there is always something to wait for.
+/// Longest wait of one turn of [`Engine::drive`]. Every turn has an event to wait for.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// The next session of [`Engine::drive`], or `None` when there are no more.
 pub type Begun = Option<Result<SessionId, RuntimeError>>;
 
 impl<S: LanguageModel, L: Llm + ?Sized> Engine<'_, S, L> {
-    /// Decodes sessions until none is left, at most `batch` at a time. `begin` takes in
-    /// the next one, by its number from 0; it is called when there is room for it, and
-    /// gives `None` when there are no more. `heard` gets what happens, by that number.
-    /// Returns once the last call has come back.
+    /// Decodes sessions until none is left, at most `batch` at a time. `begin` adds the next
+    /// session by its index and returns `None` after the last. `heard` gets each event with
+    /// that index. Returns after the last call has ended.
     ///
     /// # Errors
-    /// What `begin` gives, or the first session that failed.
+    /// An error of `begin`, or the error of the first session that failed.
     pub fn drive(
         &mut self,
         batch: usize,

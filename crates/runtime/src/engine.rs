@@ -1,6 +1,6 @@
-//! The stepwise engine, the one loop of routed decoding: many sessions, each
-//! with its own policy, one batched SLM step a turn, and LLM calls that stall
-//! nothing but the session that waits for them.
+//! The engine: the one loop of routed decoding. It runs many sessions, each with its own
+//! policy. A turn is one batched SLM step. An LLM call delays only the session that waits for
+//! it.
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -13,7 +13,7 @@ use tokenroute_core::{LanguageModel, Llm, ModelError, PrefixCache, Reply, Scorer
 
 use crate::branch::{Branch, Head, Rules};
 use crate::budget::Savings;
-use crate::calls::{Caller, Message};
+use crate::calls::{Caller, Mail};
 use crate::event::{Event, Session, SessionId};
 use crate::lookahead::Lookahead;
 use crate::session::{End, RunningSession};
@@ -22,43 +22,43 @@ use crate::{Calls, Committed, Pair, Path, Policy, RuntimeError};
 /// Interrupts [`Engine::turn`] from another thread.
 #[derive(Debug, Clone)]
 pub struct Waker {
-    mail: Sender<Message>,
+    mail: Sender<Mail>,
 }
 
 impl Waker {
-    /// Makes the turn that waits now, or else the next one that would, return.
-    /// Does nothing once the engine is gone.
+    /// Ends the waiting turn, or else the next turn that would wait. Does nothing after the
+    /// engine has ended.
     pub fn wake(&self) {
-        drop(self.mail.send(Message::Wake));
+        drop(self.mail.send(Mail::Wake));
     }
 }
 
-/// Sessions on their way.
+/// Decodes many sessions turn by turn.
 pub struct Engine<'a, S: LanguageModel, L: Llm + ?Sized> {
     pub(crate) pair: Pair<'a, S, L>,
     scorer: &'a dyn Scorer,
-    /// Most positions of prompts read in one turn.
+    /// Most prompt positions prefilled in one turn.
     pub(crate) prefill: usize,
-    /// States of sessions that are gone.
+    /// States of ended sessions.
     kept: PrefixCache<S::State>,
     caller: Caller<'a, L>,
-    mail: Receiver<Message>,
+    mail: Receiver<Mail>,
     waker: Waker,
     woken: bool,
     /// In order of their ids.
     pub(crate) sessions: Vec<RunningSession<'a, S::State>>,
     next: u64,
-    /// Of budgets that go over sessions.
+    /// Unused budget over answers.
     savings: Savings,
-    /// Prompts of sessions that are gone, with calls that are not.
+    /// Prompts of ended sessions that still have calls in flight.
     left: BTreeMap<SessionId, Vec<TokenId>>,
-    /// What sessions that are gone have committed, if that is recorded.
+    /// Committed parts of ended sessions, if they are recorded.
     committed: Option<BTreeMap<SessionId, Committed<'a, S::State>>>,
 }
 
 impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
-    /// An engine that calls the LLM on threads of `scope`. They end when the
-    /// engine is dropped and the last call has come back.
+    /// An engine that calls the LLM on threads of `scope`. They end after the engine is dropped
+    /// and the last call has ended.
     pub fn new(
         scope: &'a Scope<'a, '_>,
         pair: Pair<'a, S, L>,
@@ -69,8 +69,8 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
         Self::with(pair, scorer, caller)
     }
 
-    /// An engine without threads: a turn asks the LLM all it has to, in one
-    /// call, and waits for it.
+    /// An engine without threads. A turn makes all its requests to the LLM in one call and
+    /// waits for it.
     pub fn inline(pair: Pair<'a, S, L>, scorer: &'a dyn Scorer) -> Self {
         Self::with(pair, scorer, |mail| Caller::inline(pair.llm, pair.vocabulary, mail))
     }
@@ -78,7 +78,7 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
     fn with(
         pair: Pair<'a, S, L>,
         scorer: &'a dyn Scorer,
-        caller: impl FnOnce(Sender<Message>) -> Caller<'a, L>,
+        caller: impl FnOnce(Sender<Mail>) -> Caller<'a, L>,
     ) -> Self {
         let (sender, mail) = channel();
         Engine {
@@ -116,15 +116,15 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
         self
     }
 
-    /// The same engine, which records what its sessions commit: see [`Engine::committed`].
-    /// It does not tell the LLM to forget their prompts, since others go on from there.
+    /// Records the committed part of every session: see [`Engine::committed`]. The LLM then
+    /// keeps the prompts, since other sessions continue from them.
     #[must_use]
     pub fn recording(mut self) -> Self {
         self.committed = Some(BTreeMap::new());
         self
     }
 
-    /// What a session that is gone has committed; once, and only where that is recorded.
+    /// The committed part of an ended session. Returned once, and only if it is recorded.
     pub fn committed(&mut self, id: SessionId) -> Option<Committed<'a, S::State>> {
         self.committed.as_mut()?.remove(&id)
     }
@@ -135,7 +135,7 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
         self.waker.clone()
     }
 
-    /// Takes in a session; its first step is in the next turn.
+    /// Adds a session. Its first step is in the next turn.
     ///
     /// # Errors
     /// An empty prompt, a token outside the SLM's vocabulary, or a prompt longer
@@ -157,8 +157,8 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
         Ok(self.begin(question, path, state, held, max_tokens, policy))
     }
 
-    /// Takes in a session that goes on from committed tokens. `max_tokens` counts them
-    /// too; the trace has none of them, and a budget knows nothing of them.
+    /// Adds a session that continues from committed tokens. `max_tokens` includes them. The
+    /// trace and the budget do not.
     ///
     /// # Errors
     /// More tokens than the SLM's context.
@@ -209,7 +209,7 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
         Err(ModelError::ContextOverrun { positions, context, model })
     }
 
-    /// Drops a session and returns what there is of it; `None` if it is gone.
+    /// Drops a session and returns its trace so far. `None` if it has ended.
     pub fn cancel(&mut self, id: SessionId) -> Option<Trace> {
         let at = self.find(id)?;
         let live = self.sessions.remove(at);
@@ -226,16 +226,15 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
         self.sessions.len()
     }
 
-    /// Number of LLM calls on their way or queued, those that nobody waits for included.
+    /// Number of LLM calls in flight or queued, abandoned ones included.
     #[must_use]
     pub fn calls(&self) -> usize {
         self.caller.flying()
     }
 
-    /// Takes in what the LLM has answered, runs the SLM one step over every
-    /// session that can go on, and tells what came of it. If none can, waits
-    /// for a reply, a deadline, a [`Waker`] or `patience`, whichever is first,
-    /// and may then return nothing.
+    /// Handles the LLM's replies, runs one SLM step over every session that can continue, and
+    /// returns the events. If no session can continue, it waits for a reply, a deadline, a
+    /// [`Waker`] or `patience`, whichever comes first, and may return no event.
     pub fn turn(&mut self, patience: Duration) -> Vec<Event> {
         let until = Instant::now().checked_add(patience);
         let mut events = Vec::new();
@@ -243,7 +242,7 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
             self.read_mail(&mut events);
             self.ask(&mut events);
             self.hand_out(&mut events);
-            // What the LLM has said need not wait for the SLM.
+            // A reply's events are returned before the SLM's step.
             if !events.is_empty() {
                 return events;
             }
@@ -268,13 +267,13 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
         }
     }
 
-    fn read(&mut self, message: Message, events: &mut Vec<Event>) {
+    fn read(&mut self, message: Mail, events: &mut Vec<Event>) {
         let (call, said) = match message {
-            Message::Wake => {
+            Mail::Wake => {
                 self.woken = true;
                 return;
             }
-            Message::Said(call, said) => (call, said),
+            Mail::Result(call, said) => (call, said),
         };
         let Some(session) = self.caller.landed(call) else { return };
         if let Some(at) = self.find(session) {
@@ -290,7 +289,7 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
         }
     }
 
-    /// Sends for what is wanted from the LLM.
+    /// Sends the calls that sessions need.
     fn ask(&mut self, events: &mut Vec<Event>) {
         let now = Instant::now();
         for live in &mut self.sessions {
@@ -300,7 +299,7 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
         self.read_mail(events);
     }
 
-    /// Commits what is decided and sees off the sessions that have ended.
+    /// Commits decided tokens and removes ended sessions.
     fn hand_out(&mut self, events: &mut Vec<Event>) {
         let mut at = 0;
         while let Some(live) = self.sessions.get_mut(at) {
@@ -320,7 +319,7 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
 
     fn close(&mut self, mut live: RunningSession<'a, S::State>) -> Trace {
         let id = live.id;
-        // After a failure a state holds anything.
+        // After a failure the state is undefined.
         let broken = matches!(live.root.head, Head::Broken(_));
         live.close(&mut self.caller);
         let RunningSession { begun_with, root, rules, trace, steps, .. } = live;
@@ -337,13 +336,13 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
         if self.caller.owes(id) {
             self.left.insert(id, begun_with);
         } else if trace.llm_calls > 0 {
-            // An LLM that was never asked has nothing to forget.
+            // An LLM that was never called has no state to forget.
             self.caller.forget(begun_with);
         }
         trace
     }
 
-    /// Waits for something to happen; false once patience is at its end.
+    /// Waits for a message. Returns false after `patience`.
     fn wait(&mut self, until: Option<Instant>, events: &mut Vec<Event>) -> bool {
         let deadline = self.sessions.iter().filter_map(RunningSession::deadline).min();
         let message = match [until, deadline].into_iter().flatten().min() {

@@ -1,15 +1,15 @@
-//! Why routed decoding stopped.
+//! Errors of routed decoding.
 
 use tokenroute_core::{LlmError, ModelError, ScoreError};
 
-/// Why routed decoding stopped.
+/// The cause that stopped routed decoding.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RuntimeError {
     /// The SLM failed.
     #[error("the SLM failed: {0}")]
     Model(#[from] ModelError),
-    /// The LLM failed and [`crate::Policy::strict`] allows no token in its place. By
-    /// default the SLM's token stands.
+    /// The LLM failed, and [`crate::Policy::strict`] allows no token in its place. By default
+    /// the SLM's token is kept.
     #[error(transparent)]
     Llm(#[from] LlmError),
     /// A policy gave a score that is not a number.
@@ -19,7 +19,7 @@ pub enum RuntimeError {
         question: String,
         /// Number of tokens generated before the one that was scored.
         index: usize,
-        /// What was wrong with the score.
+        /// The problem of the score.
         source: ScoreError,
     },
     /// A request without a prompt.

@@ -1,67 +1,66 @@
-//! Sessions of an engine, and the events that it reports of them.
+//! Sessions of an engine and their events.
 
 use tokenroute_core::{Bytes, TokenId, Trace, TraceToken};
 
 use crate::{Policy, RuntimeError};
 
-/// Names a session within its engine; never used twice.
+/// Identifies a session within its engine. Ids are never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub(crate) u64);
 
-/// What a new session is to do.
+/// A new session.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Session {
-    /// Id of the question, for policies that hash it; else empty.
+    /// Id of the question, for policies that hash it. May be empty.
     pub question: String,
     /// The prompt; at least one token.
     pub prompt: Vec<TokenId>,
     /// Most tokens to generate.
     pub max_tokens: usize,
-    /// How it is decoded.
+    /// How the session is decoded.
     pub policy: Policy,
 }
 
-/// An event of one turn. A session's events come in order; [`Event::Ended`]
-/// or [`Event::Failed`] is the last but for [`Event::Billed`].
+/// An event of one turn. A session's events come in order. [`Event::Ended`] or
+/// [`Event::Failed`] is the last, except for [`Event::Billed`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    /// A token was committed. It will not be taken back.
+    /// A token was committed. It does not change any more.
     Token {
-        /// Whose.
+        /// The session.
         session: SessionId,
         /// The token and how it was made.
         token: TraceToken,
     },
-    /// The answer is complete; the session is gone.
+    /// The answer is complete, and the session has ended.
     Ended {
-        /// Whose.
+        /// The session.
         session: SessionId,
-        /// All of its tokens and what they cost so far.
+        /// All tokens and their costs so far.
         trace: Trace,
     },
-    /// The SLM or the scorer failed; the session is gone.
+    /// The SLM or the scorer failed, and the session has ended.
     Failed {
-        /// Whose.
+        /// The session.
         session: SessionId,
-        /// Why.
+        /// The error.
         error: RuntimeError,
-        /// What there was until then.
+        /// The trace up to the failure.
         trace: Trace,
     },
-    /// A call that a session had left behind when it ended has come back. Its
-    /// positions are not in the trace that the session ended with.
+    /// A call of an ended session has come back. Its positions are not in the session's trace.
     Billed {
-        /// Whose.
+        /// The session.
         session: SessionId,
-        /// Positions the LLM processed for it; 0 if it failed.
+        /// Positions the LLM processed for it. 0 if it failed.
         positions: u64,
-        /// What crossed a network for it.
+        /// Bytes sent and received for it.
         bytes: Bytes,
     },
 }
 
 impl Event {
-    /// Whose it is.
+    /// The session of the event.
     #[must_use]
     pub fn session(&self) -> SessionId {
         match self {

@@ -1,23 +1,22 @@
-//! One model answering alone, greedily and in batches.
+//! Greedy decoding with one model, in batches.
 
 use tokenroute_core::{Detail, Feed, LanguageModel, ModelError, TokenId, Vocabulary};
 
 use crate::{DEFAULT_BATCH, advance_canonical};
 
-/// One answer on its way.
+/// One answer in progress.
 struct Answering<S> {
     index: usize,
     state: S,
-    /// Tokens that follow the state and are not processed yet.
+    /// Tokens after the state that are not processed yet.
     pending: Vec<TokenId>,
 }
 
-/// The greedy answers of one model to many prompts, an end token (canonical)
-/// included where it was reached within `max_tokens`. At most [`DEFAULT_BATCH`] are made
-/// at a time.
+/// The greedy answers of one model to many prompts. An end token (canonical) is included if it
+/// comes within `max_tokens`. At most [`DEFAULT_BATCH`] answers are decoded at a time.
 ///
 /// # Errors
-/// What the model reports; an empty prompt is a [`ModelError::BadFeed`].
+/// Errors of the model. An empty prompt is a [`ModelError::BadFeed`].
 pub fn greedy<M: LanguageModel, P: AsRef<[TokenId]>>(
     model: &M,
     vocabulary: &Vocabulary,

@@ -2,22 +2,45 @@
 //!
 //! Key types:
 //! - [`Pair`]: an SLM, an LLM and the vocabulary they share.
-//! - [`Engine`]: the one loop of routed decoding, turn by turn, for many
-//!   sessions at once.
-//! - [`Policy`]: how a session is decoded: τ, what happens while the LLM is
-//!   waited for, deadline and budget.
-//! - [`Path`]: the prompt and committed tokens of one trajectory, from which
-//!   every scorer's [`tokenroute_core::Position`] is made.
-//! - [`Request`]: what is to be answered.
-//! - [`Absent`], [`KeepAll`]: for an SLM that answers alone.
+//! - [`Engine`]: the one loop of routed decoding, turn by turn, for many sessions at once.
+//! - [`Policy`]: how a session is decoded: τ, the mode of waiting for the LLM, and limits.
+//! - [`Path`]: the prompt and committed tokens of one trajectory. Every scorer's
+//!   [`tokenroute_core::Position`] is made from it.
+//! - [`Request`]: a prompt and its limit of tokens.
+//! - [`Absent`], [`KeepAll`]: for an SLM that decodes alone.
 //!
 //! Usage:
 //! 1. [`decode`] answers many requests at one τ, in lockstep batches.
-//! 2. [`RoutedDecoding`] answers many by any policy, and hands out tokens as they are committed.
-//! 3. [`Engine`] does so for sessions that come and go, as in a server, or that branch off
-//!    from others ([`Committed`]).
-//! 4. [`greedy`] lets one model answer alone.
-//! 5. [`teacher_forcing`] reads what a model says along answers that are given.
+//! 2. [`RoutedDecoding`] answers many requests by any policy, and passes on tokens as they
+//!    are committed.
+//! 3. [`Engine`] decodes sessions that come and go, as in a server, or that branch off from
+//!    others ([`Committed`]).
+//! 4. [`greedy`] decodes with one model alone.
+//! 5. [`teacher_forcing`] gives a model's predictions along given answers.
+//!
+//! ```
+//! use tokenroute_core::{Origin, Position, Score, ScoreError, Scorer, Tau};
+//! use tokenroute_llm::{InProcess, ToyModel};
+//! use tokenroute_runtime::{Pair, Request, decode};
+//!
+//! /// Offloads the tokens of which the SLM is least sure.
+//! struct TopProbability;
+//!
+//! impl Scorer for TopProbability {
+//!     fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError> {
+//!         Score::new(position.step.top[0].1.into())
+//!     }
+//! }
+//!
+//! let (slm, llm) = (ToyModel::new(1), InProcess::new(ToyModel::new(2)));
+//! let vocabulary = ToyModel::vocabulary();
+//! let pair = Pair::new(&slm, &llm, &vocabulary);
+//! let request = Request { question: "", prompt: &[1, 2, 3], max_tokens: 20 };
+//! let traces = decode(pair, &TopProbability, Tau::new(0.5)?, &[request], 1)?;
+//! let offloaded = traces[0].tokens.iter().filter(|t| t.origin == Origin::Llm).count();
+//! assert_eq!(offloaded as u64, traces[0].llm_calls);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod branch;
 mod budget;

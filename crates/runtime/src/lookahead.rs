@@ -1,5 +1,5 @@
-//! What the LLM has said beyond the token it was asked for, by the tokens
-//! before: answers that need no call.
+//! Tokens from earlier replies of the LLM, beyond the requested ones. They answer requests
+//! without a call.
 
 use std::collections::BTreeMap;
 
@@ -7,12 +7,12 @@ use tokenroute_core::TokenId;
 
 use crate::Path;
 
-/// Tokens of the LLM by the answer so far that they follow.
+/// The LLM's tokens, by the answer before them.
 #[derive(Debug, Default)]
 pub(crate) struct Lookahead(BTreeMap<Vec<TokenId>, TokenId>);
 
 impl Lookahead {
-    /// Keeps what a run says beyond its first token, which follows the path.
+    /// Keeps the tokens of a reply after its first, which follows the path.
     pub(crate) fn learn(&mut self, path: &Path<'_>, run: &[TokenId]) {
         let mut answer = path.answer().to_vec();
         for pair in run.windows(2) {
@@ -24,7 +24,7 @@ impl Lookahead {
         }
     }
 
-    /// The LLM's token after an answer so far, if it has said it.
+    /// The LLM's token after this answer, if an earlier reply contains it.
     pub(crate) fn after(&self, answer: &[TokenId]) -> Option<TokenId> {
         self.0.get(answer).copied()
     }

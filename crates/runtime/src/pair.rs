@@ -1,14 +1,13 @@
-//! A pair of models behind one vocabulary, and the one place where the SLM's
-//! end tokens become canonical.
+//! A pair of models with one vocabulary. Only here do the SLM's end tokens become canonical.
 
 use tokenroute_core::{Detail, Feed, LanguageModel, Llm, ModelError, Step, Vocabulary};
 
 /// One SLM and one LLM that share a tokenizer.
 #[derive(Debug)]
 pub struct Pair<'a, S, L: ?Sized> {
-    /// The small model, here.
+    /// The small model. It runs in this process.
     pub slm: &'a S,
-    /// The large model, wherever it is.
+    /// The large model, in process or on a server.
     pub llm: &'a L,
     /// Facts about the shared token ids.
     pub vocabulary: &'a Vocabulary,
@@ -23,17 +22,16 @@ impl<S, L: ?Sized> Clone for Pair<'_, S, L> {
 impl<S, L: ?Sized> Copy for Pair<'_, S, L> {}
 
 impl<'a, S: LanguageModel, L: Llm + ?Sized> Pair<'a, S, L> {
-    /// Brings the three together.
+    /// Combines the models and their vocabulary.
     pub fn new(slm: &'a S, llm: &'a L, vocabulary: &'a Vocabulary) -> Self {
         Pair { slm, llm, vocabulary }
     }
 }
 
-/// [`LanguageModel::advance`] with every step's token made canonical, so that
-/// all end tokens are one.
+/// [`LanguageModel::advance`] with canonical tokens: all end tokens become one.
 ///
 /// # Errors
-/// What the model reports.
+/// Errors of the model.
 pub fn advance_canonical<M: LanguageModel>(
     model: &M,
     vocabulary: &Vocabulary,

@@ -1,5 +1,5 @@
-//! The prompt and committed tokens of one trajectory. Decoding, labelling and
-//! sweeping all make a scorer's position here, so that they cannot differ.
+//! The prompt and committed tokens of one trajectory. Decoding, labelling and sweeping all
+//! build a scorer's position here, so their features are the same.
 
 use tokenroute_core::{Position, Step, TokenId, Vocabulary};
 
@@ -9,12 +9,12 @@ pub struct Path<'v> {
     vocabulary: &'v Vocabulary,
     prompt: usize,
     tokens: Vec<TokenId>,
-    /// The sentence entropy in force at every committed token.
+    /// The sentence entropy at every committed token.
     sentence: Vec<f32>,
 }
 
 impl<'v> Path<'v> {
-    /// A trajectory with nothing committed yet. `prompt` holds at least one token.
+    /// A trajectory without committed tokens. `prompt` holds at least one token.
     #[must_use]
     pub fn new(vocabulary: &'v Vocabulary, prompt: &[TokenId]) -> Self {
         Path { vocabulary, prompt: prompt.len(), tokens: prompt.to_vec(), sentence: Vec::new() }
@@ -50,8 +50,8 @@ impl<'v> Path<'v> {
         self.tokens.last().copied().unwrap_or_default()
     }
 
-    /// The SLM's entropy at the first token of the sentence that position
-    /// `index` belongs to; `step` is what the SLM says there.
+    /// The SLM's entropy at the first token of the sentence that contains position `index`.
+    /// `step` is the SLM's step there.
     fn sentence_entropy(&self, index: usize, step: &Step) -> f32 {
         match self.sentence.get(index) {
             Some(&recorded) => recorded,
@@ -62,7 +62,7 @@ impl<'v> Path<'v> {
         }
     }
 
-    /// The next position as a scorer sees it; `step` is what the SLM says there.
+    /// The next position as a scorer sees it. `step` is the SLM's step there.
     #[must_use]
     pub fn position<'a>(
         &self,
@@ -73,8 +73,8 @@ impl<'v> Path<'v> {
         self.position_at(self.index(), question, step, llm_token)
     }
 
-    /// The same for an earlier position, `index` ≤ [`Path::index`], as it was
-    /// before anything was committed there.
+    /// An earlier position, `index` ≤ [`Path::index`], as it was before a token was committed
+    /// there.
     #[must_use]
     pub fn position_at<'a>(
         &self,
@@ -93,8 +93,8 @@ impl<'v> Path<'v> {
         }
     }
 
-    /// Commits a token at the next position, where the SLM said `step`. End
-    /// tokens become canonical; the committed token is returned.
+    /// Commits a token at the next position, where `step` is the SLM's step. Returns the
+    /// committed token; end tokens become canonical.
     pub fn commit(&mut self, token: TokenId, step: &Step) -> TokenId {
         let token = self.vocabulary.canonical(token);
         let entropy = self.sentence_entropy(self.index(), step);
@@ -108,13 +108,13 @@ impl<'v> Path<'v> {
         self.vocabulary.is_end(token)
     }
 
-    /// A token as it would be committed.
+    /// The form in which a token is committed.
     pub(crate) fn canonical(&self, token: TokenId) -> TokenId {
         self.vocabulary.canonical(token)
     }
 
-    /// A copy with only the first `index` committed tokens, followed by
-    /// `token`. `index` must be below [`Path::index`]: the SLM was heard there.
+    /// A copy with the first `index` committed tokens and then `token`. `index` is below
+    /// [`Path::index`], so the SLM's step there is known.
     #[must_use]
     pub fn fork(&self, index: usize, token: TokenId) -> Self {
         let mut tokens = Vec::with_capacity(self.tokens.len() + 8);
@@ -128,8 +128,7 @@ impl<'v> Path<'v> {
         }
     }
 
-    /// Whether nothing may follow: the last committed token ends the answer, or
-    /// `max_tokens` are committed.
+    /// Whether the answer is complete: its last token ends it, or it has `max_tokens` tokens.
     #[must_use]
     pub fn closed(&self, max_tokens: usize) -> bool {
         self.ended() || self.index() >= max_tokens

@@ -1,5 +1,4 @@
-//! How one session is decoded: τ, what happens while the LLM is waited for, and
-//! what the session may spend.
+//! How one session is decoded: τ, the mode of waiting for the LLM, and limits.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -8,24 +7,23 @@ use tokenroute_core::{Sampling, Tau};
 
 use crate::Budget;
 
-/// What a session does about the time the LLM takes.
+/// What a session does during a call to the LLM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Wait {
-    /// Nothing: the session stands still until the reply is there.
+    /// The session waits for the reply.
     #[default]
     Block,
-    /// The SLM goes on from its own best candidates for the token that is on
-    /// its way. If the LLM names one of them, what follows it stands; else it
-    /// is rolled back. The tokens are those of [`Wait::Block`].
+    /// The SLM continues from its own best candidates for the requested token. If the LLM names
+    /// one of them, its continuation is kept; otherwise it is rolled back. The tokens are those
+    /// of [`Wait::Block`].
     Speculate {
-        /// From how many of its most probable tokens the SLM goes on, at least
-        /// 1; no more than the SLM's top-k.
+        /// Number of candidates, at least 1 and at most the SLM's top-k.
         branches: NonZeroUsize,
         /// Most calls in flight for positions that are not committed yet.
         max_ahead: usize,
     },
-    /// The LLM makes up to this many tokens per call. A policy of its own: the
-    /// tokens are not those of [`Wait::Block`] unless it is 1.
+    /// The LLM makes up to this many tokens per call. With more than one token, the tokens may
+    /// differ from those of [`Wait::Block`].
     Relay {
         /// Most tokens per call.
         tokens: NonZeroUsize,
@@ -37,18 +35,17 @@ pub enum Wait {
 pub struct Policy {
     /// The threshold.
     pub tau: Tau,
-    /// What happens while the LLM is waited for.
+    /// What happens during a call to the LLM.
     pub wait: Wait,
-    /// Longest time the committed answer waits for one reply; the SLM's token
-    /// then stands, degraded as late, and the reply is dropped when it comes.
-    /// `None` leaves it to the LLM.
+    /// Longest wait of the committed answer for one reply. After that the SLM's token is kept
+    /// and marked degraded as late, and the reply is dropped. With `None` only the LLM's own
+    /// limits apply.
     pub deadline: Option<Duration>,
-    /// Most of the tokens that may be asked of the LLM.
+    /// Limits the share of tokens that are requested from the LLM.
     pub budget: Budget,
-    /// Tokens the LLM says in each call. What follows the one it is asked for is
-    /// kept and taken, without a call, where the answer turns out to go the same
-    /// way and the next routed token is among them. Costs the LLM these tokens;
-    /// changes no token. A relay has its own number.
+    /// Number of tokens the LLM makes in each call. Tokens after the requested one are used
+    /// without a call if the answer takes the same path. They cost the LLM's work and change no
+    /// token. A relay has its own number.
     pub lookahead: NonZeroUsize,
     /// Most calls that speculation and warming may waste in one answer. `None` means no
     /// limit.
@@ -58,11 +55,11 @@ pub struct Policy {
     /// If the LLM may not be called, at τ = 0 or with a budget of 0, there are no such
     /// calls.
     pub warm: Option<NonZeroUsize>,
-    /// How both models draw their tokens; greedy if `None`. The router sees the greedy
-    /// step either way, and its τ and curve hold for greedy decoding alone.
+    /// How both models draw their tokens. `None` is greedy. The router sees the greedy step,
+    /// and its τ and curve hold for greedy decoding only.
     pub sampling: Option<Sampling>,
-    /// Whether an LLM that fails ends the session with [`crate::RuntimeError::Llm`],
-    /// instead of degrading a token: for work that has to be exact.
+    /// Whether a failure of the LLM ends the session with [`crate::RuntimeError::Llm`]. By
+    /// default it degrades a token.
     pub strict: bool,
 }
 
@@ -86,12 +83,12 @@ impl Policy {
 }
 
 impl Policy {
-    /// Whether no token is ever asked of the LLM.
+    /// Whether the LLM is never called.
     pub(crate) fn alone(&self) -> bool {
         self.tau == Tau::SLM_ONLY || self.budget.share() == 0.0
     }
 
-    /// Whether the LLM's tokens may stand beyond the routed one.
+    /// Whether tokens of the LLM after the routed one are taken as well.
     pub(crate) fn relays(&self) -> bool {
         matches!(self.wait, Wait::Relay { .. })
     }

@@ -1,29 +1,28 @@
-//! One session on its way: its committed answer, what may follow, and the
-//! account of what that cost.
+//! A running session: its committed answer, the branches after it, and its costs.
 
 use std::time::Instant;
 
 use tokenroute_core::{Bytes, Llm, LlmError, Step, TokenId, Trace};
 
 use crate::branch::{AskState, Branch, Dropped, Head, Routed, Rules};
-use crate::calls::{CallId, Caller, Said};
+use crate::calls::{CallId, CallResult, Caller};
 use crate::lookahead::Lookahead;
 use crate::{Event, RuntimeError, SessionId, Wait};
 
 /// One session.
 pub(crate) struct RunningSession<'a, S> {
     pub(crate) id: SessionId,
-    /// What it began with: a prompt, or a prompt and committed tokens.
+    /// The initial tokens: a prompt, or a prompt and committed tokens.
     pub(crate) begun_with: Vec<TokenId>,
     pub(crate) rules: Rules<'a>,
-    /// The committed answer, and from its end on what may follow.
+    /// The committed answer. Its head holds the branches after it.
     pub(crate) root: Branch<'a, S>,
     pub(crate) trace: Trace,
-    /// What the SLM said along it, if that is recorded.
+    /// The SLM's steps along it, if they are recorded.
     pub(crate) steps: Vec<Step>,
-    /// What the LLM has said beyond what it was asked for.
+    /// Unused tokens of the LLM's replies.
     pub(crate) lookahead: Lookahead,
-    /// Length of the answer when the LLM was last asked about its end.
+    /// Length of the answer at the last call for its end.
     pub(crate) asked_at: Option<usize>,
 }
 
@@ -47,7 +46,7 @@ impl<S: Clone> RunningSession<'_, S> {
         since.checked_add(self.rules.policy.deadline?)
     }
 
-    /// Sends for the tokens that are wanted from the LLM.
+    /// Sends calls for the tokens that are requested from the LLM.
     pub(crate) fn ask<L: Llm + ?Sized>(&mut self, caller: &mut Caller<'_, L>, now: Instant) {
         self.recall(caller);
         let Head::Routed(routed) = &mut self.root.head else { return self.warm(caller) };
@@ -90,7 +89,7 @@ impl<S: Clone> RunningSession<'_, S> {
         self.rules.policy.max_extra.is_none_or(|most| at_stake() < most)
     }
 
-    /// Lets the LLM read what is committed although nothing is routed.
+    /// Lets the LLM prefill the committed tokens although none is routed.
     fn warm<L: Llm + ?Sized>(&mut self, caller: &mut Caller<'_, L>) {
         let (Some(every), Head::Open) = (self.rules.policy.warm, &self.root.head) else { return };
         if self.rules.policy.alone() || !self.may_waste() {
@@ -106,11 +105,11 @@ impl<S: Clone> RunningSession<'_, S> {
         }
     }
 
-    /// Takes in what a call gave.
+    /// Handles the result of a call.
     pub(crate) fn receive<L: Llm + ?Sized>(
         &mut self,
         call: CallId,
-        said: Said,
+        said: CallResult,
         caller: &mut Caller<'_, L>,
     ) {
         let positions = said.as_ref().map_or(0, |reply| reply.positions);
@@ -149,7 +148,7 @@ impl<S: Clone> RunningSession<'_, S> {
         }
     }
 
-    /// Gives up waiting for the LLM if it is late.
+    /// Stops waiting for the LLM after the deadline.
     pub(crate) fn check_deadline<L: Llm + ?Sized>(
         &mut self,
         now: Instant,
@@ -182,7 +181,7 @@ impl<S: Clone> RunningSession<'_, S> {
         }
     }
 
-    /// Moves decided tokens into the trace; tells whether the answer has ended.
+    /// Moves decided tokens into the trace. Returns the end of the answer, if it has ended.
     pub(crate) fn commit(&mut self, events: &mut Vec<Event>) -> Option<End> {
         for made in self.root.made.drain(..) {
             self.trace.held += u64::from(made.held);
@@ -201,7 +200,7 @@ impl<S: Clone> RunningSession<'_, S> {
         }
     }
 
-    /// Ends the session; what is still on its way is given up.
+    /// Ends the session and gives up its calls.
     pub(crate) fn close<L: Llm + ?Sized>(&mut self, caller: &mut Caller<'_, L>) {
         let mut dropped = Dropped::default();
         let root = std::mem::replace(&mut self.root.head, Head::Closed);
@@ -210,7 +209,7 @@ impl<S: Clone> RunningSession<'_, S> {
     }
 }
 
-/// Asks the LLM for the token that a branch wants.
+/// Calls the LLM for the token that a branch needs.
 fn send<S: Clone, L: Llm + ?Sized>(
     branch: &mut Branch<'_, S>,
     session: SessionId,

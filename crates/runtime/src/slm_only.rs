@@ -1,9 +1,8 @@
-//! What stands in for the large model and its router where there are none.
+//! Stand-ins for the large model and its router, for an SLM that decodes alone.
 
 use tokenroute_core::{Ask, Llm, LlmError, Position, Reply, Score, ScoreError, Scorer, TokenId};
 
-/// A large model that is not there. Asked all the same, it says so, and the small
-/// model's token stands.
+/// A large model that does not exist. Every call fails, so the small model's token is kept.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Absent;
 

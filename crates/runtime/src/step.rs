@@ -1,5 +1,4 @@
-//! One step of the SLM over every session that can go on, and how much of the
-//! prompts goes into it.
+//! One batched step of the SLM over every session that can continue, with limited prefill.
 
 use std::mem;
 
@@ -10,7 +9,7 @@ use crate::engine::Engine;
 use crate::session::RunningSession;
 use crate::{Pair, advance_canonical};
 
-/// A branch in a step, and how many of its tokens go in.
+/// A branch in a step, and how many of its tokens are processed.
 struct Part<'t, 'a, S> {
     rules: &'t Rules<'a>,
     branch: &'t mut Branch<'a, S>,
@@ -18,7 +17,7 @@ struct Part<'t, 'a, S> {
 }
 
 impl<S: LanguageModel, L: Llm + ?Sized> Engine<'_, S, L> {
-    /// Runs the SLM one step; false if no session can go on.
+    /// Runs one step of the SLM. Returns false if no session can continue.
     pub(crate) fn step(&mut self) -> bool {
         let mut sessions = mem::take(&mut self.sessions);
         let unread: Vec<usize> = sessions.iter().map(|live| live.root.unread()).collect();
@@ -44,7 +43,7 @@ impl<S: LanguageModel, L: Llm + ?Sized> Engine<'_, S, L> {
             let fits = self.fits(held + *tokens);
             fits.map_err(|error| branch.head = Head::Broken(error.into())).is_ok()
         });
-        // All of one call, though it gives some more than they read: it costs a copy.
+        // One call gives logits to all branches if any samples. This costs a copy.
         let draws = parts.iter().any(|part| part.rules.policy.sampling.is_some());
         let detail = if draws { Detail::Logits } else { Detail::Full };
         let mut feeds: Vec<_> = parts
@@ -59,7 +58,7 @@ impl<S: LanguageModel, L: Llm + ?Sized> Engine<'_, S, L> {
             Ok(steps) => {
                 for (Part { rules, branch, tokens }, steps) in parts.into_iter().zip(steps) {
                     if tokens < branch.pending.len() {
-                        // What follows a part of a prompt is known already.
+                        // The token after this part of the prompt is known.
                         branch.pending.drain(..tokens);
                     } else {
                         branch.hear(steps, rules);
@@ -77,9 +76,8 @@ impl<S: LanguageModel, L: Llm + ?Sized> Engine<'_, S, L> {
     }
 }
 
-/// How many positions of each prompt are read when `limit` may be in all: as evenly
-/// as what is left of them allows, so that a short one need not wait for a long one,
-/// and one of each at least.
+/// Divides `limit` prompt positions over the prompts as evenly as their lengths allow, at least
+/// one each. So a short prompt does not wait for a long one.
 fn share_out(limit: usize, unread: &[usize]) -> Vec<usize> {
     let mut shares = unread.to_vec();
     let mut prompts: Vec<usize> = (0..unread.len()).filter(|&i| unread[i] > 0).collect();

@@ -1,27 +1,27 @@
-//! What a model says along answers that are given to it.
+//! A model's predictions along given answers.
 
 use tokenroute_core::{Detail, Feed, LanguageModel, ModelError, Step, TokenId, Vocabulary};
 
 use crate::advance_canonical;
 
-/// Most positions given to the model in one call.
+/// Most positions in one call of the model.
 const POSITIONS_PER_CALL: usize = 8192;
 
 /// One teacher-forced answer.
 #[derive(Debug, Clone)]
 pub struct TeacherForced<S> {
-    /// What the model says at each position of the answer, `[answer]`; step `i`
-    /// is about `answer[i]`. Tokens are canonical.
+    /// The model's step at each position of the answer, `[answer]`. Step `i` predicts
+    /// `answer[i]`. Tokens are canonical.
     pub steps: Vec<Step>,
     /// The model's state after the prompt and all but the last answer token.
     pub state: S,
 }
 
-/// Runs the model over (prompt, answer) pairs in batches, one pass for each
-/// answer rather than one call for each token. An empty answer has no steps.
+/// Runs the model over (prompt, answer) pairs in batches: one pass for each answer instead of
+/// one call for each token. An empty answer has no steps.
 ///
 /// # Errors
-/// What the model reports; an empty prompt is a [`ModelError::BadFeed`].
+/// Errors of the model. An empty prompt is a [`ModelError::BadFeed`].
 pub fn teacher_forcing<M: LanguageModel>(
     model: &M,
     vocabulary: &Vocabulary,

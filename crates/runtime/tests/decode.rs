@@ -1,5 +1,5 @@
-//! Routed decoding over toy pairs: its ends, its independence of batching, and
-//! what it does when the LLM fails.
+//! Routed decoding over toy pairs: both ends of τ, independence of the batch, and a failing
+//! LLM.
 
 use tokenroute_core::{
     Cause, Detail, LlmError, Origin, Position, Score, ScoreError, Scorer, Tau, TokenId, Trace,
@@ -13,7 +13,7 @@ use tokenroute_runtime::{
 
 const MAX_TOKENS: usize = 24;
 
-/// A router of sorts: reads the hidden state.
+/// A toy router: the score is a number of the hidden state.
 struct Hidden;
 
 impl Scorer for Hidden {
@@ -22,7 +22,7 @@ impl Scorer for Hidden {
     }
 }
 
-/// Knows the LLM's token and scores by it.
+/// Scores by the LLM's token.
 struct Oracle;
 
 impl Scorer for Oracle {
@@ -152,7 +152,7 @@ fn a_failing_llm_degrades_and_never_truncates() {
         assert!(traces.iter().all(|t| t.offloaded() == 0));
     }
 
-    // Failing once, at the third ask: that token is the SLM's, the rest the LLM's.
+    // The third ask fails: its token is the SLM's, the rest are the LLM's.
     let flaky = Scripted::new(|_| Ok(3)).failing([2]);
     let pair = Pair::new(&slm, &flaky, &vocabulary);
     let request = Request { question: "q", prompt: &[1, 2], max_tokens: 6 };

@@ -1,4 +1,4 @@
-//! Sessions that go on from what others have committed.
+//! Sessions that continue from committed tokens of others.
 
 use tokenroute_core::{Llm, LlmError, Scorer, TokenId, Trace};
 use tokenroute_llm::{InProcess, Scripted, ToyModel};

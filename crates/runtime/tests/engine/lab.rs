@@ -1,4 +1,4 @@
-//! Toy pairs, LLMs with a will of their own, and what must hold of any trace.
+//! Toy pairs, LLMs with delays and failures, and the invariants of a trace.
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,10 +15,10 @@ use tokenroute_runtime::{Calls, Pair, Policy, Request, RoutedDecoding, Wait};
 
 pub const MAX_TOKENS: usize = 24;
 
-/// Many at once, each on its own.
+/// Many threads, one ask per call.
 pub const APART: Calls = Calls { threads: 6, together: 1 };
 
-/// A router of sorts: reads the hidden state.
+/// A toy router: the score is a number of the hidden state.
 pub struct Hidden;
 
 impl Scorer for Hidden {
@@ -27,7 +27,7 @@ impl Scorer for Hidden {
     }
 }
 
-/// Knows the LLM's token and scores by it.
+/// Scores by the LLM's token.
 pub struct Oracle;
 
 impl Scorer for Oracle {
@@ -42,7 +42,7 @@ impl Scorer for Oracle {
     }
 }
 
-/// Looks at the sentence, so that a branch must carry it along.
+/// Depends on the sentence, so that every branch must track it.
 pub struct Sentence;
 
 impl Scorer for Sentence {
@@ -103,13 +103,13 @@ pub fn run<L: Llm + ?Sized>(
     traces
 }
 
-/// The tokens of a trace, less what depends on who was faster.
+/// The tokens of a trace, without the fields that depend on time.
 pub fn decided(trace: &Trace) -> Vec<TraceToken> {
     let decided = |token: &TraceToken| TraceToken { speculated: false, ..*token };
     trace.tokens.iter().map(decided).collect()
 }
 
-/// What must hold of a finished trace whatever happened.
+/// The invariants of a finished trace.
 pub fn check(prompt: &[TokenId], trace: &Trace) {
     assert!(trace.ended || trace.tokens.len() == MAX_TOKENS, "a truncated answer");
     for token in &trace.tokens {
@@ -119,20 +119,20 @@ pub fn check(prompt: &[TokenId], trace: &Trace) {
     let needed = (prompt.len() + trace.tokens.len() - 1) as u64;
     assert_eq!(trace.slm_positions - trace.rolled_back, needed, "what was kept was needed");
     assert!(trace.rolled_back <= trace.speculated);
-    // A token decided ahead follows from a position that was, and was kept.
+    // A token decided ahead follows a waiting position whose branch was kept.
     assert!(trace.speculated_tokens() as u64 <= trace.speculated - trace.rolled_back);
     assert!(trace.wasted_calls <= trace.llm_calls);
     assert!(trace.wasted_positions <= trace.llm_positions);
 }
 
-/// A toy LLM behind a network: every call takes its own time, by hash, so that
-/// answers overtake each other.
+/// A toy LLM behind a network. Every call takes its own time, by hash, so that replies overtake
+/// one another.
 pub struct Distant {
     pub llm: InProcess<ToyModel>,
     pub salt: u64,
-    /// Share of contexts at which it fails, always.
+    /// Share of contexts that always fail.
     pub failing: f32,
-    /// Share of calls that fail, whatever they ask.
+    /// Share of calls that fail, whatever their context.
     pub flaky: f32,
     pub calls: AtomicU64,
 }
@@ -156,7 +156,7 @@ impl Llm for Distant {
             .map(|ask| {
                 let number = self.calls.fetch_add(1, Ordering::Relaxed);
                 let late = unit(self.salt, number, ask.context);
-                // Some at once, some much later than the rest.
+                // Some replies come at once, some much later.
                 thread::sleep(Duration::from_micros((late * late * 250.0) as u64));
                 if unit(7, 0, ask.context) < self.failing {
                     return Err(LlmError::Refused("not this one".to_owned()));
@@ -174,8 +174,7 @@ impl Llm for Distant {
     }
 }
 
-/// An LLM that says nothing about prompts that begin with a token until its gate
-/// is opened.
+/// An LLM that does not answer prompts with a given first token until its gate is opened.
 pub struct Gated {
     pub llm: InProcess<ToyModel>,
     pub first: TokenId,

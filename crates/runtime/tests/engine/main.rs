@@ -1,6 +1,5 @@
-//! The stepwise engine over toy pairs: whatever the timing, the tokens are those
-//! of blocking decoding; policies do what they say; sessions leave each other
-//! alone.
+//! The engine over toy pairs. At any timing its tokens are those of blocking decoding, policies
+//! keep their bounds, and sessions are independent.
 
 mod forks;
 mod lab;

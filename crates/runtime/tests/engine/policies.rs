@@ -87,7 +87,7 @@ fn a_budget_over_answers_goes_to_the_lowest_scores() {
     let decoding = RoutedDecoding { batch: 1, ..RoutedDecoding::new(pair, &Hidden, policy) };
     let traces = decoding.run(&requests);
     let traces = traces.expect("traces");
-    // At τ = 1 every token would be asked; all scores are below it.
+    // At τ = 1 every token is routed: all scores are below it.
     let late = traces[100..].iter().flat_map(|t| &t.tokens);
     let (asked, held): (Vec<_>, Vec<_>) = late.partition(|t| t.origin == Origin::Llm);
     let mean = |tokens: &[&TraceToken]| {
@@ -115,7 +115,7 @@ fn a_whole_budget_changes_nothing_and_none_is_the_slm_alone() {
     }
 }
 
-/// The LLM's answer from a context on.
+/// The LLM's answer after a context.
 fn greedy_llm(llm: &InProcess<ToyModel>, context: &[TokenId]) -> TokenId {
     let ask = Ask::greedy(context, context.len());
     let said = llm.ask(&[ask]).remove(0).expect("a toy's answer");
@@ -206,7 +206,7 @@ fn a_late_reply_degrades_its_token_and_is_dropped() {
         let decoding = RoutedDecoding { calls: Some(APART), batch: 1, ..decoding };
         let traces = decoding.run_with(&requests(&prompts), &mut |_, _| {
             made += 1;
-            // Nothing comes back before the answer is complete.
+            // No reply comes before the answer is complete.
             if made == alone[0].len() {
                 gated.open();
             }
@@ -216,7 +216,7 @@ fn a_late_reply_degrades_its_token_and_is_dropped() {
         assert!(trace.tokens.iter().all(|t| t.cause == Some(Cause::Late)));
         assert_eq!(trace.wasted_calls, trace.llm_calls, "no answer was used");
         assert_eq!(trace.wasted_positions, trace.llm_positions);
-        // A busy machine may not even send a call before it is given up.
+        // A busy machine may drop a call before it is sent.
         assert_eq!(trace.llm_positions > 0, trace.llm_calls > 0, "what is late still counts");
     }
 }

@@ -1,5 +1,5 @@
-//! How prompts are read: in parts between the tokens of others, short ones first, and
-//! never twice.
+//! Prefill in parts: other sessions continue, short prompts are first, and no position is
+//! processed twice.
 
 use std::num::NonZeroUsize;
 use std::sync::Mutex;
@@ -60,7 +60,7 @@ fn session(prompt: &[TokenId]) -> Session {
     Session { question: String::new(), prompt: prompt.to_vec(), max_tokens: MAX_TOKENS, policy }
 }
 
-/// What blocking decoding of a prompt on its own gives.
+/// Blocking decoding of a single prompt.
 fn alone(seed: u64, prompt: &[TokenId]) -> Trace {
     let (slm, vocabulary) = (ToyModel::new(seed), ToyModel::vocabulary());
     let llm = InProcess::new(ToyModel::new(99));
@@ -69,7 +69,7 @@ fn alone(seed: u64, prompt: &[TokenId]) -> Trace {
     decode(pair, &Hidden, Tau::SLM_ONLY, &[request], 1).expect("no errors").remove(0)
 }
 
-/// A prompt after which a toy has much to say.
+/// A prompt with a long answer.
 fn talkative(seed: u64) -> Vec<TokenId> {
     let prompts = (0..14).flat_map(|a| (0..14).map(move |b| vec![a, b]));
     prompts.max_by_key(|prompt| alone(seed, prompt).tokens.len()).expect("many")
@@ -143,14 +143,15 @@ fn what_was_read_is_not_read_again() {
         let mut talk = talkative(2);
         let first = ask(&talk);
         assert_eq!(first, alone(2, &talk));
-        // Its last token was never read, the new ones neither.
+        // Its last token was not processed, nor were the new ones.
         talk.extend(first.ids().chain([5, 6]));
         let again = ask(&talk);
         let fresh = alone(2, &talk);
         assert_eq!(again.tokens, fresh.tokens);
         let read = if keeps > 0 { talk.len() as u64 - 3 } else { 0 };
         assert_eq!(fresh.slm_positions - again.slm_positions, read);
-        // The same prompt once more: its last token is read for the sake of what follows.
+        // The same prompt again: only its last token is processed, since the next step comes
+        // from it.
         let once_more = ask(&talk);
         assert_eq!(once_more.tokens, fresh.tokens);
         let read = if keeps > 0 { talk.len() as u64 - 1 } else { 0 };

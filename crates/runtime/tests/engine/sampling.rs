@@ -1,5 +1,5 @@
-//! Decoding at a temperature: every token is the one that its position draws, however
-//! the answer is decoded and wherever the large model is.
+//! Decoding at a temperature: every token is the draw of its position, in every mode of waiting
+//! and for every place of the LLM.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -28,22 +28,21 @@ fn drawn(sampling: Option<Sampling>, policy: Policy) -> Policy {
     Policy { sampling, ..policy }
 }
 
-/// The pairs that tests go through.
+/// The pairs under test.
 fn pair(seed: u64) -> (ToyModel, ToyModel) {
     let slm = ToyModel::new(seed);
     let llm = ToyModel::following(seed + 100, &slm, 0.6);
     (slm, llm)
 }
 
-/// What a model says after a prefix, with nothing kept.
+/// A model's token after a prefix, without a cache.
 fn step(model: &ToyModel, prefix: &[TokenId]) -> Step {
     let mut state = model.start();
     let mut feeds = [Feed { state: &mut state, tokens: prefix, from: prefix.len() - 1 }];
     model.advance(&mut feeds, Detail::Logits).expect("a good feed").remove(0).remove(0)
 }
 
-/// An answer as the definition has it, one token after the other: who made each token,
-/// the token, and the SLM's.
+/// An answer by the definition, token by token: its origin, the token, and the SLM's token.
 fn by_hand(
     (slm, llm): (&ToyModel, &ToyModel),
     prompt: &[TokenId],
@@ -176,7 +175,7 @@ fn sessions_with_other_draws_leave_each_other_alone() {
     let (slm, large) = pair(4);
     let llm = InProcess::new(pair(4).1);
     let vocabulary = ToyModel::vocabulary();
-    // The same prompt each time: what is kept of one session must not answer another.
+    // The same prompt each time: cached states must not answer other sessions.
     let prompt = vec![3, 1, 4];
     let draws: Vec<_> = (0..6)
         .map(|i| {

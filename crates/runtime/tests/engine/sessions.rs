@@ -1,4 +1,4 @@
-//! Sessions that come, wait and go without getting in each other's way.
+//! Concurrent sessions do not delay or change one another.
 
 use std::collections::BTreeMap;
 use std::slice::from_ref;
@@ -15,7 +15,7 @@ use crate::lab::{
     APART, Gated, Hidden, MAX_TOKENS, decided, policy, prompts, requests, speculate, tau,
 };
 
-/// Longer than any test may take.
+/// Longer than any test takes.
 const LONG: Duration = Duration::from_secs(600);
 
 fn session(prompt: &[TokenId], policy: Policy) -> Session {
@@ -94,7 +94,7 @@ fn what_was_decided_during_a_wait_is_marked() {
     let make = || ToyModel::following(9, &slm, 1.0);
     let truth = InProcess::new(make());
     let pair = Pair::new(&slm, &truth, &vocabulary);
-    // An answer whose lowest score, the one that is routed, has something after it.
+    // An answer that continues after its lowest score, which is the routed one.
     let (prompt, lowest, score) = (0..14)
         .find_map(|second| {
             let prompt = vec![1, second];
@@ -111,7 +111,7 @@ fn what_was_decided_during_a_wait_is_marked() {
             let pair = Pair::new(&slm, &gated, &vocabulary);
             let mut engine = Engine::new(scope, pair, &Hidden, APART);
             let id = engine.add(session(&prompt, policy(score.next_up(), wait))).expect("good");
-            // Enough for all that can be decided without the LLM.
+            // Enough turns for every token that needs no call.
             for _ in 0..2 * MAX_TOKENS {
                 drop(engine.turn(Duration::ZERO));
             }

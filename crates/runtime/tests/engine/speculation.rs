@@ -1,4 +1,4 @@
-//! Speculation changes the time an answer takes and nothing else.
+//! Speculation changes only the time of an answer.
 
 use tokenroute_core::{Ask, Cause, Llm, Origin, Scorer, Trace, TraceToken};
 use tokenroute_llm::{InProcess, Scripted, ToyModel};
@@ -9,7 +9,7 @@ use crate::lab::{
     run, speculate, tau,
 };
 
-/// The tokens, less what depends on who was faster.
+/// The tokens, without the fields that depend on time.
 fn tokens(traces: &[Trace]) -> Vec<Vec<TraceToken>> {
     traces.iter().map(decided).collect()
 }

@@ -1,5 +1,5 @@
-//! A toy pair whose LLM is behind the proxy: answers decoded through it, held to
-//! what must be true of them whatever happened on the way, and counted.
+//! A toy pair whose LLM is behind the proxy. Answers are decoded through it, checked and
+//! counted.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,17 +21,17 @@ use tokenroute_server::net::Server;
 use crate::proxy::{Fault, Proxy, When};
 
 pub const MAX_TOKENS: usize = 12;
-/// Of one call, second attempts included.
+/// Longest time of one call, retries included.
 const CALL: Duration = Duration::from_millis(200);
-/// Of one token.
+/// Deadline of one token.
 const DEADLINE: Duration = Duration::from_millis(300);
-/// What a busy machine may add to the deadline; a hang is longer.
+/// Allowance for a busy machine. A hang is longer.
 const SLACK: Duration = Duration::from_secs(3);
 const RECOVERY: Duration = Duration::from_secs(5);
-/// Answers decoded at once.
+/// Concurrent answers.
 const BATCH: usize = 24;
 
-/// A router of sorts: reads the hidden state.
+/// A toy router: the score is a number of the hidden state.
 struct Hidden;
 
 impl Scorer for Hidden {
@@ -64,16 +64,16 @@ pub const WAITS: [(&str, Wait); 3] = [
     ("relay", Wait::Relay { tokens: NonZeroUsize::new(3).unwrap() }),
 ];
 
-/// What was seen in some generations.
+/// Counts and times over some generations.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
     pub generations: usize,
     pub tokens: usize,
     pub offloaded: usize,
     pub degraded: BTreeMap<Cause, usize>,
-    /// Between two tokens of one answer, or before its first.
+    /// Longest gap between two tokens of one answer, or before its first.
     pub longest: Duration,
-    /// Until the LLM made most of an answer's tokens again.
+    /// Time until the LLM made most tokens of an answer again.
     pub recovery: Duration,
 }
 
@@ -94,7 +94,7 @@ impl Tally {
     }
 }
 
-/// One row of a table; truncated answers, hangs and wrong tokens end the test instead.
+/// One row of a table. Truncated answers, hangs and wrong tokens end the test instead.
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Tally { generations, tokens, offloaded, degraded, longest, recovery } = self;
@@ -109,7 +109,7 @@ impl fmt::Display for Tally {
     }
 }
 
-/// Time for which a machine with other things to do did not run this process.
+/// Time for which a busy machine did not run this process.
 struct Stolen(Arc<AtomicU64>);
 
 impl Stolen {
@@ -133,7 +133,7 @@ impl Stolen {
     }
 }
 
-/// The pair, its LLM behind the proxy and, to compare, in process.
+/// The pair, with its LLM behind the proxy and, for comparison, in process.
 pub struct Lab {
     slm: ToyModel,
     truth: InProcess<ToyModel>,
@@ -174,7 +174,7 @@ impl Lab {
         Http::new(config, ToyModel::vocabulary(), None).expect("a good URL")
     }
 
-    /// Decodes prompts through the client and checks what must hold whatever happened.
+    /// Decodes prompts through the client and checks every answer.
     pub fn generate(&self, llm: &Http, tau: Tau, wait: Wait, prompts: &[Vec<TokenId>]) -> Tally {
         let vocabulary = ToyModel::vocabulary();
         let requests: Vec<Request<'_>> = prompts
@@ -187,7 +187,7 @@ impl Lab {
         let (mut longest, stolen) = (Duration::ZERO, self.stolen.so_far());
         let mut traces = Vec::new();
         for requests in requests.chunks(BATCH) {
-            // All of them begin now.
+            // All of them begin at once.
             let mut last = vec![Instant::now(); requests.len()];
             let mut hear = |i: usize, _: &_| {
                 longest = longest.max(last[i].elapsed());
@@ -212,8 +212,8 @@ impl Lab {
         tally
     }
 
-    /// Complete, every token what its maker says after the tokens before it, and
-    /// what the LLM should have said marked.
+    /// Checks that the answer is complete, that every token is its model's, and that degraded
+    /// tokens are marked.
     fn check(&self, prompt: &[TokenId], trace: &Trace, tau: Tau, relays: bool) {
         let vocabulary = ToyModel::vocabulary();
         assert!(trace.ended || trace.tokens.len() == MAX_TOKENS, "a truncated answer");
@@ -243,7 +243,7 @@ impl Lab {
         assert_eq!(trace.offloaded(), made);
     }
 
-    /// Waits until the LLM makes most tokens of an answer again; how long it took.
+    /// Waits until the LLM makes most tokens of an answer again. Returns the time.
     pub fn recovers(&self, llm: &Http, wait: Wait, prompt: &[Vec<TokenId>]) -> Duration {
         let (start, stolen) = (Instant::now(), self.stolen.so_far());
         self.proxy.spoil(Fault::None, When::Always);
@@ -252,7 +252,7 @@ impl Lab {
             if 2 * found.offloaded > found.tokens {
                 return start.elapsed();
             }
-            // Degraded answers cost no time; the probe needs some.
+            // Degraded answers take no time, but the probe needs some.
             std::thread::sleep(Duration::from_millis(20));
             let stolen = self.stolen.so_far() - stolen;
             assert!(start.elapsed() < RECOVERY + stolen, "no recovery: {found:?}");

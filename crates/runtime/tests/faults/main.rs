@@ -32,7 +32,7 @@ fn head(shown: bool) {
     }
 }
 
-/// Every fault, and the cause that it gives where it spoils all exchanges.
+/// Every fault, and its cause if it damages all exchanges.
 const FAULTS: [(Fault, Option<Cause>); 18] = [
     (Fault::None, None),
     (Fault::Delay(5), None),
@@ -42,7 +42,7 @@ const FAULTS: [(Fault, Option<Cause>); 18] = [
     (Fault::Bandwidth(400), Some(Cause::Late)),
     (Fault::Silence, Some(Cause::Late)),
     (Fault::NeverRead, Some(Cause::Late)),
-    // A second attempt on a new connection may mend it.
+    // A retry on a new connection may succeed.
     (Fault::HalfOpen, None),
     (Fault::CloseAtOnce, Some(Cause::Unavailable)),
     (Fault::CloseMidReply, Some(Cause::Unavailable)),
@@ -55,7 +55,7 @@ const FAULTS: [(Fault, Option<Cause>); 18] = [
     (Fault::OtherPrefix, Some(Cause::BadReply)),
 ];
 
-/// One way of waiting through one fault: all of the time, and in bursts.
+/// One mode of waiting with one fault: constant, and in bursts.
 fn row(
     lab: &Lab,
     wait: Wait,
@@ -67,7 +67,7 @@ fn row(
     for (when, tau) in [(When::Always, half), (When::Always, Tau::LLM_ONLY), (When::Bursts, half)] {
         lab.proxy.spoil(Fault::None, When::Always);
         let llm = lab.client("http");
-        // What the server is must be known to tell one fault from another.
+        // The server's type must be known to tell one fault from another.
         while llm.server().is_err() {}
         lab.proxy.spoil(fault, when);
         let mut cell = lab.generate(&llm, tau, wait, prompts);
@@ -75,7 +75,7 @@ fn row(
         if let (Some(cause), When::Always) = (cause, when) {
             assert!(cell.found(cause), "{cell_is}");
         }
-        // Late and unavailable may come from a busy machine and an open circuit.
+        // On a busy machine the cause may be late, and with an open circuit unavailable.
         let known = [cause, Some(Cause::Late), Some(Cause::Unavailable)];
         assert!(cell.degraded.keys().all(|c| known.contains(&Some(*c))), "{cell_is}");
         cell.recovery = lab.recovers(&llm, wait, &prompts[..1]);
@@ -118,7 +118,7 @@ fn a_cloud_without_tls_gives_no_token() {
     let (count, shown) = size();
     let prompts = prompts(count);
     head(shown);
-    // Plain HTTP where TLS is spoken, and a handshake that nobody answers.
+    // Plain HTTP on a TLS port, and a handshake without a reply.
     for (fault, cause) in
         [(Fault::None, Cause::Unavailable), (Fault::NeverRead, Cause::Unavailable)]
     {

@@ -1,4 +1,4 @@
-//! A proxy that spoils HTTP exchanges on their way to a healthy server.
+//! A proxy that damages HTTP exchanges on their way to a healthy server.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-/// What becomes of an exchange.
+/// The damage to an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// Passed on as it is.
+    /// No damage.
     None,
     /// The reply comes this many milliseconds late.
     Delay(u64),
@@ -24,25 +24,25 @@ pub enum Fault {
     CloseMidReply,
     /// The connection is reset in the middle of the reply.
     ResetMidReply,
-    /// The request is read and nothing ever comes back.
+    /// The request is read, and no reply comes.
     Silence,
-    /// The connection is accepted and left alone.
+    /// The connection is accepted and not used.
     NeverRead,
-    /// A connection that has served once is dead from then on, and nobody says so.
+    /// A connection is dead after its first exchange, without being closed.
     HalfOpen,
     /// A status instead of an answer.
     Status(u16),
-    /// A whole reply whose body is no JSON.
+    /// A whole reply whose body is not JSON.
     Garbage,
     /// A whole reply whose JSON breaks off.
     BrokenOff,
-    /// A token that the pair does not have.
+    /// A token outside the pair's vocabulary.
     ForeignToken,
     /// The answer to an earlier request.
     OtherPrefix,
 }
 
-/// Which exchanges are spoilt.
+/// The damaged exchanges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
     /// All of them.
@@ -64,7 +64,7 @@ impl Plan {
     }
 }
 
-/// How long a connection that says nothing is held; longer than anybody waits.
+/// How long a silent connection is held. No client waits that long.
 const SILENCE: Duration = Duration::from_secs(10);
 
 /// The proxy; its plan can change at any time.
@@ -77,7 +77,7 @@ struct Shared {
     upstream: SocketAddr,
     plan: Mutex<Plan>,
     exchanges: AtomicUsize,
-    /// The body of the last good reply to a completion.
+    /// The body of the last good completion.
     earlier: Mutex<Option<Vec<u8>>>,
 }
 
@@ -95,26 +95,26 @@ impl Proxy {
         thread::spawn(move || {
             for client in listener.incoming() {
                 let (client, shared) = (client.expect("a stream"), Arc::clone(&shared));
-                // A broken connection is what this is about.
+                // Broken connections are expected here.
                 thread::spawn(move || drop(shared.serve(client)));
             }
         });
         proxy
     }
 
-    /// Spoils exchanges from now on.
+    /// Damages exchanges from now on.
     pub fn spoil(&self, fault: Fault, when: When) {
         *self.shared.plan.lock().expect("no panic") = Plan { fault, when };
     }
 }
 
 /// Head and body of a request or reply.
-struct Message {
+struct HttpMessage {
     head: String,
     body: Vec<u8>,
 }
 
-fn read(reader: &mut impl BufRead) -> io::Result<Message> {
+fn read(reader: &mut impl BufRead) -> io::Result<HttpMessage> {
     let mut head = String::new();
     loop {
         let before = head.len();
@@ -129,7 +129,7 @@ fn read(reader: &mut impl BufRead) -> io::Result<Message> {
     let length = lower.lines().find_map(|l| l.strip_prefix("content-length: ")?.parse().ok());
     let mut body = vec![0; length.unwrap_or(0)];
     reader.read_exact(&mut body)?;
-    Ok(Message { head, body })
+    Ok(HttpMessage { head, body })
 }
 
 fn reply(status: &str, body: &[u8]) -> Vec<u8> {
@@ -147,7 +147,7 @@ impl Shared {
         let mut upstream: Option<(TcpStream, BufReader<TcpStream>)> = None;
         let mut served = 0;
         loop {
-            // Nothing is decided before there is something to spoil.
+            // The damage is chosen after the request has come.
             if requests.fill_buf()?.is_empty() {
                 return Ok(());
             }
