@@ -2,17 +2,30 @@
 //!
 //! Key types:
 //! - [`InProcess`]: any local [`tokenroute_core::LanguageModel`] as the LLM, with a cache of
-//!   what it has read and answered.
-//! - [`Metered`]: an LLM elsewhere, with its positions counted as [`InProcess`] counts them.
-//! - [`Patient`]: an LLM that is asked again while it is away.
+//!   its states and answers.
+//! - [`Metered`]: an LLM on a server, with its positions counted as [`InProcess`] counts its own.
+//! - [`Patient`]: an LLM whose failed calls are repeated.
 //! - [`Scripted`]: answers and failures from a script.
 //! - [`ToyModel`]: a tiny deterministic model for tests and demos.
-//! - `http::Http` (feature `http`): vLLM, SGLang, llama.cpp's server, `tokenroute cloud`
-//!   or any OpenAI-compatible completions API as the LLM; `http::Answers` keeps any
-//!   LLM's answers on disk.
-//! - `ApiKey`: the secret between the two.
-//! - `link::Link` (feature `link`): a network with a round trip and a bandwidth between
-//!   a client and a server on one machine.
+//! - `http::Http` (feature `http`): vLLM, SGLang, llama.cpp's server, `tokenroute cloud` or any
+//!   OpenAI-compatible completions API as the LLM. `http::Answers` caches any LLM's answers on
+//!   disk.
+//! - [`ApiKey`]: the key of a server.
+//! - `link::Link` (feature `link`): a network with a round trip and a bandwidth between a client
+//!   and a server on one machine.
+//!
+//! ```
+//! use tokenroute_core::{Ask, Llm};
+//! use tokenroute_llm::{InProcess, ToyModel};
+//!
+//! let llm = InProcess::new(ToyModel::new(1));
+//! let ask = Ask::next(&[1, 2, 3], None);
+//! let first = llm.ask(&[ask]).remove(0)?;
+//! assert_eq!((first.tokens.len(), first.positions), (1, 3));
+//! let again = llm.ask(&[ask]).remove(0)?;
+//! assert_eq!((again.tokens, again.positions), (first.tokens, 0)); // known answers are free
+//! # Ok::<(), tokenroute_core::LlmError>(())
+//! ```
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "http")]

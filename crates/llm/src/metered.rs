@@ -1,4 +1,4 @@
-//! An LLM elsewhere, counted as one in process counts itself.
+//! Counts the positions of an LLM on a server as [`crate::InProcess`] counts its own.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -9,16 +9,16 @@ use tokenroute_core::{
 use crate::roots::{Key, Roots};
 
 /// An LLM whose [`Reply::positions`] are those of the same model in process
-/// ([`crate::InProcess`]), whatever its prefix cache or an answer cache saves. So the
-/// cost of a stage depends neither on where its LLM runs nor on what that was asked
-/// before. An answer is asked for once, until its prompt is forgotten.
+/// ([`crate::InProcess`]), whatever a prefix cache or an answer cache saves. So a stage's cost
+/// depends neither on its LLM's place nor on earlier requests. An answer is requested once,
+/// until its prompt is forgotten.
 #[derive(Debug)]
 pub struct Metered<L> {
     llm: L,
     roots: Mutex<Roots<()>>,
 }
 
-/// What the LLM has to answer of an ask or a continuation.
+/// The part of an ask or a continuation that is requested.
 struct Open<T> {
     index: usize,
     root: Key,
@@ -26,7 +26,7 @@ struct Open<T> {
 }
 
 impl<L: Llm> Metered<L> {
-    /// Counts by what was asked about the last `prompts` prompts, at least 1.
+    /// Counts with a memory of the last `prompts` prompts, at least 1.
     pub fn new(llm: L, prompts: usize) -> Self {
         Metered { llm, roots: Mutex::new(Roots::new(prompts)) }
     }
@@ -37,14 +37,14 @@ impl<L: Llm> Metered<L> {
     }
 
     fn roots(&self) -> MutexGuard<'_, Roots<()>> {
-        // Nothing that holds the lock can panic halfway.
+        // No code that holds the lock can panic halfway.
         self.roots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Roots<()> {
-    /// Counts the positions that are new when the tokens after `read[..i]`, for every `i`
-    /// from `from`, are said. With `kept`, they are not new again.
+    /// Counts the new positions of answers after `read[..i]`, for every `i` from `from`. With
+    /// `kept`, they are not new again.
     fn charge(
         &mut self,
         root: &Key,
@@ -99,7 +99,7 @@ impl<L: Llm> Llm for Metered<L> {
                 said.positions = roots.charge(&root, (context, from), sampling, &said.tokens, true);
                 Ok(said)
             });
-            // What follows the last answer that was missing is known.
+            // Tokens after the last missing answer are known.
             let ask = asks[index];
             let rest =
                 roots.get(&root).map(|p| p.answers(ask.context, context.len() + 1, sampling));
@@ -177,7 +177,7 @@ fn no_reply() -> Result<Reply, LlmError> {
     Err(LlmError::BadReply("no reply to a question".to_owned()))
 }
 
-/// Puts what was said now after what was known before.
+/// Joins known tokens and new ones.
 fn join(known: &mut Result<Reply, LlmError>, said: Result<Reply, LlmError>) {
     match (known, said) {
         (Ok(known), Ok(said)) => {

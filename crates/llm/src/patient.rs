@@ -1,4 +1,4 @@
-//! An LLM that is asked again while it is away.
+//! An LLM whose failed calls are repeated.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -8,28 +8,28 @@ use tokenroute_core::{Ask, Cause, Continuation, Llm, LlmError, Reply, TokenId, V
 
 use crate::together::together;
 
-/// Pause before what has failed is asked again.
+/// Pause before a failed call is repeated.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// An LLM for work in which no token of the SLM may stand in for it: it is asked again
-/// while it cannot be reached or is late, and continuations come whole.
+/// An LLM for work that needs its tokens and not the SLM's. A call is repeated while the LLM is
+/// unreachable or late. Continuations are complete.
 #[derive(Debug)]
 pub struct Patient<L> {
     llm: L,
     patience: Duration,
-    /// Most continuations asked for at once.
+    /// Most continuations requested at once.
     at_once: usize,
     positions: AtomicU64,
 }
 
 impl<L: Llm> Patient<L> {
-    /// `patience` is how long an LLM is asked again that is away. At most `at_once`
-    /// continuations are asked for at a time.
+    /// `patience` is the longest time to repeat a failed call. At most `at_once` continuations
+    /// are requested at a time.
     pub fn new(llm: L, patience: Duration, at_once: usize) -> Self {
         Patient { llm, patience, at_once, positions: AtomicU64::new(0) }
     }
 
-    /// Positions that the LLM says it has processed.
+    /// Positions processed, as the LLM reports them.
     pub fn processed(&self) -> u64 {
         self.positions.load(Ordering::Relaxed)
     }
@@ -43,7 +43,7 @@ impl<L: Llm> Patient<L> {
         self.positions.fetch_add(reply.positions, Ordering::Relaxed);
     }
 
-    /// One continuation. What is too long for one call is asked for in shorter ones.
+    /// One continuation. A long one is requested in several calls.
     fn continuation(
         &self,
         wanted: Continuation<'_>,
@@ -90,7 +90,7 @@ impl<L: Llm> Patient<L> {
     }
 }
 
-/// Whether asking again may help.
+/// Whether a repeated call may help.
 fn away(error: &LlmError) -> bool {
     matches!(error.cause(), Cause::Unavailable | Cause::Late)
 }

@@ -1,5 +1,5 @@
-//! The sequences that begin with one prompt, as a trie: its nodes hold the tokens that
-//! were answered and point to the states of a model to go on from.
+//! The sequences that begin with one prompt, as a trie. Its nodes hold answers and point to
+//! cached states.
 
 use tokenroute_core::{Sampling, TokenId, Vocabulary};
 
@@ -9,7 +9,7 @@ struct Node {
     children: Vec<(TokenId, u32)>,
     /// The model's greedy token after this prefix.
     greedy: Option<TokenId>,
-    /// Those that were drawn, by how.
+    /// Drawn tokens, by their sampling.
     drawn: Vec<(Sampling, TokenId)>,
     /// A state whose sequence runs through this prefix.
     state: Option<u32>,
@@ -32,12 +32,12 @@ impl Node {
     }
 }
 
-/// The longest part of a sequence that a kept state covers.
+/// The longest cached prefix of a sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Held {
     /// Its number of positions.
     pub(crate) positions: usize,
-    /// Number of the state; `None` if there is none and `positions` is 0.
+    /// Number of the state. `None` if there is none and `positions` is 0.
     pub(crate) state: Option<u32>,
 }
 
@@ -45,11 +45,11 @@ pub(crate) struct Held {
 #[derive(Debug)]
 pub(crate) struct Prefixes<S> {
     nodes: Vec<Node>,
-    /// Nodes of what was forgotten, to be used again.
+    /// Free nodes, for reuse.
     free: Vec<u32>,
-    /// Kept states with their numbers of positions, by number.
+    /// Cached states with their numbers of positions, by number.
     states: Vec<Option<(usize, S)>>,
-    /// Numbers that no state has.
+    /// Free numbers of states.
     spare: Vec<u32>,
 }
 
@@ -63,7 +63,7 @@ impl<S> Prefixes<S> {
         self.nodes[node].children.iter().find(|c| c.0 == token).map(|c| c.1 as usize)
     }
 
-    /// The nodes along `tokens` as far as they are known, the empty prefix first.
+    /// The known nodes along `tokens`, the empty prefix first.
     fn walk<'a>(&'a self, tokens: &'a [TokenId]) -> impl Iterator<Item = usize> + 'a {
         let mut at = Some(0);
         let mut tokens = tokens.iter();
@@ -74,8 +74,8 @@ impl<S> Prefixes<S> {
         })
     }
 
-    /// The answers after `tokens[..i]` for every `i` in `from..=tokens.len()`,
-    /// `None` where there is none yet that was drawn in this way.
+    /// The answers after `tokens[..i]` for every `i` in `from..=tokens.len()`. `None` where no
+    /// token has been drawn with this sampling.
     pub(crate) fn answers(
         &self,
         tokens: &[TokenId],
@@ -88,8 +88,8 @@ impl<S> Prefixes<S> {
         known
     }
 
-    /// The known answers that follow `tokens` one after the other: at most `most`, and
-    /// none after an end token.
+    /// The known answers that follow `tokens`, one after the other: at most `most`, and none
+    /// after an end token.
     pub(crate) fn continuation(
         &self,
         tokens: &[TokenId],
@@ -111,8 +111,8 @@ impl<S> Prefixes<S> {
         known
     }
 
-    /// The longest prefix of `tokens` that a kept state covers. The state may hold
-    /// more positions than that.
+    /// The longest prefix of `tokens` that a cached state covers. The state may hold more
+    /// positions.
     pub(crate) fn nearest(&self, tokens: &[TokenId]) -> Held {
         self.walk(tokens)
             .enumerate()
@@ -125,33 +125,32 @@ impl<S> Prefixes<S> {
             })
     }
 
-    /// The state that a node points to, if it is there: one that was taken out may be lost.
+    /// The state that a node points to. `None` if it was taken out and lost.
     fn covering(&self, node: usize) -> Option<u32> {
         self.nodes[node].state.filter(|&id| self.states[id as usize].is_some())
     }
 
-    /// A kept state.
+    /// A cached state.
     pub(crate) fn state(&self, held: Held) -> Option<&S> {
         self.states.get(held.state? as usize)?.as_ref().map(|(_, state)| state)
     }
 
-    /// Whether a state ends where it is held: one that grows from there takes its place.
+    /// Whether a state ends at its held positions. A longer state then takes its place.
     pub(crate) fn ends(&self, held: Held) -> bool {
         let state = held.state.and_then(|id| self.states.get(id as usize)?.as_ref());
         state.is_some_and(|(positions, _)| *positions == held.positions)
     }
 
-    /// Takes out a state that ends where it is held. [`Prefixes::insert`] puts another
+    /// Takes out a state that ends at its held positions. [`Prefixes::insert`] puts a new one
     /// in its place.
     pub(crate) fn take(&mut self, held: Held) -> Option<S> {
         let place = self.states.get_mut(held.state? as usize)?;
         place.take_if(|(positions, _)| *positions == held.positions).map(|(_, state)| state)
     }
 
-    /// Keeps a state that holds exactly `tokens`, and the answers after
-    /// `tokens[..i]` for `i` from `from`, drawn by `sampling`. `grown` is the state that
-    /// it was made from, if that ended there: it is a prefix of the new one and gives way
-    /// to it.
+    /// Caches a state that holds exactly `tokens`, and the answers after `tokens[..i]` for `i`
+    /// from `from`, drawn by `sampling`. `grown` is the state that it extends, if that state
+    /// ended there. The new state replaces it.
     pub(crate) fn insert(
         &mut self,
         tokens: &[TokenId],
@@ -201,8 +200,8 @@ impl<S> Prefixes<S> {
         new as usize
     }
 
-    /// Drops everything that begins with `tokens`, of which there is at least one. A state
-    /// that the prefixes before them go on from is cut back to those by `truncate`.
+    /// Drops all entries that begin with `tokens`, which is not empty. `truncate` shortens a
+    /// state that shorter prefixes still need.
     pub(crate) fn forget(&mut self, tokens: &[TokenId], truncate: &dyn Fn(&mut S, usize)) {
         let mut above: Vec<usize> = self.walk(tokens).collect();
         let Some(top) = above.pop().filter(|_| above.len() == tokens.len()) else { return };
@@ -214,7 +213,7 @@ impl<S> Prefixes<S> {
             let Node { children, state, .. } = std::mem::take(&mut self.nodes[node as usize]);
             below.extend(children.into_iter().map(|c| c.1));
             self.free.push(node);
-            // Its sequence runs through here.
+            // Its sequence passes through here.
             let Some(id) = state else { continue };
             let place = &mut self.states[id as usize];
             if needed == Some(id)
@@ -226,7 +225,8 @@ impl<S> Prefixes<S> {
                 self.spare.push(id);
             }
         }
-        // What pointed to a state that is gone points to another that runs through it.
+        // A pointer to a dropped state moves to another state that passes through the same
+        // node.
         for &node in above.iter().rev() {
             if self.covering(node).is_none() {
                 let mut others = self.nodes[node].children.iter();
@@ -236,7 +236,7 @@ impl<S> Prefixes<S> {
     }
 }
 
-/// Length of what two sequences share from the start.
+/// Length of the common prefix of two sequences.
 pub(crate) fn shared(a: &[TokenId], b: &[TokenId]) -> usize {
     a.iter().zip(b).take_while(|(x, y)| x == y).count()
 }

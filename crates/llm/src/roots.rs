@@ -1,5 +1,5 @@
-//! What is kept of many prompts, each apart, so that the cost of one does not depend on
-//! the others.
+//! Cached states and answers of many prompts. Each prompt has a root of its own, so the cost of
+//! one does not depend on the others.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -9,11 +9,11 @@ use tokenroute_core::TokenId;
 
 use crate::prefixes::Prefixes;
 
-/// Names a root: the shortest context that was asked about. That is the prompt, or the
-/// prompt and some committed tokens while no ask has come from the prompt's end.
+/// Names a root: the shortest context with an ask. That is the prompt, or the prompt and some
+/// committed tokens until an ask comes from the prompt's end.
 pub(crate) type Key = Arc<[TokenId]>;
 
-/// Everything kept, by root.
+/// The cached states and answers, by root.
 #[derive(Debug)]
 pub(crate) struct Roots<S> {
     roots: BTreeMap<Key, Root<S>>,
@@ -29,13 +29,13 @@ struct Root<S> {
 }
 
 impl<S> Roots<S> {
-    /// Nothing yet, and never more than `most` prompts, of which there is at least one.
+    /// An empty cache for up to `most` prompts, at least one.
     pub(crate) fn new(most: usize) -> Self {
         Roots { roots: BTreeMap::new(), most: most.max(1), clock: 0 }
     }
 
-    /// Makes the roots of contexts that are asked about together: no [`Roots::key`] of one
-    /// then renames the root of another.
+    /// Makes the roots of contexts that are asked together, so that no [`Roots::key`] of one
+    /// renames the root of another.
     pub(crate) fn open<'a>(&mut self, contexts: impl IntoIterator<Item = (&'a [TokenId], usize)>) {
         for (context, first) in contexts {
             if (1..=context.len()).contains(&first) {
@@ -44,8 +44,8 @@ impl<S> Roots<S> {
         }
     }
 
-    /// The root that contexts like this belong to, made from `context[..first]` if need be;
-    /// `first` is at least 1.
+    /// The root of a context. A missing root is made from `context[..first]`; `first` is at
+    /// least 1.
     pub(crate) fn key(&mut self, context: &[TokenId], first: usize) -> Key {
         self.clock += 1;
         let now = self.clock;
@@ -57,7 +57,7 @@ impl<S> Roots<S> {
             return key;
         }
         let key: Key = context[..first].into();
-        // One that began later in the same text now begins here. Its prefixes are whole.
+        // A root that began later in the same text now begins here. Its prefixes are whole.
         let from = (Bound::Included(&context[..first]), Bound::Unbounded);
         let next = self.roots.range::<[TokenId], _>(from).next().map(|(name, _)| name);
         let later = next.filter(|name| name.starts_with(&key)).cloned();
@@ -68,10 +68,10 @@ impl<S> Roots<S> {
         key
     }
 
-    /// The root whose name this context begins with.
+    /// The root whose name is a prefix of this context.
     fn before(&mut self, context: &[TokenId]) -> Option<(&Key, &mut Root<S>)> {
-        // A prefix of the context sorts before it, and everything between the two
-        // begins with that prefix.
+        // A prefix of the context sorts before it, and all names between the two begin with
+        // that prefix.
         let to = Bound::Included(context);
         let last = self.roots.range_mut::<[TokenId], _>((Bound::Unbounded, to)).next_back();
         last.filter(|(key, _)| context.starts_with(key))
@@ -85,7 +85,7 @@ impl<S> Roots<S> {
         self.roots.get_mut(key).map(|root| &mut root.prefixes)
     }
 
-    /// Drops the least recently used roots that are too many.
+    /// Drops the least recently used roots beyond the limit.
     pub(crate) fn evict(&mut self) {
         while self.roots.len() > self.most {
             let oldest = self.roots.iter().min_by_key(|(_, root)| root.used);
@@ -94,8 +94,8 @@ impl<S> Roots<S> {
         }
     }
 
-    /// Drops everything that begins with `prompt`. `truncate` cuts a state back to a
-    /// number of positions.
+    /// Drops all entries that begin with `prompt`. `truncate` shortens a state to a number of
+    /// positions.
     pub(crate) fn forget(&mut self, prompt: &[TokenId], truncate: &dyn Fn(&mut S, usize)) {
         let from = (Bound::Included(prompt), Bound::Unbounded);
         let names = self.roots.range::<[TokenId], _>(from).map(|(key, _)| key);

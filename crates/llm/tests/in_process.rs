@@ -1,4 +1,4 @@
-//! What the LLM in process answers, and what it charges for it.
+//! The answers and the positions of the LLM in process.
 
 use tokenroute_core::{
     Ask, Continuation, Detail, Feed, LanguageModel, Llm, LlmError, ModelError, Sampling, TokenId,
@@ -17,7 +17,7 @@ fn ask(llm: &impl Llm, context: &[TokenId], from: usize) -> (Vec<TokenId>, u64) 
     (reply.tokens, reply.positions)
 }
 
-/// What the model says with nothing kept.
+/// The model's token without a cache.
 fn plain(model: &ToyModel, context: &[TokenId], from: usize) -> Vec<TokenId> {
     let mut state = model.start();
     let mut feeds = [Feed { state: &mut state, tokens: context, from: from - 1 }];
@@ -51,7 +51,7 @@ fn an_unanswered_end_of_a_known_prefix_costs_one_position() {
     let context = with(&PROMPT, &[5, 6, 7]);
     ask(&llm, &PROMPT, 4);
     ask(&llm, &context, 7);
-    // Positions 4..6 were read but their answers never asked for.
+    // Positions 4..6 were processed, but their answers were not requested.
     let (tokens, paid) = ask(&llm, &context[..5], 5);
     assert_eq!((tokens, paid), (plain(&ToyModel::new(1), &context[..5], 5), 1));
 }
@@ -161,7 +161,7 @@ fn one_bad_ask_leaves_the_others_whole() {
     assert!(matches!(wrong(4), ModelError::ContextOverrun { positions: 5000, .. }));
 }
 
-/// Continues contexts of one prompt; tokens and positions of each.
+/// Continues contexts of one prompt. Returns tokens and positions of each.
 fn continued(
     llm: &impl Llm,
     contexts: &[Vec<TokenId>],
@@ -214,7 +214,7 @@ fn continuations_fork_from_what_is_kept_and_are_freed_unless_resumed() {
             assert_eq!(positions, way.len() as u64, "the token it leaves by and all but its last");
         }
     }
-    // A fork that is resumed is read once, until it is forgotten.
+    // A resumed fork is processed once, until it is forgotten.
     let read: Vec<u64> = (0..2).map(|_| continued(&llm, &forks[..1], 6, None, true)[0].1).collect();
     assert!(read[0] > 0 && read[1] == 0);
     llm.forget(&forks[0]);
@@ -224,7 +224,7 @@ fn continuations_fork_from_what_is_kept_and_are_freed_unless_resumed() {
 
 #[test]
 fn a_forgotten_end_leaves_what_lies_before_it() {
-    // The first ask reads past the prompt, so that its state covers the prompt too.
+    // The first ask extends past the prompt, so its state covers the prompt too.
     let llm = InProcess::new(ToyModel::new(8));
     let long = with(&PROMPT, &[5, 6, 7]);
     ask(&llm, &long, 4);

@@ -1,4 +1,4 @@
-//! A metered LLM says and charges what the same model in process does.
+//! A metered LLM gives the tokens and positions of the same model in process.
 
 use tokenroute_core::{Ask, Continuation, Llm, LlmError, ModelError, Reply, TokenId, stable_hash};
 use tokenroute_llm::{InProcess, Metered, Scripted, ToyModel};
@@ -8,7 +8,7 @@ fn pick(seed: u64, below: u64) -> usize {
     (stable_hash(&seed.to_le_bytes()) % below) as usize
 }
 
-/// An LLM that keeps nothing.
+/// An LLM without a cache.
 fn forgetful() -> impl Llm {
     Scripted::new(|context: &[TokenId]| {
         let model = InProcess::new(ToyModel::new(7));

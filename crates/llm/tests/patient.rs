@@ -1,4 +1,4 @@
-//! A patient LLM is asked again while it is away, and answers whole.
+//! A patient LLM repeats failed calls, and its answers are whole.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;

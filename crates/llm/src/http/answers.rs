@@ -1,5 +1,5 @@
-//! The answer cache: greedy tokens by model and prefix, in one redb file. The first answer
-//! kept for a prefix stays; later ones are dropped. Drawn tokens are not kept.
+//! The answer cache: greedy tokens by model and prefix, in one redb file. The first answer for
+//! a prefix stays; later ones are dropped. Drawn tokens are not cached.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,10 +12,10 @@ use tokenroute_core::{Ask, Continuation, Llm, LlmError, Reply, TokenId, Vocabula
 /// to the greedy token.
 const TABLE: TableDefinition<'_, [u8; 32], u32> = TableDefinition::new("answers-v1");
 
-/// Most answers that a crash may lose: those not yet forced to disk.
+/// Most answers that a crash may lose, because they are not on disk yet.
 const UNFORCED: u64 = 1024;
 
-/// Why an answer cache cannot be used.
+/// Errors of an answer cache.
 #[derive(Debug, thiserror::Error)]
 pub enum AnswersError {
     /// Another process uses it.
@@ -34,19 +34,19 @@ pub enum AnswersError {
     },
 }
 
-/// An LLM whose answers are kept on disk. A kept answer costs no positions.
+/// An LLM with a cache of its answers on disk. A cached answer costs no positions.
 #[derive(Debug)]
 pub struct Answers<L> {
     llm: L,
     path: PathBuf,
     database: Database,
-    /// Hash over the identity, ready for a prefix.
+    /// Hash of the identity, to be continued over a prefix.
     identity: Sha256,
     unforced: AtomicU64,
 }
 
-/// The identity under which the answers of a server's model are kept: its name there
-/// and the pair's tokenizer.
+/// The identity under which a server's answers are cached: the model's name there and the
+/// pair's tokenizer.
 #[must_use]
 pub fn identity(model: &str, vocabulary: &Vocabulary) -> String {
     format!("{model} {}", vocabulary.hash())
@@ -54,10 +54,10 @@ pub fn identity(model: &str, vocabulary: &Vocabulary) -> String {
 
 impl<L> Answers<L> {
     /// Opens or creates the file. `identity` names the model and its tokenizer, so that
-    /// answers of different models stay apart.
+    /// different models do not share answers.
     ///
     /// # Errors
-    /// A file in use, unreadable, or of another kind.
+    /// A file that is in use, cannot be read, or has another format.
     pub fn open(path: &Path, identity: &str, llm: L) -> Result<Self, AnswersError> {
         let database = Database::create(path).map_err(|error| match error {
             redb::DatabaseError::DatabaseAlreadyOpen => {
@@ -80,7 +80,7 @@ impl<L> Answers<L> {
         &self.llm
     }
 
-    /// Forces everything kept so far to disk.
+    /// Writes all cached answers to disk.
     ///
     /// # Errors
     /// An error of the database.
@@ -96,15 +96,15 @@ impl<L> Answers<L> {
         AnswersError::Store { path: self.path.clone(), message: error.to_string() }
     }
 
-    /// The hash of these tokens, ready for more.
+    /// The hash after these tokens.
     fn hash(&self, tokens: &[TokenId]) -> Sha256 {
         let mut hash = self.identity.clone();
         tokens.iter().for_each(|token| hash.update(token.to_le_bytes()));
         hash
     }
 
-    /// What is known of the greedy continuation, at most `tokens` of it and none
-    /// after an end token; the hash takes it in.
+    /// The cached greedy continuation: at most `tokens`, and none after an end token. The hash
+    /// advances over it.
     fn known_run(
         &self,
         hash: &mut Sha256,
@@ -123,8 +123,8 @@ impl<L> Answers<L> {
         Ok(run)
     }
 
-    /// Keeps a run of greedy tokens that goes on from where the hash is. It ends
-    /// where something else was kept before: what follows is for another prefix.
+    /// Caches a run of greedy tokens from the hash's position. It stops where the cache has
+    /// another token, since later tokens belong to another prefix.
     fn keep_run(&self, mut hash: Sha256, said: &[TokenId]) -> Result<Vec<TokenId>, redb::Error> {
         let pair = |&token: &TokenId| {
             let key: [u8; 32] = hash.clone().finalize().into();
@@ -160,7 +160,7 @@ impl<L> Answers<L> {
             .collect()
     }
 
-    /// Keeps what is new and returns what is kept.
+    /// Caches new answers and returns the cached ones.
     fn keep(&self, said: &[([u8; 32], TokenId)]) -> Result<Vec<TokenId>, redb::Error> {
         let mut writing = self.database.begin_write()?;
         let unforced = self.unforced.load(Ordering::Relaxed) + said.len() as u64;
@@ -202,7 +202,7 @@ impl<L: Llm> Answers<L> {
             .collect();
         let open = |i: &usize| replies[*i].as_ref().is_ok_and(|r| r.tokens.len() < keys[*i].len());
         let missing: Vec<usize> = (0..asks.len()).filter(open).collect();
-        // What is known at the front is not asked again.
+        // Cached answers at the front are not requested again.
         let rest: Vec<Ask<'_>> = missing
             .iter()
             .map(|&i| {
@@ -230,18 +230,18 @@ impl<L: Llm> Answers<L> {
     }
 }
 
-/// A continuation, of which the front is known.
+/// A continuation whose front is cached.
 struct Begun {
-    /// The hash that has taken it in.
+    /// The hash after the front.
     hash: Sha256,
     /// Context and front.
     tokens: Vec<TokenId>,
-    /// How many tokens are to be asked for.
+    /// Number of tokens to request.
     left: usize,
 }
 
 impl<L: Llm> Answers<L> {
-    /// What is kept of a continuation.
+    /// The cached part of a continuation.
     fn begin(&self, wanted: &Continuation<'_>, vocabulary: &Vocabulary) -> Result<Begun, LlmError> {
         let most = wanted.tokens.max(1);
         let mut hash = self.hash(wanted.context);
@@ -254,7 +254,7 @@ impl<L: Llm> Answers<L> {
         Ok(Begun { hash, tokens: [wanted.context, &front].concat(), left })
     }
 
-    /// Keeps what was said after the front and puts the two together.
+    /// Caches the reply after the front and joins the two.
     fn end(
         &self,
         wanted: &Continuation<'_>,
@@ -266,7 +266,7 @@ impl<L: Llm> Answers<L> {
         tokens.drain(..wanted.context.len());
         let mut said = match said {
             Ok(said) => said,
-            // As a continuation that breaks off.
+            // As for a continuation that breaks off.
             Err(_) if !tokens.is_empty() => return Ok(Reply { tokens, ..Reply::default() }),
             Err(error) => return Err(error),
         };
@@ -279,8 +279,8 @@ impl<L: Llm> Answers<L> {
         Ok(Reply { tokens, ..said })
     }
 
-    /// A store that fails makes asks fail: an answer that is not kept could not be given
-    /// again.
+    /// An error of the database fails the ask: an answer that is not cached could not be
+    /// repeated.
     fn away(&self, error: &redb::Error) -> LlmError {
         LlmError::Unavailable(self.fault(error).to_string())
     }
@@ -300,8 +300,8 @@ impl<L: Llm> Llm for Answers<L> {
         replies.map(|reply| reply.unwrap_or_else(none)).collect()
     }
 
-    /// What is known at the front is not asked again; the rest is one continuation, and
-    /// every token of it an answer kept by its own prefix. Drawn ones pass by.
+    /// Cached tokens at the front are not requested again. The rest is one continuation, and
+    /// each of its tokens is cached under its own prefix. Drawn tokens are not cached.
     fn continuations(
         &self,
         wanted: &[Continuation<'_>],
@@ -334,9 +334,9 @@ impl<L: Llm> Llm for Answers<L> {
         wanted.iter().zip(begun).map(end).collect()
     }
 
-    /// An answer has come to its end: what it was made from goes to disk.
+    /// The answer is complete, so its cached tokens go to disk.
     fn forget(&self, prompt: &[TokenId]) {
-        // A failure shows at the next ask, which keeps nothing either.
+        // The next ask reports a failure, because it cannot write either.
         drop(self.force());
         self.llm.forget(prompt);
     }

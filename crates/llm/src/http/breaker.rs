@@ -27,7 +27,7 @@ struct State {
 
 /// One opening of the circuit. Its holder sends the probes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Opening(u64);
+pub(crate) struct OpenCircuit(u64);
 
 impl Breaker {
     pub(crate) fn new(config: BreakerConfig) -> Self {
@@ -55,7 +55,7 @@ impl Breaker {
     }
 
     /// The server failed. If that opens the circuit, the caller must probe.
-    pub(crate) fn failed(&self) -> Option<Opening> {
+    pub(crate) fn failed(&self) -> Option<OpenCircuit> {
         let mut state = self.state();
         if state.failures >= self.limit() {
             return None;
@@ -66,24 +66,24 @@ impl Breaker {
         }
         state.openings += 1;
         self.grow(&mut state);
-        Some(Opening(state.openings))
+        Some(OpenCircuit(state.openings))
     }
 
     /// Pause before the next probe; `None` if no probe is needed.
-    pub(crate) fn pause(&self, opening: Opening) -> Option<Duration> {
+    pub(crate) fn pause(&self, opening: OpenCircuit) -> Option<Duration> {
         let state = self.state();
         self.concerns(&state, opening).then_some(state.pause)
     }
 
     /// Whether the circuit is still open since this opening.
-    fn concerns(&self, state: &State, opening: Opening) -> bool {
+    fn concerns(&self, state: &State, opening: OpenCircuit) -> bool {
         state.failures >= self.limit() && state.openings == opening.0
     }
 
     /// A probe ended. An answered probe lets asks through again. A server may answer probes
     /// and fail at asks, so the next failure opens the circuit at once, for longer than
     /// before.
-    pub(crate) fn probed(&self, opening: Opening, answered: bool) {
+    pub(crate) fn probed(&self, opening: OpenCircuit, answered: bool) {
         let mut state = self.state();
         if !self.concerns(&state, opening) {
             return;

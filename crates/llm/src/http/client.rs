@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokenroute_core::{Ask, Bytes, Continuation, Llm, LlmError, Reply, TokenId, Vocabulary};
 use tokio::time::sleep;
 
-use crate::http::breaker::{Breaker, Opening};
+use crate::http::breaker::{Breaker, OpenCircuit};
 use crate::http::transport::{Counters, Failure, Transport};
 use crate::http::wire::{Facts, Listed, Query, models};
 use crate::http::{Api, HttpConfig, HttpError, Spelling};
@@ -55,7 +55,7 @@ impl Sub for Traffic {
 
 /// Probes the server in the background, until it answers or the client is dropped. A probe
 /// asks for no token.
-async fn probe(client: Weak<Inner>, opening: Opening) {
+async fn probe(client: Weak<Inner>, opening: OpenCircuit) {
     loop {
         let pause = client.upgrade().and_then(|inner| inner.breaker.pause(opening));
         let Some(pause) = pause else { return };

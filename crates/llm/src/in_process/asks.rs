@@ -1,4 +1,4 @@
-//! Answers a batch of asks in as few calls of the model as can be.
+//! Answers a batch of asks in the fewest calls of the model.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use tokenroute_core::{
 use crate::prefixes::{Held, shared};
 use crate::roots::{Key, Roots};
 
-/// Most positions given to the model in one call.
+/// Most positions in one call of the model.
 pub(super) const POSITIONS_PER_CALL: usize = 8192;
 
-/// Work for one ask that its root cannot answer yet.
+/// Work for one ask without a cached answer.
 struct Job<'a> {
     ask: usize,
     root: Key,
@@ -21,9 +21,9 @@ struct Job<'a> {
     /// Length of the first unanswered prefix.
     from: usize,
     sampling: Option<Sampling>,
-    /// What is read already.
+    /// The cached part.
     held: Held,
-    /// Whether the held state is taken over rather than forked.
+    /// Whether the cached state is taken out instead of forked.
     grows: bool,
 }
 
@@ -35,8 +35,8 @@ impl Job<'_> {
 
 /// Answers every ask, in order.
 ///
-/// One wave is one call of the model. An ask that would repeat part of another's new
-/// positions waits for the next wave and finds them kept.
+/// One wave is one call of the model. An ask that shares new positions with another waits for
+/// the next wave and finds them cached.
 pub(super) fn answer<M: LanguageModel>(
     model: &M,
     roots: &mut Roots<M::State>,
@@ -76,7 +76,7 @@ pub(super) fn answer<M: LanguageModel>(
                 later.push((i, root));
                 continue;
             }
-            // A state that several go on from is forked by all of them.
+            // A state that several asks extend is forked by all of them.
             for &o in others.iter() {
                 if wave[o].held.state == job.held.state {
                     (wave[o].grows, job.grows) = (false, false);
@@ -106,7 +106,7 @@ pub(super) fn answer<M: LanguageModel>(
     replies
 }
 
-/// Refuses by itself what would make the whole batch fail.
+/// Refuses single asks that would make the whole batch fail.
 pub(super) fn check<M: LanguageModel>(
     model: &M,
     context: &[TokenId],
@@ -130,27 +130,27 @@ pub(super) fn check<M: LanguageModel>(
     }
 }
 
-/// The answers to an ask, all of which are kept.
+/// The cached answers to an ask. All of them must be there.
 fn known<S>(roots: &Roots<S>, root: &Key, ask: &Ask<'_>) -> Vec<TokenId> {
     let prefixes = roots.get(root);
     let answers = prefixes.map(|p| p.answers(ask.context, ask.from, ask.sampling));
     answers.into_iter().flatten().flatten().collect()
 }
 
-/// What is still to be done for an ask; `None` if all is known.
+/// The remaining work for an ask. `None` if all answers are cached.
 fn job<'a, S>(roots: &Roots<S>, i: usize, root: &Key, ask: &Ask<'a>) -> Option<Job<'a>> {
     let prefixes = roots.get(root)?;
     let known = prefixes.answers(ask.context, ask.from, ask.sampling);
     let from = ask.from + known.iter().position(Option::is_none)?;
     let to = ask.from + known.iter().rposition(Option::is_none)?;
     let tokens = &ask.context[..to];
-    // The step after a prefix comes from its last token, which is thus processed anew.
+    // The step after a prefix comes from its last token, so that token is processed again.
     let held = prefixes.nearest(&tokens[..from - 1]);
     let grows = prefixes.ends(held);
     Some(Job { ask: i, root: Key::clone(root), tokens, from, sampling: ask.sampling, held, grows })
 }
 
-/// Runs a wave in one call of the model and keeps what comes out.
+/// Runs a wave in one call of the model and caches the results.
 fn process<M: LanguageModel>(
     model: &M,
     roots: &mut Roots<M::State>,
@@ -159,7 +159,7 @@ fn process<M: LanguageModel>(
     let mut states: Vec<M::State> = wave
         .iter()
         .map(|job| match roots.get_mut(&job.root) {
-            // To go on in place copies nothing that is shared with the kept state.
+            // Extending a state in place copies no memory that the cached state shares.
             Some(prefixes) if job.grows => prefixes.take(job.held),
             Some(prefixes) => prefixes.state(job.held).cloned(),
             None => None,

@@ -1,4 +1,4 @@
-//! Continues many contexts at once: one call of the model for each token of all of them.
+//! Continues many contexts in parallel: one call of the model per token of all of them.
 
 use std::collections::VecDeque;
 
@@ -11,20 +11,20 @@ use super::asks::{POSITIONS_PER_CALL, check};
 use crate::prefixes::{Held, shared};
 use crate::roots::{Key, Roots};
 
-/// Most continuations made at a time.
+/// Most parallel continuations.
 const AT_ONCE: usize = 256;
 
-/// A continuation on its way.
+/// A continuation in progress.
 struct Growing<S> {
-    /// Its number.
+    /// Its index.
     index: usize,
     root: Key,
-    /// The context and what has followed it so far.
+    /// The context and its continuation so far.
     tokens: Vec<TokenId>,
-    /// How many of them were known before.
+    /// Number of known tokens at the start.
     known: usize,
     held: Held,
-    /// Holds all of them but the last.
+    /// Holds all positions but the last.
     state: S,
     positions: u64,
 }
@@ -84,7 +84,7 @@ pub(super) fn make<M: LanguageModel>(
     }
 }
 
-/// Begins continuations as long as they fit into one call.
+/// Begins continuations until one call is full.
 fn admit<M: LanguageModel>(
     model: &M,
     roots: &mut Roots<M::State>,
@@ -116,7 +116,7 @@ fn admit<M: LanguageModel>(
             continue;
         }
         let held = prefixes.nearest(&tokens[..tokens.len() - 1]);
-        // One that would repeat part of another's positions waits and finds them kept.
+        // A continuation that shares new positions with another waits until they are cached.
         let repeats =
             |g: &Growing<M::State>| g.root == root && shared(&g.tokens, &tokens) > held.positions;
         if growing.iter().any(repeats) {
@@ -134,7 +134,7 @@ fn admit<M: LanguageModel>(
 }
 
 impl<S> Growing<S> {
-    /// What it has come to: the tokens so far, if there are any.
+    /// Its result so far.
     fn reply(
         &self,
         wanted: &[Continuation<'_>],
@@ -147,7 +147,7 @@ impl<S> Growing<S> {
         }
     }
 
-    /// Keeps its answers and its state, if it is resumed.
+    /// Caches its answers, and its state if it is resumed.
     fn keep(self, roots: &mut Roots<S>, wanted: &[Continuation<'_>]) {
         let Growing { index, root, tokens, known, held, state, .. } = self;
         if let (true, Some(prefixes)) = (wanted[index].resumed, roots.get_mut(&root)) {

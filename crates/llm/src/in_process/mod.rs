@@ -1,5 +1,5 @@
-//! A local model as the LLM. Asks that extend what the model has already read
-//! pay only for what is new; what it has already answered is free.
+//! A local model as the LLM. An ask that extends a known context costs only its new positions.
+//! A known answer costs none.
 
 mod asks;
 mod continuations;
@@ -12,13 +12,12 @@ use tokenroute_core::{
 
 use crate::roots::Roots;
 
-/// Prompts kept by default.
+/// Default number of cached prompts.
 const PROMPTS: usize = 1024;
 
-/// A local model behind [`Llm`]. It keeps, per prompt, the model's states and
-/// answers, so that [`Reply::positions`] counts only what is processed now.
-/// Prompts never share what they keep, so the cost of one question does not
-/// depend on the others. Calls from several threads wait for each other.
+/// A local model behind [`Llm`]. It caches states and answers for each prompt, so that
+/// [`Reply::positions`] counts only new positions. Prompts never share cached states, so the
+/// cost of one question does not depend on the others. Concurrent calls wait for each other.
 #[derive(Debug)]
 pub struct InProcess<M: LanguageModel> {
     model: M,
@@ -26,13 +25,13 @@ pub struct InProcess<M: LanguageModel> {
 }
 
 impl<M: LanguageModel> InProcess<M> {
-    /// Puts a model behind [`Llm`], keeping up to 1024 prompts.
+    /// Puts a model behind [`Llm`], with a cache for 1024 prompts.
     pub fn new(model: M) -> Self {
         Self::with_prompts(model, PROMPTS)
     }
 
-    /// The same, keeping up to `prompts` prompts; the least recently used goes
-    /// first. At least one is kept.
+    /// As [`InProcess::new`], with a cache for `prompts` prompts, at least one. The least
+    /// recently used prompt is dropped first.
     pub fn with_prompts(model: M, prompts: usize) -> Self {
         InProcess { model, roots: Mutex::new(Roots::new(prompts)) }
     }
@@ -43,7 +42,7 @@ impl<M: LanguageModel> InProcess<M> {
     }
 
     fn roots(&self) -> MutexGuard<'_, Roots<M::State>> {
-        // A panic in the model loses the states that were taken out for it. They are made
+        // A panic in the model loses the states that were taken out for it. They are computed
         // again.
         self.roots.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,4 @@
-//! Answers on disk: asked for once, the first one stays.
+//! The answer cache: one request per prefix, and the first answer stays.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -43,12 +43,12 @@ fn what_was_answered_once_is_not_asked_again() {
 fn the_first_answer_stays() {
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("answers.redb");
-    // A model that says something else every time.
+    // A model with another answer every time.
     let count = AtomicU32::new(0);
     let moody = Scripted::new(|_: &[TokenId]| Ok(count.fetch_add(1, Ordering::Relaxed) % 10));
     let kept = Answers::open(&path, "moody", moody).expect("a cache");
     let first = tokens(&kept, &[1, 2, 3], 2);
-    // Asked twice in one batch, before either is kept.
+    // Two equal asks in one batch, before either is cached.
     let both = kept.ask(&[Ask::greedy(&[4], 1); 2]);
     assert_eq!(both[0].as_ref().map(|r| &r.tokens), both[1].as_ref().map(|r| &r.tokens));
     assert_eq!(tokens(&kept, &[1, 2, 3], 2), first);
@@ -104,7 +104,7 @@ fn a_relay_is_one_call_and_every_token_of_it_an_answer() {
         assert_eq!(relay(&kept, &prompt, 9).tokens, run);
         assert_eq!(calls(), 1 + u32::from(run.len() > 4), "the rest in one call, if there is any");
         drop(kept);
-        // Alone, it gives what it knows; of what it does not know, the failure.
+        // Alone, it gives the cached tokens, and the failure for the rest.
         let gone = Scripted::new(|_| Err(LlmError::Late("x".into())));
         let kept = Answers::open(&path, "toy-7", gone).expect("a cache");
         assert_eq!(relay(&kept, &prompt, 20).tokens, run);
@@ -117,7 +117,7 @@ fn a_relay_ends_where_something_else_was_kept_before() {
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("answers.redb");
     let vocabulary = ToyModel::vocabulary();
-    // Says 7 8 9 in a row; once another caller has kept 3 in place of the 8.
+    // Answers 7 8 9 in a row, after another caller has cached 3 instead of 8.
     let kept = Answers::open(&path, "m", Scripted::new(|_| Ok(3))).expect("a cache");
     assert_eq!(tokens(&kept, &[1, 7], 2), [3]);
     drop(kept);
@@ -135,7 +135,7 @@ fn an_answer_that_has_ended_is_on_disk() {
     let kept = Answers::open(&path, "m", Scripted::new(|_| Ok(3))).expect("a cache");
     tokens(&kept, &[1, 2], 2);
     kept.forget(&[1]);
-    // As after a crash: the file as it is on disk now.
+    // As after a crash: the file as it is on disk.
     let copy = folder.path().join("copy.redb");
     std::fs::copy(&path, &copy).expect("a copy");
     let copied = Answers::open(&copy, "m", Scripted::new(|_| Ok(4))).expect("a cache");

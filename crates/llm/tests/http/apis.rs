@@ -20,7 +20,7 @@ pub fn fixture(api: Api) -> Value {
     serde_json::from_str(text).expect("JSON")
 }
 
-/// A reply as the server would give it to this request, with the fields that it repeats.
+/// The reply of a server to this request, with the repeated fields.
 pub fn repeating(api: Api, mut reply: Value, asked: &Asked) -> Value {
     let asked = &asked.body;
     match api {
@@ -39,7 +39,8 @@ pub fn replying(api: Api, reply: Value) -> Stub {
     Stub::start(move |_, asked| Said::ok(&repeating(api, reply.clone(), asked).to_string()))
 }
 
-/// Texts of the toys' tokens: 9 is " apple", 7 and 8 share one, 5 is no whole character.
+/// Texts of the toys' tokens: 9 is " apple", 7 and 8 have the same text, 5 is part of a
+/// character.
 fn spelling() -> Spelling {
     let text = |id| match id {
         9 => " apple".to_owned(),
@@ -217,7 +218,7 @@ fn a_reply_to_another_prefix_of_the_same_length_is_refused() {
         (Api::LlamaCpp, true),
         (Api::OpenAi, false),
     ] {
-        // Gives every reply to the next request too, as a cache that forgot to look.
+        // Sends every reply to the next request too, as a faulty cache would.
         let first = std::sync::Mutex::new(None);
         let stub = Stub::start(move |_, asked| {
             let mut reply = repeating(api, fixture(api), asked);
@@ -239,7 +240,7 @@ fn a_reply_to_another_prefix_of_the_same_length_is_refused() {
             }
         }
     }
-    // No two SGLang requests of one name may be under way, even for one prefix.
+    // Two SGLang requests in flight need different names, even for one prefix.
     let stub = replying(Api::Sglang, fixture(Api::Sglang));
     for _ in 0..2 {
         ask(&client(&stub, Api::Sglang), 2).expect("an answer");

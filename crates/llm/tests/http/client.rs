@@ -47,7 +47,7 @@ fn asks_again_only_where_that_can_help() {
         match result {
             Ok(reply) => {
                 assert!(answered && reply.tokens == [5], "{status}");
-                // All that it took to get it is on its bill.
+                // All attempts are counted.
                 assert_eq!(reply.bytes, llm.traffic().bytes, "{status}");
                 assert_eq!(reply.bytes.down as usize, 2 * body.len() + OK.len());
                 assert_eq!(reply.bytes.up % 3, 0, "three times the same body");
@@ -70,7 +70,7 @@ fn connections_are_kept_and_batches_keep_their_order() {
     let llm = stub.client(known);
     for _ in 0..10 {
         assert_eq!(ask(&llm).expect("an answer").tokens, [2]);
-        // A connection is there again a moment after its reply was read.
+        // A connection is free again a moment after its reply was read.
         thread::sleep(Duration::from_millis(20));
     }
     assert_eq!(stub.connections.load(Ordering::SeqCst), 1, "one connection for all");
@@ -87,7 +87,7 @@ fn connections_are_kept_and_batches_keep_their_order() {
             Err(error) => assert!(i == 3 && error.to_string().contains("from 0"), "{i}: {error}"),
         }
     }
-    // One that has just been read from may be on its way back when the next is wanted.
+    // A connection that was just read may not be free when the next call needs it.
     assert!(stub.connections.load(Ordering::SeqCst) <= 14, "no more than there are asks");
     assert!(llm.ask(&[]).is_empty());
 }
@@ -131,7 +131,7 @@ fn a_server_that_is_down_costs_no_time_and_comes_back_by_itself() {
             let error = ask(&llm).expect_err("open");
             assert!(error.to_string().contains("failed too often"), "{error}");
         }
-        // Nobody asks any more. The server is found to be back all the same, for nothing.
+        // Without asks, probes still find that the server is back.
         wait_for(|| asked_for(&stub, "GET") >= 2);
         assert_eq!(asked_for(&stub, "GET"), asked_for(&stub, &format!("GET {page} ")));
         up.store(true, Ordering::SeqCst);
@@ -183,7 +183,7 @@ fn brief_pauses(config: &mut HttpConfig) {
     config.breaker.longest = Duration::from_millis(40);
 }
 
-/// Requests that begin so.
+/// Requests with this beginning.
 fn asked_for(stub: &Stub, line: &str) -> usize {
     stub.requests().iter().filter(|asked| asked.line.starts_with(line)).count()
 }
@@ -196,7 +196,7 @@ fn wait_for(mut what: impl FnMut() -> bool) {
     }
 }
 
-/// Waits until nothing is asked for the length of ten pauses.
+/// Waits until no request comes for ten pauses.
 fn wait_for_quiet(stub: &Stub) {
     let mut before = usize::MAX;
     wait_for(|| {
@@ -253,7 +253,7 @@ fn the_key_is_sent_and_shown_nowhere() {
     for asked in stub.requests() {
         assert!(asked.headers.to_lowercase().contains("authorization: bearer sesame-4711"));
     }
-    // Wherever a server's words are read: lists, types, texts, streams.
+    // In every place where a server's text is read: lists, types, texts, streams.
     let named = r#"{"data": [{"id": "you sent Bearer sesame-4711", "owned_by": "vllm"}]}"#;
     let hashed = r#"{"data": [{"id": "m", "owned_by": "vllm", "tokenizer_hash": "sesame-4711"}]}"#;
     let text = r#"{"choices": [{"text": "sesame-4711"}]}"#;
@@ -279,7 +279,7 @@ fn the_key_is_sent_and_shown_nowhere() {
         let shown = format!("{:?} {asked} {streamed} {asked:?} {llm:?}", llm.server());
         assert!(shown.contains(part) && !shown.contains("sesame"), "{said}: {shown}");
     }
-    // Within quotation marks a key may look different.
+    // Within quotation marks a key may be escaped.
     let stub = Stub::start(|_, _| Said::ok(r#"{"choices": [{"token_ids": "ses\"ame"}]}"#));
     let llm = stub.client(|config| {
         known(config);

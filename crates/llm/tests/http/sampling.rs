@@ -75,7 +75,7 @@ fn the_answer_cache_keeps_no_draws() {
         let run = kept.relay(&[3, 4], 8, sampling, &vocabulary).expect("a run").tokens;
         assert_eq!(run, model().relay(&[3, 4], 8, sampling, &vocabulary).expect("a run").tokens);
     }
-    // What was kept are the greedy answers: a forgetful LLM is asked for the others again.
+    // Only greedy answers are cached: drawn tokens are requested again.
     drop(kept);
     let gone = tokenroute_llm::Scripted::new(|_| Ok(0));
     let kept = Answers::open(&folder.path().join("a.redb"), "toy-7", gone).expect("a cache");

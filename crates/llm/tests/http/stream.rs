@@ -1,4 +1,4 @@
-//! Tokens handed out as the server sends them.
+//! Tokens passed on as the server sends them.
 
 use tokenroute_core::{LlmError, TokenId};
 use tokenroute_llm::ToyModel;
@@ -6,7 +6,7 @@ use tokenroute_llm::http::{Api, Http, HttpConfig};
 
 use crate::stub::{Said, Stub};
 
-/// The result of a stub's stream: the tokens handed out, and the end.
+/// The result of a stub's stream: the tokens passed on, and the end.
 fn streamed(api: Api, text: &str) -> (Vec<TokenId>, Result<Vec<TokenId>, LlmError>) {
     let text = text.to_owned();
     let stub = Stub::start(move |_, _| Said::ok(&text));
