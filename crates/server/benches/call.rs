@@ -1,5 +1,5 @@
-//! One call over loopback to a toy that answers at once: the time that client and server add
-//! to the LLM's own. The goal is a median below 0.5 ms.
+//! One call over loopback to a toy without delay: the time that client and server add to the
+//! LLM's own. The goal is a median below 0.5 ms.
 
 use std::net::{Ipv4Addr, SocketAddr};
 

@@ -3,7 +3,7 @@
 use tokenroute_core::{ModelInfo, Sampling, TokenId};
 
 use crate::completions::texts::Texts;
-use crate::net::openai::fields::Fields;
+use crate::net::openai::fields::RequestFields;
 use crate::net::openai::request::{
     COMPLETION_TOKENS, PROMPT, Prompt, check_model, check_prompt, check_single, check_unsupported,
     prompts, sampling,
@@ -40,7 +40,7 @@ impl CompletionRequest {
         info: &ModelInfo,
         texts: &dyn Texts,
     ) -> Result<CompletionRequest, Refusal> {
-        let fields = Fields::parse(body)?;
+        let fields = RequestFields::parse(body)?;
         check_model(&fields, name)?;
         check_single(&fields)?;
         check_unsupported(&fields, &["echo", "stop", "suffix"])?;
@@ -70,7 +70,7 @@ impl CompletionRequest {
 /// First prompt position to score, from 1. It is our own field; vLLM scores all positions.
 const START: &str = "prompt_logprobs_start";
 
-fn prompt_top(fields: &Fields, stream: bool) -> Result<Option<(usize, usize)>, Refusal> {
+fn prompt_top(fields: &RequestFields, stream: bool) -> Result<Option<(usize, usize)>, Refusal> {
     let name = "prompt_logprobs";
     let start = fields.count(START, 1, usize::MAX)?.unwrap_or(1);
     let top = fields.count(name, 0, TOP)?;
@@ -82,7 +82,7 @@ fn prompt_top(fields: &Fields, stream: bool) -> Result<Option<(usize, usize)>, R
 }
 
 /// The prompts as tokens.
-fn encoded(fields: &Fields, texts: &dyn Texts) -> Result<Vec<Vec<TokenId>>, Refusal> {
+fn encoded(fields: &RequestFields, texts: &dyn Texts) -> Result<Vec<Vec<TokenId>>, Refusal> {
     let prompts = prompts(fields)?;
     if prompts.len() > PROMPTS {
         let message = format!("{} prompts; expected 1 to {PROMPTS}", prompts.len());

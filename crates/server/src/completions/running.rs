@@ -45,7 +45,7 @@ impl RunningCompletion {
         Ok(RunningCompletion { request, model, stamp, events: receivers })
     }
 
-    /// ChoiceSoFar number `at` in OpenAI's shape, with its tokens from `from` on and their text.
+    /// Choice number `at` in OpenAI's shape, with its tokens from `from` on and their text.
     fn choice(
         &self,
         at: usize,

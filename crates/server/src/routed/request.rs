@@ -6,7 +6,7 @@ use tokenroute_core::{Tau, TokenId};
 use tokenroute_model::{ChatOptions, Message};
 use tokenroute_runtime::{Budget, Policy};
 
-use crate::net::openai::fields::{Fields, wrong};
+use crate::net::openai::fields::{RequestFields, wrong};
 use crate::net::openai::request::{
     COMPLETION_TOKENS, PROMPT, Prompt, check_model, check_prompt, check_single, check_unsupported,
     prompts, sampling, unsupported,
@@ -71,7 +71,7 @@ impl RoutedRequest {
         body: &[u8],
         pair: &ServedPair,
     ) -> Result<RoutedRequest, Refusal> {
-        let fields = Fields::parse(body)?;
+        let fields = RequestFields::parse(body)?;
         check_model(&fields, &pair.name)?;
         check_supported(kind, &fields)?;
         let policy = Policy { sampling: sampling(&fields)?, ..policy(&fields, pair)? };
@@ -97,7 +97,7 @@ impl RoutedRequest {
 }
 
 /// Refuses fields that ask for more than this server does.
-fn check_supported(kind: AnswerKind, fields: &Fields) -> Result<(), Refusal> {
+fn check_supported(kind: AnswerKind, fields: &RequestFields) -> Result<(), Refusal> {
     check_single(fields)?;
     for name in ["frequency_penalty", "presence_penalty"] {
         if fields.number(name)?.unwrap_or(0.0) != 0.0 {
@@ -113,7 +113,7 @@ fn check_supported(kind: AnswerKind, fields: &Fields) -> Result<(), Refusal> {
 }
 
 /// The server's policy, with the request's τ and budget.
-fn policy(fields: &Fields, pair: &ServedPair) -> Result<Policy, Refusal> {
+fn policy(fields: &RequestFields, pair: &ServedPair) -> Result<Policy, Refusal> {
     let mut policy = pair.policy;
     if let Some(tau) = fields.number("tau")? {
         policy.tau = Tau::new(tau as f32).map_err(|e| Refusal::field("tau", e.to_string()))?;
@@ -138,7 +138,7 @@ fn no_llm(field: &'static str) -> Refusal {
     Refusal::field(field, message)
 }
 
-fn stops(fields: &Fields) -> Result<Vec<String>, Refusal> {
+fn stops(fields: &RequestFields) -> Result<Vec<String>, Refusal> {
     let stops = fields.texts("stop")?;
     if stops.len() > STOPS || stops.iter().any(String::is_empty) {
         let found = stops.len();
@@ -150,7 +150,7 @@ fn stops(fields: &Fields) -> Result<Vec<String>, Refusal> {
 }
 
 /// The limit of tokens: the request's, which must fit, or by default all that fit.
-fn max_tokens(kind: AnswerKind, fields: &Fields, most: usize) -> Result<usize, Refusal> {
+fn max_tokens(kind: AnswerKind, fields: &RequestFields, most: usize) -> Result<usize, Refusal> {
     let given = match kind {
         AnswerKind::Chat => fields.count("max_completion_tokens", 1, most)?,
         AnswerKind::Text => None,
@@ -162,7 +162,7 @@ fn max_tokens(kind: AnswerKind, fields: &Fields, most: usize) -> Result<usize, R
     }))
 }
 
-fn text_prompt(fields: &Fields, pair: &ServedPair) -> Result<Vec<TokenId>, Refusal> {
+fn text_prompt(fields: &RequestFields, pair: &ServedPair) -> Result<Vec<TokenId>, Refusal> {
     let mut prompts = prompts(fields)?;
     match (prompts.pop(), prompts.is_empty()) {
         (Some(Prompt::Ids(ids)), true) => Ok(ids),
@@ -177,7 +177,7 @@ fn text_prompt(fields: &Fields, pair: &ServedPair) -> Result<Vec<TokenId>, Refus
     }
 }
 
-fn chat_prompt(fields: &Fields, pair: &ServedPair) -> Result<Vec<TokenId>, Refusal> {
+fn chat_prompt(fields: &RequestFields, pair: &ServedPair) -> Result<Vec<TokenId>, Refusal> {
     let bad = |message| Refusal::field(MESSAGES, message);
     let Some(template) = &pair.template else {
         let name = &pair.name;

@@ -1,4 +1,4 @@
-//! A cable between client and server: it counts connections, can be cut, and may end TLS.
+//! A cable between client and server. It counts connections, can be cut, and may end TLS.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,7 +23,7 @@ const KEY: &[u8] = include_bytes!("../fixtures/tls/server-key.pem");
 #[derive(Default)]
 struct Seen {
     connections: AtomicUsize,
-    /// How many connections are dead, from the first on.
+    /// Number of dead connections, the oldest first.
     cut: AtomicUsize,
     /// The protocol that TLS negotiated in each successful handshake.
     spoken: Mutex<Vec<String>>,
@@ -103,12 +103,12 @@ impl Cable {
 }
 
 async fn secure(tls: TlsAcceptor, client: TcpStream, mut server: TcpStream, log: &Seen) {
-    // A client that does not trust the certificate hangs up.
+    // A client that does not trust the certificate closes the connection.
     let Ok(mut client) = tls.accept(client).await else { return };
     let spoken = client.get_ref().1.alpn_protocol().unwrap_or_default();
     let spoken = String::from_utf8_lossy(spoken).into_owned();
     log.spoken.lock().expect("no panic").push(spoken);
-    // However it ends.
+    // Any end is accepted.
     drop(copy_bidirectional(&mut client, &mut server).await);
 }
 
@@ -135,7 +135,7 @@ async fn pass(
         }
     }
     if !dead() {
-        // The other side may be gone already.
+        // The other side may be closed already.
         drop(to.shutdown().await);
     }
 }

@@ -11,7 +11,7 @@ use tokenroute_server::completions::BatchConfig;
 use crate::cable::{AUTHORITY, Cable};
 use crate::support::serve;
 
-/// Asks in parallel, three times, and compares the answers with the model's own.
+/// Asks in parallel, three times, and compares the answers with the model's.
 fn ask_in_parallel(llm: &Http) {
     llm.server().expect("a server");
     let plain = InProcess::new(ToyModel::new(3));
@@ -95,7 +95,7 @@ fn a_connection_that_died_silently_is_replaced() {
             assert!(start.elapsed() < Duration::from_secs(20), "HTTP/2 {http2}: no recovery");
             std::thread::sleep(Duration::from_millis(10));
         }
-        // HTTP/1.1 may open one for every attempt: a late exchange costs it its connection.
+        // HTTP/1.1 may open one per attempt: a late exchange loses its connection.
         let most = if http2 { 2 } else { 1 + asks * ATTEMPTS };
         let opened = cable.connections();
         assert!((2..=most).contains(&opened), "HTTP/2 {http2}: {opened} after {asks} asks");

@@ -14,7 +14,7 @@ fn sampling(temperature: f64, top_p: f64, seed: u64) -> Option<Sampling> {
     Sampling::new(temperature, top_p, seed).expect("in range")
 }
 
-/// Draws of four kinds, and none.
+/// Four kinds of draws, and greedy.
 fn kinds() -> [Option<Sampling>; 5] {
     let cold = sampling(0.3, 1.0, 1);
     [sampling(1.0, 1.0, 1), cold, sampling(1.0, 0.6, 1), sampling(1.0, 1.0, u64::MAX), None]

@@ -233,7 +233,7 @@ fn a_page_from_elsewhere_cannot_ask_without_a_key() {
     }
 }
 
-/// A toy that takes its time, and records that it has begun.
+/// A slow toy that records when it has begun.
 struct Slow(ToyModel, Arc<AtomicBool>);
 
 fn slow() -> Slow {

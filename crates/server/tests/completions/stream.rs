@@ -1,4 +1,4 @@
-//! Tokens that the client hands out as the server sends them.
+//! Tokens that the client passes on as the server sends them.
 
 use tokenroute_core::Llm;
 use tokenroute_llm::{InProcess, ToyModel};

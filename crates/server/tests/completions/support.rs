@@ -1,4 +1,4 @@
-//! A toy model behind the server, and a client that looks at its replies.
+//! A toy model behind the server, and a client that checks its replies.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -9,7 +9,7 @@ use tokenroute_llm::{ApiKey, ToyModel};
 use tokenroute_server::completions::{BatchConfig, CompletionService, Texts};
 use tokenroute_server::net::Server;
 
-/// Token 3 is "d"; 14 and 15 are nothing; 12 and 13 are the halves of one character.
+/// Token 3 is "d"; 14 and 15 have no text; 12 and 13 are the halves of one character.
 pub struct Letters;
 
 impl Texts for Letters {

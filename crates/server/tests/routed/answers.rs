@@ -79,7 +79,7 @@ fn answers_are_those_of_routed_decoding_and_usage_adds_up() {
 
 #[test]
 fn tokens_made_during_a_wait_are_told_and_counted() {
-    /// Sends the third token for.
+    /// Offloads the third token.
     struct Third;
     impl Scorer for Third {
         fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError> {
@@ -108,7 +108,7 @@ fn tokens_made_during_a_wait_are_told_and_counted() {
     let reply = client.answer(TEXT, &json!({"prompt": [1], "max_tokens": 20, "tokenroute": true}));
     let told = reply["tokenroute"].as_array().expect("tokens");
     let marked: Vec<bool> = told.iter().map(|token| token["speculated"] == true).collect();
-    // The seventh is made from seven tokens; at eight the large model may speak.
+    // The seventh position has seven tokens before it; the large model may make the eighth.
     assert_eq!(marked[..7], [false, false, false, true, true, true, true]);
     assert_eq!(told[2]["origin"], "llm");
     let usage = &reply["usage"]["tokenroute"];
@@ -134,8 +134,8 @@ fn a_relay_is_told_in_the_model_s_card_and_counted_apart() {
         let count = |name: &str| usage["tokenroute"][name].as_u64().expect("a count");
         (usage["completion_tokens"].as_u64().expect("a count"), count("relayed"), count("waits"))
     };
-    // The LLM alone, up to four tokens a call: all but the first of each are relayed, and
-    // the answer stands still for each call.
+    // The LLM alone, up to four tokens per call: all but the first of each are relayed, and the
+    // answer waits for each call.
     let (made, relayed, waits) = ask(json!({}));
     assert_eq!((relayed, waits), (made - made.div_ceil(4), made.div_ceil(4)));
     assert_eq!(client.metric("tokenroute_relayed_tokens_total"), relayed as f64);
@@ -215,7 +215,7 @@ fn the_next_message_is_read_from_where_it_goes_on() {
     let (_, fresh) = talk(forgetful());
     assert_eq!(again["choices"], fresh["choices"]);
     let read = |reply: &Value| reply["usage"]["tokenroute"]["slm_positions"].as_u64();
-    // The last token of the first answer was made and not read.
+    // The last token of the first answer was generated but not processed.
     assert_eq!(read(&fresh), read(&again).map(|read| read + length - 3));
 }
 
@@ -253,7 +253,7 @@ fn a_stream_is_the_reply_in_pieces() {
         assert_eq!(whole["tokenroute"], Value::from(told));
         assert_eq!(choice["finish_reason"], finish);
 
-        // Without our fields a client sees OpenAI's alone.
+        // Without our fields a client gets only OpenAI's.
         for field in ["tokenroute", "stream_options"] {
             body[field] = Value::Null;
         }
@@ -262,7 +262,7 @@ fn a_stream_is_the_reply_in_pieces() {
     }
 }
 
-/// The text of a scripted answer, checked to be the same in pieces.
+/// The text of a scripted answer, also compared with its chunks.
 fn said(answer: &'static [u32], stop: &Value) -> (String, Value, u64) {
     let client = alone(saying(answer), ServeConfig::default());
     let body = json!({"prompt": [0], "max_tokens": answer.len(), "stop": stop, "tokenroute": true});

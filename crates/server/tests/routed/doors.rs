@@ -53,7 +53,7 @@ fn the_key_opens_and_is_shown_nowhere() {
     for text in seen {
         assert!(!text.contains("4711"), "{text}");
     }
-    // A page elsewhere does not know the key, so its origin need not be asked.
+    // A page of another origin does not know the key, so its origin is not checked.
     let client = Client::with_key(&service, SECRET);
     assert_eq!(client.get_with("/v1/models", &[("host", "edge.example.org")]).status, 200);
 }
@@ -85,7 +85,7 @@ fn the_page_is_whole_and_fenced_in() {
     let policy = page.header("content-security-policy").expect("a policy");
     assert!(policy.starts_with("default-src 'none'; script-src 'sha256-"), "{policy}");
     assert!(!policy.contains("unsafe") && policy.contains("frame-ancestors 'none'"), "{policy}");
-    // One script and one style, whose hashes are named; nothing from elsewhere.
+    // One script and one style, named by their hashes; no other source.
     assert_eq!(page.text.matches("<script").count(), 1);
     assert_eq!(page.text.matches("<style").count(), 1);
     for part in ["src=", "http://", "https://", "onclick", "style=\"", "innerHTML"] {

@@ -1,4 +1,4 @@
-//! Many clients: a bounded queue, places that come free, time, and an orderly end.
+//! Many clients: a bounded queue, slots that become free, time limits, and shutdown.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -14,7 +14,7 @@ use crate::support::{Client, Gate, Script, alone, until};
 const TEXT: &str = "/v1/completions";
 const UNDER_WAY: &str = "tokenroute_requests_under_way";
 
-/// A server for one request at a time, whose model stands still while the gate is closed.
+/// A server for one request at a time, whose model waits while the gate is closed.
 fn gated(config: ServeConfig) -> (Client, Gate) {
     let gate = Gate::default();
     let door = gate.clone();
@@ -48,7 +48,7 @@ fn a_full_queue_refuses_and_a_client_that_leaves_frees_its_slot() {
         assert_eq!(reply.status, 429);
         assert_eq!(reply.header("retry-after"), Some("1"));
         assert_eq!(reply.json()["error"]["type"], "rate_limit_error");
-        // One decodes, one waits; both have left.
+        // One decodes, one waits; both clients have disconnected.
         drop(first);
         until("a free place", || client.metric(UNDER_WAY) == 1.0);
         drop(second);
@@ -58,11 +58,11 @@ fn a_full_queue_refuses_and_a_client_that_leaves_frees_its_slot() {
     assert_eq!(ask().json()["usage"]["completion_tokens"], 3);
     assert_eq!(client.metric("tokenroute_requests_total{outcome=\"left\"}"), 4.0);
     assert_eq!(client.metric("tokenroute_requests_total{outcome=\"busy\"}"), 2.0);
-    // Answers whose client left were not decoded to their end.
+    // Answers of disconnected clients were not decoded to their end.
     assert!(client.metric("tokenroute_tokens_total{origin=\"slm\"}") < 100.0);
 }
 
-/// A connection that has sent half a head.
+/// A connection that has sent half of a request's head.
 fn half_a_head(client: &Client) -> TcpStream {
     let mut socket = TcpStream::connect(client.server.address()).expect("a connection");
     socket.write_all(b"GET /health HTTP/1.1\r\nhost: local").expect("half a request");
@@ -94,7 +94,7 @@ fn connections_beyond_the_limit_wait() {
     let config = ServeConfig { connections, ..ServeConfig::default() };
     let client = alone(ToyModel::new(1), config);
     let first = half_a_head(&client);
-    // Its place is taken before the next one asks for one.
+    // Its slot is taken before the next one requests one.
     let mut second = half_a_head(&client);
     second.write_all(b"host\r\nconnection: close\r\n\r\n").expect("the other half");
     second.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
@@ -108,7 +108,7 @@ fn connections_beyond_the_limit_wait() {
 
 #[test]
 fn a_stopped_answer_is_not_decoded_further() {
-    // Without the stop it would go on for four seconds.
+    // Without the stop it would take four seconds.
     let model = Script::new(|tokens| {
         std::thread::sleep(Duration::from_millis(1));
         [8, 9, 0][tokens.len().clamp(1, 3) - 1]
@@ -153,7 +153,7 @@ fn when_the_grace_ends_streams_end_with_an_error_and_replies_are_refused() {
         ConnectionLimits { grace: Duration::from_millis(50), ..ConnectionLimits::default() };
     let (client, gate) = gated(ServeConfig { connections, ..ServeConfig::default() });
     let sockets = [begin(&client, true, 5), begin(&client, false, 5)];
-    // Half a head is nothing under way.
+    // Half a head is not an open request.
     let mut half = half_a_head(&client);
     until("two requests", || client.metric(UNDER_WAY) == 2.0);
     client.server.stop().expect("an orderly end");
@@ -174,7 +174,7 @@ fn when_the_grace_ends_streams_end_with_an_error_and_replies_are_refused() {
 
 #[test]
 fn a_failing_model_is_an_error_and_the_next_request_is_met() {
-    // Token 11 breaks it: 99 is outside the vocabulary.
+    // Token 11 makes it fail: 99 is outside the vocabulary.
     let says = |tokens: &[u32]| if tokens[0] == 11 { 99 } else { 14 };
     let client = alone(Script::new(says), ServeConfig::default());
     let reply = client.post(TEXT, &json!({"prompt": [11], "max_tokens": 3}).to_string());

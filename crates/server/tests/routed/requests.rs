@@ -236,7 +236,7 @@ fn answers_fit_the_context_and_limits_are_kept() {
     let reply = client.post(TEXT, &json!({"prompt": "a".repeat(4000)}).to_string());
     assert_eq!((reply.status, &reply.json()["error"]["param"]), (413, &json!(null)));
 
-    // 4096 positions: the last token made needs none.
+    // 4096 positions: the last generated token needs none.
     let client = routed(ServeConfig { max_tokens: 5000, ..ServeConfig::default() });
     for (prompt, room) in [(4096, 1), (4090, 7)] {
         let body = json!({"prompt": vec![3; prompt], "max_tokens": room, "tau": 0.5});

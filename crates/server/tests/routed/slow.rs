@@ -17,10 +17,10 @@ const TEXT: &str = "/v1/completions";
 const SHORT: Duration = Duration::from_millis(200);
 const LONG: Duration = Duration::from_secs(600);
 
-/// HTTP/2's preface, and a frame of no settings.
+/// HTTP/2's preface, and an empty settings frame.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
-/// All limits out of reach but those that are changed.
+/// All limits out of reach, except the changed ones.
 fn limits(change: impl FnOnce(&mut ConnectionLimits)) -> ServeConfig {
     let mut connections =
         ConnectionLimits { most: 1, head: LONG, body: LONG, stalled: LONG, grace: LONG };
@@ -28,7 +28,7 @@ fn limits(change: impl FnOnce(&mut ConnectionLimits)) -> ServeConfig {
     ServeConfig { connections, ..ServeConfig::default() }
 }
 
-/// A connection on which reads and writes that would block fail soon.
+/// A connection whose blocking reads and writes fail soon.
 fn connect(client: &Client) -> TcpStream {
     let socket = TcpStream::connect(client.server.address()).expect("a connection");
     socket.set_read_timeout(Some(Duration::from_millis(50))).expect("a timeout");
@@ -56,7 +56,7 @@ fn request(stream: u8, body: &str) -> Vec<u8> {
     [frame(1, 4, stream, &head), frame(0, 1, stream, body.as_bytes())].concat()
 }
 
-/// One frame that was received.
+/// A received frame.
 struct Frame<'b> {
     kind: u8,
     flags: u8,
@@ -76,8 +76,8 @@ fn frames(mut bytes: &[u8]) -> Vec<Frame<'_>> {
     found
 }
 
-/// Reads until the other side ends the connection or `done` holds. `meanwhile` runs
-/// whenever nothing arrives.
+/// Reads until the other side ends the connection or `done` holds. `meanwhile` runs while no
+/// bytes arrive.
 fn read_until(
     socket: &mut TcpStream,
     done: impl Fn(&[u8]) -> bool,
@@ -101,7 +101,7 @@ fn read_until(
     panic!("nothing came of it: {} bytes", bytes.len());
 }
 
-/// The only place that there is.
+/// The server's only slot.
 fn its_place_is_free(client: &Client) {
     let mut socket = connect(client);
     let request = b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
@@ -115,7 +115,7 @@ fn a_client_that_only_answers_pings_loses_its_connection() {
     let client = alone(ToyModel::new(1), limits(|limits| limits.head = SHORT));
     let mut socket = connect(&client);
     socket.write_all(PREFACE).expect("a preface");
-    // It acknowledges the server's settings, and pings and answers pings for ever.
+    // It acknowledges the server's settings, and sends and answers pings forever.
     socket.write_all(&frame(4, 1, 0, &[])).expect("an acknowledgement");
     let mut answered = 0;
     let (said, ended) = read_until(
@@ -124,7 +124,7 @@ fn a_client_that_only_answers_pings_loses_its_connection() {
         |socket, said| {
             let pings = frames(said).into_iter().filter(|f| (f.kind, f.flags) == (6, 0));
             for ping in pings.skip(answered) {
-                // The server may have gone.
+                // The server may have closed.
                 drop(socket.write_all(&frame(6, 1, 0, ping.payload)));
                 answered += 1;
             }
@@ -154,7 +154,7 @@ fn a_request_that_trickles_in_is_refused() {
     its_place_is_free(&client);
 }
 
-/// A model that talks for four seconds.
+/// A model that generates for four seconds.
 fn talker() -> Script<impl Fn(&[u32]) -> u32 + Send + Sync> {
     Script::new(|tokens| {
         thread::sleep(Duration::from_millis(1));
@@ -164,13 +164,13 @@ fn talker() -> Script<impl Fn(&[u32]) -> u32 + Send + Sync> {
 
 #[test]
 fn a_client_that_stops_reading_loses_its_connection() {
-    // Every event has the name, so that they fill the system's buffers soon, of megabytes.
+    // Every event contains the name, so they soon fill the system's buffers of megabytes.
     let served = ServerPair { name: "long".repeat(5000), ..served(talker(), None) };
     let config = limits(|limits| limits.stalled = SHORT);
     let client = Client::of(&RoutedService::new(served, None, config));
     let body = json!({"prompt": [1], "stream": true, "max_tokens": 4000}).to_string();
     let head = format!("host: localhost\r\ncontent-length: {}\r\n\r\n", body.len());
-    // It takes little itself.
+    // Its own buffer is small.
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket.set_recv_buffer_size(2048).expect("a small buffer");
     socket.connect(&client.server.address().into()).expect("a connection");
@@ -185,7 +185,7 @@ fn a_client_that_stops_reading_loses_its_connection() {
 fn a_stream_whose_reader_stalls_ends_alone() {
     let client = alone(talker(), limits(|limits| (limits.stalled, limits.most) = (SHORT, 2)));
     let mut socket = connect(&client);
-    // A stream may send one byte until the reader allows more, which it never does.
+    // A stream may send one byte until the reader allows more. The reader never does.
     let narrow = frame(4, 0, 0, &[0, 4, 0, 0, 0, 1]);
     let hello = [&PREFACE[..24], &narrow, &frame(4, 1, 0, &[])].concat();
     socket.write_all(&hello).expect("a preface");

@@ -47,7 +47,7 @@ pub fn template() -> ChatTemplate {
     ChatTemplate::new(Path::new("toy"), source, BTreeMap::new()).expect("a template")
 }
 
-/// A router of sorts: the first number of the hidden state.
+/// A toy router: the first number of the hidden state.
 pub struct FirstNumber;
 
 impl Scorer for FirstNumber {
@@ -56,7 +56,7 @@ impl Scorer for FirstNumber {
     }
 }
 
-/// Two toys that agree at seven positions in ten.
+/// Two toys that agree at 70% of the positions.
 pub fn pair() -> (ToyModel, ToyModel) {
     let llm = ToyModel::new(2);
     (ToyModel::following(1, &llm, 0.7), llm)
@@ -80,7 +80,7 @@ pub fn large() -> ServerLlm {
     ServerLlm { llm, scorer: Box::new(FirstNumber), calls, bytes: None }
 }
 
-/// A server that reads every prompt from its beginning.
+/// A server without cached prefixes.
 pub fn forgetful() -> ServeConfig {
     ServeConfig { kept_positions: 0, ..ServeConfig::default() }
 }
@@ -171,14 +171,14 @@ impl Client {
         self.send("POST", path, &[], Some(body))
     }
 
-    /// The answer to a request that is met.
+    /// The answer to an accepted request.
     pub fn answer(&self, path: &str, body: &Value) -> Value {
         let reply = self.post(path, &body.to_string());
         assert_eq!(reply.status, 200, "{}", reply.text);
         reply.json()
     }
 
-    /// The chunks of a stream that ends as it should.
+    /// The chunks of a complete stream.
     pub fn chunks(&self, path: &str, body: &Value) -> Vec<Value> {
         let mut body = body.clone();
         body["stream"] = json!(true);
@@ -211,7 +211,7 @@ impl<F: Fn(&[TokenId]) -> TokenId + Sync> Script<F> {
     }
 }
 
-/// Answers a prompt of one token with these, and goes on with the last.
+/// Answers a prompt of one token with these tokens, and repeats the last.
 pub fn saying(answer: &'static [TokenId]) -> Script<impl Fn(&[TokenId]) -> TokenId + Send + Sync> {
     Script::new(move |tokens| answer[(tokens.len() - 1).min(answer.len() - 1)])
 }
@@ -261,7 +261,7 @@ impl<F: Fn(&[TokenId]) -> TokenId + Sync> LanguageModel for Script<F> {
     }
 }
 
-/// A door that models wait at.
+/// A gate that models wait at.
 #[derive(Clone, Default)]
 pub struct Gate(Arc<(Mutex<bool>, Condvar)>);
 

@@ -9,12 +9,12 @@ use crate::net::refusal::Refusal;
 const SHOWN: usize = 60;
 
 /// The fields of a request.
-pub(crate) struct Fields(Map<String, Value>);
+pub(crate) struct RequestFields(Map<String, Value>);
 
-impl Fields {
+impl RequestFields {
     /// Reads a body. Fields under `extra_body` count as fields of the request: OpenAI's
     /// Python client unpacks that object, other clients send it as it is.
-    pub(crate) fn parse(body: &[u8]) -> Result<Fields, Refusal> {
+    pub(crate) fn parse(body: &[u8]) -> Result<RequestFields, Refusal> {
         let value: Value = serde_json::from_slice(body)
             .map_err(|error| Refusal::body(format!("the request is not JSON: {error}")))?;
         let Value::Object(mut fields) = value else {
@@ -26,7 +26,7 @@ impl Fields {
                 fields.entry(name).or_insert(value);
             }
         }
-        Ok(Fields(fields))
+        Ok(RequestFields(fields))
     }
 
     /// The value, unless it is absent or null.

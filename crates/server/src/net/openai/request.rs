@@ -3,7 +3,7 @@
 use serde_json::Value;
 use tokenroute_core::{Sampling, SamplingError, TokenId};
 
-use crate::net::openai::fields::{Fields, wrong};
+use crate::net::openai::fields::{RequestFields, wrong};
 use crate::net::refusal::Refusal;
 
 /// The field of `/v1/completions` that holds prompts.
@@ -39,7 +39,7 @@ fn ids(list: &[Value]) -> Option<Vec<TokenId>> {
 }
 
 /// The prompts of a request to `/v1/completions`, at least one.
-pub(crate) fn prompts(fields: &Fields) -> Result<Vec<Prompt<'_>>, Refusal> {
+pub(crate) fn prompts(fields: &RequestFields) -> Result<Vec<Prompt<'_>>, Refusal> {
     let Some(value) = fields.get(PROMPT) else {
         let message = format!("`{PROMPT}` is missing; expected {PROMPTS_EXPECTED}");
         return Err(Refusal::field(PROMPT, message));
@@ -75,7 +75,7 @@ pub(crate) fn check_prompt(
 }
 
 /// Refuses a request for another model; a request may leave the name out.
-pub(crate) fn check_model(fields: &Fields, served: &str) -> Result<(), Refusal> {
+pub(crate) fn check_model(fields: &RequestFields, served: &str) -> Result<(), Refusal> {
     match fields.text("model")? {
         Some(wanted) if wanted != served => {
             Err(Refusal::NoModel { wanted: wanted.to_owned(), served: served.to_owned() })
@@ -86,7 +86,7 @@ pub(crate) fn check_model(fields: &Fields, served: &str) -> Result<(), Refusal> 
 
 /// The request's sampling. Unlike OpenAI's servers these are greedy by default: τ is
 /// measured for greedy decoding.
-pub(crate) fn sampling(fields: &Fields) -> Result<Option<Sampling>, Refusal> {
+pub(crate) fn sampling(fields: &RequestFields) -> Result<Option<Sampling>, Refusal> {
     let temperature = fields.number("temperature")?.unwrap_or(0.0);
     let top_p = fields.number("top_p")?.unwrap_or(1.0);
     let seed = fields.bits("seed")?.unwrap_or(0);
@@ -100,7 +100,7 @@ pub(crate) fn sampling(fields: &Fields) -> Result<Option<Sampling>, Refusal> {
 }
 
 /// Refuses a request for several answers to one prompt.
-pub(crate) fn check_single(fields: &Fields) -> Result<(), Refusal> {
+pub(crate) fn check_single(fields: &RequestFields) -> Result<(), Refusal> {
     for name in ["n", "best_of"] {
         if fields.count(name, 1, usize::MAX)?.unwrap_or(1) != 1 {
             let message = format!(
@@ -114,7 +114,10 @@ pub(crate) fn check_single(fields: &Fields) -> Result<(), Refusal> {
 
 /// Refuses these fields if they ask for anything. Ignoring them would give an answer
 /// that the client did not ask for.
-pub(crate) fn check_unsupported(fields: &Fields, names: &[&'static str]) -> Result<(), Refusal> {
+pub(crate) fn check_unsupported(
+    fields: &RequestFields,
+    names: &[&'static str],
+) -> Result<(), Refusal> {
     for &name in names {
         let asks_nothing = match fields.get(name) {
             None | Some(Value::Bool(false)) => true,
