@@ -145,7 +145,7 @@ fn rows_that_are_no_questions_are_named() {
         (Mmlu, r#"{"question":"?","choices":["x","y"],"answer":-1}"#, "`answer` is -1"),
         (Plain, r#"{"question":"?","choices":["x","A"],"answer":"A"}"#, "the text of another"),
         (Plain, r#"{"question":" ","answer":"x"}"#, "`question` is empty"),
-        (Plain, r#"{"question":"?"}"#, "`answerKey` is missing"),
+        (Plain, r#"{"question":"?"}"#, "`answer` is missing"),
         (Gsm8k, r#"{"question":"?","answer":"18"}"#, "expected it to end in"),
         (Gsm8k, r##"{"question":"?","answer":" #### many"}"##, "expects a number"),
     ];

@@ -46,7 +46,8 @@ fn gsm8k(row: &Row) -> Result<Question, String> {
 }
 
 fn plain(row: &Row) -> Result<Question, String> {
-    let key = if row.contains_key("answer") { "answer" } else { "answerKey" };
+    let renamed = row.contains_key("answerKey") && !row.contains_key("answer");
+    let key = if renamed { "answerKey" } else { "answer" };
     let mut question = match row.get("choices") {
         None | Some(Value::Null) => {
             let answer = match row.get(key) {
