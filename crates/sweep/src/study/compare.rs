@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bootstrap::interval;
 
-/// z.975 + z.8: a test at 5%, two-sided, finds a true difference of so many standard errors
+/// z.975 + z.8: a test at 5%, two-sided, finds a true difference of this many standard errors
 /// with a probability of 80%.
 const DETECTED: f64 = 1.959_964 + 0.841_621;
 

@@ -29,7 +29,7 @@ pub(super) struct Resamples {
 }
 
 impl Resamples {
-    /// Draws resamples of so many questions of either set.
+    /// Draws resamples of this many questions of each set.
     pub fn draw(calibration: usize, test: usize, resampling: Resampling) -> Resamples {
         let Resampling { resamples, seed } = resampling;
         Resamples {
