@@ -19,7 +19,7 @@ use tokenroute_model::Format;
 pub use drawing::Drawing;
 #[cfg(all(feature = "lab", feature = "server"))]
 pub use measure::Latency;
-pub use measure::{Bench, Export, RandomModel};
+pub use measure::{Bench, Export, RandomModelArgs};
 pub use routing::{Remote, Routing};
 pub use setup::{Completions, Man};
 #[cfg(feature = "lab")]
@@ -80,14 +80,14 @@ pub enum Command {
     #[cfg(feature = "lab")]
     CheckSweep(CheckSweep),
     /// Print a model's predictions at every position of a text.
-    Step(Step),
+    Step(StepArgs),
     /// Measure tokens per second, memory, and the share of the memory bandwidth.
     Bench(Bench),
     /// Write a model as a GGUF file, for llama.cpp.
     Export(Export),
     /// Write a model with random weights in a real shape, for speed measurements.
     #[command(hide = true)]
-    RandomModel(RandomModel),
+    RandomModel(RandomModelArgs),
     /// Print completions for a shell.
     Completions(Completions),
     /// Write manual pages, one for each command.
@@ -97,7 +97,7 @@ pub enum Command {
 /// Arguments of `step`.
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("input").required(true))]
-pub struct Step {
+pub struct StepArgs {
     /// A model: a folder in Hugging Face layout, a .gguf file, or an hf: reference to one.
     #[arg(long)]
     pub model: PathBuf,

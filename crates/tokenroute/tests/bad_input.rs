@@ -86,7 +86,7 @@ fn a_baseline_that_does_not_exist() {
     fail(&["run", &lab.experiment()], &["entropie", "max-probability"]);
 }
 
-/// A file-size limit makes a write fail midway: the table that was there stays.
+/// A file-size limit makes a write fail midway. The earlier table stays.
 #[cfg(unix)]
 #[test]
 fn a_write_that_fails_midway() {

@@ -1,5 +1,5 @@
-//! The whole chain on the bundled pair: it runs, skips what is done, survives a
-//! kill with identical curves, and its exact sweep equals brute force.
+//! The whole chain on the bundled pair: it runs, skips finished stages, gives the same curves
+//! after a kill, and its exact sweep equals brute force.
 
 mod support;
 
@@ -24,13 +24,13 @@ fn the_chain_runs_skips_and_answers_questions_about_itself() {
     let curves = lab.bytes(CURVES);
     let report = std::fs::metadata(lab.path("reports/e/index.html")).expect("a report");
 
-    // Nothing has changed, so nothing is written again.
+    // No input has changed, so no file is written.
     succeed(&["run", &experiment]);
     assert_eq!(lab.bytes(CURVES), curves);
     let again = std::fs::metadata(lab.path("reports/e/index.html")).expect("a report");
     assert_eq!(report.modified().expect("a time"), again.modified().expect("a time"));
 
-    // Examples that are missing, or of another number, are made again without a sweep.
+    // Missing examples, or another number of them, are made without a sweep.
     let made = lab.bytes(EXAMPLES);
     let swept = || std::fs::metadata(lab.path(CURVES)).expect("curves").modified().expect("a time");
     let before = swept();
@@ -102,7 +102,7 @@ fn the_chain_runs_skips_and_answers_questions_about_itself() {
     fail(&[&wished[..], &["1"]].concat(), &["cannot be guaranteed", "at most 0.", "--accuracy"]);
     fail(&[&wished[..], &["1.2"]].concat(), &["--accuracy is 1.2"]);
 
-    // The network study is a stage of its own and joins the report.
+    // The network study is a separate stage and becomes part of the report.
     let readme = || String::from_utf8(lab.bytes("reports/e/README.md")).expect("UTF-8");
     assert!(!readme().contains("Accuracy against latency"));
     let timed = [
@@ -151,7 +151,7 @@ fn the_chain_runs_skips_and_answers_questions_about_itself() {
     assert!(readme().contains("stretched to 0.5 ms"));
     assert!(lab.path("reports/e/latency.svg").exists() && lab.path("reports/e/bytes.svg").exists());
 
-    // At τ = 1 the routed pair says what the LLM says, at τ = 0 what the SLM says.
+    // At τ = 1 the routed pair gives the LLM's tokens, at τ = 0 the SLM's.
     let slm = lab.path("models/word-problems-slm").display().to_string();
     let llm = lab.path("models/word-problems-llm").display().to_string();
     let router = lab.path("experiments/e/run/router/router.safetensors").display().to_string();
@@ -179,7 +179,7 @@ fn a_killed_run_ends_with_the_same_curves() {
             .spawn()
             .expect("a process");
         std::thread::sleep(Duration::from_millis(milliseconds));
-        // It may have finished; killing it then is no error that matters here.
+        // It may have finished, so a failed kill is allowed.
         let _ = child.kill();
         child.wait().expect("an end");
     }
@@ -192,8 +192,8 @@ fn a_finished_experiment_loads_no_model() {
     let lab = Lab::new(20, 8, 8);
     let experiment = lab.experiment();
     succeed(&["run", &experiment]);
-    // Weights that stay the same with another tokenizer and another number of layers: their
-    // hashes match, and to load either model would fail.
+    // The same weights with another tokenizer and another number of layers: the hashes match,
+    // and loading either model would fail.
     swap_two_tokens(&lab.path("models/word-problems-llm/tokenizer.json"));
     let config = "models/word-problems-slm/config.json";
     lab.replace(config, "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3");

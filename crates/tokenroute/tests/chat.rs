@@ -1,5 +1,4 @@
-//! `tokenroute chat` as a program that is talked to: answers on standard output, talk on
-//! standard error.
+//! `tokenroute chat` with input lines: answers on standard output, notes on standard error.
 
 mod support;
 
@@ -9,7 +8,7 @@ use std::process::{Command, Stdio};
 use support::{fail, model, succeed, tokenroute, write_router};
 use tempfile::TempDir;
 
-/// What is said to these lines, and beside it.
+/// The output for these lines, and the notes.
 fn talk(mut command: Command, lines: &[&str]) -> (Vec<String>, String) {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("a process");
@@ -60,7 +59,7 @@ fn a_conversation_is_routed_message_by_message() {
         assert!(beside.contains(part), "{part:?} is not in: {beside}");
     }
 
-    // What it costs is said to people, not to programs that asked for quiet.
+    // `--quiet` hides the costs.
     let mut command = Command::new(env!("CARGO_BIN_EXE_tokenroute"));
     command.arg("chat").args(pair).args(["--tau", "1"]);
     let (_, beside) = talk(command, &[question]);

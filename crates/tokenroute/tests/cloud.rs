@@ -1,5 +1,5 @@
-//! The bundled pair split over two processes: the LLM behind `tokenroute cloud`
-//! gives the tokens it gives in process, and its absence does not stop the SLM.
+//! The bundled pair in two processes: the LLM behind `tokenroute cloud` gives the same tokens
+//! as in process, and the SLM continues without it.
 #![cfg(feature = "server")]
 
 mod support;
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 const KEY: &str = "TOKENROUTE_CLOUD_KEY";
 
-/// The LLM in a process of its own.
+/// The LLM in a separate process.
 fn cloud(model: &str, key: Option<&str>) -> Server {
     let mut command = tokenroute(&["cloud", "--model", model, "--bind", "127.0.0.1:0"]);
     command.env_remove(KEY);
@@ -70,7 +70,7 @@ fn generate(lab: &TempDir, llm: &str, tau: &str, more: &[&str]) -> Vec<Value> {
     out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
-/// The tokens of an answer's trace, less what depends on who was faster.
+/// The tokens of an answer's trace, without the fields that depend on time.
 fn decided(answer: &Value) -> Value {
     let mut tokens = answer["trace"]["tokens"].clone();
     for token in tokens.as_array_mut().expect("tokens") {
@@ -93,7 +93,8 @@ fn two_processes_give_the_tokens_of_one() {
             assert_eq!(here["trace"]["tokens"], there["trace"]["tokens"], "τ = {tau}");
             assert_eq!(there["degraded"], 0);
             assert_eq!(here["llm_positions"].is_u64(), there["llm_positions"].is_u64());
-            // A call is a body of tens of bytes at least, up and down; none is none.
+            // A call has a body of at least tens of bytes in each direction. Without calls
+            // there are none.
             let calls = there["llm_calls"].as_u64().expect("a count");
             for way in ["bytes_up", "bytes_down"] {
                 assert_eq!(here.get(way), None, "nothing crosses a network here");
@@ -107,7 +108,7 @@ fn two_processes_give_the_tokens_of_one() {
     assert_eq!((offloaded[0], offloaded[7]), (0.0, 1.0));
     assert!(offloaded[1..7].iter().any(|&o| o > 0.02 && o < 0.98), "{offloaded:?}");
 
-    // Speculation changes no token; a budget and a relay say what they did.
+    // Speculation changes no token. A budget and a relay are reported.
     let here = generate(&lab, &llm, "0.5", &[]);
     let ahead = generate(&lab, &cloud.url, "0.5", &["--speculate", "3", "--max-ahead", "4"]);
     for (here, ahead) in here.iter().zip(&ahead) {
@@ -135,7 +136,7 @@ fn two_processes_give_the_tokens_of_one() {
         assert_eq!(calls, tokens.div_ceil(4));
     }
 
-    // One connection of HTTP/2 for all, and what a relay said is known by the next.
+    // One HTTP/2 connection for all calls. The next answer uses the relayed tokens.
     let relays = lab.path().join("relays.redb").display().to_string();
     for positions in [1, 0] {
         let with_cache = ["--relay", "4", "--llm-http2", "--llm-cache", &relays];
@@ -146,7 +147,7 @@ fn two_processes_give_the_tokens_of_one() {
         }
     }
 
-    // What was answered once is known when the cloud is gone; more is not.
+    // Without the cloud, cached answers are still there; others fail.
     let cache = lab.path().join("answers.redb").display().to_string();
     let with_cache = ["--llm-cache", &cache];
     let before = generate(&lab, &cloud.url, "0.5", &with_cache);
@@ -183,7 +184,7 @@ fn an_experiment_may_have_its_llm_behind_a_url() {
     for lab in [&here, &there] {
         succeed(&["run", &lab.experiment()]);
     }
-    // An answer is one request, not one a token, and the labels are the same.
+    // An answer is one request, not one per token, and the labels are the same.
     for shard in
         ["round0-router-train-00000", "round0-validation-00000", "round1-router-train-00000"]
     {
@@ -195,10 +196,10 @@ fn an_experiment_may_have_its_llm_behind_a_url() {
     let count = |value: &Value| value.as_u64().expect("a count");
     let (rows, rollouts) = (count(&labelled["rows"]), count(&labelled["rollouts"]));
     let paid = &labelled["paid"];
-    // A rollout has a token at least, most have tens.
+    // A rollout has at least one token, most have tens.
     assert!(count(&paid["requests"]) * 3 < rows + rollouts, "{paid}: {rows} rows, {rollouts}");
     assert!(count(&paid["bytes"]["up"]) > 0 && count(&paid["positions"]) > 0);
-    // What crossed the network is reported, and nothing where there is none.
+    // Bytes over a network are reported, and none in process.
     let summary = |lab: &Lab| json(&String::from_utf8_lossy(&lab.bytes("reports/e/summary.json")));
     assert_eq!(summary(&there)["bytes"]["labels"], paid["bytes"]);
     assert!(count(&summary(&there)["bytes"]["sweep"]["down"]) > 0);
@@ -209,7 +210,7 @@ fn an_experiment_may_have_its_llm_behind_a_url() {
     }
     let curves = "experiments/e/run/sweep/curves.parquet";
     assert!(here.bytes(curves) == there.bytes(curves), "the same curves");
-    // What the LLM has said is kept: the sweep can be made again without it.
+    // The LLM's answers are cached, so the sweep can be repeated without it.
     cloud.stop();
     std::fs::remove_dir_all(there.path("experiments/e/run/sweep")).expect("a folder");
     succeed(&["sweep", &there.experiment()]);
@@ -247,7 +248,7 @@ fn a_key_is_in_nothing_that_is_written() {
     for arguments in
         [&["label", &lab.experiment(), "--json"][..], &["run", &lab.experiment()], &routed]
     {
-        // Without --quiet, which would say less.
+        // Without --quiet, which would print less.
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tokenroute"));
         let output = command.args(arguments).env(KEY, SECRET).output().expect("a process");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -261,7 +262,7 @@ fn a_key_is_in_nothing_that_is_written() {
     };
     assert!(!holds(&shown, SECRET) && !shown.is_empty());
     assert_eq!(holding(SECRET), Vec::<&std::path::PathBuf>::new());
-    // It was looked for where things are written, by a search that finds what is there.
+    // The search covers all output, and finds a control text.
     for part in ["run/llm-answers.redb", "kept.redb", "run/labels", "run/sweep", "reports/e"] {
         let is_there = written.iter().any(|path| path.display().to_string().contains(part));
         assert!(is_there, "{part} is not in {written:?}");
@@ -351,7 +352,7 @@ fn two_processes_draw_the_tokens_of_one() {
         let arguments = arguments(&lab, &llm, "0.5", &drawing);
         fail(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), &[part]);
     }
-    // The small model alone draws too, and its answer is told as it grows.
+    // The small model alone draws too, and its answer is streamed.
     let alone = ["generate", "--model", &model("word-problems-slm"), "--text", "Mia has", "--seed"];
     let said = |seed| succeed(&[&alone[..], &[seed, "--temperature", "1.5"]].concat());
     assert_eq!(said("1"), said("1"));

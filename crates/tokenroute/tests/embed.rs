@@ -27,7 +27,7 @@ fn pair() -> RoutedPairBuilder<'static> {
         .router(bundled("word-problems-router/router.safetensors"))
 }
 
-/// Keeps by the SLM's best probability.
+/// Scores by the SLM's best probability.
 struct Sure;
 
 impl Scorer for Sure {

@@ -1,5 +1,4 @@
-//! `bench`, `random-model` and `export`: what they write reads back, what they print
-//! has its shape.
+//! `bench`, `random-model` and `export`: written files can be read, and output has its shape.
 
 mod support;
 
@@ -115,7 +114,7 @@ fn export_refuses_what_the_type_cannot_hold() {
     let file = folder.path().join("m.gguf");
     let out = file.display().to_string();
     let slm = bundled("word-problems-slm");
-    // Rows of 48 are no whole blocks of 32.
+    // Rows of 48 are not a multiple of 32.
     fail(&["export", "--model", &slm, "--out", &out, "--type", "q8_0"], &["m.gguf", "48", "32"]);
     fail(&["export", "--model", &slm, "--out", &out, "--type", "q9"], &["q9", "Q8_0"]);
     fail(&["export", "--model", &slm, "--out", &out, "--type", "q6_k"], &["Q6_K", "Q4_K"]);

@@ -1,5 +1,5 @@
-//! Every way to name a model gives the same model: a folder, a GGUF file, an `hf:`
-//! reference in the cache; and quantised weights, made and kept.
+//! Every name of a model gives the same model: a folder, a GGUF file, an `hf:` reference in the
+//! cache, and quantised weights, fresh and cached.
 
 mod support;
 
@@ -19,7 +19,7 @@ fn folder() -> PathBuf {
     root().join("models/word-problems-slm")
 }
 
-/// Writes the bundled SLM as a GGUF file, its f16 weights as they are.
+/// Writes the bundled SLM as a GGUF file with its f16 weights.
 fn write_gguf(path: &Path) {
     let json = |name: &str| -> Value {
         let text = std::fs::read(folder().join(name)).expect(name);

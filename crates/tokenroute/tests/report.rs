@@ -1,4 +1,4 @@
-//! Where reports go, and what outlives a rendering: the network study.
+//! The folders of reports, and the network study that a new report keeps.
 
 mod support;
 
@@ -21,7 +21,7 @@ fn a_run_writes_under_run_alone_and_a_copy_goes_where_it_is_asked() {
     let page = String::from_utf8(home("README.md")).expect("UTF-8");
     assert!(page.contains("experiment.toml --set 'data.test=6'"), "{page}");
 
-    // Without the override other work is due.
+    // Without the override other stages must run.
     fail(&["calibrate", &experiment, "--offload", "0.1"], &["stale", "tokenroute sweep"]);
     let wished = ["calibrate", &experiment, "--offload", "0.1", "--set", "data.test=6"];
     assert!(succeed(&wished).contains("τ = "));
@@ -51,7 +51,7 @@ fn a_network_study_outlives_run() {
     };
     assert!(page("reports/e") && page("copy"));
 
-    // The study stays, from the report before or from the copy, until the router changes.
+    // The study is kept, from the earlier report or from the copy, until the router changes.
     std::fs::remove_dir_all(lab.path(&format!("{RUN}/latency"))).expect("a study");
     succeed(&["report", &experiment, "--set", "sweep.resamples=40"]);
     assert!(page("reports/e"), "from the report before");

@@ -1,6 +1,5 @@
-//! The bundled pair behind `tokenroute serve`, and the clients people have: OpenAI's
-//! own, and a browser. Where Python, the client or Chromium is missing, the test says
-//! so and passes.
+//! The bundled pair behind `tokenroute serve`, with real clients: OpenAI's own, and a browser.
+//! Without Python, the client or Chromium, the test prints a note and passes.
 #![cfg(feature = "server")]
 
 mod support;
@@ -18,7 +17,7 @@ const KEY: &str = "TOKENROUTE_SERVE_KEY";
 const SECRET: &str = "sesame-4711";
 const QUESTIONS: &str = "datasets/word-problems/test.jsonl";
 
-/// A client's exit code where it cannot run.
+/// Exit code of a client that cannot run.
 const SKIPPED: i32 = 77;
 
 /// `tokenroute serve` with this key.
@@ -42,8 +41,8 @@ fn question() -> String {
     question.prompt().trim_end().to_owned()
 }
 
-/// The pair behind a key, and a client script run on it; returns what it says. The script
-/// learns how τ was written.
+/// Runs a client script on the pair behind a key. Returns its output. The script gets τ as
+/// text.
 fn client(script: &str, llm: &str, tau: &str) -> String {
     let folder = TempDir::new().expect("a folder");
     let router = folder.path().join("router.safetensors");
@@ -79,7 +78,7 @@ fn the_official_client_works_unchanged() {
 
 #[test]
 fn the_page_works_in_a_browser() {
-    // The large model in a process of its own, so that bytes are told too.
+    // The large model in a separate process, so that bytes are counted.
     let mut cloud = tokenroute(&["cloud", "--model", &model("word-problems-llm")]);
     cloud.args(["--bind", "127.0.0.1:0"]).env_remove("TOKENROUTE_CLOUD_KEY");
     let cloud = Server::start(cloud);
@@ -115,7 +114,7 @@ fn who_asks_twice_waits_for_nothing_under_way() {
     let mut socket = TcpStream::connect(&address).expect("a connection");
     let head = "POST /v1/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\nexpect: 100-continue\r\n\r\n";
     socket.write_all(head.as_bytes()).expect("a request");
-    // Its body is being waited for.
+    // The server waits for its body.
     let mut said = [0; 12];
     socket.read_exact(&mut said).expect("an invitation");
     assert_eq!(&said, b"HTTP/1.1 100");

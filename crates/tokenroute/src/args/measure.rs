@@ -103,7 +103,7 @@ pub struct Bench {
 /// Arguments of `random-model`.
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("like").required(true))]
-pub struct RandomModel {
+pub struct RandomModelArgs {
     /// A named shape: qwen2.5-0.5b or qwen2.5-1.5b.
     #[arg(long, group = "like")]
     pub shape: Option<String>,

@@ -13,7 +13,7 @@ pub struct Routing {
     /// key is read from TOKENROUTE_CLOUD_KEY.
     #[arg(long, requires_all = ["slm", "router", "tau"])]
     pub llm: Option<PathBuf>,
-    /// The router file.
+    /// The router file that `tokenroute train` wrote for the small model.
     #[arg(long, requires = "llm")]
     pub router: Option<PathBuf>,
     /// Offload tokens with a score below this, 0 to 1.
@@ -30,7 +30,7 @@ pub struct Routing {
     pub remote: Remote,
     /// How to use the time of the large model's calls.
     #[command(flatten)]
-    pub waiting: Waiting,
+    pub waiting: WaitOptions,
 }
 
 /// How to reach an LLM over HTTP.
@@ -64,7 +64,7 @@ pub struct Remote {
 
 /// How to use the time of the LLM's calls, and how many calls to make.
 #[derive(Debug, Args)]
-pub struct Waiting {
+pub struct WaitOptions {
     /// While a token of the large model is on its way, continue from the small model's N
     /// best candidates for it (default: 2). The tokens stay the same.
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "2")]

@@ -119,7 +119,9 @@ fn prompts(args: &Generate, model: &LoadedModel) -> Result<Vec<Prompt>> {
             .filter(|(_, line)| !line.trim().is_empty())
             .map(|(i, line)| {
                 let place = || format!("line {} of {}", i + 1, path.display());
-                let question: Question = serde_json::from_str(line).with_context(place)?;
+                let question: Question = serde_json::from_str(line).with_context(|| {
+                    format!("{} is not a question in CommonsenseQA's schema", place())
+                })?;
                 question.check().with_context(place)?;
                 let ids = model.tokenizer.encode_prompt(&question.prompt())?;
                 Ok(Prompt { question: Some(question), ids })

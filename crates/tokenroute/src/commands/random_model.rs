@@ -13,7 +13,7 @@ const BESIDE: [&str; 2] = ["tokenizer_config.json", "chat_template.jinja"];
 
 /// Writes the directory. The weights are written last, so that an incomplete directory does
 /// not load.
-pub fn run(args: &args::RandomModel) -> Result<()> {
+pub fn run(args: &args::RandomModelArgs) -> Result<()> {
     let mut model = match (&args.shape, &args.config) {
         (Some(shape), _) => RandomModel::named(shape, args.seed)?,
         (None, config) => {

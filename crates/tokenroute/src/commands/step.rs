@@ -3,10 +3,10 @@
 use anyhow::{Result, ensure};
 use serde::Serialize;
 use tokenroute::{load_named, load_options};
-use tokenroute_core::{Detail, Feed, LanguageModel, Progress, Step as Said};
+use tokenroute_core::{Detail, Feed, LanguageModel, Progress, Step};
 use tokenroute_model::Tokenizer;
 
-use crate::args::Step;
+use crate::args::StepArgs;
 use crate::output;
 
 #[derive(Serialize)]
@@ -24,7 +24,7 @@ struct Position {
 }
 
 /// Prints one step for every position.
-pub fn run(args: &Step, progress: &dyn Progress) -> Result<()> {
+pub fn run(args: &StepArgs, progress: &dyn Progress) -> Result<()> {
     ensure!(args.top_k > 0, "--top-k is 0; expected at least 1");
     let options = load_options(&args.model, args.top_k, args.quantize);
     let model = load_named(&args.model, &options, progress)?;
@@ -59,7 +59,7 @@ pub fn run(args: &Step, progress: &dyn Progress) -> Result<()> {
     Ok(())
 }
 
-fn position(i: usize, input: u32, step: Said, tokenizer: &Tokenizer) -> Result<Position> {
+fn position(i: usize, input: u32, step: Step, tokenizer: &Tokenizer) -> Result<Position> {
     Ok(Position {
         position: i,
         input,

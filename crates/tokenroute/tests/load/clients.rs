@@ -1,5 +1,4 @@
-//! Clients that stream answers one after the other, and what the server's process says of itself
-//! meanwhile.
+//! Clients that stream answers one after the other, and the server process's own figures.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -13,14 +12,14 @@ use serde_json::{Value, json};
 
 use crate::support::{Server, root};
 
-/// What clients saw.
+/// The clients' measurements.
 #[derive(Default)]
 pub struct Seen {
     pub answers: AtomicU64,
     pub failed: Mutex<Vec<String>>,
     pub tokens: AtomicU64,
     pub degraded: AtomicU64,
-    /// When the LLM's first token came since this was last cleared.
+    /// When the LLM's first token came after this was cleared.
     pub back: Mutex<Option<Instant>>,
 }
 
@@ -45,7 +44,7 @@ fn lines(address: &str, head: &str, body: &str) -> std::io::Result<BufReader<Tcp
     Ok(BufReader::new(socket))
 }
 
-/// One streamed answer with every token told apart; whether it came to its end.
+/// One streamed answer with the origin of every token. Returns whether it was complete.
 pub fn watch(address: &str, prompt: &str, tau: f64, seen: &Seen) -> std::io::Result<bool> {
     let body = json!({
         "prompt": prompt, "max_tokens": 64, "stream": true, "tokenroute": true, "tau": tau,
@@ -65,7 +64,7 @@ pub fn watch(address: &str, prompt: &str, tau: f64, seen: &Seen) -> std::io::Res
     Ok(done)
 }
 
-/// One streamed answer, read as a client that only shows it would.
+/// One streamed answer, read by a client that only shows it.
 pub fn read(address: &str, body: &Value) -> std::io::Result<bool> {
     let mut reply = Vec::new();
     lines(address, "POST /v1/completions", &body.to_string())?.read_to_end(&mut reply)?;
@@ -101,7 +100,7 @@ pub fn load(
     });
 }
 
-/// Tokens that a server has made so far, and those of them that are the LLM's.
+/// Tokens that a server has made, and the LLM's share of them.
 pub fn made(address: &str) -> [u64; 2] {
     let reply = lines(address, "GET /metrics", "").expect("metrics").lines();
     let reply = reply.map(|line| line.expect("a line"));
@@ -133,7 +132,7 @@ pub fn busy(process: u32) -> BTreeMap<String, f64> {
         let (head, rest) = stat.rsplit_once(") ").expect("a name in brackets");
         let name = head.split_once('(').expect("a name in brackets").1.to_owned();
         let ticks = rest.split(' ').skip(11).take(2).map(|n| n.parse::<f64>().expect("ticks"));
-        // A tick is 10 ms wherever Linux says so in /proc.
+        // A tick of /proc on Linux is 10 ms.
         *busy.entry(name).or_default() += ticks.sum::<f64>() / 100.0;
     }
     busy

@@ -1,8 +1,7 @@
-//! `tokenroute serve` under load, with a cloud that dies and comes back. It takes a
-//! minute and measures, so it runs on demand:
-//! `cargo test --workspace --test load -- --ignored --nocapture --test-threads 1`, with
-//! `TOKENROUTE_LOAD_PROGRAM` for a binary built for release. `experiments/quickstart/load.sh`
-//! writes a report of it.
+//! `tokenroute serve` under load, while the cloud is killed and restarted. It takes a minute
+//! and measures, so it runs on demand: `cargo test --workspace --test load -- --ignored
+//! --nocapture --test-threads 1`, with `TOKENROUTE_LOAD_PROGRAM` for a release binary.
+//! `experiments/quickstart/load.sh` writes a report of it.
 #![cfg(feature = "server")]
 
 mod clients;
@@ -21,10 +20,10 @@ use tempfile::TempDir;
 
 const CLIENTS: usize = 32;
 
-/// How long the load lasts; the cloud is away from 1/6 to 1/4 and from 1/3 to 5/12 of it.
+/// Duration of the load. The cloud is down from 1/6 to 1/4 and from 1/3 to 5/12 of it.
 const LOAD: Duration = Duration::from_secs(60);
 
-/// A binary built for release, or the test's own.
+/// A release binary, or the test's own.
 fn program() -> String {
     let own = || env!("CARGO_BIN_EXE_tokenroute").to_owned();
     std::env::var("TOKENROUTE_LOAD_PROGRAM").unwrap_or_else(|_| own())

@@ -1,6 +1,6 @@
-//! Tokens a second with one client and with many, and whose processor time that takes.
+//! Tokens per second with one client and with many, and the processor time of each thread.
 //!
-//! Environment variables choose what is measured:
+//! Environment variables set the measurement:
 //! - `TOKENROUTE_LOAD_PROGRAM`: a binary, such as one built for release; else the test's own.
 //! - `TOKENROUTE_LOAD_SLM`: a small model, served alone; else the bundled pair, its LLM in
 //!   a `tokenroute cloud` of its own.

@@ -1,5 +1,5 @@
-//! A laboratory in a temporary folder: a small experiment over the bundled pair
-//! and data set, and the program run on it.
+//! A laboratory in a temporary folder: a small experiment over the bundled pair and data set,
+//! and the program to run on it.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ use tokenroute_core::{
 };
 use tokenroute_model::{LoadOptions, load_model};
 
-/// A folder laid out like the repository's.
+/// A folder with the repository's layout.
 pub struct Lab {
     folder: TempDir,
 }
@@ -116,8 +116,8 @@ pub fn model(name: &str) -> String {
     root().join("models").join(name).display().to_string()
 }
 
-/// A linear router for the bundled SLM that knows nothing, with scores on both
-/// sides of every τ.
+/// A linear router for the bundled SLM with arbitrary weights. Its scores lie on both sides of
+/// every τ.
 pub fn write_router(path: &Path) {
     let slm = load_model(model("word-problems-slm").as_ref(), &LoadOptions::default());
     let slm = slm.expect("the bundled SLM");
@@ -151,7 +151,7 @@ pub fn write_router(path: &Path) {
     std::fs::write(path, bytes).expect("a file");
 }
 
-/// Another tokenizer, as sound as the one in the file: two words change places.
+/// Another valid tokenizer: two words of the one in the file are swapped.
 pub fn swap_two_tokens(path: &Path) {
     let bytes = std::fs::read(path).expect("a tokenizer");
     let mut tokenizer: serde_json::Value = serde_json::from_slice(&bytes).expect("JSON");
@@ -175,13 +175,13 @@ pub fn succeed(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-/// Runs it and expects one clear error with all these parts in it.
+/// Runs it and expects one clear error that contains all these parts.
 pub fn fail(arguments: &[&str], parts: &[&str]) {
     let output = tokenroute(arguments).output().expect("a process");
     complain(&output, parts);
 }
 
-/// Expects a failure whose complaint is one line with all these parts in it.
+/// Expects a failure with a one-line error that contains all these parts.
 pub fn complain(output: &Output, parts: &[&str]) {
     let error = stderr(output);
     assert!(!output.status.success(), "expected a failure, got success: {error}");
@@ -195,7 +195,7 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// A server in a process of its own, killed at the end of a test.
+/// A server in a separate process. The end of the test kills it.
 pub struct Server {
     pub child: Child,
     pub name: String,
@@ -215,20 +215,20 @@ impl Server {
         Server { child, name, url }
     }
 
-    /// Asks it to end.
+    /// Requests a shutdown.
     pub fn terminate(&self) {
         let id = self.child.id().to_string();
         let status = Command::new("kill").args(["-TERM", &id]).status();
         assert!(status.expect("kill").success());
     }
 
-    /// Asks a second time; returns the status it ends with.
+    /// Requests a shutdown again. Returns the exit status.
     pub fn insist(mut self) -> Option<i32> {
         self.terminate();
         self.child.wait().expect("an end").code()
     }
 
-    /// Ends it in order; returns what it complained of.
+    /// Stops it. Returns its warnings and errors.
     pub fn stop(mut self) -> String {
         self.terminate();
         assert!(self.child.wait().expect("an end").success(), "an orderly end");
