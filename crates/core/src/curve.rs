@@ -9,7 +9,7 @@ use crate::Tau;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Piece {
     /// Greatest τ of the piece.
-    pub end: f32,
+    pub end: f64,
     /// Whether the answer is right.
     pub correct: bool,
     /// Number of tokens that the LLM made.
@@ -60,7 +60,7 @@ pub fn mean_offload(questions: &[QuestionCurve], tau: Tau) -> f64 {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct CurvePoint {
     /// Greatest τ of the piece.
-    pub end: f32,
+    pub end: f64,
     /// Number of right answers.
     pub correct: u64,
     /// Number of tokens that the LLM made.
@@ -157,14 +157,14 @@ impl Curve {
 pub struct Sweepable<'a> {
     questions: &'a [QuestionCurve],
     /// (end, question, piece), rising in `end`.
-    ends: Vec<(f32, u32, u32)>,
+    ends: Vec<(f64, u32, u32)>,
 }
 
 impl<'a> Sweepable<'a> {
     /// Sorts the ends of all pieces.
     #[must_use]
     pub fn new(questions: &'a [QuestionCurve]) -> Self {
-        let mut ends: Vec<(f32, u32, u32)> = Vec::new();
+        let mut ends: Vec<(f64, u32, u32)> = Vec::new();
         for (q, question) in questions.iter().enumerate() {
             ends.extend(
                 question
@@ -223,7 +223,7 @@ impl<'a> Sweepable<'a> {
 mod tests {
     use super::*;
 
-    fn question(id: &str, pieces: &[(f32, bool, u32, u32)]) -> QuestionCurve {
+    fn question(id: &str, pieces: &[(f64, bool, u32, u32)]) -> QuestionCurve {
         QuestionCurve {
             question: id.into(),
             pieces: pieces
@@ -248,7 +248,7 @@ mod tests {
         let sum = Curve::of(&parts);
         let weighted = Sweepable::new(&parts).curve(&[3, 0]);
         for i in 0..=20u8 {
-            let tau = Tau::new(f32::from(i) / 20.0).expect("in range");
+            let tau = Tau::new(f64::from(i) / 20.0).expect("in range");
             let (a, b, s) = (parts[0].at(tau), parts[1].at(tau), sum.at(tau));
             assert_eq!(s.correct, u64::from(a.correct) + u64::from(b.correct));
             assert_eq!(s.offloaded, u64::from(a.offloaded + b.offloaded));

@@ -24,11 +24,11 @@ pub fn stable_hash(bytes: &[u8]) -> u64 {
 /// A number in [0, 1), hashed from (seed, question, position). The random policy uses it as
 /// its score. The oracle orders tokens of one class by it.
 #[must_use]
-pub fn unit_hash(seed: u64, question: &str, position: usize) -> f32 {
+pub fn unit_hash(seed: u64, question: &str, position: usize) -> f64 {
     let mut hasher = Xxh3::with_seed(seed);
     hasher.update(question.as_bytes());
     hasher.update(&[0]);
     hasher.update(&(position as u64).to_le_bytes());
-    // An f32 holds 24 bits exactly.
-    (hasher.digest() >> 40) as f32 / (1u32 << 24) as f32
+    // An f64 holds 53 bits exactly.
+    (hasher.digest() >> 11) as f64 / (1u64 << 53) as f64
 }

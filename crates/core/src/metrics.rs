@@ -82,7 +82,7 @@ mod tests {
     use super::*;
     use crate::CurvePoint;
 
-    fn curve(points: &[(f32, u64, u64)]) -> Curve {
+    fn curve(points: &[(f64, u64, u64)]) -> Curve {
         Curve {
             questions: 100,
             points: points

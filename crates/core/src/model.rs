@@ -16,6 +16,9 @@ pub struct Step {
     pub top: Vec<(TokenId, f32)>,
     /// Entropy of the next-token distribution, in nats; 0 with [`Detail::Token`].
     pub entropy: f32,
+    /// Probability of all tokens but the greedy one. It is summed without the greedy token,
+    /// so that probabilities near 1 do not tie; 1 with [`Detail::Token`].
+    pub rest: f64,
     /// Hidden state `[hidden]` after the final norm, before the LM head; empty
     /// with [`Detail::Token`].
     pub hidden: Arc<[f32]>,
@@ -26,14 +29,14 @@ pub struct Step {
 impl Step {
     /// Probability of the greedy token.
     #[must_use]
-    pub fn max_probability(&self) -> f32 {
-        self.top.first().map_or(0.0, |t| t.1)
+    pub fn max_probability(&self) -> f64 {
+        1.0 - self.rest
     }
 
     /// Probability of the greedy token less that of the runner-up.
     #[must_use]
-    pub fn margin(&self) -> f32 {
-        self.max_probability() - self.top.get(1).map_or(0.0, |t| t.1)
+    pub fn margin(&self) -> f64 {
+        self.max_probability() - self.top.get(1).map_or(0.0, |t| f64::from(t.1))
     }
 }
 

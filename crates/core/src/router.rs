@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{FeatureSpec, Tau};
+use crate::{FeatureSpec, Score, ScoreError, Tau};
 
 /// Shape of a router head.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +77,16 @@ pub struct Platt {
     pub bias: f32,
 }
 
+impl Platt {
+    /// The calibrated score of a logit.
+    ///
+    /// # Errors
+    /// A logit that is not a number.
+    pub fn score(self, logit: f32) -> Result<Score, ScoreError> {
+        Score::from_logit(f64::from(self.scale) * f64::from(logit) + f64::from(self.bias))
+    }
+}
+
 /// One point of the calibration τ ↔ offload, measured on the validation split.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct TauPoint {
@@ -140,7 +150,66 @@ pub struct RouterHeader {
 
 impl RouterHeader {
     /// The layout this version writes.
-    pub const FORMAT: u32 = 1;
+    pub const FORMAT: u32 = 2;
+    /// The oldest layout it reads. In layout 1, τ was an f32.
+    pub const OLDEST: u32 = 1;
     /// The key of the header's JSON in the safetensors metadata.
     pub const METADATA_KEY: &'static str = "tokenroute.router";
+
+    /// Takes the decimals of τ in layout 1 for the f32 that they stood for.
+    #[must_use]
+    pub fn widened(mut self) -> Self {
+        if self.format == 1 {
+            for point in &mut self.calibration {
+                let narrow = point.tau.get() as f32;
+                point.tau = Tau::new(f64::from(narrow)).unwrap_or(point.tau);
+            }
+        }
+        self
+    }
+
+    /// The largest τ of the calibration with an offload of at most `share` there and at
+    /// every smaller τ. `None` if the router has no calibration.
+    #[must_use]
+    pub fn tau_at_offload(&self, share: f64) -> Option<Tau> {
+        let held = self.calibration.iter().take_while(|point| point.offload <= share).last();
+        (!self.calibration.is_empty()).then(|| held.map_or(Tau::SLM_ONLY, |point| point.tau))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(format: u32, points: &[(f64, f64)]) -> RouterHeader {
+        let point = |&(tau, offload)| TauPoint { tau: Tau::new(tau).expect("in range"), offload };
+        RouterHeader {
+            format,
+            architecture: Architecture::Linear { rewards: 1 },
+            features: FeatureSpec { hidden: 1, top_k: 0 },
+            normalisation: Normalisation { mean: vec![0.0], scale: vec![1.0] },
+            platt: Platt { scale: 1.0, bias: 0.0 },
+            slm_hash: String::new(),
+            llm_hash: String::new(),
+            tokenizer_hash: String::new(),
+            labels_hash: String::new(),
+            calibration: points.iter().map(point).collect(),
+            training: TrainingRecord::default(),
+        }
+    }
+
+    #[test]
+    fn tau_stays_within_the_offload() {
+        let router = header(2, &[(0.0, 0.0), (0.4, 0.05), (0.9, 0.2), (1.0, 1.0)]);
+        for (share, tau) in [(0.0, 0.0), (0.05, 0.4), (0.19, 0.4), (0.2, 0.9), (1.0, 1.0)] {
+            assert_eq!(router.tau_at_offload(share), Tau::new(tau).ok(), "{share}");
+        }
+        assert_eq!(header(2, &[]).tau_at_offload(0.5), None);
+    }
+
+    #[test]
+    fn the_first_layout_is_widened() {
+        let tau = |format| header(format, &[(0.1, 0.0)]).widened().calibration[0].tau.get();
+        assert_eq!((tau(1), tau(2)), (f64::from(0.1f32), 0.1));
+    }
 }

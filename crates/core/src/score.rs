@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Step, TokenId};
 
-/// The router's P(the SLM's token may be kept), clamped to [2⁻²⁴, 1−2⁻²⁴].
+/// The router's P(the SLM's token may be kept), clamped to [2⁻⁵³, 1−2⁻⁵³]. It is an f64, so
+/// that different logits have different scores: in f32 all logits above 17 share the
+/// greatest one.
 ///
 /// ```
 /// use tokenroute_core::Score;
@@ -14,19 +16,19 @@ use crate::{Step, TokenId};
 /// # Ok::<(), tokenroute_core::ScoreError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
-pub struct Score(f32);
+pub struct Score(f64);
 
 impl Score {
-    /// The lowest score, 2⁻²⁴.
-    pub const MIN: Score = Score(5.960_464_5e-8);
-    /// The highest score, 1−2⁻²⁴.
-    pub const MAX: Score = Score(0.999_999_94);
+    /// The lowest score, 2⁻⁵³.
+    pub const MIN: Score = Score(f64::EPSILON / 2.0);
+    /// The highest score, 1−2⁻⁵³: the greatest f64 below 1.
+    pub const MAX: Score = Score(1.0 - f64::EPSILON / 2.0);
 
     /// Clamps a probability into the range of scores.
     ///
     /// # Errors
     /// [`ScoreError`] for NaN.
-    pub fn new(value: f32) -> Result<Self, ScoreError> {
+    pub fn new(value: f64) -> Result<Self, ScoreError> {
         if value.is_nan() {
             return Err(ScoreError);
         }
@@ -37,13 +39,13 @@ impl Score {
     ///
     /// # Errors
     /// [`ScoreError`] for NaN.
-    pub fn from_logit(logit: f32) -> Result<Self, ScoreError> {
+    pub fn from_logit(logit: f64) -> Result<Self, ScoreError> {
         Self::new(1.0 / (1.0 + (-logit).exp()))
     }
 
     /// The score as a number.
     #[must_use]
-    pub fn get(self) -> f32 {
+    pub fn get(self) -> f64 {
         self.0
     }
 }
@@ -67,8 +69,8 @@ pub struct ScoreError;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
-#[serde(try_from = "f32", into = "f32")]
-pub struct Tau(f32);
+#[serde(try_from = "f64", into = "f64")]
+pub struct Tau(f64);
 
 impl Tau {
     /// SLM-only.
@@ -80,13 +82,13 @@ impl Tau {
     ///
     /// # Errors
     /// Values outside [0, 1], NaN included.
-    pub fn new(value: f32) -> Result<Self, TauError> {
-        if (0.0..=1.0).contains(&value) { Ok(Tau(value)) } else { Err(TauError(value)) }
+    pub fn new(value: f64) -> Result<Self, TauError> {
+        if (0.0..=1.0).contains(&value) { Ok(Tau(value)) } else { Err(TauError::Range(value)) }
     }
 
     /// The threshold as a number.
     #[must_use]
-    pub fn get(self) -> f32 {
+    pub fn get(self) -> f64 {
         self.0
     }
 
@@ -99,7 +101,7 @@ impl Tau {
 
 impl std::fmt::Display for Tau {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Rust prints the shortest decimal that parses to the same f32.
+        // Rust prints the shortest decimal that parses to the same f64.
         write!(f, "{}", self.0)
     }
 }
@@ -107,27 +109,34 @@ impl std::fmt::Display for Tau {
 impl std::str::FromStr for Tau {
     type Err = TauError;
     fn from_str(text: &str) -> Result<Self, TauError> {
-        Tau::new(text.trim().parse().unwrap_or(f32::NAN))
+        let number = text.trim().parse();
+        Tau::new(number.map_err(|_| TauError::NotANumber(text.to_owned()))?)
     }
 }
 
-impl TryFrom<f32> for Tau {
+impl TryFrom<f64> for Tau {
     type Error = TauError;
-    fn try_from(value: f32) -> Result<Self, TauError> {
+    fn try_from(value: f64) -> Result<Self, TauError> {
         Tau::new(value)
     }
 }
 
-impl From<Tau> for f32 {
-    fn from(tau: Tau) -> f32 {
+impl From<Tau> for f64 {
+    fn from(tau: Tau) -> f64 {
         tau.0
     }
 }
 
-/// A threshold outside [0, 1].
-#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
-#[error("τ is {0}; expected a number from 0 (SLM-only) to 1 (LLM-only)")]
-pub struct TauError(pub f32);
+/// A threshold that is none.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum TauError {
+    /// A number outside [0, 1].
+    #[error("τ is {0}; expected a number from 0 (SLM-only) to 1 (LLM-only)")]
+    Range(f64),
+    /// A text that is no number.
+    #[error("τ is {0:?}; expected a number from 0 (SLM-only) to 1 (LLM-only)")]
+    NotANumber(String),
+}
 
 /// Everything that a policy may use to score a step.
 #[derive(Debug, Clone, Copy)]
@@ -170,7 +179,7 @@ mod tests {
     fn a_score_at_tau_keeps() {
         let s = Score::new(0.25).expect("a number");
         assert!(!Tau(0.25).offloads(s));
-        assert!(Tau(0.25f32.next_up()).offloads(s));
+        assert!(Tau(0.25f64.next_up()).offloads(s));
     }
 
     #[test]
@@ -180,19 +189,32 @@ mod tests {
             assert!(!Tau::SLM_ONLY.offloads(s));
             assert!(Tau::LLM_ONLY.offloads(s));
         }
-        assert_eq!(Score::MIN.get(), 2f32.powi(-24));
-        assert_eq!(Score::MAX.get(), 1.0 - 2f32.powi(-24));
-        assert!(Score::new(f32::NAN).is_err());
+        assert_eq!(Score::MIN.get(), 2f64.powi(-53));
+        assert_eq!(Score::MAX.get(), 1f64.next_down());
+        assert!(Score::new(f64::NAN).is_err());
+    }
+
+    #[test]
+    fn different_logits_have_different_scores() {
+        // All of these are 1−2⁻²⁴ in f32.
+        let scores: Vec<Score> = (0..=1000)
+            .map(|i| Score::from_logit(18.0 + f64::from(i) / 100.0).expect("a number"))
+            .collect();
+        assert!(scores.windows(2).all(|pair| pair[0] < pair[1]));
+        assert!(scores.iter().all(|score| *score < Score::MAX));
     }
 
     #[test]
     fn tau_prints_round_trip_and_refuses_outsiders() {
-        for v in [0.0f32, 1.0, 0.1, 0.333_333_34, 5.960_464_5e-8] {
+        for v in [0.0, 1.0, 0.1, 1.0 / 3.0, Score::MIN.get(), Score::MAX.get()] {
             let tau = Tau::new(v).expect("in range");
             assert_eq!(tau.to_string().parse::<Tau>(), Ok(tau));
         }
         for text in ["-0.1", "1.5", "NaN", "half"] {
-            assert!(text.parse::<Tau>().is_err(), "{text}");
+            let error = text.parse::<Tau>().expect_err(text).to_string();
+            assert!(error.contains(text) && error.contains("from 0"), "{error}");
         }
+        let error = "".parse::<Tau>().expect_err("no text").to_string();
+        assert!(error.starts_with("τ is \"\"; expected a number"), "{error}");
     }
 }

@@ -26,7 +26,7 @@ pub struct TraceToken {
     /// The SLM's token at this position: greedy, or drawn under sampling.
     pub slm_token: TokenId,
     /// The policy's score.
-    pub score: f32,
+    pub score: f64,
     /// Why the LLM gave no usable reply. Set only with [`Origin::Degraded`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,

@@ -80,6 +80,7 @@ impl ToyModel {
                 token,
                 top: Vec::new(),
                 entropy: 0.0,
+                rest: 1.0,
                 hidden: Arc::new([]),
                 logits: None,
             };
@@ -90,6 +91,7 @@ impl ToyModel {
             token,
             top: order[..TOP_K].iter().map(|&t| (t, p[t as usize])).collect(),
             entropy: -p.iter().map(|p| p * p.ln()).sum::<f32>(),
+            rest: order[1..].iter().map(|&t| f64::from(p[t as usize])).sum(),
             hidden: (0..HIDDEN).map(|i| unit(self.seed ^ 0x41D, prefix, i)).collect(),
             logits: (detail == Detail::Logits).then(|| logits.to_vec()),
         }

@@ -144,8 +144,7 @@ impl RouterScorer {
     /// # Errors
     /// A score that is not a number.
     pub fn score_features(&self, features: &[f32]) -> Result<Score, ScoreError> {
-        let platt = self.header.platt;
-        Score::from_logit(platt.scale * self.logit(features) + platt.bias)
+        self.header.platt.score(self.logit(features))
     }
 
     fn mismatch(&self, what: &'static str, router: &str, model: &str) -> LoadError {
@@ -186,12 +185,15 @@ fn header(path: &Path, file: &WeightFile) -> Result<RouterHeader, LoadError> {
     })?;
     let json: Value = serde_json::from_str(text).map_err(|e| bad(format!("`{key}`: {e}")))?;
     let format = json.get("format").unwrap_or(&Value::Null);
-    if format.as_u64() != Some(u64::from(RouterHeader::FORMAT)) {
-        let known = RouterHeader::FORMAT;
-        return Err(bad(format!("router format {format}; this version reads format {known}")));
+    let (oldest, newest) = (RouterHeader::OLDEST, RouterHeader::FORMAT);
+    if !format.as_u64().is_some_and(|f| (u64::from(oldest)..=u64::from(newest)).contains(&f)) {
+        return Err(bad(format!(
+            "router format {format}; this version reads formats {oldest} to {newest}"
+        )));
     }
     let header: RouterHeader =
         serde_json::from_value(json).map_err(|e| bad(format!("`{key}`: {e}")))?;
+    let header = header.widened();
     let (Architecture::Linear { rewards } | Architecture::Mlp { rewards, .. }) =
         &header.architecture;
     if !matches!(rewards, 1 | 2) {

@@ -28,7 +28,7 @@ impl CostSummary {
     pub fn of(cost: &SweepCost, curve: &Curve) -> Self {
         let last = GRID_POINTS - 1;
         let grid: u64 = (0..=last)
-            .filter_map(|i| Tau::new(i as f32 / last as f32).ok())
+            .filter_map(|i| Tau::new(i as f64 / last as f64).ok())
             .map(|tau| curve.at(tau).generated)
             .sum();
         CostSummary {

@@ -14,7 +14,7 @@ pub fn headline(summary: &Summary) -> Vec<String> {
             number(test.router.apgr20, 3),
             number(test.router.apgr, 3),
         ),
-        "offload target   τ              offload   LLM positions   accuracy   95% interval      PGR"
+        "offload target   τ                      offload   LLM positions   accuracy   95% interval      PGR"
             .to_owned(),
     ];
     lines.extend(test.router.points.iter().map(row));
@@ -23,9 +23,9 @@ pub fn headline(summary: &Summary) -> Vec<String> {
 
 fn row(point: &PointSummary) -> String {
     format!(
-        "{:>14}   {:<12}   {:>7}   {:>13}   {:>8}   {:>6} - {:<6}   {}",
+        "{:>14}   {:<20}   {:>7}   {:>13}   {:>8}   {:>6} - {:<6}   {}",
         share(point.target),
-        format!("{:.6}", point.tau.get()),
+        point.tau.to_string(),
         share(point.offload),
         format!("{:.1}", point.llm_positions_per_question),
         share(point.accuracy),

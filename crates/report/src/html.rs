@@ -95,7 +95,7 @@ struct Line<'a> {
     dark: String,
     width: u32,
     dash: Option<[u32; 2]>,
-    tau: Vec<f32>,
+    tau: Vec<f64>,
     offload: Vec<f64>,
     accuracy: Vec<f64>,
     lower: Option<Vec<Option<f64>>>,

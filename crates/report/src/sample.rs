@@ -255,13 +255,13 @@ fn policy_result(
 
 /// 40 tokens, of which 0 to 5 lose the answer unless the LLM makes them; the
 /// higher `k`, the lower a policy scores those.
-fn question(policy: &str, k: f32, q: usize, seed: u64) -> QuestionCurve {
+fn question(policy: &str, k: f64, q: usize, seed: u64) -> QuestionCurve {
     let id = format!("q{q}");
     let draw = |what: &str, t: usize| unit_hash(seed, &format!("{what}{id}"), t);
     let noise = |t: usize| unit_hash(seed + 1, &format!("{policy}{id}"), t);
     let lost = if draw("slm", 0) < 0.42 { 0 } else { 1 + (draw("lost", 0) * 5.0) as usize };
     let hopeless = draw("llm", 0) > 0.93;
-    let mut scores: Vec<(f32, bool)> = (0..40)
+    let mut scores: Vec<(f64, bool)> = (0..40)
         .map(|t| {
             // AUROC = k² / (1 + k²).
             let critical = t < lost;

@@ -344,7 +344,7 @@ mod tests {
             assert!(found.is_some_and(|x| (x - 0.75).abs() < 1e-9), "{pointer}: {found:?}");
         }
         let tau = json.pointer("/points/2/tau").and_then(serde_json::Value::as_f64);
-        assert_eq!(tau.map(|t| t as f32), Some(0.7));
+        assert_eq!(tau, Some(0.7));
         let read: Summary = serde_json::from_value(json).expect("its own keys");
         assert_eq!(read, summary);
     }

@@ -93,7 +93,7 @@ fn the_charts_hold_every_policy_on_the_common_grid() {
         }
         let points = charts["splits"][shown]["points"].as_array().expect("a list");
         let tau = split.policies[0].points[0].tau;
-        assert_eq!(points[0]["tau"].as_f64().map(|t| t as f32), Some(tau.get()));
+        assert_eq!(points[0]["tau"].as_f64(), Some(tau.get()));
     }
 }
 

@@ -36,7 +36,7 @@ enum Of {
     /// One answer with a credit. It spends nothing on scores of `below` or more.
     Lent {
         credit: f64,
-        below: f32,
+        below: f64,
     },
 }
 
@@ -116,7 +116,7 @@ struct Saved {
     /// Tokens that may be requested beyond the share of future tokens.
     credit: f64,
     /// Of the last tokens.
-    scores: VecDeque<f32>,
+    scores: VecDeque<f64>,
 }
 
 impl Savings {
@@ -154,13 +154,13 @@ impl Savings {
 
 impl Saved {
     /// The score below which the last tokens would have spent the share and the credit.
-    fn below(&self, share: f64) -> f32 {
+    fn below(&self, share: f64) -> f64 {
         let rank = (share * self.scores.len() as f64 + self.credit) as usize;
         if self.scores.len() < FIRST || rank >= self.scores.len() {
-            return f32::INFINITY;
+            return f64::INFINITY;
         }
-        let mut scores: Vec<f32> = self.scores.iter().copied().collect();
-        *scores.select_nth_unstable_by(rank, f32::total_cmp).1
+        let mut scores: Vec<f64> = self.scores.iter().copied().collect();
+        *scores.select_nth_unstable_by(rank, f64::total_cmp).1
     }
 }
 

@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     fn step(token: TokenId, entropy: f32) -> Step {
-        Step { token, top: Vec::new(), entropy, hidden: [].into(), logits: None }
+        Step { token, top: Vec::new(), entropy, rest: 1.0, hidden: [].into(), logits: None }
     }
 
     #[test]

@@ -18,7 +18,7 @@ struct Hidden;
 
 impl Scorer for Hidden {
     fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError> {
-        Score::new(position.step.hidden[0])
+        Score::new(position.step.hidden[0].into())
     }
 }
 
@@ -47,7 +47,7 @@ fn requests(prompts: &[Vec<TokenId>]) -> Vec<Request<'_>> {
     prompts.iter().map(|p| Request { question: "q", prompt: p, max_tokens: MAX_TOKENS }).collect()
 }
 
-fn tau(value: f32) -> Tau {
+fn tau(value: f64) -> Tau {
     Tau::new(value).expect("in range")
 }
 
@@ -123,7 +123,7 @@ fn every_token_follows_the_rule() {
         assert_eq!(small.len(), answer.len());
         for ((token, small), large) in trace.tokens.iter().zip(&small).zip(&large) {
             assert_eq!(token.slm_token, small.token);
-            assert_eq!(token.score, Score::new(small.hidden[0]).expect("a number").get());
+            assert_eq!(token.score, Score::new(small.hidden[0].into()).expect("a number").get());
             let offloaded = token.score < 0.5;
             assert_eq!(token.origin, if offloaded { Origin::Llm } else { Origin::Slm });
             assert_eq!(token.token, if offloaded { large.token } else { small.token });
@@ -191,7 +191,7 @@ fn bad_requests_and_scores_are_named() {
     struct Broken;
     impl Scorer for Broken {
         fn score(&self, _: &Position<'_>) -> Result<Score, ScoreError> {
-            Score::new(f32::NAN)
+            Score::new(f64::NAN)
         }
     }
     let vocabulary = ToyModel::vocabulary();

@@ -23,7 +23,7 @@ pub struct PolicyCurves {
 }
 
 /// Writes curves as Parquet, one row per piece. The columns are policy, split, question,
-/// end (f32, the highest τ of the piece), correct, offloaded, generated, llm_positions.
+/// end (f64, the highest τ of the piece), correct, offloaded, generated, llm_positions.
 ///
 /// # Errors
 /// A write that fails.
@@ -58,7 +58,8 @@ pub fn write_curves(path: &Path, policies: &[PolicyCurves]) -> Result<(), StoreE
     atomic::write(path, &encode(KIND, pieces.len(), columns)?)
 }
 
-/// Reads a file of [`write_curves`], in its order.
+/// Reads a file of [`write_curves`], in its order. Files of earlier versions have their ends
+/// in f32.
 ///
 /// # Errors
 /// A file that cannot be read, or pieces whose ends do not rise to τ = 1.
@@ -76,7 +77,7 @@ pub fn read_curves(path: &Path) -> Result<Vec<PolicyCurves>, StoreError> {
     let table = Table::read(path, KIND, &names)?;
     let (policy, split, question) =
         (table.strings("policy")?, table.strings("split")?, table.strings("question")?);
-    let (end, correct) = (table.f32s("end")?, table.bools("correct")?);
+    let (end, correct) = (table.widened("end")?, table.bools("correct")?);
     let (offloaded, generated) = (table.u32s("offloaded")?, table.u32s("generated")?);
     let llm_positions = table.u32s("llm_positions")?;
     let mut policies: Vec<PolicyCurves> = Vec::new();
@@ -139,4 +140,31 @@ pub fn curve_csv(curve: &Curve) -> String {
         );
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_in_f32_are_read_and_widened() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("curves.parquet");
+        let name = |name: &str, value: &str| Column::new(name.into(), [value, value]);
+        let number = |name: &str, values: [u32; 2]| Column::new(name.into(), values);
+        let columns = vec![
+            name("policy", "router"),
+            name("split", "test"),
+            name("question", "q"),
+            Column::new("end".into(), [0.1f32, 1.0]),
+            Column::new("correct".into(), [false, true]),
+            number("offloaded", [0, 9]),
+            number("generated", [9, 9]),
+            number("llm_positions", [0, 12]),
+        ];
+        atomic::write(&path, &encode(KIND, 2, columns).expect("columns")).expect("a file");
+        let read = read_curves(&path).expect("an older file");
+        let ends: Vec<f64> = read[0].curves[0].pieces.iter().map(|piece| piece.end).collect();
+        assert_eq!(ends, [f64::from(0.1f32), 1.0]);
+    }
 }

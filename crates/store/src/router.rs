@@ -87,14 +87,15 @@ impl RouterFile {
             .ok_or_else(|| format!("its metadata has no {:?}", RouterHeader::METADATA_KEY))?;
         let version: serde_json::Value = serde_json::from_str(json).map_err(|e| e.to_string())?;
         let format = version.get("format").and_then(serde_json::Value::as_u64);
-        if format != Some(u64::from(RouterHeader::FORMAT)) {
+        let (oldest, newest) = (RouterHeader::OLDEST, RouterHeader::FORMAT);
+        if !format.is_some_and(|f| (u64::from(oldest)..=u64::from(newest)).contains(&f)) {
             return Err(format!(
-                "its format is {}; this version reads {}",
+                "its format is {}; this version reads {oldest} to {newest}",
                 format.map_or("missing".to_owned(), |f| f.to_string()),
-                RouterHeader::FORMAT
             ));
         }
         let header: RouterHeader = serde_json::from_str(json).map_err(|e| e.to_string())?;
+        let header = header.widened();
         let tensors = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
         let shapes = header.architecture.layers(header.features.width());
         let mut layers = Vec::with_capacity(shapes.len());

@@ -117,6 +117,15 @@ impl Table {
         Ok(values.no_null_iter().collect())
     }
 
+    /// A column of floats of 64 bits, or of 32 bits, which are widened.
+    pub(crate) fn widened(&self, name: &str) -> Result<Vec<f64>, StoreError> {
+        if self.column(name)?.dtype() == &DataType::Float32 {
+            return Ok(self.f32s(name)?.into_iter().map(f64::from).collect());
+        }
+        let values = self.column(name)?.f64().map_err(|e| self.error(e.to_string()))?;
+        Ok(values.no_null_iter().collect())
+    }
+
     /// A fixed-size list column of floats: its values `[rows, width]` and its width.
     pub(crate) fn f32_arrays(&self, name: &str) -> Result<(Vec<f32>, usize), StoreError> {
         let (inner, width) = self.arrays(name)?;

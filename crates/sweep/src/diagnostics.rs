@@ -45,14 +45,13 @@ pub struct HistogramBin {
 /// Targets are the labels' P(keep).
 #[must_use]
 pub fn reliability(rows: &[(Score, f32)]) -> Vec<ReliabilityBin> {
-    let mut rows: Vec<(f32, f32)> = rows.iter().map(|&(s, y)| (s.get(), y)).collect();
+    let mut rows: Vec<(f64, f64)> = rows.iter().map(|&(s, y)| (s.get(), f64::from(y))).collect();
     rows.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
     let size = rows.len().div_ceil(BINS).max(1);
     rows.chunks(size)
         .map(|bin| {
-            let mean = |of: fn(&(f32, f32)) -> f32| {
-                bin.iter().map(|row| f64::from(of(row))).sum::<f64>() / bin.len() as f64
-            };
+            let mean =
+                |of: fn(&(f64, f64)) -> f64| bin.iter().map(of).sum::<f64>() / bin.len() as f64;
             ReliabilityBin {
                 predicted: mean(|r| r.0),
                 observed: mean(|r| r.1),
@@ -67,7 +66,7 @@ pub fn reliability(rows: &[(Score, f32)]) -> Vec<ReliabilityBin> {
 pub fn histogram(rows: &[(Score, f32)]) -> Vec<HistogramBin> {
     let mut bars = vec![HistogramBin::default(); BARS];
     for &(score, target) in rows {
-        let bar = ((score.get() * BARS as f32) as usize).min(BARS - 1);
+        let bar = ((score.get() * BARS as f64) as usize).min(BARS - 1);
         if target < 0.5 {
             bars[bar].divergent += 1;
         } else {
@@ -85,7 +84,7 @@ mod tests {
     fn every_row_is_counted_once_in_its_class_and_bin() {
         let rows: Vec<(Score, f32)> = (0..300u16)
             .map(|i| {
-                let score = Score::new(f32::from(i) / 300.0).expect("a number");
+                let score = Score::new(f64::from(i) / 300.0).expect("a number");
                 (score, f32::from(u8::from(i >= 100)))
             })
             .collect();

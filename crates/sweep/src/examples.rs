@@ -74,7 +74,7 @@ pub struct AnswerToken {
     /// Text of the SLM's token at this position.
     pub slm_text: String,
     /// The router's score.
-    pub score: f32,
+    pub score: f64,
 }
 
 /// A file of examples that cannot be used.
@@ -188,7 +188,7 @@ mod tests {
             text: " 18".into(),
             origin: Origin::Llm,
             slm_text: "\u{fffd}".into(),
-            score: 0.1 + f32::EPSILON,
+            score: 0.1 + f64::EPSILON,
         };
         let answer = ExampleAnswer {
             label: "LLM alone".into(),

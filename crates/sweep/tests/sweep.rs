@@ -21,7 +21,7 @@ struct Hidden;
 
 impl Scorer for Hidden {
     fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError> {
-        Score::from_logit(6.0 * position.step.hidden[0] - 2.0)
+        Score::from_logit(6.0 * f64::from(position.step.hidden[0]) - 2.0)
     }
 }
 
@@ -30,7 +30,7 @@ struct Coarse;
 
 impl Scorer for Coarse {
     fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError> {
-        Score::new((position.step.hidden[1] * 5.0).floor() / 4.0)
+        Score::new(f64::from((position.step.hidden[1] * 5.0).floor() / 4.0))
     }
 }
 
@@ -53,9 +53,9 @@ fn grade(question: usize, tokens: &[TokenId]) -> bool {
 
 /// 21 values of τ: 0, 1, seven scores that occur and their neighbours, the rest between.
 fn taus(swept: &[SweptQuestion], seed: u64) -> Vec<Tau> {
-    let scores: Vec<f32> =
+    let scores: Vec<f64> =
         swept.iter().flat_map(|q| &q.leaves).flat_map(|l| l.scores.iter().copied()).collect();
-    let pick = |i: usize| scores[(unit_hash(seed, "pick", i) * scores.len() as f32) as usize];
+    let pick = |i: usize| scores[(unit_hash(seed, "pick", i) * scores.len() as f64) as usize];
     let mut taus = vec![0.0, 1.0];
     for i in 0..7 {
         let score = pick(i);
@@ -93,7 +93,7 @@ fn check_against_brute_force(seed: u64, scorer: &dyn Scorer, share: f32) -> Swee
             let leaf = leaf_at(&question.leaves, tau);
             let decoded: Vec<TokenId> = trace.ids().collect();
             assert_eq!(leaf.tokens, decoded, "seed {seed}, question {i}, τ {tau}");
-            let scores: Vec<f32> = trace.tokens.iter().map(|t| t.score).collect();
+            let scores: Vec<f64> = trace.tokens.iter().map(|t| t.score).collect();
             assert_eq!(leaf.scores, scores, "seed {seed}, question {i}, τ {tau}");
             for token in &trace.tokens {
                 assert_eq!(token.score < tau.get(), token.origin == Origin::Llm);

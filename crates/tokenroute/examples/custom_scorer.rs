@@ -10,10 +10,7 @@ struct Margin;
 
 impl Scorer for Margin {
     fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError> {
-        match position.step.top[..] {
-            [(_, best), (_, second), ..] => Score::new(best - second),
-            _ => Ok(Score::MAX),
-        }
+        Score::new(position.step.margin())
     }
 }
 

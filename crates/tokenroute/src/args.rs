@@ -126,10 +126,10 @@ pub struct StepArgs {
 #[command(group = clap::ArgGroup::new("prompt").required(true))]
 pub struct Generate {
     /// One model alone: a folder in Hugging Face layout, a .gguf file, or an hf: reference.
-    #[arg(long, conflicts_with_all = ["slm", "llm", "router", "tau"], required_unless_present = "slm")]
+    #[arg(long, conflicts_with_all = ["slm", "llm", "router", "threshold"], required_unless_present = "slm")]
     pub model: Option<PathBuf>,
     /// The small model of a routed pair.
-    #[arg(long, requires_all = ["llm", "router", "tau"])]
+    #[arg(long, requires_all = ["llm", "router", "threshold"])]
     pub slm: Option<PathBuf>,
     /// The large model, the router and their settings.
     #[command(flatten)]

@@ -34,10 +34,22 @@ pub enum Error {
     },
     /// A pair without a threshold.
     #[error(
-        "there is no τ; give a number from 0 (SLM-only) to 1 (LLM-only), or a policy. \
-         `tokenroute calibrate` finds the τ of an offload ratio"
+        "there is no τ; give a number from 0 (SLM-only) to 1 (LLM-only), an offload ratio, \
+         or a policy"
     )]
     NoTau,
+    /// An offload ratio outside [0, 1].
+    #[error("the offload ratio is {0}; expected a share from 0 (SLM-only) to 1 (LLM-only)")]
+    Offload(f64),
+    /// An offload ratio for a scorer without a calibration.
+    #[error(
+        "an offload ratio needs the calibration of a router, and {} has none; give τ instead",
+        router.as_ref().map_or("a scorer of your own".to_owned(), |file| file.display().to_string())
+    )]
+    NoCalibration {
+        /// The router file; `None` for a scorer in code.
+        router: Option<PathBuf>,
+    },
     /// A threshold outside [0, 1].
     #[error(transparent)]
     Tau(#[from] TauError),

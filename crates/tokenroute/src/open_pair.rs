@@ -12,7 +12,8 @@ use tokenroute_llm::http::HttpConfig;
 use crate::args::{Drawing, Remote, Routing};
 use crate::output;
 
-/// Opens the pair of the arguments. An unreachable server causes a warning.
+/// Opens the pair of the arguments. An unreachable server causes a warning. The pair's own
+/// policy has the τ of `--offload`.
 pub fn open(
     slm: &Path,
     routing: &Routing,
@@ -35,7 +36,14 @@ pub fn open(
     if let Some(router) = &routing.router {
         builder = builder.router(router);
     }
+    if let Some(share) = routing.offload {
+        builder = builder.offload(share);
+    }
     let pair = builder.open()?;
+    if let Some(share) = routing.offload {
+        let tau = pair.decoding().policy.tau;
+        progress.note(&format!("τ is {tau}, for an offload ratio of at most {share}"));
+    }
     if let Some(error) = pair.unreachable() {
         output::warn(&format!("{error}; the small model decodes alone until the server is back"));
     }
@@ -72,7 +80,7 @@ fn remote<'p>(
 
 /// The policy of the arguments.
 pub fn policy(routing: &Routing, drawing: Option<&Drawing>) -> Result<Policy> {
-    let tau = routing.tau.as_deref().map_or(Ok(Tau::SLM_ONLY), str::parse)?;
+    let tau = routing.tau.unwrap_or(Tau::SLM_ONLY);
     let waiting = &routing.waiting;
     let wait = match (waiting.speculate, waiting.relay) {
         (Some(branches), _) => Wait::Speculate { branches, max_ahead: waiting.max_ahead },

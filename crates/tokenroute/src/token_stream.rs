@@ -31,7 +31,7 @@ impl Token {
 
     /// The router's score: P(the SLM's token may be kept).
     #[must_use]
-    pub fn score(&self) -> f32 {
+    pub fn score(&self) -> f64 {
         self.record.score
     }
 }

@@ -66,10 +66,18 @@ fn a_threshold_out_of_range() {
     let lab = Lab::new(4, 4, 4);
     let path = |p: &str| lab.path(p).display().to_string();
     let (slm, llm) = (path("models/word-problems-slm"), path("models/word-problems-llm"));
-    fail(
-        &["generate", "--slm", &slm, "--llm", &llm, "--router", "r", "--tau", "1.5", "--text", "a"],
-        &["τ is 1.5", "from 0"],
-    );
+    let pair = ["generate", "--slm", &slm, "--llm", &llm, "--router", "r", "--text", "a"];
+    for (threshold, parts) in [
+        (&["--tau", "1.5"][..], &["τ is 1.5", "from 0"][..]),
+        (&["--tau", "half"], &["τ is \"half\"", "a number from 0"]),
+        (&["--tau", ""], &["τ is \"\"", "a number from 0"]),
+        (&["--offload", "7"], &["the offload ratio is 7", "from 0"]),
+        (&["--offload", "few"], &["'few'", "--offload"]),
+        (&["--offload", "0.1", "--tau", "0.5"], &["--offload", "--tau", "cannot be used with"]),
+        (&[], &["--tau", "--offload"]),
+    ] {
+        fail(&[&pair[..], threshold].concat(), parts);
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokenroute::{
     Error, Message, Origin, Position, RoutedPair, RoutedPairBuilder, Score, ScoreError, Scorer,
-    Wait,
+    Tau, Wait,
 };
 
 const QUESTION: &str = "The picnic is on Saturday. The picnic is 5 days before the party. The \
@@ -32,7 +32,16 @@ struct Sure;
 
 impl Scorer for Sure {
     fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError> {
-        Score::new(position.step.top[0].1)
+        Score::new(position.step.max_probability())
+    }
+}
+
+/// Keeps by the SLM's entropy.
+struct Steady;
+
+impl Scorer for Steady {
+    fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError> {
+        Score::new(1.0 - f64::from(position.step.entropy) / 8.0)
     }
 }
 
@@ -73,6 +82,39 @@ fn the_ends_of_tau_are_the_two_models_and_waiting_changes_no_token() {
 }
 
 #[test]
+fn an_offload_ratio_takes_the_routers_own_calibration() {
+    let open = |builder: RoutedPairBuilder<'_>| builder.open().expect("the bundled pair");
+    let tau = |share| open(pair().offload(share)).decoding().policy.tau;
+    assert!(Tau::SLM_ONLY < tau(0.01) && tau(0.01) < tau(0.2) && tau(0.2) < Tau::LLM_ONLY);
+    assert_eq!((tau(0.0), tau(1.0)), (Tau::SLM_ONLY, Tau::LLM_ONLY));
+    let answer = open(pair().offload(0.2)).generate(QUESTION, |_| ()).expect("an answer");
+    let same = open(pair().tau(tau(0.2).get())).generate(QUESTION, |_| ()).expect("an answer");
+    assert_eq!(answer, same);
+    assert!(answer.offload_ratio() > 0.0);
+}
+
+#[test]
+fn scores_of_confident_tokens_differ() {
+    let routed = || slm().llm(bundled("word-problems-llm"));
+    let router = bundled("word-problems-router/router.safetensors");
+    let mut in_f32 = 0;
+    for builder in [routed().router(router), routed().scorer(Sure), routed().scorer(Steady)] {
+        let pair = builder.tau(0.0).open().expect("the bundled pair");
+        let mut scores = Vec::new();
+        for number in 2..12 {
+            let text = QUESTION.replace('5', &number.to_string());
+            let answer = pair.generate(&text, |_| ()).expect("an answer");
+            scores.extend(answer.trace.tokens.iter().map(|token| token.score));
+        }
+        scores.sort_unstable_by(f64::total_cmp);
+        let ties = scores.windows(2).filter(|pair| pair[0] == pair[1]).count();
+        assert!(ties < scores.len() / 100, "{ties} of {} tie", scores.len());
+        in_f32 += scores.windows(2).filter(|pair| pair[0] as f32 == pair[1] as f32).count();
+    }
+    assert!(in_f32 > 30, "only {in_f32} of these scores tie in f32");
+}
+
+#[test]
 fn a_scorer_and_threads_of_ones_own() {
     let routed = slm().llm(bundled("word-problems-llm")).scorer(Sure).tau(0.8);
     let pair = routed.open().expect("a pair");
@@ -106,7 +148,10 @@ fn errors_name_value_expectation_and_remedy() {
         }
     };
     says(pair().tau(1.5), &["τ is 1.5", "from 0"]);
-    says(pair(), &["no τ", "calibrate"]);
+    says(pair(), &["no τ", "an offload ratio"]);
+    says(pair().offload(1.5), &["the offload ratio is 1.5", "from 0"]);
+    let coded = slm().llm(bundled("word-problems-llm")).scorer(Sure).offload(0.1);
+    says(coded, &["a scorer of your own has none", "give τ"]);
     says(pair().tau(0.5).budget(-1.0), &["-1", "from 0"]);
     says(pair().tau(0.5).max_tokens(0).relay(0), &["max_tokens is 0", "at least 1"]);
     says(pair().tau(0.5).sampling(9.0, 1.0, 0), &["temperature is 9"]);

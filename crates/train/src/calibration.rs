@@ -10,8 +10,8 @@ const POINTS: usize = 101;
 /// Rising in τ from 0 to 1, without repeats.
 #[must_use]
 pub fn tau_points(scores: &[Score]) -> Vec<TauPoint> {
-    let mut sorted: Vec<f32> = scores.iter().map(|s| s.get()).collect();
-    sorted.sort_unstable_by(f32::total_cmp);
+    let mut sorted: Vec<f64> = scores.iter().map(|s| s.get()).collect();
+    sorted.sort_unstable_by(f64::total_cmp);
     let mut points = vec![TauPoint { tau: Tau::SLM_ONLY, offload: 0.0 }];
     for i in 1..POINTS - 1 {
         let share = (i as f64 / (POINTS - 1) as f64).powi(2);
@@ -34,7 +34,7 @@ mod tests {
     #[test]
     fn points_say_the_share_of_scores_below_tau() {
         let scores: Vec<Score> = (0..1000)
-            .map(|i| Score::new(((i * 7 % 500) as f32 + 1.0) / 502.0).expect("a number"))
+            .map(|i| Score::new((f64::from(i * 7 % 500) + 1.0) / 502.0).expect("a number"))
             .collect();
         let points = tau_points(&scores);
         assert_eq!(points[0], TauPoint { tau: Tau::SLM_ONLY, offload: 0.0 });
@@ -50,7 +50,7 @@ mod tests {
     #[test]
     fn equal_scores_give_one_point() {
         let points = tau_points(&[Score::new(0.5).expect("a number"); 30]);
-        let taus: Vec<f32> = points.iter().map(|p| p.tau.get()).collect();
+        let taus: Vec<f64> = points.iter().map(|p| p.tau.get()).collect();
         assert_eq!(taus, [0.0, 0.5, 1.0]);
         assert_eq!(points[1].offload, 0.0);
     }

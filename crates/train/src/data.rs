@@ -112,7 +112,7 @@ impl TrainingData {
             }
             // Chosen by the question's hash, the same for every seed.
             let validates = if hashed {
-                f64::from(unit_hash(0, &row.question, 0)) < config.validation_share
+                unit_hash(0, &row.question, 0) < config.validation_share
             } else {
                 !in_train
             };

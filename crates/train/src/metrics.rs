@@ -21,7 +21,7 @@ pub struct RankMetrics {
 /// Ranking metrics of scores against targets. `None` unless both classes occur.
 #[must_use]
 pub fn rank_metrics(scores: &[Score], targets: &[f32]) -> Option<RankMetrics> {
-    let mut rows: Vec<(f32, bool)> =
+    let mut rows: Vec<(f64, bool)> =
         scores.iter().zip(targets).map(|(s, &y)| (s.get(), y < 0.5)).collect();
     rows.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
     let positives = rows.iter().filter(|r| r.1).count() as f64;
@@ -56,7 +56,7 @@ pub fn rank_metrics(scores: &[Score], targets: &[f32]) -> Option<RankMetrics> {
 /// ties of its last score.
 #[must_use]
 pub fn expected_calibration_error(scores: &[Score], targets: &[f32]) -> f64 {
-    let mut rows: Vec<(f32, f64)> =
+    let mut rows: Vec<(f64, f64)> =
         scores.iter().zip(targets).map(|(s, &y)| (s.get(), f64::from(y))).collect();
     rows.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
     let (mut error, mut from) = (0.0, 0);
@@ -65,7 +65,7 @@ pub fn expected_calibration_error(scores: &[Score], targets: &[f32]) -> f64 {
         while to > 0 && to < rows.len() && rows[to].0 == rows[to - 1].0 {
             to += 1;
         }
-        let gap: f64 = rows[from..to].iter().map(|r| f64::from(r.0) - r.1).sum();
+        let gap: f64 = rows[from..to].iter().map(|r| r.0 - r.1).sum();
         error += gap.abs();
         from = to;
     }
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     fn scores(values: &[f32]) -> Vec<Score> {
-        values.iter().map(|&v| Score::new(v).expect("a number")).collect()
+        values.iter().map(|&v| Score::new(f64::from(v)).expect("a number")).collect()
     }
 
     #[test]

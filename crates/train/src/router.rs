@@ -88,7 +88,7 @@ pub fn train(
 }
 
 fn scores(logits: &[f32], platt: Platt) -> Result<Vec<Score>, TrainError> {
-    let scaled = logits.iter().map(|&f| Score::from_logit(platt.scale * f + platt.bias));
+    let scaled = logits.iter().map(|&f| platt.score(f));
     let collected: Result<_, ScoreError> = scaled.collect();
     collected.map_err(|e| TrainError::Backend(e.to_string()))
 }

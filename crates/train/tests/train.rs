@@ -48,12 +48,12 @@ fn it_learns_what_can_be_learnt_and_says_how_well() {
     // The header is enough to score unseen rows: divergent rows get low scores.
     let unseen = rows("test", 60, 3);
     let mean = |relation: Relation| {
-        let scores: Vec<f32> = unseen
+        let scores: Vec<f64> = unseen
             .iter()
             .filter(|r| r.relation == relation)
             .map(|r| score(&router, r).get())
             .collect();
-        scores.iter().sum::<f32>() / scores.len() as f32
+        scores.iter().sum::<f64>() / scores.len() as f64
     };
     assert!(mean(Relation::Divergent) < 0.5 && mean(Relation::Identical) > 0.8);
     // Calibration: the τ for an offload of about 10% gives about that.
@@ -66,7 +66,7 @@ fn score(router: &RouterFile, row: &LabelRow) -> Score {
     let features =
         Features::from_parts(&router.header.features, &row.hidden, &row.top, row.entropy).0;
     let platt = router.header.platt;
-    Score::from_logit(platt.scale * logit(router, &features) as f32 + platt.bias).expect("a number")
+    platt.score(logit(router, &features) as f32).expect("a number")
 }
 
 #[test]

@@ -170,8 +170,7 @@ impl Chain<'_> {
     /// The τ that offloads about the wished share of validation positions.
     fn interim_tau(&self, scorer: &RouterScorer) -> Tau {
         let wished = self.experiment.label.on_policy_offload;
-        let points = &scorer.header().calibration;
-        points.iter().take_while(|p| p.offload <= wished).last().map_or(Tau::SLM_ONLY, |p| p.tau)
+        scorer.header().tau_at_offload(wished).unwrap_or(Tau::SLM_ONLY)
     }
 
     fn interim_path(&self, number: u32) -> std::path::PathBuf {

@@ -220,7 +220,7 @@ impl Chain<'_> {
         }
         let taus = &self.experiment.sweep.taus;
         if !taus.is_empty() {
-            let taus: Vec<String> = taus.iter().map(f32::to_string).collect();
+            let taus: Vec<String> = taus.iter().map(f64::to_string).collect();
             notices.push(format!(
                 "τ was restricted to {}. The curves hold at these values alone.",
                 taus.join(", ")
@@ -276,7 +276,7 @@ fn diagnose(scorer: &RouterScorer, rows: &[LabelRow], split: &str) -> Result<Dia
     let (mut before, mut after) = (Vec::new(), Vec::new());
     for row in rows.iter().filter(|r| r.split == split && r.weight > 0.0) {
         let features = Features::from_parts(&header.features, &row.hidden, &row.top, row.entropy);
-        before.push((Score::from_logit(scorer.logit(&features.0))?, row.target));
+        before.push((Score::from_logit(f64::from(scorer.logit(&features.0)))?, row.target));
         after.push((scorer.score_features(&features.0)?, row.target));
     }
     Ok(Diagnostics {

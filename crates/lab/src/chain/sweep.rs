@@ -19,8 +19,9 @@ pub const FOLDER: &str = "sweep";
 /// The router's name among the policies.
 pub const ROUTER: &str = "router";
 pub(super) const CURVES: &str = "curves.parquet";
-/// Goes up when a column joins the curves, so that those without it are made anew.
-const COLUMNS: u32 = 2;
+/// Goes up when a column of the curves is new or changes, so that those without it are made
+/// anew.
+const COLUMNS: u32 = 3;
 const COSTS: &str = "costs.json";
 const PARTIAL: &str = "partial";
 

@@ -164,7 +164,7 @@ pub struct SweepSection {
     /// Values that τ is restricted to, for trial runs of models that differ at nearly every
     /// token. Without it the sweep is exact at every τ.
     #[serde(default)]
-    pub taus: Vec<f32>,
+    pub taus: Vec<f64>,
 }
 
 fn default_resamples() -> usize {

@@ -80,7 +80,7 @@ pub struct Sure;
 impl Scorer for Sure {
     fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError> {
         let p = position.step.max_probability();
-        Score::new(p / (1.0 + 0.1 * position.sentence_entropy))
+        Score::new(p / (1.0 + 0.1 * f64::from(position.sentence_entropy)))
     }
 }
 

@@ -27,7 +27,14 @@ pub(crate) fn step(
     let most = most.into_iter().reduce(f32::max)?;
     if detail == Detail::Token {
         let token = logits.iter().position(|&l| l == most)? as TokenId;
-        return Some(Step { token, top: vec![], entropy: 0.0, hidden: [].into(), logits: None });
+        return Some(Step {
+            token,
+            top: vec![],
+            entropy: 0.0,
+            rest: 1.0,
+            hidden: [].into(),
+            logits: None,
+        });
     }
     let k = top_k.max(1);
     let found = parts(pool, logits, |first, part| {
@@ -37,10 +44,13 @@ pub(crate) fn step(
     });
     let mut top = Vec::with_capacity(found.len() * k);
     let (mut total, mut weighted) = (0.0, 0.0);
-    for (part, (exponentials, products)) in found {
+    // The greedy token is one of the greatest logits; the others belong to the rest.
+    let mut others = -1.0;
+    for (part, spread) in found {
         top.extend(part);
-        total += exponentials;
-        weighted += products;
+        total += spread.total;
+        weighted += spread.weighted;
+        others += f64::from(spread.below) + f64::from(spread.greatest);
     }
     // The sort is stable: equal logits stay in the order of their ids.
     top.sort_by(|a: &(TokenId, f32), b| b.1.partial_cmp(&a.1).unwrap_or(Ordering::Equal));
@@ -53,6 +63,7 @@ pub(crate) fn step(
         token,
         top,
         entropy: (total.ln() - weighted / total).max(0.0),
+        rest: others / (1.0 + others),
         hidden: hidden.into(),
         logits: (detail == Detail::Logits).then(|| logits.to_vec()),
     })
@@ -127,8 +138,20 @@ impl WithSimd for Greatest<'_> {
     }
 }
 
-/// Z = Σ eᵢ and Σ eᵢ·(lᵢ − max) of a part, eᵢ = exp(lᵢ − max). The entropy of the
-/// softmax is H = ln Z − Σ eᵢ·(lᵢ − max) / Z.
+/// Sums over the logits lᵢ of a part, with eᵢ = exp(lᵢ − max).
+#[derive(Default)]
+struct Sums {
+    /// Z = Σ eᵢ. The entropy of the softmax is H = ln Z − Σ eᵢ·(lᵢ − max) / Z.
+    total: f32,
+    /// Σ eᵢ·(lᵢ − max)
+    weighted: f32,
+    /// Σ eᵢ over lᵢ < max, which keeps what Z loses beside a 1.
+    below: f32,
+    /// Number of logits equal to the greatest of all parts.
+    greatest: f32,
+}
+
+/// Computes [`Sums`].
 struct Spread<'a> {
     logits: &'a [f32],
     /// The greatest logit of all parts.
@@ -136,11 +159,12 @@ struct Spread<'a> {
 }
 
 impl WithSimd for Spread<'_> {
-    type Output = (f32, f32);
+    type Output = Sums;
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> (f32, f32) {
+    fn with_simd<S: Simd>(self, _: S) -> Sums {
         const LANES: usize = 16;
         let (mut totals, mut weighted) = ([0.0; LANES], [0.0; LANES]);
+        let (mut lower, mut greatest) = ([0.0; LANES], [0.0; LANES]);
         let (chunks, rest) = self.logits.as_chunks::<LANES>();
         for chunk in chunks {
             let below = chunk.map(|logit| logit - self.most);
@@ -151,6 +175,8 @@ impl WithSimd for Spread<'_> {
             for i in 0..LANES {
                 totals[i] += exponentials[i];
                 weighted[i] = fma::<S>(exponentials[i], below[i], weighted[i]);
+                lower[i] += if below[i] < 0.0 { exponentials[i] } else { 0.0 };
+                greatest[i] += if below[i] < 0.0 { 0.0 } else { 1.0 };
             }
         }
         for (i, &logit) in rest.iter().enumerate() {
@@ -158,8 +184,15 @@ impl WithSimd for Spread<'_> {
             let exponential = exp::<S>(below);
             totals[i] += exponential;
             weighted[i] = fma::<S>(exponential, below, weighted[i]);
+            lower[i] += if below < 0.0 { exponential } else { 0.0 };
+            greatest[i] += if below < 0.0 { 0.0 } else { 1.0 };
         }
-        (fold(totals), fold(weighted))
+        Sums {
+            total: fold(totals),
+            weighted: fold(weighted),
+            below: fold(lower),
+            greatest: fold(greatest),
+        }
     }
 }
 
@@ -194,6 +227,7 @@ mod tests {
         assert_eq!(s.top.iter().map(|t| t.0).collect::<Vec<_>>(), [1, 3, 0]);
         assert!((f64::from(s.top[2].1) - p[0]).abs() < 1e-6);
         assert!((f64::from(s.entropy) - entropy).abs() < 1e-6);
+        assert!((s.max_probability() - p[1]).abs() < 1e-6, "a tie is in the rest");
         assert_eq!((s.hidden.as_ref(), s.logits), ([0.5].as_slice(), None));
         let token = step(&logits, &[0.5], Detail::Token, 3).expect("finite");
         assert_eq!((token.token, token.top.len(), token.hidden.len()), (1, 0, 0));
@@ -230,6 +264,25 @@ mod tests {
         assert_eq!(token.token as usize, PART - 1);
         logits[PART + 7] = f32::NAN;
         assert!(step(&logits, &[], Detail::Full, 4).is_none());
+    }
+
+    #[test]
+    fn probabilities_near_one_do_not_tie() {
+        // In f32 all of these are 1.
+        let steps = (0..500u16).map(|i| {
+            let lead = 18.0 + f32::from(i) / 50.0;
+            step(&[0.0, lead, -1.0], &[], Detail::Full, 2).expect("finite")
+        });
+        let steps: Vec<Step> = steps.collect();
+        let certainties = |of: fn(&Step) -> f64| steps.iter().map(of).collect::<Vec<f64>>();
+        for rising in [
+            certainties(Step::max_probability),
+            certainties(Step::margin),
+            certainties(|step| 1.0 - f64::from(step.entropy)),
+        ] {
+            assert!(rising.windows(2).all(|pair| pair[0] < pair[1] && pair[1] < 1.0));
+        }
+        assert!((steps[100].rest / (-20f64).exp() - 1.0 - (-1f64).exp()).abs() < 1e-5);
     }
 
     #[test]

@@ -136,8 +136,14 @@ fn less_detail_gives_the_same_tokens() {
         model.advance(&mut feeds, detail).expect("a valid feed").remove(0)
     };
     for (token, full) in run(Detail::Token).iter().zip(&full) {
-        let expected =
-            Step { token: full.token, top: vec![], entropy: 0.0, hidden: [].into(), logits: None };
+        let expected = Step {
+            token: full.token,
+            top: vec![],
+            entropy: 0.0,
+            rest: 1.0,
+            hidden: [].into(),
+            logits: None,
+        };
         assert_eq!(token, &expected);
     }
     for (step, full) in run(Detail::Full).iter().zip(&full) {

@@ -7,7 +7,7 @@ use safetensors::Dtype;
 use serde_json::{Value, json};
 use tokenroute_core::{
     Activation, Architecture, FeatureSpec, Features, ModelInfo, Normalisation, Platt, Position,
-    RouterHeader, Score, Scorer, Step, TrainingRecord,
+    RouterHeader, Scorer, Step, TrainingRecord,
 };
 use tokenroute_model::{LoadError, RouterScorer};
 
@@ -97,6 +97,7 @@ fn step() -> Step {
         token: 4,
         top: vec![(4, 0.6), (1, 0.3), (2, 0.05)],
         entropy: 0.9,
+        rest: 0.4,
         hidden: (0..20).map(|_| noise.next()).collect(),
         logits: None,
     }
@@ -121,7 +122,7 @@ fn scores_match_candle() {
             llm_token: None,
         };
         let score = router.score(&position).expect("a number");
-        assert_eq!(score, Score::from_logit(0.7 * ours - 0.2).expect("a number"));
+        assert_eq!(score, Platt { scale: 0.7, bias: -0.2 }.score(ours).expect("a number"));
     };
     for activation in [Activation::Relu, Activation::Gelu, Activation::Silu] {
         check(mlp(activation, 1), activation);
@@ -148,7 +149,10 @@ fn spoilt_router_files_are_refused_by_name() {
             assert!(message.contains(word), "{message:?} does not name {word:?}");
         }
     };
-    check(&|f| f.header["format"] = json!(2), &["router.safetensors", "format 2", "format 1"]);
+    check(
+        &|f| f.header["format"] = json!(3),
+        &["router.safetensors", "format 3", "formats 1 to 2"],
+    );
     check(&|f| f.header["architecture"]["kind"] = json!("tree"), &["tree"]);
     check(&|f| f.header["architecture"]["rewards"] = json!(3), &["rewards is 3", "1 or 2"]);
     check(&|f| f.header["architecture"]["widths"] = json!([33, 0]), &["widths", "[33, 0]"]);

@@ -23,7 +23,7 @@ pub struct Hidden;
 
 impl Scorer for Hidden {
     fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError> {
-        Score::new(position.step.hidden[0])
+        Score::new(position.step.hidden[0].into())
     }
 }
 
@@ -47,7 +47,7 @@ pub struct Sentence;
 
 impl Scorer for Sentence {
     fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError> {
-        Score::new((position.sentence_entropy * 7.0 + position.step.hidden[1]).fract())
+        Score::new((position.sentence_entropy * 7.0 + position.step.hidden[1]).fract().into())
     }
 }
 
@@ -61,7 +61,7 @@ pub fn requests(prompts: &[Vec<TokenId>]) -> Vec<Request<'_>> {
     prompts.iter().map(|p| Request { question: "q", prompt: p, max_tokens: MAX_TOKENS }).collect()
 }
 
-pub fn tau(value: f32) -> Tau {
+pub fn tau(value: f64) -> Tau {
     Tau::new(value).expect("in range")
 }
 
@@ -77,7 +77,7 @@ pub fn lookahead(tokens: usize, policy: Policy) -> Policy {
     Policy { lookahead: at_least_one(tokens), ..policy }
 }
 
-pub fn policy(t: f32, wait: Wait) -> Policy {
+pub fn policy(t: f64, wait: Wait) -> Policy {
     Policy { wait, ..Policy::new(tau(t)) }
 }
 

@@ -46,7 +46,7 @@ fn step(model: &ToyModel, prefix: &[TokenId]) -> Step {
 fn by_hand(
     (slm, llm): (&ToyModel, &ToyModel),
     prompt: &[TokenId],
-    t: f32,
+    t: f64,
     sampling: Option<Sampling>,
 ) -> Vec<(Origin, TokenId, TokenId)> {
     let vocabulary = ToyModel::vocabulary();

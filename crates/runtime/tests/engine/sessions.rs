@@ -174,7 +174,7 @@ fn a_session_that_fails_takes_no_other_with_it() {
     impl Scorer for Picky {
         fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError> {
             let bad = position.question == "bad" && position.index == 2;
-            Score::new(if bad { f32::NAN } else { position.step.hidden[0] })
+            Score::new(if bad { f64::NAN } else { position.step.hidden[0].into() })
         }
     }
     let slm = ToyModel::new(2);

@@ -36,7 +36,7 @@ struct Hidden;
 
 impl Scorer for Hidden {
     fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError> {
-        Score::new(position.step.hidden[0])
+        Score::new(position.step.hidden[0].into())
     }
 }
 

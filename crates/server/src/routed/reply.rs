@@ -14,7 +14,7 @@ use crate::routed::answer::TokenText;
 use crate::routed::metrics::{cause_name, origin_name};
 use crate::routed::request::AnswerKind;
 use crate::routed::running::RunningAnswer;
-use crate::routed::served::{ServedPair, shortest};
+use crate::routed::served::ServedPair;
 
 /// The reply, whole or in chunks as the request asks.
 pub(crate) async fn reply(running: RunningAnswer) -> Result<Response, Refusal> {
@@ -175,7 +175,7 @@ fn origin(pair: &ServedPair, TokenText { token, text }: &TokenText) -> Result<Va
         "id": token.token,
         "text": text,
         "origin": origin_name(token.origin),
-        "score": pair.routed.then(|| shortest(token.score)),
+        "score": pair.routed.then_some(token.score),
     });
     if token.slm_token != token.token {
         let slm = pair.tokenizer.token_text(token.slm_token);

@@ -116,7 +116,7 @@ fn check_supported(kind: AnswerKind, fields: &RequestFields) -> Result<(), Refus
 fn policy(fields: &RequestFields, pair: &ServedPair) -> Result<Policy, Refusal> {
     let mut policy = pair.policy;
     if let Some(tau) = fields.number("tau")? {
-        policy.tau = Tau::new(tau as f32).map_err(|e| Refusal::field("tau", e.to_string()))?;
+        policy.tau = Tau::new(tau).map_err(|e| Refusal::field("tau", e.to_string()))?;
         if !pair.routed && policy.tau != Tau::SLM_ONLY {
             return Err(no_llm("tau"));
         }

@@ -38,7 +38,7 @@ impl ServedPair {
     pub(crate) fn listed(&self) -> Value {
         let mut listed = model(&self.name, self.context);
         listed["tokenroute"] = json!({
-            "routed": self.routed, "tau": shortest(self.policy.tau.get()),
+            "routed": self.routed, "tau": self.policy.tau,
             "max_offload": self.policy.budget.share(), "wait": wait(self.policy.wait),
             "chat": self.template.is_some(),
             "max_prompt_tokens": self.most_prompt, "max_tokens": self.most_tokens,
@@ -57,10 +57,4 @@ fn wait(wait: Wait) -> Value {
         }
         Wait::Relay { tokens } => json!({"policy": "relay", "tokens": tokens}),
     }
-}
-
-/// A number by its own shortest text: 0.9932, and not the f64 beside it. Read as an f64 and
-/// rounded it is the same f32, and greater numbers stay greater.
-pub(crate) fn shortest(number: f32) -> Value {
-    number.to_string().parse::<f64>().map_or(Value::Null, Value::from)
 }

@@ -20,7 +20,7 @@ const CHAT: &str = "/v1/chat/completions";
 const TEXT: &str = "/v1/completions";
 
 /// The runtime's answer to a prompt.
-fn decoded(prompt: &[u32], tau: f32, max_tokens: usize) -> Trace {
+fn decoded(prompt: &[u32], tau: f64, max_tokens: usize) -> Trace {
     let ((slm, llm), vocabulary) = (pair(), ToyModel::vocabulary());
     let llm = InProcess::new(llm);
     let request = Request { question: "", prompt, max_tokens };
@@ -146,7 +146,7 @@ fn a_relay_is_told_in_the_model_s_card_and_counted_apart() {
 
     let client = with(Wait::Block, 0.9932);
     assert_eq!(card(&client)["wait"], json!({"policy": "block"}));
-    // An f32 by its own text, which sent back means the same.
+    // Sent back, it means the same.
     assert!(client.get("/v1/models").text.contains("\"tau\":0.9932,"), "{}", card(&client));
     let branches = NonZeroUsize::new(2).expect("positive");
     let client = with(Wait::Speculate { branches, max_ahead: 8 }, 0.9);
@@ -341,7 +341,7 @@ fn many_at_once_get_what_each_gets_alone() {
             let client = &client;
             scope.spawn(move || {
                 for round in 0..4 {
-                    let tau = (worker % 3) as f32 * 0.3;
+                    let tau = f64::from(worker % 3) * 0.3;
                     let prompt = [worker, round, 2];
                     let body =
                         json!({"prompt": prompt, "max_tokens": 25, "tau": tau, "tokenroute": true});

@@ -52,7 +52,7 @@ pub struct FirstNumber;
 
 impl Scorer for FirstNumber {
     fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError> {
-        Score::new(position.step.hidden[0])
+        Score::new(position.step.hidden[0].into())
     }
 }
 
@@ -244,6 +244,7 @@ impl<F: Fn(&[TokenId]) -> TokenId + Sync> LanguageModel for Script<F> {
             token: (self.says)(tokens),
             top: Vec::new(),
             entropy: 0.0,
+            rest: 0.0,
             hidden: Arc::new([0.5]),
             logits: None,
         };

@@ -17,15 +17,15 @@ pub(super) struct Branch<'v, S> {
     /// Index of the question.
     pub question: usize,
     /// The interval (above, upto] of τ. Never empty.
-    pub above: f32,
-    pub upto: f32,
+    pub above: f64,
+    pub upto: f64,
     /// Prompt and tokens. Those from `run` on are the SLM's own, which the LLM has
     /// not checked yet.
     pub path: Path<'v>,
     /// Index of the first token of the unchecked run.
     pub run: usize,
     /// One score for each token of the path; those of the run may be missing.
-    pub scores: Vec<f32>,
+    pub scores: Vec<f64>,
     /// The SLM's steps along the run, for scorers that need the LLM's token.
     pub steps: Vec<Step>,
     /// The SLM after everything but `pending`.
@@ -158,9 +158,9 @@ impl<'v, S: Clone> Branch<'v, S> {
     /// The pieces of the step function on this branch's interval.
     pub fn pieces(&self, correct: bool) -> Vec<Piece> {
         let generated = self.scores.len() as u32;
-        let mut inside: Vec<f32> =
+        let mut inside: Vec<f64> =
             self.scores.iter().copied().filter(|&s| s > self.above && s < self.upto).collect();
-        inside.sort_unstable_by(f32::total_cmp);
+        inside.sort_unstable_by(f64::total_cmp);
         let mut offloaded = self.scores.iter().filter(|&&s| s <= self.above).count() as u32;
         let mut pieces = Vec::new();
         let mut below = self.above;
@@ -176,7 +176,7 @@ impl<'v, S: Clone> Branch<'v, S> {
     }
 
     /// Positions the LLM reads for the tokens with scores up to this one.
-    fn read_by_llm(&self, score: f32) -> u32 {
+    fn read_by_llm(&self, score: f64) -> u32 {
         let last = self.scores.iter().rposition(|&s| s <= score);
         last.map_or(0, |last| (self.path.prompt_len() + last) as u32)
     }

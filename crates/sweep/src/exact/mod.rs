@@ -42,13 +42,13 @@ impl Default for SweepOptions {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Leaf {
     /// The trajectory holds for τ above this (and at 0, if this is 0) ...
-    pub above: f32,
+    pub above: f64,
     /// ... up to and including this.
-    pub upto: f32,
+    pub upto: f64,
     /// The generated tokens, the end token included.
     pub tokens: Vec<TokenId>,
     /// The policy's score at every token. The LLM makes the token iff the score < τ.
-    pub scores: Vec<f32>,
+    pub scores: Vec<f64>,
     /// Whether the answer is right.
     pub correct: bool,
 }

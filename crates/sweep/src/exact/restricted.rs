@@ -9,15 +9,15 @@ use tokenroute_core::{Position, Score, ScoreError, Scorer, Tau};
 pub struct Restricted<'a> {
     scorer: &'a dyn Scorer,
     /// In ascending order.
-    taus: Vec<f32>,
+    taus: Vec<f64>,
 }
 
 impl<'a> Restricted<'a> {
     /// Restricts a scorer to these values.
     #[must_use]
     pub fn new(scorer: &'a dyn Scorer, taus: &[Tau]) -> Self {
-        let mut taus: Vec<f32> = taus.iter().map(|tau| tau.get()).collect();
-        taus.sort_unstable_by(f32::total_cmp);
+        let mut taus: Vec<f64> = taus.iter().map(|tau| tau.get()).collect();
+        taus.sort_unstable_by(f64::total_cmp);
         Restricted { scorer, taus }
     }
 }

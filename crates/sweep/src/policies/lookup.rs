@@ -63,7 +63,7 @@ impl Scorer for LookupTokens {
             .get(&(position.previous, token))
             .or_else(|| self.tokens.get(&token))
             .unwrap_or(&self.all);
-        Score::new(*rate as f32)
+        Score::new(*rate)
     }
 }
 
@@ -97,6 +97,6 @@ impl LookupPosition {
 impl Scorer for LookupPosition {
     fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError> {
         let rate = self.positions.get(position.index).unwrap_or(&self.all);
-        Score::new(*rate as f32)
+        Score::new(*rate)
     }
 }

@@ -27,11 +27,12 @@ fn row(previous: TokenId, slm_token: TokenId, position: u32, target: f32, weight
     }
 }
 
-fn score(scorer: &dyn Scorer, previous: TokenId, index: usize, llm_token: Option<TokenId>) -> f32 {
+fn score(scorer: &dyn Scorer, previous: TokenId, index: usize, llm_token: Option<TokenId>) -> f64 {
     let step = Step {
         token: 7,
         top: vec![(7, 0.6), (3, 0.25), (1, 0.1)],
         entropy: 1.0,
+        rest: 0.4,
         hidden: [].into(),
         logits: None,
     };
@@ -43,7 +44,7 @@ fn score(scorer: &dyn Scorer, previous: TokenId, index: usize, llm_token: Option
 
 #[test]
 fn uncertainty_becomes_a_score() {
-    let ln16 = 16f32.ln();
+    let ln16 = 16f64.ln();
     for (scorer, expected) in [
         (&MaxProbability as &dyn Scorer, 0.6),
         (&Margin, 0.35),

@@ -49,6 +49,6 @@ impl Scorer for SentenceEntropy {
     }
 }
 
-fn certainty(entropy: f32, vocabulary: usize) -> f32 {
-    1.0 - entropy / (vocabulary.max(2) as f32).ln()
+fn certainty(entropy: f32, vocabulary: usize) -> f64 {
+    1.0 - f64::from(entropy) / (vocabulary.max(2) as f64).ln()
 }

@@ -13,7 +13,7 @@ fn questions(count: usize, easy: usize, needed: u32) -> Vec<QuestionCurve> {
             question: format!("q{i}"),
             pieces: (0..=10)
                 .map(|offloaded| Piece {
-                    end: 0.05 + 0.095 * offloaded as f32,
+                    end: 0.05 + 0.095 * f64::from(offloaded),
                     correct: i < easy || offloaded >= needed,
                     offloaded,
                     generated: 10,

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, value_parser};
+use tokenroute_core::Tau;
 use tokenroute_model::Format;
 
 /// The large model of a pair, the router, and how the two models work together.
@@ -11,14 +12,18 @@ use tokenroute_model::Format;
 pub struct Routing {
     /// The large model, named like the small one, or the URL of its server. The server's
     /// key is read from TOKENROUTE_CLOUD_KEY.
-    #[arg(long, requires_all = ["slm", "router", "tau"])]
+    #[arg(long, requires_all = ["slm", "router", "threshold"])]
     pub llm: Option<PathBuf>,
     /// The router file that `tokenroute train` wrote for the small model.
     #[arg(long, requires = "llm")]
     pub router: Option<PathBuf>,
     /// Offload tokens with a score below this, 0 to 1.
-    #[arg(long, requires = "llm")]
-    pub tau: Option<String>,
+    #[arg(long, requires = "llm", group = "threshold")]
+    pub tau: Option<Tau>,
+    /// Or use the largest τ that stays within this offload ratio, 0 to 1, by the router's
+    /// own calibration.
+    #[arg(long, value_name = "SHARE", requires = "llm", group = "threshold")]
+    pub offload: Option<f64>,
     /// Quantise the weights of the local model: q8_0, q4_0 or q4_k.
     #[arg(long, value_name = "FORMAT")]
     pub quantize: Option<Format>,

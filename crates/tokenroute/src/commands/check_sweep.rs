@@ -73,9 +73,9 @@ pub fn run(args: &CheckSweep, progress: &Terminal) -> Result<()> {
 }
 
 fn taus(swept: &[SweptQuestion]) -> Vec<Tau> {
-    let mut scores: Vec<f32> =
+    let mut scores: Vec<f64> =
         swept.iter().flat_map(|s| &s.leaves).flat_map(|l| l.scores.iter().copied()).collect();
-    scores.sort_unstable_by(f32::total_cmp);
+    scores.sort_unstable_by(f64::total_cmp);
     scores.dedup();
     let mut values = vec![0.0, 1.0];
     for i in 0..EXACT_SCORES.min(scores.len()) {
@@ -83,6 +83,6 @@ fn taus(swept: &[SweptQuestion]) -> Vec<Tau> {
         values.extend([score, score.next_up()]);
     }
     let rest = TAUS.saturating_sub(values.len());
-    values.extend((1..=rest).map(|i| i as f32 / (rest + 1) as f32));
+    values.extend((1..=rest).map(|i| i as f64 / (rest + 1) as f64));
     values.into_iter().filter_map(|v| Tau::new(v).ok()).collect()
 }

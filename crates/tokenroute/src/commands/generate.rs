@@ -58,8 +58,10 @@ pub fn run(args: &Generate, progress: &dyn Progress) -> Result<()> {
     ensure!(args.max_tokens > 0, "--max-tokens is 0; expected at least 1");
     let policy = policy(&args.routing, Some(&args.drawing))?;
     let named = args.model.as_ref().or(args.slm.as_ref());
-    let named = named.context("give --model, or all of --slm, --llm, --router and --tau")?;
+    let named =
+        named.context("give --model, or all of --slm, --llm, --router, and --tau or --offload")?;
     let pair = open(named, &args.routing, policy, progress)?;
+    let policy = pair.decoding().policy;
     note_sampling(&policy, progress);
     decode(args, &pair, policy, progress)
 }

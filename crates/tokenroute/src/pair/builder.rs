@@ -33,8 +33,10 @@ pub struct RoutedPairBuilder<'p> {
     pub(super) authority: Option<PathBuf>,
     pub(super) answers: Option<PathBuf>,
     pub(super) decoding: Decoding,
-    /// Whether there was a τ or a policy.
+    /// Whether there was a τ, an offload ratio or a policy.
     pub(super) has_tau: bool,
+    /// The offload ratio that τ is to be found for.
+    pub(super) offload: Option<f64>,
     pub(super) fault: Option<Error>,
     pub(super) progress: &'p dyn Progress,
 }
@@ -56,6 +58,7 @@ impl RoutedPairBuilder<'static> {
             answers: None,
             decoding: Decoding { policy: Policy::new(Tau::SLM_ONLY), max_tokens: 512 },
             has_tau: false,
+            offload: None,
             fault: None,
             progress: &Silent,
         }
@@ -129,9 +132,21 @@ impl RoutedPairBuilder<'_> {
     /// The threshold, 0 (SLM-only) to 1 (LLM-only): tokens that score below it are
     /// offloaded.
     #[must_use]
-    pub fn tau(self, tau: f32) -> Self {
+    pub fn tau(self, tau: f64) -> Self {
         self.checked(Tau::new(tau), |builder, tau| {
             builder.decoding.policy.tau = tau;
+            builder.offload = None;
+            builder.has_tau = true;
+        })
+    }
+
+    /// The largest τ that stays within an offload ratio, 0 to 1, by the calibration in the
+    /// router file. Replaces the τ that was set before.
+    #[must_use]
+    pub fn offload(self, share: f64) -> Self {
+        let known = (0.0..=1.0).contains(&share).then_some(share);
+        self.checked(known.ok_or(Error::Offload(share)), |builder, share| {
+            builder.offload = Some(share);
             builder.has_tau = true;
         })
     }
@@ -140,6 +155,7 @@ impl RoutedPairBuilder<'_> {
     #[must_use]
     pub fn policy(mut self, policy: Policy) -> Self {
         self.decoding.policy = policy;
+        self.offload = None;
         self.has_tau = true;
         self
     }

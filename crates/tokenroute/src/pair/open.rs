@@ -41,6 +41,11 @@ impl RoutedPairBuilder<'_> {
             Some(file) => Some(RouterScorer::open(&local(file, self.progress)?)?),
             None => None,
         };
+        if let (Some(share), Some(_)) = (self.offload, &self.llm) {
+            let found = router.as_ref().and_then(|router| router.header().tau_at_offload(share));
+            let router = self.router.clone();
+            self.decoding.policy.tau = found.ok_or(Error::NoCalibration { router })?;
+        }
         let needed = router.as_ref().map_or(0, |router| router.header().features.top_k);
         let top_k = self.top_k.max(needed);
         let path = local(&self.slm, self.progress)?;
