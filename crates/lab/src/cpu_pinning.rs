@@ -1,10 +1,10 @@
-//! A processor of its own for the device, where device and cloud share a machine: what
-//! stands for the cloud must not slow down what it stands beside.
+//! Reserves a processor for the device if device and cloud share a machine, so that the cloud
+//! does not slow the device down.
 
 #[cfg(target_os = "linux")]
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-/// A processor that threads stay off unless they [`Own::enter`] it.
+/// A processor that threads use only after [`Own::enter`].
 #[derive(Debug)]
 pub struct Own {
     #[cfg(target_os = "linux")]
@@ -13,14 +13,14 @@ pub struct Own {
     others: CpuSet,
 }
 
-/// This thread on its own processor; back among the others once dropped.
+/// Pins this thread to its own processor until it is dropped.
 #[derive(Debug)]
 pub struct Entered<'a>(&'a Own);
 
 #[cfg(target_os = "linux")]
 impl Own {
-    /// Keeps this thread, and all that it starts from now on, off one processor. `None`
-    /// where there is only one, or the system does not let it.
+    /// Keeps this thread, and all threads that it starts later, off one processor. `None` if
+    /// there is only one processor, or the system does not allow it.
     pub fn reserve() -> Option<Own> {
         let all = sched_getaffinity(None).ok()?;
         let last = (0..CpuSet::MAX_CPU).rev().find(|&cpu| all.is_set(cpu))?;
@@ -32,9 +32,9 @@ impl Own {
         Some(Own { own, others })
     }
 
-    /// Moves this thread there. What it starts meanwhile is there too.
+    /// Moves this thread to the processor. Threads that it starts meanwhile are there too.
     pub fn enter(&self) -> Entered<'_> {
-        // Where it fails now the thread runs among the others, as it would without.
+        // If this fails, the thread runs on the other processors.
         sched_setaffinity(None, &self.own).ok();
         Entered(self)
     }
@@ -49,7 +49,7 @@ impl Drop for Entered<'_> {
 
 #[cfg(not(target_os = "linux"))]
 impl Own {
-    /// `None`: only Linux is asked so far.
+    /// `None`: only Linux is supported.
     pub fn reserve() -> Option<Own> {
         None
     }

@@ -1,5 +1,5 @@
-//! From a question to the tokens that a model is asked: the experiment's format, and
-//! the model's own chat template around it where the experiment wants that.
+//! Turns a question into the tokens of its prompt: the experiment's format, and the model's
+//! chat template if the experiment uses it.
 
 use std::path::Path;
 
@@ -46,8 +46,8 @@ impl<'f> Prompter<'f> {
         Ok(())
     }
 
-    /// The tokens of one question. A chat template writes a model's first tokens itself;
-    /// before a plain prompt its tokenizer puts them.
+    /// The tokens of one question. A chat template writes the first tokens itself; a plain
+    /// prompt gets them from the tokenizer.
     pub fn prompt(&self, question: &Question, tokenizer: &Tokenizer) -> AnyResult<Vec<TokenId>> {
         let Some((template, options)) = &self.chat else {
             return Ok(tokenizer.encode_prompt(&self.format.plain(question))?);
@@ -62,7 +62,7 @@ impl<'f> Prompter<'f> {
     }
 }
 
-/// What a chat template is given.
+/// The inputs of a chat template.
 ///
 /// # Errors
 /// A date that is no day, in words.

@@ -1,26 +1,25 @@
-//! What the LLM is asked for labels: whole continuations, and its tokens along a known text.
+//! Calls to the LLM for labels: whole continuations, and its tokens along a known text.
 
 use tokenroute_core::{Ask, Continuation, Llm, LlmError, Reply, TokenId};
 
 use crate::labeller::Context;
 use crate::{Item, LabelError};
 
-/// Text to be continued by the LLM.
+/// A text for the LLM to continue.
 pub(crate) struct Opening<'a> {
-    /// Whose prompt it begins with.
+    /// Index of its prompt.
     pub item: &'a Item<'a>,
     /// Prompt and answer so far.
     pub tokens: Vec<TokenId>,
-    /// Most tokens wanted; with 0 nothing is asked.
+    /// Most tokens requested. With 0 the LLM is not called.
     pub most: usize,
-    /// Whether the LLM is asked about what follows from there later.
+    /// Whether later calls extend this text.
     pub resumed: bool,
 }
 
 impl<S, L: Llm + ?Sized> Context<'_, '_, S, L> {
-    /// The LLM's greedy continuations, canonical, each up to an end token or to as many
-    /// tokens as are wanted. One that breaks off is asked for the rest, which gives the
-    /// rest or the LLM's error.
+    /// The LLM's greedy continuations, canonical, each up to an end token or the limit. If one
+    /// breaks off, the rest is requested again, which gives the rest or the LLM's error.
     pub(crate) fn continued(
         &self,
         openings: &[Opening<'_>],
@@ -61,7 +60,7 @@ impl<S, L: Llm + ?Sized> Context<'_, '_, S, L> {
         Ok(contexts.into_iter().zip(openings).map(answer).collect())
     }
 
-    /// The LLM's token at every position of answers that are given, `[answer]`, canonical.
+    /// The LLM's token at every position of given answers, `[answer]`, canonical.
     pub(crate) fn tokens_along(
         &self,
         items: &[Item<'_>],
@@ -92,7 +91,7 @@ impl<S, L: Llm + ?Sized> Context<'_, '_, S, L> {
         Ok(along)
     }
 
-    /// The canonical tokens of a reply, if they are as many as expected.
+    /// The canonical tokens of a reply, if their number is as expected.
     fn heard(
         &self,
         item: &Item<'_>,

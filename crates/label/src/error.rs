@@ -1,16 +1,16 @@
-//! Why labelling stopped. What was finished before stays and is resumed from.
+//! Errors of labelling. Finished shards stay, and a later run resumes from them.
 
 use tokenroute_core::{LlmError, ModelError};
 use tokenroute_runtime::RuntimeError;
 use tokenroute_store::StoreError;
 
-/// Why labelling stopped.
+/// The cause that stopped labelling.
 #[derive(Debug, thiserror::Error)]
 pub enum LabelError {
     /// The SLM failed.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// The LLM gave no answer that can be used.
+    /// The LLM gave no usable answer.
     #[error("question {question:?}: {source}")]
     Llm {
         /// Id of the question.

@@ -1,4 +1,4 @@
-//! What a labelling run will cost, from a sample that is really labelled.
+//! Estimates the cost of a labelling run from a labelled sample.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use tokenroute_core::{LanguageModel, Llm};
 
 use crate::{Item, LabelError, Labeller, Round};
 
-/// The expected cost of a run from nothing.
+/// The expected cost of a whole run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
     /// Questions of the whole run.
@@ -16,15 +16,14 @@ pub struct Estimate {
     pub llm_positions: u64,
     /// Positions the SLM will process.
     pub slm_positions: u64,
-    /// Wall-clock seconds on this machine. The sample fills the batches less
-    /// than the run will, so it runs a little slower: an upper estimate.
+    /// Wall-clock seconds on this machine. A sample fills batches less than a run does and is a
+    /// little slower, so this is an upper estimate.
     pub seconds: f64,
 }
 
 impl<S: LanguageModel, L: Llm + ?Sized> Labeller<'_, S, L> {
-    /// Labels `sample` questions (8 is a fair number) spread evenly over the
-    /// items, keeps nothing, and scales positions and seconds by the number of
-    /// questions.
+    /// Labels `sample` questions (8 is enough) spread evenly over the items, and discards the
+    /// rows. Scales positions and seconds to the number of questions.
     ///
     /// # Errors
     /// As [`Labeller::label`].

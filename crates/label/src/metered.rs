@@ -1,4 +1,4 @@
-//! What a batch costs.
+//! Costs of a batch.
 
 use std::cell::Cell;
 
@@ -20,7 +20,7 @@ impl PositionMeter {
         self.llm.set(self.llm.get() + positions);
     }
 
-    /// Those of the SLM and those of the LLM.
+    /// Positions of the SLM and of the LLM.
     pub(crate) fn positions(&self) -> [u64; 2] {
         [self.slm.get(), self.llm.get()]
     }

@@ -1,5 +1,5 @@
-//! Round 1 onwards: the states that routed decoding visits. Both ways of every
-//! difference go on with the same policy; the path taken is one of them.
+//! Round 1 onwards: the states that routed decoding visits. At every difference both tokens are
+//! continued with the same policy; one of the two is the path itself.
 
 use std::mem;
 
@@ -21,7 +21,7 @@ pub(crate) fn label<S: LanguageModel, L: Llm + ?Sized>(
     let labeller = context.labeller;
     let (vocabulary, config) = (labeller.vocabulary, &labeller.config);
     let pair = Pair::new(labeller.slm, labeller.llm, vocabulary);
-    // A token that the LLM did not make would not be the policy's.
+    // A degraded token would not be the policy's.
     let policy = Policy { strict: true, ..Policy::new(tau) };
 
     let starts = items.iter().map(|item| Committed {
@@ -33,7 +33,7 @@ pub(crate) fn label<S: LanguageModel, L: Llm + ?Sized>(
     let mut walked: Vec<Option<Committed<'_, S::State>>> = items.iter().map(|_| None).collect();
     let engine = Engine::inline(pair, scorer).recording();
     walk(context, engine, policy, starts, |i, _, committed| walked[i] = committed)?;
-    // Every walk ends, so that none is missing here.
+    // Every walk ends, so no grade is missing.
     let mut walked: Vec<_> = walked.into_iter().flatten().collect();
 
     let answers: Vec<&[TokenId]> = walked.iter().map(|w| w.path.answer()).collect();
@@ -62,9 +62,9 @@ pub(crate) fn label<S: LanguageModel, L: Llm + ?Sized>(
     Ok(judged.rows(vocabulary, items, round, tracks))
 }
 
-/// Decodes from every start to the end; `done` gets each trace by the number of its start,
-/// and what was committed if the engine records it. A start is drawn when its turn comes,
-/// so a lazy iterator keeps memory low.
+/// Decodes from every start to the end. `done` gets each trace by the index of its start, and
+/// the committed tokens if the engine records them. A start is taken from the iterator when its
+/// turn comes, so a lazy iterator needs little memory.
 fn walk<'a, S: LanguageModel, L: Llm + ?Sized>(
     context: &Context<'_, '_, S, L>,
     mut engine: Engine<'a, S, L>,

@@ -1,5 +1,5 @@
-//! Round 0: along the reference answer, rollouts go on with the LLM. Does this
-//! one token lose the answer?
+//! Round 0: labels along the reference answer. The LLM continues each rollout, so a label shows
+//! whether this one token loses the answer.
 
 use tokenroute_core::{Detail, LabelRow, LanguageModel, Llm, TokenId};
 use tokenroute_runtime::teacher_forcing;
@@ -72,7 +72,7 @@ pub(crate) fn label<S: LanguageModel, L: Llm + ?Sized>(
     Ok(judged.rows(vocabulary, items, 0, tracks))
 }
 
-/// Positions of a teacher-forced answer, the last token of which nobody reads.
+/// Positions of a teacher-forced answer. Its last token is not processed.
 fn positions(prompt: &[TokenId], answer: &[TokenId]) -> u64 {
     (prompt.len() + answer.len().saturating_sub(1)) as u64
 }

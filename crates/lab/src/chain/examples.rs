@@ -1,5 +1,5 @@
-//! The example answers beside the curves: decoded when they are missing or their
-//! number has changed.
+//! The example answers beside the curves. They are decoded if they are missing or their number
+//! has changed.
 
 use std::path::Path;
 
@@ -15,12 +15,12 @@ use super::{Asked, Chain};
 
 /// Name of the file in the sweep's folder.
 pub(super) const FILE: &str = "examples.json";
-/// The split whose first questions are shown.
+/// The split with the shown questions.
 const SPLIT: &str = "test";
 
 impl Chain<'_> {
-    /// The examples that a finished sweep keeps; `None` if they are missing, of
-    /// another version, or another number of them is wanted now.
+    /// The examples of a finished sweep. `None` if they are missing, of another version or of
+    /// another number.
     pub(super) fn kept_examples(
         &self,
         swept: &Manifest,
@@ -64,7 +64,7 @@ impl Chain<'_> {
         Ok(store::write(&folder.join(FILE), &examples.to_json()?)?)
     }
 
-    /// The router's τ for the headline's target, chosen on the questions set aside for it.
+    /// The router's τ for the headline's target, chosen on the calibration questions.
     fn headline_tau(&self, folder: &Path) -> Result<Tau> {
         let curves = store::read_curves(&folder.join(super::sweep::CURVES))?;
         let split = self.experiment.data.calibration_split();

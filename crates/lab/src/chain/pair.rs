@@ -1,4 +1,4 @@
-//! The pair of an experiment: named by hashes at once, loaded when a stage must decode.
+//! The pair of an experiment: identified by hashes at once, loaded when a stage decodes.
 
 use anyhow::Result;
 use tokenroute_core::{ModelInfo, Progress};
@@ -17,7 +17,7 @@ use crate::experiment::Experiment;
 pub struct LoadedPair {
     /// The small model.
     pub slm: Decoder,
-    /// The large one.
+    /// The large model.
     pub llm: ExperimentLlm,
 }
 
@@ -25,7 +25,7 @@ pub struct LoadedPair {
 pub(super) struct NamedPair {
     /// Configuration and tokenizer of the SLM.
     pub(super) slm: ModelCard,
-    /// The SLM as it will be loaded.
+    /// Options to load the SLM.
     pub(super) info: ModelInfo,
     slm_options: LoadOptions,
     llm: NamedLlm,
@@ -39,7 +39,7 @@ enum NamedLlm {
 }
 
 impl NamedPair {
-    /// Reads what names the pair, and no weight.
+    /// Reads configurations and hashes, but no weights.
     pub(super) fn read(
         experiment: &Experiment,
         hashes: &FileHashes,
@@ -56,7 +56,7 @@ impl NamedPair {
                 Some(name) => name.clone(),
                 None => connect(experiment, &slm)?.server()?.model,
             };
-            // Its name is all that distinguishes it from another model.
+            // Only its name identifies it.
             NamedLlm::There { hash: store::sha256(identity(&name, &slm.vocabulary).as_bytes()) }
         } else {
             let path = experiment.source(&section.llm, progress)?;
@@ -68,7 +68,7 @@ impl NamedPair {
         Ok(NamedPair { slm, info, slm_options, llm })
     }
 
-    /// What names the pair in manifests and routers.
+    /// The pair's identity in manifests and routers.
     pub(super) fn hashes(&self) -> PairHashes<'_> {
         let (NamedLlm::Here { hash, .. } | NamedLlm::There { hash }) = &self.llm;
         PairHashes {
@@ -95,7 +95,7 @@ impl NamedPair {
     }
 }
 
-/// How to load a model of the experiment, whose files have this hash.
+/// Options to load a model of the experiment whose files have this hash.
 fn load_options(
     experiment: &Experiment,
     named: &std::path::Path,

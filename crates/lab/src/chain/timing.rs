@@ -1,4 +1,4 @@
-//! The cost of a stage, kept beside its artefacts and out of its manifest.
+//! The cost of a stage, stored beside its artefacts but not in its manifest.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::llm_usage::LlmUsage;
 
 const NAME: &str = "took.json";
 
-/// Time, memory and calls of a stage. Killed runs count as far as they were recorded.
+/// Time, memory and calls of a stage. Killed runs count up to their last record.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct Took {
     /// Wall time.
@@ -22,7 +22,7 @@ pub struct Took {
     pub usage: Option<LlmUsage>,
 }
 
-/// The record of the stage in a folder; zero if there is none.
+/// The record of the stage in a folder. Zero if it is missing.
 pub fn took(folder: &Path) -> Took {
     let text = store::read_text(&folder.join(NAME));
     text.ok().and_then(|t| serde_json::from_str(&t).ok()).unwrap_or_default()

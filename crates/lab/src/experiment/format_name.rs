@@ -1,4 +1,4 @@
-//! A quantisation format in a file, by the name that users write.
+//! A quantisation format in a file, under its public name.
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -1,4 +1,4 @@
-//! `--set key=value`: keys of an experiment file that a command replaces.
+//! `--set key=value`: replaces keys of an experiment file.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use toml::{Table, Value};
 use super::Experiment;
 use crate::LabError;
 
-/// One `--set`, its key and value not yet compared with the file.
+/// One `--set`, not yet compared with the file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Override {
     text: String,
@@ -38,11 +38,11 @@ impl fmt::Display for Override {
 }
 
 impl Override {
-    /// Puts the value into the table of an experiment file. A value is TOML; a value that
-    /// fits only as text is taken as text, so that strings need no quotes.
+    /// Puts the value into the table of an experiment file. A value is TOML. If it is not TOML
+    /// of the right type, it is a string, so strings need no quotes.
     ///
     /// # Errors
-    /// A key that no experiment has, or a value of another type.
+    /// An unknown key, or a value of another type.
     pub fn apply(&self, table: &mut Table) -> Result<(), LabError> {
         let before = fault(table);
         let text = Value::String(self.raw.clone());
@@ -55,8 +55,8 @@ impl Override {
             let mut changed = table.clone();
             insert(&mut changed, &self.keys, value).map_err(|message| self.refuse(message))?;
             let now = fault(&changed);
-            // A key that the file lacks may come with the next override. It is reported once
-            // all are applied, and so is any other fault of the file.
+            // The next override may set a key that the file lacks. Missing keys are reported
+            // after the last override.
             let lacks = now.as_deref().is_some_and(|fault| fault.starts_with("missing field"));
             if now.is_none() || now == before || lacks {
                 *table = changed;
@@ -67,10 +67,10 @@ impl Override {
         Err(self.refuse(first.unwrap_or_default()))
     }
 
-    /// The value as TOML, if it is any.
+    /// The value as TOML, if it parses.
     fn value(&self) -> Option<Value> {
         let line: Table = format!("value = {}", self.raw).parse().ok()?;
-        // A line break in the argument could smuggle in further keys.
+        // A line break in the argument could add further keys.
         (line.len() == 1).then(|| line.into_iter().next().map(|(_, value)| value)).flatten()
     }
 
@@ -79,7 +79,7 @@ impl Override {
     }
 }
 
-/// Why a table is no experiment.
+/// The reason why a table is not an experiment.
 fn fault(table: &Table) -> Option<String> {
     Experiment::of_table(table.clone()).err().map(|error| error.message().to_owned())
 }

@@ -1,5 +1,5 @@
-//! The network study beside an experiment's other artefacts. It is a stage of
-//! its own, `tokenroute latency`; the report takes it in where it is there.
+//! The network study of an experiment: a stage of its own, `tokenroute latency`. The report
+//! includes it if it is there.
 
 #[cfg(feature = "latency")]
 mod network;
@@ -19,16 +19,16 @@ use super::{Asked, Chain, questions_hash};
 #[cfg(feature = "latency")]
 pub use study::{StudyPlan, carry_out};
 
-/// Where the study lies, under `run/`.
+/// Path of the study under `run/`.
 const FOLDER: &str = "latency";
 const FILE: &str = "latency.json";
-/// The split whose questions are decoded.
+/// The split of the decoded questions.
 pub const SPLIT: &str = "test";
 
-/// A study beside a report that shows it, so that it outlives `run/`.
+/// A copy of the study in the report's folder, so that it outlives `run/`.
 pub const KEPT: &str = "network.json";
 
-/// A network study and what it was made from.
+/// A network study and its inputs.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct KeptStudy {
     /// The manifest of the study.
@@ -47,8 +47,8 @@ impl KeptStudy {
 }
 
 impl Chain<'_> {
-    /// The study of this pair, this router and these questions: the measured one, or the
-    /// first that one of these reports keeps.
+    /// The study of this pair, this router and these questions: the measured one, or the first
+    /// one found in these reports.
     pub fn network_study(&self, reports: &[&Path]) -> Result<Option<KeptStudy>> {
         if let Some(measured) = self.measured_study()? {
             return Ok(Some(measured));
@@ -58,7 +58,7 @@ impl Chain<'_> {
             if !store::exists(&path) {
                 continue;
             }
-            // A study of an earlier shape is left out, as one of another router is.
+            // A study of an earlier shape is ignored, like one of another router.
             let Ok(kept) = serde_json::from_slice::<KeptStudy>(&store::read(&path)?) else {
                 continue;
             };
@@ -76,12 +76,12 @@ impl Chain<'_> {
         let Some(work) = self.study_work(&found)?.finished(&folder, &self.hashes)? else {
             return Ok(None);
         };
-        // One of an earlier shape is measured anew.
+        // A study of an earlier shape is measured again.
         let study = serde_json::from_slice(&store::read(&folder.join(FILE))?).ok();
         Ok(study.map(|study| KeptStudy { work, study }))
     }
 
-    /// The manifest that a study of this configuration has now.
+    /// The manifest of a study with the present configuration.
     fn study_work(&self, found: &Manifest) -> Result<Manifest> {
         let count = found.config["questions"].as_u64().unwrap_or(0) as usize;
         self.latency_work(found.config.clone(), &self.timed_questions(count)?)
@@ -104,7 +104,7 @@ impl Chain<'_> {
     }
 }
 
-/// Keeps a study.
+/// Stores a study.
 #[cfg(feature = "latency")]
 fn keep(folder: &Path, study: &LatencyStudy, mut work: Manifest) -> Result<()> {
     store::make_dir(folder)?;

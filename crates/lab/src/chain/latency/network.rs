@@ -1,5 +1,5 @@
-//! The LLM behind a network: its server, the link before it and the client,
-//! each of them the real thing, in this process.
+//! The LLM behind a network: a real server, a link before it, and a real client, in this
+//! process.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -16,29 +16,29 @@ use tokenroute_sweep::latency::Network;
 
 use crate::chain::ExperimentLlm;
 
-/// Longest wait for anything: nothing fails here, and what is slow is measured.
+/// Longest wait for a reply. Slow replies are measured, not failed.
 const PATIENCE: Duration = Duration::from_secs(120);
 const NAME: &str = "llm";
 
-/// What the LLM's server is made from, as often as it is started.
+/// The parts of the LLM's server, which is started several times.
 pub struct Hosted {
     decoder: Arc<Decoder>,
     tokenizer: Tokenizer,
     vocabulary: Vocabulary,
 }
 
-/// A server that has read nothing yet, the link to it, and a client whose
-/// connections are open. Dropped in this order.
+/// A server without cached prefixes, the link to it, and a client with open connections.
+/// Dropped in this order.
 pub struct Cloud {
     /// The client.
     pub http: Http,
-    /// What its bytes go through.
+    /// The link that carries its bytes.
     pub link: Link,
     _server: Server,
 }
 
 impl Hosted {
-    /// Takes an experiment's LLM, which must be here; the SLM has its tokenizer.
+    /// Takes the LLM of an experiment, which must be in process and share the SLM's tokenizer.
     pub fn new(llm: ExperimentLlm, slm: &ModelCard) -> Result<Self> {
         let ExperimentLlm::Here(decoder) = llm else {
             bail!("pair.llm is a URL; `latency` puts a network before a model that is here")
@@ -50,7 +50,7 @@ impl Hosted {
         })
     }
 
-    /// Puts the LLM behind a network; `token` is any of its tokens.
+    /// Puts the LLM behind a network. `token` is any token of it.
     pub fn behind(&self, network: Network, connections: usize, token: TokenId) -> Result<Cloud> {
         let service = CompletionService::new(
             NAME.to_owned(),
@@ -74,7 +74,7 @@ impl Hosted {
         config.total = PATIENCE;
         config.connections = connections;
         let http = Http::new(config, self.vocabulary.clone(), None)?;
-        // A device has its connections open before it is asked anything.
+        // A device opens its connections before its first request.
         let context = [token];
         let asks = vec![Ask::greedy(&context, 1); connections];
         http.ask(&asks).into_iter().collect::<Result<Vec<_>, _>>()?;
@@ -83,7 +83,7 @@ impl Hosted {
 }
 
 impl Cloud {
-    /// Bytes that went up and down so far.
+    /// Bytes sent up and down so far.
     pub fn carried(&self) -> [u64; 2] {
         let carried = self.link.carried();
         [carried.up, carried.down]

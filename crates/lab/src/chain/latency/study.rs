@@ -1,4 +1,4 @@
-//! The study itself: every way of decoding over every network.
+//! The study: every way of decoding over every network.
 
 use std::num::NonZeroUsize;
 use std::thread;
@@ -25,18 +25,18 @@ const ALONE: usize = 0;
 const BLOCKING: usize = 2;
 const AHEAD: usize = 3;
 
-/// What is to be studied.
+/// The inputs of a study.
 pub struct StudyPlan {
-    /// Everything but the networks.
+    /// All settings except the networks.
     pub setting: Setting,
     /// By bandwidth, then by round trip, shortest first.
     pub networks: Vec<Network>,
-    /// Where the device's thread runs, if it has a processor of its own.
+    /// The processor of the device's thread, if it has one.
     pub own: Option<Own>,
 }
 
-/// Decodes behind every network and keeps the study; if the same was studied
-/// before, gives that, unless it is to be done again.
+/// Decodes behind every network and stores the study. An earlier study of the same inputs is
+/// returned, unless a new one is requested.
 pub fn carry_out(chain: Chain<'_>, plan: &StudyPlan, again: bool) -> Result<LatencyStudy> {
     let asked = chain.timed_questions(plan.setting.questions)?;
     let config = serde_json::json!({
@@ -78,7 +78,7 @@ pub fn carry_out(chain: Chain<'_>, plan: &StudyPlan, again: bool) -> Result<Late
     Ok(study)
 }
 
-/// What every measurement needs.
+/// The inputs of every measurement.
 struct Lab<'a> {
     card: &'a ModelCard,
     slm: &'a Decoder,
@@ -87,7 +87,7 @@ struct Lab<'a> {
     setting: &'a Setting,
     asked: &'a Asked,
     requests: &'a [Request<'a>],
-    /// Decoded before the clock starts, to have everything in memory.
+    /// Decoded before the clock starts, so that all data is in memory.
     warm_up: &'a [Request<'a>],
     bootstrap: &'a Bootstrap,
     own: Option<&'a Own>,
@@ -112,8 +112,7 @@ impl Lab<'_> {
         Ok(LatencyStudy { setting: self.setting.clone(), identical, networks: rows })
     }
 
-    /// All ways over one network, and whether speculation gave the tokens of
-    /// blocking decoding.
+    /// All ways over one network, and whether speculation gave the tokens of blocking decoding.
     fn over(&self, network: Network, calibrated: Option<f64>) -> Result<(NetworkRows, bool)> {
         let round = network.round_trip_ms / 1e3;
         let (measured, calls) = self.measure(network)?;
@@ -148,9 +147,8 @@ impl Lab<'_> {
         Ok((rows, blocking.answers == ahead.answers))
     }
 
-    /// Samples of every way, and the seconds of blocking decoding's calls. The ways take
-    /// turns at each question and at being the first, so that none of them always finds
-    /// the machine as another has left it.
+    /// Samples of every way, and the seconds of blocking decoding's calls. At each question the
+    /// ways run in turn, each first in turn, so that no way always follows the same one.
     fn measure(&self, network: Network) -> Result<(Vec<Measured>, Vec<f64>)> {
         let behind = |_| self.llm.behind(network, self.connections(), self.token());
         let clouds: Vec<Cloud> = WAYS.into_iter().map(behind).collect::<Result<_>>()?;
@@ -172,7 +170,7 @@ impl Lab<'_> {
                     Some(Meter::new(scope, decoding, carried))
                 })
                 .collect();
-            // Everything else has its threads.
+            // All other ways call the LLM on threads.
             let _entered = self.own.map(Own::enter);
             let mut answer =
                 |way: usize, request: &Request<'_>, judge: &dyn Fn(&[TokenId]) -> bool| {
@@ -203,7 +201,7 @@ impl Lab<'_> {
         })
     }
 
-    /// The policy of a way; `None` where nothing is routed.
+    /// The policy of a way. `None` if it routes no tokens.
     fn policy(&self, way: Way) -> Option<Policy> {
         let at_least_one = |n| NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN);
         let Setting { tau, branches, max_ahead, max_extra, lookahead, relay, .. } = *self.setting;
@@ -224,7 +222,7 @@ impl Lab<'_> {
         }
     }
 
-    /// One for the token that is waited for and one for each ahead of it.
+    /// One thread for the awaited token and one for each token ahead.
     fn connections(&self) -> usize {
         self.setting.max_ahead + 1
     }
@@ -234,7 +232,7 @@ impl Lab<'_> {
     }
 }
 
-/// The LLM alone, its tokens as they arrive.
+/// The LLM alone, with its tokens as they arrive.
 fn streamed(
     cloud: &Cloud,
     request: &Request<'_>,
