@@ -115,7 +115,7 @@ pub(crate) struct Savings(BTreeMap<u64, Saved>);
 struct Saved {
     /// Tokens that may be requested beyond the share of future tokens.
     credit: f64,
-    /// Of the last tokens.
+    /// Scores of the last tokens.
     scores: VecDeque<f64>,
 }
 

@@ -17,7 +17,7 @@ pub struct Routing {
     /// The router file that `tokenroute train` wrote for the small model.
     #[arg(long, requires = "llm")]
     pub router: Option<PathBuf>,
-    /// Offload tokens with a score below this, 0 to 1.
+    /// Offload tokens with a score below this, 0 to 1. `tokenroute calibrate` chooses it.
     #[arg(long, requires = "llm", group = "threshold")]
     pub tau: Option<Tau>,
     /// Or use the largest τ that stays within this offload ratio, 0 to 1, by the router's
