@@ -9,7 +9,8 @@ use crate::Step;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FeatureSpec {
-    /// Width of the hidden state. All of it is read, as in CITER (arXiv 2502.01976).
+    /// Width of the hidden state. All of it is read, as in CITER (arXiv 2502.01976). 0
+    /// leaves it out.
     pub hidden: usize,
     /// Number of top log-probabilities that follow the hidden state. 0 leaves out these,
     /// the margin and the entropy.
@@ -37,8 +38,8 @@ impl Features {
         Self::from_parts(spec, &step.hidden, &step.top, step.entropy)
     }
 
-    /// The features from the columns of a label table: `hidden` `[spec.hidden]`, `top` with
-    /// probabilities, best first, and `entropy` in nats.
+    /// The features from the columns of a label table: `hidden` `[spec.hidden]`, which is not
+    /// read where that is 0, `top` with probabilities, best first, and `entropy` in nats.
     #[must_use]
     pub fn from_parts(
         spec: &FeatureSpec,
@@ -47,7 +48,9 @@ impl Features {
         entropy: f32,
     ) -> Self {
         let mut values = Vec::with_capacity(spec.width());
-        values.extend_from_slice(hidden);
+        if spec.hidden > 0 {
+            values.extend_from_slice(hidden);
+        }
         if spec.top_k > 0 {
             let p = |i: usize| top.get(i).map_or(0.0, |t: &(u32, f32)| t.1);
             for i in 0..spec.top_k {

@@ -163,6 +163,38 @@ impl Counts {
     }
 }
 
+/// Positions per relation with the weights of their rows. Where a cap thins the rollouts of
+/// a question, its judged rows weigh more and stand for the unjudged ones.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Tally {
+    /// Positions as they are.
+    pub counts: Counts,
+    /// Weights of identical, neutral, both-wrong and divergent rows.
+    weights: [f64; 4],
+}
+
+impl Tally {
+    /// Counts one position.
+    pub fn add(&mut self, row: &LabelRow) {
+        self.counts.add(row.relation);
+        let place = match row.relation {
+            Relation::Identical => 0,
+            Relation::Neutral => 1,
+            Relation::BothWrong => 2,
+            Relation::Divergent => 3,
+            Relation::Unjudged => return,
+        };
+        self.weights[place] += f64::from(row.weight);
+    }
+
+    /// Positions per relation by the rows' weights, rounded. None is unjudged.
+    #[must_use]
+    pub fn weighted(&self) -> Counts {
+        let [identical, neutral, both_wrong, divergent] = self.weights.map(|w| w.round() as u64);
+        Counts { identical, neutral, both_wrong, divergent, unjudged: 0 }
+    }
+}
+
 /// Share of positions per relation. All sum to 1 except `both_wrong`, which is a part of
 /// `neutral`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]

@@ -41,7 +41,7 @@ pub use curve::{Curve, CurvePoint, Piece, QuestionCurve, Sweepable, mean_offload
 pub use features::{FeatureSpec, Features};
 pub use grading::{Grader, answer_letter, grade, is_number, same_answer};
 pub use hash::{prefix_hash, stable_hash, unit_hash};
-pub use label::{Counts, LabelRow, Relation, Shares, soft_target};
+pub use label::{Counts, LabelRow, Relation, Shares, Tally, soft_target};
 pub use llm::{Ask, Bytes, Cause, Continuation, Llm, LlmError, Reply};
 pub use metrics::{Gap, apgr, apgr_to, cpt};
 pub use model::{Detail, Feed, LanguageModel, ModelError, ModelInfo, Step, TokenId};
@@ -50,7 +50,8 @@ pub use progress::{Progress, Silent};
 pub use prompt::{Example, PromptError, PromptFormat};
 pub use question::{Choices, Question, QuestionError};
 pub use router::{
-    Activation, Architecture, Normalisation, Platt, RouterHeader, TauPoint, TrainingRecord,
+    Activation, Architecture, Normalisation, Platt, Ranks, RouterHeader, Selection, TauPoint,
+    TrainingRecord, Trial,
 };
 pub use sampling::{Sampling, SamplingError, Side};
 pub use score::{Position, Score, ScoreError, Scorer, Tau, TauError};

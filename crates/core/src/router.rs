@@ -87,23 +87,26 @@ impl Platt {
     }
 }
 
-/// One point of the calibration τ ↔ offload, measured on the validation split.
+/// One point of the calibration τ ↔ offload, measured on the calibration split, or on the
+/// validation split of a table without one.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct TauPoint {
     /// The threshold.
     pub tau: Tau,
-    /// Share of the labelled validation positions with a score below `tau`.
+    /// Share of the split's labelled positions with a score below `tau`.
     pub offload: f64,
 }
 
 /// How a router was trained, and its metrics.
+///
+/// Cross-entropy, ranks and calibration errors count each row by its weight.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TrainingRecord {
-    /// Seed of the initial weights and the order of rows.
+    /// Seed of the initial weights and the order of rows. A linear head depends on neither.
     pub seed: u64,
-    /// Number of epochs run.
+    /// Number of epochs run; of a linear head, steps until it converged.
     pub epochs: u32,
-    /// Epoch whose weights were kept.
+    /// Epoch or step whose weights were kept.
     pub best_epoch: u32,
     /// Number of training rows and of validation rows.
     pub rows: [u64; 2],
@@ -115,10 +118,68 @@ pub struct TrainingRecord {
     pub auprc: f64,
     /// Expected calibration error before Platt scaling.
     pub ece_before: f64,
-    /// Expected calibration error after Platt scaling.
+    /// Expected calibration error after Platt scaling, on the rows that fitted the scaling.
     pub ece_after: f64,
     /// Share of positions that must be routed to catch 95% of the divergent ones.
     pub positive_rate_at_recall_95: f64,
+    /// The rows that fitted the Platt scaling and the calibration τ ↔ offload, and that gave
+    /// the metrics. Empty in files of earlier versions, which used the validation split.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub measured_on: String,
+    /// Maximum probability as a detector on the same rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_probability: Option<Ranks>,
+    /// Entropy as a detector on the same rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entropy: Option<Ranks>,
+    /// Whether the router ranks worse than maximum probability on these rows, by AUROC or
+    /// by AUPRC.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub loses_to_max_probability: bool,
+    /// How the settings were chosen; `None` if the configuration fixed all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selection: Option<Selection>,
+}
+
+/// How well scores find divergent positions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Ranks {
+    /// Area under the ROC curve.
+    pub auroc: f64,
+    /// Area under the precision-recall curve.
+    pub auprc: f64,
+}
+
+/// Settings that were chosen by validation.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Selection {
+    /// What was chosen, by what, and what came next.
+    pub reason: String,
+    /// Place of the chosen settings in `tried`.
+    pub chosen: usize,
+    /// All settings, in the order they were tried.
+    pub tried: Vec<Trial>,
+}
+
+/// One set of settings, and how it does on the validation rows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Trial {
+    /// Shape of the head.
+    pub architecture: Architecture,
+    /// Which features it reads.
+    pub features: FeatureSpec,
+    /// L2 penalty of a linear head.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub l2: Option<f64>,
+    /// Dropout of an MLP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropout: Option<f64>,
+    /// Cross-entropy after Platt scaling, so that class weights do not count.
+    pub validation_loss: f64,
+    /// Area under the ROC curve.
+    pub auroc: f64,
+    /// Area under the precision-recall curve.
+    pub auprc: f64,
 }
 
 /// Everything a router file holds besides its weights.
@@ -142,7 +203,7 @@ pub struct RouterHeader {
     pub tokenizer_hash: String,
     /// Hash of the label table it was trained on.
     pub labels_hash: String,
-    /// τ ↔ offload on the validation split.
+    /// τ ↔ offload on the questions that calibrated the score.
     pub calibration: Vec<TauPoint>,
     /// How it was trained.
     pub training: TrainingRecord,

@@ -64,7 +64,7 @@ fn what_does_not_fit_is_refused_with_key_and_value() {
         ),
         ("train.architecture={ kind = \"cubic\" }", ["--set train.architecture", "cubic"]),
         ("train.train_split=test", ["train.train_split is \"test\"", "router-train"]),
-        ("train.validation_split=dev", ["train.validation_split is \"dev\"", "test-ood"]),
+        ("train.validation_split=dev", ["train.validation_split is \"dev\"", "calibration"]),
         ("train.seed=4", ["train.seed is not used", "experiment.toml"]),
         ("pair.llm_api=vllm", ["pair.llm_api", "behind a URL"]),
         ("data.files.dev.file=x", ["data.dataset", "data.files"]),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use tokenroute_core::{Counts, LabelRow, Relation, Shares, TokenClass, TokenId};
+use tokenroute_core::{Counts, LabelRow, Relation, Shares, Tally, TokenClass, TokenId};
 use tokenroute_store::{self as store, Columns};
 
 use crate::{LabelError, shard_records};
@@ -21,7 +21,7 @@ pub struct Group {
     pub questions: u64,
     /// Positions by relation.
     pub counts: Counts,
-    /// The same as shares of positions.
+    /// Shares by the rows' weights: the judged rows stand for the unjudged ones.
     pub shares: Shares,
 }
 
@@ -53,7 +53,7 @@ pub struct Inspection {
     pub groups: Vec<Group>,
     /// All groups together.
     pub counts: Counts,
-    /// The same as shares of positions.
+    /// Shares by the rows' weights: the judged rows stand for the unjudged ones.
     pub shares: Shares,
     /// Rows.
     pub rows: u64,
@@ -88,7 +88,8 @@ pub fn inspect(
     sample: usize,
 ) -> Result<Inspection, LabelError> {
     let mut found = Inspection::default();
-    let mut groups: BTreeMap<(u32, String), (BTreeSet<String>, Counts)> = BTreeMap::new();
+    let mut groups: BTreeMap<(u32, String), (BTreeSet<String>, Tally)> = BTreeMap::new();
+    let mut all = Tally::default();
     let mut differing = Vec::new();
     for dir in dirs {
         for record in shard_records(dir)? {
@@ -101,9 +102,9 @@ pub fn inspect(
             for row in store::read_labels(&shard, Columns::Scalars)? {
                 found.rows += 1;
                 found.rollouts += u64::from(row.rollouts);
-                found.counts.add(row.relation);
-                let (questions, counts) = groups.entry((row.round, row.split.clone())).or_default();
-                counts.add(row.relation);
+                all.add(&row);
+                let (questions, tally) = groups.entry((row.round, row.split.clone())).or_default();
+                tally.add(&row);
                 if !questions.contains(&row.question) {
                     questions.insert(row.question.clone());
                 }
@@ -118,15 +119,16 @@ pub fn inspect(
             }
         }
     }
-    found.shares = found.counts.shares();
+    found.counts = all.counts;
+    found.shares = all.weighted().shares();
     found.groups = groups
         .into_iter()
-        .map(|((round, split), (questions, counts))| Group {
+        .map(|((round, split), (questions, tally))| Group {
             split,
             round,
             questions: questions.len() as u64,
-            counts,
-            shares: counts.shares(),
+            counts: tally.counts,
+            shares: tally.weighted().shares(),
         })
         .collect();
     let taken = sample.min(differing.len());

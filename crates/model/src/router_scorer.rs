@@ -86,12 +86,16 @@ impl RouterScorer {
         let known = [
             ("SLM weights", &self.header.slm_hash, slm.weights_hash.as_str()),
             ("tokenizer", &self.header.tokenizer_hash, tokenizer_hash),
-            ("hidden width", &features.hidden.to_string(), &slm.hidden.to_string()),
         ];
         for (what, router, model) in known {
             if router != model {
                 return Err(self.mismatch(what, router, model));
             }
+        }
+        // A router of the probabilities alone reads no hidden state.
+        if features.hidden != 0 && features.hidden != slm.hidden {
+            let (router, model) = (features.hidden.to_string(), slm.hidden.to_string());
+            return Err(self.mismatch("hidden width", &router, &model));
         }
         if features.top_k > slm.top_k.min(slm.vocabulary) {
             let (router, model) = (features.top_k.to_string(), slm.top_k.to_string());

@@ -111,9 +111,10 @@ impl<'a> Charts<'a> {
                 .collect()
         };
         let histogram = diagnostics.map(|d| d.histogram.as_slice()).unwrap_or_default();
-        let share = |of: fn(&HistogramBin) -> u64| {
-            let total: u64 = histogram.iter().map(of).sum();
-            histogram.iter().map(|b| rounded(of(b) as f64 / total.max(1) as f64)).collect()
+        let share = |of: fn(&HistogramBin) -> f64| {
+            let total: f64 = histogram.iter().map(of).sum();
+            let total = if total > 0.0 { total } else { 1.0 };
+            histogram.iter().map(|b| rounded(of(b) / total)).collect()
         };
         Charts {
             rho: grid::budgets(),

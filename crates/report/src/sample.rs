@@ -318,11 +318,15 @@ fn diagnostics() -> Diagnostics {
             ece_before: 0.0312,
             ece_after: 0.0041,
             positive_rate_at_recall_95: 0.084,
+            ..TrainingRecord::default()
         },
         reliability_before: bins(1.6),
         reliability_after: bins(1.05),
         histogram: (0..20u64)
-            .map(|i| HistogramBin { keep: 20 + i.pow(4), divergent: (20 - i).pow(3) })
+            .map(|i| HistogramBin {
+                keep: (20 + i.pow(4)) as f64,
+                divergent: (20 - i).pow(3) as f64,
+            })
             .collect(),
     }
 }

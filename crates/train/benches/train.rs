@@ -5,8 +5,8 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use tokenroute_core::{LabelRow, Relation, Silent};
-use tokenroute_train::{TrainConfig, TrainingData, backends, device, fit};
+use tokenroute_core::{Activation, Architecture, LabelRow, Relation, Silent};
+use tokenroute_train::{Settings, TrainConfig, TrainingData, backends, device, fit};
 
 const HIDDEN: usize = 64;
 const QUESTIONS: usize = 400;
@@ -53,9 +53,15 @@ fn rows() -> Vec<LabelRow> {
 fn training_rows(bencher: Bencher<'_, '_>, backend: &str) {
     let config = TrainConfig { epochs: 2, ..TrainConfig::default() };
     let data = TrainingData::new(&config, &rows()).expect("both classes");
-    let architecture = config.architecture(HIDDEN);
+    let widths = vec![2 * HIDDEN, HIDDEN];
+    let settings = Settings {
+        architecture: Architecture::Mlp { widths, activation: Activation::Relu, rewards: 2 },
+        features: data.spec.clone(),
+        l2: 0.0,
+        dropout: 0.1,
+    };
     let device = device(backend).expect("compiled in");
     bencher
         .counter(ItemsCount::new(2 * data.train.len()))
-        .bench_local(|| fit(&config, &architecture, &data, &device, &Silent).expect("trains"));
+        .bench_local(|| fit(&config, &settings, &data, &device, &Silent).expect("trains"));
 }

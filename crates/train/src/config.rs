@@ -1,41 +1,55 @@
 //! The `[train]` section of an experiment file: how a router is trained.
 
 use serde::{Deserialize, Serialize};
-use tokenroute_core::{Activation, Architecture};
+use tokenroute_core::Architecture;
 
-use crate::TrainError;
+use crate::settings::FeatureSet;
+use crate::{Seeds, TrainError};
 
-/// How a router is trained. Every field has a default.
+/// How a router is trained. Every field has a default. `architecture`, `features`, `l2` and
+/// `dropout` are chosen by validation unless they are set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainConfig {
-    /// Shape of the head. Default: CITER's MLP with widths `[2h, h]` for hidden states of
-    /// width h, and two rewards.
+    /// Shape of the head. Without it validation chooses logistic regression or a small MLP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub architecture: Option<Architecture>,
-    /// Number of log-probabilities read beside the hidden state. 0 reads the hidden state
-    /// alone.
+    /// What the router reads: `"probabilities"`, `"hidden"` or `"both"`. Without it
+    /// validation chooses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub features: Option<FeatureSet>,
+    /// Factor λ of the penalty ½ λ w² on each weight of a linear head, whose features are
+    /// standardised and whose loss is a mean. Weights of the probabilities have a hundredth of
+    /// it. Without it validation chooses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub l2: Option<f64>,
+    /// Share of an MLP's activations dropped during training. Without it validation chooses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dropout: Option<f64>,
+    /// Number of log-probabilities that a router may read. 0 leaves the hidden state alone.
     pub top_k: usize,
     /// Split to train on.
     pub train_split: String,
-    /// Split that decides when to stop and calibrates the score. If the table lacks it, a
+    /// Split that decides when to stop and which settings are best. If the table lacks it, a
     /// part of the training questions is used: `validation_share`.
     pub validation_split: String,
+    /// Split that calibrates the score and measures the router. If the table lacks it, the
+    /// validation rows are used.
+    pub calibration_split: String,
     /// Share of the training questions used for validation if the table lacks
     /// `validation_split`.
     pub validation_share: f64,
-    /// Most epochs: passes over the training rows.
+    /// Most epochs of an MLP: passes over the training rows. A linear head is trained until
+    /// it converges.
     pub epochs: u32,
     /// Rows per mini-batch.
     pub batch_rows: usize,
     /// Highest learning rate. It is reached after the first twentieth of all steps and then
     /// falls along a cosine to a hundredth.
     pub learning_rate: f64,
-    /// AdamW's decoupled weight decay.
+    /// AdamW's decoupled weight decay, of an MLP.
     pub weight_decay: f64,
-    /// Share of a layer's activations dropped during training.
-    pub dropout: f64,
     /// Decay per step of the running average of the weights. The average is validated and
     /// kept. 0 turns averaging off.
     pub average: f64,
@@ -47,6 +61,9 @@ pub struct TrainConfig {
     pub focal_gamma: f64,
     /// Number of epochs without a better validation loss after which training stops.
     pub patience: u32,
+    /// One router for each seed: a count of seeds from the experiment's on, or a list. The
+    /// first is the router of all later stages. The sweep takes the others beside it.
+    pub seeds: Seeds,
     /// Seed of the initial weights, the order of rows and dropout. An experiment sets it to
     /// its own seed.
     #[cfg_attr(feature = "schema", schemars(skip))]
@@ -57,20 +74,24 @@ impl Default for TrainConfig {
     fn default() -> Self {
         TrainConfig {
             architecture: None,
+            features: None,
+            l2: None,
+            dropout: None,
             top_k: 8,
             train_split: "router-train".to_owned(),
             validation_split: "validation".to_owned(),
+            calibration_split: "calibration".to_owned(),
             validation_share: 0.15,
             epochs: 20,
             batch_rows: 1024,
             learning_rate: 2e-3,
             weight_decay: 0.05,
-            dropout: 0.1,
             average: 0.995,
             class_weight: ClassWeight::Rule(ClassRule::Balanced),
             neutral_weight: 1.0,
             focal_gamma: 0.0,
             patience: 5,
+            seeds: Seeds::default(),
             seed: 0,
         }
     }
@@ -111,16 +132,6 @@ impl ClassWeight {
 }
 
 impl TrainConfig {
-    /// The head's shape for hidden states of this width.
-    #[must_use]
-    pub fn architecture(&self, hidden: usize) -> Architecture {
-        self.architecture.clone().unwrap_or_else(|| Architecture::Mlp {
-            widths: vec![2 * hidden, hidden],
-            activation: Activation::Relu,
-            rewards: 2,
-        })
-    }
-
     /// Checks the ranges of all fields.
     ///
     /// # Errors
@@ -158,7 +169,13 @@ impl TrainConfig {
             let expected = "expected \"balanced\", \"none\" or a number above 0";
             return bad("class_weight", factor.to_string(), expected);
         }
+        if self.top_k == 0 && self.features.is_some_and(|set| set != FeatureSet::Hidden) {
+            let expected = "expected at least 1, because train.features reads the probabilities";
+            return bad("top_k", "0".to_owned(), expected);
+        }
+        self.seeds.check()?;
         for (field, value) in [
+            ("l2", self.l2.unwrap_or_default()),
             ("weight_decay", self.weight_decay),
             ("neutral_weight", self.neutral_weight),
             ("focal_gamma", self.focal_gamma),
@@ -167,7 +184,9 @@ impl TrainConfig {
                 return bad(field, value.to_string(), "expected a number of at least 0");
             }
         }
-        for (field, value) in [("dropout", self.dropout), ("average", self.average)] {
+        for (field, value) in
+            [("dropout", self.dropout.unwrap_or_default()), ("average", self.average)]
+        {
             if !(0.0..1.0).contains(&value) {
                 return bad(
                     field,

@@ -1,5 +1,6 @@
 //! Turns label rows into normalised features, targets and weights, split by question.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use tokenroute_core::{FeatureSpec, Features, LabelRow, Normalisation, Relation, unit_hash};
@@ -10,7 +11,7 @@ use crate::{TrainConfig, TrainError};
 /// harm.
 const STD_FLOOR: f64 = 1e-4;
 
-/// The training or the validation rows.
+/// The rows of a part: training, validation or calibration.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Rows {
     /// Normalised features `[len, width]`, row-major.
@@ -19,6 +20,8 @@ pub struct Rows {
     pub targets: Vec<f32>,
     /// Weights `[len]`, above 0.
     pub weights: Vec<f32>,
+    /// The SLM's greatest probability and its entropy in nats `[len]`, as they were.
+    pub uncertainty: Vec<[f32; 2]>,
 }
 
 impl Rows {
@@ -38,6 +41,7 @@ impl Rows {
         self.features.extend_from_slice(features);
         self.targets.push(row.target);
         self.weights.push(weight);
+        self.uncertainty.push([row.top.first().map_or(f32::NAN, |t| t.1), row.entropy]);
     }
 
     /// Checks that both classes occur.
@@ -62,16 +66,19 @@ pub struct TrainingData {
     pub normalisation: Normalisation,
     /// Judged rows to train on.
     pub train: Rows,
-    /// Judged rows for early stopping and calibration.
+    /// Judged rows for early stopping and for the choice of settings.
     pub validation: Rows,
-    /// Features `[positions, width]` of every validation position, unjudged ones included.
-    /// τ ↔ offload is measured on them.
+    /// Judged rows for calibration; `None` if the table has no calibration split, and the
+    /// validation rows calibrate.
+    pub calibration: Option<Rows>,
+    /// Features `[positions, width]` of every position of the split that calibrates, unjudged
+    /// ones included. τ ↔ offload is measured on them.
     pub positions: Vec<f32>,
 }
 
 impl TrainingData {
-    /// Reads the features of all rows of the training and validation splits, and normalises
-    /// them by the training rows.
+    /// Reads the features of all rows of the training, validation and calibration splits, and
+    /// normalises them by the training rows. No row of another split is read.
     ///
     /// # Errors
     /// No rows, rows of one class, differing hidden widths, too few top
@@ -88,19 +95,25 @@ impl TrainingData {
             return Err(no_rows(&config.train_split, "train_split"));
         }
         let hashed = !of_split(&config.validation_split);
+        let calibrated = of_split(&config.calibration_split)
+            && ![&config.train_split, &config.validation_split]
+                .contains(&&config.calibration_split);
         let hidden =
             rows.iter().find(|r| r.split == config.train_split).map_or(0, |r| r.hidden.len());
         let spec = FeatureSpec { hidden, top_k: config.top_k };
 
-        let (mut train, mut validation) = (Rows::default(), Rows::default());
-        let mut positions = Vec::new();
+        let mut data = TrainingData {
+            normalisation: Normalisation { mean: Vec::new(), scale: Vec::new() },
+            train: Rows::default(),
+            validation: Rows::default(),
+            calibration: calibrated.then(Rows::default),
+            positions: Vec::new(),
+            spec,
+        };
         for row in rows {
-            let in_train = row.split == config.train_split;
-            if !in_train && (hashed || row.split != config.validation_split) {
-                continue;
-            }
-            check_row(&spec, row)?;
-            let features = Features::from_parts(&spec, &row.hidden, &row.top, row.entropy).0;
+            let Some(part) = part(config, row, hashed, calibrated) else { continue };
+            check_row(&data.spec, row)?;
+            let features = Features::from_parts(&data.spec, &row.hidden, &row.top, row.entropy).0;
             if let Some(i) = features.iter().position(|x| !x.is_finite()) {
                 return Err(bad_row(
                     row,
@@ -110,32 +123,78 @@ impl TrainingData {
                     ),
                 ));
             }
-            // Chosen by the question's hash, the same for every seed.
-            let validates = if hashed {
-                unit_hash(0, &row.question, 0) < config.validation_share
-            } else {
-                !in_train
-            };
-            if validates {
-                positions.extend_from_slice(&features);
-                if row.weight > 0.0 {
-                    validation.push(&features, row, row.weight);
+            let calibrates = if calibrated { Part::Calibration } else { Part::Validation };
+            if part == calibrates {
+                data.positions.extend_from_slice(&features);
+            }
+            if row.weight <= 0.0 {
+                continue;
+            }
+            match part {
+                Part::Train => {
+                    data.train.push(&features, row, row.weight * factor(config, row.relation));
                 }
-            } else if row.weight > 0.0 {
-                train.push(&features, row, row.weight * factor(config, row.relation));
+                Part::Validation => data.validation.push(&features, row, row.weight),
+                Part::Calibration => {
+                    let rows = data.calibration.get_or_insert_default();
+                    rows.push(&features, row, row.weight);
+                }
             }
         }
-        if validation.is_empty() {
+        if data.validation.is_empty() {
             return Err(no_rows(&config.validation_split, "validation_split"));
         }
-        train.check("training")?;
-        validation.check("validation")?;
-
-        let normalisation = normalisation(&train.features, spec.width());
-        for features in [&mut train.features, &mut validation.features, &mut positions] {
-            normalise(&normalisation, features);
+        data.train.check("training")?;
+        data.validation.check("validation")?;
+        if let Some(rows) = &data.calibration {
+            rows.check("calibration")?;
         }
-        Ok(TrainingData { spec, normalisation, train, validation, positions })
+        data.normalisation = normalisation(&data.train, data.spec.width());
+        let TrainingData { normalisation: by, train, validation, calibration, positions, .. } =
+            &mut data;
+        let calibration = calibration.as_mut().map(|rows| &mut rows.features);
+        [&mut train.features, &mut validation.features, positions]
+            .into_iter()
+            .chain(calibration)
+            .for_each(|features| normalise(by, features));
+        Ok(data)
+    }
+
+    /// The rows that calibrate the score and measure the router.
+    #[must_use]
+    pub fn measured(&self) -> &Rows {
+        self.calibration.as_ref().unwrap_or(&self.validation)
+    }
+
+    /// The same rows with a part of the features: the hidden state, the probabilities or
+    /// both.
+    #[must_use]
+    pub fn reading(&self, spec: &FeatureSpec) -> Cow<'_, Self> {
+        if *spec == self.spec {
+            return Cow::Borrowed(self);
+        }
+        let width = self.spec.width();
+        let columns = if spec.hidden == 0 { self.spec.hidden..width } else { 0..spec.hidden };
+        let narrow = |values: &[f32]| -> Vec<f32> {
+            values.chunks_exact(width).flat_map(|row| &row[columns.clone()]).copied().collect()
+        };
+        let rows = |rows: &Rows| Rows {
+            features: narrow(&rows.features),
+            targets: rows.targets.clone(),
+            weights: rows.weights.clone(),
+            uncertainty: rows.uncertainty.clone(),
+        };
+        Cow::Owned(TrainingData {
+            spec: spec.clone(),
+            normalisation: Normalisation {
+                mean: self.normalisation.mean[columns.clone()].to_vec(),
+                scale: self.normalisation.scale[columns.clone()].to_vec(),
+            },
+            train: rows(&self.train),
+            validation: rows(&self.validation),
+            calibration: self.calibration.as_ref().map(rows),
+            positions: narrow(&self.positions),
+        })
     }
 
     /// Number of training rows and of validation rows.
@@ -143,6 +202,28 @@ impl TrainingData {
     pub fn sizes(&self) -> [u64; 2] {
         [self.train.len() as u64, self.validation.len() as u64]
     }
+}
+
+/// Where the rows of a question go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Train,
+    Validation,
+    Calibration,
+}
+
+/// The part of a row's question. `hashed` says that training questions validate, `calibrated`
+/// that the table has a calibration split.
+fn part(config: &TrainConfig, row: &LabelRow, hashed: bool, calibrated: bool) -> Option<Part> {
+    if calibrated && row.split == config.calibration_split {
+        return Some(Part::Calibration);
+    }
+    if row.split == config.train_split {
+        // Chosen by the question's hash, the same for every seed.
+        let validates = hashed && unit_hash(0, &row.question, 0) < config.validation_share;
+        return Some(if validates { Part::Validation } else { Part::Train });
+    }
+    (!hashed && row.split == config.validation_split).then_some(Part::Validation)
 }
 
 fn factor(config: &TrainConfig, relation: Relation) -> f32 {
@@ -194,19 +275,21 @@ fn check_row(spec: &FeatureSpec, row: &LabelRow) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// Mean and 1 / standard deviation per column of `[rows, width]`.
-fn normalisation(features: &[f32], width: usize) -> Normalisation {
-    let n = (features.len() / width).max(1) as f64;
+/// Weighted mean and 1 / standard deviation of each feature.
+fn normalisation(rows: &Rows, width: usize) -> Normalisation {
+    let total: f64 = rows.weights.iter().map(|&w| f64::from(w)).sum();
+    let weighed =
+        || rows.features.chunks_exact(width).zip(rows.weights.iter().map(|&w| f64::from(w)));
     let mut mean = vec![0f64; width];
-    for row in features.chunks_exact(width) {
+    for (row, weight) in weighed() {
         for (m, &x) in mean.iter_mut().zip(row) {
-            *m += f64::from(x) / n;
+            *m += weight * f64::from(x) / total;
         }
     }
     let mut variance = vec![0f64; width];
-    for row in features.chunks_exact(width) {
+    for (row, weight) in weighed() {
         for ((v, &x), m) in variance.iter_mut().zip(row).zip(&mean) {
-            *v += (f64::from(x) - m).powi(2) / n;
+            *v += weight * (f64::from(x) - m).powi(2) / total;
         }
     }
     Normalisation {

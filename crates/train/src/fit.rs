@@ -1,4 +1,5 @@
-//! The training loop: the Bradley-Terry loss, mini-batches and early stopping.
+//! Fits a head: the Bradley-Terry loss, minimised to the end for a linear head, and in
+//! mini-batches with early stopping for an MLP.
 
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::activation::{log_sigmoid, sigmoid};
@@ -9,37 +10,88 @@ use rand_chacha::ChaCha8Rng;
 use tokenroute_core::{Architecture, Progress};
 use tokenroute_store::RouterLayer;
 
+use crate::logistic::{Fit, Objective};
+use crate::metrics::weighted_cross_entropy;
 use crate::model::initial;
-use crate::platt::cross_entropy;
-use crate::{RouterHead, Rows, TrainConfig, TrainError, TrainingData};
+use crate::{RouterHead, Rows, Settings, TrainConfig, TrainError, TrainingData};
 
 /// The best weights by validation loss, and the losses of all epochs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fitted {
     /// The best weights, copied out of the model.
     pub layers: Vec<RouterLayer>,
-    /// Validation cross-entropy after every epoch, without class weights.
+    /// Validation cross-entropy after every epoch, without class weights. Of a linear head,
+    /// the one at its end.
     pub losses: Vec<f64>,
-    /// Epoch of the best weights, counted from 1.
+    /// Epochs run; of a linear head, steps until it converged.
+    pub epochs: u32,
+    /// Epoch of the best weights, counted from 1; of a linear head, its last step.
     pub best_epoch: u32,
+    /// The lowest of the losses.
+    pub loss: f64,
     /// Added to a logit to undo the class weight. Weighting divergent rows by c moves the
     /// optimum of the logit by −ln c.
     pub shift: f64,
 }
 
 /// Minimises the cross-entropy of P(keep ≻ offload | h) = σ(f(h)) against the soft targets
-/// (Bradley-Terry; CITER, arXiv 2502.01976 §3) with AdamW. Keeps the weights of the epoch
-/// with the lowest validation loss.
+/// (Bradley-Terry; CITER, arXiv 2502.01976 §3). A linear head is trained until it converges.
+/// An MLP is trained with AdamW, and the weights of the epoch with the lowest validation loss
+/// are kept.
 ///
 /// # Errors
 /// A loss that is not a number, or a failure of the backend.
 pub fn fit(
     config: &TrainConfig,
-    architecture: &Architecture,
+    settings: &Settings,
     data: &TrainingData,
     device: &Device,
     progress: &dyn Progress,
 ) -> Result<Fitted, TrainError> {
+    let data = &*data.reading(&settings.features);
+    match settings.architecture {
+        Architecture::Linear { rewards } => fit_linear(config, settings, rewards, data, device),
+        Architecture::Mlp { .. } => fit_mlp(config, settings, data, device, progress),
+    }
+}
+
+fn fit_linear(
+    config: &TrainConfig,
+    settings: &Settings,
+    rewards: usize,
+    data: &TrainingData,
+    device: &Device,
+) -> Result<Fitted, TrainError> {
+    let width = data.spec.width();
+    let (coefficients, shift) = coefficients(config, &data.train);
+    let objective = Objective {
+        rows: &data.train,
+        width,
+        coefficients: &coefficients,
+        focal_gamma: config.focal_gamma,
+        l2: settings.penalties(),
+    };
+    let Fit { parameters, steps } = objective.minimise(vec![0.0; width + 1])?;
+    // Two rewards are the halves of the logit, r_keep = −r_offload.
+    let signs: &[f64] = if rewards == 2 { &[0.5, -0.5] } else { &[1.0] };
+    let scaled = |of: &[f64]| -> Vec<f32> {
+        signs.iter().flat_map(|sign| of.iter().map(move |x| (sign * x) as f32)).collect()
+    };
+    let (weight, bias) = parameters.split_at(width);
+    let layers = vec![RouterLayer { weight: scaled(weight), bias: scaled(bias) }];
+    let head = RouterHead::new(&settings.architecture, width, &layers, device);
+    let loss = validation_loss(&head, data, shift)?;
+    Ok(Fitted { layers, losses: vec![loss], epochs: steps, best_epoch: steps, loss, shift })
+}
+
+fn fit_mlp(
+    config: &TrainConfig,
+    settings: &Settings,
+    data: &TrainingData,
+    device: &Device,
+    progress: &dyn Progress,
+) -> Result<Fitted, TrainError> {
+    let (architecture, dropout) = (&settings.architecture, settings.dropout);
     let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
     let training = device.clone().autodiff();
     let (rows, width) = (&data.train, data.spec.width());
@@ -62,8 +114,8 @@ pub fn fit(
         for batch in order.chunks(config.batch_rows) {
             let masks: Vec<_> = widths
                 .iter()
-                .filter(|_| config.dropout > 0.0)
-                .map(|&w| mask(config.dropout, batch.len(), w, &mut rng, &training))
+                .filter(|_| dropout > 0.0)
+                .map(|&w| mask(dropout, batch.len(), w, &mut rng, &training))
                 .collect();
             let logits = head.logits(gather(rows, width, batch, &training), &masks);
             let loss = loss(config, logits, &coefficients, batch, &training);
@@ -74,8 +126,7 @@ pub fn fit(
             progress.advance(batch.len() as u64);
         }
         let now = RouterHead::new(architecture, width, &average, device);
-        let logits = now.score(&data.validation.features)?;
-        let loss = mean_cross_entropy(&logits, shift, &data.validation.targets);
+        let loss = validation_loss(&now, data, shift)?;
         if !loss.is_finite() {
             let learning_rate = config.learning_rate;
             return Err(TrainError::Diverged { epoch, loss, learning_rate });
@@ -88,8 +139,8 @@ pub fn fit(
             break;
         }
     }
-    let (_, best_epoch, layers) = best.unwrap_or((f64::INFINITY, config.epochs, average));
-    Ok(Fitted { layers, losses, best_epoch, shift })
+    let (loss, best_epoch, layers) = best.unwrap_or((f64::INFINITY, config.epochs, average));
+    Ok(Fitted { layers, epochs: losses.len() as u32, losses, best_epoch, loss, shift })
 }
 
 /// The factors of −ln σ(f) and −ln σ(−f) per row, scaled to a mean of 1 over both, and the
@@ -183,11 +234,10 @@ fn running_average(
     average
 }
 
-fn mean_cross_entropy(logits: &[f32], shift: f64, targets: &[f32]) -> f64 {
-    let sum: f64 = logits
-        .iter()
-        .zip(targets)
-        .map(|(&f, &y)| cross_entropy(f64::from(f) + shift, f64::from(y)))
-        .sum();
-    sum / targets.len().max(1) as f64
+/// The head's cross-entropy on the validation rows, without class weights.
+fn validation_loss(head: &RouterHead, data: &TrainingData, shift: f64) -> Result<f64, TrainError> {
+    let Rows { features, targets, weights, .. } = &data.validation;
+    let logits: Vec<f64> =
+        head.score(features)?.into_iter().map(|f| f64::from(f) + shift).collect();
+    Ok(weighted_cross_entropy(&logits, targets, weights))
 }

@@ -3,6 +3,7 @@
 //! Key types:
 //! - [`TrainConfig`]: how a router is trained; the `[train]` section of an experiment file.
 //! - [`TrainingData`]: label rows as normalised features and targets, split by question.
+//! - [`Settings`]: what validation chooses where the configuration leaves it open.
 //! - [`RouterHead`]: the linear or MLP head in Burn.
 //!
 //! Usage:
@@ -16,10 +17,14 @@ mod data;
 mod device;
 mod error;
 mod fit;
+mod logistic;
 mod metrics;
 mod model;
 mod platt;
 mod router;
+mod seeds;
+mod select;
+mod settings;
 
 pub use calibration::tau_points;
 pub use config::{ClassRule, ClassWeight, TrainConfig};
@@ -27,7 +32,10 @@ pub use data::{Rows, TrainingData};
 pub use device::{backends, device};
 pub use error::TrainError;
 pub use fit::{Fitted, fit};
-pub use metrics::{RankMetrics, expected_calibration_error, rank_metrics};
+pub use metrics::{RankMetrics, expected_calibration_error, rank_metrics, weighted_cross_entropy};
 pub use model::RouterHead;
 pub use platt::fit_platt;
-pub use router::{Provenance, train};
+pub use router::{Provenance, train, train_seeds};
+pub use seeds::Seeds;
+pub use select::select;
+pub use settings::{FeatureSet, Settings};

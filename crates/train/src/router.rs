@@ -1,12 +1,14 @@
-//! Makes a router file from label rows: fit, calibrate, measure.
+//! Makes router files from label rows: choose settings, fit, calibrate, measure.
 
 use burn::tensor::Device;
-use tokenroute_core::{LabelRow, Platt, Progress, RouterHeader, Score, ScoreError, TrainingRecord};
+use tokenroute_core::{
+    LabelRow, Platt, Progress, RouterHeader, Score, ScoreError, Selection, TrainingRecord,
+};
 use tokenroute_store::RouterFile;
 
 use crate::{
-    RouterHead, TrainConfig, TrainError, TrainingData, expected_calibration_error, fit, fit_platt,
-    rank_metrics, tau_points,
+    RouterHead, Rows, Settings, TrainConfig, TrainError, TrainingData, expected_calibration_error,
+    fit, fit_platt, metrics, rank_metrics, select, tau_points,
 };
 
 /// Hashes of a label table and its sources.
@@ -22,8 +24,9 @@ pub struct Provenance {
     pub labels: String,
 }
 
-/// Trains a router on label rows. On the CPU, the same configuration, rows and device give
-/// the same bytes.
+/// Trains a router on label rows: chooses what the configuration leaves open, fits,
+/// calibrates and measures. On the CPU, the same configuration, rows and device give the same
+/// bytes.
 ///
 /// # Errors
 /// A configuration out of range, rows that cannot be trained on
@@ -35,60 +38,117 @@ pub fn train(
     device: &Device,
     progress: &dyn Progress,
 ) -> Result<RouterFile, TrainError> {
+    let mut files = train_seeds(config, &[config.seed], rows, &provenance, device, progress)?;
+    Ok(files.remove(0))
+}
+
+/// As [`train`], one router for each seed. The settings are chosen once, with the first seed.
+///
+/// # Errors
+/// As [`train`].
+pub fn train_seeds(
+    config: &TrainConfig,
+    seeds: &[u64],
+    rows: &[LabelRow],
+    provenance: &Provenance,
+    device: &Device,
+    progress: &dyn Progress,
+) -> Result<Vec<RouterFile>, TrainError> {
     config.check()?;
     let data = TrainingData::new(config, rows)?;
-    let architecture = config.architecture(data.spec.hidden);
-    let fitted = fit(config, &architecture, &data, device, progress)?;
+    let seeded = |seed: u64| TrainConfig { seed, ..config.clone() };
+    let first = seeded(seeds.first().copied().unwrap_or(config.seed));
+    let (settings, selection) = select(&first, &data, device, progress)?;
+    let data = data.reading(&settings.features);
+    seeds
+        .iter()
+        .map(|&seed| {
+            let selection = selection.clone();
+            router(&seeded(seed), &settings, selection, &data, provenance, device, progress)
+        })
+        .collect()
+}
 
-    let head = RouterHead::new(&architecture, data.spec.width(), &fitted.layers, device);
-    let targets = &data.validation.targets;
-    let logits = head.score(&data.validation.features)?;
-    let platt = fit_platt(&logits, targets)?;
+fn router(
+    config: &TrainConfig,
+    settings: &Settings,
+    selection: Option<Selection>,
+    data: &TrainingData,
+    provenance: &Provenance,
+    device: &Device,
+    progress: &dyn Progress,
+) -> Result<RouterFile, TrainError> {
+    let fitted = fit(config, settings, data, device, progress)?;
+    let head = RouterHead::new(&settings.architecture, data.spec.width(), &fitted.layers, device);
+    let measured = data.measured();
+    let Rows { features, targets, weights, .. } = measured;
+    let logits = head.score(features)?;
+    let platt = fit_platt(&logits, targets, weights)?;
     let before = scores(&logits, Platt { scale: 1.0, bias: 0.0 })?;
     let after = scores(&logits, platt)?;
-    let Some(ranks) = rank_metrics(&after, targets) else {
-        let (part, rows) = ("validation", targets.len());
+    let Some(ranks) = rank_metrics(&after, targets, weights) else {
+        let (part, rows) = ("calibration", targets.len());
         return Err(TrainError::OneClass { part, rows, kept: "kept" });
     };
-    let positions = head.score(&data.positions)?;
+    let max_probability = metrics::ranks(measured.uncertainty.iter().map(|u| u[0]), measured);
+    let split = match data.calibration {
+        Some(_) => &config.calibration_split,
+        None => &config.validation_split,
+    };
     let training = TrainingRecord {
         seed: config.seed,
-        epochs: fitted.losses.len() as u32,
+        epochs: fitted.epochs,
         best_epoch: fitted.best_epoch,
         rows: data.sizes(),
-        validation_loss: fitted.losses[fitted.best_epoch as usize - 1],
+        validation_loss: fitted.loss,
         auroc: ranks.auroc,
         auprc: ranks.auprc,
-        ece_before: expected_calibration_error(&before, targets),
-        ece_after: expected_calibration_error(&after, targets),
+        ece_before: expected_calibration_error(&before, targets, weights),
+        ece_after: expected_calibration_error(&after, targets, weights),
         positive_rate_at_recall_95: ranks.positive_rate_at_recall_95,
+        measured_on: split.clone(),
+        max_probability,
+        entropy: metrics::ranks(measured.uncertainty.iter().map(|u| -u[1]), measured),
+        loses_to_max_probability: max_probability
+            .is_some_and(|other| ranks.auroc < other.auroc || ranks.auprc < other.auprc),
+        selection,
     };
-    progress.note(&format!(
-        "router: kept epoch {} of {}, validation cross-entropy {:.4}, AUROC {:.4}, AUPRC {:.4}",
-        training.best_epoch,
-        training.epochs,
-        training.validation_loss,
-        training.auroc,
-        training.auprc
-    ));
+    report(settings, &training, progress);
+    let positions = head.score(&data.positions)?;
     let header = RouterHeader {
         format: RouterHeader::FORMAT,
-        architecture,
-        features: data.spec,
-        normalisation: data.normalisation,
+        architecture: settings.architecture.clone(),
+        features: data.spec.clone(),
+        normalisation: data.normalisation.clone(),
         platt,
-        slm_hash: provenance.slm,
-        llm_hash: provenance.llm,
-        tokenizer_hash: provenance.tokenizer,
-        labels_hash: provenance.labels,
+        slm_hash: provenance.slm.clone(),
+        llm_hash: provenance.llm.clone(),
+        tokenizer_hash: provenance.tokenizer.clone(),
+        labels_hash: provenance.labels.clone(),
         calibration: tau_points(&scores(&positions, platt)?),
         training,
     };
     Ok(RouterFile { header, layers: fitted.layers })
 }
 
-fn scores(logits: &[f32], platt: Platt) -> Result<Vec<Score>, TrainError> {
-    let scaled = logits.iter().map(|&f| platt.score(f));
-    let collected: Result<_, ScoreError> = scaled.collect();
+fn report(settings: &Settings, record: &TrainingRecord, progress: &dyn Progress) {
+    let TrainingRecord { auroc, auprc, measured_on, .. } = record;
+    progress.note(&format!(
+        "router: {settings}, kept epoch {} of {}, validation cross-entropy {:.4}; on {measured_on} \
+         rows AUROC {auroc:.4}, AUPRC {auprc:.4}",
+        record.best_epoch, record.epochs, record.validation_loss
+    ));
+    if let Some(other) = record.max_probability.filter(|_| record.loses_to_max_probability) {
+        progress.note(&format!(
+            "warning: maximum probability finds divergent positions better than this router \
+             (AUROC {:.4}, AUPRC {:.4}); label more questions before you sweep",
+            other.auroc, other.auprc
+        ));
+    }
+}
+
+/// The scores of logits.
+pub(crate) fn scores(logits: &[f32], platt: Platt) -> Result<Vec<Score>, TrainError> {
+    let collected: Result<_, ScoreError> = logits.iter().map(|&f| platt.score(f)).collect();
     collected.map_err(|e| TrainError::Backend(e.to_string()))
 }

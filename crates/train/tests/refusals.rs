@@ -1,13 +1,23 @@
 //! Inputs that training refuses, and the error texts.
 
 mod common;
+mod plain;
 
-use common::{logit, rows, table};
-use tokenroute_core::{Architecture, LabelRow, Silent};
-use tokenroute_train::{Provenance, TrainConfig, TrainingData, device, train};
+use common::{rows, table};
+use plain::logit;
+use tokenroute_core::{Activation, Architecture, LabelRow, Silent};
+use tokenroute_train::{FeatureSet, Provenance, Seeds, TrainConfig, TrainingData, device, train};
 
 fn config() -> TrainConfig {
-    TrainConfig { top_k: 3, epochs: 1, ..TrainConfig::default() }
+    let widths = vec![12, 6];
+    TrainConfig {
+        architecture: Some(Architecture::Mlp { widths, activation: Activation::Relu, rewards: 2 }),
+        features: Some(FeatureSet::Both),
+        dropout: Some(0.1),
+        top_k: 3,
+        epochs: 1,
+        ..TrainConfig::default()
+    }
 }
 
 fn check(config: &TrainConfig, rows: &[LabelRow], says: &[&str]) {
@@ -54,8 +64,12 @@ fn configurations_out_of_range() {
     check(&of(&|c| c.epochs = 0), &table(), &["train.epochs = 0", "at least 1"]);
     check(&of(&|c| c.batch_rows = 0), &table(), &["train.batch_rows = 0"]);
     check(&of(&|c| c.learning_rate = f64::NAN), &table(), &["train.learning_rate = NaN"]);
-    check(&of(&|c| c.dropout = 1.0), &table(), &["train.dropout = 1"]);
+    check(&of(&|c| c.dropout = Some(1.0)), &table(), &["train.dropout = 1"]);
     check(&of(&|c| c.validation_share = 0.0), &table(), &["train.validation_share = 0"]);
+    check(&of(&|c| c.l2 = Some(-1.0)), &table(), &["train.l2 = -1", "at least 0"]);
+    check(&of(&|c| c.top_k = 0), &table(), &["train.top_k = 0", "train.features"]);
+    check(&of(&|c| c.seeds = Seeds::Count(0)), &table(), &["train.seeds = 0"]);
+    check(&of(&|c| c.seeds = Seeds::List(vec![4, 4])), &table(), &["[4, 4]", "each seed once"]);
     let three = Some(Architecture::Linear { rewards: 3 });
     check(&of(&|c| c.architecture.clone_from(&three)), &table(), &["rewards = 3", "1 (a logit)"]);
     check(&of(&|c| c.learning_rate = 1e30), &table(), &["lower train.learning_rate (now 1"]);

@@ -1,14 +1,16 @@
 //! Training through the public interface, on a small synthetic table.
 
 mod common;
+mod plain;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use common::{logit, rows, table};
+use common::{rows, table};
+use plain::logit;
 use tokenroute_core::{Activation, Architecture, Features, LabelRow, Relation, Score, Silent};
 use tokenroute_store::{RouterFile, RouterLayer};
 use tokenroute_train::{
-    ClassRule, ClassWeight, Provenance, RouterHead, TrainConfig, TrainError, TrainingData, fit,
-    train,
+    ClassRule, ClassWeight, FeatureSet, Provenance, RouterHead, Settings, TrainConfig, TrainError,
+    TrainingData, fit, train,
 };
 
 fn cpu() -> Device {
@@ -18,6 +20,9 @@ fn cpu() -> Device {
 fn config() -> TrainConfig {
     TrainConfig {
         top_k: 3,
+        architecture: mlp(Activation::Relu, 2),
+        features: Some(FeatureSet::Both),
+        dropout: Some(0.1),
         epochs: 12,
         batch_rows: 96,
         learning_rate: 1e-2,
@@ -92,14 +97,15 @@ fn the_kept_weights_are_those_of_the_best_epoch() {
         patience: 20,
         learning_rate: 2e-2,
         weight_decay: 0.0,
-        dropout: 0.0,
+        dropout: Some(0.0),
         average: 0.0,
         architecture: mlp(Activation::Relu, 1),
         ..config()
     };
     let data = TrainingData::new(&config, &noisy).expect("both classes");
-    let architecture = config.architecture(data.spec.hidden);
-    let fitted = fit(&config, &architecture, &data, &cpu(), &Silent).expect("trains");
+    let settings = Settings::candidates(&config, data.spec.hidden).remove(0);
+    let architecture = settings.architecture.clone();
+    let fitted = fit(&config, &settings, &data, &cpu(), &Silent).expect("trains");
     let best = fitted.losses[fitted.best_epoch as usize - 1];
     assert!(fitted.losses.iter().all(|&l| l >= best));
     assert!(*fitted.losses.last().expect("epochs ran") > best + 1e-3, "{:?}", fitted.losses);
@@ -118,7 +124,7 @@ fn the_kept_weights_are_those_of_the_best_epoch() {
     assert!((loss - best).abs() < 1e-6, "kept {loss}, best epoch had {best}");
 
     let stopped =
-        fit(&TrainConfig { patience: 1, ..config.clone() }, &architecture, &data, &cpu(), &Silent)
+        fit(&TrainConfig { patience: 1, ..config.clone() }, &settings, &data, &cpu(), &Silent)
             .expect("trains");
     assert!(stopped.losses.len() < fitted.losses.len());
 }
@@ -130,9 +136,9 @@ fn logits_agree_with_a_plain_implementation() {
         mlp(Activation::Relu, 2),
         mlp(Activation::Gelu, 1),
         mlp(Activation::Silu, 2),
-        None,
+        Some(Architecture::Linear { rewards: 2 }),
     ] {
-        let config = TrainConfig { architecture, epochs: 2, ..config() };
+        let config = TrainConfig { architecture, l2: Some(0.01), epochs: 2, ..config() };
         let router = run(&config, &table()).expect("trains");
         let header = &router.header;
         let head =
@@ -229,12 +235,12 @@ fn configurations_read_from_toml_shaped_json_and_refuse_unknown_keys() {
 fn the_edge_scores_the_file_as_burn_does() {
     let folder = tempfile::tempdir().expect("a folder");
     for (name, architecture) in [
-        ("default", None),
+        ("relu", mlp(Activation::Relu, 2)),
         ("linear", Some(Architecture::Linear { rewards: 1 })),
         ("gelu", mlp(Activation::Gelu, 2)),
         ("silu", mlp(Activation::Silu, 1)),
     ] {
-        let config = TrainConfig { architecture, epochs: 2, ..config() };
+        let config = TrainConfig { architecture, l2: Some(0.01), epochs: 2, ..config() };
         let router = run(&config, &table()).expect("trains");
         let path = folder.path().join(name);
         router.write(&path).expect("writes");

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
-use tokenroute_core::{Counts, Features, LabelRow, Relation, Score, TokenClass};
+use tokenroute_core::{Features, LabelRow, Relation, Score, Tally, TokenClass, TrainingRecord};
 use tokenroute_model::RouterScorer;
 use tokenroute_report::{
     self as report, ClassCount, CostSummary, Fact, LabelCounts, ReportData, ReportFile, StageCost,
 };
 use tokenroute_store::{self as store, Columns, Manifest, PolicyCurves};
-use tokenroute_sweep::diagnostics::{Diagnostics, histogram, reliability};
+use tokenroute_sweep::diagnostics::{Diagnostics, ScoredRow, histogram, reliability};
 use tokenroute_sweep::examples::RandomWeights;
 use tokenroute_sweep::policies::{Baseline, PolicyKind};
 use tokenroute_sweep::study::{Resampling, SplitResult, Splits, SweptPolicy, study};
@@ -139,7 +139,7 @@ impl Chain<'_> {
             cost,
             costs: costs.clone(),
             latency: None,
-            notices: self.notices(examples.random),
+            notices: self.notices(examples.random, &scorer.header().training),
             examples: examples.questions,
             stages: Vec::new(),
             provenance: self.provenance_facts(work, &labels_hash, &router_hash),
@@ -158,13 +158,17 @@ impl Chain<'_> {
                 .with_context(|| format!("no curve of {policy} on {split}"))
         };
         let calibration = self.experiment.data.calibration_split();
-        let mut policies = vec![SweptPolicy {
-            name: ROUTER,
-            kind: PolicyKind::Router,
-            seed: None,
-            calibration: of(ROUTER, calibration)?,
-            test: of(ROUTER, split)?,
-        }];
+        let routers = self.seeded_routers();
+        let mut policies = Vec::new();
+        for router in &routers {
+            policies.push(SweptPolicy {
+                name: &router.policy,
+                kind: PolicyKind::Router,
+                seed: Some(router.seed),
+                calibration: of(&router.policy, calibration)?,
+                test: of(&router.policy, split)?,
+            });
+        }
         for baseline in self.baselines()? {
             policies.push(SweptPolicy {
                 name: Baseline::name(baseline),
@@ -209,7 +213,7 @@ impl Chain<'_> {
     }
 
     /// Sentences that stand before the numbers.
-    fn notices(&self, random: RandomWeights) -> Vec<String> {
+    fn notices(&self, random: RandomWeights, training: &TrainingRecord) -> Vec<String> {
         let mut notices = Vec::new();
         for (role, random) in [("small", random.slm), ("large", random.llm)] {
             if random {
@@ -217,6 +221,12 @@ impl Chain<'_> {
                     "The weights of the {role} model are random. Its accuracy is chance; only times and memory are meaningful."
                 ));
             }
+        }
+        if training.loses_to_max_probability {
+            notices.push(format!(
+                "On the {} labels, maximum probability finds divergent positions better than the router.",
+                training.measured_on
+            ));
         }
         let taus = &self.experiment.sweep.taus;
         if !taus.is_empty() {
@@ -257,15 +267,18 @@ fn copy(done: &Manifest, from: &Path, to: &Path) -> Result<()> {
 }
 
 fn label_counts(rows: &[LabelRow]) -> Vec<LabelCounts> {
-    let mut found: BTreeMap<(u32, &str), Counts> = BTreeMap::new();
+    let mut found: BTreeMap<(u32, &str), Tally> = BTreeMap::new();
     for row in rows {
-        found.entry((row.round, &row.split)).or_default().add(row.relation);
+        found.entry((row.round, &row.split)).or_default().add(row);
     }
     found
         .into_iter()
-        .map(|((round, split), counts)| LabelCounts {
-            split: format!("{split}, round {round}"),
-            counts,
+        .map(|((round, split), tally)| {
+            let mut name = format!("{split}, round {round}");
+            if tally.counts.unjudged > 0 {
+                name += &format!(" (the judged stand for {} unjudged)", tally.counts.unjudged);
+            }
+            LabelCounts { split: name, counts: tally.weighted() }
         })
         .collect()
 }
@@ -276,8 +289,10 @@ fn diagnose(scorer: &RouterScorer, rows: &[LabelRow], split: &str) -> Result<Dia
     let (mut before, mut after) = (Vec::new(), Vec::new());
     for row in rows.iter().filter(|r| r.split == split && r.weight > 0.0) {
         let features = Features::from_parts(&header.features, &row.hidden, &row.top, row.entropy);
-        before.push((Score::from_logit(f64::from(scorer.logit(&features.0)))?, row.target));
-        after.push((scorer.score_features(&features.0)?, row.target));
+        let scored = |score| ScoredRow { score, target: row.target, weight: row.weight };
+        let plain = Score::from_logit(f64::from(scorer.logit(&features.0)))?;
+        before.push(scored(plain));
+        after.push(scored(scorer.score_features(&features.0)?));
     }
     Ok(Diagnostics {
         training: header.training.clone(),

@@ -1,4 +1,4 @@
-//! The train stage: label table to router file.
+//! The train stage: label table to router files, one for each seed.
 
 use std::path::PathBuf;
 
@@ -6,11 +6,27 @@ use anyhow::{Context, Result};
 use tokenroute_model::RouterScorer;
 use tokenroute_store::{self as store, Columns, Manifest};
 
+use super::sweep::ROUTER;
 use super::{Chain, timing};
 
 /// Where the router lies, under `run/`.
 pub const FOLDER: &str = "router";
-const FILE: &str = "router.safetensors";
+
+/// One of the routers of an experiment: the name of its policy, and its seed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeededRouter {
+    /// "router" for the first, "router-seed-2" for that of seed 2.
+    pub policy: String,
+    /// The seed.
+    pub seed: u64,
+}
+
+impl SeededRouter {
+    /// Its file's name in [`FOLDER`].
+    fn file(&self) -> String {
+        format!("{}.safetensors", self.policy)
+    }
+}
 
 impl Chain<'_> {
     /// Trains the router, or finds it trained. Returns whether it was skipped.
@@ -24,41 +40,68 @@ impl Chain<'_> {
         self.timed(&folder, || {
             let (labels, rows) = self.label_rows(Columns::All)?;
             let device = tokenroute_train::device(device)?;
-            let config = self.train_config();
-            let file = tokenroute_train::train(
+            let (config, routers) = (self.train_config(), self.seeded_routers());
+            let seeds: Vec<u64> = routers.iter().map(|router| router.seed).collect();
+            let provenance = self.provenance(labels);
+            let files = tokenroute_train::train_seeds(
                 &config,
+                &seeds,
                 &rows,
-                self.provenance(labels),
+                &provenance,
                 &device,
                 self.progress,
             )?;
-            file.write(&folder.join(FILE))?;
             let mut work = work;
-            work.add_output(&folder, FILE)?;
+            for (router, file) in routers.iter().zip(files) {
+                file.write(&folder.join(router.file()))?;
+                work.add_output(&folder, &router.file())?;
+            }
             Ok(work.save(&folder)?)
         })?;
         self.progress.finish();
         Ok(false)
     }
 
-    /// The trained router, checked against the pair, and its file's hash.
+    /// The first trained router, checked against the pair, and its file's hash.
     pub fn router(&self) -> Result<(RouterScorer, String)> {
+        let mut routers = self.routers(1)?;
+        let (_, scorer, hash) = routers.remove(0);
+        Ok((scorer, hash))
+    }
+
+    /// The first routers, as many as asked for, in the order of their seeds: each checked
+    /// against the pair, with its file's hash.
+    pub fn routers(&self, most: usize) -> Result<Vec<(SeededRouter, RouterScorer, String)>> {
         let folder = self.experiment.run(FOLDER);
         self.train_work()?
             .finished(&folder, &self.hashes)?
             .context("the router is missing or stale; run `tokenroute train` on the experiment")?;
-        let path = self.router_path();
-        let mut scorer = RouterScorer::open(&path)?;
-        scorer.check(&self.named.info, self.slm().vocabulary.hash())?;
-        if let Some(pair) = self.loaded.get() {
-            scorer.share_threads(&pair.slm);
+        let mut found = Vec::new();
+        for router in self.seeded_routers().into_iter().take(most) {
+            let path = folder.join(router.file());
+            let mut scorer = RouterScorer::open(&path)?;
+            scorer.check(&self.named.info, self.slm().vocabulary.hash())?;
+            if let Some(pair) = self.loaded.get() {
+                scorer.share_threads(&pair.slm);
+            }
+            found.push((router, scorer, self.hashes.sha256(&path)?));
         }
-        Ok((scorer, self.hashes.sha256(&path)?))
+        Ok(found)
     }
 
-    /// Where the router file lies.
+    /// The routers that the experiment asks for, trained or not.
+    pub fn seeded_routers(&self) -> Vec<SeededRouter> {
+        let seeds = self.experiment.train.seeds.of(self.experiment.seed);
+        let name = |(i, seed)| SeededRouter {
+            policy: if i == 0 { ROUTER.to_owned() } else { format!("{ROUTER}-seed-{seed}") },
+            seed,
+        };
+        seeds.into_iter().enumerate().map(name).collect()
+    }
+
+    /// Where the first router's file lies.
     pub fn router_path(&self) -> PathBuf {
-        self.experiment.run(FOLDER).join(FILE)
+        self.experiment.run(FOLDER).join(format!("{ROUTER}.safetensors"))
     }
 
     fn train_work(&self) -> Result<Manifest> {

@@ -186,7 +186,7 @@ impl Chain<'_> {
     }
 
     fn sweep_work(&self, asked: &[Asked]) -> Result<Manifest> {
-        let (_, router) = self.router()?;
+        let routers = self.routers(usize::MAX)?;
         let mut config = serde_json::json!({
             "baselines": self.experiment.sweep.baselines,
             "max_tokens": self.experiment.data.max_tokens,
@@ -196,15 +196,17 @@ impl Chain<'_> {
             config["taus"] = serde_json::json!(self.experiment.sweep.taus);
         }
         let parts: Vec<&Asked> = asked.iter().collect();
+        let mut work =
+            self.manifest("sweep", config).with_input("questions", &questions_hash(&parts)?);
         // The tables are learnt from the labels, which the router's hash pins.
-        Ok(self
-            .manifest("sweep", config)
-            .with_input("questions", &questions_hash(&parts)?)
-            .with_input("router", &router))
+        for (router, _, hash) in &routers {
+            work = work.with_input(&router.policy, hash);
+        }
+        Ok(work)
     }
 
     fn sweep_chunks(&self, asked: &[Asked], partial: &Path) -> Result<()> {
-        let (router, _) = self.router()?;
+        let routers = self.routers(usize::MAX)?;
         let baselines = self.baselines()?;
         let mut rows = Vec::new();
         if baselines.iter().any(|b| b.needs_rows()) {
@@ -213,8 +215,11 @@ impl Chain<'_> {
         }
         let vocabulary = self.named.info.vocabulary;
         let inputs = BaselineInputs { seed: self.experiment.seed, vocabulary, rows: &rows };
-        let mut policies: Vec<(&str, Box<dyn Scorer>)> = vec![(ROUTER, Box::new(router))];
-        policies.extend(baselines.iter().map(|b| (b.name(), b.build(&inputs))));
+        let mut policies: Vec<(String, Box<dyn Scorer>)> = Vec::new();
+        for (router, scorer, _) in routers {
+            policies.push((router.policy, Box::new(scorer)));
+        }
+        policies.extend(baselines.iter().map(|b| (b.name().to_owned(), b.build(&inputs))));
 
         let taus: Result<Vec<Tau>, _> =
             self.experiment.sweep.taus.iter().map(|&tau| Tau::new(tau)).collect();
@@ -240,9 +245,9 @@ impl Chain<'_> {
                         range.clone(),
                         &SweepOptions::default(),
                     )?;
-                    spent.insert((*name).to_owned(), swept.iter().map(|s| s.cost).sum());
+                    spent.insert(name.clone(), swept.iter().map(|s| s.cost).sum());
                     made.push(PolicyCurves {
-                        policy: (*name).to_owned(),
+                        policy: name.clone(),
                         split: part.split.to_owned(),
                         curves: swept.into_iter().map(|s| s.curve).collect(),
                     });

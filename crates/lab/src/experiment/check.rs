@@ -11,8 +11,8 @@ use crate::{LabError, prompts};
 /// A key, and its value with what is expected.
 type Fault = (String, String);
 
-/// Splits whose questions are labelled.
-const LABELLED: [&str; 2] = ["router-train", "validation"];
+/// Splits that training may read.
+const LABELLED: [&str; 3] = ["router-train", "validation", "calibration"];
 
 impl Experiment {
     /// Checks every section.
@@ -86,13 +86,15 @@ fn train(train: &TrainConfig) -> Result<(), Fault> {
         }
         Err(error) => return fault("train", format!("is refused: {error}")),
     }
-    if !LABELLED.contains(&train.train_split.as_str()) {
-        let (split, known) = (&train.train_split, LABELLED.join(" or "));
-        return fault("train.train_split", format!("is {split:?}; expected {known}"));
-    }
-    if !SPLITS.contains(&train.validation_split.as_str()) {
-        let (split, known) = (&train.validation_split, SPLITS.join(", "));
-        return fault("train.validation_split", format!("is {split:?}; expected one of {known}"));
+    for (key, split) in [
+        ("train.train_split", &train.train_split),
+        ("train.validation_split", &train.validation_split),
+        ("train.calibration_split", &train.calibration_split),
+    ] {
+        if !LABELLED.contains(&split.as_str()) {
+            let known = LABELLED.join(", ");
+            return fault(key, format!("is {split:?}; expected one of {known}"));
+        }
     }
     if train.seed != 0 {
         return fault("train.seed", "is not used; set `seed` at the top of the file");

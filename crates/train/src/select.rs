@@ -1,0 +1,82 @@
+//! Chooses the settings that the configuration leaves open: each set is fitted on the training
+//! rows and judged on the validation rows.
+
+use burn::tensor::Device;
+use tokenroute_core::{Progress, Selection, Silent, Trial};
+
+use crate::metrics::weighted_cross_entropy;
+use crate::{
+    RouterHead, Rows, Settings, TrainConfig, TrainError, TrainingData, fit, fit_platt, rank_metrics,
+};
+
+/// The best settings by validation, and what was tried. Settings that are all fixed are not
+/// tried.
+///
+/// # Errors
+/// As [`fit`].
+pub fn select(
+    config: &TrainConfig,
+    data: &TrainingData,
+    device: &Device,
+    progress: &dyn Progress,
+) -> Result<(Settings, Option<Selection>), TrainError> {
+    let mut candidates = Settings::candidates(config, data.spec.hidden);
+    if candidates.len() == 1 {
+        return Ok((candidates.remove(0), None));
+    }
+    progress.begin("choose settings", candidates.len() as u64, "settings");
+    let mut tried = Vec::with_capacity(candidates.len());
+    for settings in &candidates {
+        tried.push(trial(config, settings, data, device)?);
+        progress.advance(1);
+    }
+    let mut order: Vec<usize> = (0..tried.len()).collect();
+    // Stable, so that of equals the smaller model stands first.
+    order.sort_by(|&a, &b| tried[a].validation_loss.total_cmp(&tried[b].validation_loss));
+    let (best, next) = (order[0], order[1]);
+    let reason = format!(
+        "{} has the lowest validation cross-entropy after Platt scaling, {:.5}; next is {}, {:.5}",
+        candidates[best],
+        tried[best].validation_loss,
+        candidates[next],
+        tried[next].validation_loss,
+    );
+    progress.note(&format!("router: chose among {} settings: {reason}", tried.len()));
+    let settings = candidates.swap_remove(best);
+    Ok((settings, Some(Selection { reason, chosen: best, tried })))
+}
+
+fn trial(
+    config: &TrainConfig,
+    settings: &Settings,
+    data: &TrainingData,
+    device: &Device,
+) -> Result<Trial, TrainError> {
+    let fitted = fit(config, settings, data, device, &Silent)?;
+    let data = &*data.reading(&settings.features);
+    let head = RouterHead::new(&settings.architecture, data.spec.width(), &fitted.layers, device);
+    let Rows { features, targets, weights, .. } = &data.validation;
+    let logits = head.score(features)?;
+    // Two parameters undo what class weights and overfitting do to the logits' scale, which
+    // calibration undoes in the router as well.
+    let platt = fit_platt(&logits, targets, weights)?;
+    let scaled: Vec<f64> = logits
+        .iter()
+        .map(|&f| f64::from(platt.scale) * f64::from(f) + f64::from(platt.bias))
+        .collect();
+    let scores = crate::router::scores(&logits, platt)?;
+    let ranks = rank_metrics(&scores, targets, weights).ok_or(TrainError::OneClass {
+        part: "validation",
+        rows: targets.len(),
+        kept: "kept",
+    })?;
+    Ok(Trial {
+        architecture: settings.architecture.clone(),
+        features: settings.features.clone(),
+        l2: settings.l2(),
+        dropout: settings.dropout(),
+        validation_loss: weighted_cross_entropy(&scaled, targets, weights),
+        auroc: ranks.auroc,
+        auprc: ranks.auprc,
+    })
+}

@@ -1,0 +1,139 @@
+//! What validation may choose: head, features, L2 penalty and dropout. Keys that the
+//! configuration sets are fixed.
+
+use serde::{Deserialize, Serialize};
+use tokenroute_core::{Activation, Architecture, FeatureSpec};
+
+use crate::TrainConfig;
+
+/// L2 penalties to try, strong to weak. Features are standardised and the loss is a mean, so
+/// scikit-learn's C is 1 / (L2 · rows).
+const L2: [f64; 7] = [10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01];
+/// Part of the penalty that the weights of the probabilities have. These features are few,
+/// and each says more than one number of a hidden state.
+const PROBABILITIES: f64 = 0.01;
+/// Widths of the MLP's hidden layer to try.
+const WIDTHS: [usize; 2] = [16, 64];
+/// Shares of dropout to try.
+const DROPOUT: [f64; 2] = [0.1, 0.5];
+
+/// Parts of a step that a router reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum FeatureSet {
+    /// The top log-probabilities, the margin and the entropy.
+    Probabilities,
+    /// The hidden state.
+    Hidden,
+    /// Both.
+    Both,
+}
+
+impl FeatureSet {
+    /// The features of this set.
+    #[must_use]
+    pub fn spec(self, hidden: usize, top_k: usize) -> FeatureSpec {
+        match self {
+            FeatureSet::Probabilities => FeatureSpec { hidden: 0, top_k },
+            FeatureSet::Hidden => FeatureSpec { hidden, top_k: 0 },
+            FeatureSet::Both => FeatureSpec { hidden, top_k },
+        }
+    }
+}
+
+/// The settings of one fit that validation may choose.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Shape of the head.
+    pub architecture: Architecture,
+    /// Which features it reads.
+    pub features: FeatureSpec,
+    /// L2 penalty on the weights of the hidden state; those of the probabilities have a
+    /// hundredth of it. Linear heads alone.
+    pub l2: f64,
+    /// Dropout; MLPs alone.
+    pub dropout: f64,
+}
+
+impl Settings {
+    /// All settings that the configuration leaves open, small models first.
+    #[must_use]
+    pub fn candidates(config: &TrainConfig, hidden: usize) -> Vec<Self> {
+        let sets = match config.features {
+            Some(set) => vec![set],
+            None if config.top_k == 0 => vec![FeatureSet::Hidden],
+            None => vec![FeatureSet::Probabilities, FeatureSet::Hidden, FeatureSet::Both],
+        };
+        let heads = match &config.architecture {
+            Some(head) => vec![head.clone()],
+            None => {
+                let mlp = WIDTHS.map(|width| Architecture::Mlp {
+                    widths: vec![width],
+                    activation: Activation::Relu,
+                    rewards: 1,
+                });
+                [Architecture::Linear { rewards: 1 }].into_iter().chain(mlp).collect()
+            }
+        };
+        let mut found = Vec::new();
+        for architecture in heads {
+            for set in &sets {
+                let features = set.spec(hidden, config.top_k);
+                let mut add = |l2, dropout| {
+                    let (architecture, features) = (architecture.clone(), features.clone());
+                    found.push(Settings { architecture, features, l2, dropout });
+                };
+                if matches!(architecture, Architecture::Linear { .. }) {
+                    config
+                        .l2
+                        .map_or(L2.to_vec(), |l2| vec![l2])
+                        .iter()
+                        .for_each(|&l2| add(l2, 0.0));
+                } else {
+                    let open = config.dropout.map_or(DROPOUT.to_vec(), |dropout| vec![dropout]);
+                    open.iter().for_each(|&dropout| add(0.0, dropout));
+                }
+            }
+        }
+        found
+    }
+
+    /// The penalty on each feature's weight.
+    pub(crate) fn penalties(&self) -> Vec<f64> {
+        let of = |i| if i < self.features.hidden { self.l2 } else { self.l2 * PROBABILITIES };
+        (0..self.features.width()).map(of).collect()
+    }
+
+    /// The penalty, where the head has one.
+    #[must_use]
+    pub fn l2(&self) -> Option<f64> {
+        self.is_linear().then_some(self.l2)
+    }
+
+    /// The dropout, where the head has any.
+    #[must_use]
+    pub fn dropout(&self) -> Option<f64> {
+        (!self.is_linear()).then_some(self.dropout)
+    }
+
+    fn is_linear(&self) -> bool {
+        matches!(self.architecture, Architecture::Linear { .. })
+    }
+}
+
+impl std::fmt::Display for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.architecture {
+            Architecture::Linear { .. } => write!(f, "logistic regression (L2 {})", self.l2)?,
+            Architecture::Mlp { widths, .. } => {
+                write!(f, "an MLP (widths {widths:?}, dropout {})", self.dropout)?;
+            }
+        }
+        f.write_str(match (self.features.hidden, self.features.top_k) {
+            (0, _) => " on the probabilities",
+            (_, 0) => " on the hidden state",
+            _ => " on hidden state and probabilities",
+        })
+    }
+}
