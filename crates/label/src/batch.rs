@@ -4,7 +4,7 @@ use tokenroute_core::{LabelRow, LanguageModel, Llm};
 
 use crate::labeller::Context;
 use crate::metered::PositionMeter;
-use crate::{Item, LabelError, Labeller, Round, on_policy, reference};
+use crate::{Item, LabelError, Labeller, Reference, Round, on_policy, reference, walk};
 
 /// The rows of a batch and what they cost.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -32,6 +32,9 @@ impl<S: LanguageModel, L: Llm + ?Sized> Labeller<'_, S, L> {
     pub(crate) fn batch(&self, items: &[Item<'_>], round: &Round<'_>) -> Result<Batch, LabelError> {
         let context = Context { labeller: self, metered: PositionMeter::default() };
         let rows = match round {
+            Round::Reference if self.config.reference == Reference::Walk => {
+                walk::label(&context, items)
+            }
             Round::Reference => reference::label(&context, items),
             Round::OnPolicy { number, scorer, tau, .. } => {
                 on_policy::label(&context, items, *number, *scorer, *tau)

@@ -44,4 +44,7 @@ pub enum Reference {
     /// The data set's rationale, with CITER's shortcut: the SLM's token is the
     /// gold one → keep; else the LLM's is → offload; else rollouts decide.
     Gold,
+    /// The answer of the walk along the LLM's own: SLM tokens that leave its answer the same
+    /// stay in, one after the other (AutoJudge, arXiv 2504.20039). Caps do not apply.
+    Walk,
 }

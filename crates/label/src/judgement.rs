@@ -40,7 +40,7 @@ impl Rollout {
 
 /// Grades of both ways at one position; NaN where not known.
 #[derive(Debug, Clone, Copy)]
-struct Judgement {
+pub(crate) struct Judgement {
     relation: Relation,
     keep: f32,
     offload: f32,
@@ -51,12 +51,25 @@ struct Judgement {
     rollouts: u32,
 }
 
+impl Judgement {
+    /// One that the walk made.
+    pub(crate) fn walked(relation: Relation, keep: f32, offload: f32, rollouts: u32) -> Self {
+        let target = soft_target(keep, offload);
+        Judgement { relation, keep, offload, target, weight: 1.0, weight_if_judged: 1.0, rollouts }
+    }
+}
+
 /// The judgements of all tracks, some waiting for rollouts.
 pub(crate) struct Judged {
     judgements: Vec<Vec<Judgement>>,
 }
 
 impl Judged {
+    /// Those that wait for nothing.
+    pub(crate) fn all(judgements: Vec<Vec<Judgement>>) -> Self {
+        Judged { judgements }
+    }
+
     /// Settles what needs no rollout and lists the rollouts that the rest
     /// needs, by track and position. The path's own grade serves for whichever
     /// token it took. With `shortcut`, the path is a gold rationale and a token

@@ -64,6 +64,9 @@ pub struct Labeller<'a, S, L: ?Sized> {
     pub decode: &'a dyn Fn(&[TokenId]) -> String,
     /// Settings.
     pub config: LabelConfig,
+    /// Folder of judgements that [`crate::keep_judgements`] kept, a folder a round. A shard
+    /// whose judgements are there takes one pass of the SLM alone.
+    pub kept: Option<&'a std::path::Path>,
 }
 
 /// What the rounds share: the labeller's parts and what they cost.

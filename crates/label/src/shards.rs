@@ -6,13 +6,14 @@
 //! whole until that moment.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokenroute_core::{LanguageModel, Llm, Progress};
 use tokenroute_store::{self as store, FileHashes, Manifest, StoreError};
 
+use crate::judgements::Kept;
 use crate::{Item, LabelConfig, LabelError, Labeller, Round};
 
 /// File beside the manifest with one [`ShardRecord`] per shard.
@@ -35,18 +36,50 @@ pub struct ShardRecord {
     pub llm_positions: u64,
 }
 
-type Records = BTreeMap<String, ShardRecord>;
+pub(crate) type Records = BTreeMap<String, ShardRecord>;
 
 /// What a finished round recorded of its shards; nothing beside shards alone.
 ///
 /// # Errors
 /// A record that cannot be read.
 pub fn shard_records(dir: &Path) -> Result<Vec<ShardRecord>, LabelError> {
+    Ok(records_in(dir)?.into_values().collect())
+}
+
+/// The records of finished shards in a folder; none without the file.
+pub(crate) fn records_in(dir: &Path) -> Result<Records, LabelError> {
     let path = dir.join(SHARDS);
-    if !store::exists(&path) {
-        return Ok(Vec::new());
+    if store::exists(&path) { parse(&path) } else { Ok(Records::new()) }
+}
+
+/// Each finished shard's file and record, by name.
+type FoundShards = BTreeMap<String, (PathBuf, ShardRecord)>;
+
+/// The work of a round that is finished or on its way, and its finished shards.
+pub(crate) fn recorded_anywhere(dir: &Path) -> Result<Option<(Manifest, FoundShards)>, LabelError> {
+    let partial = dir.join(PARTIAL);
+    let (work, records, homes) = if store::exists(&partial.join(PROGRESS)) {
+        let saved: Saved = parse(&partial.join(PROGRESS))?;
+        (saved.work, saved.shards, vec![partial, dir.to_owned()])
+    } else {
+        let Some(mut done) = Manifest::load(dir)? else { return Ok(None) };
+        done.outputs.clear();
+        (done, records_in(dir)?, vec![dir.to_owned()])
+    };
+    let mut found = BTreeMap::new();
+    for (name, record) in records {
+        if let Some(path) = homes.iter().map(|home| home.join(&name)).find(|p| store::exists(p)) {
+            found.insert(name, (path, record));
+        }
     }
-    Ok(parse::<Records>(&path)?.into_values().collect())
+    Ok(Some((work, found)))
+}
+
+/// `shards.json`
+pub(crate) fn records_json(records: &Records) -> Result<Vec<u8>, LabelError> {
+    let mut table = json(serde_json::to_vec_pretty(records))?;
+    table.push(b'\n');
+    Ok(table)
 }
 
 /// `partial/progress.json`
@@ -143,6 +176,11 @@ impl<S: LanguageModel, L: Llm + ?Sized> Labeller<'_, S, L> {
         store::remove_leftovers(&partial)?;
         let shards = self.plan(items, round);
         let mut records = resume(&work, dir, &partial)?;
+        let kept = self.kept.map(|kept| kept.join(format!("round-{}", round.number())));
+        let kept = match &kept {
+            Some(kept) => Kept::open(kept, &work)?,
+            None => None,
+        };
 
         progress.begin(
             &format!("label, round {}", round.number()),
@@ -153,7 +191,14 @@ impl<S: LanguageModel, L: Llm + ?Sized> Labeller<'_, S, L> {
             let questions = shard.items.len() as u64;
             if !records.contains_key(&shard.name) {
                 let items: Vec<Item<'_>> = shard.items.iter().map(|&i| i.clone()).collect();
-                let batch = self.batch(&items, round)?;
+                let restored = match &kept {
+                    Some(kept) => self.restored(kept, &shard.name, &items)?,
+                    None => None,
+                };
+                let batch = match restored {
+                    Some(batch) => batch,
+                    None => self.batch(&items, round)?,
+                };
                 let bytes = store::encode_labels(&batch.rows)?;
                 store::write(&partial.join(&shard.name), &bytes)?;
                 let record = ShardRecord {
@@ -252,8 +297,7 @@ fn finish(
             store::remove(&path)?;
         }
     }
-    let mut table = json(serde_json::to_vec_pretty(records))?;
-    table.push(b'\n');
+    let table = records_json(records)?;
     for (name, record) in records {
         work.outputs.insert(name.clone(), record.sha256.clone());
     }

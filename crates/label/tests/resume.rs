@@ -10,7 +10,9 @@ use std::sync::Mutex;
 
 use common::{Failing, Sure, config, items, labeller, models, questions};
 use tokenroute_core::{LanguageModel, Progress, Relation, Silent, Tau, TokenId};
-use tokenroute_label::{Item, LabelConfig, LabelError, Round, SHARDS, ShardRecord, inspect};
+use tokenroute_label::{
+    Item, LabelConfig, LabelError, Round, SHARDS, ShardRecord, inspect, keep_judgements,
+};
 use tokenroute_llm::{InProcess, ToyModel};
 use tokenroute_store::{Columns, Manifest, read_labels_dir};
 
@@ -70,6 +72,40 @@ fn a_run_stopped_anywhere_ends_in_the_same_bytes() {
             assert!(stops > 0, "{calls} calls stopped nothing");
             assert_eq!(files(dir), expected, "stopped first after {calls} calls");
         }
+    }
+}
+
+#[test]
+fn kept_judgements_make_the_same_bytes_without_the_llm() {
+    let (slm, llm) = models();
+    let questions = questions(20);
+    let items = items(&questions);
+    let tau = Tau::new(0.4).expect("in range");
+    let on_policy = Round::OnPolicy { number: 1, scorer: &Sure, tau, router_hash: "r" };
+    for round in [Round::Reference, on_policy] {
+        let whole = tempfile::tempdir().expect("a directory");
+        run(&llm, &items, &round, config(), whole.path(), &Silent).expect("good models");
+        let kept = tempfile::tempdir().expect("a directory");
+        let folder = kept.path().join(format!("round-{}", round.number()));
+        let shards = keep_judgements(whole.path(), &folder).expect("a finished round");
+        assert_eq!(shards, files(whole.path()).len() as u64 - 2, "all but two JSON files");
+        let small: usize = files(&folder).values().map(Vec::len).sum();
+        assert!(small < files(whole.path()).values().map(Vec::len).sum());
+
+        let silent = Failing::after(&llm, 0);
+        let (silent, vocabulary) = (InProcess::new(&silent), ToyModel::vocabulary());
+        let again = |config: LabelConfig, dir: &Path| {
+            let labeller = labeller(&slm, &silent, &vocabulary, config);
+            let kept = Some(kept.path());
+            tokenroute_label::Labeller { kept, ..labeller }.run(&items, &round, dir, &Silent)
+        };
+        let dir = tempfile::tempdir().expect("a directory");
+        again(config(), dir.path()).expect("the LLM is not asked");
+        assert_eq!(files(dir.path()), files(whole.path()));
+
+        let other = tempfile::tempdir().expect("a directory");
+        let config = LabelConfig { seed: 99, ..config() };
+        again(config, other.path()).expect_err("judgements of other work do not serve");
     }
 }
 

@@ -218,6 +218,45 @@ fn a_gold_rationale_takes_citers_shortcut() {
 }
 
 #[test]
+fn the_walk_takes_in_slm_tokens_that_leave_the_answer_the_same() {
+    let (slm, llm) = models();
+    let questions = questions(12);
+    let items = items(&questions);
+    let config = LabelConfig { reference: Reference::Walk, ..config() };
+    let rows = label(&items, &Round::Reference, config.clone()).expect("good models");
+    let next = |tokens: &[TokenId]| says(&llm, tokens).token;
+    let vocabulary = ToyModel::vocabulary();
+    let large = InProcess::new(&llm);
+    let walked = labeller(&slm, &large, &vocabulary, config).walk(&items).expect("good models");
+    let mut kept = 0;
+    for (item, walked) in items.iter().zip(walked) {
+        let own = finish(item, Vec::new(), &next);
+        let mut answer = own.clone();
+        let (mut at, mut offloaded) = (0, 0);
+        while at < answer.len() {
+            let token = says(&slm, &[&item.prompt[..], &answer[..at]].concat()).token;
+            if token != answer[at] {
+                let swapped = finish(item, [&answer[..at], &[token]].concat(), &next);
+                // A toy answer commits to right or wrong, unless it was cut.
+                if graded(item, &swapped) == graded(item, &own) {
+                    answer = swapped;
+                    kept += 1;
+                } else {
+                    offloaded += 1;
+                }
+            }
+            at += 1;
+        }
+        check(of(&rows, item), item, &answer, &next);
+        let grades = (walked.grade, walked.llm_grade);
+        assert_eq!(walked.answer, answer, "{}", item.question.id);
+        assert_eq!(walked.offloaded, offloaded, "{}", item.question.id);
+        assert_eq!(grades, (graded(item, &answer), graded(item, &own)), "{}", item.question.id);
+    }
+    assert!(kept > 0, "the walk kept nothing");
+}
+
+#[test]
 fn a_cap_counts_positions_and_judged_rows_weigh_for_the_rest() {
     let questions = questions(20);
     let mut items = items(&questions);

@@ -55,6 +55,30 @@ const LISTS: [&str; 3] = ["top_ids", "top_probabilities", "hidden"];
 /// # Errors
 /// No rows, or rows whose hidden states or top lists differ in width.
 pub fn encode_labels(rows: &[LabelRow]) -> Result<Vec<u8>, StoreError> {
+    let ids: Vec<Vec<u32>> = rows.iter().map(|r| r.top.iter().map(|t| t.0).collect()).collect();
+    let probabilities: Vec<Vec<f32>> =
+        rows.iter().map(|r| r.top.iter().map(|t| t.1).collect()).collect();
+    let hidden: Vec<&[f32]> = rows.iter().map(|r| r.hidden.as_slice()).collect();
+    let mut columns = scalar_columns(rows);
+    columns.extend([
+        Column::new("margin".into(), rows.iter().map(margin).collect::<Vec<_>>()),
+        array_column::<UInt32Type>(KIND, "top_ids", &slices(&ids))?,
+        array_column::<Float32Type>(KIND, "top_probabilities", &slices(&probabilities))?,
+        array_column::<Float32Type>(KIND, "hidden", &hidden)?,
+    ]);
+    encode(KIND, rows.len(), columns)
+}
+
+/// Encodes one shard without what the SLM says again: `hidden`, the top lists and `margin`.
+/// [`Columns::Scalars`] reads it.
+///
+/// # Errors
+/// No rows.
+pub fn encode_judgements(rows: &[LabelRow]) -> Result<Vec<u8>, StoreError> {
+    encode(KIND, rows.len(), scalar_columns(rows))
+}
+
+fn scalar_columns(rows: &[LabelRow]) -> Vec<Column> {
     let strings = |name: &str, of: fn(&LabelRow) -> &str| {
         Column::new(name.into(), rows.iter().map(of).collect::<Vec<_>>())
     };
@@ -64,12 +88,8 @@ pub fn encode_labels(rows: &[LabelRow]) -> Result<Vec<u8>, StoreError> {
     let float = |name: &str, of: fn(&LabelRow) -> f32| {
         Column::new(name.into(), rows.iter().map(of).collect::<Vec<_>>())
     };
-    let ids: Vec<Vec<u32>> = rows.iter().map(|r| r.top.iter().map(|t| t.0).collect()).collect();
-    let probabilities: Vec<Vec<f32>> =
-        rows.iter().map(|r| r.top.iter().map(|t| t.1).collect()).collect();
-    let hidden: Vec<&[f32]> = rows.iter().map(|r| r.hidden.as_slice()).collect();
     let hashes: Vec<u64> = rows.iter().map(|r| r.prefix_hash).collect();
-    let columns = vec![
+    vec![
         strings("question", |r| &r.question),
         strings("split", |r| &r.split),
         whole("round", |r| r.round),
@@ -86,12 +106,7 @@ pub fn encode_labels(rows: &[LabelRow]) -> Result<Vec<u8>, StoreError> {
         whole("rollouts", |r| r.rollouts),
         float("entropy", |r| r.entropy),
         float("sentence_entropy", |r| r.sentence_entropy),
-        float("margin", margin),
-        array_column::<UInt32Type>(KIND, "top_ids", &slices(&ids))?,
-        array_column::<Float32Type>(KIND, "top_probabilities", &slices(&probabilities))?,
-        array_column::<Float32Type>(KIND, "hidden", &hidden)?,
-    ];
-    encode(KIND, rows.len(), columns)
+    ]
 }
 
 /// Writes one shard.

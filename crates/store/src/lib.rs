@@ -43,7 +43,8 @@ pub use file_hashes::FileHashes;
 pub use hash::{sha256, sha256_file};
 #[cfg(feature = "tables")]
 pub use labels::{
-    Columns, encode_labels, label_shards, read_labels, read_labels_dir, write_labels,
+    Columns, encode_judgements, encode_labels, label_shards, read_labels, read_labels_dir,
+    write_labels,
 };
 pub use manifest::Manifest;
 pub use public::{Schema, load_questions};

@@ -1,6 +1,8 @@
 //! The label stage: the reference round, then on-policy rounds, each with the
 //! router trained on the rounds before it.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, Result, ensure};
 use tokenroute_core::{Bytes, LabelRow, Llm, Tau, TokenId};
 use tokenroute_label::{Estimate, Item, LabelConfig, Labeller, PairHashes, Reference, Round, work};
@@ -77,6 +79,20 @@ impl Chain<'_> {
         Ok((estimate, bytes))
     }
 
+    /// Keeps the judgements of all shards that are finished, in the experiment's folder for
+    /// them. Returns the folder and the number of shards.
+    pub fn keep_judgements(&self) -> Result<(PathBuf, u64)> {
+        let into = self.judgements.clone().context(
+            "the experiment names no folder for judgements; set label.judgements, for example to \"judgements\"",
+        )?;
+        let mut shards = 0;
+        for number in 0..=self.experiment.label.rounds {
+            let kept = into.join(format!("round-{number}"));
+            shards += tokenroute_label::keep_judgements(&self.round_folder(number), &kept)?;
+        }
+        Ok((into, shards))
+    }
+
     /// Positions the LLM processed for all finished rounds.
     pub fn label_positions(&self) -> Result<u64> {
         let mut positions = 0;
@@ -125,7 +141,7 @@ impl Chain<'_> {
     }
 
     /// Folders of all rounds.
-    pub fn label_folders(&self) -> Vec<std::path::PathBuf> {
+    pub fn label_folders(&self) -> Vec<PathBuf> {
         (0..=self.experiment.label.rounds).map(|n| self.round_folder(n)).collect()
     }
 
@@ -173,11 +189,11 @@ impl Chain<'_> {
         scorer.header().tau_at_offload(wished).unwrap_or(Tau::SLM_ONLY)
     }
 
-    fn interim_path(&self, number: u32) -> std::path::PathBuf {
+    fn interim_path(&self, number: u32) -> PathBuf {
         self.experiment.run(FOLDER).join(format!("router-before-round-{number}.safetensors"))
     }
 
-    fn round_folder(&self, number: u32) -> std::path::PathBuf {
+    fn round_folder(&self, number: u32) -> PathBuf {
         self.experiment.run(FOLDER).join(format!("round-{number}"))
     }
 
@@ -220,7 +236,8 @@ impl Chain<'_> {
         decode: &'c dyn Fn(&[TokenId]) -> String,
     ) -> Labeller<'c, Decoder, dyn Llm + 'c> {
         let (llm_hash, config) = (self.named.hashes().llm, self.label_config());
-        Labeller { slm, llm, llm_hash, vocabulary: &self.slm().vocabulary, decode, config }
+        let (vocabulary, kept) = (&self.slm().vocabulary, self.judgements.as_deref());
+        Labeller { slm, llm, llm_hash, vocabulary, decode, config, kept }
     }
 
     fn label_config(&self) -> LabelConfig {

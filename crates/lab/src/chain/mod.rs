@@ -11,7 +11,7 @@ pub mod router;
 pub mod sweep;
 mod timing;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Instant;
 
@@ -38,6 +38,8 @@ pub struct Chain<'a> {
     pub progress: &'a dyn Progress,
     hashes: FileHashes,
     named: NamedPair,
+    /// Where judgements are kept beside the experiment file, if anywhere.
+    judgements: Option<PathBuf>,
     loaded: OnceLock<LoadedPair>,
     splits: [OnceLock<Asked>; SPLITS.len()],
 }
@@ -63,7 +65,8 @@ impl<'a> Chain<'a> {
         let hashes = FileHashes::open(&experiment.run(HASHES));
         let named = NamedPair::read(&experiment, &hashes, progress)?;
         let (loaded, splits) = (OnceLock::new(), Default::default());
-        Ok(Chain { experiment, progress, hashes, named, loaded, splits })
+        let judgements = experiment.label.judgements.as_ref().map(|kept| experiment.path(kept));
+        Ok(Chain { experiment, progress, hashes, named, judgements, loaded, splits })
     }
 
     /// The pair, loaded if need be. All questions are read first, so that a fault in them

@@ -120,7 +120,7 @@ fn default_max_tokens() -> usize {
 #[serde(deny_unknown_fields, default)]
 pub struct LabelSection {
     /// The answer that round 0 labels: "llm" is the LLM's own greedy answer, "gold" the data
-    /// set's rationale.
+    /// set's rationale, "walk" the LLM's answer with every SLM token that leaves it the same.
     pub reference: Reference,
     /// Most rollouts per question; 0 is no limit.
     pub max_rollouts_per_question: usize,
@@ -133,6 +133,10 @@ pub struct LabelSection {
     pub on_policy_offload: f64,
     /// Questions per shard of the label table. A killed run resumes at a shard.
     pub questions_per_shard: usize,
+    /// Folder of judgements kept by `tokenroute label --keep-judgements`, relative to this
+    /// file. Shards whose judgements are there take one pass of the SLM and none of the LLM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub judgements: Option<PathBuf>,
 }
 
 impl Default for LabelSection {
@@ -144,6 +148,7 @@ impl Default for LabelSection {
             test: false,
             on_policy_offload: 0.07,
             questions_per_shard: 100,
+            judgements: None,
         }
     }
 }

@@ -71,7 +71,7 @@ pub fn labeller<'a, L: Llm>(
     vocabulary: &'a Vocabulary,
     config: LabelConfig,
 ) -> Labeller<'a, ToyModel, L> {
-    Labeller { slm, llm, llm_hash: "toy-7", vocabulary, decode: &decode, config }
+    Labeller { slm, llm, llm_hash: "toy-7", vocabulary, decode: &decode, config, kept: None }
 }
 
 /// Keeps what the SLM is sure of, in sentences that it began surely.

@@ -51,6 +51,10 @@ pub struct Label {
     /// Print the expected LLM positions and time, without labelling.
     #[arg(long)]
     pub estimate: bool,
+    /// Keep the judgements of all finished shards in the folder `label.judgements`, without
+    /// labelling. They are small; with them one pass of the small model makes the table again.
+    #[arg(long, conflicts_with = "estimate")]
+    pub keep_judgements: bool,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

@@ -37,6 +37,10 @@ pub fn run(args: &Label, progress: &Terminal) -> Result<()> {
         }
         return output::line(&line);
     }
+    if args.keep_judgements {
+        let (folder, shards) = chain.keep_judgements()?;
+        return output::line(&format!("{shards} shards kept in {}", folder.display()));
+    }
     chain.label(&args.device)?;
     let text = |token| chain.text(&[token]);
     let found = tokenroute_label::inspect(&chain.label_folders(), &text, 0)?;
