@@ -4,7 +4,7 @@
 use rayon::prelude::*;
 
 use super::result::BandPoint;
-use super::steps::{ChosenTaus, Steps};
+use super::steps::{ChosenTaus, Steps, Sum};
 use super::{Resampling, SMALL_BUDGETS, SweptPolicy, TARGETS};
 use crate::bootstrap::{Bootstrap, interval};
 
@@ -155,53 +155,81 @@ impl Resampled {
 }
 
 /// All figures of one resample, in one pass over the curve. `at` are the pieces of the chosen
-/// τ, in rising order.
+/// τ, in rising order. Offload ratios are compared as fractions: one is divided only where the
+/// number of right answers changes.
 fn draw(test: &Steps, weights: &[u32], at: &[usize; TARGETS.len()], ends: [f64; 2]) -> Draw {
-    let offloads = band_offloads();
     let questions = f64::from(weights.iter().sum::<u32>().max(1));
     let [slm, llm] = ends.map(|accuracy| accuracy * questions);
-    let needed = CPT.map(|x| slm + (x - 1e-12) * (llm - slm));
+    let needed = CPT.map(|x| (slm + (x - 1e-12) * (llm - slm)).ceil() as i64);
     let mut points = [slm; TARGETS.len()];
-    let mut band = [slm; BAND];
-    let mut cpt = [f64::INFINITY; CPT.len()];
-    let (mut point, mut budget) = (0, 0);
-    // Right answers held until offload exceeds its running maximum, and the areas under them.
-    let (mut reached, mut held) = (0.0, slm);
-    let (mut area, mut area20) = (0.0, 0.0);
+    let mut point = 0;
+    let mut least: [Option<Sum>; CPT.len()] = [None; CPT.len()];
+    let mut held = Held::default();
+    // The piece of the greatest offload so far, and the right answers since the last change.
+    let (mut greatest, mut right) = (Sum::default(), slm.round() as i64);
     test.read(weights, |piece, sum| {
-        let (correct, offload) = (sum.correct as f64, sum.offload());
+        if sum.offloads_more_than(&greatest) {
+            greatest = sum;
+        }
+        if sum.correct != right {
+            held.upto(greatest.offload(), right as f64);
+            right = sum.correct;
+        }
         while point < at.len() && at[point] == piece {
-            points[point] = correct;
+            points[point] = sum.correct as f64;
             point += 1;
         }
-        if offload > reached {
-            area += (offload - reached) * held;
-            area20 += (offload.min(SMALL_BUDGETS) - reached).max(0.0) * held;
-            while budget < BAND && offloads[budget] < offload {
-                band[budget] = held;
-                budget += 1;
-            }
-            reached = offload;
-        }
-        held = correct;
-        for (least, needed) in cpt.iter_mut().zip(needed) {
-            if correct >= needed && offload < *least {
-                *least = offload;
+        for (least, needed) in least.iter_mut().zip(needed) {
+            if sum.correct >= needed && least.is_none_or(|least| least.offloads_more_than(&sum)) {
+                *least = Some(sum);
             }
         }
         true
     });
-    area += (1.0 - reached) * held;
-    area20 += (SMALL_BUDGETS - reached).max(0.0) * held;
-    band[budget..].fill(held);
+    held.upto(1.0, right as f64);
+    held.band[held.budget..].fill(right as f64);
     let pgr = |mean: f64| (mean - slm) / (llm - slm);
     Draw {
         points: points.map(|right| right / questions),
-        band: band.map(|right| right / questions),
+        band: held.band.map(|right| right / questions),
         areas: (llm > slm).then(|| Areas {
-            apgr: pgr(area),
-            apgr20: pgr(area20 / SMALL_BUDGETS),
-            cpt,
+            apgr: pgr(held.area),
+            apgr20: pgr(held.area20 / SMALL_BUDGETS),
+            cpt: least.map(|sum| sum.map_or(f64::INFINITY, |sum| sum.offload())),
         }),
+    }
+}
+
+/// What is known of a curve up to an offload budget.
+struct Held {
+    /// The budget.
+    reached: f64,
+    /// Right answers at τ(ρ), integrated over ρ up to it.
+    area: f64,
+    /// The same over the small budgets.
+    area20: f64,
+    /// Right answers along [`band_offloads`], as far as `budget`.
+    band: [f64; BAND],
+    budget: usize,
+    offloads: [f64; BAND],
+}
+
+impl Default for Held {
+    fn default() -> Self {
+        let offloads = band_offloads();
+        Held { reached: 0.0, area: 0.0, area20: 0.0, band: [0.0; BAND], budget: 0, offloads }
+    }
+}
+
+impl Held {
+    /// So many answers are right at every budget from the one reached up to `offload`.
+    fn upto(&mut self, offload: f64, right: f64) {
+        self.area += (offload - self.reached) * right;
+        self.area20 += (offload.min(SMALL_BUDGETS) - self.reached).max(0.0) * right;
+        while self.offloads.get(self.budget).is_some_and(|&budget| budget < offload) {
+            self.band[self.budget] = right;
+            self.budget += 1;
+        }
+        self.reached = offload;
     }
 }

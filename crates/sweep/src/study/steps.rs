@@ -25,7 +25,7 @@ struct Change {
 }
 
 /// The sum over all questions in one piece.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Sum {
     /// Number of right answers.
     pub correct: i64,
@@ -39,6 +39,11 @@ impl Sum {
     /// Offload ratio: LLM tokens / generated tokens.
     pub fn offload(&self) -> f64 {
         self.offloaded as f64 / self.generated.max(1) as f64
+    }
+
+    /// Whether the offload ratio is greater than the other's, exactly.
+    pub fn offloads_more_than(&self, other: &Sum) -> bool {
+        self.offloaded * other.generated.max(1) > other.offloaded * self.generated.max(1)
     }
 }
 
