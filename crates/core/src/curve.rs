@@ -138,17 +138,6 @@ impl Curve {
         let held = self.points.iter().take_while(|p| p.offload() <= rho).last();
         held.map_or(Tau::SLM_ONLY, |p| Tau::new(p.end).unwrap_or(Tau::LLM_ONLY))
     }
-
-    /// The τ of least offload whose accuracy is at least `accuracy`; `None` if
-    /// no τ reaches it.
-    #[must_use]
-    pub fn tau_at_accuracy(&self, accuracy: f64) -> Option<Tau> {
-        self.points
-            .iter()
-            .filter(|p| self.accuracy(p) >= accuracy)
-            .min_by(|a, b| a.offload().total_cmp(&b.offload()))
-            .and_then(|p| Tau::new(p.end).ok())
-    }
 }
 
 /// Question curves, sorted once. They can then be summed quickly under many weightings, as
@@ -268,6 +257,5 @@ mod tests {
         assert_eq!(curve.tau_at_offload(0.2), Tau::new(0.1).expect("in range"));
         assert_eq!(curve.tau_at_offload(0.5), Tau::new(0.5).expect("in range"));
         assert_eq!(curve.tau_at_offload(1.0), Tau::LLM_ONLY);
-        assert_eq!(curve.tau_at_accuracy(1.0), Tau::new(0.5).ok());
     }
 }

@@ -9,15 +9,6 @@ use tokenroute_core::{Curve, Tau};
 
 use crate::binomial::lower_bound;
 
-/// A τ and what is guaranteed there.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Guarantee {
-    /// The smallest τ reached before the first failure.
-    pub tau: Tau,
-    /// Lower bound of the accuracy at this τ, at least the accuracy asked for.
-    pub lower_bound: f64,
-}
-
 /// No τ passes, not even τ = 1.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 #[error(
@@ -36,12 +27,15 @@ pub struct NoGuarantee {
     pub greatest: f64,
 }
 
-/// Tests every τ from 1 downwards, with one exact lower bound a step, and returns the last
-/// before the first failure. `curve` is of the questions that τ is chosen on.
+/// Tests every τ from 1 downwards, with one exact lower bound a step, and returns the smallest
+/// reached before the first failure. `curve` is of the questions that τ is chosen on.
+///
+/// `accuracy` alone is guaranteed there. The bound at the τ returned may be higher, and is no
+/// guarantee, since the answers have chosen that τ.
 ///
 /// # Errors
 /// τ = 1 fails already.
-pub fn guarantee(curve: &Curve, accuracy: f64, confidence: f64) -> Result<Guarantee, NoGuarantee> {
+pub fn guarantee(curve: &Curve, accuracy: f64, confidence: f64) -> Result<Tau, NoGuarantee> {
     let questions = curve.questions;
     let bound = |right: u64| lower_bound(right, questions, confidence);
     // The bound rises with the number of right answers: one number decides every step.
@@ -67,9 +61,7 @@ pub fn guarantee(curve: &Curve, accuracy: f64, confidence: f64) -> Result<Guaran
         });
     };
     // The first piece holds at τ = 0 too.
-    let tau =
-        if first == 0 { Tau::SLM_ONLY } else { Tau::new(reached.end).unwrap_or(Tau::LLM_ONLY) };
-    Ok(Guarantee { tau, lower_bound: bound(reached.correct) })
+    Ok(if first == 0 { Tau::SLM_ONLY } else { Tau::new(reached.end).unwrap_or(Tau::LLM_ONLY) })
 }
 
 #[cfg(test)]
@@ -104,10 +96,9 @@ mod tests {
         // The second piece would pass, and is not reached behind the third.
         let c = curve(100, &[60, 98, 95, 96, 97]);
         let found = guarantee(&c, 0.9, 0.95).expect("τ = 1 passes");
-        assert_eq!(found.tau.to_string(), "0.5");
-        assert_eq!(found.lower_bound, lower_bound(96, 100, 0.95));
+        assert_eq!(found.to_string(), "0.5");
         // With less asked, the first piece is reached, and with it τ = 0.
-        assert_eq!(guarantee(&c, 0.5, 0.95).map(|g| g.tau), Ok(Tau::SLM_ONLY));
+        assert_eq!(guarantee(&c, 0.5, 0.95), Ok(Tau::SLM_ONLY));
     }
 
     #[test]
@@ -136,7 +127,7 @@ mod tests {
                 .collect();
             let c = curve(150, &right);
             if let Ok(found) = guarantee(&c, 0.8501, 0.9) {
-                let piece = c.points.partition_point(|p| p.end < found.tau.get());
+                let piece = c.points.partition_point(|p| p.end < found.get());
                 broken += usize::from(truth[piece] < 0.8501);
             }
         }

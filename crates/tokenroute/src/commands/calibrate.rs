@@ -1,7 +1,7 @@
 //! `tokenroute calibrate`: chooses τ for a target on the questions set aside for it, says how
 //! far that can be trusted, and measures it on test.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::Serialize;
 use tokenroute_core::{Curve, QuestionCurve, Tau};
 use tokenroute_lab::Chain;
@@ -80,10 +80,10 @@ pub fn run(args: &Calibrate) -> Result<()> {
             calibration.tau_at_offload(rho)
         }
         (None, Some(accuracy)) => {
-            let found = guarantee(&calibration, accuracy, confidence)
-                .context("lower --accuracy or --confidence, or set more questions aside")?;
-            guaranteed = Some(Guaranteed { accuracy: found.lower_bound, confidence });
-            found.tau
+            guaranteed = Some(Guaranteed { accuracy, confidence });
+            guarantee(&calibration, accuracy, confidence).map_err(|error| {
+                anyhow!("{error}; lower --accuracy or --confidence, or set more questions aside")
+            })?
         }
         (None, None) => bail!("give --offload or --accuracy"),
     };
@@ -121,20 +121,25 @@ fn print(answer: &Answer, offload: Option<f64>) -> Result<()> {
     }
     if let Some(found) = &answer.guarantee {
         output::line(&format!(
-            "guaranteed: an accuracy of at least {:.1}% with confidence {}%, on questions like the {} {} ones",
-            100.0 * found.accuracy,
-            100.0 * found.confidence,
+            "guaranteed: an accuracy of at least {} with confidence {}, on questions like the {} {} ones",
+            percent(found.accuracy),
+            percent(found.confidence),
             answer.calibration.questions,
             answer.calibration.split
         ))?;
     }
     if let (Some(met), Some(rho)) = (&answer.target_met, offload) {
         output::line(&format!(
-            "target: offload on test stayed within {}% in {:.1}% of {} resamples, τ chosen anew in each",
-            100.0 * rho,
+            "target: offload on test stayed within {} in {:.1}% of {} resamples, τ chosen anew in each",
+            percent(rho),
             100.0 * met.share,
             met.resamples
         ))?;
     }
     Ok(())
+}
+
+/// A share as a percentage, without the digits that only binary fractions have.
+fn percent(share: f64) -> String {
+    format!("{}%", (share * 1e8).round() / 1e6)
 }
