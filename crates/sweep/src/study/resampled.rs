@@ -222,7 +222,8 @@ impl Default for Held {
 }
 
 impl Held {
-    /// So many answers are right at every budget from the one reached up to `offload`.
+    /// Takes in that `right` answers are right at every budget from the one reached up to
+    /// `offload`.
     fn upto(&mut self, offload: f64, right: f64) {
         self.area += (offload - self.reached) * right;
         self.area20 += (offload.min(SMALL_BUDGETS) - self.reached).max(0.0) * right;
