@@ -9,6 +9,7 @@ pub(crate) fn kind_name(kind: PolicyKind) -> &'static str {
         PolicyKind::Router => "router",
         PolicyKind::TrainingFree => "training-free",
         PolicyKind::Lookup => "lookup table",
+        PolicyKind::QueryLevel => "query-level",
         PolicyKind::Oracle => "oracle",
     }
 }

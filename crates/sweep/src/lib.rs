@@ -7,6 +7,8 @@
 //! - [`study::study`]: from curves to figures with intervals.
 //! - [`guarantee::guarantee`]: a τ whose accuracy is guaranteed.
 //! - [`diagnostics::Diagnostics`]: the router's scores beside the labels.
+//! - [`query`]: policies that decide once a question.
+//! - [`answer_cost::AnswerCost`]: what an answer costs.
 //! - [`examples::Examples`]: answers kept token by token.
 //! - [`latency::LatencyStudy`]: time and bytes of an answer behind a network.
 //!
@@ -15,6 +17,7 @@
 //! 2. [`study::study`] chooses τ on one set of questions and measures on another.
 //! 3. `tokenroute-report` renders the figures. Nothing here renders.
 
+pub mod answer_cost;
 pub mod binomial;
 pub mod bootstrap;
 pub mod diagnostics;
@@ -23,6 +26,7 @@ pub mod examples;
 pub mod guarantee;
 pub mod latency;
 pub mod policies;
+pub mod query;
 pub mod study;
 
 pub use exact::{Leaf, Restricted, SweepCost, SweepError, SweepOptions, SweptQuestion, sweep};

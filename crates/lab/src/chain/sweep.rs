@@ -192,6 +192,9 @@ impl Chain<'_> {
             "max_tokens": self.experiment.data.max_tokens,
             "columns": COLUMNS,
         });
+        if !self.experiment.sweep.phrasing.is_empty() {
+            config["phrasing"] = serde_json::json!(self.experiment.sweep.phrasing);
+        }
         if !self.experiment.sweep.taus.is_empty() {
             config["taus"] = serde_json::json!(self.experiment.sweep.taus);
         }
@@ -214,7 +217,9 @@ impl Chain<'_> {
             rows.retain(|row| row.split == "router-train");
         }
         let vocabulary = self.named.info.vocabulary;
-        let inputs = BaselineInputs { seed: self.experiment.seed, vocabulary, rows: &rows };
+        let phrasing = self.phrasing_tokens()?;
+        let seed = self.experiment.seed;
+        let inputs = BaselineInputs { seed, vocabulary, rows: &rows, phrasing: &phrasing };
         let mut policies: Vec<(String, Box<dyn Scorer>)> = Vec::new();
         for (router, scorer, _) in routers {
             policies.push((router.policy, Box::new(scorer)));
@@ -257,6 +262,28 @@ impl Chain<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The tokens whose text is one of the experiment's phrasing words.
+    pub fn phrasing_tokens(&self) -> Result<Vec<TokenId>> {
+        let words = &self.experiment.sweep.phrasing;
+        if words.is_empty() {
+            return Ok(Vec::new());
+        }
+        let is_word = |id: &TokenId| {
+            let text = self.text(&[*id]);
+            words.iter().any(|word| word == text.trim())
+        };
+        let found: Vec<TokenId> =
+            (0..self.named.info.vocabulary as TokenId).filter(is_word).collect();
+        for word in words {
+            if !found.iter().any(|&id| self.text(&[id]).trim() == word) {
+                return Err(anyhow!(
+                    "sweep.phrasing has {word:?}, which is no single token of the pair; expected words that are"
+                ));
+            }
+        }
+        Ok(found)
     }
 
     fn join_chunks(&self, asked: &[Asked], partial: &Path, folder: &Path) -> Result<()> {

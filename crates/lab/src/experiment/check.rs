@@ -51,6 +51,11 @@ impl Experiment {
                 return fault("sweep.baselines", format!("has {name:?}; expected some of {known}"));
             }
         }
+        let named = self.sweep.baselines.iter().any(|b| b == Baseline::EntropyButPhrasing.name());
+        if named != !self.sweep.phrasing.is_empty() {
+            let what = "and the baseline \"entropy-but-phrasing\" go together; give both or none";
+            return fault("sweep.phrasing", what);
+        }
         for &tau in &self.sweep.taus {
             if Tau::new(tau).is_err() {
                 return fault("sweep.taus", format!("has {tau}; expected values from 0 to 1"));

@@ -160,6 +160,10 @@ pub struct SweepSection {
     /// Policies that the router is compared with.
     #[schemars(schema_with = "schema::baselines")]
     pub baselines: Vec<String>,
+    /// Words that `entropy-but-phrasing` always keeps: those that a task has equally good
+    /// others for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub phrasing: Vec<String>,
     /// Bootstrap resamples for the intervals.
     #[serde(default = "default_resamples")]
     pub resamples: usize,

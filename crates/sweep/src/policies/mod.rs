@@ -3,16 +3,18 @@
 
 mod lookup;
 mod oracle;
+mod phrasing;
 mod random;
 #[cfg(test)]
 mod tests;
 mod uncertainty;
 
 use serde::{Deserialize, Serialize};
-use tokenroute_core::{LabelRow, Scorer};
+use tokenroute_core::{LabelRow, Scorer, TokenId};
 
 pub use lookup::{LookupPosition, LookupTokens};
 pub use oracle::DifferenceOracle;
+pub use phrasing::EntropyButPhrasing;
 pub use random::Random;
 pub use uncertainty::{Entropy, Margin, MaxProbability, SentenceEntropy};
 
@@ -26,7 +28,9 @@ pub enum PolicyKind {
     TrainingFree,
     /// A table learnt from the labels.
     Lookup,
-    /// Knows the LLM's tokens: an upper reference.
+    /// Decides once a question: one model makes the whole answer.
+    QueryLevel,
+    /// Knows the LLM's tokens, or both grades. No device can decide so without the LLM.
     Oracle,
 }
 
@@ -41,6 +45,8 @@ pub enum Baseline {
     Margin,
     /// [`Entropy`]
     Entropy,
+    /// [`EntropyButPhrasing`]
+    EntropyButPhrasing,
     /// [`SentenceEntropy`]
     SentenceEntropy,
     /// [`LookupTokens`]
@@ -60,15 +66,18 @@ pub struct BaselineInputs<'a> {
     pub vocabulary: usize,
     /// The labels of the router-train split, for the tables.
     pub rows: &'a [LabelRow],
+    /// The tokens that [`EntropyButPhrasing`] keeps.
+    pub phrasing: &'a [TokenId],
 }
 
 impl Baseline {
     /// All of them, in the order of reports.
-    pub const ALL: [Baseline; 8] = [
+    pub const ALL: [Baseline; 9] = [
         Baseline::Random,
         Baseline::MaxProbability,
         Baseline::Margin,
         Baseline::Entropy,
+        Baseline::EntropyButPhrasing,
         Baseline::SentenceEntropy,
         Baseline::LookupTokens,
         Baseline::LookupPosition,
@@ -83,6 +92,7 @@ impl Baseline {
             Baseline::MaxProbability => "max-probability",
             Baseline::Margin => "margin",
             Baseline::Entropy => "entropy",
+            Baseline::EntropyButPhrasing => "entropy-but-phrasing",
             Baseline::SentenceEntropy => "sentence-entropy",
             Baseline::LookupTokens => "lookup-tokens",
             Baseline::LookupPosition => "lookup-position",
@@ -115,12 +125,16 @@ impl Baseline {
     /// Builds the policy.
     #[must_use]
     pub fn build(self, inputs: &BaselineInputs<'_>) -> Box<dyn Scorer> {
-        let BaselineInputs { seed, vocabulary, rows } = *inputs;
+        let BaselineInputs { seed, vocabulary, rows, phrasing } = *inputs;
         match self {
             Baseline::Random => Box::new(Random { seed }),
             Baseline::MaxProbability => Box::new(MaxProbability),
             Baseline::Margin => Box::new(Margin),
             Baseline::Entropy => Box::new(Entropy { vocabulary }),
+            Baseline::EntropyButPhrasing => Box::new(EntropyButPhrasing {
+                entropy: Entropy { vocabulary },
+                kept: phrasing.iter().copied().collect(),
+            }),
             Baseline::SentenceEntropy => Box::new(SentenceEntropy { vocabulary }),
             Baseline::LookupTokens => Box::new(LookupTokens::learn(rows)),
             Baseline::LookupPosition => Box::new(LookupPosition::learn(rows)),

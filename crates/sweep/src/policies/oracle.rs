@@ -1,10 +1,11 @@
-//! An upper reference: a policy that knows the LLM's tokens.
+//! A policy that knows the LLM's tokens.
 
 use tokenroute_core::{Position, Score, ScoreError, Scorer, unit_hash};
 
 /// Offloads the tokens that differ from the LLM's first. Differing tokens score
-/// below ½, identical ones from ½ on; within both the order is a hash. An upper
-/// reference: a device does not know the LLM's token without a call.
+/// below ½, identical ones from ½ on; within both the order is a hash. Where it takes every
+/// difference, at τ = ½, its answer is the LLM's own: that point is speculative decoding. It
+/// is no upper bound, since it does not know which differences matter.
 #[derive(Debug, Clone, Copy)]
 pub struct DifferenceOracle {
     /// Seed of the hash.

@@ -57,6 +57,15 @@ fn uncertainty_becomes_a_score() {
 }
 
 #[test]
+fn phrasing_words_are_kept_and_others_have_their_entropy() {
+    let entropy = Entropy { vocabulary: 16 };
+    let keeps =
+        |kept: &[TokenId]| EntropyButPhrasing { entropy, kept: kept.iter().copied().collect() };
+    assert_eq!(score(&keeps(&[2, 7]), 0, 0, None), tokenroute_core::Score::MAX.get());
+    assert_eq!(score(&keeps(&[2]), 0, 0, None), score(&entropy, 0, 0, None));
+}
+
+#[test]
 fn tables_learn_rates_and_back_off() {
     let mut rows: Vec<LabelRow> =
         (0..400).map(|i| row(1, 7, 0, (i % 4 == 0).into(), 1.0)).collect();

@@ -36,7 +36,10 @@ impl Scorer for Entropy {
 }
 
 /// [`Entropy`] with the entropy at the sentence's first token, for all tokens of the
-/// sentence (GlimpRouter, arXiv 2601.05110, applied to tokens).
+/// sentence. This is GlimpRouter (arXiv 2601.05110) with a sentence as the reasoning step:
+/// the SLM's entropy at the first token of a step decides about the whole step. The paper
+/// routes the steps of a reasoning model's thinking. The answers here are short, and their
+/// sentences are their steps.
 #[derive(Debug, Clone, Copy)]
 pub struct SentenceEntropy {
     /// V, at least 2.
