@@ -162,7 +162,7 @@ pub struct SweepSection {
     pub baselines: Vec<String>,
     /// Words that `entropy-but-phrasing` always keeps: those that a task has equally good
     /// others for.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub phrasing: Vec<String>,
     /// Bootstrap resamples for the intervals.
     #[serde(default = "default_resamples")]
