@@ -52,9 +52,8 @@ impl Experiment {
             }
         }
         let named = self.sweep.baselines.iter().any(|b| b == Baseline::EntropyButPhrasing.name());
-        if named != !self.sweep.phrasing.is_empty() {
-            let what = "and the baseline \"entropy-but-phrasing\" go together; give both or none";
-            return fault("sweep.phrasing", what);
+        if named && self.sweep.phrasing.is_empty() {
+            return fault("sweep.phrasing", "is empty; \"entropy-but-phrasing\" needs its words");
         }
         for &tau in &self.sweep.taus {
             if Tau::new(tau).is_err() {
