@@ -66,6 +66,16 @@ fn what_does_not_fit_is_refused_with_key_and_value() {
         ("train.train_split=test", ["train.train_split is \"test\"", "router-train"]),
         ("train.validation_split=dev", ["train.validation_split is \"dev\"", "calibration"]),
         ("train.seed=4", ["train.seed is not used", "experiment.toml"]),
+        (
+            "report.prices={ input = -1.0, cached_input = 0.0, output = 1.0, currency = \"USD\" }",
+            ["report.prices.input is -1", "from 0 up"],
+        ),
+        ("report.prices={ rental = 1.0 }", ["--set report.prices", "unknown field `rental`"]),
+        (
+            "report.network={ round_trip_ms = 100.0, megabits = 0.0, slm_ms_per_token = 1.0, llm_ms_per_token = 1.0 }",
+            ["report.network.megabits is 0", "above 0"],
+        ),
+        ("sweep.baselines=[\"entropy-but-phrasing\"]", ["sweep.phrasing is empty", "words"]),
         ("pair.llm_api=vllm", ["pair.llm_api", "behind a URL"]),
         ("data.files.dev.file=x", ["data.dataset", "data.files"]),
     ] {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use tokenroute_core::{Bytes, Counts};
 use tokenroute_sweep::SweepCost;
+use tokenroute_sweep::answer_cost::AnswerCosts;
 use tokenroute_sweep::diagnostics::Diagnostics;
 use tokenroute_sweep::examples::ExampleQuestion;
 use tokenroute_sweep::latency::LatencyStudy;
@@ -31,6 +32,8 @@ pub struct ReportData {
     pub cost: CostSummary,
     /// Cost of every sweep, by split and policy, for `summary.json`.
     pub costs: BTreeMap<String, BTreeMap<String, SweepCost>>,
+    /// What an answer costs on the headline's split.
+    pub answer_costs: AnswerCosts,
     /// Sentences that stand before the numbers.
     pub notices: Vec<String>,
     /// The network study, if there is one.

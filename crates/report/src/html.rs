@@ -37,6 +37,7 @@ pub fn html(data: &ReportData) -> Result<String, RenderError> {
         view => View::of(data),
         latency => data.latency.as_ref().map(LatencyView::of),
         figures => svg::latency_figures(data)?.into_iter().map(Shown::from).collect::<Vec<_>>(),
+        cost_figures => svg::cost_figures(data)?.into_iter().map(Shown::from).collect::<Vec<_>>(),
         style => format!("{UPLOT_STYLE}\n{STYLE}"),
         library => UPLOT,
         script => SCRIPT,

@@ -35,6 +35,7 @@ pub fn markdown(data: &ReportData) -> Result<String, RenderError> {
         labels => image("labels.svg"),
         reliability => image("reliability.svg"),
         ood => image("curve-ood.svg"),
+        costs => ["positions.svg", "money.svg", "seconds.svg"].map(image).into_iter().filter(|i| !i.is_empty()).collect::<Vec<_>>(),
         seconds => image("latency.svg"),
         bytes => image("bytes.svg"),
     })?)

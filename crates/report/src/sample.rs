@@ -8,6 +8,7 @@ use tokenroute_core::{
     cpt, unit_hash,
 };
 
+use tokenroute_sweep::answer_cost::{AnswerCosts, Prices};
 use tokenroute_sweep::diagnostics::{Diagnostics, HistogramBin, ReliabilityBin};
 use tokenroute_sweep::examples::{AnswerToken, ExampleAnswer, ExampleQuestion};
 use tokenroute_sweep::latency::{
@@ -82,10 +83,31 @@ fn latency(tau: Tau) -> LatencyStudy {
     LatencyStudy { setting, identical: true, networks: networks.to_vec() }
 }
 
+/// Costs of the router and of a policy a question, under prices and a network.
+fn answer_costs(test: &SplitResult, questions: usize) -> AnswerCosts {
+    let parts: Vec<QuestionCurve> = (0..questions).map(|q| question("router", 9.0, q, 1)).collect();
+    let curves = BTreeMap::from([("router".to_owned(), parts.as_slice())]);
+    let agrees = |q: &QuestionCurve| (q.question.clone(), vec![true, true, true, false, true]);
+    let agrees: BTreeMap<String, Vec<bool>> = parts.iter().map(agrees).collect();
+    let prices = Prices { input: 0.5, cached_input: 0.05, output: 1.5, currency: "USD".into() };
+    let network = tokenroute_sweep::answer_cost::Network {
+        round_trip_ms: 100.0,
+        megabits: Some(10.0),
+        slm_ms_per_token: 20.0,
+        llm_ms_per_token: 15.0,
+    };
+    AnswerCosts {
+        prices: Some(prices),
+        network: Some(network),
+        ..AnswerCosts::of(test, &curves, &agrees)
+    }
+}
+
 /// A report on this number of questions.
 pub(super) fn report_of(questions: usize) -> ReportData {
     let test = split("test", questions, 1);
     let tau = test.policies[0].points[3].tau;
+    let answer_costs = answer_costs(&test, questions);
     ReportData {
         name: "word-problems".into(),
         ood: Some(split("test-ood", questions / 2, 9)),
@@ -107,6 +129,7 @@ pub(super) fn report_of(questions: usize) -> ReportData {
             grid_cost_ratio: 103.4,
         },
         costs: BTreeMap::new(),
+        answer_costs,
         latency: Some(latency(tau)),
         examples: (0..6).map(|i| example(i, tau)).collect(),
         notices: Vec::new(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use tokenroute_core::{Bytes, Counts, Shares, Tau};
+use tokenroute_sweep::answer_cost::AnswerCosts;
 use tokenroute_sweep::policies::PolicyKind;
 use tokenroute_sweep::study::{Comparison, Difference, HEADLINE_TARGET, PolicyResult, SplitResult};
 
@@ -20,6 +21,9 @@ pub struct Summary {
     /// The same on kinds of questions that the router never trained on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ood: Option<SplitSummary>,
+    /// What an answer costs on the test split. Their curves are left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer_costs: Option<AnswerCosts>,
     /// Shares of labelled positions.
     pub labels: Shares,
     /// Cost of the router's exact sweep on the test split.
@@ -53,6 +57,7 @@ impl Summary {
         Ok(Summary {
             test: (&data.test).into(),
             ood: data.ood.as_ref().map(Into::into),
+            answer_costs: Some(without_curves(&data.answer_costs)),
             labels: counts.shares(),
             sweep: data.cost,
             seconds: by_stage(&data.stages, |s| Some(s.seconds)),
@@ -70,6 +75,13 @@ impl Summary {
     pub fn to_json(&self) -> Result<String, RenderError> {
         Ok(serde_json::to_string_pretty(self)? + "\n")
     }
+}
+
+/// The costs at the points alone.
+fn without_curves(costs: &AnswerCosts) -> AnswerCosts {
+    let mut costs = costs.clone();
+    costs.policies.iter_mut().for_each(|policy| policy.curve.clear());
+    costs
 }
 
 /// The stages that have a figure, with it.
@@ -284,6 +296,7 @@ mod tests {
         let split = study(splits, &policies, resampling).expect("two policies");
         let counts = Counts { identical: 85, neutral: 6, both_wrong: 3, divergent: 5, unjudged: 1 };
         let summary = Summary {
+            answer_costs: None,
             test: SplitSummary::from(&split),
             ood: None,
             labels: counts.shares(),

@@ -195,7 +195,8 @@ fn missing_measurements_are_left_out() {
     }
     let text = markdown(&data).expect("text");
     assert!(!text.contains("labels.svg") && !text.contains("Out of distribution"));
-    assert_eq!(figures(&data).expect("figures").len(), 2);
+    // Two curves, and three over the cost of an answer.
+    assert_eq!(figures(&data).expect("figures").len(), 5);
 }
 
 #[test]
@@ -225,4 +226,21 @@ fn write_the_sample() {
     for figure in figures(&data).expect("figures") {
         write(figure.name, &figure.svg);
     }
+}
+
+#[test]
+fn what_an_answer_costs_is_said_where_another_way_takes_less() {
+    let data = sample::report();
+    let (page, text) = (html(&data).expect("a page"), markdown(&data).expect("a text"));
+    for shown in [&page, &text] {
+        assert!(shown.contains("At the 7% target LLM alone, streamed answers"), "{text}");
+        assert!(shown.contains("serial waits 1.0, router"));
+        assert!(shown.contains("speculative decoding, drafts of 8"));
+        assert!(shown.contains("USD for 1000 answers") && shown.contains("round trip 100 ms"));
+    }
+    // Without prices and a network neither column is there.
+    let mut bare = data;
+    (bare.answer_costs.prices, bare.answer_costs.network) = (None, None);
+    let text = markdown(&bare).expect("a text");
+    assert!(!text.contains("for 1000 answers") && text.contains("positions.svg"));
 }

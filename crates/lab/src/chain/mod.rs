@@ -1,6 +1,7 @@
 //! The stages of an experiment over its pair. A stage whose manifest still matches is
 //! skipped, and loads no model.
 
+mod answers;
 mod examples;
 mod experiment_llm;
 pub mod labels;

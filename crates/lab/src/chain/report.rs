@@ -16,6 +16,7 @@ use tokenroute_sweep::examples::RandomWeights;
 use tokenroute_sweep::policies::{Baseline, PolicyKind};
 use tokenroute_sweep::study::{Resampling, SplitResult, Splits, SweptPolicy, study};
 
+use super::answers::QUERY_LEVEL;
 use super::latency::KEPT;
 use super::sweep::{Costs, FOLDER as SWEEP, ROUTER, llm_positions};
 use super::timing::{self, Took};
@@ -24,7 +25,7 @@ use super::{Chain, labels, router};
 /// Where the report's manifest lies, under `run/`.
 pub const FOLDER: &str = "report";
 /// Goes up when figures of the same curves change, so that older reports are rendered anew.
-const STATISTICS: u32 = 2;
+const STATISTICS: u32 = 3;
 /// A figure that only a report with a network study has.
 const LATENCY_FIGURE: &str = "latency.svg";
 
@@ -85,6 +86,8 @@ impl Chain<'_> {
             "resamples": self.experiment.sweep.resamples,
             "statistics": STATISTICS,
             "examples": self.experiment.report.examples,
+            "prices": self.experiment.report.prices,
+            "network": self.experiment.report.network,
         });
         self.manifest("report", config).with_input("curves", curves)
     }
@@ -115,6 +118,7 @@ impl Chain<'_> {
     ) -> Result<ReportData> {
         let (labels_hash, rows) = self.label_rows(Columns::All)?;
         let (scorer, router_hash) = self.router()?;
+        let curves = &[curves.to_vec(), self.query_curves(curves)?].concat();
         let test = self.study(curves, "test")?;
         let ood = match self.experiment.data.test_ood {
             0 => None,
@@ -138,6 +142,7 @@ impl Chain<'_> {
             diagnostics: Some(diagnose(&scorer, &rows, measured)?),
             cost,
             costs: costs.clone(),
+            answer_costs: self.answer_costs(&test, curves, &rows),
             latency: None,
             notices: self.notices(examples.random, &scorer.header().training),
             examples: examples.questions,
@@ -177,6 +182,10 @@ impl Chain<'_> {
                 calibration: of(baseline.name(), calibration)?,
                 test: of(baseline.name(), split)?,
             });
+        }
+        for (name, kind) in QUERY_LEVEL {
+            let (calibration, test) = (of(name, calibration)?, of(name, split)?);
+            policies.push(SweptPolicy { name, kind, seed: None, calibration, test });
         }
         let resampling =
             Resampling { resamples: self.experiment.sweep.resamples, seed: self.experiment.seed };

@@ -55,6 +55,19 @@ impl Experiment {
         if named && self.sweep.phrasing.is_empty() {
             return fault("sweep.phrasing", "is empty; \"entropy-but-phrasing\" needs its words");
         }
+        let prices = self.report.prices.iter().flat_map(|prices| prices.values());
+        let network = self.report.network.iter().flat_map(|network| network.values());
+        for (key, value) in prices.chain(network) {
+            if !(value.is_finite() && value >= 0.0) {
+                return fault(key, format!("is {value}; expected a number from 0 up"));
+            }
+        }
+        if let Some(megabits) = self.report.network.and_then(|network| network.megabits)
+            && !(megabits.is_finite() && megabits > 0.0)
+        {
+            let what = format!("is {megabits}; expected a number above 0");
+            return fault("report.network.megabits", what);
+        }
         for &tau in &self.sweep.taus {
             if Tau::new(tau).is_err() {
                 return fault("sweep.taus", format!("has {tau}; expected values from 0 to 1"));

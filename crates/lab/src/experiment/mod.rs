@@ -4,6 +4,7 @@
 mod check;
 mod format_name;
 mod overrides;
+mod prices;
 mod schema;
 mod sections;
 

@@ -10,6 +10,7 @@ use tokenroute_label::Reference;
 use tokenroute_model::Format;
 use tokenroute_store::Schema;
 
+use super::prices::{NetworkSection, PricesSection};
 use super::{format_name, schema};
 
 /// The two models of the pair.
@@ -193,10 +194,16 @@ pub struct ReportSection {
     pub folder: Option<PathBuf>,
     /// Example answers shown.
     pub examples: usize,
+    /// Prices of the LLM, for the money that an answer costs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prices: Option<PricesSection>,
+    /// A network and the models' pace, for the time that an answer takes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<NetworkSection>,
 }
 
 impl Default for ReportSection {
     fn default() -> Self {
-        ReportSection { folder: None, examples: 8 }
+        ReportSection { folder: None, examples: 8, prices: None, network: None }
     }
 }

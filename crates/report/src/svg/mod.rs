@@ -1,6 +1,7 @@
 //! Figures as SVG, for the Markdown report and the README. Text stays text, so no
 //! font file is needed. A white ground keeps figures readable on dark pages.
 
+mod answer_costs;
 mod canvas;
 mod curve;
 mod labels;
@@ -11,6 +12,8 @@ pub use curve::{CurveFigure, svg_curve};
 pub use labels::svg_labels;
 pub use latency::{Cost, svg_latency};
 pub use reliability::svg_reliability;
+
+use tokenroute_sweep::answer_cost::AnswerCost;
 
 use crate::data::ReportData;
 use crate::error::RenderError;
@@ -61,7 +64,49 @@ pub fn figures(data: &ReportData) -> Result<Vec<Figure>, RenderError> {
             svg: svg_curve(ood, &options)?,
         });
     }
+    figures.extend(cost_figures(data)?);
     figures.extend(latency_figures(data)?);
+    Ok(figures)
+}
+
+/// Accuracy over money and over time, where prices and a network are stated; else over the
+/// positions of the LLM.
+///
+/// # Errors
+/// As [`figures`].
+pub(super) fn cost_figures(data: &ReportData) -> Result<Vec<Figure>, RenderError> {
+    let costs = &data.answer_costs;
+    let strokes = crate::palette::strokes(&data.test.policies);
+    let stroke = |name: &str| {
+        let at = data.test.policies.iter().position(|p| p.name == name)?;
+        strokes.get(at).copied()
+    };
+    let mut figures = Vec::new();
+    let mut draw = |name, caption, unit: &str, measure: &dyn Fn(&AnswerCost) -> f64| {
+        let svg = answer_costs::svg_answer_costs(costs, unit, measure, &stroke)?;
+        figures.push(Figure { name, caption, svg });
+        Ok::<(), RenderError>(())
+    };
+    draw(
+        "positions.svg",
+        "Accuracy against the LLM positions of an answer",
+        "LLM positions for an answer",
+        &|c: &AnswerCost| c.llm_positions,
+    )?;
+    if let Some(prices) = &costs.prices {
+        let unit = format!("{} for 1000 answers", prices.currency);
+        draw("money.svg", "Accuracy against the money for an answer", &unit, &|c: &AnswerCost| {
+            1e3 * prices.money(c)
+        })?;
+    }
+    if let Some(network) = costs.network {
+        draw(
+            "seconds.svg",
+            "Accuracy against the time of an answer",
+            "seconds for an answer",
+            &|c: &AnswerCost| network.seconds(c),
+        )?;
+    }
     Ok(figures)
 }
 

@@ -1,6 +1,7 @@
 //! The report as words and formatted numbers. The page and the Markdown share it, so
 //! that both show the same.
 
+mod answer_costs;
 mod examples;
 mod latency;
 mod split;
@@ -13,6 +14,7 @@ use tokenroute_sweep::diagnostics::Diagnostics;
 use crate::cost::{CostSummary, GRID_POINTS};
 use crate::data::{LabelCounts, ReportData, StageCost};
 use crate::number::{count, decimal, duration, percent};
+use answer_costs::AnswerCostsView;
 use examples::ExampleView;
 pub(super) use latency::LatencyView;
 use split::SplitView;
@@ -23,6 +25,7 @@ pub(super) struct View {
     pub name: String,
     pub test: SplitView,
     pub ood: Option<SplitView>,
+    pub answers: AnswerCostsView,
     pub labels: Vec<LabelView>,
     pub classes: Vec<ShareView>,
     pub diagnostics: Vec<Row>,
@@ -70,6 +73,7 @@ impl View {
             name: data.name.clone(),
             test: SplitView::of(&data.test),
             ood: data.ood.as_ref().map(SplitView::of),
+            answers: AnswerCostsView::of(&data.answer_costs),
             labels: data.labels.iter().map(LabelView::of).collect(),
             classes: shares(data.divergent_classes.iter().map(|c| (c.class.as_str(), c.count))),
             diagnostics: data.diagnostics.as_ref().map(diagnostic_rows).unwrap_or_default(),

@@ -3,6 +3,7 @@
 
 mod price;
 mod speculative;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +14,7 @@ use crate::policies::PolicyKind;
 use crate::query::QUERY_CASCADE;
 pub use price::{Network, Prices};
 pub use speculative::speculative_decoding;
+pub use table::{AnswerCosts, DRAFTS, PricedPoint, PricedPolicy, PricedWay};
 
 /// Bytes of a request without its token ids.
 pub const REQUEST_BYTES: f64 = 250.0;
