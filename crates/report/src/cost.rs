@@ -58,6 +58,8 @@ mod tests {
         // 51 values of τ up to .5, 50 above.
         let curve = Curve { questions: 4, points: vec![point(0.5, 40), point(1.0, 44)] };
         let cost = SweepCost {
+            new_slm_positions: 0,
+            new_llm_positions: 0,
             slm_positions: 100,
             llm_positions: 90,
             prompt_positions: 20,

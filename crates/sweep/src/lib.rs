@@ -3,6 +3,7 @@
 //!
 //! Key types:
 //! - [`sweep`]: what routed decoding does at every τ, exactly.
+//! - [`SharedSteps`]: an SLM whose steps the sweeps of several policies share.
 //! - [`policies::Baseline`]: the policies that a router is compared with.
 //! - [`study::study`]: from curves to figures with intervals.
 //! - [`guarantee::guarantee`]: a τ whose accuracy is guaranteed.
@@ -27,6 +28,8 @@ pub mod guarantee;
 pub mod latency;
 pub mod policies;
 pub mod query;
+mod shared_steps;
 pub mod study;
 
 pub use exact::{Leaf, Restricted, SweepCost, SweepError, SweepOptions, SweptQuestion, sweep};
+pub use shared_steps::{SharedState, SharedSteps};

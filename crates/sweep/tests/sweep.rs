@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use tokenroute_core::{
-    Curve, LanguageModel, LlmError, Origin, Position, Score, ScoreError, Scorer, Silent, Tau,
-    TokenId, stable_hash, unit_hash,
+    Ask, Curve, LanguageModel, Llm, LlmError, Origin, Position, Reply, Score, ScoreError, Scorer,
+    Silent, Tau, TokenId, stable_hash, unit_hash,
 };
-use tokenroute_llm::{InProcess, Scripted, ToyModel};
+use tokenroute_llm::{InProcess, Metered, Scripted, ToyModel};
 use tokenroute_runtime::{Pair, Request, decode};
 use tokenroute_sweep::policies::{DifferenceOracle, MaxProbability, Random, SentenceEntropy};
 use tokenroute_sweep::{
-    Leaf, Restricted, SweepCost, SweepError, SweepOptions, SweptQuestion, sweep,
+    Leaf, Restricted, SharedSteps, SweepCost, SweepError, SweepOptions, SweptQuestion, sweep,
 };
 
 const MAX_TOKENS: usize = 20;
@@ -255,4 +255,54 @@ fn nothing_to_generate_is_a_leaf_without_tokens() {
     let swept = sweep(pair, &Hidden, &request, &|_, _| false, &KEEP, &Silent).expect("a leaf");
     assert_eq!((swept[0].leaf_count, swept[0].curve.pieces.len()), (1, 1));
     assert_eq!(slm.info().vocabulary, vocabulary.len());
+}
+
+/// An LLM that keeps what it has read for the next policy.
+struct Lasting<'l>(&'l InProcess<ToyModel>);
+
+impl Llm for Lasting<'_> {
+    fn ask(&self, asks: &[Ask<'_>]) -> Vec<Result<Reply, LlmError>> {
+        self.0.ask(asks)
+    }
+
+    fn forget(&self, _: &[TokenId]) {}
+}
+
+#[test]
+fn policies_that_share_steps_have_the_sweeps_they_have_alone() {
+    let model = ToyModel::new(3);
+    let llm = InProcess::new(ToyModel::following(103, &model, 0.6));
+    let vocabulary = ToyModel::vocabulary();
+    let prompts = prompts(8);
+    let requests = requests(&prompts);
+    let policies: [&dyn Scorer; 6] = [
+        &Hidden,
+        &Coarse,
+        &MaxProbability,
+        &SentenceEntropy { vocabulary: 14 },
+        &DifferenceOracle { seed: 1 },
+        &Hidden,
+    ];
+    let shared_model = ToyModel::new(3);
+    let shared = SharedSteps::new(&shared_model);
+    let shared_llm = InProcess::new(ToyModel::following(103, &model, 0.6));
+    let (mut read, mut read_alone) = (Vec::new(), 0);
+    for scorer in policies {
+        let alone = Pair::new(&model, &llm, &vocabulary);
+        let alone = sweep(alone, scorer, &requests, &grade, &KEEP, &Silent).expect("no errors");
+        let before = shared.processed();
+        let as_if_alone = Metered::new(Lasting(&shared_llm), 1024);
+        let together = Pair::new(&shared, &as_if_alone, &vocabulary);
+        let together =
+            sweep(together, scorer, &requests, &grade, &KEEP, &Silent).expect("no errors");
+        assert_eq!(together, alone);
+        assert_eq!(shared.processed(), shared_model.processed(), "no work is left uncounted");
+        read.push(shared.processed() - before);
+        read_alone += alone.iter().map(|q| q.cost.slm_positions).sum::<u64>();
+        assert!(read[read.len() - 1] <= alone.iter().map(|q| q.cost.slm_positions).sum());
+    }
+    assert_eq!(read[5], 0, "the same policy again finds all of it: {read:?}");
+    assert!(shared_llm.model().processed() < llm.model().processed() / 2);
+    let all: u64 = read.iter().sum();
+    assert!(3 * all < 2 * read_alone, "{all} of {read_alone}: {read:?}");
 }

@@ -9,6 +9,7 @@ pub mod latency;
 mod pair;
 pub mod report;
 pub mod router;
+mod shared_answers;
 pub mod sweep;
 mod timing;
 

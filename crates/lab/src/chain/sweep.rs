@@ -2,16 +2,18 @@
 //! chunks of questions that survive a kill.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
-use tokenroute_core::{Llm, Scorer, Tau, TokenId, grade};
+use tokenroute_core::{LanguageModel, Llm, QuestionCurve, Scorer, Tau, TokenId, grade};
 use tokenroute_runtime::{Pair, Request};
 use tokenroute_store::{self as store, Columns, Manifest, PolicyCurves};
 use tokenroute_sweep::examples::Examples;
 use tokenroute_sweep::policies::{Baseline, BaselineInputs};
-use tokenroute_sweep::{Restricted, SweepCost, SweepOptions, SweptQuestion, sweep};
+use tokenroute_sweep::{Restricted, SharedSteps, SweepCost, SweepOptions, SweptQuestion, sweep};
 
+use super::shared_answers::SharedAnswers;
 use super::{Asked, Chain, examples, questions_hash, timing};
 
 /// Where the curves lie, under `run/`.
@@ -31,6 +33,18 @@ pub type Costs = BTreeMap<String, BTreeMap<String, SweepCost>>;
 /// Positions the LLM processed for all of them, each as if it had been swept alone.
 pub fn llm_positions(costs: &Costs) -> u64 {
     costs.values().flat_map(BTreeMap::values).map(|cost| cost.llm_positions).sum()
+}
+
+/// How many SLM and LLM positions were processed, and how many the policies alone would take:
+/// the policies share what the models say after a prefix.
+pub fn shared_line(costs: &Costs) -> String {
+    let sum: SweepCost = costs.values().flat_map(BTreeMap::values).copied().sum();
+    let model = |name, new: u64, alone: u64| {
+        let share = 100.0 * (1.0 - new as f64 / alone.max(1) as f64);
+        format!("{new} {name} positions processed, {share:.1}% fewer than each policy alone")
+    };
+    let slm = model("SLM", sum.new_slm_positions, sum.slm_positions);
+    format!("{slm}; {}", model("LLM", sum.new_llm_positions, sum.llm_positions))
 }
 
 impl Chain<'_> {
@@ -153,12 +167,13 @@ impl Chain<'_> {
     }
 
     /// Sweeps one policy over some questions of a split.
-    pub fn sweep_part(
+    pub fn sweep_part<S: LanguageModel>(
         &self,
+        slm: &S,
         cloud: &dyn Llm,
         scorer: &dyn Scorer,
         asked: &Asked,
-        range: std::ops::Range<usize>,
+        range: Range<usize>,
         options: &SweepOptions,
     ) -> Result<Vec<SweptQuestion>> {
         let questions = &asked.questions[range.clone()];
@@ -167,16 +182,12 @@ impl Chain<'_> {
             let (text, ended) = self.answer_text(ids);
             grade(&questions[i], &text, ended)
         };
-        let pair = Pair::new(&self.pair()?.slm, cloud, &self.slm().vocabulary);
+        let pair = Pair::new(slm, cloud, &self.slm().vocabulary);
         Ok(sweep(pair, scorer, &requests, &judge, options, self.progress)?)
     }
 
     /// Requests for some questions of a split.
-    pub fn requests<'q>(
-        &self,
-        asked: &'q Asked,
-        range: std::ops::Range<usize>,
-    ) -> Vec<Request<'q>> {
+    pub fn requests<'q>(&self, asked: &'q Asked, range: Range<usize>) -> Vec<Request<'q>> {
         let max_tokens = self.experiment.data.max_tokens;
         asked.questions[range.clone()]
             .iter()
@@ -238,24 +249,21 @@ impl Chain<'_> {
                     self.progress.advance((range.len() * policies.len()) as u64);
                     continue;
                 }
-                let cloud = self.cloud()?;
-                let mut made = Vec::new();
-                let mut spent: BTreeMap<String, SweepCost> = BTreeMap::new();
-                for (name, scorer) in &policies {
-                    let restricted = Restricted::new(scorer.as_ref(), &taus);
-                    let swept = self.sweep_part(
-                        &*cloud,
-                        if taus.is_empty() { scorer.as_ref() } else { &restricted },
-                        part,
-                        range.clone(),
-                        &SweepOptions::default(),
-                    )?;
-                    spent.insert(name.clone(), swept.iter().map(|s| s.cost).sum());
-                    made.push(PolicyCurves {
+                let mut made: Vec<PolicyCurves> = policies
+                    .iter()
+                    .map(|(name, _)| PolicyCurves {
                         policy: name.clone(),
                         split: part.split.to_owned(),
-                        curves: swept.into_iter().map(|s| s.curve).collect(),
-                    });
+                        curves: Vec::new(),
+                    })
+                    .collect();
+                let mut spent: BTreeMap<String, SweepCost> = BTreeMap::new();
+                for questions in groups(range) {
+                    let swept = self.sweep_together(&policies, &taus, part, questions)?;
+                    for (curves, swept) in made.iter_mut().zip(swept) {
+                        *spent.entry(curves.policy.clone()).or_default() += swept.cost;
+                        curves.curves.extend(swept.curves);
+                    }
                 }
                 store::write_curves(&curves, &made)?;
                 store::write(&costs, &serde_json::to_vec(&spent)?)?;
@@ -284,6 +292,39 @@ impl Chain<'_> {
             }
         }
         Ok(found)
+    }
+
+    /// Sweeps every policy over a few questions. What a model says after a prefix does not
+    /// depend on the policy, so the policies share it. Each policy's cost is that of a sweep
+    /// alone, with the new positions beside it.
+    fn sweep_together(
+        &self,
+        policies: &[(String, Box<dyn Scorer>)],
+        taus: &[Tau],
+        part: &Asked,
+        questions: Range<usize>,
+    ) -> Result<Vec<SweptGroup>> {
+        let slm = SharedSteps::new(&self.pair()?.slm);
+        let llm = SharedAnswers::new(self.cloud()?);
+        let mut done = Vec::with_capacity(policies.len());
+        for (_, scorer) in policies {
+            let before = (slm.processed(), llm.processed());
+            let restricted = Restricted::new(scorer.as_ref(), taus);
+            let swept = self.sweep_part(
+                &slm,
+                &llm.as_if_alone(),
+                if taus.is_empty() { scorer.as_ref() } else { &restricted },
+                part,
+                questions.clone(),
+                &SweepOptions::default(),
+            )?;
+            let mut cost: SweepCost = swept.iter().map(|s| s.cost).sum();
+            cost.new_slm_positions = slm.processed() - before.0;
+            cost.new_llm_positions = llm.processed() - before.1;
+            let curves = swept.into_iter().map(|s| s.curve).collect();
+            done.push(SweptGroup { curves, cost });
+        }
+        Ok(done)
     }
 
     fn join_chunks(&self, asked: &[Asked], partial: &Path, folder: &Path) -> Result<()> {
@@ -318,6 +359,20 @@ fn chunk_files(partial: &Path, split: &str, chunk: usize) -> [PathBuf; 2] {
     ["parquet", "json"].map(|end| partial.join(format!("{split}-{chunk:05}.{end}")))
 }
 
-fn chunks(count: usize, size: usize) -> impl Iterator<Item = (usize, std::ops::Range<usize>)> {
+/// One policy over the questions that are swept together.
+struct SweptGroup {
+    curves: Vec<QuestionCurve>,
+    cost: SweepCost,
+}
+
+/// Questions of a chunk whose prefixes are in memory at the same time.
+const TOGETHER: usize = 8;
+
+fn groups(range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let end = range.end;
+    range.step_by(TOGETHER).map(move |first| first..end.min(first + TOGETHER))
+}
+
+fn chunks(count: usize, size: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
     (0..count.div_ceil(size)).map(move |i| (i, i * size..count.min((i + 1) * size)))
 }

@@ -10,6 +10,12 @@ pub struct SweepCost {
     pub slm_positions: u64,
     /// Positions the LLM processed, prompts included.
     pub llm_positions: u64,
+    /// Of `slm_positions`, those that no earlier policy had processed.
+    #[serde(default)]
+    pub new_slm_positions: u64,
+    /// Of `llm_positions`, those that no earlier policy had processed.
+    #[serde(default)]
+    pub new_llm_positions: u64,
     /// Prompt positions before the one that gives the first token.
     pub prompt_positions: u64,
     /// Tokens of the SLM-only answers.
@@ -44,6 +50,8 @@ impl std::ops::AddAssign for SweepCost {
     fn add_assign(&mut self, other: Self) {
         self.slm_positions += other.slm_positions;
         self.llm_positions += other.llm_positions;
+        self.new_slm_positions += other.new_slm_positions;
+        self.new_llm_positions += other.new_llm_positions;
         self.prompt_positions += other.prompt_positions;
         self.slm_only_tokens += other.slm_only_tokens;
         self.llm_only_tokens += other.llm_only_tokens;

@@ -228,6 +228,8 @@ impl Found {
             |leaf: Option<&(Leaf, Vec<Piece>)>| leaf.map_or(0, |(l, _)| l.tokens.len() as u64);
         self.cost.slm_only_tokens = tokens(self.leaves.first());
         self.cost.llm_only_tokens = tokens(self.leaves.last());
+        (self.cost.new_slm_positions, self.cost.new_llm_positions) =
+            (self.cost.slm_positions, self.cost.llm_positions);
         let leaf_count = self.leaves.len();
         let mut pieces: Vec<Piece> = Vec::new();
         for &piece in self.leaves.iter().flat_map(|(_, pieces)| pieces) {

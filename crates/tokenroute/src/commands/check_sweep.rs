@@ -31,7 +31,8 @@ pub fn run(args: &CheckSweep, progress: &Terminal) -> Result<()> {
     let cloud = chain.cloud()?;
     let options = SweepOptions { keep_leaves: true, ..Default::default() };
     progress.begin("sweep", count as u64, "questions");
-    let swept = chain.sweep_part(&*cloud, &scorer, &asked, 0..count, &options)?;
+    let swept =
+        chain.sweep_part(&chain.pair()?.slm, &*cloud, &scorer, &asked, 0..count, &options)?;
     let taus = taus(&swept);
     progress.begin("brute force", taus.len() as u64, "values of τ");
     let requests = chain.requests(&asked, 0..count);

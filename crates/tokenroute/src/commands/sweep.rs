@@ -3,7 +3,7 @@
 use anyhow::Result;
 use tokenroute_lab::chain::{
     Chain,
-    sweep::{FOLDER, llm_positions},
+    sweep::{FOLDER, llm_positions, shared_line},
 };
 
 use crate::args::ExperimentFile;
@@ -16,6 +16,7 @@ pub fn run(args: &ExperimentFile, progress: &Terminal) -> Result<()> {
     chain.sweep()?;
     let (_, costs, _) = chain.swept()?;
     output::line(&format!("{} LLM positions, all policies", llm_positions(&costs)))?;
+    output::line(&shared_line(&costs))?;
     if let Some(paid) = chain.usage_of(FOLDER) {
         output::line(&paid.to_string())?;
     }
