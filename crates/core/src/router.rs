@@ -182,6 +182,27 @@ pub struct Trial {
     pub auprc: f64,
 }
 
+impl Trial {
+    /// The settings in words, as in "logistic regression (L2 1) on the hidden state".
+    #[must_use]
+    pub fn settings(&self) -> String {
+        let head = match (&self.architecture, self.l2, self.dropout) {
+            (Architecture::Linear { .. }, Some(l2), _) => format!("logistic regression (L2 {l2})"),
+            (Architecture::Linear { .. }, ..) => "logistic regression".to_owned(),
+            (Architecture::Mlp { widths, .. }, _, dropout) => {
+                let dropout = dropout.map_or(String::new(), |share| format!(", dropout {share}"));
+                format!("MLP (widths {widths:?}{dropout})")
+            }
+        };
+        let features = match (self.features.hidden, self.features.top_k) {
+            (0, _) => "the probabilities",
+            (_, 0) => "the hidden state",
+            _ => "hidden state and probabilities",
+        };
+        format!("{head} on {features}")
+    }
+}
+
 /// Everything a router file holds besides its weights.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RouterHeader {

@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 use tokenroute_core::{
-    LabelRow, Platt, Progress, RouterHeader, Score, ScoreError, Selection, TrainingRecord,
+    LabelRow, Platt, Progress, Ranks, RouterHeader, Score, ScoreError, Selection, TrainingRecord,
 };
 use tokenroute_store::RouterFile;
 
@@ -113,7 +113,8 @@ fn router(
             .is_some_and(|other| ranks.auroc < other.auroc || ranks.auprc < other.auprc),
         selection,
     };
-    report(settings, &training, progress);
+    let words = settings.trial(fitted.loss, Ranks::default()).settings();
+    report(&words, &training, progress);
     let positions = head.score(&data.positions)?;
     let header = RouterHeader {
         format: RouterHeader::FORMAT,
@@ -131,10 +132,10 @@ fn router(
     Ok(RouterFile { header, layers: fitted.layers })
 }
 
-fn report(settings: &Settings, record: &TrainingRecord, progress: &dyn Progress) {
+fn report(settings: &str, record: &TrainingRecord, progress: &dyn Progress) {
     let TrainingRecord { auroc, auprc, measured_on, .. } = record;
     progress.note(&format!(
-        "router: {settings}, kept epoch {} of {}, validation cross-entropy {:.4}; on {measured_on} \
+        "router: {settings}, epoch {} of {}, validation cross-entropy {:.4}; on {measured_on} \
          rows AUROC {auroc:.4}, AUPRC {auprc:.4}",
         record.best_epoch, record.epochs, record.validation_loss
     ));

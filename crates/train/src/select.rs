@@ -2,7 +2,7 @@
 //! rows and judged on the validation rows.
 
 use burn::tensor::Device;
-use tokenroute_core::{Progress, Selection, Silent, Trial};
+use tokenroute_core::{Progress, Ranks, Selection, Silent, Trial};
 
 use crate::metrics::weighted_cross_entropy;
 use crate::{
@@ -36,9 +36,9 @@ pub fn select(
     let (best, next) = (order[0], order[1]);
     let reason = format!(
         "{} has the lowest validation cross-entropy after Platt scaling, {:.5}; next is {}, {:.5}",
-        candidates[best],
+        tried[best].settings(),
         tried[best].validation_loss,
-        candidates[next],
+        tried[next].settings(),
         tried[next].validation_loss,
     );
     progress.note(&format!("router: chose among {} settings: {reason}", tried.len()));
@@ -70,13 +70,6 @@ fn trial(
         rows: targets.len(),
         kept: "kept",
     })?;
-    Ok(Trial {
-        architecture: settings.architecture.clone(),
-        features: settings.features.clone(),
-        l2: settings.l2(),
-        dropout: settings.dropout(),
-        validation_loss: weighted_cross_entropy(&scaled, targets, weights),
-        auroc: ranks.auroc,
-        auprc: ranks.auprc,
-    })
+    let loss = weighted_cross_entropy(&scaled, targets, weights);
+    Ok(settings.trial(loss, Ranks { auroc: ranks.auroc, auprc: ranks.auprc }))
 }

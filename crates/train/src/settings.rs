@@ -2,7 +2,7 @@
 //! configuration sets are fixed.
 
 use serde::{Deserialize, Serialize};
-use tokenroute_core::{Activation, Architecture, FeatureSpec};
+use tokenroute_core::{Activation, Architecture, FeatureSpec, Ranks, Trial};
 
 use crate::TrainConfig;
 
@@ -105,35 +105,18 @@ impl Settings {
         (0..self.features.width()).map(of).collect()
     }
 
-    /// The penalty, where the head has one.
+    /// These settings, with how they did.
     #[must_use]
-    pub fn l2(&self) -> Option<f64> {
-        self.is_linear().then_some(self.l2)
-    }
-
-    /// The dropout, where the head has any.
-    #[must_use]
-    pub fn dropout(&self) -> Option<f64> {
-        (!self.is_linear()).then_some(self.dropout)
-    }
-
-    fn is_linear(&self) -> bool {
-        matches!(self.architecture, Architecture::Linear { .. })
-    }
-}
-
-impl std::fmt::Display for Settings {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.architecture {
-            Architecture::Linear { .. } => write!(f, "logistic regression (L2 {})", self.l2)?,
-            Architecture::Mlp { widths, .. } => {
-                write!(f, "an MLP (widths {widths:?}, dropout {})", self.dropout)?;
-            }
+    pub fn trial(&self, validation_loss: f64, ranks: Ranks) -> Trial {
+        let linear = matches!(self.architecture, Architecture::Linear { .. });
+        Trial {
+            architecture: self.architecture.clone(),
+            features: self.features.clone(),
+            l2: linear.then_some(self.l2),
+            dropout: (!linear).then_some(self.dropout),
+            validation_loss,
+            auroc: ranks.auroc,
+            auprc: ranks.auprc,
         }
-        f.write_str(match (self.features.hidden, self.features.top_k) {
-            (0, _) => " on the probabilities",
-            (_, 0) => " on the hidden state",
-            _ => " on hidden state and probabilities",
-        })
     }
 }

@@ -1,6 +1,7 @@
 //! `tokenroute train`: the train stage of an experiment.
 
 use anyhow::Result;
+use tokenroute_core::Trial;
 use tokenroute_lab::Chain;
 
 use crate::args::Staged;
@@ -12,9 +13,27 @@ pub fn run(args: &Staged, progress: &Terminal) -> Result<()> {
     let chain = Chain::open(&args.experiment.path, &args.experiment.set, progress)?;
     chain.train(&args.device)?;
     let (router, _) = chain.router()?;
-    output::line(&format!(
-        "{}\n{}",
-        output::shown(&chain.router_path()),
-        serde_json::to_string_pretty(&router.header().training)?
-    ))
+    output::line(&output::shown(&chain.router_path()))?;
+    let mut record = router.header().training.clone();
+    if let Some(selection) = &mut record.selection {
+        // The record in the file has them as well.
+        let tried = std::mem::take(&mut selection.tried);
+        output::line("cross-entropy   AUROC   AUPRC   settings, on the validation rows")?;
+        for trial in by_loss(tried) {
+            output::line(&format!(
+                "{:13.5} {:7.4} {:7.4}   {}",
+                trial.validation_loss,
+                trial.auroc,
+                trial.auprc,
+                trial.settings()
+            ))?;
+        }
+    }
+    output::line(&serde_json::to_string_pretty(&record)?)
+}
+
+/// The chosen settings first.
+fn by_loss(mut tried: Vec<Trial>) -> Vec<Trial> {
+    tried.sort_by(|a, b| a.validation_loss.total_cmp(&b.validation_loss));
+    tried
 }
