@@ -22,9 +22,12 @@ pub enum Format {
     /// minimum: 5 bits a weight. These are ggml's Q4_1 blocks; Q4_K's blocks of 256
     /// become eight of them ([`k_quants::flatten`]).
     Q4K,
-    /// f16 scale, f16 minimum, 32 × i8, weight = scale · q + minimum: 9 bits a weight.
-    /// ggml's blocks of 5 bits with a minimum become these: Q5_1's one to one, Q5_K's
-    /// by [`k_quants::flatten_5`]. No file stores it.
+    /// f16 scale, 32 fifth bits (bit j belongs to element j), 32 × 4 bits in Q4_0's order,
+    /// offset 16: 5.5 bits a weight. Only GGUF files have it.
+    Q5_0,
+    /// f16 scale, f16 minimum, then fifth bits and 4 bits as in Q5_0, weight = scale · q +
+    /// minimum: 6 bits a weight. These are ggml's Q5_1 blocks; Q5_K's blocks of 256
+    /// become eight of them ([`k_quants::flatten_5`]). Only GGUF files have it.
     Q5K,
 }
 
@@ -35,7 +38,8 @@ const NAMES: [(Format, &str); 3] =
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let known = NAMES.iter().find(|(format, _)| format == self);
-        f.write_str(known.map_or("q5_k", |(_, name)| name))
+        let stored = if *self == Format::Q5_0 { "q5_0" } else { "q5_k" };
+        f.write_str(known.map_or(stored, |(_, name)| name))
     }
 }
 
@@ -68,14 +72,19 @@ impl Format {
         matches!(self, Format::Q4K | Format::Q5K)
     }
 
-    /// Whether a byte holds two weights.
+    /// Whether a byte holds four bits of two weights.
     pub(crate) const fn is_nibbles(self) -> bool {
-        matches!(self, Format::Q4_0 | Format::Q4K)
+        !matches!(self, Format::Q8_0)
+    }
+
+    /// Bytes of a block's fifth bits.
+    pub(crate) const fn fifth_bytes(self) -> usize {
+        if matches!(self, Format::Q5_0 | Format::Q5K) { BLOCK / 8 } else { 0 }
     }
 
     /// Bytes of a block's weights, without scale and minimum.
     pub(crate) const fn quant_bytes(self) -> usize {
-        if self.is_nibbles() { BLOCK / 2 } else { BLOCK }
+        self.fifth_bytes() + if self.is_nibbles() { BLOCK / 2 } else { BLOCK }
     }
 
     /// Appends the blocks of a row, as ggml's reference quantisation makes them.
@@ -87,6 +96,12 @@ impl Format {
             k_quants::quantise(row, &mut blocks);
             return k_quants::flatten(&blocks, out);
         }
+        #[cfg(target_arch = "x86_64")]
+        if self == Format::Q8_0 && is_x86_feature_detected!("avx2") {
+            // SAFETY: the machine has AVX2.
+            #[allow(unsafe_code)]
+            return unsafe { q8_0_with_avx2(row, out) };
+        }
         for chunk in row.chunks(BLOCK) {
             let mut block = [0.0; BLOCK];
             block[..chunk.len()].copy_from_slice(chunk);
@@ -94,6 +109,7 @@ impl Format {
                 Format::Q8_0 => q8_0(&block, out),
                 Format::Q4_0 => q4_0(&block, out),
                 Format::Q4K => k_quants::quantise_alone::<15>(&block, out),
+                Format::Q5_0 => q5_0(&block, out),
                 Format::Q5K => k_quants::quantise_alone::<31>(&block, out),
             }
         }
@@ -120,9 +136,11 @@ impl Format {
     /// Integer weight `j` of a block's quants.
     fn integer(self, quants: &[u8], j: usize) -> i32 {
         match self {
-            Format::Q8_0 | Format::Q5K => i32::from(quants[j] as i8),
+            Format::Q8_0 => i32::from(quants[j] as i8),
             Format::Q4_0 => nibble(quants, j) - 8,
             Format::Q4K => nibble(quants, j),
+            Format::Q5_0 => five_bits(quants, j) - 16,
+            Format::Q5K => five_bits(quants, j),
         }
     }
 }
@@ -132,21 +150,60 @@ fn nibble(quants: &[u8], j: usize) -> i32 {
     i32::from(if j < BLOCK / 2 { quants[j] & 15 } else { quants[j - BLOCK / 2] >> 4 })
 }
 
+/// Element `j` of 4 bytes of fifth bits and 16 bytes that hold two elements each.
+fn five_bits(quants: &[u8], j: usize) -> i32 {
+    nibble(&quants[BLOCK / 8..], j) | i32::from(quants[j / 8] >> (j % 8) & 1) << 4
+}
+
+/// Appends the fifth bits and the four others of 32 levels.
+pub(crate) fn put_five_bits(level: impl Fn(usize) -> u8, out: &mut Vec<u8>) {
+    let fifth = (0..BLOCK).fold(0u32, |bits, j| bits | u32::from(level(j) >> 4) << j);
+    out.extend(fifth.to_le_bytes());
+    out.extend((0..BLOCK / 2).map(|j| level(j) & 15 | level(j + BLOCK / 2) << 4));
+}
+
+/// The blocks of a row in Q8_0, in vectors of AVX2. The bits are those of other machines.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn q8_0_with_avx2(row: &[f32], out: &mut Vec<u8>) {
+    let (blocks, rest) = row.as_chunks();
+    blocks.iter().for_each(|block| q8_0(block, out));
+    if !rest.is_empty() {
+        let mut block = [0.0; BLOCK];
+        block[..rest.len()].copy_from_slice(rest);
+        q8_0(&block, out);
+    }
+}
+
 /// `quantize_row_q8_0_ref`: scale = max |w| / 127.
+#[inline(always)]
 fn q8_0(block: &[f32; BLOCK], out: &mut Vec<u8>) {
-    let most = block.iter().fold(0.0f32, |most, w| greater(most, w.abs()));
-    let scale = most / 127.0;
+    // Of numbers without a sign, the greatest has the greatest bits; NaN is above all.
+    let most = block.iter().fold(0, |most, w| most.max(w.abs().to_bits()));
+    let scale = f32::from_bits(most) / 127.0;
     let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
     out.extend(f16::from_f32(scale).to_le_bytes());
-    out.extend(block.map(|w| (w * inverse).round() as i8 as u8));
+    out.extend_from_slice(&block.map(|w| (w * inverse).round() as i8 as u8));
+}
+
+/// The scale at which the weight of greatest magnitude is `level`, and its inverse.
+fn scale_of_extreme(block: &[f32; BLOCK], level: f32) -> (f32, f32) {
+    let extreme =
+        block.iter().fold(0.0f32, |m, &w| if greater(m.abs(), w.abs()) == m.abs() { m } else { w });
+    let scale = extreme / level;
+    (scale, if scale == 0.0 { 0.0 } else { 1.0 / scale })
+}
+
+/// `quantize_row_q5_0_ref`: scale = the weight of greatest magnitude / −16.
+fn q5_0(block: &[f32; BLOCK], out: &mut Vec<u8>) {
+    let (scale, inverse) = scale_of_extreme(block, -16.0);
+    out.extend(f16::from_f32(scale).to_le_bytes());
+    put_five_bits(|j| ((block[j] * inverse + 16.5) as i8).min(31) as u8, out);
 }
 
 /// `quantize_row_q4_0_ref`: scale = the weight of greatest magnitude / −8.
 fn q4_0(block: &[f32; BLOCK], out: &mut Vec<u8>) {
-    let extreme =
-        block.iter().fold(0.0f32, |m, &w| if greater(m.abs(), w.abs()) == m.abs() { m } else { w });
-    let scale = extreme / -8.0;
-    let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
+    let (scale, inverse) = scale_of_extreme(block, -8.0);
     out.extend(f16::from_f32(scale).to_le_bytes());
     let nibble = |w: f32| ((w * inverse + 8.5) as i8).min(15) as u8;
     let (low, high) = block.split_at(BLOCK / 2);

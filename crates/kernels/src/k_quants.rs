@@ -3,6 +3,7 @@
 use half::f16;
 
 use crate::BLOCK as PART;
+use crate::format::put_five_bits;
 
 /// Weights of a block: eight parts of 32, each with a scale and a minimum of 6 bits.
 pub const BLOCK: usize = 256;
@@ -81,11 +82,13 @@ pub fn flatten(blocks: &[u8], out: &mut Vec<u8>) {
         let half = |at: usize| f16::from_le_bytes([block[at], block[at + 1]]).to_f32();
         let (scale, min) = (half(0), half(2));
         let (scales, quants) = block[4..].split_at(SCALES);
-        for (j, quants) in quants.chunks_exact(PART).enumerate() {
-            for (part, shift) in [(2 * j, 0), (2 * j + 1, 4)] {
+        for (j, quants) in quants.as_chunks::<PART>().0.iter().enumerate() {
+            let (first, second) = quants.split_at(PART / 2);
+            let low = std::array::from_fn(|i| first[i] & 15 | second[i] << 4);
+            let high = std::array::from_fn(|i| first[i] >> 4 | second[i] & 240);
+            for (part, levels) in [(2 * j, low), (2 * j + 1, high)] {
                 let (s, m) = scale_min(part, scales);
-                let level = |i: usize| quants[i] >> shift & 15;
-                append::<TOP>(scale * s, -(min * m), level, out);
+                append_4(scale * s, -(min * m), levels, out);
             }
         }
     }
@@ -126,16 +129,25 @@ pub(crate) fn quantise_alone<const TOP: u8>(weights: &Part, out: &mut Vec<u8>) {
     append::<TOP>(scale, min, |i| levels[i], out);
 }
 
-/// Appends a block of the kernels' formats: in Q4_1's layout up to level 15, else with one
-/// byte a weight.
+/// Appends a block of the kernels' formats: in Q4_1's layout up to level 15, else in
+/// Q5_1's.
 fn append<const TOP: u8>(scale: f32, min: f32, level: impl Fn(usize) -> u8, out: &mut Vec<u8>) {
-    out.extend(f16::from_f32(scale).to_le_bytes());
-    out.extend(f16::from_f32(min).to_le_bytes());
     if TOP > 15 {
-        out.extend((0..PART).map(level));
+        out.extend(f16::from_f32(scale).to_le_bytes());
+        out.extend(f16::from_f32(min).to_le_bytes());
+        put_five_bits(level, out);
     } else {
-        out.extend((0..PART / 2).map(|i| level(i) | level(i + PART / 2) << 4));
+        append_4(scale, min, std::array::from_fn(|i| level(i) | level(i + PART / 2) << 4), out);
     }
+}
+
+/// Appends a block in Q4_1's layout.
+fn append_4(scale: f32, min: f32, levels: [u8; PART / 2], out: &mut Vec<u8>) {
+    let mut block = [0; 4 + PART / 2];
+    block[..2].copy_from_slice(&f16::from_f32(scale).to_le_bytes());
+    block[2..4].copy_from_slice(&f16::from_f32(min).to_le_bytes());
+    block[4..].copy_from_slice(&levels);
+    out.extend_from_slice(&block);
 }
 
 /// The levels nearest to the weights for a scale and a minimum.

@@ -1,7 +1,7 @@
 //! Quantised weight matrices on the CPU, and the threads that multiply them.
 //!
-//! Weights are Q8_0 or Q4_0 as ggml defines them: blocks of 32 with an f16 scale. Q4_K and
-//! Q5_K are flattened into blocks of 32 with an f16 scale and an f16 minimum. All are packed
+//! Weights are Q8_0, Q5_0 or Q4_0 as ggml defines them: blocks of 32 with an f16 scale. Q4_K
+//! and Q5_K are flattened into blocks of 32 with an f16 scale and an f16 minimum. All are packed
 //! at load so that one vector load feeds 16 outputs. Activations are quantised to 8 bits
 //! per block of 32 with an f16 scale, as ggml does. An output is
 //!

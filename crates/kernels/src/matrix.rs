@@ -2,9 +2,11 @@
 //!
 //! A tile begins with 16 f16 scales; Q4_K and Q5_K add 16 f16 minima. Vectors of 64 bytes
 //! follow, each with 4 consecutive columns of 16 outputs:
-//! - Q8_0 and Q5_K store their integers + 128 in 8 vectors (columns 4v..4v+4).
+//! - Q8_0 stores its integers + 128 in 8 vectors (columns 4v..4v+4).
 //! - Q4_0 stores weight + 8 and Q4_K its levels, in 4 vectors (columns 4v.. in the low,
 //!   16 + 4v.. in the high halves of the bytes).
+//! - Q5_0 stores weight + 16 and Q5_K its levels: four bits as Q4_0 does, then 8 masks of
+//!   64 fifth bits. Bit 4o + c of mask v belongs to column 4v + c of output o.
 //!
 //! Outputs beyond the last have the scale 0.
 
@@ -16,6 +18,7 @@ use half::f16;
 use memmap2::MmapMut;
 
 use crate::memory::zeroed;
+use crate::product::layout::{Layout, Q4, Q4K, Q5, Q5K, Q8};
 use crate::{BLOCK, Format, KernelError, Pool};
 
 /// Outputs of a panel.
@@ -213,7 +216,13 @@ impl QuantMatrix {
         for tile in panel.chunks_exact(tile_bytes(self.format)) {
             let (heads, quants) = tile.split_at(head_bytes(self.format));
             heads.chunks_exact(SCALES).for_each(|head| out.extend(&head[2 * lane..][..2]));
-            for vector in quants.chunks_exact(4 * PANEL) {
+            let (vectors, masks) =
+                quants.split_at(quants.len() - PANEL * self.format.fifth_bytes());
+            let fifth = |v: usize| masks[8 * v + lane / 2] >> (4 * (lane % 2)) & 15;
+            out.extend(
+                (0..self.format.fifth_bytes()).map(|i| fifth(2 * i) | fifth(2 * i + 1) << 4),
+            );
+            for vector in vectors.chunks_exact(4 * PANEL) {
                 out.extend(vector[4 * lane..][..4].iter().map(|q| q ^ flip));
             }
         }
@@ -257,12 +266,28 @@ fn pack_row(
     blocks: &[u8],
     tiles: &mut [u8],
 ) -> Result<(), KernelError> {
-    let flip = if format.is_nibbles() { 0 } else { 0x80 };
-    let blocks = blocks.chunks_exact(format.block_bytes());
-    for (index, (block, tile)) in blocks.zip(tiles.chunks_exact_mut(tile_bytes(format))).enumerate()
-    {
-        let (head, quants) = block.split_at(format.head_bytes());
-        let (heads, vectors) = tile.split_at_mut(head_bytes(format));
+    match format {
+        Format::Q8_0 => pack_row_as::<Q8>(row, lane, blocks, tiles),
+        Format::Q4_0 => pack_row_as::<Q4>(row, lane, blocks, tiles),
+        Format::Q4K => pack_row_as::<Q4K>(row, lane, blocks, tiles),
+        Format::Q5_0 => pack_row_as::<Q5>(row, lane, blocks, tiles),
+        Format::Q5K => pack_row_as::<Q5K>(row, lane, blocks, tiles),
+    }
+}
+
+fn pack_row_as<L: Layout>(
+    row: usize,
+    lane: usize,
+    blocks: &[u8],
+    tiles: &mut [u8],
+) -> Result<(), KernelError> {
+    let flip = if L::NIBBLES { 0 } else { 0x8080_8080 };
+    let blocks = blocks.chunks_exact(L::FORMAT.block_bytes());
+    for (index, (block, tile)) in blocks.zip(tiles.chunks_exact_mut(L::TILE)).enumerate() {
+        let (head, quants) = block.split_at(L::FORMAT.head_bytes());
+        let (fifth, quants) = quants.split_at(L::FORMAT.fifth_bytes());
+        let (heads, vectors) = tile.split_at_mut(L::HEAD);
+        let (vectors, masks) = vectors.split_at_mut(4 * PANEL * L::VECTORS);
         for (half, place) in head.as_chunks::<2>().0.iter().zip(heads.chunks_exact_mut(SCALES)) {
             let value = f16::from_le_bytes(*half);
             if !value.is_finite() {
@@ -270,9 +295,14 @@ fn pack_row(
             }
             place[2 * lane..][..2].copy_from_slice(half);
         }
-        for (vector, quants) in vectors.chunks_exact_mut(4 * PANEL).zip(quants.chunks_exact(4)) {
-            for (to, from) in vector[4 * lane..][..4].iter_mut().zip(quants) {
-                *to = from ^ flip;
+        for (vector, quants) in vectors.chunks_exact_mut(4 * PANEL).zip(quants.as_chunks().0) {
+            let columns = u32::from_ne_bytes(*quants) ^ flip;
+            vector[4 * lane..][..4].copy_from_slice(&columns.to_ne_bytes());
+        }
+        // A byte of fifth bits belongs to two masks, where an output has half a byte.
+        for (masks, fifth) in masks.chunks_exact_mut(16).zip(fifth) {
+            for (mask, four) in [(0, fifth & 15), (8, fifth >> 4)] {
+                masks[mask + lane / 2] |= four << (4 * (lane % 2));
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use tokenroute_kernels::{Activations, BLOCK, Format, Isa, KernelError, Pool, QuantMatrix};
 
-const FORMATS: [Format; 4] = [Format::Q8_0, Format::Q4_0, Format::Q4K, Format::Q5K];
+const FORMATS: [Format; 5] = [Format::Q8_0, Format::Q4_0, Format::Q4K, Format::Q5_0, Format::Q5K];
 
 /// Numbers in [−1, 1), the same on every machine.
 fn numbers(count: usize, mut seed: u64) -> Vec<f32> {
@@ -29,11 +29,13 @@ fn product(pool: &Pool, matrix: &QuantMatrix, x: &[f32]) -> Vec<f32> {
 fn integer(format: Format, block: &[u8], j: usize) -> i32 {
     let nibble =
         |quants: &[u8]| i32::from(if j < 16 { quants[j] & 15 } else { quants[j - 16] >> 4 });
+    let five = |quants: &[u8]| nibble(&quants[4..]) | i32::from(quants[j / 8] >> (j % 8) & 1) << 4;
     match format {
         Format::Q8_0 => i32::from(block[2 + j] as i8),
         Format::Q4_0 => nibble(&block[2..]) - 8,
         Format::Q4K => nibble(&block[4..]),
-        Format::Q5K => i32::from(block[4 + j] as i8),
+        Format::Q5_0 => five(&block[2..]) - 16,
+        Format::Q5K => five(&block[4..]),
     }
 }
 
@@ -275,4 +277,32 @@ fn instruction_sets_have_names() {
     assert_eq!(Isa::named("portable").expect("everywhere"), Isa::Portable);
     let error = Isa::named("avx9").expect_err("there is none").to_string();
     assert!(error.contains("avx9") && error.contains("portable"), "{error}");
+}
+
+#[test]
+fn five_bits_give_the_bits_of_the_same_integers_in_eight() {
+    let (outputs, inputs) = (40, 160);
+    let x = numbers(55 * inputs, 11);
+    let portable = pool(Isa::Portable);
+    let mut five = Vec::new();
+    Format::Q5_0.quantise(&numbers(outputs * inputs, 10), &mut five);
+    let eight: Vec<u8> = five
+        .chunks(Format::Q5_0.block_bytes())
+        .flat_map(|block| {
+            let integers = (0..BLOCK).map(|j| integer(Format::Q5_0, block, j) as i8 as u8);
+            block[..2].iter().copied().chain(integers).collect::<Vec<u8>>()
+        })
+        .collect();
+    let held = |format, blocks: &[u8]| {
+        QuantMatrix::from_blocks(&portable, format, inputs, &[blocks]).expect("whole rows")
+    };
+    let (five, eight) = (held(Format::Q5_0, &five), held(Format::Q8_0, &eight));
+    assert_eq!(five.bytes() * 34, eight.bytes() * 22, "5.5 bits a weight against 8.5");
+    for isa in Isa::available() {
+        for rows in [1, 2, 3, 6, 9, 55] {
+            let x = &x[..rows * inputs];
+            let [five, eight] = [&five, &eight].map(|m| bits(&product(&pool(isa), m, x)));
+            assert!(five == eight, "{rows} rows on {isa}");
+        }
+    }
 }

@@ -1,12 +1,30 @@
 //! SHA-256 as hexadecimal text: it identifies weights and tokenizers.
 
 use std::fmt::Write;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
 /// SHA-256 of bytes, hexadecimal.
 pub(crate) fn sha256(bytes: impl AsRef<[u8]>) -> String {
     hexadecimal(&Sha256::digest(bytes))
+}
+
+/// SHA-256 of a file, hexadecimal, read in parts of 1 MiB.
+///
+/// # Errors
+/// A file that cannot be read.
+pub(crate) fn sha256_of_file(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 1 << 20]);
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hexadecimal(&hasher.finalize())),
+            read => hasher.update(&buffer[..read]),
+        }
+    }
 }
 
 /// Bytes in hexadecimal.

@@ -55,6 +55,7 @@ mod hash;
 mod json_fields;
 mod load;
 mod model_card;
+mod model_files;
 pub mod process_memory;
 mod router_scorer;
 mod text;
@@ -64,7 +65,10 @@ pub use config::{Config, Family, Rope, RopeScaling};
 pub use decoder::{Decoder, KvState, Linear, continue_greedy};
 pub use error::LoadError;
 pub use export::export_directory;
-pub use load::{LoadOptions, LoadedModel, check_pair, load_decoder, load_model};
+pub use load::{
+    LoadOptions, LoadedModel, Sha256Of, check_pair, load_decoder, load_decoder_hashed, load_model,
+    load_model_hashed,
+};
 pub use model_card::{ModelCard, files_hash, weights_hash};
 pub use router_scorer::RouterScorer;
 pub use text::chat::{ChatError, ChatOptions, ChatTemplate, Message};

@@ -1,15 +1,19 @@
 //! Loads a model from a directory in Hugging Face layout or from a GGUF file, and checks
 //! that two models are a pair.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::{self, ScopedJoinHandle};
 
 use tokenroute_core::{LanguageModel, ModelInfo, Vocabulary};
 use tokenroute_kernels::Format;
 
-use crate::weights::gguf::{GgufSource, WeightCache, is_gguf};
+use crate::hash::sha256_of_file;
+use crate::model_files::ModelFiles;
+use crate::weights::gguf::WeightCache;
 use crate::weights::{Q8Embedding, Shards, WeightSource};
-use crate::{Config, Decoder, LoadError, ModelCard, RandomModel, Tokenizer, weights_hash};
+use crate::{Config, Decoder, LoadError, RandomModel, Tokenizer, files_hash, weights_hash};
 
 /// How to load a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,10 +74,33 @@ pub struct LoadedModel {
 /// A missing or damaged file, an unsupported configuration, a tensor that is missing, of
 /// the wrong shape or not finite; each is named. Quantised weights that cannot be written.
 pub fn load_model(path: &Path, options: &LoadOptions) -> Result<LoadedModel, LoadError> {
-    let (card, source) = ModelCard::with_source(path)?;
-    let decoder = card.decode(source, options)?;
-    let ModelCard { tokenizer, vocabulary, .. } = card;
-    Ok(LoadedModel { decoder, tokenizer, vocabulary })
+    load_model_hashed(path, options, &sha256_of_file)
+}
+
+/// [`load_model`] with hashes of files that the caller may remember. While matrices are
+/// packed, one thread makes the tokenizer and one asks for the hashes.
+///
+/// # Errors
+/// As [`load_model`], and those of `sha256`.
+pub fn load_model_hashed(
+    path: &Path,
+    options: &LoadOptions,
+    sha256: Sha256Of<'_>,
+) -> Result<LoadedModel, LoadError> {
+    let files = ModelFiles::open(path)?;
+    thread::scope(|scope| {
+        let text = scope.spawn(|| files.text());
+        let mut made = None;
+        let vocabulary = || {
+            let (tokenizer, vocabulary) = joined(text)?;
+            let size = tokenizer.size();
+            made = Some((tokenizer, vocabulary));
+            Ok(size)
+        };
+        let decoder = decode(&files, options, vocabulary, sha256)?;
+        let (tokenizer, vocabulary) = made.map_or_else(|| files.text(), Ok)?;
+        Ok(LoadedModel { decoder, tokenizer, vocabulary })
+    })
 }
 
 /// Loads only the decoder of a directory or a GGUF file, for callers that feed token ids
@@ -83,16 +110,24 @@ pub fn load_model(path: &Path, options: &LoadOptions) -> Result<LoadedModel, Loa
 /// # Errors
 /// As [`load_model`].
 pub fn load_decoder(path: &Path, options: &LoadOptions) -> Result<Decoder, LoadError> {
-    if is_gguf(path) {
-        let source = GgufSource::open(path)?;
-        let config = source.config()?;
-        let vocabulary = config.vocab_size;
-        return of_file(path, source, config, vocabulary, options);
-    }
-    let config = Config::read(&path.join("config.json"))?;
-    let vocabulary = config.vocab_size;
-    of_directory(path, config, vocabulary, options)
+    load_decoder_hashed(path, options, &sha256_of_file)
 }
+
+/// [`load_decoder`] with hashes of files that the caller may remember.
+///
+/// # Errors
+/// As [`load_decoder`], and those of `sha256`.
+pub fn load_decoder_hashed(
+    path: &Path,
+    options: &LoadOptions,
+    sha256: Sha256Of<'_>,
+) -> Result<Decoder, LoadError> {
+    let files = ModelFiles::open(path)?;
+    decode(&files, options, || Ok(files.config.vocab_size), sha256)
+}
+
+/// Gives the SHA-256 of a file as 64 hexadecimal digits. It may remember it.
+pub type Sha256Of<'a> = &'a (dyn Fn(&Path) -> io::Result<String> + Sync);
 
 impl RandomModel {
     /// The decoder. Its weights are made as they are read; nothing is written.
@@ -114,52 +149,75 @@ impl RandomModel {
             None => Arc::new(self),
             Some(_) => Arc::new(Q8Embedding(self)),
         };
-        Decoder::new(info, config, &weights, options.quantize, options.threads)
+        Decoder::new(|| Ok(info), config, &weights, options.quantize, options.threads)
     }
 }
 
-pub(crate) fn of_file(
-    path: &Path,
-    source: GgufSource,
-    config: Config,
-    vocabulary: usize,
+/// Loads the weights. `vocabulary` gives the number of tokens once the layers are packed.
+pub(crate) fn decode(
+    files: &ModelFiles,
     options: &LoadOptions,
+    vocabulary: impl FnOnce() -> Result<usize, LoadError>,
+    sha256: Sha256Of<'_>,
 ) -> Result<Decoder, LoadError> {
-    check_vocabulary(path, &config, vocabulary)?;
-    let hash = options.files_hash.clone().unwrap_or_else(|| source.hash());
-    let info = info(path, &hash, &config, vocabulary, options);
-    let source = Arc::new(source);
-    let weights: Arc<dyn WeightSource> = source.clone();
-    let decoder = Decoder::new(info, config, &weights, options.quantize, options.threads)?;
-    source.check_all_used()?;
-    Ok(decoder)
-}
-
-pub(crate) fn of_directory(
-    dir: &Path,
-    config: Config,
-    vocabulary: usize,
-    options: &LoadOptions,
-) -> Result<Decoder, LoadError> {
-    check_vocabulary(&dir.join("config.json"), &config, vocabulary)?;
-    let shards = Shards::open(dir)?;
-    let hash = options.files_hash.clone().map_or_else(|| shards.hash(), Ok)?;
-    let info = info(dir, &hash, &config, vocabulary, options);
-    let build = |config: Config, weights: Arc<dyn WeightSource>| {
-        Decoder::new(info, config, &weights, options.quantize, options.threads)
+    let ModelFiles { path, config, .. } = files;
+    let info = || {
+        let vocabulary = vocabulary()?;
+        check_vocabulary(&files.config_path(), config, vocabulary)?;
+        Ok(info(path, "", config, vocabulary, options))
     };
-    let Some(format) = options.quantize else { return build(config, Arc::new(shards)) };
+    let build = |weights: Arc<dyn WeightSource>| {
+        Decoder::new(info, config.clone(), &weights, options.quantize, options.threads)
+    };
+    let hash = || match &options.files_hash {
+        Some(known) => Ok(known.clone()),
+        None => files_hash(path, |file| sha256(file).map_err(|error| unread(file, error))),
+    };
+    if let Some(source) = &files.gguf {
+        let decoder = hashed(options, hash, || build(source.clone()))?;
+        source.check_all_used()?;
+        return Ok(decoder);
+    }
+    let shards = Shards::open(path)?;
+    let Some(format) = options.quantize else {
+        return hashed(options, hash, || build(Arc::new(shards)));
+    };
     let tensors: Vec<_> = shards.tensors().map(|(name, shape)| (name, shape.to_vec())).collect();
     let weights = Arc::new(Q8Embedding(shards));
-    let Some(folder) = &options.cache else { return build(config, weights) };
-    let cache = WeightCache::new(folder, &hash, format, &config, &*weights, tensors)?;
+    let Some(folder) = &options.cache else { return hashed(options, hash, || build(weights)) };
+    // The hash names the file that keeps the quantised weights.
+    let hash = hash()?;
+    let cache = WeightCache::new(folder, &hash, format, config, &*weights, tensors)?;
+    let hash = || Ok(hash);
     if let Some(found) = cache.open() {
-        return build(config.clone(), Arc::new(found));
+        return hashed(options, hash, || build(Arc::new(found)));
     }
     // The decoder comes first, since building it checks the weights.
-    let decoder = build(config.clone(), weights.clone())?;
+    let decoder = hashed(options, hash, || build(weights.clone()))?;
     cache.write()?;
     Ok(decoder)
+}
+
+/// Builds a decoder while another thread takes the hash of its files.
+fn hashed(
+    options: &LoadOptions,
+    hash: impl FnOnce() -> Result<String, LoadError> + Send,
+    build: impl FnOnce() -> Result<Decoder, LoadError>,
+) -> Result<Decoder, LoadError> {
+    thread::scope(|scope| {
+        let hash = scope.spawn(hash);
+        let decoder = build()?;
+        Ok(decoder.named(weights_hash(&joined(hash)?, options.quantize)))
+    })
+}
+
+/// The result of a thread. Its panic goes on here.
+fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+fn unread(path: &Path, source: io::Error) -> LoadError {
+    LoadError::Read { path: path.to_owned(), expected: "the model's weights", source }
 }
 
 fn check_vocabulary(path: &Path, config: &Config, vocabulary: usize) -> Result<(), LoadError> {

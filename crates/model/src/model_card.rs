@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use tokenroute_core::{ModelInfo, Vocabulary};
 use tokenroute_kernels::Format;
 
-use crate::config::end_tokens;
-use crate::json_fields::read_json;
-use crate::load::{check_tokenizers, info, of_directory, of_file};
-use crate::weights::gguf::{GgufSource, is_gguf};
+use crate::hash::sha256_of_file;
+use crate::load::{check_tokenizers, decode, info};
+use crate::model_files::ModelFiles;
+use crate::weights::gguf::is_gguf;
 use crate::weights::{Shards, WeightSource};
 use crate::{Config, Decoder, LoadError, LoadOptions, LoadedModel, Tokenizer};
 
@@ -31,29 +31,9 @@ impl ModelCard {
     /// # Errors
     /// As [`crate::load_model`], weights apart.
     pub fn read(path: &Path) -> Result<Self, LoadError> {
-        Ok(ModelCard::with_source(path)?.0)
-    }
-
-    /// [`ModelCard::read`], and the file if it is GGUF.
-    pub(crate) fn with_source(path: &Path) -> Result<(Self, Option<GgufSource>), LoadError> {
-        let card = |config, tokenizer, vocabulary| {
-            let path = path.to_owned();
-            ModelCard { path, config, tokenizer, vocabulary }
-        };
-        if is_gguf(path) {
-            let source = GgufSource::open(path)?;
-            let config = source.config()?;
-            let tokenizer = Tokenizer::of_gguf(&source)?;
-            let vocabulary = tokenizer.vocabulary(&source.end_tokens()?)?;
-            return Ok((card(config, tokenizer, vocabulary), Some(source)));
-        }
-        let config_path = path.join("config.json");
-        let expected = "a Hugging Face model directory with a config.json, or a .gguf file";
-        let json = read_json(&config_path, expected)?;
-        let config = Config::parse(&config_path, &json)?;
-        let tokenizer = Tokenizer::of_model(path)?;
-        let vocabulary = tokenizer.vocabulary(&end_tokens(path, &json)?)?;
-        Ok((card(config, tokenizer, vocabulary), None))
+        let files = ModelFiles::open(path)?;
+        let (tokenizer, vocabulary) = files.text()?;
+        Ok(ModelCard { path: path.to_owned(), config: files.config, tokenizer, vocabulary })
     }
 
     /// Loads the weights.
@@ -61,20 +41,8 @@ impl ModelCard {
     /// # Errors
     /// As [`crate::load_model`].
     pub fn decoder(&self, options: &LoadOptions) -> Result<Decoder, LoadError> {
-        let source = is_gguf(&self.path).then(|| GgufSource::open(&self.path)).transpose()?;
-        self.decode(source, options)
-    }
-
-    pub(crate) fn decode(
-        &self,
-        source: Option<GgufSource>,
-        options: &LoadOptions,
-    ) -> Result<Decoder, LoadError> {
-        let (config, vocabulary) = (self.config.clone(), self.tokenizer.size());
-        match source {
-            Some(source) => of_file(&self.path, source, config, vocabulary, options),
-            None => of_directory(&self.path, config, vocabulary, options),
-        }
+        let files = ModelFiles::open(&self.path)?;
+        decode(&files, options, || Ok(self.tokenizer.size()), &sha256_of_file)
     }
 
     /// Facts about the model as it will be loaded.

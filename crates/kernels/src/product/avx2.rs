@@ -6,9 +6,12 @@
 //! - Bytes are multiplied as |w|·(±x) ≤ 128·127, so a pair is at most 32512.
 //! - A pair of 4 bits is at most 15·127·2 = 3810; the eight pairs of a block are at most
 //!   30480.
+//! - A pair of 5 bits is at most 31·127·2 = 7874. Its sums go on in 32 bits at once.
 #![allow(unsafe_code)]
 // Loops over registers need their indices.
 #![allow(clippy::needless_range_loop)]
+
+use std::arch::x86_64::*;
 
 /// A kernel from three steps on accumulators: `begin` with the offset of a block, `step`
 /// adds the products of 4 columns, `end` gives 32-bit sums.
@@ -19,7 +22,8 @@ macro_rules! kernel {
             use std::ops::Range;
 
             use super::super::job::{Job, row_blocks};
-            use super::super::layout::{Layout, Q4, Q4K, Q5K, Q8};
+            use super::super::layout::{Layout, Q4, Q4K, Q5, Q5K, Q8};
+            use super::add_fifth;
             use super::$steps::{begin, end, step};
             use crate::matrix::{PANEL, SCALES};
             use crate::{BLOCK, Format};
@@ -30,6 +34,7 @@ macro_rules! kernel {
                     Format::Q8_0 => by_rows::<Q8>(job, panels),
                     Format::Q4_0 => by_rows::<Q4>(job, panels),
                     Format::Q4K => by_rows::<Q4K>(job, panels),
+                    Format::Q5_0 => by_rows::<Q5>(job, panels),
                     Format::Q5K => by_rows::<Q5K>(job, panels),
                 }
             }
@@ -97,8 +102,16 @@ macro_rules! kernel {
                             for h in 0..H {
                                 let w = _mm256_loadu_si256(at.add(4 * HALF * (half + h)).cast());
                                 if L::NIBBLES {
-                                    let low = _mm256_and_si256(w, nibble);
-                                    let high = _mm256_and_si256(_mm256_srli_epi16::<4>(w), nibble);
+                                    let mut low = _mm256_and_si256(w, nibble);
+                                    let mut high =
+                                        _mm256_and_si256(_mm256_srli_epi16::<4>(w), nibble);
+                                    if L::FIFTH {
+                                        let masks = tiles.add(b * L::TILE + L::MASKS);
+                                        let masks = masks.cast::<i32>().add(half + h);
+                                        let bits = |v: usize| masks.add(2 * v).read_unaligned();
+                                        low = add_fifth(low, bits(v));
+                                        high = add_fifth(high, bits(4 + v));
+                                    }
                                     for r in 0..R {
                                         dots[r][h] = step::<L>(dots[r][h], low, columns(r, v));
                                         dots[r][h] = step::<L>(dots[r][h], high, columns(r, 4 + v));
@@ -147,6 +160,18 @@ macro_rules! kernel {
     };
 }
 
+/// Adds 16 to the bytes whose bit is set: bit j belongs to byte j.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn add_fifth(w: __m256i, bits: i32) -> __m256i {
+    let places =
+        _mm256_setr_epi64x(0, 0x0101_0101_0101_0101, 0x0202_0202_0202_0202, 0x0303_0303_0303_0303);
+    let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64);
+    let bits = _mm256_and_si256(_mm256_shuffle_epi8(_mm256_set1_epi32(bits), places), bit);
+    let fifth = _mm256_and_si256(_mm256_cmpeq_epi8(bits, bit), _mm256_set1_epi8(16));
+    _mm256_or_si256(w, fifth)
+}
+
 kernel!(vnni, "avx2,fma,f16c,avxvnni", 4, with_vnni);
 kernel!(plain, "avx2,fma,f16c", 4, without_vnni);
 
@@ -155,15 +180,13 @@ mod with_vnni {
 
     use super::super::layout::Layout;
 
-    /// −8·Σx undoes Q4_0's offset, −128·Σx that of bytes.
     #[inline]
     #[target_feature(enable = "avx2")]
     pub(super) fn begin<L: Layout>(offset: __m256i) -> __m256i {
-        match (L::PLAIN, L::NIBBLES) {
-            (true, _) => _mm256_setzero_si256(),
-            (false, true) => _mm256_srai_epi32::<4>(offset),
-            (false, false) => offset,
+        if L::PLAIN {
+            return _mm256_setzero_si256();
         }
+        _mm256_sra_epi32(offset, _mm_cvtsi32_si128(L::SHIFT))
     }
 
     #[inline]
@@ -193,8 +216,12 @@ mod without_vnni {
     #[inline]
     #[target_feature(enable = "avx2")]
     pub(super) fn step<L: Layout>(dot: __m256i, w: __m256i, x: __m256i) -> __m256i {
-        if L::NIBBLES {
+        if L::NIBBLES && !L::FIFTH {
             return _mm256_add_epi16(dot, _mm256_maddubs_epi16(w, x));
+        }
+        if L::FIFTH {
+            let pairs = _mm256_maddubs_epi16(w, x);
+            return _mm256_add_epi32(dot, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
         }
         let w = _mm256_xor_si256(w, _mm256_set1_epi8(-128));
         let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
@@ -207,7 +234,10 @@ mod without_vnni {
         if !L::NIBBLES {
             return dot;
         }
-        let dot = _mm256_madd_epi16(dot, _mm256_set1_epi16(1));
-        if L::PLAIN { dot } else { _mm256_add_epi32(dot, _mm256_srai_epi32::<4>(offset)) }
+        let dot = if L::FIFTH { dot } else { _mm256_madd_epi16(dot, _mm256_set1_epi16(1)) };
+        if L::PLAIN {
+            return dot;
+        }
+        _mm256_add_epi32(dot, _mm256_sra_epi32(offset, _mm_cvtsi32_si128(L::SHIFT)))
     }
 }

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 mod job;
-mod layout;
+pub(crate) mod layout;
 mod portable;
 
 #[cfg(target_arch = "x86_64")]

@@ -15,7 +15,7 @@ use std::ops::Range;
 use half::f16;
 
 use super::job::{Job, row_blocks};
-use super::layout::{Layout, Q4, Q4K, Q5K, Q8};
+use super::layout::{Layout, Q4, Q4K, Q5, Q5K, Q8};
 use crate::matrix::{PANEL, SCALES};
 use crate::{BLOCK, Format};
 
@@ -32,6 +32,7 @@ pub(crate) fn multiply(job: &Job<'_>, panels: Range<usize>) {
                 Format::Q8_0 => by_rows::<Q8>(job, panel, rows),
                 Format::Q4_0 => by_rows::<Q4>(job, panel, rows),
                 Format::Q4K => by_rows::<Q4K>(job, panel, rows),
+                Format::Q5_0 => by_rows::<Q5>(job, panel, rows),
                 Format::Q5K => by_rows::<Q5K>(job, panel, rows),
             }
         }
@@ -63,6 +64,16 @@ fn sdot(mut dot: int32x4_t, w: int8x16_t, x: int8x16_t) -> int32x4_t {
     dot
 }
 
+/// Adds 16 to the bytes whose bit is set: bit j belongs to byte j.
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+fn add_fifth(w: uint8x16_t, bits: u16) -> uint8x16_t {
+    let [low, high] = bits.to_le_bytes();
+    let bits = vcombine_u8(vdup_n_u8(low), vdup_n_u8(high));
+    let bit = vreinterpretq_u8_u64(vdupq_n_u64(0x8040_2010_0804_0201));
+    vorrq_u8(w, vandq_u8(vtstq_u8(bits, bit), vdupq_n_u8(16)))
+}
+
 /// Rows `row..row + R` by one panel.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
@@ -89,10 +100,15 @@ fn block<L: Layout, const R: usize>(job: &Job<'_>, panel: usize, row: usize) {
                 for q in 0..VECTORS {
                     let w = vld1q_u8(weights.as_ptr().add(4 * PANEL * v + 16 * q));
                     if L::NIBBLES {
-                        let offset = vdupq_n_s8(if L::PLAIN { 0 } else { 8 });
+                        let offset = vdupq_n_s8(L::OFFSET);
                         let signed = |w| vsubq_s8(vreinterpretq_s8_u8(w), offset);
-                        let low = signed(vandq_u8(w, vdupq_n_u8(15)));
-                        let high = signed(vshrq_n_u8::<4>(w));
+                        let (mut low, mut high) = (vandq_u8(w, vdupq_n_u8(15)), vshrq_n_u8::<4>(w));
+                        if L::FIFTH {
+                            let masks = tile.as_ptr().add(L::MASKS).cast::<u16>().add(q);
+                            low = add_fifth(low, masks.add(4 * v).read_unaligned());
+                            high = add_fifth(high, masks.add(4 * (4 + v)).read_unaligned());
+                        }
+                        let (low, high) = (signed(low), signed(high));
                         for r in 0..R {
                             dots[r][q] = sdot(dots[r][q], low, columns(r, v));
                             dots[r][q] = sdot(dots[r][q], high, columns(r, 4 + v));

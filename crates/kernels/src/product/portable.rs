@@ -19,9 +19,11 @@ pub(crate) fn multiply(job: &Job<'_>, panels: Range<usize>) {
                 let block = row * job.blocks + b;
                 let x = &job.quants[block * BLOCK..][..BLOCK];
                 let dots = match job.format {
-                    Format::Q8_0 | Format::Q5K => dots_of_8_bits(weights, x),
+                    Format::Q8_0 => dots_of_8_bits(weights, x),
                     Format::Q4_0 => dots_of_4_bits::<8>(weights, x),
                     Format::Q4K => dots_of_4_bits::<0>(weights, x),
+                    Format::Q5_0 => dots_of_5_bits::<16>(weights, x),
+                    Format::Q5K => dots_of_5_bits::<0>(weights, x),
                 };
                 for o in 0..PANEL {
                     let half = |at: usize| f16::from_le_bytes([heads[at], heads[at + 1]]).to_f32();
@@ -62,6 +64,21 @@ fn dots_of_4_bits<const OFFSET: i32>(weights: &[u8], x: &[i8]) -> [i32; PANEL] {
             for (w, (low, high)) in w.iter().zip(low.iter().zip(high)) {
                 *dot += (i32::from(w & 15) - OFFSET) * i32::from(*low);
                 *dot += (i32::from(w >> 4) - OFFSET) * i32::from(*high);
+            }
+        }
+    }
+    dots
+}
+
+/// [`dots_of_4_bits`], and the products of the fifth bits.
+fn dots_of_5_bits<const OFFSET: i32>(weights: &[u8], x: &[i8]) -> [i32; PANEL] {
+    let (weights, masks) = weights.split_at(PANEL * BLOCK / 2);
+    let mut dots = dots_of_4_bits::<OFFSET>(weights, x);
+    for (mask, x) in masks.chunks_exact(PANEL / 2).zip(x.chunks_exact(4)) {
+        for (o, dot) in dots.iter_mut().enumerate() {
+            let bits = mask[o / 2] >> (4 * (o % 2));
+            for (c, x) in x.iter().enumerate() {
+                *dot += (i32::from(bits >> c & 1) << 4) * i32::from(*x);
             }
         }
     }

@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use rayon::prelude::*;
 use tokenroute_kernels::{Format, Pool, QuantMatrix};
 
 use super::{Linear, Matrix};
@@ -135,16 +136,15 @@ impl Embedding {
         config: &Config,
         vocabulary: usize,
     ) -> Result<Self, LoadError> {
-        const SOME: usize = 256;
+        const SOME: usize = 1024;
         let hidden = config.hidden_size;
         source.check(EMBEDDING, &[config.vocab_size, hidden])?;
         // A tied LM head has read and checked them already.
         if !config.tie_word_embeddings {
-            let mut rows = vec![0.0; SOME.min(vocabulary) * hidden];
-            for first in (0..vocabulary).step_by(SOME) {
-                let rows = &mut rows[..SOME.min(vocabulary - first) * hidden];
-                source.finite_rows(EMBEDDING, first, hidden, rows)?;
-            }
+            (0..vocabulary.div_ceil(SOME)).into_par_iter().try_for_each(|part| {
+                let first = part * SOME;
+                source.check_finite(EMBEDDING, first, hidden, SOME.min(vocabulary - first))
+            })?;
         }
         Ok(Embedding { source, hidden })
     }
@@ -236,7 +236,7 @@ impl<'a> Stack<'a> {
         let Loading { source, pool, .. } = self.loading;
         let blocks = |row: usize| {
             let (tensor, row) = self.part(row)?;
-            source.blocks(tensor, row).filter(|b| b.0 == format).map(|b| b.1)
+            source.blocks(tensor, row, format)
         };
         let failed = OnceLock::new();
         let mut first = 0;

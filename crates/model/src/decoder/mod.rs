@@ -26,6 +26,7 @@ use network::Network;
 pub use kv_state::KvState;
 pub use linear::Linear;
 
+pub(crate) use linear::arch;
 pub(crate) use matrix::Matrix;
 
 /// Multiply-adds that are worth a thread of their own: about a tenth of a millisecond.
@@ -48,8 +49,9 @@ impl Decoder {
     /// Builds a decoder from a checked configuration and its weights. Only the first
     /// `info.vocabulary` rows of embedding and LM head are used: rows beyond the
     /// tokenizer's vocabulary are padding and can never win.
+    /// `info` is asked for when the layers are read.
     pub(crate) fn new(
-        info: ModelInfo,
+        info: impl FnOnce() -> Result<ModelInfo, LoadError>,
         config: Config,
         weights: &Arc<dyn WeightSource>,
         quantize: Option<Format>,
@@ -57,6 +59,12 @@ impl Decoder {
     ) -> Result<Self, LoadError> {
         let network = Network::read(info, config, weights, quantize, threads)?;
         Ok(Decoder { work: network.work(), network, scratch: Mutex::default() })
+    }
+
+    /// The decoder with the hash of its weights.
+    pub(crate) fn named(mut self, weights_hash: String) -> Self {
+        self.network.info.weights_hash = weights_hash;
+        self
     }
 
     /// The model's configuration.

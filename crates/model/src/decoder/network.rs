@@ -32,9 +32,10 @@ pub(super) struct Network {
 }
 
 impl Network {
-    /// Reads all weights, quantised or packed for this machine.
+    /// Reads all weights, quantised or packed for this machine. The layers come first, then
+    /// `info`, then what depends on the vocabulary.
     pub(super) fn read(
-        info: ModelInfo,
+        info: impl FnOnce() -> Result<ModelInfo, LoadError>,
         config: Config,
         weights: &Arc<dyn WeightSource>,
         quantize: Option<Format>,
@@ -49,18 +50,23 @@ impl Network {
         let layers: Result<Vec<_>, _> =
             (0..config.num_hidden_layers).map(|i| Layer::read(loading, &config, i)).collect();
         let layers = layers?;
+        let info = info()?;
         let head = head(loading, &config, info.vocabulary)?;
         let quantised = head.format().is_some() || layers.iter().any(Layer::is_quantised);
         if !quantised {
             pool = Pool::new(1)?;
         }
+        let embedding = Embedding::new(Arc::clone(weights), &config, info.vocabulary)?;
+        let norm = final_norm(source, &config)?;
+        // The pages of mapped files have been packed or checked.
+        source.give_back();
         Ok(Network {
             shape: KvShape::new(layers.len(), config.num_key_value_heads, config.head_dim),
-            norm: final_norm(source, &config)?,
+            norm,
             head,
             pool: Arc::new(pool),
             quantised,
-            embedding: Embedding::new(Arc::clone(weights), &config, info.vocabulary)?,
+            embedding,
             rotary: Rotary::new(&config.rope, config.head_dim),
             layers,
             info,

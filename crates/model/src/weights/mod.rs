@@ -4,6 +4,7 @@
 mod cache_folder;
 mod floats;
 pub mod gguf;
+mod mapped_file;
 mod q8_embedding;
 mod random;
 mod safetensors;
@@ -13,6 +14,7 @@ mod source;
 pub use cache_folder::cache_folder;
 pub use random::RandomModel;
 
+pub(crate) use mapped_file::MappedFile;
 pub(crate) use q8_embedding::Q8Embedding;
 pub(crate) use safetensors::WeightFile;
 pub(crate) use shards::Shards;

@@ -40,4 +40,8 @@ impl<S: WeightSource> WeightSource for Q8Embedding<S> {
     fn path(&self, tensor: &str) -> &Path {
         self.0.path(tensor)
     }
+
+    fn give_back(&self) {
+        self.0.give_back();
+    }
 }

@@ -1,15 +1,12 @@
 //! A safetensors file, mapped into memory rather than read.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use memmap2::Mmap;
 use safetensors::tensor::{Metadata, TensorInfo};
 use safetensors::{Dtype, SafeTensors};
-use sha2::{Digest, Sha256};
 
-use super::WeightSource;
 use super::floats::{read_bf16, read_f16, read_f32};
+use super::{MappedFile, WeightSource};
 use crate::LoadError;
 
 /// A mapped safetensors file whose header is checked.
@@ -19,7 +16,7 @@ use crate::LoadError;
 #[derive(Debug)]
 pub(crate) struct WeightFile {
     path: PathBuf,
-    map: Mmap,
+    map: MappedFile,
     header: Metadata,
     /// Offset of the tensors' bytes.
     start: usize,
@@ -28,24 +25,19 @@ pub(crate) struct WeightFile {
 impl WeightFile {
     /// Maps a file and checks its header: sizes, offsets and types.
     pub(crate) fn open(path: &Path, expected: &'static str) -> Result<Self, LoadError> {
-        let map = map(path).map_err(|source| LoadError::Read {
+        let map = MappedFile::open(path).map_err(|source| LoadError::Read {
             path: path.to_owned(),
             expected,
             source,
         })?;
         let (length, header) =
-            SafeTensors::read_metadata(&map).map_err(|error| LoadError::BadFile {
+            SafeTensors::read_metadata(map.bytes()).map_err(|error| LoadError::BadFile {
                 path: path.to_owned(),
-                bytes: map.len(),
+                bytes: map.bytes().len(),
                 message: error.to_string(),
             })?;
         // The length of the header is itself eight bytes.
         Ok(WeightFile { path: path.to_owned(), start: length + 8, map, header })
-    }
-
-    /// SHA-256 of the file.
-    pub(crate) fn digest(&self) -> [u8; 32] {
-        Sha256::digest(&self.map[..]).into()
     }
 
     /// The value of a key of the file's metadata.
@@ -73,7 +65,7 @@ impl WeightFile {
 
     fn bytes(&self, info: &TensorInfo) -> &[u8] {
         let (from, to) = info.data_offsets;
-        &self.map[self.start + from..self.start + to]
+        &self.map.bytes()[self.start + from..self.start + to]
     }
 }
 
@@ -116,11 +108,16 @@ impl WeightSource for WeightFile {
             Dtype::BF16 => read_bf16(bytes, out),
             _ => read_f32(bytes, out),
         }
+        self.map.done(bytes.len());
         Ok(())
     }
 
     fn path(&self, _: &str) -> &Path {
         &self.path
+    }
+
+    fn give_back(&self) {
+        self.map.give_back();
     }
 }
 
@@ -130,15 +127,5 @@ fn size(dtype: Dtype) -> Option<usize> {
         Dtype::F16 | Dtype::BF16 => Some(2),
         Dtype::F32 => Some(4),
         _ => None,
-    }
-}
-
-fn map(path: &Path) -> std::io::Result<Mmap> {
-    let file = File::open(path)?;
-    // SAFETY: the mapping is private and only read. As for every mapped file, the caller
-    // ensures that the file is not changed in place meanwhile.
-    #[allow(unsafe_code)]
-    unsafe {
-        Mmap::map(&file)
     }
 }

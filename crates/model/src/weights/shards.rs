@@ -65,16 +65,11 @@ impl Shards {
         Ok(Shards { path: index, files, places })
     }
 
-    /// SHA-256 of the file, hexadecimal. For shards it is that of their digests, in the order
-    /// of their names.
+    /// SHA-256 of the file, hexadecimal, which `sha256` gives. For shards it is that of their
+    /// digests, in the order of their names.
     ///
     /// # Errors
-    /// A file that cannot be read again.
-    pub(crate) fn hash(&self) -> Result<String, LoadError> {
-        self.hash_by(|file| Ok(hexadecimal(&file.digest())))
-    }
-
-    /// [`Shards::hash`] from the SHA-256 of each file, hexadecimal.
+    /// Those of `sha256`; a text that is no SHA-256.
     pub(crate) fn hash_by<E: From<LoadError>>(
         &self,
         mut sha256: impl FnMut(&WeightFile) -> Result<String, E>,
@@ -139,6 +134,10 @@ impl WeightSource for Shards {
 
     fn path(&self, tensor: &str) -> &Path {
         self.file(tensor).map_or(&self.path, |file| file.path(tensor))
+    }
+
+    fn give_back(&self) {
+        self.files.iter().for_each(WeightFile::give_back);
     }
 }
 

@@ -38,10 +38,24 @@ pub(crate) trait WeightSource: std::fmt::Debug + Send + Sync {
         None
     }
 
-    /// The blocks of row `row` of a checked tensor, if the kernels can pack them as they
-    /// are stored.
-    fn blocks(&self, _tensor: &str, _row: usize) -> Option<(Format, Cow<'_, [u8]>)> {
+    /// The blocks of row `row` of a checked tensor, if it is stored in blocks whose values
+    /// `format` has too.
+    fn blocks(&self, _tensor: &str, _row: usize, _format: Format) -> Option<Cow<'_, [u8]>> {
         None
+    }
+
+    /// Gives back the memory of what has been read, which may be read again.
+    fn give_back(&self) {}
+
+    /// Checks that rows from `row` on hold neither NaN nor infinity.
+    fn check_finite(
+        &self,
+        tensor: &str,
+        row: usize,
+        width: usize,
+        rows: usize,
+    ) -> Result<(), LoadError> {
+        self.finite_rows(tensor, row, width, &mut vec![0.0; rows * width])
     }
 
     /// [`WeightSource::rows`] that refuses NaN and infinity.

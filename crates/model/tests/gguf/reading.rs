@@ -2,6 +2,7 @@
 
 use safetensors::SafeTensors;
 use serde_json::json;
+use tokenroute_model::Format;
 use tokenroute_model::gguf::{Gguf, Kind, Value};
 
 use crate::here;
@@ -112,11 +113,17 @@ fn five_bits_of_blocks_of_32() {
         for (j, found) in out.into_iter().enumerate() {
             assert_eq!(found, expected.0 * value(j) as f32 + expected.1, "{} {j}", kind.name());
         }
-        let (format, blocks) = kind.packed(&bytes).expect("a format that holds five bits");
+        let format = kind.held_in().expect("a format that holds five bits");
+        let blocks = kind.packed(&bytes, format).expect("whole blocks");
+        assert!(*blocks == *bytes, "{} is held as it is stored", kind.name());
         let mut held = [0.0; 32];
         format.dequantise(&blocks, &mut held);
-        assert_eq!(held, out, "{} is held as it is", kind.name());
-        assert_eq!(kind.held_in(), Some(format));
+        assert_eq!(held, out, "{} has the values of ggml's blocks", kind.name());
+        // Beside parts in 8 bits it is held in 8 bits.
+        if let Some(blocks) = kind.packed(&bytes, Format::Q8_0) {
+            Format::Q8_0.dequantise(&blocks, &mut held);
+            assert_eq!((held, kind), (out, Kind::Q5_0));
+        }
     }
 }
 
@@ -130,7 +137,8 @@ fn k_quants_are_held_to_the_last_places_of_f16() {
         let mut exact = vec![0.0; tensor.shape.iter().product()];
         let mut held = exact.clone();
         wanted.dequantise(file.bytes(tensor), &mut exact);
-        let (format, blocks) = wanted.packed(file.bytes(tensor)).expect("whole blocks");
+        let format = wanted.held_in().expect("a format of blocks");
+        let blocks = wanted.packed(file.bytes(tensor), format).expect("whole blocks");
         format.dequantise(&blocks, &mut held);
         let most = exact.iter().fold(0.0f32, |most, w| most.max(w.abs()));
         for (i, (held, exact)) in held.into_iter().zip(exact).enumerate() {

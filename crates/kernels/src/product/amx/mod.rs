@@ -19,9 +19,9 @@ use std::array;
 use std::cell::RefCell;
 use std::ops::Range;
 
-use super::avx512::add_minima;
+use super::avx512::{add_fifth, add_minima};
 use super::job::Job;
-use super::layout::{Layout, Q4, Q4K, Q5K, Q8};
+use super::layout::{Layout, Q4, Q4K, Q5, Q5K, Q8};
 use crate::amx_tiles::{Line, ROWS};
 use crate::matrix::PANEL;
 use crate::{BLOCK, Format};
@@ -59,6 +59,7 @@ pub(crate) unsafe fn multiply(job: &Job<'_>, panels: Range<usize>) -> usize {
             Format::Q8_0 => by_chunks::<Q8>(job, panels.start, pairs, buffers),
             Format::Q4_0 => by_chunks::<Q4>(job, panels.start, pairs, buffers),
             Format::Q4K => by_chunks::<Q4K>(job, panels.start, pairs, buffers),
+            Format::Q5_0 => by_chunks::<Q5>(job, panels.start, pairs, buffers),
             Format::Q5K => by_chunks::<Q5K>(job, panels.start, pairs, buffers),
         }
         // SAFETY: ends the use of tiles, so that the system need not keep them.
@@ -153,12 +154,7 @@ fn unpack<L: Layout>(job: &Job<'_>, packed: &[u8], p: usize, weights: &mut [Line
     // An integer in the low bits of 2^23 is a float; subtracting 2^23 and the offset leaves
     // the weight.
     let two_23 = _mm512_set1_epi32(0x4b00_0000);
-    let offset = match L::FORMAT {
-        Format::Q8_0 | Format::Q5K => 128.0,
-        Format::Q4_0 => 8.0,
-        Format::Q4K => 0.0,
-    };
-    let begin = _mm512_set1_ps(8_388_608.0 + offset);
+    let begin = _mm512_set1_ps(8_388_608.0 + f32::from(L::OFFSET as u8));
     let float = |w: __m512i| {
         let w = _mm512_or_si512(_mm512_and_si512(w, low), two_23);
         _mm512_castps_si512(_mm512_sub_ps(_mm512_castsi512_ps(w), begin))
@@ -182,8 +178,8 @@ fn unpack<L: Layout>(job: &Job<'_>, packed: &[u8], p: usize, weights: &mut [Line
                 _mm512_store_si512(lines[2 * v + 1].0.as_mut_ptr().cast(), b);
             }
         };
-        // SAFETY: a tile is 32 bytes of scales, and after its head 4 or 8 vectors;
-        // prefetching reads nothing.
+        // SAFETY: a tile is 32 bytes of scales, and after its head 4 or 8 vectors, and masks
+        // where weights have fifth bits; prefetching reads nothing.
         unsafe {
             for line in (0..L::TILE).step_by(64) {
                 _mm_prefetch::<_MM_HINT_T1>(tile.as_ptr().wrapping_add(next + line).cast());
@@ -193,8 +189,15 @@ fn unpack<L: Layout>(job: &Job<'_>, packed: &[u8], p: usize, weights: &mut [Line
             for v in 0..L::VECTORS {
                 let w = _mm512_loadu_si512(tile[L::HEAD + 4 * PANEL * v..].as_ptr().cast());
                 if L::NIBBLES {
-                    put(v, _mm512_and_si512(w, nibble));
-                    put(4 + v, _mm512_and_si512(_mm512_srli_epi16::<4>(w), nibble));
+                    let mut low = _mm512_and_si512(w, nibble);
+                    let mut high = _mm512_and_si512(_mm512_srli_epi16::<4>(w), nibble);
+                    if L::FIFTH {
+                        let masks = tile[L::MASKS..].as_ptr().cast::<u64>();
+                        low = add_fifth(low, masks.add(v).read_unaligned());
+                        high = add_fifth(high, masks.add(4 + v).read_unaligned());
+                    }
+                    put(v, low);
+                    put(4 + v, high);
                 } else {
                     put(v, w);
                 }

@@ -8,7 +8,8 @@ use std::arch::x86_64::*;
 use std::cell::RefCell;
 
 use super::super::job::Job;
-use super::super::layout::{Layout, Q4, Q4K, Q5K, Q8};
+use super::super::layout::{Layout, Q4, Q4K, Q5, Q5K, Q8};
+use super::add_fifth;
 use crate::matrix::{PANEL, SCALES, tile_bytes};
 use crate::{BLOCK, Format};
 
@@ -32,6 +33,7 @@ pub(crate) fn multiply(job: &Job<'_>, panel: usize) -> usize {
         Format::Q8_0 => blocks::<Q8>(job, panel, packed, &[], whole),
         Format::Q4_0 => unpacked::<Q4>(job, panel, packed, whole),
         Format::Q4K => unpacked::<Q4K>(job, panel, packed, whole),
+        Format::Q5_0 => unpacked::<Q5>(job, panel, packed, whole),
         Format::Q5K => unpacked::<Q5K>(job, panel, packed, whole),
     }
     whole
@@ -47,25 +49,27 @@ fn unpacked<L: Layout>(job: &Job<'_>, panel: usize, packed: &[u8], rows: usize) 
     });
 }
 
-/// Rewrites tiles as tiles of Q8_0 with the same integers (q − 8 for Q4_0, else q) + 128.
+/// Rewrites tiles as tiles of Q8_0 with the same integers (q − offset) + 128.
 #[target_feature(enable = "avx512f,avx512bw")]
 fn unpack<L: Layout>(packed: &[u8], unpacked: &mut [u8]) {
     let tiles = unpacked.chunks_exact_mut(tile_bytes(Format::Q8_0));
     for (from, to) in packed.chunks_exact(L::TILE).zip(tiles) {
         to[..SCALES].copy_from_slice(&from[..SCALES]);
-        if !L::NIBBLES {
-            to[SCALES..].copy_from_slice(&from[L::HEAD..]);
-            continue;
-        }
+        let masks = from[L::MASKS..].as_ptr().cast::<u64>();
         let (from, to) = (from[L::HEAD..].as_ptr(), to[SCALES..].as_mut_ptr());
         let nibble = _mm512_set1_epi8(15);
-        let offset = _mm512_set1_epi8(if L::PLAIN { -128 } else { 120 });
+        let offset = _mm512_set1_epi8(i8::MIN.wrapping_sub(L::OFFSET));
         for v in 0..4 {
-            // SAFETY: a tile holds 4 vectors of nibbles, or 8 of bytes.
+            // SAFETY: a tile holds 4 vectors of nibbles, or 8 of bytes. Masks follow where
+            // weights have fifth bits.
             unsafe {
                 let w = _mm512_loadu_si512(from.add(64 * v).cast());
-                let low = _mm512_and_si512(w, nibble);
-                let high = _mm512_and_si512(_mm512_srli_epi16::<4>(w), nibble);
+                let mut low = _mm512_and_si512(w, nibble);
+                let mut high = _mm512_and_si512(_mm512_srli_epi16::<4>(w), nibble);
+                if L::FIFTH {
+                    low = add_fifth(low, masks.add(v).read_unaligned());
+                    high = add_fifth(high, masks.add(4 + v).read_unaligned());
+                }
                 _mm512_storeu_si512(to.add(64 * v).cast(), _mm512_add_epi8(low, offset));
                 _mm512_storeu_si512(to.add(64 * (4 + v)).cast(), _mm512_add_epi8(high, offset));
             }

@@ -9,7 +9,7 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::job::{Job, row_blocks};
-use super::layout::{Layout, Q4, Q4K, Q5K, Q8};
+use super::layout::{Layout, Q4, Q4K, Q5, Q5K, Q8};
 use crate::matrix::{PANEL, SCALES};
 use crate::{BLOCK, Format};
 
@@ -28,6 +28,7 @@ pub(crate) fn multiply(job: &Job<'_>, panels: Range<usize>) {
         Format::Q8_0 => by_rows::<Q8>(job, panels),
         Format::Q4_0 => by_rows::<Q4>(job, panels),
         Format::Q4K => by_rows::<Q4K>(job, panels),
+        Format::Q5_0 => by_rows::<Q5>(job, panels),
         Format::Q5K => by_rows::<Q5K>(job, panels),
     }
 }
@@ -47,6 +48,13 @@ fn by_rows<L: Layout>(job: &Job<'_>, panels: Range<usize>) {
     for panel in panel..panels.end {
         few_rows::<L>(job, panel, 0..job.rows);
     }
+}
+
+/// Adds 16 to the bytes whose bit is set.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(crate) fn add_fifth(w: __m512i, bits: u64) -> __m512i {
+    _mm512_mask_add_epi8(w, bits, w, _mm512_set1_epi8(16))
 }
 
 /// Rows by one panel, a few at a time.
@@ -89,9 +97,7 @@ fn block<L: Layout, const R: usize, const P: usize>(job: &Job<'_>, panel: usize,
             if !L::PLAIN {
                 for r in 0..R {
                     let offset = _mm512_set1_epi32(*offsets.add(first + r * blocks + b));
-                    // −8·Σx undoes Q4_0's offset, −128·Σx that of bytes.
-                    let start = if L::NIBBLES { _mm512_srai_epi32::<4>(offset) } else { offset };
-                    dots[r] = [start; P];
+                    dots[r] = [_mm512_sra_epi32(offset, _mm_cvtsi32_si128(L::SHIFT)); P];
                 }
             }
             let columns = |r: usize, group: usize| {
@@ -106,8 +112,13 @@ fn block<L: Layout, const R: usize, const P: usize>(job: &Job<'_>, panel: usize,
                     }
                     let w = _mm512_loadu_si512(at.cast());
                     if L::NIBBLES {
-                        let low = _mm512_and_si512(w, nibble);
-                        let high = _mm512_and_si512(_mm512_srli_epi16::<4>(w), nibble);
+                        let mut low = _mm512_and_si512(w, nibble);
+                        let mut high = _mm512_and_si512(_mm512_srli_epi16::<4>(w), nibble);
+                        if L::FIFTH {
+                            let masks = tiles[p].add(b * L::TILE + L::MASKS).cast::<u64>();
+                            low = add_fifth(low, masks.add(v).read_unaligned());
+                            high = add_fifth(high, masks.add(4 + v).read_unaligned());
+                        }
                         for r in 0..R {
                             dots[r][p] = _mm512_dpbusd_epi32(dots[r][p], low, columns(r, v));
                             dots[r][p] = _mm512_dpbusd_epi32(dots[r][p], high, columns(r, 4 + v));

@@ -5,13 +5,11 @@
 //! little-endian.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::Path;
-
-use memmap2::Mmap;
 
 use super::value::Cursor;
 use super::{GgufError, Kind, Value};
+use crate::weights::MappedFile;
 
 /// Limit of metadata entries and of tensors. Real files have tens or hundreds.
 const MOST_ENTRIES: u64 = 1 << 16;
@@ -30,7 +28,7 @@ pub struct Gguf {
 /// Where the bytes are.
 #[derive(Debug)]
 enum Data {
-    Mapped(Mmap),
+    Mapped(MappedFile),
     Owned(Vec<u8>),
 }
 
@@ -52,14 +50,9 @@ impl Gguf {
     ///
     /// # Errors
     /// A file that cannot be read; a damaged header.
-    #[allow(unsafe_code)]
     pub fn open(path: &Path) -> Result<Self, GgufError> {
         let read = |source| GgufError::Read { path: path.to_owned(), source };
-        let file = File::open(path).map_err(read)?;
-        // SAFETY: the map is read-only. As documented, the caller ensures that the file does
-        // not change while it is open.
-        let map = unsafe { Mmap::map(&file) }.map_err(read)?;
-        Gguf::read(Data::Mapped(map))
+        Gguf::read(Data::Mapped(MappedFile::open(path).map_err(read)?))
     }
 
     /// [`Gguf::open`] for bytes in memory.
@@ -143,9 +136,12 @@ impl Gguf {
         }
     }
 
-    /// The whole file.
-    pub(super) fn whole(&self) -> &[u8] {
-        self.data.bytes()
+    /// The file, if this is one.
+    pub(super) fn mapped(&self) -> Option<&MappedFile> {
+        match &self.data {
+            Data::Mapped(map) => Some(map),
+            Data::Owned(_) => None,
+        }
     }
 
     /// Everything from the first tensor on.
@@ -188,7 +184,7 @@ impl Gguf {
 impl Data {
     fn bytes(&self) -> &[u8] {
         match self {
-            Data::Mapped(map) => map,
+            Data::Mapped(map) => map.bytes(),
             Data::Owned(bytes) => bytes,
         }
     }

@@ -4,10 +4,11 @@
 use std::borrow::Cow;
 
 use half::f16;
-use tokenroute_kernels::Format;
 use tokenroute_kernels::k_quants::{self, scale_min};
+use tokenroute_kernels::{BLOCK, Format};
 
 use super::GgufError;
+use crate::decoder::arch;
 use crate::weights::floats::{read_bf16, read_f16, read_f32};
 use crate::weights::{EMBEDDING, HEAD};
 
@@ -105,40 +106,26 @@ impl Kind {
         whole.then(|| (columns / self.block()).checked_mul(self.block_bytes())).flatten()
     }
 
-    /// Stored blocks in the kernels' format of equal values; `None` if there is no such
-    /// format. Weights are then quantised anew.
+    /// Stored blocks as blocks of a format of the kernels with equal values; `None` if there
+    /// are none. Weights are then quantised anew.
     #[must_use]
-    pub fn packed(self, bytes: &[u8]) -> Option<(Format, Cow<'_, [u8]>)> {
-        match self {
-            Kind::Q8_0 => Some((Format::Q8_0, bytes.into())),
-            Kind::Q4_0 => Some((Format::Q4_0, bytes.into())),
-            Kind::Q4_1 => Some((Format::Q4K, bytes.into())),
-            Kind::Q5_0 => {
-                let mut blocks = Vec::new();
-                for block in bytes.chunks_exact(self.block_bytes()) {
-                    blocks.extend(&block[..2]);
-                    blocks.extend(five_bits(&block[2..]).map(|q| q.wrapping_sub(16)));
-                }
-                Some((Format::Q8_0, blocks.into()))
-            }
-            Kind::Q5_1 => {
-                let mut blocks = Vec::new();
-                for block in bytes.chunks_exact(self.block_bytes()) {
-                    blocks.extend(&block[..4]);
-                    blocks.extend(five_bits(&block[4..]));
-                }
-                Some((Format::Q5K, blocks.into()))
-            }
-            Kind::Q5K => {
-                let mut blocks = Vec::new();
-                k_quants::flatten_5(bytes, &mut blocks);
-                Some((Format::Q5K, blocks.into()))
-            }
-            Kind::Q4K => {
-                let mut blocks = Vec::new();
-                k_quants::flatten(bytes, &mut blocks);
-                Some((Format::Q4K, blocks.into()))
-            }
+    pub fn packed(self, bytes: &[u8], format: Format) -> Option<Cow<'_, [u8]>> {
+        let converted = |convert: fn(&[u8], &mut Vec<u8>)| {
+            let blocks = bytes.len() / self.block_bytes() * (self.block() / BLOCK);
+            let mut converted = Vec::with_capacity(blocks * format.block_bytes());
+            convert(bytes, &mut converted);
+            Some(converted.into())
+        };
+        match (self, format) {
+            (Kind::Q8_0, Format::Q8_0)
+            | (Kind::Q4_0, Format::Q4_0)
+            | (Kind::Q4_1, Format::Q4K)
+            | (Kind::Q5_0, Format::Q5_0)
+            | (Kind::Q5_1, Format::Q5K) => Some(bytes.into()),
+            // A matrix with parts in 8 bits is held in 8 bits.
+            (Kind::Q5_0, Format::Q8_0) => converted(in_8_bits),
+            (Kind::Q5K, Format::Q5K) => converted(k_quants::flatten_5),
+            (Kind::Q4K, Format::Q4K) => converted(k_quants::flatten),
             _ => None,
         }
     }
@@ -150,9 +137,23 @@ impl Kind {
             Kind::F32 | Kind::F16 | Kind::BF16 => None,
             Kind::Q4_0 => Some(Format::Q4_0),
             Kind::Q4_1 | Kind::Q4K => Some(Format::Q4K),
+            Kind::Q5_0 => Some(Format::Q5_0),
             Kind::Q5_1 | Kind::Q5K => Some(Format::Q5K),
-            Kind::Q8_0 | Kind::Q5_0 | Kind::Q6K => Some(Format::Q8_0),
+            Kind::Q8_0 | Kind::Q6K => Some(Format::Q8_0),
         }
+    }
+
+    /// Whether these are blocks whose scales and minima are all finite, and so their
+    /// weights. Floats are not looked at.
+    pub(super) fn has_finite_scales(self, bytes: &[u8]) -> bool {
+        let halves: &[usize] = match self {
+            Kind::F32 | Kind::F16 | Kind::BF16 => return false,
+            Kind::Q4_0 | Kind::Q5_0 | Kind::Q8_0 => &[0],
+            Kind::Q4_1 | Kind::Q5_1 | Kind::Q4K | Kind::Q5K => &[0, 2],
+            Kind::Q6K => &[208],
+        };
+        let mut blocks = bytes.chunks_exact(self.block_bytes());
+        blocks.all(|block| halves.iter().all(|&at| half(&block[at..]).is_finite()))
     }
 
     /// Converts stored blocks to f32, as many as `out` holds.
@@ -171,6 +172,10 @@ impl Kind {
             Kind::Q6K => q6_k,
         };
         let blocks = bytes.chunks_exact(self.block_bytes()).zip(out.chunks_mut(self.block()));
+        if self == Kind::Q6K {
+            // In the vectors of this machine. Nothing is fused, so the bits are the same.
+            return arch().dispatch(|| blocks.for_each(|(bytes, out)| q6_k(bytes, out)));
+        }
         blocks.for_each(|(bytes, out)| block(bytes, out));
     }
 
@@ -194,8 +199,8 @@ impl From<Format> for Kind {
             Format::Q8_0 => Kind::Q8_0,
             Format::Q4_0 => Kind::Q4_0,
             Format::Q4K => Kind::Q4K,
-            // It cannot be written, so each load quantises anew.
-            Format::Q5K => Kind::F32,
+            // They cannot be written, so each load quantises anew.
+            Format::Q5_0 | Format::Q5K => Kind::F32,
         }
     }
 }
@@ -247,6 +252,14 @@ fn five_bits(b: &[u8]) -> impl Iterator<Item = u8> {
     low.enumerate().map(move |(j, q)| q | ((high >> j & 1) as u8) << 4)
 }
 
+/// Blocks of Q5_0 as blocks of Q8_0.
+fn in_8_bits(bytes: &[u8], out: &mut Vec<u8>) {
+    for block in bytes.chunks_exact(Kind::Q5_0.block_bytes()) {
+        out.extend(&block[..2]);
+        out.extend(five_bits(&block[2..]).map(|q| q.wrapping_sub(16)));
+    }
+}
+
 fn q5_0(b: &[u8], y: &mut [f32]) {
     let d = half(b);
     y.iter_mut().zip(five_bits(&b[2..])).for_each(|(y, q)| *y = f32::from(q as i8 - 16) * d);
@@ -282,20 +295,22 @@ fn q5_k(b: &[u8], y: &mut [f32]) {
     }
 }
 
+#[inline(always)]
 fn q6_k(b: &[u8], y: &mut [f32]) {
     let d = half(&b[208..]);
     for n in 0..2 {
         let (low, high) = (&b[64 * n..][..64], &b[128 + 32 * n..][..32]);
         let scales = &b[192 + 8 * n..][..8];
         let y = &mut y[128 * n..][..128];
-        for l in 0..32 {
-            let quarter = |i: usize| {
-                let low = low[l + 32 * (i % 2)] >> (4 * (i / 2)) & 15;
-                let q = (low | (high[l] >> (2 * i) & 3) << 4) as i8 - 32;
-                d * f32::from(scales[l / 16 + 2 * i] as i8) * f32::from(q)
-            };
-            for i in 0..4 {
-                y[l + 32 * i] = quarter(i);
+        // Runs of 16 weights have a scale.
+        for (run, (y, scale)) in y.as_chunks_mut::<16>().0.iter_mut().zip(scales).enumerate() {
+            let (i, first) = (run / 2, run % 2 * 16);
+            let (low, high) = (&low[first + 32 * (i % 2)..][..16], &high[first..][..16]);
+            let scale = d * f32::from(*scale as i8);
+            for (y, (low, high)) in y.iter_mut().zip(low.iter().zip(high)) {
+                let low = low >> (4 * (i / 2)) & 15;
+                let q = (low | (high >> (2 * i) & 3) << 4) as i8 - 32;
+                *y = scale * f32::from(q);
             }
         }
     }

@@ -12,8 +12,7 @@ use tokenroute_kernels::Format;
 use super::names::to_gguf;
 use super::tokenizer::{ENDS, TOKENS};
 use super::{Gguf, GgufError, Tensor, Weight};
-use crate::hash::sha256;
-use crate::weights::WeightSource;
+use crate::weights::{MappedFile, WeightSource};
 use crate::{Config, LoadError};
 
 /// Whether a path names a GGUF file, by its extension.
@@ -58,11 +57,6 @@ impl GgufSource {
     /// The file.
     pub(super) fn file(&self) -> &Gguf {
         &self.file
-    }
-
-    /// SHA-256 of the file, hexadecimal.
-    pub(crate) fn hash(&self) -> String {
-        sha256(self.file.whole())
     }
 
     /// The model's configuration.
@@ -118,6 +112,11 @@ impl GgufSource {
     fn weight(&self, tensor: &str) -> Option<Weight<'_>> {
         let place = self.places.get(tensor)?;
         Some(self.file.placed(&place.tensor, place.heads))
+    }
+
+    /// Counts bytes that have been read or are read next.
+    fn done(&self, bytes: usize) {
+        self.file.mapped().into_iter().for_each(|file| file.done(bytes));
     }
 
     fn missing(&self, tensor: &str, shape: &[usize]) -> LoadError {
@@ -190,16 +189,40 @@ impl WeightSource for GgufSource {
         for (row, out) in (row..).zip(out.chunks_exact_mut(width)) {
             weight.dequantise_row(row, out);
         }
+        self.done(weight.row_size() * (end - row));
         Ok(())
+    }
+
+    fn check_finite(
+        &self,
+        tensor: &str,
+        row: usize,
+        width: usize,
+        rows: usize,
+    ) -> Result<(), LoadError> {
+        let weight = self.weight(tensor).filter(|w| w.columns() == width && row + rows <= w.rows());
+        let sound = weight.is_some_and(|weight| {
+            self.done(weight.row_size() * rows);
+            (row..row + rows).all(|row| weight.kind().has_finite_scales(weight.row_bytes(row)))
+        });
+        if sound {
+            return Ok(());
+        }
+        self.finite_rows(tensor, row, width, &mut vec![0.0; rows * width])
     }
 
     fn format(&self, tensor: &str) -> Option<Format> {
         self.places.get(tensor)?.tensor.kind.held_in()
     }
 
-    fn blocks(&self, tensor: &str, row: usize) -> Option<(Format, Cow<'_, [u8]>)> {
+    fn blocks(&self, tensor: &str, row: usize, format: Format) -> Option<Cow<'_, [u8]>> {
         let weight = self.weight(tensor).filter(|w| w.shape().len() > 1 && row < w.rows())?;
-        weight.kind().packed(weight.row_bytes(row))
+        self.done(weight.row_size());
+        weight.kind().packed(weight.row_bytes(row), format)
+    }
+
+    fn give_back(&self) {
+        self.file.mapped().into_iter().for_each(MappedFile::give_back);
     }
 
     fn path(&self, _: &str) -> &Path {

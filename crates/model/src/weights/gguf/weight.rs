@@ -91,13 +91,18 @@ impl<'a> Weight<'a> {
         self.shape().last().copied().unwrap_or(0)
     }
 
+    /// Bytes of a row.
+    pub(super) fn row_size(&self) -> usize {
+        self.bytes.len() / self.rows()
+    }
+
     /// A row as stored, in blocks of [`Weight::kind`].
     ///
     /// # Panics
     /// If there is no such row.
     #[must_use]
     pub fn row_bytes(&self, row: usize) -> &'a [u8] {
-        let size = self.bytes.len() / self.rows();
+        let size = self.row_size();
         let place = match self.heads {
             Some(heads) if self.shape().len() > 1 => interleaved(row, self.rows(), heads),
             _ => row,

@@ -17,7 +17,7 @@ use super::container::{Entries, Part, header, matrix, padding};
 use super::names::{permuted, stored_order, to_gguf};
 use super::quants::stored_kind;
 use super::{Gguf, GgufError, GgufSource, Kind};
-use crate::weights::{HEAD, WeightSource};
+use crate::weights::{HEAD, MappedFile, WeightSource};
 use crate::{Config, LoadError};
 
 /// The key of the file's identity: the version of this code, the weights' hash, the format.
@@ -184,7 +184,9 @@ impl<'a> WeightCache<'a> {
 }
 
 fn checksum(file: &Gguf) -> String {
-    hexadecimal(stable_hash(file.after_header()))
+    let sum = stable_hash(file.after_header());
+    file.mapped().into_iter().for_each(MappedFile::give_back);
+    hexadecimal(sum)
 }
 
 fn hexadecimal(hash: u64) -> String {
