@@ -16,7 +16,7 @@ pub(crate) fn sha256(bytes: impl AsRef<[u8]>) -> String {
 ///
 /// # Errors
 /// A file that cannot be read.
-pub(crate) fn sha256_of_file(path: &Path) -> io::Result<String> {
+pub fn sha256_of_file(path: &Path) -> io::Result<String> {
     let mut file = File::open(path)?;
     let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 1 << 20]);
     loop {

@@ -65,6 +65,7 @@ pub use config::{Config, Family, Rope, RopeScaling};
 pub use decoder::{Decoder, KvState, Linear, continue_greedy};
 pub use error::LoadError;
 pub use export::export_directory;
+pub use hash::sha256_of_file;
 pub use load::{
     LoadOptions, LoadedModel, Sha256Of, check_pair, load_decoder, load_decoder_hashed, load_model,
     load_model_hashed,

@@ -15,6 +15,16 @@ pub fn peak() -> Option<u64> {
     status("VmHWM")
 }
 
+/// Current memory in bytes, mapped files included.
+pub fn resident() -> Option<u64> {
+    status("VmRSS")
+}
+
+/// Current memory of mapped files, in bytes.
+pub fn mapped() -> Option<u64> {
+    status("RssFile")
+}
+
 /// Current memory that is not backed by a file, in bytes.
 pub fn anonymous() -> Option<u64> {
     status("RssAnon")

@@ -118,7 +118,8 @@ impl FileHashes {
         known.files.retain(|path, _| path.exists());
         let json = serde_json::to_vec(&known.files)
             .map_err(|e| StoreError::Encode { kind: "hashes", what: e.to_string() })?;
-        atomic::write(memory, &json)?;
+        // Paths of files are the user's own affair.
+        atomic::write_private(memory, &json)?;
         known.changed = false;
         Ok(())
     }
@@ -182,6 +183,25 @@ mod tests {
             });
             assert_eq!(same_time, sha256_file(&path).expect("a hash"));
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_memory_is_read_by_its_user_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().expect("a folder");
+        let (memory, path) = (dir.path().join("hashes.json"), dir.path().join("weights"));
+        put(&path, "12345", old());
+        let hashes = FileHashes::open(&memory);
+        let sha256 = hashes.sha256(&path).expect("a hash");
+        // The entry of a file of this moment is not remembered, so it is put there.
+        let stamp = Stamp::of(&fs::metadata(&path).expect("metadata")).expect("a stamp");
+        let real = fs::canonicalize(&path).expect("a path");
+        hashes.known().files.insert(real, Remembered { stamp, sha256 });
+        hashes.known().changed = true;
+        drop(hashes);
+        let mode = fs::metadata(&memory).expect("a memory").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
     }
 
     #[test]

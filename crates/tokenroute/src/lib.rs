@@ -48,7 +48,7 @@ mod pair;
 mod token_stream;
 
 pub use error::Error;
-pub use model_source::{load_named, load_options, short_name};
+pub use model_source::{load_named, load_named_decoder, load_options, short_name};
 pub use pair::{Answer, Decoding, RoutedPair, RoutedPairBuilder};
 pub use token_stream::{Token, TokenStream};
 

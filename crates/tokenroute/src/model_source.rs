@@ -4,7 +4,10 @@ use std::path::Path;
 
 use tokenroute_core::Progress;
 use tokenroute_hub::{local, reference};
-use tokenroute_model::{Format, LoadOptions, LoadedModel, cache_folder, load_model};
+use tokenroute_model::{
+    Decoder, Format, LoadError, LoadOptions, LoadedModel, Sha256Of, cache_folder,
+    load_decoder_hashed, load_model_hashed,
+};
 
 use crate::Error;
 
@@ -26,7 +29,48 @@ pub fn load_named(
     options: &LoadOptions,
     progress: &dyn Progress,
 ) -> Result<LoadedModel, Error> {
-    Ok(load_model(&local(named, progress)?, options)?)
+    Ok(load_found(&local(named, progress)?, options)?)
+}
+
+/// Loads only the decoder of a named model ([`load_named`]).
+///
+/// # Errors
+/// As [`load_named`].
+pub fn load_named_decoder(
+    named: &Path,
+    options: &LoadOptions,
+    progress: &dyn Progress,
+) -> Result<Decoder, Error> {
+    let path = local(named, progress)?;
+    Ok(with_hashes(|sha256| load_decoder_hashed(&path, options, sha256))?)
+}
+
+/// Loads a model from its path. Hashes of its files are remembered in the user's cache.
+pub(crate) fn load_found(path: &Path, options: &LoadOptions) -> Result<LoadedModel, LoadError> {
+    with_hashes(|sha256| load_model_hashed(path, options, sha256))
+}
+
+/// Runs `load` with hashes of files that the user's cache remembers by path, size and times.
+#[cfg(feature = "lab")]
+fn with_hashes<T>(load: impl FnOnce(Sha256Of<'_>) -> T) -> T {
+    use tokenroute_store::{FileHashes, StoreError, make_dir};
+    // Without a folder to write to, nothing is remembered.
+    let folder = cache_folder().filter(|folder| make_dir(folder).is_ok());
+    let hashes = folder.map_or_else(FileHashes::default, |folder| {
+        FileHashes::open(&folder.join("file-hashes.json"))
+    });
+    load(&|file| {
+        hashes.sha256(file).map_err(|error| match error {
+            StoreError::Read { source, .. } => source,
+            other => std::io::Error::other(other),
+        })
+    })
+}
+
+/// Runs `load` with hashes that are taken anew. A build without stages has no memory of them.
+#[cfg(not(feature = "lab"))]
+fn with_hashes<T>(load: impl FnOnce(Sha256Of<'_>) -> T) -> T {
+    load(&tokenroute_model::sha256_of_file)
 }
 
 /// The last part of a model's path or reference, without `.gguf`. Links of folders are

@@ -43,7 +43,9 @@ fn bench_prints_rates_bytes_and_memory() {
     assert!(report["read_bandwidth"].as_f64().expect("bytes a second") > 1e8);
     if cfg!(target_os = "linux") {
         let memory = |key: &str| report["memory"][key].as_u64().expect(key);
-        assert!(memory("peak_rss") >= memory("rss_anon"));
+        assert!(memory("peak_rss") >= memory("rss"));
+        assert!(memory("peak_rss") >= memory("loading_peak_rss"));
+        assert!(memory("rss_anon") > 0 && memory("rss_file") > 0);
         assert!(memory("peak_rss") >= memory("loading_rss_anon"));
         assert!(memory("loading_rss_anon") > 0);
     }
@@ -60,6 +62,35 @@ fn bench_prints_rates_bytes_and_memory() {
     for part in ["q8_0", "of bandwidth", "decode", "sequences", "prefill"] {
         assert!(text.contains(part), "{part} is not in: {text}");
     }
+}
+
+/// The pages of a file are given back while its weights are packed.
+#[cfg(target_os = "linux")]
+#[test]
+fn loading_holds_little_more_than_the_packed_weights() {
+    let folder = TempDir::new().expect("a folder");
+    let small = random_model(&folder);
+    let text = std::fs::read_to_string(bundled("word-problems-llm/config.json")).expect("a file");
+    let mut config: Value = serde_json::from_str(&text).expect("JSON");
+    for (key, value) in [("hidden_size", 512), ("intermediate_size", 4096)] {
+        config[key] = value.into();
+    }
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(at("config.json"), config.to_string()).expect("a config");
+    let tokenizer = bundled("word-problems-llm/tokenizer.json");
+    let like = ["--config", &at("config.json"), "--tokenizer", &tokenizer, "--layers", "8"];
+    succeed(&[&["random-model", "--out", &at("large")], &like[..]].concat());
+    succeed(&["export", "--model", &at("large"), "--out", &at("l.gguf"), "--type", "q8_0"]);
+    let loaded = |model: &str| {
+        let cases = ["--decode", "1", "--repeat", "1", "--sequences", "0", "--prefill", "0"];
+        let out = succeed(&[&["bench", "--model", model, "--json"], &cases[..]].concat());
+        let report: Value = serde_json::from_str(&out).expect("JSON");
+        let bytes = |value: &Value| value.as_f64().expect("bytes");
+        (bytes(&report["bytes_per_token"]), bytes(&report["memory"]["loading_peak_rss"]))
+    };
+    let ((few, least), (packed, peak)) = (loaded(&small), loaded(&at("l.gguf")));
+    assert!(packed - few > 50e6, "{packed} bytes are too few to tell");
+    assert!(peak - least < 1.1 * packed + 12e6, "{packed} packed take {} bytes", peak - least);
 }
 
 #[test]

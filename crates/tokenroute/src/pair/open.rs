@@ -8,11 +8,11 @@ use tokenroute_core::{LanguageModel, Llm, LlmError, Scorer};
 use tokenroute_hub::local;
 use tokenroute_llm::InProcess;
 use tokenroute_llm::http::{Answers, Api, Http, HttpConfig, HttpError, Spelling, identity};
-use tokenroute_model::{Format, LoadOptions, LoadedModel, RouterScorer, check_pair, load_model};
+use tokenroute_model::{Format, LoadOptions, LoadedModel, RouterScorer, check_pair};
 
 use super::{Partner, RoutedPair, RoutedPairBuilder};
 use crate::Error;
-use crate::model_source::{load_named, load_options};
+use crate::model_source::{load_found, load_named, load_options};
 
 /// An LLM that is open.
 struct Opened {
@@ -49,7 +49,7 @@ impl RoutedPairBuilder<'_> {
         let needed = router.as_ref().map_or(0, |router| router.header().features.top_k);
         let top_k = self.top_k.max(needed);
         let path = local(&self.slm, self.progress)?;
-        let slm = load_model(&path, &self.load_options(&self.slm, top_k, self.quantize))?;
+        let slm = load_found(&path, &self.load_options(&self.slm, top_k, self.quantize))?;
         if let Some(router) = &mut router {
             router.check(slm.decoder.info(), slm.vocabulary.hash())?;
             router.share_threads(&slm.decoder);

@@ -7,12 +7,11 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
+use tokenroute::load_named_decoder;
 use tokenroute_core::{Detail, Feed, LanguageModel, Progress, TokenId};
-use tokenroute_hub::{local, reference};
+use tokenroute_hub::reference;
 use tokenroute_kernels::Pool;
-use tokenroute_model::{
-    Decoder, KvState, LoadOptions, RandomModel, load_decoder, process_memory as memory,
-};
+use tokenroute_model::{Decoder, KvState, LoadOptions, RandomModel, process_memory as memory};
 
 use crate::args::Bench;
 use crate::output;
@@ -77,11 +76,29 @@ impl Spread {
 /// Bytes.
 #[derive(Debug, Serialize)]
 struct Memory {
+    /// Since the start of the process.
     peak_rss: u64,
+    /// The peak when the model was loaded.
+    loading_peak_rss: u64,
     /// The highest sampled `rss_anon` while the model was loaded.
     loading_rss_anon: u64,
-    /// Anonymous memory.
+    /// Resident memory after the cases: anonymous, and of mapped files.
+    rss: u64,
     rss_anon: u64,
+    rss_file: u64,
+}
+
+impl Memory {
+    /// `loading` is the peak and the anonymous peak while loading. `None` if the system does not
+    /// report them.
+    fn now(loading: (Option<u64>, Option<u64>)) -> Option<Self> {
+        let (rss, rss_anon, rss_file) =
+            (memory::resident()?, memory::anonymous()?, memory::mapped()?);
+        // Reading a figure may touch a page, so the peak comes last.
+        let peak_rss = memory::peak()?;
+        let (loading_peak_rss, loading_rss_anon) = (loading.0?, loading.1?);
+        Some(Memory { peak_rss, loading_peak_rss, loading_rss_anon, rss, rss_anon, rss_file })
+    }
 }
 
 /// Measures and prints.
@@ -93,6 +110,7 @@ pub fn run(args: &Bench, progress: &dyn Progress) -> Result<()> {
     let (decoder, loading) = memory::most_anonymous(|| open(args, progress));
     let decoder = decoder?;
     let load_seconds = begun.elapsed().as_secs_f64();
+    let loading = (memory::peak(), loading);
     let mut cases = Vec::new();
     let bytes = decoder.bytes_per_token();
     for (case, sequences) in [("decode", 1), ("sequences", args.sequences)] {
@@ -117,12 +135,7 @@ pub fn run(args: &Bench, progress: &dyn Progress) -> Result<()> {
             of_bandwidth: None,
         });
     }
-    let held = memory::peak().zip(memory::anonymous()).zip(loading);
-    let memory = held.map(|((peak_rss, rss_anon), loading_rss_anon)| Memory {
-        peak_rss,
-        loading_rss_anon,
-        rss_anon,
-    });
+    let memory = Memory::now(loading);
     let routing = args.router.as_ref().map(|file| routing::measure(&decoder, file, args));
     let routing = routing.transpose()?;
     let kernels = decoder.kernels();
@@ -163,7 +176,7 @@ fn open(args: &Bench, progress: &dyn Progress) -> Result<Decoder> {
         threads,
         ..Default::default()
     };
-    Ok(load_decoder(&local(named, progress)?, &options)?)
+    Ok(load_named_decoder(named, &options, progress)?)
 }
 
 /// Prompts of different lengths.
@@ -238,10 +251,12 @@ fn show(report: &Report) -> Result<()> {
     ))?;
     if let Some(memory) = &report.memory {
         output::line(&format!(
-            "{:.0} MB resident at most, {:.0} MB of them no file's (while loading {:.0} at most)",
-            mega(memory.peak_rss as f64),
+            "{:.0} MB resident: {:.0} anonymous, {:.0} of mapped files; at most {:.0}, while loading {:.0}",
+            mega(memory.rss as f64),
             mega(memory.rss_anon as f64),
-            mega(memory.loading_rss_anon as f64)
+            mega(memory.rss_file as f64),
+            mega(memory.peak_rss as f64),
+            mega(memory.loading_peak_rss as f64)
         ))?;
     }
     output::line("case        sequences  tokens  tokens/s (least to most)     of bandwidth")?;
