@@ -183,7 +183,20 @@ fn q8_0(block: &[f32; BLOCK], out: &mut Vec<u8>) {
     let scale = f32::from_bits(most) / 127.0;
     let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
     out.extend(f16::from_f32(scale).to_le_bytes());
-    out.extend_from_slice(&block.map(|w| (w * inverse).round() as i8 as u8));
+    let mut quants = [0; BLOCK];
+    for (quant, w) in quants.iter_mut().zip(block) {
+        *quant = rounded(w * inverse);
+    }
+    out.extend_from_slice(&quants);
+}
+
+/// `x.round() as i8`, which would be a call for each weight. The number before 0.5 is added,
+/// so that what is just below a half stays below.
+#[inline(always)]
+fn rounded(x: f32) -> u8 {
+    const HALF: f32 = 0.499_999_97;
+    let whole = (x + HALF.copysign(x)) as i32;
+    whole.clamp(i8::MIN.into(), i8::MAX.into()) as u8
 }
 
 /// The scale at which the weight of greatest magnitude is `level`, and its inverse.

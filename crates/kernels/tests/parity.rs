@@ -306,3 +306,20 @@ fn five_bits_give_the_bits_of_the_same_integers_in_eight() {
         }
     }
 }
+
+#[test]
+fn weights_are_rounded_half_away_from_zero() {
+    // The scale of a block with 127 is 1, so its integers are its weights, rounded.
+    let near = |half: f32| (0..9).map(move |i| f32::from_bits(half.to_bits() + i - 4));
+    let halves = (0..127).flat_map(|whole| near(whole as f32 + 0.5));
+    let others = (0..127f32.to_bits()).step_by(10_007).map(f32::from_bits);
+    let weights: Vec<f32> = halves.chain(others).flat_map(|w| [w, -w]).collect();
+    for weights in weights.chunks(BLOCK - 1) {
+        let mut blocks = Vec::new();
+        Format::Q8_0.quantise(&[weights, &[127.0]].concat(), &mut blocks);
+        assert_eq!(half::f16::from_le_bytes([blocks[0], blocks[1]]), half::f16::ONE);
+        for (j, w) in weights.iter().enumerate() {
+            assert_eq!(integer(Format::Q8_0, &blocks, j), w.round() as i32, "{w}");
+        }
+    }
+}
