@@ -121,9 +121,7 @@ mod tests {
         for round in 0..rounds {
             let right: Vec<u64> = truth
                 .iter()
-                .map(|&t| {
-                    (0..150).filter(|&q| f64::from(unit_hash(round, "q", q)) < t).count() as u64
-                })
+                .map(|&t| (0..150).filter(|&q| unit_hash(round, "q", q) < t).count() as u64)
                 .collect();
             let c = curve(150, &right);
             if let Ok(found) = guarantee(&c, 0.8501, 0.9) {

@@ -87,7 +87,7 @@ fn figures_of_a_hand_made_pair() {
 
 /// Questions whose answers and scores are drawn from a seed.
 fn drawn(count: usize, seed: u64, skill: u32) -> Vec<QuestionCurve> {
-    let unit = |what: &str, q: usize| f64::from(tokenroute_core::unit_hash(seed, what, q));
+    let unit = |what: &str, q: usize| tokenroute_core::unit_hash(seed, what, q);
     (0..count)
         .map(|q| {
             let easy = unit("slm", q) < 0.4;
