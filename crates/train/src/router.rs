@@ -34,11 +34,11 @@ pub struct Provenance {
 pub fn train(
     config: &TrainConfig,
     rows: &[LabelRow],
-    provenance: Provenance,
+    provenance: &Provenance,
     device: &Device,
     progress: &dyn Progress,
 ) -> Result<RouterFile, TrainError> {
-    let mut files = train_seeds(config, &[config.seed], rows, &provenance, device, progress)?;
+    let mut files = train_seeds(config, &[config.seed], rows, provenance, device, progress)?;
     Ok(files.remove(0))
 }
 

@@ -22,7 +22,7 @@ fn config() -> TrainConfig {
 
 fn check(config: &TrainConfig, rows: &[LabelRow], says: &[&str]) {
     let cpu = device("flex").expect("the default backend");
-    let error = train(config, rows, Provenance::default(), &cpu, &Silent)
+    let error = train(config, rows, &Provenance::default(), &cpu, &Silent)
         .err()
         .map_or("trained".to_owned(), |e| e.to_string());
     for part in says {
@@ -133,7 +133,7 @@ fn normalisation_is_of_the_training_rows_alone() {
     let trained = train(
         &config(),
         &rows,
-        Provenance::default(),
+        &Provenance::default(),
         &device("flex").expect("the default backend"),
         &Silent,
     )

@@ -48,7 +48,7 @@ fn regression() -> TrainConfig {
 
 fn run(config: &TrainConfig, rows: &[LabelRow]) -> Result<(RouterFile, String), TrainError> {
     let (cpu, notes) = (device("flex").expect("the default backend"), Notes::default());
-    let router = train(config, rows, Provenance::default(), &cpu, &notes)?;
+    let router = train(config, rows, &Provenance::default(), &cpu, &notes)?;
     Ok((router, notes.text()))
 }
 

@@ -32,7 +32,7 @@ fn config() -> TrainConfig {
 
 fn run(config: &TrainConfig, rows: &[LabelRow]) -> Result<RouterFile, TrainError> {
     let provenance = Provenance { slm: "a".into(), llm: "b".into(), ..Provenance::default() };
-    train(config, rows, provenance, &cpu(), &Silent)
+    train(config, rows, &provenance, &cpu(), &Silent)
 }
 
 fn mlp(activation: Activation, rewards: usize) -> Option<Architecture> {

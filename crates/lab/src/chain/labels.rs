@@ -172,7 +172,7 @@ impl Chain<'_> {
             let file = tokenroute_train::train(
                 &self.train_config(),
                 &rows,
-                self.provenance(labels),
+                &self.provenance(labels),
                 &tokenroute_train::device(device)?,
                 self.progress,
             )?;

@@ -90,9 +90,8 @@ fn a_budget_over_answers_goes_to_the_lowest_scores() {
     // At τ = 1 every token is routed: all scores are below it.
     let late = traces[100..].iter().flat_map(|t| &t.tokens);
     let (asked, held): (Vec<_>, Vec<_>) = late.partition(|t| t.origin == Origin::Llm);
-    let mean = |tokens: &[&TraceToken]| {
-        tokens.iter().map(|t| f64::from(t.score)).sum::<f64>() / tokens.len() as f64
-    };
+    let mean =
+        |tokens: &[&TraceToken]| tokens.iter().map(|t| t.score).sum::<f64>() / tokens.len() as f64;
     let (asked, held) = (mean(&asked), mean(&held));
     assert!(asked < 0.5 * held, "scores of {asked} asked, of {held} held");
 }
