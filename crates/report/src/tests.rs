@@ -177,7 +177,8 @@ fn the_network_study_stands_beside_the_curve() {
     for text_shown in ["100 ms, 10 Mbit", "2.50 × (2.25–2.75)", "routed, speculative"] {
         assert!(page.contains(text_shown) && text.contains(text_shown), "{text_shown}");
     }
-    assert_eq!(page.matches("<svg").count(), 2, "both figures are in the page itself");
+    // Accuracy over offload and over three costs, and the network study.
+    assert_eq!(page.matches("<svg").count(), 5, "the figures are in the page itself");
     let study = data.latency.as_mut().expect("a study");
     assert!(latency_markdown(study).expect("text").contains("gave the tokens of blocking"));
     study.identical = false;

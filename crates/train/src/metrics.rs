@@ -186,7 +186,7 @@ mod tests {
         let (mut s, mut y, mut w) = (Vec::new(), Vec::new(), Vec::new());
         let mut repeated = (Vec::new(), Vec::new());
         for i in 0..60u8 {
-            let score = f32::from(i * 37 % 60) / 60.0;
+            let score = f32::from(u16::from(i) * 37 % 60) / 60.0;
             let target = f32::from(u8::from(i % 3 > 0));
             let count = i % 4;
             s.push(score);
