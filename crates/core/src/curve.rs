@@ -140,8 +140,7 @@ impl Curve {
     }
 }
 
-/// Question curves, sorted once. They can then be summed quickly under many weightings, as
-/// the bootstrap does.
+/// Question curves, sorted once. They can then be summed under any weighting.
 #[derive(Debug, Clone)]
 pub struct Sweepable<'a> {
     questions: &'a [QuestionCurve],

@@ -10,7 +10,7 @@ use tokenroute_runtime::{Path as TokenPath, teacher_forcing};
 use tokenroute_store::{self as store, Columns, Manifest};
 
 use crate::batch::Batch;
-use crate::shards::{Records, ShardRecord, recorded_anywhere, records_json};
+use crate::shards::{Records, ShardRecord, begun, records_in, records_json};
 use crate::{Item, LabelError, Labeller, SHARDS};
 
 /// Keeps the judgements of the shards that a round in `dir` has finished in `into`, and
@@ -19,7 +19,7 @@ use crate::{Item, LabelError, Labeller, SHARDS};
 /// # Errors
 /// A file that cannot be read or written.
 pub fn keep_judgements(dir: &Path, into: &Path) -> Result<u64, LabelError> {
-    let Some((work, records)) = recorded_anywhere(dir)? else { return Ok(0) };
+    let Some((work, records)) = begun(dir)? else { return Ok(0) };
     store::make_dir(into)?;
     let known = Kept::open(into, &work)?.map(|kept| kept.records).unwrap_or_default();
     let mut all: Records = BTreeMap::new();
@@ -47,7 +47,7 @@ impl Kept {
         if !Manifest::load(dir)?.is_some_and(|found| found.matches(work)) {
             return Ok(None);
         }
-        let records = crate::shards::records_in(dir)?;
+        let records = records_in(dir)?;
         Ok(Some(Kept { dir: dir.to_owned(), records }))
     }
 

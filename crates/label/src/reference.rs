@@ -73,7 +73,7 @@ pub(crate) fn label<S: LanguageModel, L: Llm + ?Sized>(
 }
 
 /// Positions of a teacher-forced answer. Its last token is not processed.
-fn positions(prompt: &[TokenId], answer: &[TokenId]) -> u64 {
+pub(crate) fn positions(prompt: &[TokenId], answer: &[TokenId]) -> u64 {
     (prompt.len() + answer.len().saturating_sub(1)) as u64
 }
 

@@ -55,24 +55,12 @@ pub(crate) fn records_in(dir: &Path) -> Result<Records, LabelError> {
 /// Each finished shard's file and record, by name.
 type FoundShards = BTreeMap<String, (PathBuf, ShardRecord)>;
 
-/// The work of a round that is finished or on its way, and its finished shards.
-pub(crate) fn recorded_anywhere(dir: &Path) -> Result<Option<(Manifest, FoundShards)>, LabelError> {
-    let partial = dir.join(PARTIAL);
-    let (work, records, homes) = if store::exists(&partial.join(PROGRESS)) {
-        let saved: Saved = parse(&partial.join(PROGRESS))?;
-        (saved.work, saved.shards, vec![partial, dir.to_owned()])
-    } else {
-        let Some(mut done) = Manifest::load(dir)? else { return Ok(None) };
-        done.outputs.clear();
-        (done, records_in(dir)?, vec![dir.to_owned()])
-    };
-    let mut found = BTreeMap::new();
-    for (name, record) in records {
-        if let Some(path) = homes.iter().map(|home| home.join(&name)).find(|p| store::exists(p)) {
-            found.insert(name, (path, record));
-        }
+/// The work of a round that is on its way or finished, and its shards that are whole.
+pub(crate) fn begun(dir: &Path) -> Result<Option<(Manifest, FoundShards)>, LabelError> {
+    match recorded(dir)?.into_iter().next() {
+        Some((work, records)) => Ok(Some((work, whole(records, dir)?))),
+        None => Ok(None),
     }
-    Ok(Some((work, found)))
 }
 
 /// `shards.json`
@@ -175,7 +163,7 @@ impl<S: LanguageModel, L: Llm + ?Sized> Labeller<'_, S, L> {
         store::remove_leftovers(dir)?;
         store::remove_leftovers(&partial)?;
         let shards = self.plan(items, round);
-        let mut records = resume(&work, dir, &partial)?;
+        let mut records = resume(&work, dir)?;
         let kept = self.kept.map(|kept| kept.join(format!("round-{}", round.number())));
         let kept = match &kept {
             Some(kept) => Kept::open(kept, &work)?,
@@ -239,35 +227,42 @@ impl<S: LanguageModel, L: Llm + ?Sized> Labeller<'_, S, L> {
 }
 
 /// The shards that an earlier run of the same work finished and that are whole.
-fn resume(work: &Manifest, dir: &Path, partial: &Path) -> Result<Records, LabelError> {
-    let mut whole = Records::new();
-    for (name, record) in recorded(work, dir, partial)? {
+fn resume(work: &Manifest, dir: &Path) -> Result<Records, LabelError> {
+    let known = recorded(dir)?.into_iter().find(|(found, _)| found.matches(work));
+    let found = whole(known.map(|(_, records)| records).unwrap_or_default(), dir)?;
+    Ok(found.into_iter().map(|(name, (_, record))| (name, record)).collect())
+}
+
+/// The recorded shards that are there with their hashes.
+fn whole(records: Records, dir: &Path) -> Result<FoundShards, LabelError> {
+    let mut found = FoundShards::new();
+    for (name, record) in records {
         // A run killed at its very end has moved some shards up already.
-        for home in [partial, dir] {
+        for home in [dir.join(PARTIAL), dir.to_owned()] {
             let path = home.join(&name);
             if store::exists(&path) && store::sha256_file(&path)? == record.sha256 {
-                whole.insert(name, record);
+                found.insert(name, (path, record));
                 break;
             }
         }
     }
-    Ok(whole)
+    Ok(found)
 }
 
-/// What the same work recorded before: while it ran, or when it had finished.
-fn recorded(work: &Manifest, dir: &Path, partial: &Path) -> Result<Records, LabelError> {
-    let path = partial.join(PROGRESS);
+/// What a folder records of works, without their outputs: of one that is on its way, then of
+/// one that has finished.
+fn recorded(dir: &Path) -> Result<Vec<(Manifest, Records)>, LabelError> {
+    let mut found = Vec::new();
+    let path = dir.join(PARTIAL).join(PROGRESS);
     if store::exists(&path) {
-        let saved: Saved = parse(&path)?;
-        if saved.work == *work {
-            return Ok(saved.shards);
-        }
+        let Saved { work, shards } = parse(&path)?;
+        found.push((work, shards));
     }
-    let path = dir.join(SHARDS);
-    match Manifest::load(dir)? {
-        Some(done) if done.matches(work) && store::exists(&path) => parse(&path),
-        _ => Ok(Records::new()),
+    if let Some(mut done) = Manifest::load(dir)? {
+        done.outputs.clear();
+        found.push((done, records_in(dir)?));
     }
+    Ok(found)
 }
 
 fn parse<T: DeserializeOwned>(path: &Path) -> Result<T, LabelError> {

@@ -15,6 +15,7 @@ use crate::asked::Opening;
 use crate::judgement::{Judged, Judgement, Track};
 use crate::labeller::Context;
 use crate::metered::PositionMeter;
+use crate::reference::positions;
 use crate::{Item, LabelError, Labeller};
 
 /// What the walk made of one question.
@@ -129,8 +130,7 @@ fn begin<S: LanguageModel, L: Llm + ?Sized>(
     let pairs: Vec<(&[TokenId], &[TokenId])> =
         items.iter().zip(&answers).map(|(i, a)| (i.prompt.as_slice(), a.as_slice())).collect();
     let forced = teacher_forcing(labeller.slm, labeller.vocabulary, &pairs, Detail::Full)?;
-    let fed = |(prompt, answer): &(&[TokenId], &[TokenId])| prompt.len() + answer.len();
-    context.metered.slm(pairs.iter().map(|pair| fed(pair).saturating_sub(1) as u64).sum());
+    context.metered.slm(pairs.iter().map(|(prompt, answer)| positions(prompt, answer)).sum());
     let walk = |((item, own), forced): ((&Item<'_>, Vec<TokenId>), _)| {
         let tokenroute_runtime::TeacherForced { steps, state } = forced;
         let grade = context.grade(item, &own);

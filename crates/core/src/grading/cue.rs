@@ -52,16 +52,11 @@ const CORRECTIONS: [&str; 12] = [
     "on second thought",
 ];
 
-/// The value at the first marker that gives one. If the text corrects itself right after
-/// it, the next marker that gives a value counts instead. Tails begin after their markers
-/// and come in order; `read` returns a value and what follows it.
-pub(super) fn settled<'t, T>(
-    tails: impl Iterator<Item = &'t str>,
-    read: impl Fn(&'t str) -> Option<(T, &'t str)>,
-) -> Option<T> {
+/// The first of the values that markers give, each with the text that follows it, in order.
+/// If the text corrects itself right after a value, the next one counts instead.
+pub(super) fn settled<'t, T>(values: impl Iterator<Item = (T, &'t str)>) -> Option<T> {
     let mut found = None;
-    for tail in tails {
-        let Some((value, rest)) = read(tail) else { continue };
+    for (value, rest) in values {
         found = Some(value);
         if !corrects(rest) {
             break;

@@ -12,13 +12,16 @@ use super::cue::{self, Announced};
 /// 4. in an answer that `ended`, without such words: the first letter of the answer, else a
 ///    last line with nothing but a letter, else the only letter in parentheses.
 pub(super) fn committed(labels: &[String], answer: &str, ended: bool) -> Option<usize> {
-    let boxed = cue::boxed(answer).find_map(|(inside, _)| alone(labels, inside));
+    let boxed = cue::boxed(answer);
+    let boxed =
+        cue::settled(boxed.filter_map(|(inside, rest)| Some((alone(labels, inside)?, rest))));
     if boxed.is_some() {
         return boxed;
     }
     let tails = cue::stated(answer);
     if !tails.is_empty() {
-        let found = first_stated(labels, &tails, ended);
+        let stated = |&(sort, tail)| Some((stated(labels, sort, tail, ended)?, tail));
+        let found = cue::settled(tails.iter().filter_map(stated));
         let by_answer = tails.iter().any(|(sort, _)| *sort == Announced::Answer);
         if found.is_some() || by_answer {
             return found;
@@ -39,24 +42,14 @@ pub(super) fn committed(labels: &[String], answer: &str, ended: bool) -> Option<
 pub(super) fn stated_in_parentheses(labels: &[String], answer: &str) -> Option<usize> {
     const CUE: &str = "answer is";
     let tails = answer.match_indices(CUE).map(|(at, _)| &answer[at + CUE.len()..]);
-    cue::settled(tails, |tail| {
+    cue::settled(tails.filter_map(|tail| {
         let (at, letter) = bracketed(labels, tail).next()?;
         Some((letter, &tail[at..]))
-    })
+    }))
 }
 
-fn first_stated(labels: &[String], tails: &[(Announced, &str)], ended: bool) -> Option<usize> {
-    // `settled` takes tails alone; how each was announced is found again by its length.
-    let sort =
-        |tail: &str| tails.iter().find(|(_, t)| t.len() == tail.len()).map(|(sort, _)| *sort);
-    cue::settled(tails.iter().map(|(_, tail)| *tail), |tail| {
-        let directly = sort(tail) == Some(Announced::Directly);
-        let letter = stated(labels, tail, directly, ended)?;
-        Some((letter, tail))
-    })
-}
-
-fn stated(labels: &[String], tail: &str, directly: bool, ended: bool) -> Option<usize> {
+fn stated(labels: &[String], sort: Announced, tail: &str, ended: bool) -> Option<usize> {
+    let directly = sort == Announced::Directly;
     let tail = cue::decoration(tail.trim_start_matches([' ', ':', '：', '*', '_', '\n']));
     let mut rest = tail;
     if let Some(negated) = cue::strip_word(tail, "not") {
@@ -75,9 +68,8 @@ fn stated(labels: &[String], tail: &str, directly: bool, ended: bool) -> Option<
 /// Whether a second letter is offered beside the first: "A or B".
 fn alternative(labels: &[String], after: &str) -> bool {
     let after = after.trim_start_matches([' ', ',', '*', ')']);
-    ["or", "and", "over"].iter().any(|word| {
-        cue::strip_word(after, word)
-            .is_some_and(|rest| *word != "over" && leading(labels, rest, false).is_some())
+    ["or", "and"].iter().any(|word| {
+        cue::strip_word(after, word).is_some_and(|rest| leading(labels, rest, false).is_some())
     })
 }
 

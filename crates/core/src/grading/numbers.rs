@@ -33,24 +33,15 @@ impl Number {
 pub(super) fn committed(answer: &str, ended: bool) -> Option<Number> {
     let answer = &plain(answer);
     let value = |(inside, rest)| Some((result(inside)?, rest));
-    let boxed = first_value(cue::boxed(answer).map(value));
-    boxed
-        .or_else(|| first_value(cue::hashes(answer).map(value)))
-        .or_else(|| {
-            cue::settled(cue::stated(answer).into_iter().map(|(_, tail)| tail), |tail| {
-                let rest = cue::after_clause(tail);
-                let number = result(cue::clause(tail)).or_else(|| in_words(cue::clause(tail)))?;
-                (ended || rest.is_some()).then_some((number, rest.unwrap_or_default()))
-            })
-        })
+    let stated = |(_, tail)| {
+        let rest = cue::after_clause(tail);
+        let number = result(cue::clause(tail)).or_else(|| in_words(cue::clause(tail)))?;
+        (ended || rest.is_some()).then_some((number, rest.unwrap_or_default()))
+    };
+    cue::settled(cue::boxed(answer).filter_map(value))
+        .or_else(|| cue::settled(cue::hashes(answer).filter_map(value)))
+        .or_else(|| cue::settled(cue::stated(answer).into_iter().filter_map(stated)))
         .or_else(|| scan(answer).last().filter(|_| ended).map(|(number, _)| *number))
-}
-
-/// The first value; the next one if the text corrects itself after it.
-fn first_value<'t>(values: impl Iterator<Item = Option<(Number, &'t str)>>) -> Option<Number> {
-    let values: Vec<(Number, &str)> = values.flatten().collect();
-    let number = |rest: &str| values.iter().find(|(_, r)| r.len() == rest.len()).map(|v| v.0);
-    cue::settled(values.iter().map(|(_, rest)| *rest), |rest| Some((number(rest)?, rest)))
 }
 
 /// The first number in words.

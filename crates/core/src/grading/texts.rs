@@ -33,15 +33,17 @@ pub(super) fn normalise(text: &str) -> String {
 /// match counts. Negation is not recognised.
 pub(super) fn chosen(choices: &[String], answer: &str, ended: bool) -> Option<usize> {
     let choices: Vec<String> = choices.iter().map(|text| normalise(text)).collect();
-    for (inside, _) in cue::boxed(answer) {
+    let boxed = |(inside, rest): (&str, _)| {
         let inside = normalise(inside.trim_start_matches("\\text{"));
-        if let Some(choice) = choices.iter().position(|text| *text == inside) {
-            return Some(choice);
-        }
+        Some((choices.iter().position(|text| *text == inside)?, rest))
+    };
+    let boxed = cue::settled(cue::boxed(answer).filter_map(boxed));
+    if boxed.is_some() {
+        return boxed;
     }
     let tails = cue::stated(answer);
     if !tails.is_empty() {
-        return cue::settled(tails.into_iter().map(|(_, tail)| tail), |tail| {
+        return cue::settled(tails.into_iter().filter_map(|(_, tail)| {
             let rest = cue::after_clause(tail);
             if rest.is_none() && !ended {
                 return None;
@@ -50,7 +52,7 @@ pub(super) fn chosen(choices: &[String], answer: &str, ended: bool) -> Option<us
             let named = [cue::clause(tail), line].map(|text| named(&choices, text));
             let &(_, choice) = named.iter().find_map(|named| named.first())?;
             Some((choice, rest.unwrap_or_default()))
-        });
+        }));
     }
     let found = if ended { named(&choices, answer) } else { Vec::new() };
     let &(_, first) = found.first()?;
@@ -82,15 +84,13 @@ fn named(choices: &[String], text: &str) -> Vec<(usize, usize)> {
 pub(super) fn committed(answer: &str, ended: bool) -> Option<String> {
     let last_line = || answer.lines().rev().find(|line| !line.trim().is_empty());
     let stated = || {
-        cue::settled(cue::stated(answer).into_iter().map(|(_, tail)| tail), |tail| {
+        cue::settled(cue::stated(answer).into_iter().filter_map(|(_, tail)| {
             let rest = cue::after_clause(tail);
             (ended || rest.is_some()).then_some((cue::clause(tail), rest.unwrap_or_default()))
-        })
+        }))
     };
-    let text = cue::boxed(answer)
-        .next()
-        .map(|(inside, _)| inside)
-        .or_else(|| cue::hashes(answer).next().map(|(line, _)| line))
+    let text = cue::settled(cue::boxed(answer))
+        .or_else(|| cue::settled(cue::hashes(answer)))
         .or_else(stated)
         .or_else(|| last_line().filter(|_| ended));
     text.map(normalise)

@@ -5,7 +5,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 use tokenroute_sweep::answer_cost::{AnswerCost, AnswerCosts};
 
-use super::canvas::{Area, Drawn, INK, axes, page, rgb, text};
+use super::canvas::{Area, Drawn, INK, accuracy_chart, accuracy_range, axes, page, rgb, text};
 use crate::error::RenderError;
 use crate::palette::Stroke;
 
@@ -32,23 +32,14 @@ fn draw(
     measure: &dyn Fn(&AnswerCost) -> f64,
     strokes: &dyn Fn(&str) -> Option<Stroke>,
 ) -> Drawn {
-    let points = || {
-        let ways = costs.ways.iter().map(|w| (measure(&w.cost), w.accuracy));
-        let lines = costs.policies.iter().flat_map(|p| &p.curve);
-        ways.chain(lines.map(|p| (measure(&p.cost), p.accuracy)))
-    };
+    let lines = costs.policies.iter().flat_map(|p| &p.curve);
+    let accuracies = costs.ways.iter().map(|w| w.accuracy).chain(lines.map(|p| p.accuracy));
     // Twice the dearest way without a threshold: beyond it no policy is of use.
     let furthest = costs.ways.iter().map(|w| measure(&w.cost)).fold(0.0, f64::max) * 2.0;
     let furthest = if furthest > 0.0 { furthest } else { 1.0 };
-    let (low, high) = points().fold((1.0f64, 0.0f64), |(l, h), p| (l.min(p.1), h.max(p.1)));
-    let (low, high) = ((low - 0.02).max(0.0), (high + 0.02).min(1.0).max(low + 0.05));
+    let range = accuracy_range(accuracies);
     let (plot, side) = root.split_horizontally(SIZE.0 - LEGEND);
-    let mut chart = ChartBuilder::on(&plot)
-        .margin(12)
-        .margin_right(16)
-        .x_label_area_size(44)
-        .y_label_area_size(52)
-        .build_cartesian_2d(0.0..furthest, low..high)?;
+    let mut chart = accuracy_chart(&plot, furthest, range)?;
     axes(&mut chart.configure_mesh())
         .x_labels(8)
         .y_labels(8)

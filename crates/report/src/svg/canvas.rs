@@ -29,6 +29,30 @@ pub(super) fn axes<'m, 'a, 'b, 's>(mesh: &'m mut Axes<'a, 'b, 's>) -> &'m mut Ax
         .axis_desc_style(("sans-serif", 14).into_font().color(&INK))
 }
 
+/// A chart of all three accuracy figures: something from 0 to `furthest` across, accuracy up.
+pub(super) type AccuracyChart<'a, 's> =
+    ChartContext<'a, SVGBackend<'s>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+
+/// An empty chart of accuracies.
+pub(super) fn accuracy_chart<'a, 's>(
+    plot: &'a Area<'s>,
+    furthest: f64,
+    (low, high): (f64, f64),
+) -> Result<AccuracyChart<'a, 's>, Box<dyn std::error::Error>> {
+    Ok(ChartBuilder::on(plot)
+        .margin(12)
+        .margin_right(16)
+        .x_label_area_size(44)
+        .y_label_area_size(52)
+        .build_cartesian_2d(0.0..furthest, low..high)?)
+}
+
+/// The range of some accuracies with a margin, inside [0, 1].
+pub(super) fn accuracy_range(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    let (low, high) = values.fold((1.0f64, 0.0f64), |(l, h), y| (l.min(y), h.max(y)));
+    ((low - 0.02).max(0.0), (high + 0.02).min(1.0).max(low + 0.05))
+}
+
 /// Draws on a white page of a size and returns the document.
 pub(super) fn page(
     name: &str,

@@ -6,7 +6,7 @@ use plotters::style::text_anchor::HPos;
 use tokenroute_sweep::policies::PolicyKind;
 use tokenroute_sweep::study::SplitResult;
 
-use super::canvas::{Area, Drawn, INK, MUTED, axes, page, rgb, text, tick};
+use super::canvas::{Area, Drawn, INK, MUTED, accuracy_chart, axes, page, rgb, text, tick};
 use crate::error::RenderError;
 use crate::grid::{GridPoint, on_grid};
 use crate::number::percent;
@@ -48,12 +48,7 @@ fn draw(root: &Area<'_>, split: &SplitResult, figure: &CurveFigure) -> Drawn {
         .collect();
     let (low, high) = range(split, &grids);
     let (plot, side) = root.split_horizontally(figure.size.0.saturating_sub(LEGEND));
-    let mut chart = ChartBuilder::on(&plot)
-        .margin(12)
-        .margin_right(16)
-        .x_label_area_size(44)
-        .y_label_area_size(52)
-        .build_cartesian_2d(0.0..max, low..high)?;
+    let mut chart = accuracy_chart(&plot, max, (low, high))?;
     axes(&mut chart.configure_mesh())
         .x_labels(11)
         .y_labels(8)

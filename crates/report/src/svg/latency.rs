@@ -7,7 +7,7 @@ use tokenroute_core::CurvePoint;
 use tokenroute_sweep::latency::{LatencyStudy, NetworkRows, Row, Way, modelled};
 use tokenroute_sweep::study::{PolicyResult, SplitResult};
 
-use super::canvas::{Area, Drawn, INK, axes, page, rgb, text};
+use super::canvas::{Area, Drawn, INK, accuracy_chart, accuracy_range, axes, page, rgb, text};
 use crate::error::RenderError;
 use crate::grid::on_grid;
 use crate::names::way_name;
@@ -108,15 +108,9 @@ fn draw(root: &Area<'_>, split: &SplitResult, lines: &[Line<'_>], cost: Cost) ->
     let furthest = furthest.max(1e-6);
     let ends = [split.gap.slm, split.gap.llm];
     let values = lines.iter().flat_map(|l| &l.points).flat_map(|p| p.3).chain(ends);
-    let (low, high) = values.fold((1.0f64, 0.0f64), |(l, h), y| (l.min(y), h.max(y)));
-    let (low, high) = ((low - 0.02).max(0.0), (high + 0.02).min(1.0).max(low + 0.05));
+    let range = accuracy_range(values);
     let (plot, side) = root.split_horizontally(SIZE.0 - LEGEND);
-    let mut chart = ChartBuilder::on(&plot)
-        .margin(12)
-        .margin_right(16)
-        .x_label_area_size(44)
-        .y_label_area_size(52)
-        .build_cartesian_2d(0.0..furthest, low..high)?;
+    let mut chart = accuracy_chart(&plot, furthest, range)?;
     axes(&mut chart.configure_mesh())
         .x_labels(9)
         .y_labels(8)
