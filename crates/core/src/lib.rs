@@ -57,4 +57,4 @@ pub use sampling::{Sampling, SamplingError, Side};
 pub use score::{Position, Score, ScoreError, Scorer, Tau, TauError};
 pub use token_class::TokenClass;
 pub use trace::{Origin, Trace, TraceToken};
-pub use vocabulary::Vocabulary;
+pub use vocabulary::{Breaks, Vocabulary};

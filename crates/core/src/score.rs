@@ -152,6 +152,9 @@ pub struct Position<'a> {
     pub step: &'a Step,
     /// The SLM's entropy at the first token of the current sentence, in nats.
     pub sentence_entropy: f32,
+    /// The SLM's entropy at the first token of the current paragraph, in nats. Paragraphs end
+    /// with an empty line.
+    pub paragraph_entropy: f32,
     /// The LLM's token here; `None` unless the scorer asked for it.
     pub llm_token: Option<TokenId>,
 }

@@ -76,7 +76,7 @@ fn check(
     for (i, row) in rows.iter().enumerate() {
         let prefix = [&item.prompt[..], &answer[..i]].concat();
         let (small, large) = (says(&slm, &prefix), says(&llm, &prefix).token);
-        if sentence.is_none() || i == 0 || prefix.last() == Some(&13) {
+        if sentence.is_none() || i == 0 || matches!(prefix.last(), Some(12 | 13)) {
             sentence = Some(small.entropy);
         }
         assert_eq!(row.question, item.question.id);

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokenroute_core::{
-    Detail, Feed, LanguageModel, ModelError, ModelInfo, Step, TokenId, Vocabulary, stable_hash,
+    Breaks, Detail, Feed, LanguageModel, ModelError, ModelInfo, Step, TokenId, Vocabulary,
+    stable_hash,
 };
 
 const VOCABULARY: usize = 16;
@@ -14,6 +15,8 @@ const TOP_K: usize = 4;
 /// Either ends an answer; 14 is the canonical one.
 const ENDS: [TokenId; 2] = [14, 15];
 const SENTENCE_END: TokenId = 13;
+/// Ends a sentence too.
+const PARAGRAPH_END: TokenId = 12;
 
 /// A model whose every step is a pure function of the prefix and a seed.
 #[derive(Debug)]
@@ -50,12 +53,17 @@ impl ToyModel {
         toy
     }
 
-    /// The vocabulary of every toy: 16 tokens, of which 14 and 15 end an answer
-    /// and 13 ends a sentence.
+    /// The vocabulary of every toy: 16 tokens, of which 14 and 15 end an answer, 13 ends a
+    /// sentence and 12 a paragraph.
     #[must_use]
     pub fn vocabulary() -> Vocabulary {
-        let sentence_ends = (0..VOCABULARY as TokenId).map(|t| t == SENTENCE_END).collect();
-        Vocabulary::new(ENDS.to_vec(), sentence_ends, "toy".to_owned())
+        let text = |token| match token {
+            SENTENCE_END => ".",
+            PARAGRAPH_END => "\n\n",
+            _ => "",
+        };
+        let breaks = (0..VOCABULARY as TokenId).map(|token| Breaks::of(text(token))).collect();
+        Vocabulary::new(ENDS.to_vec(), breaks, "toy".to_owned())
     }
 
     /// Positions processed so far, over all calls.

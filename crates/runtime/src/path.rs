@@ -9,21 +9,29 @@ pub struct Path<'v> {
     vocabulary: &'v Vocabulary,
     prompt: usize,
     tokens: Vec<TokenId>,
-    /// The sentence entropy at every committed token.
-    sentence: Vec<f32>,
+    /// What is in force at every committed token.
+    opening: Vec<Opening>,
+}
+
+/// The SLM's entropy at the first token of the sentence and of the paragraph that contain a
+/// position.
+#[derive(Debug, Clone, Copy)]
+struct Opening {
+    sentence: f32,
+    paragraph: f32,
 }
 
 impl<'v> Path<'v> {
     /// A trajectory without committed tokens. `prompt` holds at least one token.
     #[must_use]
     pub fn new(vocabulary: &'v Vocabulary, prompt: &[TokenId]) -> Self {
-        Path { vocabulary, prompt: prompt.len(), tokens: prompt.to_vec(), sentence: Vec::new() }
+        Path { vocabulary, prompt: prompt.len(), tokens: prompt.to_vec(), opening: Vec::new() }
     }
 
     /// Number of committed tokens, which is the index of the next position.
     #[must_use]
     pub fn index(&self) -> usize {
-        self.sentence.len()
+        self.opening.len()
     }
 
     /// Number of prompt tokens.
@@ -50,15 +58,22 @@ impl<'v> Path<'v> {
         self.tokens.last().copied().unwrap_or_default()
     }
 
-    /// The SLM's entropy at the first token of the sentence that contains position `index`.
-    /// `step` is the SLM's step there.
-    fn sentence_entropy(&self, index: usize, step: &Step) -> f32 {
-        match self.sentence.get(index) {
-            Some(&recorded) => recorded,
-            None => match self.sentence.last() {
-                Some(&entropy) if !self.vocabulary.ends_sentence(self.previous()) => entropy,
-                _ => step.entropy,
+    /// The entropies in force at position `index`. `step` is the SLM's step there.
+    fn opening(&self, index: usize, step: &Step) -> Opening {
+        if let Some(&recorded) = self.opening.get(index) {
+            return recorded;
+        }
+        let here = Opening { sentence: step.entropy, paragraph: step.entropy };
+        let (Some(&before), [front @ .., last]) = (self.opening.last(), self.answer()) else {
+            return here;
+        };
+        let begins = self.vocabulary.ends_paragraph(front.last().copied(), *last);
+        Opening {
+            sentence: match self.vocabulary.ends_sentence(*last) {
+                true => here.sentence,
+                false => before.sentence,
             },
+            paragraph: if begins { here.paragraph } else { before.paragraph },
         }
     }
 
@@ -83,12 +98,14 @@ impl<'v> Path<'v> {
         step: &'a Step,
         llm_token: Option<TokenId>,
     ) -> Position<'a> {
+        let Opening { sentence, paragraph } = self.opening(index, step);
         Position {
             question,
             index,
             previous: self.tokens[..self.prompt + index].last().copied().unwrap_or_default(),
             step,
-            sentence_entropy: self.sentence_entropy(index, step),
+            sentence_entropy: sentence,
+            paragraph_entropy: paragraph,
             llm_token,
         }
     }
@@ -97,8 +114,8 @@ impl<'v> Path<'v> {
     /// committed token; end tokens become canonical.
     pub fn commit(&mut self, token: TokenId, step: &Step) -> TokenId {
         let token = self.vocabulary.canonical(token);
-        let entropy = self.sentence_entropy(self.index(), step);
-        self.sentence.push(entropy);
+        let opening = self.opening(self.index(), step);
+        self.opening.push(opening);
         self.tokens.push(token);
         token
     }
@@ -124,7 +141,7 @@ impl<'v> Path<'v> {
             vocabulary: self.vocabulary,
             prompt: self.prompt,
             tokens,
-            sentence: self.sentence[..=index].to_vec(),
+            opening: self.opening[..=index].to_vec(),
         }
     }
 
@@ -143,6 +160,8 @@ impl<'v> Path<'v> {
 
 #[cfg(test)]
 mod tests {
+    use tokenroute_core::Breaks;
+
     use super::*;
 
     fn step(token: TokenId, entropy: f32) -> Step {
@@ -152,8 +171,8 @@ mod tests {
     #[test]
     fn sentences_keep_the_entropy_of_their_first_token() {
         // Token 2 ends a sentence; 8 and 9 end the answer.
-        let sentence_ends: Vec<bool> = (0..10).map(|t| t == 2).collect();
-        let vocabulary = Vocabulary::new(vec![9, 8], sentence_ends, String::new());
+        let breaks = (0..10).map(|t| Breaks::of(if t == 2 { "." } else { "" })).collect();
+        let vocabulary = Vocabulary::new(vec![9, 8], breaks, String::new());
         let mut path = Path::new(&vocabulary, &[5, 2]);
         for (token, entropy, in_force) in
             [(1, 0.5, 0.5), (3, 0.1, 0.5), (2, 0.2, 0.5), (4, 0.9, 0.9), (9, 0.3, 0.9)]
@@ -161,6 +180,7 @@ mod tests {
             let step = step(token, entropy);
             let position = path.position("q", &step, None);
             assert_eq!(position.sentence_entropy, in_force, "token {token}");
+            assert_eq!(position.paragraph_entropy, 0.5, "one paragraph");
             assert_eq!(position.index, path.index());
             assert_eq!(position.previous, path.previous());
             assert!(!path.closed(5));
@@ -177,5 +197,35 @@ mod tests {
             "the fork is in the same sentence"
         );
         assert!(!fork.closed(5) && fork.closed(4));
+    }
+
+    #[test]
+    fn paragraphs_end_with_an_empty_line_in_one_token_or_two() {
+        let texts = ["a", "\n", ".\n\n", "\n b", ".\n", ""];
+        let vocabulary = Vocabulary::new(vec![5], texts.map(Breaks::of).to_vec(), String::new());
+        // The prompt's line break and the answer's first are no empty line of the answer.
+        let mut path = Path::new(&vocabulary, &[1]);
+        for (index, (token, begins)) in [
+            (1, true),
+            (0, false),
+            (2, false),
+            (0, true),
+            (4, false),
+            (3, false),
+            (0, true),
+            (1, false),
+            (0, false),
+            (1, false),
+            (1, false),
+            (0, true),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let step = step(token, 1.0 + index as f32);
+            let in_force = path.position("q", &step, None).paragraph_entropy;
+            assert_eq!(in_force == step.entropy, begins, "index {index}");
+            path.commit(token, &step);
+        }
     }
 }

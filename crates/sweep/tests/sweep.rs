@@ -8,7 +8,9 @@ use tokenroute_core::{
 };
 use tokenroute_llm::{InProcess, Metered, Scripted, ToyModel};
 use tokenroute_runtime::{Pair, Request, decode};
-use tokenroute_sweep::policies::{DifferenceOracle, MaxProbability, Random, SentenceEntropy};
+use tokenroute_sweep::policies::{
+    DifferenceOracle, GlimpRouter, MaxProbability, Random, SentenceEntropy,
+};
 use tokenroute_sweep::{
     Leaf, Restricted, SharedSteps, SweepCost, SweepError, SweepOptions, SweptQuestion, sweep,
 };
@@ -147,6 +149,7 @@ fn the_sweep_is_exact_for_every_kind_of_policy() {
                 &Coarse,
                 &MaxProbability,
                 &SentenceEntropy { vocabulary: 16 },
+                &GlimpRouter { vocabulary: 16 },
                 &Random { seed },
                 &DifferenceOracle { seed },
             ] {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tokenizers::{OffsetReferential, OffsetType};
-use tokenroute_core::{TokenId, Vocabulary};
+use tokenroute_core::{Breaks, TokenId, Vocabulary};
 
 use crate::LoadError;
 use crate::hash::sha256;
@@ -172,8 +172,7 @@ impl Tokenizer {
         differing.map(|part| PARTS[part])
     }
 
-    /// The vocabulary as decoding needs it. A token closes a sentence if its text ends in
-    /// `.`, `!` or `?`, or holds a line break.
+    /// The vocabulary as decoding needs it.
     ///
     /// # Errors
     /// An end token outside the vocabulary; a token that cannot be decoded.
@@ -187,13 +186,9 @@ impl Tokenizer {
                 ),
             });
         }
-        let sentence_ends: Result<Vec<bool>, LoadError> = (0..self.size as TokenId)
-            .map(|id| {
-                let text = self.token_text(id)?;
-                Ok(text.ends_with(['.', '!', '?']) || text.contains('\n'))
-            })
-            .collect();
-        Ok(Vocabulary::new(ends.to_vec(), sentence_ends?, self.pair_hash()))
+        let breaks: Result<Vec<Breaks>, LoadError> =
+            (0..self.size as TokenId).map(|id| Ok(Breaks::of(&self.token_text(id)?))).collect();
+        Ok(Vocabulary::new(ends.to_vec(), breaks?, self.pair_hash()))
     }
 
     fn error(&self, error: &(dyn std::error::Error + Send + Sync)) -> LoadError {

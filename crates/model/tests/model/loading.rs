@@ -109,6 +109,9 @@ fn the_tokenizer_goes_both_ways_and_knows_ends() {
     {
         assert_eq!(v.ends_sentence(id(text)), ends, "{text:?}");
     }
+    let (line, letter) = (id("\n"), id("a"));
+    assert!(v.ends_paragraph(Some(line), line), "an empty line");
+    assert!(!v.ends_paragraph(None, line) && !v.ends_paragraph(Some(letter), line));
     files.generation = None;
     let model = files.load().expect("a sound model");
     assert!(model.vocabulary.is_end(0) && !model.vocabulary.is_end(45));

@@ -119,6 +119,7 @@ fn scores_match_candle() {
             previous: 0,
             step: &step,
             sentence_entropy: 0.0,
+            paragraph_entropy: 0.0,
             llm_token: None,
         };
         let score = router.score(&position).expect("a number");

@@ -60,6 +60,7 @@ fn by_hand(
             previous: path[path.len() - 1],
             step: &small,
             sentence_entropy: 0.0,
+            paragraph_entropy: 0.0,
             llm_token: None,
         };
         let score = Hidden.score(&position).expect("a number");

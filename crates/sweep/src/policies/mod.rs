@@ -16,7 +16,7 @@ pub use lookup::{LookupPosition, LookupTokens};
 pub use oracle::DifferenceOracle;
 pub use phrasing::EntropyButPhrasing;
 pub use random::Random;
-pub use uncertainty::{Entropy, Margin, MaxProbability, SentenceEntropy};
+pub use uncertainty::{Entropy, GlimpRouter, Margin, MaxProbability, SentenceEntropy};
 
 /// The sort of a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +49,8 @@ pub enum Baseline {
     EntropyButPhrasing,
     /// [`SentenceEntropy`]
     SentenceEntropy,
+    /// [`GlimpRouter`]
+    GlimpRouter,
     /// [`LookupTokens`]
     LookupTokens,
     /// [`LookupPosition`]
@@ -72,13 +74,14 @@ pub struct BaselineInputs<'a> {
 
 impl Baseline {
     /// All of them, in the order of reports.
-    pub const ALL: [Baseline; 9] = [
+    pub const ALL: [Baseline; 10] = [
         Baseline::Random,
         Baseline::MaxProbability,
         Baseline::Margin,
         Baseline::Entropy,
         Baseline::EntropyButPhrasing,
         Baseline::SentenceEntropy,
+        Baseline::GlimpRouter,
         Baseline::LookupTokens,
         Baseline::LookupPosition,
         Baseline::DifferenceOracle,
@@ -94,6 +97,7 @@ impl Baseline {
             Baseline::Entropy => "entropy",
             Baseline::EntropyButPhrasing => "entropy-but-phrasing",
             Baseline::SentenceEntropy => "sentence-entropy",
+            Baseline::GlimpRouter => "glimp-router",
             Baseline::LookupTokens => "lookup-tokens",
             Baseline::LookupPosition => "lookup-position",
             Baseline::DifferenceOracle => "difference-oracle",
@@ -136,6 +140,7 @@ impl Baseline {
                 kept: phrasing.iter().copied().collect(),
             }),
             Baseline::SentenceEntropy => Box::new(SentenceEntropy { vocabulary }),
+            Baseline::GlimpRouter => Box::new(GlimpRouter { vocabulary }),
             Baseline::LookupTokens => Box::new(LookupTokens::learn(rows)),
             Baseline::LookupPosition => Box::new(LookupPosition::learn(rows)),
             Baseline::DifferenceOracle => Box::new(DifferenceOracle { seed }),

@@ -36,9 +36,15 @@ fn score(scorer: &dyn Scorer, previous: TokenId, index: usize, llm_token: Option
         hidden: [].into(),
         logits: None,
     };
-    let sentence_entropy = 2.0;
-    let position =
-        Position { question: "q", index, previous, step: &step, sentence_entropy, llm_token };
+    let position = Position {
+        question: "q",
+        index,
+        previous,
+        step: &step,
+        sentence_entropy: 2.0,
+        paragraph_entropy: 0.5,
+        llm_token,
+    };
     scorer.score(&position).expect("a number").get()
 }
 
@@ -50,6 +56,7 @@ fn uncertainty_becomes_a_score() {
         (&Margin, 0.35),
         (&Entropy { vocabulary: 16 }, 1.0 - 1.0 / ln16),
         (&SentenceEntropy { vocabulary: 16 }, 1.0 - 2.0 / ln16),
+        (&GlimpRouter { vocabulary: 16 }, 1.0 - 0.5 / ln16),
         (&Random { seed: 3 }, unit_hash(3, "q", 5)),
     ] {
         assert!((score(scorer, 0, 5, None) - expected).abs() < 1e-6);

@@ -36,10 +36,7 @@ impl Scorer for Entropy {
 }
 
 /// [`Entropy`] with the entropy at the sentence's first token, for all tokens of the
-/// sentence. This is GlimpRouter (arXiv 2601.05110) with a sentence as the reasoning step:
-/// the SLM's entropy at the first token of a step decides about the whole step. The paper
-/// routes the steps of a reasoning model's thinking. The answers here are short, and their
-/// sentences are their steps.
+/// sentence. It is [`GlimpRouter`]'s rule with shorter steps. No paper has it.
 #[derive(Debug, Clone, Copy)]
 pub struct SentenceEntropy {
     /// V, at least 2.
@@ -49,6 +46,26 @@ pub struct SentenceEntropy {
 impl Scorer for SentenceEntropy {
     fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError> {
         Score::new(certainty(position.sentence_entropy, self.vocabulary))
+    }
+}
+
+/// GlimpRouter (arXiv 2601.05110): [`Entropy`] with the entropy at the first token of a
+/// reasoning step, for all tokens of the step. As there, steps are separated by `"\n\n"`.
+///
+/// The first token of a step is the LLM's too, if the step is. Differences from the paper: its
+/// code takes the entropy over the 20 most probable tokens, here it is over all of them. There
+/// the LLM always writes the final answer after a reasoning model's thinking; here the last
+/// step is routed as any other. An answer without `"\n\n"` is one step, so that one token
+/// decides about all of it.
+#[derive(Debug, Clone, Copy)]
+pub struct GlimpRouter {
+    /// V, at least 2.
+    pub vocabulary: usize,
+}
+
+impl Scorer for GlimpRouter {
+    fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError> {
+        Score::new(certainty(position.paragraph_entropy, self.vocabulary))
     }
 }
 
