@@ -9,6 +9,7 @@
 //!   is graded.
 //! - [`LanguageModel`], [`Step`], [`Feed`]: a local decoder and its output at a position.
 //! - [`PrefixCache`]: decoder states kept for later prompts with the same beginning.
+//! - [`CommonPrefix`]: a model that has read the beginning that all prompts share.
 //! - [`Llm`], [`Ask`], [`Continuation`], [`Reply`]: the large model as everybody calls it.
 //! - [`Sampling`]: how tokens are drawn where decoding is not greedy.
 //! - [`Score`], [`Tau`]: the router's output and the threshold on it.
@@ -18,6 +19,7 @@
 //! - [`Trace`]: the record of one generation.
 //! - [`QuestionCurve`], [`Curve`]: exact step functions of τ and the metrics on them.
 
+mod common_prefix;
 mod curve;
 mod features;
 mod grading;
@@ -37,6 +39,7 @@ mod token_class;
 mod trace;
 mod vocabulary;
 
+pub use common_prefix::{CommonPrefix, common_prefix};
 pub use curve::{Curve, CurvePoint, Piece, QuestionCurve, Sweepable, mean_offload};
 pub use features::{FeatureSpec, Features};
 pub use grading::{Grader, answer_letter, grade, is_number, same_answer};

@@ -38,4 +38,4 @@ pub use inspect::{Group, Inspection, Sample, inspect};
 pub use judgements::keep_judgements;
 pub use labeller::{Item, Labeller, Round};
 pub use shards::{PairHashes, SHARDS, ShardRecord, shard_records, work};
-pub use walk::Walked;
+pub use walk::{Walked, Walks};

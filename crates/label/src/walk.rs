@@ -35,6 +35,17 @@ pub struct Walked {
     pub rollouts: u32,
 }
 
+/// Walks along the answers to some questions.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Walks {
+    /// The walks, in the order of the questions.
+    pub walked: Vec<Walked>,
+    /// Positions that the SLM processed for them.
+    pub slm_positions: u64,
+    /// Positions that the LLM processed for them.
+    pub llm_positions: u64,
+}
+
 /// A walk on its way.
 struct Walk<S> {
     /// The LLM's own answer and its grade.
@@ -71,7 +82,7 @@ impl<S: LanguageModel, L: Llm + ?Sized> Labeller<'_, S, L> {
     ///
     /// # Errors
     /// As [`Labeller::label`].
-    pub fn walk(&self, items: &[Item<'_>]) -> Result<Vec<Walked>, LabelError> {
+    pub fn walk(&self, items: &[Item<'_>]) -> Result<Walks, LabelError> {
         self.check(items)?;
         let context = Context { labeller: self, metered: PositionMeter::default() };
         let walks = walk(&context, items);
@@ -85,7 +96,9 @@ impl<S: LanguageModel, L: Llm + ?Sized> Labeller<'_, S, L> {
             rollouts: walk.rollouts,
             answer: walk.answer,
         };
-        Ok(items.iter().zip(walks?).map(made).collect())
+        let walked = items.iter().zip(walks?).map(made).collect();
+        let [slm_positions, llm_positions] = context.metered.positions();
+        Ok(Walks { walked, slm_positions, llm_positions })
     }
 }
 

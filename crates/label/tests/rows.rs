@@ -228,8 +228,9 @@ fn the_walk_takes_in_slm_tokens_that_leave_the_answer_the_same() {
     let vocabulary = ToyModel::vocabulary();
     let large = InProcess::new(&llm);
     let walked = labeller(&slm, &large, &vocabulary, config).walk(&items).expect("good models");
+    assert!(walked.llm_positions > 0 && walked.slm_positions > 0);
     let mut kept = 0;
-    for (item, walked) in items.iter().zip(walked) {
+    for (item, walked) in items.iter().zip(walked.walked) {
         let own = finish(item, Vec::new(), &next);
         let mut answer = own.clone();
         let (mut at, mut offloaded) = (0, 0);

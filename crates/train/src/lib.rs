@@ -5,6 +5,7 @@
 //! - [`TrainingData`]: label rows as normalised features and targets, split by question.
 //! - [`Settings`]: what validation chooses where the configuration leaves it open.
 //! - [`RouterHead`]: the linear or MLP head in Burn.
+//! - [`QueryHead`]: a head that decides once a question, for comparison.
 //!
 //! Usage:
 //! 1. Read label rows with `tokenroute-store` and choose a [`device`].
@@ -21,6 +22,7 @@ mod logistic;
 mod metrics;
 mod model;
 mod platt;
+mod query_head;
 mod router;
 mod seeds;
 mod select;
@@ -35,6 +37,7 @@ pub use fit::{Fitted, fit};
 pub use metrics::{RankMetrics, expected_calibration_error, rank_metrics, weighted_cross_entropy};
 pub use model::RouterHead;
 pub use platt::fit_platt;
+pub use query_head::{QueryExample, QueryHead};
 pub use router::{Provenance, train, train_seeds};
 pub use seeds::Seeds;
 pub use select::select;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tokenroute_core::{Llm, Progress};
+use tokenroute_core::{CommonPrefix, Llm, Progress};
 use tokenroute_llm::http::{Answers, Http, HttpConfig, Spelling, identity};
 use tokenroute_llm::{ApiKey, CLOUD_KEY, InProcess, Metered, Patient};
 use tokenroute_model::{Decoder, LoadOptions, ModelCard, load_model};
@@ -32,7 +32,7 @@ const PROMPTS: usize = 1024;
 /// The LLM of an experiment.
 pub enum ExperimentLlm {
     /// In process.
-    Here(Box<Decoder>),
+    Here(Box<CommonPrefix<Decoder>>),
     /// On a server.
     There(Box<Patient<Answers<Http>>>),
 }
@@ -74,7 +74,7 @@ impl ExperimentLlm {
     ) -> Result<Self> {
         let llm = load_model(&experiment.source(&experiment.pair.llm, progress)?, options)?;
         slm.check_pair(name, &llm)?;
-        Ok(ExperimentLlm::Here(Box::new(llm.decoder)))
+        Ok(ExperimentLlm::Here(Box::new(CommonPrefix::new(llm.decoder))))
     }
 
     /// Opens an LLM on a server, with the answers that it gave before.
@@ -92,7 +92,7 @@ impl ExperimentLlm {
     pub fn called(&self, prompts: usize) -> Box<dyn Llm + '_> {
         let prompts = prompts.max(PROMPTS);
         match self {
-            ExperimentLlm::Here(decoder) => Box::new(InProcess::with_prompts(&**decoder, prompts)),
+            ExperimentLlm::Here(llm) => Box::new(InProcess::with_prompts(&**llm, prompts)),
             ExperimentLlm::There(llm) => Box::new(Metered::new(&**llm, prompts)),
         }
     }
@@ -108,7 +108,7 @@ impl ExperimentLlm {
     /// Whether its weights were never trained, as far as is known here.
     pub fn is_random(&self) -> bool {
         match self {
-            ExperimentLlm::Here(decoder) => decoder.config().random_weights,
+            ExperimentLlm::Here(llm) => llm.model().config().random_weights,
             ExperimentLlm::There(_) => false,
         }
     }

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use tokenroute_core::{Bytes, LabelRow, Llm, Tau, TokenId};
+use tokenroute_core::{Bytes, CommonPrefix, LabelRow, Llm, Tau, TokenId};
 use tokenroute_label::{Estimate, Item, LabelConfig, Labeller, PairHashes, Reference, Round, work};
 use tokenroute_model::{Decoder, RouterScorer};
 use tokenroute_store::{self as store, Columns, Manifest};
@@ -225,16 +225,16 @@ impl Chain<'_> {
     }
 
     /// The LLM, which keeps the prompts of a shard.
-    fn labelled_by<'p>(&self, pair: &'p LoadedPair) -> Box<dyn Llm + 'p> {
+    pub(super) fn labelled_by<'p>(&self, pair: &'p LoadedPair) -> Box<dyn Llm + 'p> {
         pair.llm.called(self.experiment.label.questions_per_shard)
     }
 
-    fn labeller<'c>(
+    pub(super) fn labeller<'c>(
         &'c self,
-        slm: &'c Decoder,
+        slm: &'c CommonPrefix<Decoder>,
         llm: &'c (dyn Llm + 'c),
         decode: &'c dyn Fn(&[TokenId]) -> String,
-    ) -> Labeller<'c, Decoder, dyn Llm + 'c> {
+    ) -> Labeller<'c, CommonPrefix<Decoder>, dyn Llm + 'c> {
         let (llm_hash, config) = (self.named.hashes().llm, self.label_config());
         let (vocabulary, kept) = (&self.slm().vocabulary, self.judgements.as_deref());
         Labeller { slm, llm, llm_hash, vocabulary, decode, config, kept }

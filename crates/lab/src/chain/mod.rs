@@ -2,11 +2,13 @@
 //! skipped, and loads no model.
 
 mod answers;
+mod chunks;
 mod examples;
 mod experiment_llm;
 pub mod labels;
 pub mod latency;
 mod pair;
+mod questions;
 pub mod report;
 pub mod router;
 mod shared_answers;
@@ -19,7 +21,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
-use tokenroute_core::{Progress, Question, TokenId};
+use tokenroute_core::{Progress, Question, TokenId, common_prefix};
 use tokenroute_llm::http::HttpConfig;
 use tokenroute_model::{ModelCard, process_memory as memory};
 use tokenroute_store::{self as store, Dataset, FileHashes, Manifest};
@@ -81,6 +83,8 @@ impl<'a> Chain<'a> {
             self.questions(split)?;
         }
         let pair = self.named.load(&self.experiment, self.progress)?;
+        let asked = self.splits.iter().filter_map(OnceLock::get);
+        pair.read(common_prefix(asked.flat_map(|a| a.prompts.iter().map(Vec::as_slice))))?;
         Ok(self.loaded.get_or_init(|| pair))
     }
 

@@ -1,7 +1,7 @@
 //! The pair of an experiment: identified by hashes at once, loaded when a stage decodes.
 
 use anyhow::Result;
-use tokenroute_core::{ModelInfo, Progress};
+use tokenroute_core::{CommonPrefix, ModelError, ModelInfo, Progress, TokenId};
 use tokenroute_hub::reference;
 use tokenroute_label::PairHashes;
 use tokenroute_llm::http::{HttpConfig, identity};
@@ -16,9 +16,20 @@ use crate::experiment::Experiment;
 /// Both models, loaded.
 pub struct LoadedPair {
     /// The small model.
-    pub slm: Decoder,
+    pub slm: CommonPrefix<Decoder>,
     /// The large model.
     pub llm: ExperimentLlm,
+}
+
+impl LoadedPair {
+    /// Reads the beginning of all prompts with the models that run here.
+    pub(super) fn read(&self, prefix: &[TokenId]) -> Result<(), ModelError> {
+        self.slm.read(prefix)?;
+        match &self.llm {
+            ExperimentLlm::Here(llm) => llm.read(prefix),
+            ExperimentLlm::There(_) => Ok(()),
+        }
+    }
 }
 
 /// The pair before it is loaded. Its hashes are those of the files' bytes.
@@ -84,7 +95,7 @@ impl NamedPair {
         experiment: &Experiment,
         progress: &dyn Progress,
     ) -> Result<LoadedPair> {
-        let slm = self.slm.decoder(&self.slm_options)?;
+        let slm = CommonPrefix::new(self.slm.decoder(&self.slm_options)?);
         let llm = match &self.llm {
             NamedLlm::Here { options, .. } => {
                 ExperimentLlm::here(experiment, &self.slm, &self.info.name, options, progress)?

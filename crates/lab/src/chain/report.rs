@@ -16,7 +16,6 @@ use tokenroute_sweep::examples::RandomWeights;
 use tokenroute_sweep::policies::{Baseline, PolicyKind};
 use tokenroute_sweep::study::{Resampling, SplitResult, Splits, SweptPolicy, study};
 
-use super::answers::QUERY_LEVEL;
 use super::latency::KEPT;
 use super::sweep::{Costs, FOLDER as SWEEP, ROUTER, llm_positions};
 use super::timing::{self, Took};
@@ -118,7 +117,7 @@ impl Chain<'_> {
     ) -> Result<ReportData> {
         let (labels_hash, rows) = self.label_rows(Columns::All)?;
         let (scorer, router_hash) = self.router()?;
-        let curves = &[curves.to_vec(), self.query_curves(curves)?].concat();
+        let curves = &[curves.to_vec(), self.query_curves(curves, &self.facts()?)?].concat();
         let test = self.study(curves, "test")?;
         let ood = match self.experiment.data.test_ood {
             0 => None,
@@ -144,7 +143,7 @@ impl Chain<'_> {
             costs: costs.clone(),
             answer_costs: self.answer_costs(&test, curves, &rows),
             latency: None,
-            notices: self.notices(examples.random, &scorer.header().training),
+            notices: self.notices(examples.random, &scorer.header().training, curves),
             examples: examples.questions,
             stages: Vec::new(),
             provenance: self.provenance_facts(work, &labels_hash, &router_hash),
@@ -174,7 +173,7 @@ impl Chain<'_> {
                 test: of(&router.policy, split)?,
             });
         }
-        for baseline in self.baselines()? {
+        for baseline in self.baselines() {
             policies.push(SweptPolicy {
                 name: Baseline::name(baseline),
                 kind: baseline.kind(),
@@ -183,7 +182,11 @@ impl Chain<'_> {
                 test: of(baseline.name(), split)?,
             });
         }
-        for (name, kind) in QUERY_LEVEL {
+        for policy in self.query_policies() {
+            let (name, kind) = (policy.name(), policy.kind());
+            if !curves.iter().any(|c| c.policy == name) {
+                continue;
+            }
             let (calibration, test) = (of(name, calibration)?, of(name, split)?);
             policies.push(SweptPolicy { name, kind, seed: None, calibration, test });
         }
@@ -222,7 +225,12 @@ impl Chain<'_> {
     }
 
     /// Sentences that stand before the numbers.
-    fn notices(&self, random: RandomWeights, training: &TrainingRecord) -> Vec<String> {
+    fn notices(
+        &self,
+        random: RandomWeights,
+        training: &TrainingRecord,
+        curves: &[PolicyCurves],
+    ) -> Vec<String> {
         let mut notices = Vec::new();
         for (role, random) in [("small", random.slm), ("large", random.llm)] {
             if random {
@@ -236,6 +244,14 @@ impl Chain<'_> {
                 "On the {} labels, maximum probability finds divergent positions better than the router.",
                 training.measured_on
             ));
+        }
+        for policy in self.query_policies() {
+            if !curves.iter().any(|c| c.policy == policy.name()) {
+                notices.push(format!(
+                    "{} is left out: the questions that it is fitted on are of one class.",
+                    policy.name()
+                ));
+            }
         }
         let taus = &self.experiment.sweep.taus;
         if !taus.is_empty() {

@@ -82,7 +82,7 @@ impl Chain<'_> {
             let mut scorer = RouterScorer::open(&path)?;
             scorer.check(&self.named.info, self.slm().vocabulary.hash())?;
             if let Some(pair) = self.loaded.get() {
-                scorer.share_threads(&pair.slm);
+                scorer.share_threads(pair.slm.model());
             }
             found.push((router, scorer, self.hashes.sha256(&path)?));
         }

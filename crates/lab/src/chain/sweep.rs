@@ -3,17 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
-use tokenroute_core::{LanguageModel, Llm, QuestionCurve, Scorer, Tau, TokenId, grade};
+use tokenroute_core::{LanguageModel, Llm, Scorer, TokenId, grade};
 use tokenroute_runtime::{Pair, Request};
-use tokenroute_store::{self as store, Columns, Manifest, PolicyCurves};
+use tokenroute_store::{self as store, Manifest, PolicyCurves};
 use tokenroute_sweep::examples::Examples;
-use tokenroute_sweep::policies::{Baseline, BaselineInputs};
-use tokenroute_sweep::{Restricted, SharedSteps, SweepCost, SweepOptions, SweptQuestion, sweep};
+use tokenroute_sweep::policies::Baseline;
+use tokenroute_sweep::{SweepCost, SweepOptions, SweptQuestion, sweep};
 
-use super::shared_answers::SharedAnswers;
+use super::questions::Facts;
 use super::{Asked, Chain, examples, questions_hash, timing};
 
 /// Where the curves lie, under `run/`.
@@ -24,7 +24,9 @@ pub(super) const CURVES: &str = "curves.parquet";
 /// Goes up when a column of the curves is new or changes, so that those without it are made
 /// anew.
 const COLUMNS: u32 = 3;
-const COSTS: &str = "costs.json";
+pub(super) const COSTS: &str = "costs.json";
+/// What policies that decide once a question read.
+pub(super) const FACTS: &str = "questions.json";
 const PARTIAL: &str = "partial";
 
 /// Costs by split and policy.
@@ -89,9 +91,9 @@ impl Chain<'_> {
         self.pair()?;
         self.timed(folder, || {
             self.sweep_chunks(asked, &partial)?;
-            self.join_chunks(asked, &partial, folder)?;
-            work.add_output(folder, CURVES)?;
-            work.add_output(folder, COSTS)?;
+            for file in self.join_chunks(asked, &partial, folder)? {
+                work.add_output(folder, file)?;
+            }
             work.save(folder)?;
             Ok(store::remove(&partial)?)
         })?;
@@ -108,6 +110,15 @@ impl Chain<'_> {
         // The examples are made from the curves and do not change them.
         done.outputs.remove(examples::FILE);
         Ok((curves, costs, done.outputs_hash()))
+    }
+
+    /// What policies that decide once a question read, of a finished sweep.
+    pub(super) fn facts(&self) -> Result<Facts> {
+        if !self.reads_facts() {
+            return Ok(Facts::new());
+        }
+        let path = self.experiment.run(FOLDER).join(FACTS);
+        Ok(serde_json::from_slice(&store::read(&path)?)?)
     }
 
     /// The finished examples.
@@ -130,9 +141,13 @@ impl Chain<'_> {
         let Some(found) = Manifest::load(folder)?.filter(|found| found.matches(work)) else {
             return Ok(None);
         };
-        let whole = found.holds(folder, CURVES, &self.hashes)?
-            && found.holds(folder, COSTS, &self.hashes)?;
-        Ok(whole.then_some(found))
+        let facts = self.reads_facts().then_some(FACTS);
+        for file in [CURVES, COSTS].into_iter().chain(facts) {
+            if !found.holds(folder, file, &self.hashes)? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(found))
     }
 
     /// The splits that are swept, empty ones left out.
@@ -147,18 +162,10 @@ impl Chain<'_> {
         Ok(asked)
     }
 
-    /// The baselines that the experiment names.
-    pub fn baselines(&self) -> Result<Vec<Baseline>> {
+    /// The baselines that the experiment names and that decide by token.
+    pub fn baselines(&self) -> Vec<Baseline> {
         let names = &self.experiment.sweep.baselines;
-        let known = || Baseline::ALL.map(Baseline::name).join(", ");
-        names
-            .iter()
-            .map(|name| {
-                Baseline::from_name(name).ok_or_else(|| {
-                    anyhow!("sweep.baselines has {name:?}; expected some of {}", known())
-                })
-            })
-            .collect()
+        names.iter().filter_map(|name| Baseline::from_name(name)).collect()
     }
 
     /// The LLM, which answers each question once.
@@ -219,59 +226,6 @@ impl Chain<'_> {
         Ok(work)
     }
 
-    fn sweep_chunks(&self, asked: &[Asked], partial: &Path) -> Result<()> {
-        let routers = self.routers(usize::MAX)?;
-        let baselines = self.baselines()?;
-        let mut rows = Vec::new();
-        if baselines.iter().any(|b| b.needs_rows()) {
-            rows = self.label_rows(Columns::Scalars)?.1;
-            rows.retain(|row| row.split == "router-train");
-        }
-        let vocabulary = self.named.info.vocabulary;
-        let phrasing = self.phrasing_tokens()?;
-        let seed = self.experiment.seed;
-        let inputs = BaselineInputs { seed, vocabulary, rows: &rows, phrasing: &phrasing };
-        let mut policies: Vec<(String, Box<dyn Scorer>)> = Vec::new();
-        for (router, scorer, _) in routers {
-            policies.push((router.policy, Box::new(scorer)));
-        }
-        policies.extend(baselines.iter().map(|b| (b.name().to_owned(), b.build(&inputs))));
-
-        let taus: Result<Vec<Tau>, _> =
-            self.experiment.sweep.taus.iter().map(|&tau| Tau::new(tau)).collect();
-        let taus = taus?;
-        let total: usize = asked.iter().map(|a| a.questions.len()).sum();
-        self.progress.begin("sweep", (total * policies.len()) as u64, "question sweeps");
-        for part in asked {
-            for (chunk, range) in chunks(part.questions.len(), self.experiment.sweep.chunk) {
-                let [curves, costs] = chunk_files(partial, part.split, chunk);
-                if store::exists(&curves) && store::exists(&costs) {
-                    self.progress.advance((range.len() * policies.len()) as u64);
-                    continue;
-                }
-                let mut made: Vec<PolicyCurves> = policies
-                    .iter()
-                    .map(|(name, _)| PolicyCurves {
-                        policy: name.clone(),
-                        split: part.split.to_owned(),
-                        curves: Vec::new(),
-                    })
-                    .collect();
-                let mut spent: BTreeMap<String, SweepCost> = BTreeMap::new();
-                for questions in groups(range) {
-                    let swept = self.sweep_together(&policies, &taus, part, questions)?;
-                    for (curves, swept) in made.iter_mut().zip(swept) {
-                        *spent.entry(curves.policy.clone()).or_default() += swept.cost;
-                        curves.curves.extend(swept.curves);
-                    }
-                }
-                store::write_curves(&curves, &made)?;
-                store::write(&costs, &serde_json::to_vec(&spent)?)?;
-            }
-        }
-        Ok(())
-    }
-
     /// The tokens whose text is one of the experiment's phrasing words.
     pub fn phrasing_tokens(&self) -> Result<Vec<TokenId>> {
         let words = &self.experiment.sweep.phrasing;
@@ -293,86 +247,4 @@ impl Chain<'_> {
         }
         Ok(found)
     }
-
-    /// Sweeps every policy over a few questions. What a model says after a prefix does not
-    /// depend on the policy, so the policies share it. Each policy's cost is that of a sweep
-    /// alone, with the new positions beside it.
-    fn sweep_together(
-        &self,
-        policies: &[(String, Box<dyn Scorer>)],
-        taus: &[Tau],
-        part: &Asked,
-        questions: Range<usize>,
-    ) -> Result<Vec<SweptGroup>> {
-        let slm = SharedSteps::new(&self.pair()?.slm);
-        let llm = SharedAnswers::new(self.cloud()?);
-        let mut done = Vec::with_capacity(policies.len());
-        for (_, scorer) in policies {
-            let before = (slm.processed(), llm.processed());
-            let restricted = Restricted::new(scorer.as_ref(), taus);
-            let swept = self.sweep_part(
-                &slm,
-                &llm.as_if_alone(),
-                if taus.is_empty() { scorer.as_ref() } else { &restricted },
-                part,
-                questions.clone(),
-                &SweepOptions::default(),
-            )?;
-            let mut cost: SweepCost = swept.iter().map(|s| s.cost).sum();
-            cost.new_slm_positions = slm.processed() - before.0;
-            cost.new_llm_positions = llm.processed() - before.1;
-            let curves = swept.into_iter().map(|s| s.curve).collect();
-            done.push(SweptGroup { curves, cost });
-        }
-        Ok(done)
-    }
-
-    fn join_chunks(&self, asked: &[Asked], partial: &Path, folder: &Path) -> Result<()> {
-        let mut joined: Vec<PolicyCurves> = Vec::new();
-        let mut costs = Costs::new();
-        for part in asked {
-            let begin = joined.len();
-            for (chunk, _) in chunks(part.questions.len(), self.experiment.sweep.chunk) {
-                let [curves, spent] = chunk_files(partial, part.split, chunk);
-                for (i, more) in store::read_curves(&curves)?.into_iter().enumerate() {
-                    match joined.get_mut(begin + i) {
-                        Some(known) => known.curves.extend(more.curves),
-                        None => joined.push(more),
-                    }
-                }
-                let spent: BTreeMap<String, SweepCost> =
-                    serde_json::from_slice(&store::read(&spent)?)?;
-                let known = costs.entry(part.split.to_owned()).or_default();
-                for (policy, cost) in spent {
-                    *known.entry(policy).or_default() += cost;
-                }
-            }
-        }
-        store::write_curves(&folder.join(CURVES), &joined)?;
-        let mut json = serde_json::to_vec_pretty(&costs)?;
-        json.push(b'\n');
-        Ok(store::write(&folder.join(COSTS), &json)?)
-    }
-}
-
-fn chunk_files(partial: &Path, split: &str, chunk: usize) -> [PathBuf; 2] {
-    ["parquet", "json"].map(|end| partial.join(format!("{split}-{chunk:05}.{end}")))
-}
-
-/// One policy over the questions that are swept together.
-struct SweptGroup {
-    curves: Vec<QuestionCurve>,
-    cost: SweepCost,
-}
-
-/// Questions of a chunk whose prefixes are in memory at the same time.
-const TOGETHER: usize = 8;
-
-fn groups(range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
-    let end = range.end;
-    range.step_by(TOGETHER).map(move |first| first..end.min(first + TOGETHER))
-}
-
-fn chunks(count: usize, size: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
-    (0..count.div_ceil(size)).map(move |i| (i, i * size..count.min((i + 1) * size)))
 }

@@ -2,7 +2,7 @@
 
 use tokenroute_core::Tau;
 use tokenroute_llm::http::{Api, HttpConfig};
-use tokenroute_sweep::policies::Baseline;
+use tokenroute_sweep::policies::{self, Baseline};
 use tokenroute_train::{TrainConfig, TrainError};
 
 use super::{DataSection, Experiment, PairSection, SPLITS, SplitFile};
@@ -46,8 +46,8 @@ impl Experiment {
         }
         train(&self.train)?;
         for name in &self.sweep.baselines {
-            if Baseline::from_name(name).is_none() {
-                let known = Baseline::ALL.map(Baseline::name).join(", ");
+            if !policies::names().contains(&name.as_str()) {
+                let known = policies::names().join(", ");
                 return fault("sweep.baselines", format!("has {name:?}; expected some of {known}"));
             }
         }

@@ -4,7 +4,7 @@ use schemars::{Schema, SchemaGenerator, generate::SchemaSettings, json_schema};
 use serde_json::Value;
 use tokenroute_llm::http::Api;
 use tokenroute_model::Format;
-use tokenroute_sweep::policies::Baseline;
+use tokenroute_sweep::policies;
 
 use super::Experiment;
 
@@ -17,7 +17,7 @@ pub fn experiment_schema() -> Value {
 
 /// Names of baselines.
 pub(super) fn baselines(_: &mut SchemaGenerator) -> Schema {
-    let names = Baseline::ALL.map(Baseline::name);
+    let names = policies::names();
     json_schema!({"type": "array", "items": {"type": "string", "enum": names}})
 }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokenroute_core::{Piece, QuestionCurve, Tau};
 
 use crate::policies::PolicyKind;
-use crate::query::QUERY_CASCADE;
+use crate::query::QueryPolicy;
 pub use price::{Network, Prices};
 pub use speculative::speculative_decoding;
 pub use table::{AnswerCosts, DRAFTS, PricedPoint, PricedPolicy, PricedWay};
@@ -66,7 +66,9 @@ impl Decoding {
     pub fn of(name: &str, kind: PolicyKind) -> Option<Self> {
         match kind {
             PolicyKind::Oracle => None,
-            PolicyKind::QueryLevel if name == QUERY_CASCADE => Some(Decoding::AfterSlm),
+            PolicyKind::QueryLevel if name == QueryPolicy::Cascade.name() => {
+                Some(Decoding::AfterSlm)
+            }
             PolicyKind::QueryLevel => Some(Decoding::Whole),
             _ => Some(Decoding::Blocking),
         }

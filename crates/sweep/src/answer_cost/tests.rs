@@ -65,7 +65,10 @@ fn query_level_answers_cost_a_stream_and_discarded_tokens() {
     assert_eq!(mean(0.9, Decoding::Whole), AnswerCost::streamed(10, 4));
     assert_eq!(mean(0.9, Decoding::AfterSlm).slm_tokens, 6.0);
     assert_eq!(mean(0.5, Decoding::AfterSlm), AnswerCost::slm_alone(6));
-    assert_eq!(Decoding::of(QUERY_CASCADE, PolicyKind::QueryLevel), Some(Decoding::AfterSlm));
+    assert_eq!(
+        Decoding::of(QueryPolicy::Cascade.name(), PolicyKind::QueryLevel),
+        Some(Decoding::AfterSlm)
+    );
     assert_eq!(Decoding::of("x", PolicyKind::Oracle), None);
 }
 

@@ -12,6 +12,7 @@ mod uncertainty;
 use serde::{Deserialize, Serialize};
 use tokenroute_core::{LabelRow, Scorer, TokenId};
 
+use crate::query::QueryPolicy;
 pub use lookup::{LookupPosition, LookupTokens};
 pub use oracle::DifferenceOracle;
 pub use phrasing::EntropyButPhrasing;
@@ -70,6 +71,17 @@ pub struct BaselineInputs<'a> {
     pub rows: &'a [LabelRow],
     /// The tokens that [`EntropyButPhrasing`] keeps.
     pub phrasing: &'a [TokenId],
+}
+
+/// Names of all policies that an experiment may list under `sweep.baselines`.
+#[must_use]
+pub fn names() -> Vec<&'static str> {
+    let by_question = QueryPolicy::ALL.into_iter().filter(|policy| policy.is_named());
+    Baseline::ALL
+        .map(Baseline::name)
+        .into_iter()
+        .chain(by_question.map(QueryPolicy::name))
+        .collect()
 }
 
 impl Baseline {

@@ -40,11 +40,11 @@ pub struct Cloud {
 impl Hosted {
     /// Takes the LLM of an experiment, which must be in process and share the SLM's tokenizer.
     pub fn new(llm: ExperimentLlm, slm: &ModelCard) -> Result<Self> {
-        let ExperimentLlm::Here(decoder) = llm else {
+        let ExperimentLlm::Here(llm) = llm else {
             bail!("pair.llm is a URL; `latency` puts a network before a model that is here")
         };
         Ok(Hosted {
-            decoder: Arc::from(decoder),
+            decoder: Arc::new(llm.into_model()),
             tokenizer: slm.tokenizer.clone(),
             vocabulary: slm.vocabulary.clone(),
         })

@@ -61,7 +61,7 @@ pub fn carry_out(chain: Chain<'_>, plan: &StudyPlan, again: bool) -> Result<Late
     let LoadedPair { slm, llm } = loaded.into_inner().context("the pair is not loaded")?;
     let lab = Lab {
         card: &named.slm,
-        slm: &slm,
+        slm: slm.model(),
         llm: Hosted::new(llm, &named.slm)?,
         scorer: &scorer,
         setting: &plan.setting,

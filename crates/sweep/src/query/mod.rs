@@ -1,18 +1,90 @@
 //! Policies that decide once a question: the SLM or another way makes the whole answer. Their
 //! curves follow from both answers, without more decoding.
 
+mod facts;
+
+use serde::{Deserialize, Serialize};
 use tokenroute_core::{Piece, QuestionCurve, Score, ScoreError, Tau, unit_hash};
 
-/// Name of [`random`].
-pub const QUERY_RANDOM: &str = "query-random";
-/// Name of [`oracle`] with the LLM's answers.
-pub const QUERY_ORACLE: &str = "query-oracle";
-/// Name of the cascade on the mean entropy of the SLM's answer.
-pub const QUERY_CASCADE: &str = "query-cascade";
-/// Name of the logistic head on the SLM's state before the first token.
-pub const QUERY_HEAD: &str = "query-head";
-/// Name of [`oracle`] with the walk's answers.
-pub const ROLLOUT_ORACLE: &str = "rollout-oracle";
+use crate::policies::PolicyKind;
+pub use facts::{QuestionFacts, SlmAnswer, slm_answers};
+
+/// The policies of this module by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum QueryPolicy {
+    /// A mix of both answers by chance.
+    Random,
+    /// Knows both grades.
+    Oracle,
+    /// The SLM answers first; the mean entropy of its answer decides whether the LLM answers
+    /// again.
+    Cascade,
+    /// A logistic head on the SLM's state before the first token.
+    Head,
+    /// Knows both grades; the other way is the walk.
+    RolloutOracle,
+}
+
+impl QueryPolicy {
+    /// All of them, in the order of reports.
+    pub const ALL: [QueryPolicy; 5] = [
+        QueryPolicy::Random,
+        QueryPolicy::Oracle,
+        QueryPolicy::Cascade,
+        QueryPolicy::Head,
+        QueryPolicy::RolloutOracle,
+    ];
+
+    /// The name in experiment files and reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            QueryPolicy::Random => "query-random",
+            QueryPolicy::Oracle => "query-oracle",
+            QueryPolicy::Cascade => "query-cascade",
+            QueryPolicy::Head => "query-head",
+            QueryPolicy::RolloutOracle => "rollout-oracle",
+        }
+    }
+
+    /// The sort of the policy.
+    #[must_use]
+    pub fn kind(self) -> PolicyKind {
+        match self {
+            QueryPolicy::RolloutOracle => PolicyKind::Oracle,
+            _ => PolicyKind::QueryLevel,
+        }
+    }
+
+    /// Whether an experiment has to name it, since it takes more decoding than the sweep.
+    #[must_use]
+    pub fn is_named(self) -> bool {
+        !matches!(self, QueryPolicy::Random | QueryPolicy::Oracle)
+    }
+
+    /// The curve of a question; `None` if a fact is missing. `curve` is exact, of any policy
+    /// that decides by token.
+    ///
+    /// # Errors
+    /// A fact that is not a number.
+    pub fn curve(
+        self,
+        seed: u64,
+        curve: &QuestionCurve,
+        facts: Option<&QuestionFacts>,
+    ) -> Result<Option<QuestionCurve>, ScoreError> {
+        let scored = |score: f64| Ok(decided(&curve.question, ends(curve), Score::new(score)?));
+        match self {
+            QueryPolicy::Random => random(seed, curve).map(Some),
+            QueryPolicy::Oracle => oracle(&curve.question, ends(curve)).map(Some),
+            QueryPolicy::Cascade => facts.and_then(|f| f.certainty).map(scored).transpose(),
+            QueryPolicy::Head => facts.and_then(|f| f.keep).map(scored).transpose(),
+            QueryPolicy::RolloutOracle => {
+                facts.and_then(|f| f.walked).map(|w| rollout_oracle(curve, w)).transpose()
+            }
+        }
+    }
+}
 
 /// Offloaded tokens at which the oracle's score has come half way. It orders gains by their
 /// price and changes nothing else.
@@ -58,7 +130,7 @@ pub fn oracle(question: &str, [slm, other]: [Piece; 2]) -> Result<QuestionCurve,
 
 /// What the rollout oracle knows of a question: grade and tokens of the AutoJudge walk
 /// (arXiv 2504.20039), which keeps each SLM token that the LLM's continuation forgives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Walked {
     /// Whether the walk's answer is right.
     pub correct: bool,

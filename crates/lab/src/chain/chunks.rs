@@ -1,0 +1,238 @@
+//! The sweep in chunks of questions: each is written when it is done, so that a killed sweep
+//! resumes.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokenroute_core::{QuestionCurve, Scorer, Tau};
+use tokenroute_store::{self as store, Columns, PolicyCurves};
+use tokenroute_sweep::policies::BaselineInputs;
+use tokenroute_sweep::query::{QueryPolicy, QuestionFacts};
+use tokenroute_sweep::{Restricted, SharedSteps, SweepCost, SweepOptions};
+use tokenroute_train::QueryHead;
+
+use super::questions::Facts;
+use super::shared_answers::SharedAnswers;
+use super::sweep::{COSTS, CURVES, Costs, FACTS};
+use super::{Asked, Chain};
+
+/// Questions of a chunk whose prefixes are in memory at the same time.
+const TOGETHER: usize = 8;
+
+/// The policies of a sweep.
+struct Policies {
+    /// Those that decide by token, with their names.
+    by_token: Vec<(String, Box<dyn Scorer>)>,
+    /// Values that τ is restricted to; none without a restriction.
+    taus: Vec<Tau>,
+    /// Whether policies that decide once a question need facts.
+    facts: bool,
+    /// The head of one of them.
+    head: Option<QueryHead>,
+}
+
+/// Some questions, swept.
+#[derive(Default)]
+struct Swept {
+    /// Curves by policy that decides by token.
+    curves: Vec<Vec<QuestionCurve>>,
+    costs: BTreeMap<String, SweepCost>,
+    facts: Vec<QuestionFacts>,
+}
+
+impl Chain<'_> {
+    /// Sweeps all chunks that are not there.
+    pub(super) fn sweep_chunks(&self, asked: &[Asked], partial: &Path) -> Result<()> {
+        let policies = self.swept_policies(partial)?;
+        let rounds = policies.by_token.len() + usize::from(policies.facts);
+        let total: usize = asked.iter().map(|a| a.questions.len()).sum();
+        self.progress.begin("sweep", (total * rounds) as u64, "question sweeps");
+        for part in asked {
+            for (chunk, range) in chunks(part.questions.len(), self.experiment.sweep.chunk) {
+                let files = ChunkFiles::new(partial, part.split, chunk);
+                if files.are_there(policies.facts) {
+                    self.progress.advance((range.len() * rounds) as u64);
+                    continue;
+                }
+                let mut whole = Swept::default();
+                for questions in groups(range) {
+                    whole.extend(self.sweep_together(&policies, part, questions)?);
+                }
+                let names = policies.by_token.iter().map(|(name, _)| name.clone());
+                let made: Vec<PolicyCurves> = names
+                    .zip(whole.curves)
+                    .map(|(policy, curves)| PolicyCurves {
+                        policy,
+                        split: part.split.to_owned(),
+                        curves,
+                    })
+                    .collect();
+                store::write_curves(&files.curves, &made)?;
+                if policies.facts {
+                    write_json(&files.facts, &whole.facts)?;
+                }
+                write_json(&files.costs, &whole.costs)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn swept_policies(&self, partial: &Path) -> Result<Policies> {
+        let baselines = self.baselines();
+        let mut rows = Vec::new();
+        if baselines.iter().any(|b| b.needs_rows()) {
+            rows = self.label_rows(Columns::Scalars)?.1;
+            rows.retain(|row| row.split == "router-train");
+        }
+        let vocabulary = self.named.info.vocabulary;
+        let phrasing = self.phrasing_tokens()?;
+        let seed = self.experiment.seed;
+        let inputs = BaselineInputs { seed, vocabulary, rows: &rows, phrasing: &phrasing };
+        let mut by_token: Vec<(String, Box<dyn Scorer>)> = Vec::new();
+        for (router, scorer, _) in self.routers(usize::MAX)? {
+            by_token.push((router.policy, Box::new(scorer)));
+        }
+        by_token.extend(baselines.iter().map(|b| (b.name().to_owned(), b.build(&inputs))));
+        let taus: Result<Vec<Tau>, _> =
+            self.experiment.sweep.taus.iter().map(|&tau| Tau::new(tau)).collect();
+        let (facts, head) = (self.reads_facts(), self.query_head(partial)?);
+        Ok(Policies { by_token, taus: taus?, facts, head })
+    }
+
+    /// Sweeps every policy over a few questions. What a model says after a prefix does not
+    /// depend on the policy, so the policies share it. Each policy's cost is that of a sweep
+    /// alone, with the new positions beside it.
+    fn sweep_together(
+        &self,
+        policies: &Policies,
+        part: &Asked,
+        questions: Range<usize>,
+    ) -> Result<Swept> {
+        let slm = SharedSteps::new(&self.pair()?.slm);
+        let llm = SharedAnswers::new(self.cloud()?);
+        let mut done = Swept::default();
+        for (name, scorer) in &policies.by_token {
+            let before = (slm.processed(), llm.processed());
+            let restricted = Restricted::new(scorer.as_ref(), &policies.taus);
+            let swept = self.sweep_part(
+                &slm,
+                &llm.as_if_alone(),
+                if policies.taus.is_empty() { scorer.as_ref() } else { &restricted },
+                part,
+                questions.clone(),
+                &SweepOptions::default(),
+            )?;
+            let mut cost: SweepCost = swept.iter().map(|s| s.cost).sum();
+            cost.new_slm_positions = slm.processed() - before.0;
+            cost.new_llm_positions = llm.processed() - before.1;
+            done.costs.insert(name.clone(), cost);
+            done.curves.push(swept.into_iter().map(|s| s.curve).collect());
+        }
+        if policies.facts {
+            let (count, head) = (questions.len() as u64, policies.head.as_ref());
+            let (facts, walks) = self.question_facts(&slm, &llm, part, questions, head)?;
+            done.facts = facts;
+            if walks != SweepCost::default() {
+                done.costs.insert(QueryPolicy::RolloutOracle.name().to_owned(), walks);
+            }
+            self.progress.advance(count);
+        }
+        Ok(done)
+    }
+
+    /// Joins all chunks into the sweep's files. Returns the files' names.
+    pub(super) fn join_chunks(
+        &self,
+        asked: &[Asked],
+        partial: &Path,
+        folder: &Path,
+    ) -> Result<Vec<&'static str>> {
+        let mut joined: Vec<PolicyCurves> = Vec::new();
+        let (mut costs, mut facts) = (Costs::new(), Facts::new());
+        for part in asked {
+            let begin = joined.len();
+            for (chunk, _) in chunks(part.questions.len(), self.experiment.sweep.chunk) {
+                let files = ChunkFiles::new(partial, part.split, chunk);
+                for (i, more) in store::read_curves(&files.curves)?.into_iter().enumerate() {
+                    match joined.get_mut(begin + i) {
+                        Some(known) => known.curves.extend(more.curves),
+                        None => joined.push(more),
+                    }
+                }
+                let known = costs.entry(part.split.to_owned()).or_default();
+                for (policy, cost) in read_json::<BTreeMap<String, SweepCost>>(&files.costs)? {
+                    *known.entry(policy).or_default() += cost;
+                }
+                if self.reads_facts() {
+                    let more: Vec<QuestionFacts> = read_json(&files.facts)?;
+                    facts.entry(part.split.to_owned()).or_default().extend(more);
+                }
+            }
+        }
+        store::write_curves(&folder.join(CURVES), &joined)?;
+        write_json(&folder.join(COSTS), &costs)?;
+        let mut written = vec![CURVES, COSTS];
+        if self.reads_facts() {
+            write_json(&folder.join(FACTS), &facts)?;
+            written.push(FACTS);
+        }
+        Ok(written)
+    }
+}
+
+impl Swept {
+    /// Appends the next questions.
+    fn extend(&mut self, more: Swept) {
+        self.curves.resize_with(more.curves.len(), Vec::new);
+        for (known, more) in self.curves.iter_mut().zip(more.curves) {
+            known.extend(more);
+        }
+        for (policy, cost) in more.costs {
+            *self.costs.entry(policy).or_default() += cost;
+        }
+        self.facts.extend(more.facts);
+    }
+}
+
+/// The files of a chunk.
+struct ChunkFiles {
+    curves: PathBuf,
+    facts: PathBuf,
+    /// Written last.
+    costs: PathBuf,
+}
+
+impl ChunkFiles {
+    fn new(partial: &Path, split: &str, chunk: usize) -> Self {
+        let file = |end| partial.join(format!("{split}-{chunk:05}.{end}"));
+        ChunkFiles { curves: file("parquet"), facts: file("facts.json"), costs: file("json") }
+    }
+
+    fn are_there(&self, facts: bool) -> bool {
+        let needed = [(&self.curves, true), (&self.facts, facts), (&self.costs, true)];
+        needed.into_iter().all(|(file, needed)| !needed || store::exists(file))
+    }
+}
+
+fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let mut json = serde_json::to_vec_pretty(value)?;
+    json.push(b'\n');
+    Ok(store::write(path, &json)?)
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    Ok(serde_json::from_slice(&store::read(path)?)?)
+}
+
+fn groups(range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let end = range.end;
+    range.step_by(TOGETHER).map(move |first| first..end.min(first + TOGETHER))
+}
+
+fn chunks(count: usize, size: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
+    (0..count.div_ceil(size)).map(move |i| (i, i * size..count.min((i + 1) * size)))
+}

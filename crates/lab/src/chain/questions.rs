@@ -1,0 +1,199 @@
+//! The policies that decide once a question: the facts that they read, and their curves.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::Path;
+
+use anyhow::Result;
+use tokenroute_core::{Continuation, LanguageModel, Llm, QuestionCurve, TokenId, grade};
+use tokenroute_label::{Item, Reference};
+use tokenroute_runtime::Pair;
+use tokenroute_store::{self as store, PolicyCurves};
+use tokenroute_sweep::SweepCost;
+use tokenroute_sweep::query::{QueryPolicy, QuestionFacts, Walked, slm_answers};
+use tokenroute_train::{QueryExample, QueryHead, TrainError};
+
+use super::sweep::ROUTER;
+use super::{Asked, Chain};
+
+/// The head of `query-head`, kept until the sweep is done.
+const HEAD: &str = "query-head.json";
+
+/// Questions that the head's examples are decoded from at a time.
+const TOGETHER: usize = 64;
+
+/// Facts by split.
+pub(super) type Facts = BTreeMap<String, Vec<QuestionFacts>>;
+
+impl Chain<'_> {
+    /// The policies of the report that decide once a question.
+    pub(super) fn query_policies(&self) -> Vec<QueryPolicy> {
+        QueryPolicy::ALL.into_iter().filter(|p| !p.is_named() || self.names(*p)).collect()
+    }
+
+    /// Whether policies are named that read facts.
+    pub(super) fn reads_facts(&self) -> bool {
+        self.query_policies().into_iter().any(QueryPolicy::is_named)
+    }
+
+    fn names(&self, policy: QueryPolicy) -> bool {
+        self.experiment.sweep.baselines.iter().any(|name| name == policy.name())
+    }
+
+    /// The curves of policies that decide once a question, on every split of the router. One
+    /// whose facts are missing has none.
+    pub(super) fn query_curves(
+        &self,
+        curves: &[PolicyCurves],
+        facts: &Facts,
+    ) -> Result<Vec<PolicyCurves>> {
+        let mut made = Vec::new();
+        for router in curves.iter().filter(|c| c.policy == ROUTER) {
+            let facts: BTreeMap<&str, &QuestionFacts> = facts
+                .get(&router.split)
+                .map(|facts| facts.iter().map(|f| (f.question.as_str(), f)).collect())
+                .unwrap_or_default();
+            for policy in self.query_policies() {
+                let of = |curve: &QuestionCurve| {
+                    let facts = facts.get(curve.question.as_str()).copied();
+                    policy.curve(self.experiment.seed, curve, facts).transpose()
+                };
+                let curves: Result<Vec<_>, _> = router.curves.iter().filter_map(of).collect();
+                let curves = curves?;
+                if curves.len() < router.curves.len() {
+                    continue;
+                }
+                let (policy, split) = (policy.name().to_owned(), router.split.clone());
+                made.push(PolicyCurves { policy, split, curves });
+            }
+        }
+        Ok(made)
+    }
+
+    /// The head of `query-head`, if the experiment names it: found in a folder, or fitted on
+    /// the answers of both models to the questions that train the router. `None` also where
+    /// these are of one class.
+    pub(super) fn query_head(&self, folder: &Path) -> Result<Option<QueryHead>> {
+        if !self.names(QueryPolicy::Head) {
+            return Ok(None);
+        }
+        let path = folder.join(HEAD);
+        if store::exists(&path) {
+            return Ok(serde_json::from_slice(&store::read(&path)?)?);
+        }
+        let splits = ["router-train", "validation"];
+        let asked = splits.map(|split| self.questions(split));
+        let [train, validation] = asked;
+        let (train, validation) = (train?, validation?);
+        let total = train.questions.len() + validation.questions.len();
+        self.progress.begin("query head", total as u64, "questions");
+        let fitted =
+            QueryHead::fit(&self.query_examples(&train)?, &self.query_examples(&validation)?);
+        let head = match fitted {
+            Ok(head) => Some(head),
+            Err(error @ TrainError::OneClass { .. }) => {
+                let name = QueryPolicy::Head.name();
+                self.progress.note(&format!("{name} is left out: {error}"));
+                None
+            }
+            Err(error) => return Err(error.into()),
+        };
+        store::write(&path, &serde_json::to_vec(&head)?)?;
+        Ok(head)
+    }
+
+    fn query_examples(&self, asked: &Asked) -> Result<Vec<QueryExample>> {
+        let slm = &self.pair()?.slm;
+        let llm = self.cloud()?;
+        let vocabulary = &self.slm().vocabulary;
+        let tokens = self.experiment.data.max_tokens;
+        let mut examples = Vec::with_capacity(asked.questions.len());
+        for first in (0..asked.questions.len()).step_by(TOGETHER) {
+            let range = first..asked.questions.len().min(first + TOGETHER);
+            let requests = self.requests(asked, range.clone());
+            let wanted: Vec<Continuation<'_>> = requests
+                .iter()
+                .map(|r| Continuation { context: r.prompt, tokens, sampling: None, resumed: false })
+                .collect();
+            let small = slm_answers(Pair::new(slm, &*llm, vocabulary), &requests)?;
+            let large = llm.continuations(&wanted, vocabulary);
+            for ((question, slm), llm) in asked.questions[range].iter().zip(small).zip(large) {
+                let graded = |ids: &[TokenId]| {
+                    let (text, ended) = self.answer_text(ids);
+                    grade(question, &text, ended)
+                };
+                let keep = graded(&slm.tokens) >= graded(&llm?.tokens);
+                examples.push(QueryExample { hidden: slm.hidden.to_vec(), keep });
+            }
+            requests.iter().for_each(|r| llm.forget(r.prompt));
+            self.progress.advance(requests.len() as u64);
+        }
+        Ok(examples)
+    }
+
+    /// The facts of some questions, and what the walks cost. `slm` may know its answers.
+    pub(super) fn question_facts<S: LanguageModel>(
+        &self,
+        slm: &S,
+        llm: &dyn Llm,
+        asked: &Asked,
+        range: Range<usize>,
+        head: Option<&QueryHead>,
+    ) -> Result<(Vec<QuestionFacts>, SweepCost)> {
+        let pair = Pair::new(slm, llm, &self.slm().vocabulary);
+        let answers = slm_answers(pair, &self.requests(asked, range.clone()))?;
+        let questions = &asked.questions[range.clone()];
+        let fact = |(question, answer): (&tokenroute_core::Question, _)| {
+            let tokenroute_sweep::query::SlmAnswer { certainty, hidden, .. } = answer;
+            QuestionFacts {
+                question: question.id.clone(),
+                certainty: self.names(QueryPolicy::Cascade).then_some(certainty),
+                keep: head.map(|head| head.keep(&hidden)),
+                walked: None,
+            }
+        };
+        let mut facts: Vec<QuestionFacts> = questions.iter().zip(answers).map(fact).collect();
+        let mut cost = SweepCost::default();
+        if self.names(QueryPolicy::RolloutOracle) {
+            let walks = self.walks(asked, range, &mut cost)?;
+            for (facts, walked) in facts.iter_mut().zip(walks) {
+                facts.walked = Some(walked);
+            }
+        }
+        Ok((facts, cost))
+    }
+
+    /// The walks along the LLM's answers to some questions.
+    fn walks(
+        &self,
+        asked: &Asked,
+        range: Range<usize>,
+        cost: &mut SweepCost,
+    ) -> Result<Vec<Walked>> {
+        let pair = self.pair()?;
+        let (llm, decode) = (self.labelled_by(pair), |ids: &[TokenId]| self.text(ids));
+        let mut labeller = self.labeller(&pair.slm, &*llm, &decode);
+        labeller.config.reference = Reference::Walk;
+        let items: Vec<Item<'_>> = asked.questions[range.clone()]
+            .iter()
+            .zip(&asked.prompts[range])
+            .map(|(question, prompt)| Item {
+                question,
+                split: asked.split,
+                prompt: prompt.clone(),
+                gold: None,
+                uncapped: true,
+            })
+            .collect();
+        let walks = labeller.walk(&items)?;
+        (cost.slm_positions, cost.llm_positions) = (walks.slm_positions, walks.llm_positions);
+        (cost.new_slm_positions, cost.new_llm_positions) =
+            (walks.slm_positions, walks.llm_positions);
+        let walked = |walk: tokenroute_label::Walked| Walked {
+            correct: walk.grade > 0.0,
+            offloaded: walk.offloaded,
+            generated: walk.answer.len() as u32,
+        };
+        Ok(walks.walked.into_iter().map(walked).collect())
+    }
+}
