@@ -45,7 +45,7 @@ pub use features::{FeatureSpec, Features};
 pub use grading::{Grader, answer_letter, grade, is_number, same_answer};
 pub use hash::{prefix_hash, stable_hash, unit_hash};
 pub use label::{Counts, LabelRow, Relation, Shares, Tally, soft_target};
-pub use llm::{Ask, Bytes, Cause, Continuation, Llm, LlmError, Reply};
+pub use llm::{Ask, Bytes, Cause, Continuation, Llm, LlmError, Reply, TopTokens};
 pub use metrics::{Gap, apgr, apgr_to, cpt};
 pub use model::{Detail, Feed, LanguageModel, ModelError, ModelInfo, Step, TokenId};
 pub use prefix_cache::PrefixCache;
@@ -57,7 +57,7 @@ pub use router::{
     TrainingRecord, Trial,
 };
 pub use sampling::{Sampling, SamplingError, Side};
-pub use score::{Position, Score, ScoreError, Scorer, Tau, TauError};
+pub use score::{LlmStep, Position, Score, ScoreError, Scorer, Tau, TauError};
 pub use token_class::TokenClass;
 pub use trace::{Origin, Trace, TraceToken};
 pub use vocabulary::{Breaks, Vocabulary};

@@ -3,6 +3,7 @@
 
 use std::iter::Sum;
 use std::ops::{AddAssign, Sub};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,21 +20,34 @@ pub struct Ask<'a> {
     pub from: usize,
     /// How tokens are drawn, at [`crate::Side::Llm`] and position `i`; greedy if `None`.
     pub sampling: Option<Sampling>,
+    /// How many of the most probable tokens are wanted at each position, with their
+    /// probabilities. 0 wants none and costs nothing.
+    pub top: usize,
 }
 
 impl<'a> Ask<'a> {
     /// Asks for greedy tokens.
     #[must_use]
     pub fn greedy(context: &'a [TokenId], from: usize) -> Self {
-        Ask { context, from, sampling: None }
+        Ask { context, from, sampling: None, top: 0 }
     }
 
     /// Asks for the next token alone.
     #[must_use]
     pub fn next(context: &'a [TokenId], sampling: Option<Sampling>) -> Self {
-        Ask { context, from: context.len(), sampling }
+        Ask { context, from: context.len(), sampling, top: 0 }
+    }
+
+    /// Asks for the `top` most probable tokens too.
+    #[must_use]
+    pub fn with_top(self, top: usize) -> Self {
+        Ask { top, ..self }
     }
 }
+
+/// The most probable tokens at a position with their probabilities at temperature 1, best
+/// first. Their sum is below 1: the other tokens have the rest.
+pub type TopTokens = Arc<[(TokenId, f32)]>;
 
 /// One continuation asked of the LLM: its next tokens, each after the ones before.
 #[derive(Debug, Clone, Copy)]
@@ -50,11 +64,14 @@ pub struct Continuation<'a> {
 }
 
 /// The LLM's answer to one [`Ask`] or [`Continuation`].
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Reply {
     /// To an ask: one token for each `i` in `from..=context.len()`. To a
     /// continuation: the tokens that follow its context.
     pub tokens: Vec<TokenId>,
+    /// One list for each of `tokens`, as long as [`Ask::top`] or the vocabulary; empty if none
+    /// was wanted.
+    pub top: Vec<TopTokens>,
     /// Positions the LLM processed for it, prefill included.
     pub positions: u64,
     /// What crossed a network for it; nothing for an LLM in process.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Step, TokenId};
+use crate::{Step, TokenId, TopTokens};
 
 /// The router's P(the SLM's token may be kept), clamped to [2⁻⁵³, 1−2⁻⁵³]. It is an f64, so
 /// that different logits have different scores: in f32 all logits above 17 share the
@@ -30,7 +30,7 @@ impl Score {
     /// [`ScoreError`] for NaN.
     pub fn new(value: f64) -> Result<Self, ScoreError> {
         if value.is_nan() {
-            return Err(ScoreError);
+            return Err(ScoreError::NaN);
         }
         Ok(Score(value.clamp(Self::MIN.0, Self::MAX.0)))
     }
@@ -50,10 +50,18 @@ impl Score {
     }
 }
 
-/// A NaN score.
+/// Why a position has no score.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the router's score is NaN; its weights or its input are damaged")]
-pub struct ScoreError;
+pub enum ScoreError {
+    /// NaN.
+    #[error("the router's score is NaN; its weights or its input are damaged")]
+    NaN,
+    /// A policy needs probabilities that came without the LLM's token.
+    #[error(
+        "the LLM's token came without probabilities, which the policy needs; decode without relay or lookahead, or use another LLM"
+    )]
+    NoProbabilities,
+}
 
 /// The threshold: a token is offloaded iff its score < τ. τ = 0 is SLM-only, τ = 1 is
 /// LLM-only.
@@ -155,8 +163,17 @@ pub struct Position<'a> {
     /// The SLM's entropy at the first token of the current paragraph, in nats. Paragraphs end
     /// with an empty line.
     pub paragraph_entropy: f32,
-    /// The LLM's token here; `None` unless the scorer asked for it.
-    pub llm_token: Option<TokenId>,
+    /// What the LLM says here; `None` unless the scorer needs it, or if the LLM failed.
+    pub llm: Option<LlmStep<'a>>,
+}
+
+/// What the LLM says at a position.
+#[derive(Debug, Clone, Copy)]
+pub struct LlmStep<'a> {
+    /// Its token.
+    pub token: TokenId,
+    /// Its most probable tokens; `None` unless the scorer needs them.
+    pub top: Option<&'a TopTokens>,
 }
 
 /// A routing policy: the probability, per position, that the SLM's token may be kept. A
@@ -168,9 +185,14 @@ pub trait Scorer: Sync {
     /// [`ScoreError`] if the score is NaN.
     fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError>;
 
-    /// Whether [`Position::llm_token`] must be set. Only oracles need it.
+    /// Whether [`Position::llm`] must be set. Then the LLM reads every position.
     fn needs_llm(&self) -> bool {
         false
+    }
+
+    /// Length of [`LlmStep::top`], of a scorer that needs it.
+    fn llm_top(&self) -> usize {
+        0
     }
 }
 

@@ -85,6 +85,31 @@ fn what_does_not_fit_is_refused_with_key_and_value() {
 }
 
 #[test]
+fn a_policy_that_needs_the_llms_probabilities_is_refused_where_the_api_gives_none() {
+    let sets = |api| {
+        let llm = "pair.llm=http://127.0.0.1:1";
+        [
+            llm.to_owned(),
+            format!("pair.llm_api={api}"),
+            "sweep.baselines=[\"speculative-cascade\"]".to_owned(),
+        ]
+    };
+    for (api, refused) in [("sglang", true), ("llama-cpp", true), ("openai", true), ("vllm", false)]
+    {
+        let sets = sets(api);
+        let loaded = load(&sets.each_ref().map(String::as_str)).map(|_| ());
+        match loaded {
+            Ok(()) => assert!(!refused, "{api}"),
+            Err(error) => {
+                let error = error.to_string();
+                let named = ["speculative-cascade", "probabilities", api];
+                assert!(refused && named.iter().all(|n| error.contains(n)), "{api}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_key_that_the_file_lacks_may_come_later() {
     let dir = tempfile::tempdir().expect("a folder");
     let path = dir.path().join("experiment.toml");

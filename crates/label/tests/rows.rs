@@ -5,8 +5,8 @@ mod common;
 
 use common::{MAX_TOKENS, Oracle, Sure, config, decode, items, labeller, models, questions};
 use tokenroute_core::{
-    Detail, Feed, LabelRow, LanguageModel, Origin, Relation, Scorer, Step, Tau, TokenId, grade,
-    prefix_hash, soft_target,
+    Detail, Feed, LabelRow, LanguageModel, LlmStep, Origin, Relation, Scorer, Step, Tau, TokenId,
+    grade, prefix_hash, soft_target,
 };
 use tokenroute_label::{Item, LabelConfig, LabelError, Reference, Round};
 use tokenroute_llm::{InProcess, ToyModel};
@@ -58,7 +58,7 @@ fn routed(
         path.commit(tokens[i], &says(slm, &tokens[..i]));
     }
     let (small, large) = (says(slm, tokens), says(llm, tokens).token);
-    let known = scorer.needs_llm().then_some(large);
+    let known = scorer.needs_llm().then_some(LlmStep { token: large, top: None });
     let score = scorer.score(&path.position(&item.question.id, &small, known)).expect("a number");
     if tau.offloads(score) { large } else { small.token }
 }

@@ -6,6 +6,7 @@ use tokenroute_core::{
     Ask, Continuation, Llm, LlmError, ModelError, Reply, Sampling, TokenId, Vocabulary,
 };
 
+use crate::prefixes::split;
 use crate::roots::{Key, Roots};
 
 /// An LLM whose [`Reply::positions`] are those of the same model in process
@@ -69,43 +70,49 @@ impl<L: Llm> Llm for Metered<L> {
         roots.open(asks.iter().map(|ask| (ask.context, ask.from)));
         let mut open: Vec<Open<Ask<'_>>> = Vec::new();
         let mut replies: Vec<Result<Reply, LlmError>> = Vec::with_capacity(asks.len());
-        for (index, &Ask { context, from, sampling }) in asks.iter().enumerate() {
+        for (index, &Ask { context, from, sampling, top }) in asks.iter().enumerate() {
             if from == 0 || from > context.len() {
                 let tokens = context.len();
                 replies.push(Err(ModelError::BadFeed { tokens, from }.into()));
                 continue;
             }
             let root = roots.key(context, from);
-            let known = roots.get(&root).map(|p| p.answers(context, from, sampling));
+            let known = roots.get(&root).map(|p| p.answers(context, from, sampling, top));
             let known = known.unwrap_or_default();
-            let tokens: Vec<TokenId> = known.iter().map_while(|token| *token).collect();
+            let (tokens, tops) = split(known.iter().map_while(Option::clone));
             if let Some(last) = known.iter().rposition(Option::is_none) {
                 let (context, from) = (&context[..from + last], from + tokens.len());
-                open.push(Open { index, root, rest: Ask { context, from, sampling } });
+                open.push(Open { index, root, rest: Ask { context, from, sampling, top } });
             }
-            replies.push(Ok(Reply { tokens, ..Reply::default() }));
+            replies.push(Ok(Reply { tokens, top: tops, ..Reply::default() }));
         }
         drop(roots);
         let rest: Vec<Ask<'_>> = open.iter().map(|open| open.rest).collect();
         let mut said = if rest.is_empty() { Vec::new() } else { self.llm.ask(&rest) }.into_iter();
         let mut roots = self.roots();
-        for Open { index, root, rest: Ask { context, from, sampling } } in open {
+        for Open { index, root, rest: Ask { context, from, sampling, top } } in open {
             let wanted = context.len() - from + 1;
             let said = said.next().unwrap_or_else(no_reply).and_then(|mut said| {
                 if said.tokens.len() != wanted {
                     let found = said.tokens.len();
                     return Err(LlmError::BadReply(format!("{found} tokens; expected {wanted}")));
                 }
+                check_top(top, &said)?;
                 said.positions = roots.charge(&root, (context, from), sampling, &said.tokens, true);
+                if let (1.., Some(prefixes)) = (top, roots.get_mut(&root)) {
+                    prefixes.keep_top(context, from, top, &said.top);
+                }
                 Ok(said)
             });
             // Tokens after the last missing answer are known.
             let ask = asks[index];
             let rest =
-                roots.get(&root).map(|p| p.answers(ask.context, context.len() + 1, sampling));
+                roots.get(&root).map(|p| p.answers(ask.context, context.len() + 1, sampling, top));
+            let (tokens, tops) = split(rest.into_iter().flatten().flatten());
             join(&mut replies[index], said);
             if let Ok(reply) = &mut replies[index] {
-                reply.tokens.extend(rest.into_iter().flatten().flatten());
+                reply.tokens.extend(tokens);
+                reply.top.extend(tops);
             }
         }
         roots.evict();
@@ -182,9 +189,21 @@ fn join(known: &mut Result<Reply, LlmError>, said: Result<Reply, LlmError>) {
     match (known, said) {
         (Ok(known), Ok(said)) => {
             known.tokens.extend(said.tokens);
+            known.top.extend(said.top);
             known.positions += said.positions;
             known.bytes += said.bytes;
         }
         (known, said) => *known = said,
     }
+}
+
+/// Refuses a reply without the probabilities that were wanted.
+pub(crate) fn check_top(top: usize, said: &Reply) -> Result<(), LlmError> {
+    let (lists, tokens) = (said.top.len(), said.tokens.len());
+    if top > 0 && lists != tokens {
+        return Err(LlmError::BadReply(format!(
+            "probabilities for {lists} of {tokens} positions; {top} were wanted at each"
+        )));
+    }
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! The sequences that begin with one prompt, as a trie. Its nodes hold answers and point to
 //! cached states.
 
-use tokenroute_core::{Sampling, TokenId, Vocabulary};
+use tokenroute_core::{Sampling, TokenId, TopTokens, Vocabulary};
 
 /// One prefix.
 #[derive(Debug, Default)]
@@ -11,6 +11,8 @@ struct Node {
     greedy: Option<TokenId>,
     /// Drawn tokens, by their sampling.
     drawn: Vec<(Sampling, TokenId)>,
+    /// The most probable tokens, and how many were wanted.
+    top: Option<(usize, TopTokens)>,
     /// A state whose sequence runs through this prefix.
     state: Option<u32>,
 }
@@ -23,6 +25,15 @@ impl Node {
         }
     }
 
+    /// The most probable tokens, if that many or more are known.
+    fn top(&self, wanted: usize) -> Option<TopTokens> {
+        let (known, top) = self.top.as_ref()?;
+        if wanted == *known {
+            return Some(top.clone());
+        }
+        (wanted < *known).then(|| top[..wanted.min(top.len())].into())
+    }
+
     fn keep(&mut self, sampling: Option<Sampling>, token: TokenId) {
         match sampling {
             None => self.greedy = Some(token),
@@ -30,6 +41,14 @@ impl Node {
             Some(_) => {}
         }
     }
+}
+
+/// A known answer.
+#[derive(Debug, Clone)]
+pub(crate) struct Said {
+    pub(crate) token: TokenId,
+    /// The most probable tokens, if they were wanted.
+    pub(crate) top: Option<TopTokens>,
 }
 
 /// The longest cached prefix of a sequence.
@@ -74,18 +93,39 @@ impl<S> Prefixes<S> {
         })
     }
 
-    /// The answers after `tokens[..i]` for every `i` in `from..=tokens.len()`. `None` where no
-    /// token has been drawn with this sampling.
+    /// The answers to an ask with this context, from the prefix of `from` tokens on. `None`
+    /// where no token has been drawn with this sampling, or the most probable tokens are
+    /// wanted and not known.
     pub(crate) fn answers(
         &self,
         tokens: &[TokenId],
         from: usize,
         sampling: Option<Sampling>,
-    ) -> Vec<Option<TokenId>> {
-        let answer = |node: usize| self.nodes[node].answer(sampling);
+        top: usize,
+    ) -> Vec<Option<Said>> {
+        let answer = |node: usize| {
+            let token = self.nodes[node].answer(sampling)?;
+            let top = if top == 0 { None } else { Some(self.nodes[node].top(top)?) };
+            Some(Said { token, top })
+        };
         let mut known: Vec<_> = self.walk(tokens).skip(from).map(answer).collect();
         known.resize(tokens.len() + 1 - from, None);
         known
+    }
+
+    /// Caches the most probable tokens after `tokens[..i]` for `i` from `from`, which are known
+    /// prefixes. `wanted` is the number that was wanted of each.
+    pub(crate) fn keep_top(
+        &mut self,
+        tokens: &[TokenId],
+        from: usize,
+        wanted: usize,
+        top: &[TopTokens],
+    ) {
+        let nodes: Vec<usize> = self.walk(tokens).skip(from).collect();
+        for (node, top) in nodes.into_iter().zip(top) {
+            self.nodes[node].top = Some((wanted, top.clone()));
+        }
     }
 
     /// The known answers that follow `tokens`, one after the other: at most `most`, and none
@@ -239,4 +279,14 @@ impl<S> Prefixes<S> {
 /// Length of the common prefix of two sequences.
 pub(crate) fn shared(a: &[TokenId], b: &[TokenId]) -> usize {
     a.iter().zip(b).take_while(|(x, y)| x == y).count()
+}
+
+/// Answers as the parts of a reply.
+pub(crate) fn split(said: impl Iterator<Item = Said>) -> (Vec<TokenId>, Vec<TopTokens>) {
+    let (mut tokens, mut tops) = (Vec::new(), Vec::new());
+    for Said { token, top } in said {
+        tokens.push(token);
+        tops.extend(top);
+    }
+    (tokens, tops)
 }

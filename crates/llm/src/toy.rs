@@ -53,6 +53,13 @@ impl ToyModel {
         toy
     }
 
+    /// The same toy, whose steps list this many of the most probable tokens.
+    #[must_use]
+    pub fn listing(mut self, top_k: usize) -> Self {
+        self.info.top_k = top_k;
+        self
+    }
+
     /// The vocabulary of every toy: 16 tokens, of which 14 and 15 end an answer, 13 ends a
     /// sentence and 12 a paragraph.
     #[must_use]
@@ -97,7 +104,10 @@ impl ToyModel {
         let p = logits.map(|x| x.exp() / sum);
         Step {
             token,
-            top: order[..TOP_K].iter().map(|&t| (t, p[t as usize])).collect(),
+            top: order[..self.info.top_k.min(VOCABULARY)]
+                .iter()
+                .map(|&t| (t, p[t as usize]))
+                .collect(),
             entropy: -p.iter().map(|p| p * p.ln()).sum::<f32>(),
             rest: order[1..].iter().map(|&t| f64::from(p[t as usize])).sum(),
             hidden: (0..HIDDEN).map(|i| unit(self.seed ^ 0x41D, prefix, i)).collect(),

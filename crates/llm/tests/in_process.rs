@@ -1,7 +1,8 @@
 //! The answers and the positions of the LLM in process.
 
 use tokenroute_core::{
-    Ask, Continuation, Detail, Feed, LanguageModel, Llm, LlmError, ModelError, Sampling, TokenId,
+    Ask, Continuation, Detail, Feed, LanguageModel, Llm, LlmError, ModelError, Reply, Sampling,
+    TokenId,
 };
 use tokenroute_llm::{InProcess, Scripted, ToyModel, table};
 
@@ -54,6 +55,33 @@ fn an_unanswered_end_of_a_known_prefix_costs_one_position() {
     // Positions 4..6 were processed, but their answers were not requested.
     let (tokens, paid) = ask(&llm, &context[..5], 5);
     assert_eq!((tokens, paid), (plain(&ToyModel::new(1), &context[..5], 5), 1));
+}
+
+#[test]
+fn probabilities_come_where_they_are_wanted() {
+    let llm = InProcess::new(ToyModel::new(1).listing(6));
+    let context = with(&PROMPT, &[5, 6, 7]);
+    let bare = llm.ask(&[Ask::greedy(&context, 4)]).remove(0).expect("a good ask");
+    assert!(bare.top.is_empty());
+    let wanting = |top| llm.ask(&[Ask::greedy(&context, 4).with_top(top)]).remove(0);
+    let listed = wanting(5).expect("a good ask");
+    assert_eq!(listed.tokens, bare.tokens);
+    assert_eq!(listed.positions, 4, "an answer without probabilities is asked again");
+    let mut state = llm.model().start();
+    let mut feeds = [Feed { state: &mut state, tokens: &context, from: 3 }];
+    let steps = llm.model().advance(&mut feeds, Detail::Full).expect("a good feed").remove(0);
+    assert_eq!(listed.top.len(), 4);
+    for (top, step) in listed.top.iter().zip(&steps) {
+        assert_eq!(&top[..], &step.top[..5]);
+    }
+    // What is known costs nothing: as many, fewer, and none.
+    assert_eq!(wanting(5).expect("a good ask"), Reply { positions: 0, ..listed.clone() });
+    let fewer = wanting(2).expect("a good ask");
+    assert_eq!((fewer.positions, &fewer.top[0][..]), (0, &listed.top[0][..2]));
+    assert_eq!(ask(&llm, &context, 4), (bare.tokens, 0));
+    assert_eq!(wanting(6).expect("a good ask").positions, 4);
+    let error = wanting(7).expect_err("more than it lists").to_string();
+    assert!(error.contains("7 probabilities") && error.contains("lists 6"), "{error}");
 }
 
 #[test]

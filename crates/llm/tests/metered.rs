@@ -16,6 +16,33 @@ fn forgetful() -> impl Llm {
     })
 }
 
+/// The same, whose replies hold probabilities.
+struct Forgetful;
+
+impl Llm for Forgetful {
+    fn ask(&self, asks: &[Ask<'_>]) -> Vec<Result<Reply, LlmError>> {
+        InProcess::new(ToyModel::new(7).listing(8)).ask(asks)
+    }
+
+    fn forget(&self, _: &[TokenId]) {}
+}
+
+#[test]
+fn probabilities_are_counted_and_kept_as_in_process() {
+    let here = InProcess::new(ToyModel::new(7).listing(8));
+    let there = Metered::new(Forgetful, 1024);
+    for n in 0..200u64 {
+        let mut context: Vec<TokenId> = vec![1, 2, 3];
+        context.extend((0..pick(9 * n, 6)).map(|i| pick(9 * n + 1 + i as u64, 3) as TokenId));
+        let from = 3 + pick(9 * n + 7, context.len() as u64 - 2);
+        let ask = [Ask::greedy(&context, from).with_top([0, 3, 5][pick(9 * n + 8, 3)])];
+        assert_eq!(here.ask(&ask), there.ask(&ask), "{n}: {ask:?}");
+    }
+    let bare = Metered::new(forgetful(), 4);
+    let error = bare.ask(&[Ask::greedy(&[1], 1).with_top(3)]).remove(0).expect_err("none");
+    assert!(error.to_string().contains("probabilities for 0 of 1 positions"), "{error}");
+}
+
 #[test]
 fn positions_are_those_of_a_model_in_process() {
     let vocabulary = ToyModel::vocabulary();

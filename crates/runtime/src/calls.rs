@@ -37,6 +37,16 @@ pub(crate) enum Mail {
     Wake,
 }
 
+/// What a call asks for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted {
+    /// Most tokens; more than one is a relay.
+    pub(crate) tokens: usize,
+    pub(crate) sampling: Option<Sampling>,
+    /// As [`Ask::top`]. A relay brings none.
+    pub(crate) top: usize,
+}
+
 /// One call.
 #[derive(Debug)]
 struct Job {
@@ -45,6 +55,8 @@ struct Job {
     /// Most tokens requested; more than one is a relay.
     tokens: usize,
     sampling: Option<Sampling>,
+    /// As [`Ask::top`].
+    top: usize,
 }
 
 #[derive(Debug)]
@@ -119,14 +131,14 @@ impl<'a, L: Llm + ?Sized> Caller<'a, L> {
         &mut self,
         session: SessionId,
         context: &[TokenId],
-        tokens: usize,
-        sampling: Option<Sampling>,
+        wanted: Wanted,
         urgent: bool,
     ) -> CallId {
         let call = self.next;
         self.next += 1;
         self.flights.insert(call, session);
-        let job = Job { call, context: context.to_vec(), tokens, sampling };
+        let Wanted { tokens, sampling, top } = wanted;
+        let job = Job { call, context: context.to_vec(), tokens, sampling, top };
         match &mut self.place {
             Place::Inline(jobs) => jobs.push(job),
             Place::Threads(shared) if urgent => shared.lock().work.push_front(Work::Call(job)),
@@ -256,7 +268,7 @@ impl Shared {
 fn answer<L: Llm + ?Sized>(llm: &L, vocabulary: &Vocabulary, jobs: Vec<Job>, mail: &Sender<Mail>) {
     let (single, relays): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.tokens == 1);
     let asks: Vec<Ask<'_>> =
-        single.iter().map(|job| Ask::next(&job.context, job.sampling)).collect();
+        single.iter().map(|job| Ask::next(&job.context, job.sampling).with_top(job.top)).collect();
     call(&single, mail, || llm.ask(&asks));
     let wanted: Vec<Continuation<'_>> = relays
         .iter()

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::mem;
 
-use tokenroute_core::{Cause, Origin, Score, Side, Step, TokenId, TraceToken};
+use tokenroute_core::{Cause, LlmStep, Origin, Score, Side, Step, TokenId, TopTokens, TraceToken};
 
 use crate::branch::{AskState, Branch, Dropped, Head, Made, Routed, Rules};
 use crate::{RuntimeError, Wait};
@@ -32,11 +32,11 @@ impl<S: Clone> Branch<'_, S> {
     fn score(
         &self,
         step: &Step,
-        llm_token: Option<TokenId>,
+        llm: Option<LlmStep<'_>>,
         rules: &Rules<'_>,
     ) -> Result<Score, RuntimeError> {
-        let llm_token = llm_token.filter(|_| rules.scorer.needs_llm());
-        let position = self.path.position(&rules.question, step, llm_token);
+        let llm = llm.filter(|_| rules.scorer.needs_llm());
+        let position = self.path.position(&rules.question, step, llm);
         rules.scorer.score(&position).map_err(|source| RuntimeError::Score {
             question: rules.question.clone(),
             index: position.index,
@@ -89,7 +89,7 @@ impl<S: Clone> Branch<'_, S> {
         step: &Step,
         rules: &Rules<'_>,
     ) -> Result<(), RuntimeError> {
-        let score = self.score(step, Some(token), rules)?;
+        let score = self.score(step, Some(LlmStep { token, top: None }), rules)?;
         let made = TraceToken {
             token,
             origin: Origin::Llm,
@@ -112,12 +112,13 @@ impl<S: Clone> Branch<'_, S> {
         self.head = if self.path.closed(rules.max_tokens) { Head::Closed } else { Head::Open };
     }
 
-    /// Continues with the LLM's tokens, or without them after a failure. A branch that began
-    /// with the same token is kept. Returns the work given up. Does nothing if no token was
-    /// requested.
+    /// Continues with the LLM's tokens, or without them after a failure. `top` holds its most
+    /// probable tokens at the first, if they were wanted. A branch that began with the same
+    /// token is kept. Returns the work given up. Does nothing if no token was requested.
     pub(crate) fn settle(
         &mut self,
         said: Result<Vec<TokenId>, Cause>,
+        top: Option<&TopTokens>,
         rules: &Rules<'_>,
     ) -> Dropped {
         let mut dropped = Dropped::default();
@@ -139,7 +140,8 @@ impl<S: Clone> Branch<'_, S> {
             Ok(run) => run.pop_front().ok_or(Cause::BadReply),
             Err(cause) => Err(*cause),
         };
-        let score = match score.map_or_else(|| self.score(&step, first.ok(), rules), Ok) {
+        let llm = first.ok().map(|token| LlmStep { token, top });
+        let score = match score.map_or_else(|| self.score(&step, llm, rules), Ok) {
             Ok(score) => score,
             Err(error) => {
                 self.head = Head::Broken(error);

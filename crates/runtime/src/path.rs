@@ -1,7 +1,7 @@
 //! The prompt and committed tokens of one trajectory. Decoding, labelling and sweeping all
 //! build a scorer's position here, so their features are the same.
 
-use tokenroute_core::{Position, Step, TokenId, Vocabulary};
+use tokenroute_core::{LlmStep, Position, Step, TokenId, Vocabulary};
 
 /// One trajectory.
 #[derive(Debug, Clone)]
@@ -83,9 +83,9 @@ impl<'v> Path<'v> {
         &self,
         question: &'a str,
         step: &'a Step,
-        llm_token: Option<TokenId>,
+        llm: Option<LlmStep<'a>>,
     ) -> Position<'a> {
-        self.position_at(self.index(), question, step, llm_token)
+        self.position_at(self.index(), question, step, llm)
     }
 
     /// An earlier position, `index` ≤ [`Path::index`], as it was before a token was committed
@@ -96,7 +96,7 @@ impl<'v> Path<'v> {
         index: usize,
         question: &'a str,
         step: &'a Step,
-        llm_token: Option<TokenId>,
+        llm: Option<LlmStep<'a>>,
     ) -> Position<'a> {
         let Opening { sentence, paragraph } = self.opening(index, step);
         Position {
@@ -106,7 +106,7 @@ impl<'v> Path<'v> {
             step,
             sentence_entropy: sentence,
             paragraph_entropy: paragraph,
-            llm_token,
+            llm,
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 use tokenroute_core::{Bytes, Llm, LlmError, Step, TokenId, Trace};
 
 use crate::branch::{AskState, Branch, Dropped, Head, Routed, Rules};
-use crate::calls::{CallId, CallResult, Caller};
+use crate::calls::{CallId, CallResult, Caller, Wanted};
 use crate::lookahead::Lookahead;
 use crate::{Event, RuntimeError, SessionId, Wait};
 
@@ -77,7 +77,7 @@ impl<S: Clone> RunningSession<'_, S> {
     /// was sent.
     fn recall<L: Llm + ?Sized>(&mut self, caller: &mut Caller<'_, L>) {
         while let Some((branch, token, call)) = self.root.answered(&self.lookahead) {
-            let mut dropped = branch.settle(Ok(vec![token]), &self.rules);
+            let mut dropped = branch.settle(Ok(vec![token]), None, &self.rules);
             dropped.calls.extend(call);
             self.write_off(dropped, caller);
         }
@@ -97,8 +97,8 @@ impl<S: Clone> RunningSession<'_, S> {
         }
         let length = self.root.path.index();
         if self.asked_at.is_none_or(|at| length - at >= every.get()) {
-            let sampling = self.rules.policy.sampling;
-            caller.submit(self.id, self.root.path.tokens(), 1, sampling, false);
+            let wanted = Wanted { tokens: 1, sampling: self.rules.policy.sampling, top: 0 };
+            caller.submit(self.id, self.root.path.tokens(), wanted, false);
             self.trace.llm_calls += 1;
             self.trace.wasted_calls += 1;
             self.asked_at = Some(length);
@@ -119,9 +119,13 @@ impl<S: Clone> RunningSession<'_, S> {
             self.trace.wasted_positions += positions;
             return;
         };
-        let said = said.and_then(|reply| match reply.tokens.is_empty() {
+        let mut top = None;
+        let said = said.and_then(|mut reply| match reply.tokens.is_empty() {
             true => Err(LlmError::BadReply("a reply without tokens".to_owned())),
-            false => Ok(reply.tokens),
+            false => {
+                top = reply.top.drain(..).next();
+                Ok(reply.tokens)
+            }
         });
         match said {
             Err(_) if ahead => {
@@ -141,7 +145,7 @@ impl<S: Clone> RunningSession<'_, S> {
                 }
                 let dropped = match said {
                     Err(error) if self.rules.policy.strict => self.root.break_off(error.into()),
-                    said => branch.settle(said.map_err(|e| e.cause()), &self.rules),
+                    said => branch.settle(said.map_err(|e| e.cause()), top.as_ref(), &self.rules),
                 };
                 self.write_off(dropped, caller);
             }
@@ -162,7 +166,7 @@ impl<S: Clone> RunningSession<'_, S> {
         let late = LlmError::Late("the answer's deadline has passed".to_owned());
         let mut dropped = match self.rules.policy.strict {
             true => self.root.break_off(late.into()),
-            false => self.root.settle(Err(late.cause()), &self.rules),
+            false => self.root.settle(Err(late.cause()), None, &self.rules),
         };
         dropped.calls.extend(call);
         self.write_off(dropped, caller);
@@ -221,8 +225,9 @@ fn send<S: Clone, L: Llm + ?Sized>(
     if let Head::Routed(routed) = &mut branch.head {
         let left = rules.max_tokens - branch.path.index();
         let tokens = routed.tokens.max(rules.policy.lookahead.get().min(left));
-        let sampling = rules.policy.sampling;
-        let call = caller.submit(session, branch.path.tokens(), tokens, sampling, urgent);
+        let (sampling, top) = (rules.policy.sampling, rules.scorer.llm_top());
+        let wanted = Wanted { tokens, sampling, top };
+        let call = caller.submit(session, branch.path.tokens(), wanted, urgent);
         routed.ask = AskState::Waiting(call);
         routed.sent = trace.waits;
         trace.llm_calls += 1;

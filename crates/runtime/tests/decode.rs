@@ -27,7 +27,7 @@ struct Oracle;
 
 impl Scorer for Oracle {
     fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError> {
-        let differs = position.llm_token.is_some_and(|t| t != position.step.token);
+        let differs = position.llm.is_some_and(|llm| llm.token != position.step.token);
         let order = 0.5 * unit_hash(1, position.question, position.index);
         Score::new(if differs { order } else { 0.5 + order })
     }

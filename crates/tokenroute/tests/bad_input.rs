@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::process::Command;
 
 use support::{Lab, complain, fail, succeed, swap_two_tokens};
@@ -41,6 +43,29 @@ fn tokenizers_that_do_not_match() {
     let lab = Lab::new(4, 4, 4);
     swap_two_tokens(&lab.path("models/word-problems-llm/tokenizer.json"));
     fail(&["run", &lab.experiment()], &["word-problems-slm", "word-problems-llm", "vocabulary"]);
+}
+
+#[test]
+fn an_llm_without_the_probabilities_that_a_policy_needs() {
+    let lab = Lab::new(4, 4, 4);
+    // llama.cpp's server, as its list of models tells.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let llm = format!("pair.llm=http://{}", listener.local_addr().expect("an address"));
+    std::thread::spawn(move || {
+        for mut client in listener.incoming().map_while(Result::ok) {
+            let body = r#"{"data": [{"id": "m", "owned_by": "llamacpp"}]}"#;
+            let length = body.len();
+            let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}");
+            drop(client.read(&mut [0; 4096]));
+            drop(client.write_all(format!("{head}\r\n\r\n{body}").as_bytes()));
+        }
+    });
+    let baselines = "sweep.baselines=[\"speculative-cascade\"]";
+    let experiment = lab.experiment();
+    let run = ["run", &experiment, "--set", &llm, "--set", baselines];
+    fail(&run, &["speculative-cascade", "llama-cpp", "no log-probabilities"]);
+    let labels = std::path::Path::new(&experiment).with_file_name("run").join("labels");
+    assert!(!labels.join("round-0").exists(), "it fails before it labels");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tokenroute_core::{CommonPrefix, Llm, Progress};
+use tokenroute_core::{Ask, CommonPrefix, Llm, LlmError, Progress, TokenId};
 use tokenroute_llm::http::{Answers, Http, HttpConfig, Spelling, identity};
 use tokenroute_llm::{ApiKey, CLOUD_KEY, InProcess, Metered, Patient};
 use tokenroute_model::{Decoder, LoadOptions, ModelCard, load_model};
@@ -85,6 +85,19 @@ impl ExperimentLlm {
         store::make_dir(&folder)?;
         let answers = Answers::open(&folder.join(ANSWERS), &identity, http)?;
         Ok(ExperimentLlm::There(Box::new(Patient::new(answers, PATIENCE, CONNECTIONS))))
+    }
+
+    /// Fails if a policy needs the `top` most probable tokens and the LLM does not give them.
+    /// One ask, for what follows `token`, tells; nothing is asked if `top` is 0.
+    pub(super) fn check_probabilities(&self, top: usize, token: TokenId) -> Result<()> {
+        if top == 0 {
+            return Ok(());
+        }
+        let reply = self.called(0).ask(&[Ask::greedy(&[token], 1).with_top(top)]).pop();
+        let none = || Err(LlmError::BadReply("no reply to an ask".to_owned()));
+        reply.unwrap_or_else(none).map(drop).context(
+            "\"speculative-cascade\" in sweep.baselines needs the LLM's probabilities; leave it out, or use another LLM",
+        )
     }
 
     /// The LLM as it is called, with nothing read yet. It keeps `prompts` prompts at

@@ -100,7 +100,11 @@ impl NamedPair {
             NamedLlm::Here { options, .. } => {
                 ExperimentLlm::here(experiment, &self.slm, &self.info.name, options, progress)?
             }
-            NamedLlm::There { .. } => ExperimentLlm::there(experiment, &self.slm)?,
+            NamedLlm::There { .. } => {
+                let llm = ExperimentLlm::there(experiment, &self.slm)?;
+                llm.check_probabilities(experiment.sweep.llm_top(), self.slm.vocabulary.end())?;
+                llm
+            }
         };
         Ok(LoadedPair { slm, llm })
     }

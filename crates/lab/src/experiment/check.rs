@@ -55,6 +55,16 @@ impl Experiment {
         if named && self.sweep.phrasing.is_empty() {
             return fault("sweep.phrasing", "is empty; \"entropy-but-phrasing\" needs its words");
         }
+        if let Some(api) = &self.pair.llm_api
+            && self.sweep.llm_top() > 0
+            && !api.parse().is_ok_and(Api::lists_probabilities)
+        {
+            let what = format!(
+                "has {:?}, which needs the LLM's probabilities; pair.llm_api = {api:?} gives none by token id (vllm and tokenroute do)",
+                Baseline::SpeculativeCascade.name()
+            );
+            return fault("sweep.baselines", what);
+        }
         let prices = self.report.prices.iter().flat_map(|prices| prices.values());
         let network = self.report.network.iter().flat_map(|network| network.values());
         for (key, value) in prices.chain(network) {

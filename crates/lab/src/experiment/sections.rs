@@ -9,6 +9,7 @@ use tokenroute_core::{Grader, PromptFormat};
 use tokenroute_label::Reference;
 use tokenroute_model::Format;
 use tokenroute_store::Schema;
+use tokenroute_sweep::policies::Baseline;
 
 use super::prices::{NetworkSection, PricesSection};
 use super::{format_name, schema};
@@ -175,6 +176,15 @@ pub struct SweepSection {
     /// token. Without it the sweep is exact at every τ.
     #[serde(default)]
     pub taus: Vec<f64>,
+}
+
+impl SweepSection {
+    /// How many of the LLM's most probable tokens the policies need at every position.
+    #[must_use]
+    pub fn llm_top(&self) -> usize {
+        let named = self.baselines.iter().filter_map(|name| Baseline::from_name(name.as_str()));
+        named.map(Baseline::llm_top).max().unwrap_or(0)
+    }
 }
 
 fn default_resamples() -> usize {

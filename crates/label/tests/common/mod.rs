@@ -89,7 +89,7 @@ pub struct Oracle;
 
 impl Scorer for Oracle {
     fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError> {
-        let agree = position.llm_token == Some(position.step.token);
+        let agree = position.llm.is_some_and(|llm| llm.token == position.step.token);
         Score::new(if agree { 0.9 } else { position.step.max_probability() })
     }
 

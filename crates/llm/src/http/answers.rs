@@ -4,13 +4,23 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{
+    Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
+    TableError,
+};
 use sha2::{Digest, Sha256};
-use tokenroute_core::{Ask, Continuation, Llm, LlmError, Reply, TokenId, Vocabulary};
+use tokenroute_core::{Ask, Continuation, Llm, LlmError, Reply, TokenId, TopTokens, Vocabulary};
+
+use crate::metered::check_top;
+use crate::prefixes::{Said, split};
 
 /// SHA-256 over the model's identity and the prefix (ids as u32, little endian)
 /// to the greedy token.
 const TABLE: TableDefinition<'_, [u8; 32], u32> = TableDefinition::new("answers-v1");
+
+/// The same key to the most probable tokens: how many were wanted (u32), then id (u32) and
+/// probability (f32) of each, all little endian. The table is made by the first such answer.
+const TOP: TableDefinition<'_, [u8; 32], &[u8]> = TableDefinition::new("top-v1");
 
 /// Most answers that a crash may lose, because they are not on disk yet.
 const UNFORCED: u64 = 1024;
@@ -150,14 +160,53 @@ impl<L> Answers<L> {
         keys
     }
 
-    fn known(&self, keys: &[Vec<[u8; 32]>]) -> Result<Vec<Vec<Option<TokenId>>>, redb::Error> {
+    /// The cached answers to asks with these keys.
+    fn known(
+        &self,
+        asks: &[Ask<'_>],
+        keys: &[Vec<[u8; 32]>],
+    ) -> Result<Vec<Vec<Option<Said>>>, redb::Error> {
         let reading = self.database.begin_read()?;
         let table = reading.open_table(TABLE)?;
-        keys.iter()
-            .map(|keys| {
-                keys.iter().map(|key| Ok(table.get(key)?.map(|token| token.value()))).collect()
-            })
-            .collect()
+        let known = |(ask, keys): (&Ask<'_>, &Vec<[u8; 32]>)| {
+            let mut tops = vec![None; keys.len()];
+            if ask.top > 0 {
+                tops = known_tops(&reading, keys, ask.top)?;
+            }
+            keys.iter()
+                .zip(tops)
+                .map(|(key, top)| {
+                    let token = table.get(key)?.map(|token| token.value());
+                    let whole = ask.top == 0 || top.is_some();
+                    Ok(token.filter(|_| whole).map(|token| Said { token, top }))
+                })
+                .collect()
+        };
+        asks.iter().zip(keys).map(known).collect()
+    }
+
+    /// Caches lists of which `wanted` tokens were wanted and returns the cached ones.
+    fn keep_tops(
+        &self,
+        keys: &[[u8; 32]],
+        wanted: usize,
+        tops: Vec<TopTokens>,
+    ) -> Result<Vec<TopTokens>, redb::Error> {
+        let mut writing = self.database.begin_write()?;
+        writing.set_durability(Durability::None)?;
+        let mut kept = Vec::with_capacity(tops.len());
+        {
+            let mut table = writing.open_table(TOP)?;
+            for (key, top) in keys.iter().zip(tops) {
+                let first = table.get(key)?.and_then(|first| read_top(first.value(), wanted));
+                if first.is_none() {
+                    table.insert(key, top_bytes(wanted, &top).as_slice())?;
+                }
+                kept.push(first.unwrap_or(top));
+            }
+        }
+        writing.commit()?;
+        Ok(kept)
     }
 
     /// Caches new answers and returns the cached ones.
@@ -189,15 +238,15 @@ impl<L: Llm> Answers<L> {
     /// Answers asks for greedy tokens.
     fn greedy(&self, asks: &[Ask<'_>]) -> Vec<Result<Reply, LlmError>> {
         let keys: Vec<_> = asks.iter().map(|ask| self.keys(ask)).collect();
-        let known = match self.known(&keys) {
+        let known = match self.known(asks, &keys) {
             Ok(known) => known,
             Err(error) => return asks.iter().map(|_| Err(self.away(&error))).collect(),
         };
         let mut replies: Vec<Result<Reply, LlmError>> = known
             .iter()
-            .map(|tokens| {
-                let tokens = tokens.iter().map_while(|t| *t).collect();
-                Ok(Reply { tokens, ..Reply::default() })
+            .map(|known| {
+                let (tokens, top) = split(known.iter().map_while(Option::clone));
+                Ok(Reply { tokens, top, ..Reply::default() })
             })
             .collect();
         let open = |i: &usize| replies[*i].as_ref().is_ok_and(|r| r.tokens.len() < keys[*i].len());
@@ -206,8 +255,8 @@ impl<L: Llm> Answers<L> {
         let rest: Vec<Ask<'_>> = missing
             .iter()
             .map(|&i| {
-                let front = known[i].iter().take_while(|t| t.is_some()).count();
-                Ask::greedy(asks[i].context, asks[i].from + front)
+                let front = known[i].iter().take_while(|said| said.is_some()).count();
+                Ask { from: asks[i].from + front, ..asks[i] }
             })
             .collect();
         if rest.is_empty() {
@@ -221,13 +270,53 @@ impl<L: Llm> Answers<L> {
                     return Err(LlmError::BadReply(format!("{found} tokens; expected {wanted}")));
                 }
                 let pairs: Vec<_> = new.iter().copied().zip(said.tokens.iter().copied()).collect();
+                check_top(ask.top, &said)?;
                 let kept = self.keep(&pairs).map_err(|error| self.away(&error))?;
-                let front = known[i].iter().map_while(|t| *t);
-                Ok(Reply { tokens: front.chain(kept).collect(), ..said })
+                let (mut tokens, mut top) = split(known[i].iter().map_while(Option::clone));
+                tokens.extend(kept);
+                if ask.top > 0 {
+                    let tops = self.keep_tops(new, ask.top, said.top);
+                    top.extend(tops.map_err(|error| self.away(&error))?);
+                }
+                Ok(Reply { tokens, top, ..said })
             });
         }
         replies
     }
+}
+
+/// The cached lists of at least `wanted` tokens.
+fn known_tops(
+    reading: &ReadTransaction,
+    keys: &[[u8; 32]],
+    wanted: usize,
+) -> Result<Vec<Option<TopTokens>>, redb::Error> {
+    let table = match reading.open_table(TOP) {
+        Ok(table) => table,
+        Err(TableError::TableDoesNotExist(_)) => return Ok(vec![None; keys.len()]),
+        Err(error) => return Err(error.into()),
+    };
+    let known = |key| Ok(table.get(key)?.and_then(|bytes| read_top(bytes.value(), wanted)));
+    keys.iter().map(known).collect()
+}
+
+fn top_bytes(wanted: usize, top: &TopTokens) -> Vec<u8> {
+    let mut bytes = u32::try_from(wanted).unwrap_or(u32::MAX).to_le_bytes().to_vec();
+    for (token, probability) in top.iter() {
+        bytes.extend(token.to_le_bytes());
+        bytes.extend(probability.to_le_bytes());
+    }
+    bytes
+}
+
+/// The first `wanted` tokens of a list, if that many or more were wanted of it.
+fn read_top(bytes: &[u8], wanted: usize) -> Option<TopTokens> {
+    let (known, pairs) = bytes.split_first_chunk::<4>()?;
+    let pairs = pairs.as_chunks::<8>().0.iter().take(wanted);
+    let pair = |&[a, b, c, d, e, f, g, h]: &[u8; 8]| {
+        (u32::from_le_bytes([a, b, c, d]), f32::from_le_bytes([e, f, g, h]))
+    };
+    (u32::from_le_bytes(*known) as usize >= wanted).then(|| pairs.map(pair).collect())
 }
 
 /// A continuation whose front is cached.

@@ -170,7 +170,7 @@ impl Llm for Http {
         let answer = |i: usize| {
             let Continuation { context, tokens, sampling, .. } = wanted[i];
             let (from, tokens) = (context.len(), tokens.max(1));
-            self.inner.answer(&Query { context, from, tokens, sampling })
+            self.inner.answer(&Query { context, from, tokens, sampling, top: 0 })
         };
         self.many(wanted.len(), answer)
     }
@@ -275,14 +275,14 @@ impl Inner {
         bill: &Arc<Counters>,
     ) -> Result<Reply, Failure> {
         let Some(hedge) = self.config.hedge else { return self.once(query, deadline, bill) };
-        let Query { context, from, tokens, sampling } = *query;
+        let Query { context, from, tokens, sampling, top } = *query;
         let (send, receive) = mpsc::channel();
         let start = || {
             let (inner, context, send) = (Arc::clone(self), context.to_vec(), send.clone());
             let bill = Arc::clone(bill);
             // The receiver is dropped if the other request was faster.
             thread::spawn(move || {
-                let query = Query { context: &context, from, tokens, sampling };
+                let query = Query { context: &context, from, tokens, sampling, top };
                 drop(send.send(inner.once(&query, deadline, &bill)));
             });
         };
@@ -314,16 +314,23 @@ impl Inner {
                 other => Failure::lasting(LlmError::Refused(other.to_string())),
             })?,
         };
-        let Query { context, from, tokens, sampling } = *query;
+        let Query { context, from, tokens, sampling, top } = *query;
+        if top > 0 && !server.api.lists_probabilities() {
+            return Err(Failure::lasting(LlmError::Refused(format!(
+                "the API {} gives no log-probabilities by token id; use vLLM or `tokenroute cloud`",
+                server.api
+            ))));
+        }
         let tokens = if server.api.relays(sampling) { tokens } else { 1 };
         if from == context.len() || server.api.scores(sampling) {
             return self.query(&server, &Query { tokens, ..*query }, deadline, bill);
         }
         let mut whole = Reply::default();
         for end in from..=context.len() {
-            let query = Query::from(&Ask::next(&context[..end], sampling));
+            let query = Query::from(&Ask::next(&context[..end], sampling).with_top(top));
             let reply = self.query(&server, &query, deadline, bill)?;
             whole.tokens.extend(reply.tokens);
+            whole.top.extend(reply.top);
             whole.positions += reply.positions;
         }
         Ok(whole)

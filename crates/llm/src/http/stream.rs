@@ -34,7 +34,7 @@ impl Http {
             let api = server.api;
             return Err(LlmError::Refused(format!("{api} has no streamed token ids")));
         }
-        let query = Query { context, from: context.len(), tokens, sampling: None };
+        let query = Query { context, from: context.len(), tokens, sampling: None, top: 0 };
         let body = server.api.streamed_body(&server.model, &query);
         let deadline = Instant::now() + self.config().total;
         let mut streamed = StreamedReply {

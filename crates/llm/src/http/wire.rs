@@ -7,9 +7,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokenroute_core::{Ask, LlmError, Reply, Sampling, TokenId, Vocabulary};
+use tokenroute_core::{Ask, LlmError, Reply, Sampling, TokenId, TopTokens, Vocabulary};
 
 use crate::http::{Api, Spelling};
+use crate::metered::check_top;
 use engines::{llama_cpp, sglang};
 
 /// One question for the server: the token after `context[..i]` for every
@@ -20,11 +21,14 @@ pub(crate) struct Query<'a> {
     pub(crate) from: usize,
     pub(crate) tokens: usize,
     pub(crate) sampling: Option<Sampling>,
+    /// As [`Ask::top`].
+    pub(crate) top: usize,
 }
 
 impl<'a> From<&Ask<'a>> for Query<'a> {
     fn from(ask: &Ask<'a>) -> Self {
-        Query { context: ask.context, from: ask.from, tokens: 1, sampling: ask.sampling }
+        let Ask { context, from, sampling, top } = *ask;
+        Query { context, from, tokens: 1, sampling, top }
     }
 }
 
@@ -85,6 +89,13 @@ impl Api {
         }
     }
 
+    /// Whether replies can hold the most probable tokens as ids with their probabilities
+    /// ([`Ask::top`]).
+    #[must_use]
+    pub fn lists_probabilities(self) -> bool {
+        matches!(self, Api::Tokenroute | Api::Vllm)
+    }
+
     /// The request's body.
     pub(crate) fn body(self, model: &str, query: &Query<'_>) -> Vec<u8> {
         self.request(model, query).to_string().into_bytes()
@@ -134,6 +145,13 @@ impl Api {
                 body["prompt_logprobs_start"] = json!(query.from);
             }
         }
+        if query.top > 0 && self.lists_probabilities() {
+            body["logprobs"] = json!(query.top);
+            body["return_tokens_as_token_ids"] = json!(true);
+            if query.scores() {
+                body["prompt_logprobs"] = json!(query.top);
+            }
+        }
         if let Some(sampling) = query.sampling {
             self.draw(sampling, query.seed(), &mut body);
         }
@@ -173,7 +191,10 @@ impl Api {
         let size = facts.vocabulary.len();
         match reply.tokens.iter().find(|&&t| t as usize >= size) {
             Some(token) => bad(format!("token {token} is outside the vocabulary of {size}")),
-            None => Ok(reply),
+            None => {
+                check_top(query.top, &reply)?;
+                Ok(reply)
+            }
         }
     }
 }
@@ -242,11 +263,13 @@ pub(crate) struct Choice {
 #[derive(Deserialize)]
 struct Logprobs {
     tokens: Option<Vec<String>>,
+    top_logprobs: Option<Vec<Option<BTreeMap<String, f64>>>>,
 }
 
 #[derive(Deserialize)]
 struct Candidate {
     rank: Option<u64>,
+    logprob: Option<f64>,
 }
 
 #[derive(Deserialize)]
@@ -271,6 +294,7 @@ fn completion(bytes: &[u8], query: &Query<'_>, facts: &Facts) -> Result<Reply, L
     let usage = reply.usage.as_ref();
     check_count(usage.and_then(|u| u.prompt_tokens), query)?;
     let mut tokens = Vec::with_capacity(query.context.len() - query.from + 1);
+    let mut top = Vec::new();
     if query.scores() {
         let Some(scored) = &choice.prompt_logprobs else {
             return bad("no prompt_logprobs".to_owned());
@@ -285,13 +309,48 @@ fn completion(bytes: &[u8], query: &Query<'_>, facts: &Facts) -> Result<Reply, L
                 Some(token) => tokens.push(token),
                 None => return bad(format!("no token of rank 1 at prompt position {at}")),
             }
+            if query.top > 0 {
+                let candidates = entry.iter().flatten();
+                top.push(listed(candidates.map(|(id, c)| (id.as_str(), c.logprob)), query.top)?);
+            }
         }
     }
     let made = made(choice, query, facts)?;
     let cached = usage.and_then(|u| u.prompt_tokens_details.as_ref()?.cached_tokens);
     let positions = positions(query, cached, made.len());
     tokens.extend(made);
-    Ok(Reply { tokens, positions, ..Reply::default() })
+    if query.top > 0 {
+        let tops = choice.logprobs.as_ref().and_then(|l| l.top_logprobs.as_ref());
+        let Some(Some(first)) = tops.and_then(|tops| tops.first()) else {
+            return bad("no top_logprobs".to_owned());
+        };
+        let candidates = first.iter().map(|(name, &logprob)| {
+            (name.strip_prefix(TOKEN_ID).unwrap_or_default(), Some(logprob))
+        });
+        top.push(listed(candidates, query.top)?);
+    }
+    Ok(Reply { tokens, top, positions, ..Reply::default() })
+}
+
+/// Prefix of a token's id, where a server names tokens by their ids.
+const TOKEN_ID: &str = "token_id:";
+
+/// The most probable tokens of a position, from ids with log-probabilities in any order. The
+/// position's own token may be one more than was wanted.
+fn listed<'a>(
+    candidates: impl Iterator<Item = (&'a str, Option<f64>)>,
+    wanted: usize,
+) -> Result<TopTokens, LlmError> {
+    let read = |(id, logprob): (&str, Option<f64>)| {
+        let logprob = logprob.filter(|logprob| *logprob <= 1e-3)?;
+        Some((id.parse::<TokenId>().ok()?, logprob.exp().min(1.0) as f32))
+    };
+    let Some(mut top) = candidates.map(read).collect::<Option<Vec<_>>>() else {
+        return bad("top log-probabilities without token ids or numbers".to_owned());
+    };
+    top.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    top.truncate(wanted);
+    Ok(top.into())
 }
 
 /// The generated tokens, from ids if the reply has them.
@@ -301,7 +360,7 @@ fn made(choice: &Choice, query: &Query<'_>, facts: &Facts) -> Result<Vec<TokenId
         return run(ids, stopped, query, facts);
     }
     let spelled = choice.logprobs.as_ref().and_then(|l| l.tokens.as_ref());
-    let id = |token: &String| token.strip_prefix("token_id:")?.parse().ok();
+    let id = |token: &String| token.strip_prefix(TOKEN_ID)?.parse().ok();
     if let Some(tokens) = spelled.filter(|tokens| !tokens.is_empty())
         && let Some(ids) = tokens.iter().map(id).collect::<Option<Vec<TokenId>>>()
     {

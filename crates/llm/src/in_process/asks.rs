@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use tokenroute_core::{
-    Ask, Detail, Feed, LanguageModel, LlmError, ModelError, Reply, Sampling, Side, TokenId,
+    Ask, Detail, Feed, LanguageModel, LlmError, ModelError, ModelInfo, Reply, Sampling, Side, Step,
+    TokenId, TopTokens,
 };
 
-use crate::prefixes::{Held, shared};
+use crate::prefixes::{Held, shared, split};
 use crate::roots::{Key, Roots};
 
 /// Most positions in one call of the model.
@@ -21,6 +22,8 @@ struct Job<'a> {
     /// Length of the first unanswered prefix.
     from: usize,
     sampling: Option<Sampling>,
+    /// As [`Ask::top`].
+    top: usize,
     /// The cached part.
     held: Held,
     /// Whether the cached state is taken out instead of forked.
@@ -46,6 +49,7 @@ pub(super) fn answer<M: LanguageModel>(
         .iter()
         .map(|ask| {
             check(model, ask.context, ask.from)?;
+            check_top(model, ask.top)?;
             Ok(Reply::default())
         })
         .collect();
@@ -66,7 +70,7 @@ pub(super) fn answer<M: LanguageModel>(
             }
             let Some(mut job) = job(roots, i, &root, &asks[i]) else {
                 if let Ok(reply) = &mut replies[i] {
-                    reply.tokens = known(roots, &root, &asks[i]);
+                    (reply.tokens, reply.top) = known(roots, &root, &asks[i]);
                 }
                 continue;
             };
@@ -96,7 +100,7 @@ pub(super) fn answer<M: LanguageModel>(
             match (&made, reply) {
                 (Ok(()), Ok(reply)) => {
                     reply.positions += job.positions() as u64;
-                    reply.tokens = known(roots, &job.root, &asks[job.ask]);
+                    (reply.tokens, reply.top) = known(roots, &job.root, &asks[job.ask]);
                 }
                 (Err(error), reply) => *reply = Err(error.clone().into()),
                 (Ok(()), Err(_)) => {}
@@ -130,24 +134,36 @@ pub(super) fn check<M: LanguageModel>(
     }
 }
 
+/// Refuses an ask for more probabilities than the model's steps list.
+fn check_top<M: LanguageModel>(model: &M, top: usize) -> Result<(), LlmError> {
+    let ModelInfo { name, top_k, vocabulary, .. } = model.info();
+    if top.min(*vocabulary) > *top_k {
+        return Err(LlmError::Refused(format!(
+            "{top} probabilities are wanted at each position; {name} lists {top_k}; load it with a `top_k` of at least {top}"
+        )));
+    }
+    Ok(())
+}
+
 /// The cached answers to an ask. All of them must be there.
-fn known<S>(roots: &Roots<S>, root: &Key, ask: &Ask<'_>) -> Vec<TokenId> {
+fn known<S>(roots: &Roots<S>, root: &Key, ask: &Ask<'_>) -> (Vec<TokenId>, Vec<TopTokens>) {
     let prefixes = roots.get(root);
-    let answers = prefixes.map(|p| p.answers(ask.context, ask.from, ask.sampling));
-    answers.into_iter().flatten().flatten().collect()
+    let answers = prefixes.map(|p| p.answers(ask.context, ask.from, ask.sampling, ask.top));
+    split(answers.into_iter().flatten().flatten())
 }
 
 /// The remaining work for an ask. `None` if all answers are cached.
 fn job<'a, S>(roots: &Roots<S>, i: usize, root: &Key, ask: &Ask<'a>) -> Option<Job<'a>> {
     let prefixes = roots.get(root)?;
-    let known = prefixes.answers(ask.context, ask.from, ask.sampling);
+    let Ask { sampling, top, .. } = *ask;
+    let known = prefixes.answers(ask.context, ask.from, sampling, top);
     let from = ask.from + known.iter().position(Option::is_none)?;
     let to = ask.from + known.iter().rposition(Option::is_none)?;
     let tokens = &ask.context[..to];
     // The step after a prefix comes from its last token, so that token is processed again.
     let held = prefixes.nearest(&tokens[..from - 1]);
     let grows = prefixes.ends(held);
-    Some(Job { ask: i, root: Key::clone(root), tokens, from, sampling: ask.sampling, held, grows })
+    Some(Job { ask: i, root: Key::clone(root), tokens, from, sampling, top, held, grows })
 }
 
 /// Runs a wave in one call of the model and caches the results.
@@ -176,7 +192,12 @@ fn process<M: LanguageModel>(
         })
         .collect();
     let draws = wave.iter().any(|job| job.sampling.is_some());
-    let detail = if draws { Detail::Logits } else { Detail::Token };
+    let lists = wave.iter().any(|job| job.top > 0);
+    let detail = match (draws, lists) {
+        (true, _) => Detail::Logits,
+        (false, true) => Detail::Full,
+        (false, false) => Detail::Token,
+    };
     let steps = model.advance(&mut feeds, detail)?;
     for ((job, state), steps) in wave.iter().zip(states).zip(steps) {
         let said: Vec<TokenId> = (job.from..)
@@ -186,6 +207,11 @@ fn process<M: LanguageModel>(
         if let Some(prefixes) = roots.get_mut(&job.root) {
             let grown = job.grows.then_some(job.held);
             prefixes.insert(job.tokens, state, grown, job.from, job.sampling, &said);
+            if job.top > 0 {
+                let best = |step: &Step| step.top[..job.top.min(step.top.len())].into();
+                let top: Vec<TopTokens> = steps.iter().map(best).collect();
+                prefixes.keep_top(job.tokens, job.from, job.top, &top);
+            }
         }
     }
     Ok(())

@@ -40,6 +40,30 @@ fn what_was_answered_once_is_not_asked_again() {
 }
 
 #[test]
+fn probabilities_are_kept_beside_the_answers() {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("answers.redb");
+    let model = || InProcess::new(ToyModel::new(7).listing(8));
+    let context: Vec<TokenId> = (0..12).collect();
+    let expected = |top| model().ask(&[Ask::greedy(&context, 3).with_top(top)]).remove(0);
+    {
+        let kept = Answers::open(&path, "toy-7", model()).expect("a cache");
+        tokens(&kept, &context, 3);
+        // An answer without probabilities is asked again.
+        let said = kept.ask(&[Ask::greedy(&context, 3).with_top(5)]).remove(0);
+        assert_eq!(said.expect("an answer").top, expected(5).expect("an answer").top);
+    }
+    let gone = Scripted::new(|_| Err(LlmError::Late("x".into())));
+    let kept = Answers::open(&path, "toy-7", gone).expect("a cache");
+    for top in [5, 2, 0] {
+        let said = kept.ask(&[Ask::greedy(&context, 3).with_top(top)]).remove(0);
+        assert_eq!(said, expected(top).map(|reply| Reply { positions: 0, ..reply }), "{top}");
+    }
+    let more = kept.ask(&[Ask::greedy(&context, 3).with_top(6)]).remove(0);
+    assert_eq!(more, Err(LlmError::Late("x".into())));
+}
+
+#[test]
 fn the_first_answer_stays() {
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("answers.redb");

@@ -124,6 +124,50 @@ fn many_positions_are_scored_in_one_request_where_the_server_can() {
 }
 
 #[test]
+fn probabilities_are_read_by_token_id() {
+    let mut reply = fixture(Api::Vllm);
+    reply["choices"][0]["prompt_logprobs"] = json!([
+        null,
+        {"4": {"logprob": -0.1, "rank": 1}},
+        {"9": {"logprob": -1.0, "rank": 2}, "7": {"logprob": -0.5, "rank": 1},
+         "5": {"logprob": -9.0, "rank": 12}},
+        {"2": {"logprob": 0.0, "rank": 1}, "6": {"logprob": -8.0, "rank": 2}},
+    ]);
+    reply["choices"][0]["logprobs"] = json!({
+        "tokens": ["token_id:9"],
+        "top_logprobs": [{"token_id:3": -2.0, "token_id:9": -0.25}],
+    });
+    let stub = replying(Api::Vllm, reply.clone());
+    let said = client(&stub, Api::Vllm).ask(&[Ask::greedy(&CONTEXT, 2).with_top(2)]).remove(0);
+    let said = said.expect("an answer");
+    assert_eq!(said.tokens, [7, 2, 9]);
+    let p = |logprob: f64| logprob.exp() as f32;
+    assert_eq!(said.top[0][..], [(7, p(-0.5)), (9, p(-1.0))]);
+    assert_eq!(said.top[1][..], [(2, 1.0), (6, p(-8.0))]);
+    assert_eq!(said.top[2][..], [(9, p(-0.25)), (3, p(-2.0))]);
+    let body = stub.requests().remove(0).body;
+    assert_eq!((&body["logprobs"], &body["prompt_logprobs"]), (&json!(2), &json!(2)));
+
+    // Texts in the place of ids, and none at all.
+    for (tops, named) in
+        [(json!([{" apple": -0.25}]), "without token ids"), (json!(null), "no top_")]
+    {
+        reply["choices"][0]["logprobs"]["top_logprobs"] = tops;
+        let stub = replying(Api::Vllm, reply.clone());
+        let ask = [Ask::greedy(&CONTEXT, 4).with_top(2)];
+        let error = client(&stub, Api::Vllm).ask(&ask).remove(0).expect_err("no ids");
+        assert!(error.to_string().contains(named), "{error}");
+    }
+    for api in [Api::Sglang, Api::LlamaCpp, Api::OpenAi] {
+        let stub = replying(api, fixture(api));
+        let ask = [Ask::greedy(&CONTEXT, 4).with_top(2)];
+        let error = client(&stub, api).ask(&ask).remove(0).expect_err("it gives none");
+        assert!(error.to_string().contains("gives no log-probabilities"), "{error}");
+        assert!(stub.requests().is_empty(), "{api}: refused before it is asked");
+    }
+}
+
+#[test]
 fn a_relay_is_one_request_where_the_reply_has_ids() {
     for (api, ids, changes, tokens, positions) in [
         (Api::Vllm, "/choices/0/token_ids", None, vec![9, 2, 3], 5),

@@ -120,7 +120,7 @@ fn scores_match_candle() {
             step: &step,
             sentence_entropy: 0.0,
             paragraph_entropy: 0.0,
-            llm_token: None,
+            llm: None,
         };
         let score = router.score(&position).expect("a number");
         assert_eq!(score, Platt { scale: 0.7, bias: -0.2 }.score(ours).expect("a number"));

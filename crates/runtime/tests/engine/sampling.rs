@@ -61,7 +61,7 @@ fn by_hand(
             step: &small,
             sentence_entropy: 0.0,
             paragraph_entropy: 0.0,
-            llm_token: None,
+            llm: None,
         };
         let score = Hidden.score(&position).expect("a number");
         let own = vocabulary.canonical(small.said(sampling, Side::Slm, path.len()));

@@ -51,7 +51,7 @@ impl ChoiceSoFar {
             "logprobs": null,
         });
         if request.top.is_some() {
-            choice["logprobs"] = logprobs(tokens, texts)?;
+            choice["logprobs"] = logprobs(tokens, request.named_by_id, texts)?;
         }
         if request.ids {
             choice["token_ids"] = tokens.iter().map(|t| t.token).collect();
@@ -74,7 +74,12 @@ fn token_text(id: TokenId, texts: &dyn Texts) -> Result<String, Refusal> {
     texts.token(id).map_err(Refusal::Failed)
 }
 
-fn logprobs(tokens: &[Scored], texts: &dyn Texts) -> Result<Value, Refusal> {
+/// Log-probabilities in OpenAI's shape. By id, tokens are named as vLLM names them.
+fn logprobs(tokens: &[Scored], by_id: bool, texts: &dyn Texts) -> Result<Value, Refusal> {
+    let name = |id: TokenId, text: &str| match by_id {
+        true => format!("token_id:{id}"),
+        false => text.to_owned(),
+    };
     let mut spelled = Vec::with_capacity(tokens.len());
     let mut tops = Vec::with_capacity(tokens.len());
     let mut offsets = Vec::with_capacity(tokens.len());
@@ -83,10 +88,10 @@ fn logprobs(tokens: &[Scored], texts: &dyn Texts) -> Result<Value, Refusal> {
         let text = token_text(scored.token, texts)?;
         offsets.push(offset);
         offset += text.chars().count();
-        spelled.push(text);
+        spelled.push(name(scored.token, &text));
         let mut top = Map::new();
         for &(id, logprob) in &scored.top {
-            top.insert(token_text(id, texts)?, json!(logprob));
+            top.insert(name(id, &token_text(id, texts)?), json!(logprob));
         }
         tops.push(top);
     }

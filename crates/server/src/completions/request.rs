@@ -30,6 +30,8 @@ pub(crate) struct CompletionRequest {
     pub(crate) stream: bool,
     /// Whether token ids come with the reply.
     pub(crate) ids: bool,
+    /// Whether `logprobs` names tokens by their ids.
+    pub(crate) named_by_id: bool,
 }
 
 impl CompletionRequest {
@@ -63,6 +65,7 @@ impl CompletionRequest {
             prompt_top,
             stream,
             ids: fields.flag("return_token_ids")?,
+            named_by_id: fields.flag("return_tokens_as_token_ids")?,
         })
     }
 }

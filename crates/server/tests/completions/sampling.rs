@@ -28,7 +28,7 @@ fn the_server_draws_what_a_model_in_process_draws() {
         (0..12u32).map(|i| (0..3 + i % 7).map(|j| (i + j * j) % 14).collect()).collect();
     let asks: Vec<Ask<'_>> = contexts
         .iter()
-        .flat_map(|context| kinds().map(|sampling| Ask { context, from: 1, sampling }))
+        .flat_map(|context| kinds().map(|sampling| Ask { context, from: 1, sampling, top: 0 }))
         .collect();
     let tokens = |llm: &dyn Llm, asks: &[Ask<'_>]| -> Vec<Vec<TokenId>> {
         llm.ask(asks).into_iter().map(|reply| reply.expect("an answer").tokens).collect()
@@ -41,6 +41,25 @@ fn the_server_draws_what_a_model_in_process_draws() {
         assert_eq!(said.len(), ask.context.len());
         let fresh = InProcess::new(ToyModel::new(3));
         assert_eq!(&tokens(&fresh, &[*ask])[0], said, "whatever was asked before or beside it");
+    }
+}
+
+#[test]
+fn the_server_lists_the_probabilities_of_a_model_in_process() {
+    let server = serve(ToyModel::new(3).listing(16), None, BatchConfig::default());
+    let (llm, plain) = (client(&server), InProcess::new(ToyModel::new(3).listing(16)));
+    for (from, top) in [(1, 5), (4, 3), (2, 20)] {
+        let ask = [Ask::greedy(&CONTEXT, from).with_top(top)];
+        let (there, here) = (llm.ask(&ask).remove(0), plain.ask(&ask).remove(0));
+        let (there, here) = (there.expect("an answer"), here.expect("an answer"));
+        assert_eq!(there.tokens, here.tokens);
+        assert_eq!((there.top.len(), here.top.len()), (5 - from, 5 - from));
+        for (there, here) in there.top.iter().zip(&here.top) {
+            assert_eq!(there.len(), top.min(16));
+            for (a, b) in there.iter().zip(here.iter()) {
+                assert!(a.0 == b.0 && (a.1 - b.1).abs() < 1e-6, "{a:?} {b:?}");
+            }
+        }
     }
 }
 

@@ -60,12 +60,13 @@ pub enum Decoding {
 }
 
 impl Decoding {
-    /// How a policy decodes; `None` for a policy that knows the LLM's tokens, which has no
-    /// price of its own.
+    /// How a policy decodes. `None` for an oracle, which has no price of its own, and for a
+    /// policy whose every token the LLM checks: its price depends on where the drafts were
+    /// rejected, which a curve does not tell.
     #[must_use]
     pub fn of(name: &str, kind: PolicyKind) -> Option<Self> {
         match kind {
-            PolicyKind::Oracle => None,
+            PolicyKind::Oracle | PolicyKind::Speculative => None,
             PolicyKind::QueryLevel if name == QueryPolicy::Cascade.name() => {
                 Some(Decoding::AfterSlm)
             }

@@ -3,7 +3,9 @@
 
 use std::ops::RangeInclusive;
 
-use tokenroute_core::{LanguageModel, Piece, ScoreError, Scorer, Step, TokenId};
+use tokenroute_core::{
+    LanguageModel, LlmStep, Piece, ScoreError, Scorer, Step, TokenId, TopTokens,
+};
 use tokenroute_runtime::Path;
 
 /// A score that is not a number, and its token.
@@ -89,16 +91,19 @@ impl<'v, S: Clone> Branch<'v, S> {
         Some(run.clone().find(asked)?..=run.rev().find(asked)?)
     }
 
-    /// Scores the run, given the LLM's tokens for it.
+    /// Scores the run, given the LLM's tokens for it, and its most probable tokens if the
+    /// scorer needs them.
     pub fn score_run(
         &mut self,
         id: &str,
         scorer: &dyn Scorer,
         llm: &[TokenId],
+        top: &[TopTokens],
     ) -> Result<(), BadScore> {
         for (i, (step, &token)) in self.steps.iter().zip(llm).enumerate() {
             let index = self.run + i;
-            let position = self.path.position_at(index, id, step, Some(token));
+            let llm = LlmStep { token, top: top.get(i) };
+            let position = self.path.position_at(index, id, step, Some(llm));
             let score = scorer.score(&position).map_err(|source| BadScore { index, source })?;
             self.scores.push(score.get());
         }

@@ -32,4 +32,8 @@ impl Scorer for Restricted<'_> {
     fn needs_llm(&self) -> bool {
         self.scorer.needs_llm()
     }
+
+    fn llm_top(&self) -> usize {
+        self.scorer.llm_top()
+    }
 }

@@ -191,6 +191,7 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Sweep<'a, S, L> {
             .map(|(b, range)| {
                 let prompt = b.path.prompt_len();
                 Ask::greedy(&b.path.tokens()[..prompt + range.end()], prompt + range.start())
+                    .with_top(self.scorer.llm_top())
             })
             .collect();
         let replies = self.pair.llm.ask(&asks);
@@ -210,7 +211,7 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Sweep<'a, S, L> {
                 reply.tokens.iter().map(|&t| self.pair.vocabulary.canonical(t)).collect();
             if needs_llm {
                 branch
-                    .score_run(id, self.scorer, &llm)
+                    .score_run(id, self.scorer, &llm, &reply.top)
                     .map_err(|bad| self.bad_score(question, &bad))?;
             }
             branch.check(self.pair.slm, *range.start(), &llm, &mut out);

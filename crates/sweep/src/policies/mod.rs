@@ -1,6 +1,8 @@
 //! The policies that a router is compared with: chance, the SLM's own
-//! uncertainty, tables learnt from the labels, and the oracle of differences.
+//! uncertainty, tables learnt from the labels, speculative cascades, and the oracle of
+//! differences.
 
+mod cascade;
 mod lookup;
 mod oracle;
 mod phrasing;
@@ -13,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokenroute_core::{LabelRow, Scorer, TokenId};
 
 use crate::query::QueryPolicy;
+pub use cascade::SpeculativeCascade;
 pub use lookup::{LookupPosition, LookupTokens};
 pub use oracle::DifferenceOracle;
 pub use phrasing::EntropyButPhrasing;
@@ -31,6 +34,9 @@ pub enum PolicyKind {
     Lookup,
     /// Decides once a question: one model makes the whole answer.
     QueryLevel,
+    /// The LLM checks every token of the SLM. It reads the whole answer, and its tokens are
+    /// those of the drafts that it rejects.
+    Speculative,
     /// Knows the LLM's tokens, or both grades. No device can decide so without the LLM.
     Oracle,
 }
@@ -56,6 +62,8 @@ pub enum Baseline {
     LookupTokens,
     /// [`LookupPosition`]
     LookupPosition,
+    /// [`SpeculativeCascade`]
+    SpeculativeCascade,
     /// [`DifferenceOracle`]
     DifferenceOracle,
 }
@@ -86,7 +94,7 @@ pub fn names() -> Vec<&'static str> {
 
 impl Baseline {
     /// All of them, in the order of reports.
-    pub const ALL: [Baseline; 10] = [
+    pub const ALL: [Baseline; 11] = [
         Baseline::Random,
         Baseline::MaxProbability,
         Baseline::Margin,
@@ -96,6 +104,7 @@ impl Baseline {
         Baseline::GlimpRouter,
         Baseline::LookupTokens,
         Baseline::LookupPosition,
+        Baseline::SpeculativeCascade,
         Baseline::DifferenceOracle,
     ];
 
@@ -112,6 +121,7 @@ impl Baseline {
             Baseline::GlimpRouter => "glimp-router",
             Baseline::LookupTokens => "lookup-tokens",
             Baseline::LookupPosition => "lookup-position",
+            Baseline::SpeculativeCascade => "speculative-cascade",
             Baseline::DifferenceOracle => "difference-oracle",
         }
     }
@@ -127,6 +137,7 @@ impl Baseline {
     pub fn kind(self) -> PolicyKind {
         match self {
             Baseline::LookupTokens | Baseline::LookupPosition => PolicyKind::Lookup,
+            Baseline::SpeculativeCascade => PolicyKind::Speculative,
             Baseline::DifferenceOracle => PolicyKind::Oracle,
             _ => PolicyKind::TrainingFree,
         }
@@ -136,6 +147,12 @@ impl Baseline {
     #[must_use]
     pub fn needs_rows(self) -> bool {
         self.kind() == PolicyKind::Lookup
+    }
+
+    /// How many of the LLM's most probable tokens it needs at every position.
+    #[must_use]
+    pub fn llm_top(self) -> usize {
+        if self == Baseline::SpeculativeCascade { SpeculativeCascade.llm_top() } else { 0 }
     }
 
     /// Builds the policy.
@@ -155,6 +172,7 @@ impl Baseline {
             Baseline::GlimpRouter => Box::new(GlimpRouter { vocabulary }),
             Baseline::LookupTokens => Box::new(LookupTokens::learn(rows)),
             Baseline::LookupPosition => Box::new(LookupPosition::learn(rows)),
+            Baseline::SpeculativeCascade => Box::new(SpeculativeCascade),
             Baseline::DifferenceOracle => Box::new(DifferenceOracle { seed }),
         }
     }

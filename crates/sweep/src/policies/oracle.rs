@@ -15,7 +15,7 @@ pub struct DifferenceOracle {
 impl Scorer for DifferenceOracle {
     fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError> {
         let order = 0.5 * unit_hash(self.seed, position.question, position.index);
-        let differs = position.llm_token.is_some_and(|t| t != position.step.token);
+        let differs = position.llm.is_some_and(|llm| llm.token != position.step.token);
         Score::new(if differs { order } else { 0.5 + order })
     }
 

@@ -1,6 +1,8 @@
 //! Scores of the policies at hand-made positions and rows.
 
-use tokenroute_core::{Position, Relation, Step, TokenId, unit_hash};
+use tokenroute_core::{
+    LlmStep, Position, Relation, Score, ScoreError, Step, TokenId, TopTokens, unit_hash,
+};
 
 use super::*;
 
@@ -28,6 +30,16 @@ fn row(previous: TokenId, slm_token: TokenId, position: u32, target: f32, weight
 }
 
 fn score(scorer: &dyn Scorer, previous: TokenId, index: usize, llm_token: Option<TokenId>) -> f64 {
+    let llm = llm_token.map(|token| LlmStep { token, top: None });
+    scored(scorer, previous, index, llm).expect("a number")
+}
+
+fn scored(
+    scorer: &dyn Scorer,
+    previous: TokenId,
+    index: usize,
+    llm: Option<LlmStep<'_>>,
+) -> Result<f64, ScoreError> {
     let step = Step {
         token: 7,
         top: vec![(7, 0.6), (3, 0.25), (1, 0.1)],
@@ -43,9 +55,9 @@ fn score(scorer: &dyn Scorer, previous: TokenId, index: usize, llm_token: Option
         step: &step,
         sentence_entropy: 2.0,
         paragraph_entropy: 0.5,
-        llm_token,
+        llm,
     };
-    scorer.score(&position).expect("a number").get()
+    scorer.score(&position).map(Score::get)
 }
 
 #[test]
@@ -68,7 +80,7 @@ fn phrasing_words_are_kept_and_others_have_their_entropy() {
     let entropy = Entropy { vocabulary: 16 };
     let keeps =
         |kept: &[TokenId]| EntropyButPhrasing { entropy, kept: kept.iter().copied().collect() };
-    assert_eq!(score(&keeps(&[2, 7]), 0, 0, None), tokenroute_core::Score::MAX.get());
+    assert_eq!(score(&keeps(&[2, 7]), 0, 0, None), Score::MAX.get());
     assert_eq!(score(&keeps(&[2]), 0, 0, None), score(&entropy, 0, 0, None));
 }
 
@@ -100,6 +112,27 @@ fn the_oracle_routes_differences_first() {
         assert!(score(&oracle, 0, index, Some(3)) < 0.5);
         assert!(score(&oracle, 0, index, Some(7)) >= 0.5);
     }
+}
+
+#[test]
+fn a_cascade_takes_the_llms_token_where_eq_10_holds() {
+    // The SLM gives its token, 7, a probability of .6.
+    let alpha = |token, sure: f32| {
+        let top: TopTokens = [(token, sure)].into();
+        let llm = LlmStep { token, top: Some(&top) };
+        1.0 - 2.0 * scored(&SpeculativeCascade, 0, 0, Some(llm)).expect("a number")
+    };
+    // The greatest α at which the LLM's token is taken is what the LLM is surer by.
+    for (sure, expected) in [(0.8, 0.2), (0.6, 0.0), (0.5, -0.1)] {
+        assert!((alpha(3, sure) - expected).abs() < 1e-6, "{sure}");
+    }
+    // The same token is kept, with and without probabilities.
+    assert!(alpha(7, 0.9) < -1.0 + 1e-9);
+    assert_eq!(score(&SpeculativeCascade, 0, 0, Some(7)), Score::MAX.get());
+    assert_eq!(score(&SpeculativeCascade, 0, 0, None), Score::MAX.get());
+    let bare = LlmStep { token: 3, top: None };
+    let refused = scored(&SpeculativeCascade, 0, 0, Some(bare));
+    assert_eq!(refused, Err(ScoreError::NoProbabilities));
 }
 
 #[test]
