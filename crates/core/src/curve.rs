@@ -12,6 +12,8 @@ pub struct Piece {
     pub end: f64,
     /// Whether the answer is right.
     pub correct: bool,
+    /// Whether the answer was cut at its most tokens, so that nothing ended it.
+    pub cut: bool,
     /// Number of tokens that the LLM made.
     pub offloaded: u32,
     /// Number of generated tokens, the end token included.
@@ -63,6 +65,8 @@ pub struct CurvePoint {
     pub end: f64,
     /// Number of right answers.
     pub correct: u64,
+    /// Number of cut answers; see [`Piece::cut`].
+    pub cut: u64,
     /// Number of tokens that the LLM made.
     pub offloaded: u64,
     /// Number of generated tokens.
@@ -88,6 +92,7 @@ impl CurvePoint {
 /// let piece = |end, correct, offloaded| Piece {
 ///     end,
 ///     correct,
+///     cut: false,
 ///     offloaded,
 ///     generated: 10,
 ///     llm_positions: 0,
@@ -131,6 +136,12 @@ impl Curve {
         point.correct as f64 / self.questions.max(1) as f64
     }
 
+    /// Share of cut answers in a piece of this curve.
+    #[must_use]
+    pub fn cut_share(&self, point: &CurvePoint) -> f64 {
+        point.cut as f64 / self.questions.max(1) as f64
+    }
+
     /// τ(ρ): the largest τ with offload ≤ ρ at every smaller τ (offload need
     /// not be monotone in τ).
     #[must_use]
@@ -169,15 +180,16 @@ impl<'a> Sweepable<'a> {
     /// The summed curve where question `q` counts `weights[q]` times.
     #[must_use]
     pub fn curve(&self, weights: &[u32]) -> Curve {
-        let mut sum = [0i64; 4];
+        let mut sum = [0i64; 5];
         let mut add = |piece: &Piece, times: i64| {
             sum[0] += times * i64::from(piece.correct);
             sum[1] += times * i64::from(piece.offloaded);
             sum[2] += times * i64::from(piece.generated);
             sum[3] += times * i64::from(piece.llm_positions);
+            sum[4] += times * i64::from(piece.cut);
             sum
         };
-        let mut now = [0i64; 4];
+        let mut now = [0i64; 5];
         for (question, &w) in self.questions.iter().zip(weights) {
             now = add(&question.pieces[0], i64::from(w));
         }
@@ -188,6 +200,7 @@ impl<'a> Sweepable<'a> {
             points.push(CurvePoint {
                 end,
                 correct: now[0].unsigned_abs(),
+                cut: now[4].unsigned_abs(),
                 offloaded: now[1].unsigned_abs(),
                 generated: now[2].unsigned_abs(),
                 llm_positions: now[3].unsigned_abs(),
@@ -219,6 +232,7 @@ mod tests {
                 .map(|&(end, correct, offloaded, generated)| Piece {
                     end,
                     correct,
+                    cut: generated >= 12,
                     offloaded,
                     generated,
                     llm_positions: 2 * offloaded,
@@ -239,6 +253,8 @@ mod tests {
             let tau = Tau::new(f64::from(i) / 20.0).expect("in range");
             let (a, b, s) = (parts[0].at(tau), parts[1].at(tau), sum.at(tau));
             assert_eq!(s.correct, u64::from(a.correct) + u64::from(b.correct));
+            assert_eq!(s.cut, u64::from(a.cut) + u64::from(b.cut));
+            assert_eq!(sum.cut_share(&s), s.cut as f64 / 2.0);
             assert_eq!(s.offloaded, u64::from(a.offloaded + b.offloaded));
             assert_eq!(s.generated, u64::from(a.generated + b.generated));
             assert_eq!(s.llm_positions, 2 * s.offloaded);

@@ -90,6 +90,7 @@ mod tests {
                 .map(|&(end, correct, offloaded)| CurvePoint {
                     end,
                     correct,
+                    cut: 0,
                     offloaded,
                     generated: 1000,
                     llm_positions: 0,

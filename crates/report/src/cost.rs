@@ -51,6 +51,7 @@ mod tests {
         let point = |end, generated| CurvePoint {
             end,
             correct: 0,
+            cut: 0,
             offloaded: 0,
             generated,
             llm_positions: 0,

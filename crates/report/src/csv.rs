@@ -7,11 +7,11 @@ use tokenroute_sweep::study::SplitResult;
 use crate::grid::on_grid;
 
 /// One line per policy and budget ρ: policy, ρ, τ(ρ), offload and accuracy there, 95%
-/// interval. The interval is empty where the policy has no band. Numbers read back the
-/// same.
+/// interval, share of cut answers. The interval is empty where the policy has no band.
+/// Numbers read back the same.
 #[must_use]
 pub fn curves_csv(split: &SplitResult) -> String {
-    let mut text = "policy,budget,tau,offload,accuracy,lower,upper\n".to_owned();
+    let mut text = "policy,budget,tau,offload,accuracy,lower,upper,cut\n".to_owned();
     for policy in &split.policies {
         let name = field(&policy.name);
         for point in on_grid(policy) {
@@ -22,8 +22,8 @@ pub fn curves_csv(split: &SplitResult) -> String {
             // Writing into a String cannot fail.
             let _ = writeln!(
                 text,
-                "{name},{},{},{},{},{lower},{upper}",
-                point.rho, point.tau, point.offload, point.accuracy
+                "{name},{},{},{},{},{lower},{upper},{}",
+                point.rho, point.tau, point.offload, point.accuracy, point.cut
             );
         }
     }
@@ -50,7 +50,7 @@ mod tests {
         let csv = curves_csv(&data.test);
         let mut lines = csv.lines();
         let columns = lines.next().map(|l| l.split(',').count());
-        assert_eq!(columns, Some(7));
+        assert_eq!(columns, Some(8));
         let mut count = 0;
         for line in lines {
             // A name with a comma is one field.
@@ -59,11 +59,13 @@ mod tests {
                 None => line.split_once(',').expect("a name"),
             };
             let cells: Vec<&str> = std::iter::once(name).chain(rest.split(',')).collect();
-            assert_eq!(cells.len(), 7, "{line}");
+            assert_eq!(cells.len(), 8, "{line}");
             let tau: tokenroute_core::Tau = cells[2].parse().expect("a threshold");
             let policy = data.test.policies.iter().find(|p| p.name == cells[0]).expect("known");
             let exact = policy.curve.accuracy(&policy.curve.at(tau));
             assert_eq!(cells[4].parse::<f64>().expect("a number"), exact);
+            let cut = policy.curve.cut_share(&policy.curve.at(tau));
+            assert_eq!(cells[7].parse::<f64>().expect("a number"), cut);
             count += 1;
         }
         assert_eq!(count, data.test.policies.len() * crate::budgets().len());

@@ -15,6 +15,8 @@ pub struct GridPoint {
     pub offload: f64,
     /// Accuracy at τ(ρ).
     pub accuracy: f64,
+    /// Share of cut answers at τ(ρ).
+    pub cut: f64,
     /// 95% interval of the accuracy, where the policy has a band.
     pub interval: Option<[f64; 2]>,
 }
@@ -36,22 +38,17 @@ pub fn on_grid(policy: &PolicyResult) -> Vec<GridPoint> {
         .map(|rho| {
             let i = held.partition_point(|h| h.0 <= rho);
             let interval = interval_at(&policy.band, rho);
-            let (tau, offload, accuracy) = match i.checked_sub(1).map(|i| held[i].1) {
+            let (tau, point) = match i.checked_sub(1).map(|i| held[i].1) {
                 Some(at) => {
-                    let point = &policy.curve.points[at];
-                    (
-                        Tau::new(point.end).unwrap_or(Tau::LLM_ONLY),
-                        point.offload(),
-                        policy.curve.accuracy(point),
-                    )
+                    let point = policy.curve.points[at];
+                    (Tau::new(point.end).unwrap_or(Tau::LLM_ONLY), point)
                 }
                 // Even τ = 0 offloads more than this budget: the first point stands in.
-                None => {
-                    let first = policy.curve.at(Tau::SLM_ONLY);
-                    (Tau::SLM_ONLY, first.offload(), policy.curve.accuracy(&first))
-                }
+                None => (Tau::SLM_ONLY, policy.curve.at(Tau::SLM_ONLY)),
             };
-            GridPoint { rho, tau, offload, accuracy, interval }
+            let (offload, accuracy) = (point.offload(), policy.curve.accuracy(&point));
+            let cut = policy.curve.cut_share(&point);
+            GridPoint { rho, tau, offload, accuracy, cut, interval }
         })
         .collect()
 }

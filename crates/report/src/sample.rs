@@ -227,6 +227,7 @@ fn policy_result(
                 offload: at.offload(),
                 mean_offload: at.offload(),
                 accuracy,
+                cut: curve.cut_share(&at),
                 interval: interval(accuracy),
                 pgr: gap.pgr(accuracy),
                 offloaded_per_question: at.offloaded as f64 / curve.questions as f64,
@@ -293,9 +294,11 @@ fn question(policy: &str, k: f64, q: usize, seed: u64) -> QuestionCurve {
         })
         .collect();
     scores.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let made = |end, correct, offloaded| {
+    let made = |end, correct: bool, offloaded| {
         let llm_positions = if offloaded == 0 { 0 } else { 60 + offloaded };
-        Piece { end, correct, offloaded, generated: 40, llm_positions }
+        // Some wrong answers run on to the limit.
+        let cut = !correct && draw("cut", 0) < 0.25;
+        Piece { end, correct, cut, offloaded, generated: 40, llm_positions }
     };
     let mut pieces = Vec::new();
     let mut left = lost;

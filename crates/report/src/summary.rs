@@ -140,6 +140,9 @@ pub struct EndSummary {
     pub accuracy: f64,
     /// 95% interval.
     pub ci: Option<[f64; 2]>,
+    /// Share of answers that were cut at their most tokens.
+    #[serde(default)]
+    pub cut: f64,
 }
 
 /// One policy's figures.
@@ -187,6 +190,9 @@ pub struct PointSummary {
     pub accuracy: f64,
     /// 95% interval of the accuracy.
     pub ci: [f64; 2],
+    /// Share of answers that were cut at their most tokens.
+    #[serde(default)]
+    pub cut: f64,
     /// Performance gap recovered.
     pub pgr: Option<f64>,
     /// LLM tokens per question.
@@ -205,6 +211,7 @@ impl From<&PolicyResult> for PolicySummary {
             mean_offload: p.mean_offload,
             accuracy: p.accuracy,
             ci: p.interval,
+            cut: p.cut,
             pgr: p.pgr,
             offloaded_tokens_per_question: p.offloaded_per_question,
             llm_positions_per_question: p.llm_positions_per_question,
@@ -227,6 +234,7 @@ impl From<&PolicyResult> for PolicySummary {
 impl From<&SplitResult> for SplitSummary {
     fn from(split: &SplitResult) -> Self {
         let others = || split.policies.iter().filter(|p| p.kind != PolicyKind::Router);
+        let [slm, llm] = split.cut_alone();
         let router = split.router().map(PolicySummary::from).unwrap_or_default();
         let seeds: BTreeMap<String, PolicySummary> =
             split.routers().map(|r| (r.name.clone(), r.into())).collect();
@@ -238,8 +246,8 @@ impl From<&SplitResult> for SplitSummary {
             },
             resamples: split.resamples,
             resamples_without_gap: split.resamples_without_gap,
-            slm: EndSummary { accuracy: split.gap.slm, ci: split.slm_interval },
-            llm: EndSummary { accuracy: split.gap.llm, ci: split.llm_interval },
+            slm: EndSummary { accuracy: split.gap.slm, ci: split.slm_interval, cut: slm },
+            llm: EndSummary { accuracy: split.gap.llm, ci: split.llm_interval, cut: llm },
             offloaded_tokens_per_question: router
                 .points
                 .iter()
@@ -269,6 +277,7 @@ mod tests {
         let piece = |end, correct, offloaded| Piece {
             end,
             correct,
+            cut: offloaded == 0,
             offloaded,
             generated: 20,
             llm_positions: 3 * offloaded,
@@ -312,6 +321,10 @@ mod tests {
             ("/questions", 20.into()),
             ("/slm/accuracy", 0.5.into()),
             ("/llm/accuracy", 1.0.into()),
+            ("/slm/cut", 1.0.into()),
+            ("/llm/cut", 0.0.into()),
+            ("/points/2/cut", 0.0.into()),
+            ("/baselines/margin/points/0/cut", 1.0.into()),
             ("/points/2/target", 0.05.into()),
             ("/points/2/offload", 0.05.into()),
             ("/points/2/accuracy", 1.0.into()),

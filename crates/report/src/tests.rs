@@ -98,6 +98,33 @@ fn the_charts_hold_every_policy_on_the_common_grid() {
 }
 
 #[test]
+fn cut_answers_are_shown_for_both_models_and_every_policy() {
+    let mut data = sample::report();
+    let [slm, llm] = data.test.cut_alone().map(number::percent);
+    let alone = [
+        format!("SLM alone {slm}, LLM alone {llm}"),
+        format!("{slm} of the SLM’s alone, {llm} of the LLM’s"),
+    ];
+    let none = "No answer was cut at the limit of tokens.";
+    let shown = [html(&data).expect("a page"), markdown(&data).expect("text")];
+    for (text, alone) in shown.iter().zip(&alone) {
+        assert!(text.contains(alone), "{alone}");
+    }
+    let other = data.test.policies.iter().find(|p| p.kind != PolicyKind::Router);
+    let shares: Vec<String> =
+        other.expect("a policy").points.iter().map(|p| number::percent(p.cut)).collect();
+    assert!(shares[0] != shares[5], "{shares:?}");
+    assert!(shown[1].contains(&format!("| {} |", shares.join(" | "))), "{shares:?}");
+    data.ood = None;
+    for policy in &mut data.test.policies {
+        policy.curve.points.iter_mut().for_each(|point| point.cut = 0);
+    }
+    for text in [html(&data).expect("a page"), markdown(&data).expect("text")] {
+        assert!(text.contains(none));
+    }
+}
+
+#[test]
 fn page_and_markdown_state_the_same_figures() {
     let data = sample::report();
     // The template engine writes a slash as a character reference.

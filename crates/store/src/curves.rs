@@ -23,7 +23,7 @@ pub struct PolicyCurves {
 }
 
 /// Writes curves as Parquet, one row per piece. The columns are policy, split, question,
-/// end (f64, the highest τ of the piece), correct, offloaded, generated, llm_positions.
+/// end (f64, the highest τ of the piece), correct, cut, offloaded, generated, llm_positions.
 ///
 /// # Errors
 /// A write that fails.
@@ -48,6 +48,7 @@ pub fn write_curves(path: &Path, policies: &[PolicyCurves]) -> Result<(), StoreE
         string("question", 2),
         Column::new("end".into(), pieces.iter().map(|p| p.end).collect::<Vec<_>>()),
         Column::new("correct".into(), pieces.iter().map(|p| p.correct).collect::<Vec<_>>()),
+        Column::new("cut".into(), pieces.iter().map(|p| p.cut).collect::<Vec<_>>()),
         Column::new("offloaded".into(), pieces.iter().map(|p| p.offloaded).collect::<Vec<_>>()),
         Column::new("generated".into(), pieces.iter().map(|p| p.generated).collect::<Vec<_>>()),
         Column::new(
@@ -70,6 +71,7 @@ pub fn read_curves(path: &Path) -> Result<Vec<PolicyCurves>, StoreError> {
         "question",
         "end",
         "correct",
+        "cut",
         "offloaded",
         "generated",
         "llm_positions",
@@ -78,6 +80,7 @@ pub fn read_curves(path: &Path) -> Result<Vec<PolicyCurves>, StoreError> {
     let (policy, split, question) =
         (table.strings("policy")?, table.strings("split")?, table.strings("question")?);
     let (end, correct) = (table.widened("end")?, table.bools("correct")?);
+    let cut = table.bools("cut")?;
     let (offloaded, generated) = (table.u32s("offloaded")?, table.u32s("generated")?);
     let llm_positions = table.u32s("llm_positions")?;
     let mut policies: Vec<PolicyCurves> = Vec::new();
@@ -85,6 +88,7 @@ pub fn read_curves(path: &Path) -> Result<Vec<PolicyCurves>, StoreError> {
         let piece = Piece {
             end: end[i],
             correct: correct[i],
+            cut: cut[i],
             offloaded: offloaded[i],
             generated: generated[i],
             llm_positions: llm_positions[i],
@@ -118,21 +122,24 @@ pub fn read_curves(path: &Path) -> Result<Vec<PolicyCurves>, StoreError> {
 }
 
 /// A summed curve as CSV, one line per constant piece: highest τ of the piece, offload
-/// ratio, accuracy, right answers, questions, LLM tokens, generated tokens, LLM positions.
+/// ratio, accuracy, right answers, cut answers, questions, LLM tokens, generated tokens, LLM
+/// positions.
 /// Printed numbers parse to the same values.
 #[must_use]
 pub fn curve_csv(curve: &Curve) -> String {
     let mut text =
-        "tau_end,offload,accuracy,correct,questions,offloaded,generated,llm_positions\n".to_owned();
+        "tau_end,offload,accuracy,correct,cut,questions,offloaded,generated,llm_positions\n"
+            .to_owned();
     for point in &curve.points {
         // Writing into a String cannot fail.
         let _ = writeln!(
             text,
-            "{},{},{},{},{},{},{},{}",
+            "{},{},{},{},{},{},{},{},{}",
             point.end,
             point.offload(),
             curve.accuracy(point),
             point.correct,
+            point.cut,
             curve.questions,
             point.offloaded,
             point.generated,
@@ -158,6 +165,7 @@ mod tests {
             name("question", "q"),
             Column::new("end".into(), [0.1f32, 1.0]),
             Column::new("correct".into(), [false, true]),
+            Column::new("cut".into(), [true, false]),
             number("offloaded", [0, 9]),
             number("generated", [9, 9]),
             number("llm_positions", [0, 12]),

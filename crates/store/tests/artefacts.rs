@@ -232,12 +232,17 @@ fn router_files_round_trip_and_refuse_damage() {
 fn curves_round_trip_and_print_as_csv() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("curves.parquet");
+    let piece = |end, correct, cut, [offloaded, generated, llm_positions]: [u32; 3]| Piece {
+        end,
+        correct,
+        cut,
+        offloaded,
+        generated,
+        llm_positions,
+    };
     let curve = |question: &str| QuestionCurve {
         question: question.into(),
-        pieces: vec![
-            Piece { end: 0.1, correct: false, offloaded: 0, generated: 10, llm_positions: 0 },
-            Piece { end: 1.0, correct: true, offloaded: 8, generated: 8, llm_positions: 30 },
-        ],
+        pieces: vec![piece(0.1, false, true, [0, 10, 0]), piece(1.0, true, false, [8, 8, 30])],
     };
     let policy = |name: &str, split: &str| PolicyCurves {
         policy: name.into(),
@@ -254,8 +259,8 @@ fn curves_round_trip_and_print_as_csv() {
     let csv = curve_csv(&Curve::of(&all[0].curves));
     assert_eq!(
         csv,
-        "tau_end,offload,accuracy,correct,questions,offloaded,generated,llm_positions\n\
-         0.1,0,0,0,2,0,20,0\n1,1,1,2,2,16,16,60\n"
+        "tau_end,offload,accuracy,correct,cut,questions,offloaded,generated,llm_positions\n\
+         0.1,0,0,0,2,2,0,20,0\n1,1,1,2,0,2,16,16,60\n"
     );
     let mut broken = all[..1].to_vec();
     broken[0].curves[1].pieces.pop();

@@ -78,6 +78,7 @@ mod tests {
             .map(|(&correct, end)| CurvePoint {
                 end,
                 correct,
+                cut: 0,
                 offloaded: 0,
                 generated: 100,
                 llm_positions: 0,

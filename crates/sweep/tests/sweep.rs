@@ -109,6 +109,7 @@ fn check_against_brute_force(seed: u64, scorer: &dyn Scorer, share: f32) -> Swee
                 assert_eq!(read, trace.llm_positions, "question {i}, τ {tau}");
             }
             assert_eq!(piece.correct, grade(i, &decoded));
+            assert_eq!(piece.cut, !trace.ended, "question {i}, τ {tau}");
         }
     }
     sum

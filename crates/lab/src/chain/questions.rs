@@ -191,6 +191,7 @@ impl Chain<'_> {
             (walks.slm_positions, walks.llm_positions);
         let walked = |walk: tokenroute_label::Walked| Walked {
             correct: walk.grade > 0.0,
+            cut: !self.answer_text(&walk.answer).1,
             offloaded: walk.offloaded,
             generated: walk.answer.len() as u32,
         };

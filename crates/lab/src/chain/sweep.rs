@@ -23,7 +23,7 @@ pub const ROUTER: &str = "router";
 pub(super) const CURVES: &str = "curves.parquet";
 /// Goes up when a column of the curves is new or changes, so that those without it are made
 /// anew.
-const COLUMNS: u32 = 3;
+const COLUMNS: u32 = 4;
 pub(super) const COSTS: &str = "costs.json";
 /// What policies that decide once a question read.
 pub(super) const FACTS: &str = "questions.json";

@@ -2,6 +2,7 @@
 //! that both show the same.
 
 mod answer_costs;
+mod cut;
 mod examples;
 mod latency;
 mod split;

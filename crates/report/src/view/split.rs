@@ -5,6 +5,7 @@ use tokenroute_core::Tau;
 use tokenroute_sweep::policies::PolicyKind;
 use tokenroute_sweep::study::{HEADLINE_TARGET, Point, PolicyResult, SplitResult};
 
+use super::cut::CutView;
 use super::statistics::{DifferencesView, SeedsView};
 use crate::names::kind_name;
 use crate::number::{count, decimal, offload, percent, percent_interval, target, tau};
@@ -27,6 +28,8 @@ pub(crate) struct SplitView {
     pub seeds: Option<SeedsView>,
     /// Targets shown as columns of the table of policies.
     pub columns: Vec<String>,
+    /// Answers that were cut, if any was.
+    pub cut: Option<CutView>,
 }
 
 /// The headline: the router at the target nearest 7%.
@@ -124,6 +127,7 @@ impl SplitView {
             differences: DifferencesView::of(split),
             seeds: SeedsView::of(split),
             columns: points.iter().map(|p| target(p.target)).collect(),
+            cut: CutView::of(split),
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 
 fn piece(end: f64, offloaded: u32, generated: u32, llm_positions: u32) -> Piece {
-    Piece { end, correct: true, offloaded, generated, llm_positions }
+    Piece { end, correct: true, cut: false, offloaded, generated, llm_positions }
 }
 
 #[test]

@@ -161,7 +161,7 @@ impl<'v, S: Clone> Branch<'v, S> {
     }
 
     /// The pieces of the step function on this branch's interval.
-    pub fn pieces(&self, correct: bool) -> Vec<Piece> {
+    pub fn pieces(&self, correct: bool, cut: bool) -> Vec<Piece> {
         let generated = self.scores.len() as u32;
         let mut inside: Vec<f64> =
             self.scores.iter().copied().filter(|&s| s > self.above && s < self.upto).collect();
@@ -171,12 +171,14 @@ impl<'v, S: Clone> Branch<'v, S> {
         let mut below = self.above;
         for same in inside.chunk_by(|a, b| a == b) {
             let llm_positions = self.read_by_llm(below);
-            pieces.push(Piece { end: same[0], correct, offloaded, generated, llm_positions });
+            let end = same[0];
+            pieces.push(Piece { end, correct, cut, offloaded, generated, llm_positions });
             offloaded += same.len() as u32;
             below = same[0];
         }
         let llm_positions = self.read_by_llm(below);
-        pieces.push(Piece { end: self.upto, correct, offloaded, generated, llm_positions });
+        let end = self.upto;
+        pieces.push(Piece { end, correct, cut, offloaded, generated, llm_positions });
         pieces
     }
 

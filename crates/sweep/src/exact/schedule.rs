@@ -107,7 +107,7 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Sweep<'a, S, L> {
         let found = &mut self.found[branch.question];
         if branch.path.closed(request.max_tokens) {
             let correct = (self.grade)(branch.question, branch.path.answer());
-            let pieces = branch.pieces(correct);
+            let pieces = branch.pieces(correct, !branch.path.ended());
             let leaf = Leaf {
                 above: branch.above,
                 upto: branch.upto,

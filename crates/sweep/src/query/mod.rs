@@ -134,6 +134,8 @@ pub fn oracle(question: &str, [slm, other]: [Piece; 2]) -> Result<QuestionCurve,
 pub struct Walked {
     /// Whether the walk's answer is right.
     pub correct: bool,
+    /// Whether it was cut; see [`Piece::cut`].
+    pub cut: bool,
     /// Tokens that the walk took from the LLM.
     pub offloaded: u32,
     /// Tokens of the walk's answer.
@@ -146,13 +148,13 @@ pub struct Walked {
 /// # Errors
 /// Never; a count is a number.
 pub fn rollout_oracle(curve: &QuestionCurve, walked: Walked) -> Result<QuestionCurve, ScoreError> {
-    let Walked { correct, offloaded, generated } = walked;
+    let Walked { correct, cut, offloaded, generated } = walked;
     let [slm, llm] = ends(curve);
     // The prompt and the tokens before the last one, as if the last were the LLM's.
     let prompt = (llm.llm_positions + 1).saturating_sub(llm.generated);
     let read = prompt + generated.saturating_sub(1);
     let llm_positions = if offloaded == 0 { 0 } else { read };
-    let walk = Piece { end: 1.0, correct, offloaded, generated, llm_positions };
+    let walk = Piece { end: 1.0, correct, cut, offloaded, generated, llm_positions };
     oracle(&curve.question, [slm, walk])
 }
 
@@ -165,6 +167,8 @@ mod tests {
         let piece = |end, correct, offloaded| Piece {
             end,
             correct,
+            // The SLM's wrong answers ran on.
+            cut: !correct && offloaded == 0,
             offloaded,
             generated: tokens,
             llm_positions: if offloaded > 0 { 9 + tokens } else { 0 },
@@ -184,6 +188,7 @@ mod tests {
         let exact = Gap::of(&Curve::of(&curves));
         for found in [&mixed, &known] {
             let sum = Curve::of(found);
+            assert_eq!((sum.at(Tau::SLM_ONLY).cut, sum.at(Tau::LLM_ONLY).cut), (26, 0));
             assert_eq!(Gap::of(&sum), exact);
             assert_eq!(sum.at(Tau::LLM_ONLY).offload(), 1.0);
             assert_eq!(sum.at(Tau::SLM_ONLY).offloaded, 0);
@@ -210,10 +215,11 @@ mod tests {
 
     #[test]
     fn the_rollout_oracle_takes_the_walk_where_it_gains() {
-        let walked = Walked { correct: true, offloaded: 2, generated: 12 };
+        let walked = Walked { correct: true, cut: true, offloaded: 2, generated: 12 };
         let found = rollout_oracle(&curve("q", false, true, 10), walked).expect("a count");
         let walk = found.at(Tau::LLM_ONLY);
         assert_eq!((walk.offloaded, walk.generated, walk.correct), (2, 12, true));
+        assert!(walk.cut && !found.pieces[0].cut);
         // A prompt of 10 and the 11 tokens before the last.
         assert_eq!(walk.llm_positions, 21);
         assert!(found.pieces[0].end < 0.5 && !found.pieces[0].correct);

@@ -226,6 +226,7 @@ fn policy_result(policy: &SweptPolicy<'_>, resampled: &Resampled, gap: Gap) -> P
                 offload: point.offload(),
                 mean_offload: mean_offload(policy.test, tau),
                 accuracy,
+                cut: curve.cut_share(&point),
                 interval: exact_at_the_ends(
                     accuracy,
                     curve.questions,

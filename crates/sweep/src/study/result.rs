@@ -39,6 +39,14 @@ impl SplitResult {
         self.routers().next()
     }
 
+    /// Shares of cut answers of the SLM and the LLM alone: the ends of any exact curve.
+    #[must_use]
+    pub fn cut_alone(&self) -> [f64; 2] {
+        let curve = self.router().map(|router| &router.curve);
+        [Tau::SLM_ONLY, Tau::LLM_ONLY]
+            .map(|tau| curve.map_or(0.0, |curve| curve.cut_share(&curve.at(tau))))
+    }
+
     /// The routers of all seeds; the first is the one that is compared.
     pub fn routers(&self) -> impl Iterator<Item = &PolicyResult> {
         self.policies.iter().filter(|p| p.kind == PolicyKind::Router)
@@ -107,6 +115,8 @@ pub struct Point {
     pub mean_offload: f64,
     /// Accuracy measured here.
     pub accuracy: f64,
+    /// Share of answers that were cut at their most tokens.
+    pub cut: f64,
     /// 95% interval of the accuracy, τ chosen anew in each resample.
     pub interval: [f64; 2],
     /// Performance gap recovered.

@@ -15,6 +15,7 @@ fn questions(count: usize, easy: usize, needed: u32) -> Vec<QuestionCurve> {
                 .map(|offloaded| Piece {
                     end: 0.05 + 0.095 * f64::from(offloaded),
                     correct: i < easy || offloaded >= needed,
+                    cut: false,
                     offloaded,
                     generated: 10,
                     llm_positions: 7 * offloaded,
@@ -102,6 +103,7 @@ fn drawn(count: usize, seed: u64, skill: u32) -> Vec<QuestionCurve> {
             let pieces = ends.into_iter().zip(0..).map(|(end, offloaded)| Piece {
                 end,
                 correct: easy || (offloaded >= needed.min(length) && !hopeless),
+                cut: false,
                 offloaded,
                 generated: length,
                 llm_positions: 0,
