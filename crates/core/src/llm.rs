@@ -121,7 +121,9 @@ pub trait Llm: Sync {
 
     /// The LLM's continuations, in order: of each at least one token, at most
     /// [`Continuation::tokens`], and none after an end token. They are the tokens of one
-    /// [`Llm::ask`] after the other, and that is how the provided method gets them.
+    /// [`Llm::ask`] after the other, and that is how the provided method gets them. A
+    /// continuation may break off after a token in which the vocabulary's separator ends: the
+    /// caller, which knows where its answer began, asks for the rest if that is not its end.
     ///
     /// A failure leaves the other continuations whole. One that comes after the first
     /// token may be left out: the tokens until then are the answer.
@@ -150,7 +152,7 @@ pub trait Llm: Sync {
                     Ok(token) => {
                         contexts[i].push(token);
                         whole.tokens.push(token);
-                        whole.tokens.len() < wanted[i].tokens && !vocabulary.is_end(token)
+                        whole.tokens.len() < wanted[i].tokens && !vocabulary.closes(&contexts[i])
                     }
                     Err(error) => {
                         if whole.tokens.is_empty() {

@@ -28,8 +28,9 @@ pub struct PromptFormat {
     /// keeps prompts the same from day to day. Without it a template uses its own fallback.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub date: Option<String>,
-    /// Text after each example's answer; an empty line by default. Not allowed with `chat`,
-    /// where each example is a message of its own.
+    /// Text after each example's answer; an empty line by default. It also ends the models'
+    /// answers: they are graded up to it. Not allowed with `chat`, where each example is a
+    /// message of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub between: Option<String>,
     /// Few-shot examples: answered questions before every prompt, in the same format.
@@ -90,11 +91,20 @@ impl PromptFormat {
             let what = "needs `examples` and `chat = false`; remove it".to_owned();
             return Err(PromptError { key: "between", what });
         }
+        if self.between.as_deref() == Some("") {
+            let what = "is empty; expected the text that ends each answer".to_owned();
+            return Err(PromptError { key: "between", what });
+        }
+        let separator = self.answer_separator();
         for (i, example) in self.examples.iter().enumerate() {
             let what = if example.question.trim().is_empty() || example.answer.trim().is_empty() {
                 "has no question or no answer".to_owned()
             } else if example.choices.len() > 26 {
                 format!("has {} choices; expected at most 26", example.choices.len())
+            } else if let Some(text) = separator.filter(|&text| example.answer.contains(text)) {
+                format!(
+                    "has {text:?} in its answer, which ends an answer; set `between` to another text"
+                )
             } else {
                 continue;
             };
@@ -124,9 +134,20 @@ impl PromptFormat {
     /// The whole prompt without a chat template: the examples, then the question.
     #[must_use]
     pub fn plain(&self, question: &Question) -> String {
-        let between = self.between.as_deref().unwrap_or("\n\n");
+        let between = self.separated_by();
         let examples = self.turns().map(|(asked, answer)| format!("{asked}{answer}{between}"));
         examples.chain([self.fill(question)]).collect()
+    }
+
+    /// The text that ends an answer: what stands between examples, which a model may go on
+    /// with. `None` without examples and with `chat`.
+    #[must_use]
+    pub fn answer_separator(&self) -> Option<&str> {
+        (!self.chat && !self.examples.is_empty()).then(|| self.separated_by())
+    }
+
+    fn separated_by(&self) -> &str {
+        self.between.as_deref().unwrap_or("\n\n")
     }
 
     fn ask<'c>(&self, question: &str, choices: impl Iterator<Item = (&'c str, &'c str)>) -> String {
@@ -276,9 +297,22 @@ mod tests {
         let tight = PromptFormat { between: Some("|".into()), ..format };
         assert!(tight.plain(&question("What?")).contains("A: So.|Q: What?"));
         assert_eq!(tight.check(), Ok(()));
+        assert_eq!(tight.answer_separator(), Some("|"));
+        let default = PromptFormat { between: None, ..tight.clone() };
+        assert_eq!(default.answer_separator(), Some("\n\n"));
+        let chat = PromptFormat { chat: true, ..default.clone() };
+        assert_eq!(
+            (chat.answer_separator(), PromptFormat::default().answer_separator()),
+            (None, None)
+        );
         for (spoilt, words) in [
             (PromptFormat { chat: true, ..tight.clone() }, "`between`: needs `examples`"),
             (PromptFormat { examples: vec![], ..tight.clone() }, "`between`: needs `examples`"),
+            (PromptFormat { between: Some(String::new()), ..tight.clone() }, "`between`: is empty"),
+            (
+                PromptFormat { examples: vec![example("?", &[], "a|b")], ..tight.clone() },
+                "number 1 has \"|\" in its answer",
+            ),
             (PromptFormat { examples: vec![example("?", &[], " ")], ..tight }, "number 1 has no"),
         ] {
             let error = spoilt.check().expect_err(words).to_string();

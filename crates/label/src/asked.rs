@@ -18,8 +18,9 @@ pub(crate) struct Opening<'a> {
 }
 
 impl<S, L: Llm + ?Sized> Context<'_, '_, S, L> {
-    /// The LLM's greedy continuations, canonical, each up to an end token or the limit. If one
-    /// breaks off, the rest is requested again, which gives the rest or the LLM's error.
+    /// The LLM's greedy continuations, canonical, each up to the end of the answer or the limit.
+    /// An opening that ends its answer has none. If one breaks off, the rest is requested
+    /// again, which gives the rest or the LLM's error.
     pub(crate) fn continued(
         &self,
         openings: &[Opening<'_>],
@@ -28,7 +29,11 @@ impl<S, L: Llm + ?Sized> Context<'_, '_, S, L> {
         let mut contexts: Vec<Vec<TokenId>> = openings.iter().map(|o| o.tokens.clone()).collect();
         let made =
             |contexts: &[Vec<TokenId>], i: usize| contexts[i].len() - openings[i].tokens.len();
-        let mut open: Vec<usize> = (0..openings.len()).filter(|&i| openings[i].most > 0).collect();
+        let prompt = |i: usize| openings[i].item.prompt.len();
+        let answers = |i: &usize| {
+            openings[*i].most > 0 && !vocabulary.closes(&openings[*i].tokens[prompt(*i)..])
+        };
+        let mut open: Vec<usize> = (0..openings.len()).filter(answers).collect();
         while !open.is_empty() {
             let wanted: Vec<Continuation<'_>> = open
                 .iter()
@@ -44,11 +49,12 @@ impl<S, L: Llm + ?Sized> Context<'_, '_, S, L> {
             for i in open {
                 let most = openings[i].most - made(&contexts, i);
                 let fits = |found: usize| (1..=most).contains(&found);
-                let said =
+                let mut said =
                     self.heard(openings[i].item, replies.next(), fits, || format!("1 to {most}"))?;
-                let ended = said.last().is_some_and(|&last| vocabulary.is_end(last));
-                if !ended && said.len() < most {
-                    still.push(i);
+                match vocabulary.closed_at(&contexts[i][prompt(i)..], &said) {
+                    Some(end) => said.truncate(end + 1),
+                    None if said.len() < most => still.push(i),
+                    None => {}
                 }
                 contexts[i].extend(said);
             }

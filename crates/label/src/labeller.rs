@@ -1,5 +1,7 @@
 //! A pair of models set up to label, and the questions and rounds that it takes.
 
+use std::convert::Infallible;
+
 use tokenroute_core::{Question, Scorer, Tau, TokenId, Vocabulary, grade};
 
 use crate::LabelConfig;
@@ -76,19 +78,16 @@ pub(crate) struct Context<'c, 'a, S, L: ?Sized> {
 }
 
 impl<S, L: ?Sized> Context<'_, '_, S, L> {
-    /// Grade of an answer given in tokens, 0 or 1. Without an end token it was cut.
+    /// Grade of an answer given in tokens, 0 or 1.
     pub(crate) fn grade(&self, item: &Item<'_>, answer: &[TokenId]) -> f32 {
         let (text, ended) = self.text(answer);
         f32::from(u8::from(grade(item.question, &text, ended)))
     }
 
-    /// Text of an answer, and whether an end token ends it.
+    /// Text of an answer up to its end, and whether it has one.
     pub(crate) fn text(&self, answer: &[TokenId]) -> (String, bool) {
-        match answer.split_last() {
-            Some((&last, rest)) if self.labeller.vocabulary.is_end(last) => {
-                ((self.labeller.decode)(rest), true)
-            }
-            _ => ((self.labeller.decode)(answer), false),
-        }
+        let decode = |ids: &[TokenId]| Ok::<_, Infallible>((self.labeller.decode)(ids));
+        let Ok(read) = self.labeller.vocabulary.read(answer, decode);
+        read
     }
 }

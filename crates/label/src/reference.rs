@@ -59,7 +59,7 @@ pub(crate) fn label<S: LanguageModel, L: Llm + ?Sized>(
             Opening {
                 item,
                 tokens: [&item.prompt, before, &[rollout.token]].concat(),
-                most: if vocabulary.is_end(rollout.token) { 0 } else { left },
+                most: left,
                 resumed: false,
             }
         })
@@ -77,7 +77,7 @@ pub(crate) fn positions(prompt: &[TokenId], answer: &[TokenId]) -> u64 {
     (prompt.len() + answer.len().saturating_sub(1)) as u64
 }
 
-/// The gold rationale: canonical, up to its end token, at most `max_tokens`.
+/// The gold rationale: canonical, up to its end, at most `max_tokens`.
 fn rationale<S, L: ?Sized>(
     context: &Context<'_, '_, S, L>,
     item: &Item<'_>,
@@ -87,7 +87,7 @@ fn rationale<S, L: ?Sized>(
         return Err(LabelError::NoGold { question: item.question.id.clone() });
     };
     let mut answer: Vec<TokenId> = gold.iter().map(|&t| vocabulary.canonical(t)).collect();
-    if let Some(end) = answer.iter().position(|&t| vocabulary.is_end(t)) {
+    if let Some(end) = vocabulary.closed_at(&[], &answer) {
         answer.truncate(end + 1);
     }
     answer.truncate(context.labeller.config.max_tokens);

@@ -97,18 +97,23 @@ pub struct PairHashes<'a> {
 /// The manifest of labelling before it is done, for which no model needs to be loaded: pass it
 /// to [`Manifest::finished`] to learn whether the work can be skipped. Inputs are the
 /// questions with their prompts, the models, the tokenizer and, after round 0, the router.
+/// `separator` is the text that ends an answer besides the end tokens, if there is one.
 ///
 /// # Errors
 /// A configuration that JSON cannot hold.
 pub fn work(
     config: &LabelConfig,
     pair: PairHashes<'_>,
+    separator: Option<&str>,
     items: &[Item<'_>],
     round: &Round<'_>,
 ) -> Result<Manifest, LabelError> {
     let seed = config.seed;
     let mut config = json(serde_json::to_value(config))?;
     config["round"] = round.number().into();
+    if let Some(separator) = separator {
+        config["separator"] = separator.into();
+    }
     let mut questions = String::new();
     for item in items {
         let question = json(serde_json::to_string(item.question))?;
@@ -134,7 +139,7 @@ impl<S: LanguageModel, L: Llm + ?Sized> Labeller<'_, S, L> {
     fn work(&self, items: &[Item<'_>], round: &Round<'_>) -> Result<Manifest, LabelError> {
         let slm = &self.slm.info().weights_hash;
         let pair = PairHashes { slm, llm: self.llm_hash, tokenizer: self.vocabulary.hash() };
-        work(&self.config, pair, items, round)
+        work(&self.config, pair, self.vocabulary.separator(), items, round)
     }
 
     /// Labels all items into `dir`, which this run owns, and returns the

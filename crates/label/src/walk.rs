@@ -179,7 +179,7 @@ fn swap<S: LanguageModel, L: Llm + ?Sized>(
             Opening {
                 item,
                 tokens: [&item.prompt, &walk.answer[..at], &[token]].concat(),
-                most: if labeller.vocabulary.is_end(token) { 0 } else { left },
+                most: left,
                 resumed: true,
             }
         })

@@ -137,10 +137,11 @@ impl<L: Llm> Llm for Metered<L> {
             let known = roots.get(&root);
             let known = known.map(|p| p.continuation(context, tokens, sampling, vocabulary));
             let known = known.unwrap_or_default();
-            let ended = known.last().is_some_and(|&token| vocabulary.is_end(token));
+            let text = [context, &known].concat();
+            let ended = !known.is_empty() && vocabulary.closes(&text);
             if !ended && known.len() < tokens.max(1) {
                 let left = tokens.max(1) - known.len();
-                open.push(Open { index, root, rest: (left, [context, &known].concat()) });
+                open.push(Open { index, root, rest: (left, text) });
             }
             replies.push(Ok(Reply { tokens: known, ..Reply::default() }));
         }

@@ -69,8 +69,7 @@ impl<L: Llm> Patient<L> {
                     whole.bytes += said.bytes;
                     context.extend(&said.tokens);
                     whole.tokens.extend(said.tokens);
-                    let ended = whole.tokens.last().is_some_and(|&t| vocabulary.is_end(t));
-                    if ended || found == left {
+                    if vocabulary.closes(&context) || found == left {
                         return Ok(whole);
                     }
                     until = Instant::now() + self.patience;

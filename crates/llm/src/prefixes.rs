@@ -129,7 +129,7 @@ impl<S> Prefixes<S> {
     }
 
     /// The known answers that follow `tokens`, one after the other: at most `most`, and none
-    /// after an end token.
+    /// after one that ends the answer.
     pub(crate) fn continuation(
         &self,
         tokens: &[TokenId],
@@ -138,12 +138,13 @@ impl<S> Prefixes<S> {
         vocabulary: &Vocabulary,
     ) -> Vec<TokenId> {
         let mut at = self.walk(tokens).nth(tokens.len());
-        let mut known = Vec::new();
+        let (mut known, mut text) = (Vec::new(), tokens.to_vec());
         while known.len() < most
             && let Some(token) = at.and_then(|node| self.nodes[node].answer(sampling))
         {
             known.push(token);
-            if vocabulary.is_end(token) {
+            text.push(token);
+            if vocabulary.closes(&text) {
                 break;
             }
             at = at.and_then(|node| self.child(node, token));

@@ -131,8 +131,7 @@ impl<S: Clone> Branch<'_, S> {
         };
         let Routed { step, own, score, branches, tokens, .. } = routed;
         let mut said = said.map(|run| {
-            let ends = |t: &TokenId| self.path.ends(*t);
-            let length = run.iter().position(ends).map_or(run.len(), |end| end + 1);
+            let length = self.path.ends_within(&run).unwrap_or(run.len());
             let run = run.into_iter().take(length.min(tokens));
             VecDeque::from_iter(run.map(|t| self.path.canonical(t)))
         });
@@ -193,10 +192,13 @@ impl<S: Clone> Branch<'_, S> {
 
     /// Lets the SLM process a run of the LLM's tokens.
     fn follow(&mut self, run: VecDeque<TokenId>, max_tokens: usize) {
-        let Some(&last) = run.back() else { return };
+        if run.is_empty() {
+            return;
+        }
         self.pending.extend(&run);
         // No step is needed after the end of the answer.
-        if self.path.ends(last) || self.path.index() + run.len() >= max_tokens {
+        let ends = self.path.ends_within(&Vec::from(run.clone())).is_some();
+        if ends || self.path.index() + run.len() >= max_tokens {
             self.pending.pop();
         }
         self.relayed = run;

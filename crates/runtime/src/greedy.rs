@@ -12,8 +12,8 @@ struct Answering<S> {
     pending: Vec<TokenId>,
 }
 
-/// The greedy answers of one model to many prompts. An end token (canonical) is included if it
-/// comes within `max_tokens`. At most [`DEFAULT_BATCH`] answers are decoded at a time.
+/// The greedy answers of one model to many prompts. The token that ends an answer (an end token
+/// is canonical) is included if it comes within `max_tokens`. At most [`DEFAULT_BATCH`] answers are decoded at a time.
 ///
 /// # Errors
 /// Errors of the model. An empty prompt is a [`ModelError::BadFeed`].
@@ -51,7 +51,7 @@ pub fn greedy<M: LanguageModel, P: AsRef<[TokenId]>>(
             let answer = &mut answers[*index];
             answer.push(step.token);
             *pending = vec![step.token];
-            !vocabulary.is_end(step.token) && answer.len() < max_tokens
+            !vocabulary.closes(answer) && answer.len() < max_tokens
         });
     }
 }

@@ -15,10 +15,8 @@ impl Lookahead {
     /// Keeps the tokens of a reply after its first, which follows the path.
     pub(crate) fn learn(&mut self, path: &Path<'_>, run: &[TokenId]) {
         let mut answer = path.answer().to_vec();
-        for pair in run.windows(2) {
-            if path.ends(pair[0]) {
-                return;
-            }
+        let length = path.ends_within(run).unwrap_or(run.len());
+        for pair in run[..length].windows(2) {
             answer.push(path.canonical(pair[0]));
             self.0.insert(answer.clone(), pair[1]);
         }

@@ -120,9 +120,9 @@ impl<'v> Path<'v> {
         token
     }
 
-    /// Whether a token would end the answer.
-    pub(crate) fn ends(&self, token: TokenId) -> bool {
-        self.vocabulary.is_end(token)
+    /// Number of tokens of a run up to the one that would end the answer, if one does.
+    pub(crate) fn ends_within(&self, run: &[TokenId]) -> Option<usize> {
+        Some(self.vocabulary.closed_at(self.answer(), run)? + 1)
     }
 
     /// The form in which a token is committed.
@@ -146,15 +146,17 @@ impl<'v> Path<'v> {
     }
 
     /// Whether the answer is complete: its last token ends it, or it has `max_tokens` tokens.
+    /// The one definition, for labels, sweeps and every way of decoding.
     #[must_use]
     pub fn closed(&self, max_tokens: usize) -> bool {
         self.ended() || self.index() >= max_tokens
     }
 
-    /// Whether the last committed token ends the answer.
+    /// Whether the last committed token ends the answer: an end token, or the one that
+    /// completes the vocabulary's separator. The separator counts from the end of the prompt.
     #[must_use]
     pub fn ended(&self) -> bool {
-        self.answer().last().is_some_and(|&t| self.vocabulary.is_end(t))
+        self.vocabulary.closes(self.answer())
     }
 }
 

@@ -1,6 +1,8 @@
 //! Example answers: questions decoded at a few τ and kept token by token, and the
 //! file that holds them.
 
+use std::convert::Infallible;
+
 use serde::{Deserialize, Serialize};
 use tokenroute_core::{
     LanguageModel, Llm, Origin, Progress, Question, Scorer, Tau, TokenId, grade,
@@ -146,11 +148,12 @@ pub fn decode_examples<S: LanguageModel, L: Llm + ?Sized>(
         for ((example, question), trace) in examples.iter_mut().zip(questions).zip(traces) {
             let shown: Vec<_> =
                 trace.tokens.iter().filter(|t| !pair.vocabulary.is_end(t.token)).collect();
-            let ids: Vec<TokenId> = shown.iter().map(|t| t.token).collect();
+            let ids: Vec<TokenId> = trace.ids().collect();
+            let Ok(read) = pair.vocabulary.read(&ids, |ids| Ok::<_, Infallible>(text(ids)));
             example.answers.push(ExampleAnswer {
                 label: label.to_owned(),
                 tau,
-                correct: grade(question, &text(&ids), ids.len() < trace.tokens.len()),
+                correct: grade(question, &read.0, read.1),
                 tokens: shown
                     .into_iter()
                     .map(|t| AnswerToken {

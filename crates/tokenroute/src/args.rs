@@ -146,6 +146,10 @@ pub struct Generate {
     /// Stop after this many tokens.
     #[arg(long, default_value_t = 128)]
     pub max_tokens: usize,
+    /// End an answer at this text and leave the text out, as between the examples of an
+    /// experiment's prompt (data.prompt.between). \n is a line break.
+    #[arg(long, value_name = "TEXT")]
+    pub separator: Option<String>,
     /// Greedy or sampled.
     #[command(flatten)]
     pub drawing: Drawing,
@@ -218,6 +222,10 @@ pub struct Serve {
     /// TOKENROUTE_SERVE_KEY, and give it to clients as their API key.
     #[arg(long, default_value = "127.0.0.1:8434")]
     pub bind: SocketAddr,
+    /// End every answer at this text and leave the text out, as between the examples of an
+    /// experiment's prompt (data.prompt.between). \n is a line break.
+    #[arg(long, value_name = "TEXT")]
+    pub separator: Option<String>,
     /// Most requests decoded at the same time.
     #[arg(long, default_value_t = 32)]
     pub sessions: usize,

@@ -18,9 +18,13 @@ pub fn open(
     slm: &Path,
     routing: &Routing,
     policy: Policy,
+    separator: Option<&str>,
     progress: &dyn Progress,
 ) -> Result<RoutedPair> {
     let mut builder = RoutedPair::builder(slm).policy(policy).progress(progress);
+    if let Some(separator) = separator {
+        builder = builder.separator(separator.replace("\\n", "\n"));
+    }
     if let Some(format) = routing.quantize {
         builder = builder.quantize(format);
     }

@@ -107,10 +107,11 @@ impl Chain<'_> {
     pub fn labelled(&self, asked: &[Asked]) -> Result<Option<Vec<Manifest>>> {
         let items = self.items(asked)?;
         let (config, pair) = (self.label_config(), self.named.hashes());
+        let separator = self.slm().vocabulary.separator();
         let mut found = Vec::new();
         for number in 0..=self.experiment.label.rounds {
             let due = if number == 0 {
-                work(&config, pair, &items, &Round::Reference)?
+                work(&config, pair, separator, &items, &Round::Reference)?
             } else {
                 let path = self.interim_path(number);
                 if !store::exists(&path) {
@@ -120,7 +121,7 @@ impl Chain<'_> {
                 let tau = self.interim_tau(&scorer);
                 let hash = self.hashes.sha256(&path)?;
                 let round = Round::OnPolicy { number, scorer: &scorer, tau, router_hash: &hash };
-                work(&config, pair, &trained(&items), &round)?
+                work(&config, pair, separator, &trained(&items), &round)?
             };
             let done = due.finished(&self.round_folder(number), &self.hashes)?;
             match done {

@@ -15,6 +15,7 @@ mod shared_answers;
 pub mod sweep;
 mod timing;
 
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Instant;
@@ -147,13 +148,17 @@ impl<'a> Chain<'a> {
         text(self.slm(), ids)
     }
 
-    /// Text of an answer without its end token, and whether it had one.
+    /// Text of an answer up to its end, and whether it has one.
     pub fn answer_text(&self, ids: &[TokenId]) -> (String, bool) {
         answer_text(self.slm(), ids)
     }
 
-    /// A manifest with the pair's hashes among its inputs.
-    pub fn manifest(&self, stage: &str, config: Value) -> Manifest {
+    /// A manifest with the pair's hashes among its inputs. Its configuration names the text
+    /// that ends an answer, where there is one.
+    pub fn manifest(&self, stage: &str, mut config: Value) -> Manifest {
+        if let Some(separator) = self.slm().vocabulary.separator() {
+            config["separator"] = separator.into();
+        }
         let hashes = self.named.hashes();
         Manifest::new(stage, config, self.experiment.seed)
             .with_input("slm", hashes.slm)
@@ -198,8 +203,8 @@ fn text(model: &ModelCard, ids: &[TokenId]) -> String {
 
 /// As [`Chain::answer_text`].
 fn answer_text(model: &ModelCard, ids: &[TokenId]) -> (String, bool) {
-    let ended = ids.last().is_some_and(|&last| model.vocabulary.is_end(last));
-    (text(model, &ids[..ids.len() - usize::from(ended)]), ended)
+    let Ok(read) = model.vocabulary.read(ids, |ids| Ok::<_, Infallible>(text(model, ids)));
+    read
 }
 
 /// A hash over questions, as an input of a stage.

@@ -58,7 +58,10 @@ impl NamedPair {
     ) -> Result<Self> {
         let section = &experiment.pair;
         let path = experiment.source(&section.slm, progress)?;
-        let slm = ModelCard::read(&path)?;
+        let mut slm = ModelCard::read(&path)?;
+        if let Some(separator) = experiment.data.prompt.answer_separator() {
+            slm.vocabulary = slm.tokenizer.separated(slm.vocabulary, separator)?;
+        }
         let files = files_hash(&path, |file| anyhow::Ok(hashes.sha256(file)?))?;
         let slm_options = load_options(experiment, &section.slm, section.slm_quantize, &files);
         let info = slm.info(&slm_options, &files);

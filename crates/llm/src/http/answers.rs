@@ -113,22 +113,25 @@ impl<L> Answers<L> {
         hash
     }
 
-    /// The cached greedy continuation: at most `tokens`, and none after an end token. The hash
-    /// advances over it.
+    /// The cached greedy continuation of a context: at most `tokens`, and none after one that
+    /// ends the answer. The hash advances over it.
     fn known_run(
         &self,
         hash: &mut Sha256,
+        context: &[TokenId],
         tokens: usize,
         vocabulary: &Vocabulary,
     ) -> Result<Vec<TokenId>, redb::Error> {
         let reading = self.database.begin_read()?;
         let table = reading.open_table(TABLE)?;
         let mut run = Vec::new();
-        while run.len() < tokens && !run.last().is_some_and(|&t| vocabulary.is_end(t)) {
+        let mut text = context.to_vec();
+        while run.len() < tokens && (run.is_empty() || !vocabulary.closes(&text)) {
             let key: [u8; 32] = hash.clone().finalize().into();
             let Some(token) = table.get(key)?.map(|token| token.value()) else { break };
             hash.update(token.to_le_bytes());
             run.push(token);
+            text.push(token);
         }
         Ok(run)
     }
@@ -336,11 +339,12 @@ impl<L: Llm> Answers<L> {
         let mut hash = self.hash(wanted.context);
         let mut front = Vec::new();
         if wanted.sampling.is_none() {
-            front = self.known_run(&mut hash, most, vocabulary).map_err(|e| self.away(&e))?;
+            let known = self.known_run(&mut hash, wanted.context, most, vocabulary);
+            front = known.map_err(|e| self.away(&e))?;
         }
-        let ended = front.last().is_some_and(|&t| vocabulary.is_end(t));
-        let left = if ended { 0 } else { most - front.len() };
-        Ok(Begun { hash, tokens: [wanted.context, &front].concat(), left })
+        let tokens = [wanted.context, &front].concat();
+        let ended = !front.is_empty() && vocabulary.closes(&tokens);
+        Ok(Begun { hash, left: if ended { 0 } else { most - front.len() }, tokens })
     }
 
     /// Caches the reply after the front and joins the two.
@@ -351,8 +355,8 @@ impl<L: Llm> Answers<L> {
         said: Result<Reply, LlmError>,
         vocabulary: &Vocabulary,
     ) -> Result<Reply, LlmError> {
-        let Begun { hash, mut tokens, left } = begun;
-        tokens.drain(..wanted.context.len());
+        let Begun { hash, tokens: text, left } = begun;
+        let mut tokens = text[wanted.context.len()..].to_vec();
         let mut said = match said {
             Ok(said) => said,
             // As for a continuation that breaks off.
@@ -360,7 +364,7 @@ impl<L: Llm> Answers<L> {
             Err(error) => return Err(error),
         };
         if wanted.sampling.is_none() && left > 0 {
-            let end = said.tokens.iter().position(|&t| vocabulary.is_end(t));
+            let end = vocabulary.closed_at(&text, &said.tokens);
             said.tokens.truncate(end.map_or(left, |end| end + 1));
             said.tokens = self.keep_run(hash, &said.tokens).map_err(|e| self.away(&e))?;
         }

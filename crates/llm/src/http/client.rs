@@ -137,8 +137,8 @@ impl Http {
         &self.inner.transport
     }
 
-    pub(crate) fn vocabulary_size(&self) -> usize {
-        self.inner.facts.vocabulary.len()
+    pub(crate) fn vocabulary(&self) -> &Vocabulary {
+        &self.inner.facts.vocabulary
     }
 
     /// Work done so far.

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use tokenroute_core::{LlmError, Reply, TokenId};
+use tokenroute_core::{LlmError, Reply, TokenId, Vocabulary};
 
 use crate::http::transport::{Counters, Failure};
 use crate::http::wire::{Completion, Query};
@@ -13,7 +13,8 @@ const DONE: &[u8] = b"[DONE]";
 
 impl Http {
     /// The LLM's greedy continuation of a context, each token handed out as it
-    /// arrives: at most `tokens`, an end token included if the server names it.
+    /// arrives: at most `tokens`, an end token included if the server names it. Tokens after
+    /// the vocabulary's separator are dropped.
     /// It is not retried, since tokens that were handed out cannot be taken back.
     ///
     /// # Errors
@@ -42,7 +43,7 @@ impl Http {
             reply: Reply { positions: context.len() as u64, ..Reply::default() },
             whole: false,
             most: tokens,
-            vocabulary: self.vocabulary_size(),
+            vocabulary: self.vocabulary(),
             on_token,
         };
         let mut take = |bytes: &[u8]| streamed.take(bytes).map_err(Failure::passing);
@@ -68,7 +69,7 @@ struct StreamedReply<'a> {
     reply: Reply,
     whole: bool,
     most: usize,
-    vocabulary: usize,
+    vocabulary: &'a Vocabulary,
     on_token: &'a mut dyn FnMut(TokenId),
 }
 
@@ -101,7 +102,11 @@ impl StreamedReply<'_> {
         // The last event may hold usage alone.
         let Some(choice) = chunk.choices.first() else { return Ok(()) };
         for &token in choice.token_ids.iter().flatten() {
-            let (size, most) = (self.vocabulary, self.most);
+            if self.vocabulary.closes(&self.reply.tokens) {
+                self.whole = true;
+                break;
+            }
+            let (size, most) = (self.vocabulary.len(), self.most);
             if token as usize >= size {
                 let message = format!("token {token} is outside the vocabulary of {size}");
                 return Err(LlmError::BadReply(message));

@@ -71,7 +71,7 @@ pub(super) fn make<M: LanguageModel>(
             let Continuation { context, tokens, sampling, .. } = wanted[g.index];
             let said = steps.first().map(|s| s.said(sampling, Side::Llm, g.tokens.len()));
             g.tokens.extend(said);
-            let ended = said.is_none_or(|token| vocabulary.is_end(token));
+            let ended = said.is_none() || vocabulary.closes(&g.tokens);
             let whole = ended || g.tokens.len() - context.len() >= tokens;
             let error = check(model, &g.tokens, g.tokens.len()).err();
             if whole || error.is_some() {
@@ -109,8 +109,8 @@ fn admit<M: LanguageModel>(
         let root = roots.key(context, context.len());
         let Some(prefixes) = roots.get(&root) else { continue };
         let known = prefixes.continuation(context, most, sampling, vocabulary);
-        let ended = known.last().is_some_and(|&token| vocabulary.is_end(token));
         let tokens = [context, &known].concat();
+        let ended = !known.is_empty() && vocabulary.closes(&tokens);
         if ended || known.len() == most || check(model, &tokens, tokens.len()).is_err() {
             replies[index] = Ok(Reply { tokens: known, ..Reply::default() });
             continue;

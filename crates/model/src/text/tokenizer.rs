@@ -191,6 +191,30 @@ impl Tokenizer {
         Ok(Vocabulary::new(ends.to_vec(), breaks?, self.pair_hash()))
     }
 
+    /// A vocabulary in which a text ends an answer too. The text of each token is what it
+    /// adds within a text, so that a leading space counts. Part of a character counts as
+    /// U+FFFD: a separator is found where it consists of whole characters' tokens.
+    ///
+    /// # Errors
+    /// A token that cannot be decoded.
+    pub fn separated(
+        &self,
+        vocabulary: Vocabulary,
+        separator: &str,
+    ) -> Result<Vocabulary, LoadError> {
+        let mut tokens = self.encode("a")?;
+        let before = self.decode(&tokens)?;
+        let within = |id: TokenId| {
+            tokens.push(id);
+            let text = self.decode(&tokens);
+            tokens.pop();
+            let text = text?;
+            Ok(text.strip_prefix(before.as_str()).unwrap_or_default().to_owned())
+        };
+        let texts: Result<Vec<String>, LoadError> = (0..self.size as TokenId).map(within).collect();
+        Ok(vocabulary.with_separator(separator.to_owned(), texts?))
+    }
+
     fn error(&self, error: &(dyn std::error::Error + Send + Sync)) -> LoadError {
         LoadError::Tokenizer { path: self.path.clone(), message: error.to_string() }
     }

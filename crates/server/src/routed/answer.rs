@@ -1,5 +1,5 @@
-//! The text of one answer as it grows. Stop strings end it, and text that may still turn
-//! out to be part of a stop string is held back.
+//! The text of one answer as it grows. Stop strings and the vocabulary's separator end it, and
+//! text that may still turn out to be part of one is held back.
 
 use std::sync::Arc;
 
@@ -27,8 +27,9 @@ impl AnswerText {
     pub(crate) fn new(
         tokenizer: Arc<Tokenizer>,
         vocabulary: Arc<Vocabulary>,
-        stops: Vec<String>,
+        mut stops: Vec<String>,
     ) -> Self {
+        stops.extend(vocabulary.separator().map(str::to_owned));
         let detokeniser = Detokeniser::new(tokenizer);
         AnswerText { detokeniser, vocabulary, stops, held: Vec::new(), stopped: false }
     }

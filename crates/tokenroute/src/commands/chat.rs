@@ -50,7 +50,7 @@ impl<'l> Input<'l> {
 pub fn run(args: &Chat, progress: &dyn Progress) -> Result<()> {
     ensure!(args.max_tokens > 0, "--max-tokens is 0; expected at least 1");
     let policy = policy(&args.routing, Some(&args.drawing))?;
-    let pair = open(&args.slm, &args.routing, policy, progress)?;
+    let pair = open(&args.slm, &args.routing, policy, None, progress)?;
     let policy = pair.decoding().policy;
     pair.template()?.with_context(|| {
         let slm = args.slm.display();

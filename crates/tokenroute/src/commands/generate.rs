@@ -60,7 +60,7 @@ pub fn run(args: &Generate, progress: &dyn Progress) -> Result<()> {
     let named = args.model.as_ref().or(args.slm.as_ref());
     let named =
         named.context("give --model, or all of --slm, --llm, --router, and --tau or --offload")?;
-    let pair = open(named, &args.routing, policy, progress)?;
+    let pair = open(named, &args.routing, policy, args.separator.as_deref(), progress)?;
     let policy = pair.decoding().policy;
     note_sampling(&policy, progress);
     decode(args, &pair, policy, progress)
@@ -83,8 +83,8 @@ fn decode(
             max_tokens: args.max_tokens,
         })
         .collect();
-    // A single answer is printed as it is decoded.
-    let shown = !args.json && prompts.len() == 1;
+    // A single answer is printed as it is decoded, unless text may still be cut off.
+    let shown = !args.json && prompts.len() == 1 && args.separator.is_none();
     let stream = TokenStream::new(slm, args.max_tokens);
     let mut printer = TokenPrinter::new(stdout(), Look::of_stdout(), stream);
     let mut heard = |_: usize, token: &TraceToken| {
@@ -147,8 +147,7 @@ fn answer(
     trace: Option<Trace>,
     remote: bool,
 ) -> Result<Answer> {
-    let ended = tokens.last().is_some_and(|&last| model.vocabulary.is_end(last));
-    let text = model.tokenizer.decode(&tokens[..tokens.len() - usize::from(ended)])?;
+    let (text, ended) = model.vocabulary.read(&tokens, |ids| model.tokenizer.decode(ids))?;
     let bytes = trace.as_ref().filter(|_| remote).map(|t| t.bytes);
     Ok(Answer {
         id: prompt.question.as_ref().map(|q| q.id.clone()),

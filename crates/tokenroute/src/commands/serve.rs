@@ -22,7 +22,7 @@ pub fn run(args: &Serve, progress: &dyn Progress) -> Result<()> {
     let key = ApiKey::from_env(KEY)?;
     check_bind(args.bind, key.as_ref())?;
     let policy = policy(&args.routing, None)?;
-    let pair = open(&args.slm, &args.routing, policy, progress)?;
+    let pair = open(&args.slm, &args.routing, policy, args.separator.as_deref(), progress)?;
     let policy = pair.decoding().policy;
     let name = args.name.clone().unwrap_or_else(|| short_name(&args.slm));
     let served = pair.into_served(&name)?;

@@ -22,6 +22,7 @@ const MAX_AHEAD: usize = 8;
 pub struct RoutedPairBuilder<'p> {
     pub(super) slm: PathBuf,
     pub(super) quantize: Option<Format>,
+    pub(super) separator: Option<String>,
     pub(super) threads: Option<usize>,
     pub(super) top_k: usize,
     pub(super) llm: Option<PathBuf>,
@@ -47,6 +48,7 @@ impl RoutedPairBuilder<'static> {
         RoutedPairBuilder {
             slm: slm.to_owned(),
             quantize: None,
+            separator: None,
             threads: None,
             top_k: 8,
             llm: None,
@@ -86,6 +88,14 @@ impl<'p> RoutedPairBuilder<'p> {
     #[must_use]
     pub fn scorer(mut self, scorer: impl Scorer + Send + 'static) -> Self {
         self.scorer = Some(Box::new(scorer));
+        self
+    }
+
+    /// A text that ends an answer, besides the end tokens. It belongs to prompts with
+    /// examples: what stands between them. The texts of an answer's tokens include it.
+    #[must_use]
+    pub fn separator(mut self, separator: impl Into<String>) -> Self {
+        self.separator = Some(separator.into());
         self
     }
 

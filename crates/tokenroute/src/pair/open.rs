@@ -49,7 +49,10 @@ impl RoutedPairBuilder<'_> {
         let needed = router.as_ref().map_or(0, |router| router.header().features.top_k);
         let top_k = self.top_k.max(needed);
         let path = local(&self.slm, self.progress)?;
-        let slm = load_found(&path, &self.load_options(&self.slm, top_k, self.quantize))?;
+        let mut slm = load_found(&path, &self.load_options(&self.slm, top_k, self.quantize))?;
+        if let Some(separator) = &self.separator {
+            slm.vocabulary = slm.tokenizer.separated(slm.vocabulary, separator)?;
+        }
         if let Some(router) = &mut router {
             router.check(slm.decoder.info(), slm.vocabulary.hash())?;
             router.share_threads(&slm.decoder);
