@@ -329,3 +329,37 @@ fn bad_items_are_refused_by_name() {
     assert!(message(&twice, config()).contains("\"q0\""));
     assert!(message(&good, LabelConfig { max_tokens: 0, ..config() }).contains("max_tokens"));
 }
+
+#[test]
+fn a_separator_ends_reference_answers_and_rollouts() {
+    let questions = questions(30);
+    let items = items(&questions);
+    // Tokens 4 and 5 end in half a separator, 6 and 7 begin with the other half.
+    let texts = (0..16).map(|t| ["", "|"][usize::from((4..8).contains(&t))].to_owned());
+    let plain = ToyModel::vocabulary();
+    let separated = plain.clone().with_separator("||".to_owned(), texts.collect());
+    let label = |vocabulary| {
+        let (slm, llm) = models();
+        let llm = InProcess::new(llm);
+        let labeller = labeller(&slm, &llm, vocabulary, config());
+        let rows = labeller.label(&items, &Round::Reference).expect("good models");
+        (rows, llm.model().processed())
+    };
+    let ((whole, dear), (ended, cheap)) = (label(&plain), label(&separated));
+    assert!(cheap < dear, "{cheap} LLM positions with a separator, {dear} without");
+    let mut closed = 0;
+    for item in &items {
+        let (whole, ended) = (of(&whole, item), of(&ended, item));
+        let answer: Vec<TokenId> = whole.iter().map(|row| row.llm_token).collect();
+        let end = separated.closed_at(&[], &answer);
+        assert_eq!(ended.len(), end.map_or(answer.len(), |end| end + 1), "{}", item.question.id);
+        closed += usize::from(ended.len() < whole.len());
+        // The path's own grade is that of the text before the separator.
+        let read = separated.read(&answer[..ended.len()], |ids| Ok::<_, ()>(decode(ids)));
+        let (text, complete) = read.expect("text");
+        let own = f32::from(u8::from(grade(item.question, &text, complete)));
+        let same = ended.iter().filter(|row| row.slm_token == row.llm_token);
+        same.for_each(|row| assert_eq!(row.keep_grade, own));
+    }
+    assert!(closed > 3, "{closed} answers ended at the separator");
+}

@@ -6,5 +6,6 @@ mod lab;
 mod policies;
 mod prompts;
 mod sampling;
+mod separator;
 mod sessions;
 mod speculation;
