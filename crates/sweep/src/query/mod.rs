@@ -215,11 +215,11 @@ mod tests {
 
     #[test]
     fn the_rollout_oracle_takes_the_walk_where_it_gains() {
-        let walked = Walked { correct: true, cut: true, offloaded: 2, generated: 12 };
+        let walked = Walked { correct: true, cut: false, offloaded: 2, generated: 12 };
         let found = rollout_oracle(&curve("q", false, true, 10), walked).expect("a count");
         let walk = found.at(Tau::LLM_ONLY);
         assert_eq!((walk.offloaded, walk.generated, walk.correct), (2, 12, true));
-        assert!(walk.cut && !found.pieces[0].cut);
+        assert!(!walk.cut && found.pieces[0].cut);
         // A prompt of 10 and the 11 tokens before the last.
         assert_eq!(walk.llm_positions, 21);
         assert!(found.pieces[0].end < 0.5 && !found.pieces[0].correct);
