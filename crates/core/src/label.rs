@@ -25,7 +25,8 @@ pub enum Relation {
 
 impl Relation {
     /// The relation of two different tokens, from the grades after keeping and after
-    /// offloading.
+    /// offloading. Of mean grades, keep below offload by any margin is divergent; the target
+    /// ([`soft_target`]) holds the margin. Both wrong means that no rollout was right.
     #[must_use]
     pub fn from_grades(keep: f32, offload: f32) -> Self {
         if keep < offload {

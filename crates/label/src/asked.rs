@@ -1,6 +1,6 @@
 //! Calls to the LLM for labels: whole continuations, and its tokens along a known text.
 
-use tokenroute_core::{Ask, Continuation, Llm, LlmError, Reply, TokenId};
+use tokenroute_core::{Ask, Continuation, Llm, LlmError, Reply, Sampling, TokenId};
 
 use crate::labeller::Context;
 use crate::{Item, LabelError};
@@ -15,10 +15,24 @@ pub(crate) struct Opening<'a> {
     pub most: usize,
     /// Whether later calls extend this text.
     pub resumed: bool,
+    /// How tokens are drawn; greedy if `None`.
+    pub sampling: Option<Sampling>,
+}
+
+impl<'a> Opening<'a> {
+    /// One that goes on greedily.
+    pub(crate) fn greedy(
+        item: &'a Item<'a>,
+        tokens: Vec<TokenId>,
+        most: usize,
+        resumed: bool,
+    ) -> Self {
+        Opening { item, tokens, most, resumed, sampling: None }
+    }
 }
 
 impl<S, L: Llm + ?Sized> Context<'_, '_, S, L> {
-    /// The LLM's greedy continuations, canonical, each up to the end of the answer or the limit.
+    /// The LLM's continuations, canonical, each up to the end of the answer or the limit.
     /// An opening that ends its answer has none. If one breaks off, the rest is requested
     /// again, which gives the rest or the LLM's error.
     pub(crate) fn continued(
@@ -40,7 +54,7 @@ impl<S, L: Llm + ?Sized> Context<'_, '_, S, L> {
                 .map(|&i| Continuation {
                     context: &contexts[i],
                     tokens: openings[i].most - made(&contexts, i),
-                    sampling: None,
+                    sampling: openings[i].sampling,
                     resumed: openings[i].resumed,
                 })
                 .collect();

@@ -25,7 +25,7 @@ impl<S: LanguageModel, L: Llm + ?Sized> Labeller<'_, S, L> {
         items: &[Item<'_>],
         round: &Round<'_>,
     ) -> Result<Vec<LabelRow>, LabelError> {
-        self.check(items)?;
+        self.check(items, round.number())?;
         Ok(self.batch(items, round)?.rows)
     }
 
@@ -47,15 +47,8 @@ impl<S: LanguageModel, L: Llm + ?Sized> Labeller<'_, S, L> {
     }
 
     /// Refuses what would fail or double rows later.
-    pub(crate) fn check(&self, items: &[Item<'_>]) -> Result<(), LabelError> {
-        for (key, value) in [
-            ("max_tokens", self.config.max_tokens),
-            ("questions_per_shard", self.config.questions_per_shard),
-        ] {
-            if value == 0 {
-                return Err(LabelError::Zero { key });
-            }
-        }
+    pub(crate) fn check(&self, items: &[Item<'_>], round: u32) -> Result<(), LabelError> {
+        self.config.check(round)?;
         let mut seen = std::collections::HashSet::new();
         for item in items {
             let question = item.question.id.clone();

@@ -46,6 +46,14 @@ pub enum LabelError {
         /// The split.
         split: String,
     },
+    /// A setting out of range, or one that does not go with another.
+    #[error("label configuration: {key} {what}")]
+    Config {
+        /// The setting.
+        key: &'static str,
+        /// The problem and what was expected.
+        what: String,
+    },
     /// A setting that allows no work.
     #[error("label configuration: {key} is 0; expected at least 1")]
     Zero {

@@ -33,7 +33,7 @@ impl<S: LanguageModel, L: Llm + ?Sized> Labeller<'_, S, L> {
         round: &Round<'_>,
         sample: usize,
     ) -> Result<Estimate, LabelError> {
-        self.check(items)?;
+        self.check(items, round.number())?;
         let taken = sample.clamp(1, items.len().max(1));
         let picked: Vec<Item<'_>> =
             (0..taken).filter_map(|i| items.get(i * items.len() / taken).cloned()).collect();

@@ -2,11 +2,11 @@
 //! of both ways make. Both rounds share this.
 
 use tokenroute_core::{
-    LabelRow, Relation, Step, TokenId, Vocabulary, prefix_hash, soft_target, unit_hash,
+    LabelRow, Relation, Sampling, Step, TokenId, Vocabulary, prefix_hash, soft_target, unit_hash,
 };
 use tokenroute_runtime::Path;
 
-use crate::{Item, LabelConfig};
+use crate::{Item, LabelConfig, LabelError};
 
 /// One answer and what both models say along it.
 pub(crate) struct Track {
@@ -29,12 +29,30 @@ pub(crate) struct Rollout {
     pub position: usize,
     /// The token it leaves by.
     pub token: TokenId,
+    /// Its number among the rollouts of this token.
+    pub sample: usize,
 }
 
 impl Rollout {
     /// The answer up to where it leaves.
     pub(crate) fn before<'t>(&self, tracks: &'t [Track]) -> &'t [TokenId] {
         &tracks[self.track].answer[..self.position]
+    }
+
+    /// Whether it leaves by the LLM's token, and not by the SLM's.
+    pub(crate) fn offloads(&self, tracks: &[Track]) -> bool {
+        self.token != tracks[self.track].steps[self.position].token
+    }
+
+    /// How it draws its tokens.
+    pub(crate) fn sampling(
+        &self,
+        config: &LabelConfig,
+        items: &[Item<'_>],
+        tracks: &[Track],
+    ) -> Result<Option<Sampling>, LabelError> {
+        let question = &items[self.track].question.id;
+        config.sampling(question, self.position, self.offloads(tracks), self.sample)
     }
 }
 
@@ -49,30 +67,50 @@ pub(crate) struct Judgement {
     /// The weight once all rollouts are graded.
     weight_if_judged: f32,
     rollouts: u32,
+    /// Grades of the rollouts that keep and of those that offload, so far.
+    graded: [Graded; 2],
+}
+
+/// The sum of some grades.
+#[derive(Debug, Clone, Copy, Default)]
+struct Graded {
+    sum: f32,
+    count: usize,
 }
 
 impl Judgement {
     /// One that the walk made.
     pub(crate) fn walked(relation: Relation, keep: f32, offload: f32, rollouts: u32) -> Self {
         let target = soft_target(keep, offload);
-        Judgement { relation, keep, offload, target, weight: 1.0, weight_if_judged: 1.0, rollouts }
+        Judgement {
+            relation,
+            keep,
+            offload,
+            target,
+            weight: 1.0,
+            weight_if_judged: 1.0,
+            rollouts,
+            graded: Default::default(),
+        }
     }
 }
 
 /// The judgements of all tracks, some waiting for rollouts.
 pub(crate) struct Judged {
     judgements: Vec<Vec<Judgement>>,
+    /// Rollouts of each token.
+    samples: usize,
 }
 
 impl Judged {
     /// Those that wait for nothing.
     pub(crate) fn all(judgements: Vec<Vec<Judgement>>) -> Self {
-        Judged { judgements }
+        Judged { judgements, samples: 1 }
     }
 
     /// Settles what needs no rollout and lists the rollouts that the rest
-    /// needs, by track and position. The path's own grade serves for whichever
-    /// token it took. With `shortcut`, the path is a gold rationale and a token
+    /// needs, by track, position, token and sample. Where the path's policy goes on greedily,
+    /// the path's own grade serves for the token it took. With `shortcut`, the path is a gold rationale and a token
     /// equal to its own settles the position (CITER §3).
     pub(crate) fn plan(
         config: &LabelConfig,
@@ -87,6 +125,7 @@ impl Judged {
             let mut open = Vec::new();
             for (i, &taken) in track.answer.iter().enumerate() {
                 let (slm, llm) = (track.steps[i].token, track.llm[i]);
+                let serves = |token| token == taken && config.path_serves();
                 let known = |token| if token == taken { track.grade } else { f32::NAN };
                 let settled = |relation, target| Judgement {
                     relation,
@@ -96,6 +135,7 @@ impl Judged {
                     weight: 1.0,
                     weight_if_judged: 1.0,
                     rollouts: 0,
+                    graded: Default::default(),
                 };
                 of_track.push(if slm == llm {
                     let (keep, offload) = (track.grade, track.grade);
@@ -105,9 +145,11 @@ impl Judged {
                 } else if shortcut && llm == taken {
                     settled(Relation::Divergent, 0.0)
                 } else {
-                    let ways = [slm, llm].into_iter().filter(|&token| token != taken);
+                    let ways = [slm, llm].into_iter().filter(|&token| !serves(token));
                     open.push((i, ways.collect::<Vec<_>>()));
-                    Judgement { weight: 0.0, ..settled(Relation::Unjudged, 0.5) }
+                    let [keep, offload] =
+                        [slm, llm].map(|token| if serves(token) { track.grade } else { f32::NAN });
+                    Judgement { keep, offload, weight: 0.0, ..settled(Relation::Unjudged, 0.5) }
                 });
             }
             let differences = open.len();
@@ -116,23 +158,32 @@ impl Judged {
             let weight = differences as f32 / chosen.len().max(1) as f32;
             for (position, ways) in chosen {
                 of_track[position].weight_if_judged = weight;
-                of_track[position].rollouts = ways.len() as u32;
-                let leave = |token| Rollout { track: t, position, token };
-                rollouts.extend(ways.into_iter().map(leave));
+                of_track[position].rollouts = (ways.len() * config.samples) as u32;
+                for token in ways {
+                    let leave = |sample| Rollout { track: t, position, token, sample };
+                    rollouts.extend((0..config.samples).map(leave));
+                }
             }
             judgements.push(of_track);
         }
-        (Judged { judgements }, rollouts)
+        (Judged { judgements, samples: config.samples }, rollouts)
     }
 
-    /// Takes in the grade of one rollout.
+    /// Takes in the grade of one rollout. The grade of a token is the mean of its rollouts.
     pub(crate) fn grade(&mut self, tracks: &[Track], rollout: &Rollout, grade: f32) {
-        let track = &tracks[rollout.track];
+        let offloads = rollout.offloads(tracks);
         let judgement = &mut self.judgements[rollout.track][rollout.position];
-        if rollout.token == track.steps[rollout.position].token {
-            judgement.keep = grade;
+        let graded = &mut judgement.graded[usize::from(offloads)];
+        graded.sum += grade;
+        graded.count += 1;
+        if graded.count < self.samples {
+            return;
+        }
+        let mean = graded.sum / graded.count as f32;
+        if offloads {
+            judgement.offload = mean;
         } else {
-            judgement.offload = grade;
+            judgement.keep = mean;
         }
         if !judgement.keep.is_nan() && !judgement.offload.is_nan() {
             judgement.relation = Relation::from_grades(judgement.keep, judgement.offload);

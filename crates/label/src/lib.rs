@@ -28,10 +28,11 @@ mod labeller;
 mod metered;
 mod on_policy;
 mod reference;
+mod rollouts;
 mod shards;
 mod walk;
 
-pub use config::{LabelConfig, Reference};
+pub use config::{ContinuationPolicy, LabelConfig, Reference};
 pub use error::LabelError;
 pub use estimate::Estimate;
 pub use inspect::{Group, Inspection, Sample, inspect};

@@ -1,13 +1,14 @@
-//! Round 0: labels along the reference answer. The LLM continues each rollout, so a label shows
-//! whether this one token loses the answer.
+//! Round 0: labels along the reference answer. Unless the settings say otherwise, the LLM continues
+//! each rollout, so a label shows whether this one token loses the answer.
 
 use tokenroute_core::{Detail, LabelRow, LanguageModel, Llm, TokenId};
-use tokenroute_runtime::teacher_forcing;
+use tokenroute_runtime::{Committed, Path, teacher_forcing};
 
 use crate::asked::Opening;
 use crate::judgement::{Judged, Track};
 use crate::labeller::Context;
-use crate::{Item, LabelError, Reference};
+use crate::rollouts::Rollouts;
+use crate::{ContinuationPolicy, Item, LabelError, Reference};
 
 /// Labels the reference answers of a batch.
 pub(crate) fn label<S: LanguageModel, L: Llm + ?Sized>(
@@ -19,12 +20,7 @@ pub(crate) fn label<S: LanguageModel, L: Llm + ?Sized>(
     let answers = if gold {
         items.iter().map(|item| rationale(context, item)).collect::<Result<Vec<_>, _>>()?
     } else {
-        let opening = |item| Opening {
-            item,
-            tokens: item.prompt.clone(),
-            most: config.max_tokens,
-            resumed: true,
-        };
+        let opening = |item| Opening::greedy(item, item.prompt.clone(), config.max_tokens, true);
         context.continued(&items.iter().map(opening).collect::<Vec<_>>())?
     };
     let large = if gold {
@@ -37,37 +33,33 @@ pub(crate) fn label<S: LanguageModel, L: Llm + ?Sized>(
         items.iter().zip(&answers).map(|(i, a)| (i.prompt.as_slice(), a.as_slice())).collect();
     let small = teacher_forcing(context.labeller.slm, vocabulary, &pairs, Detail::Full)?;
     context.metered.slm(pairs.iter().map(|(prompt, answer)| positions(prompt, answer)).sum());
-    let tracks: Vec<Track> = items
-        .iter()
-        .zip(answers)
-        .zip(small)
-        .zip(large)
-        .map(|(((item, answer), small), llm)| Track {
-            grade: context.grade(item, &answer),
-            steps: small.steps,
-            llm,
-            answer,
-        })
-        .collect();
+    let (mut tracks, mut states) = (Vec::new(), Vec::new());
+    for (((item, answer), small), llm) in items.iter().zip(answers).zip(small).zip(large) {
+        let grade = context.grade(item, &answer);
+        states.push(small.state);
+        tracks.push(Track { grade, steps: small.steps, llm, answer });
+    }
 
     let (mut judged, rollouts) = Judged::plan(config, items, &tracks, gold);
-    let openings: Vec<Opening<'_>> = rollouts
-        .iter()
-        .map(|rollout| {
-            let (item, before) = (&items[rollout.track], rollout.before(&tracks));
-            let left = config.max_tokens.saturating_sub(rollout.position + 1);
-            Opening {
-                item,
-                tokens: [&item.prompt, before, &[rollout.token]].concat(),
-                most: left,
-                resumed: false,
-            }
-        })
-        .collect();
-    let ways = context.continued(&openings)?;
-    for (rollout, way) in rollouts.iter().zip(ways) {
-        let answer = [rollout.before(&tracks), &[rollout.token], &way].concat();
-        judged.grade(&tracks, rollout, context.grade(&items[rollout.track], &answer));
+    let batch = Rollouts { items, tracks: &tracks, rollouts: &rollouts };
+    match config.continuation {
+        None | Some(ContinuationPolicy::Llm) => {
+            drop(states);
+            batch.by_llm(context, &mut judged)?;
+        }
+        Some(ContinuationPolicy::Slm) => {
+            let path = |((item, track), state): ((&Item<'_>, &Track), S::State)| {
+                let mut path = Path::new(vocabulary, &item.prompt);
+                for (&token, step) in track.answer.iter().zip(&track.steps) {
+                    path.commit(token, step);
+                }
+                Committed { question: item.question.id.clone(), path, state, steps: Vec::new() }
+            };
+            let paths: Vec<_> = items.iter().zip(&tracks).zip(states).map(path).collect();
+            batch.by_slm(context, &paths, &mut judged)?;
+        }
+        // `LabelConfig::check` refuses it.
+        Some(ContinuationPolicy::Routed) => config.check(0)?,
     }
     Ok(judged.rows(vocabulary, items, 0, tracks))
 }

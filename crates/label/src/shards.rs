@@ -156,7 +156,7 @@ impl<S: LanguageModel, L: Llm + ?Sized> Labeller<'_, S, L> {
         dir: &Path,
         progress: &dyn Progress,
     ) -> Result<Manifest, LabelError> {
-        self.check(items)?;
+        self.check(items, round.number())?;
         let work = self.work(items, round)?;
         let partial = dir.join(PARTIAL);
         if let Some(done) = work.finished(dir, &FileHashes::default())? {

@@ -83,7 +83,7 @@ impl<S: LanguageModel, L: Llm + ?Sized> Labeller<'_, S, L> {
     /// # Errors
     /// As [`Labeller::label`].
     pub fn walk(&self, items: &[Item<'_>]) -> Result<Walks, LabelError> {
-        self.check(items)?;
+        self.check(items, 0)?;
         let context = Context { labeller: self, metered: PositionMeter::default() };
         let walks = walk(&context, items);
         items.iter().for_each(|item| self.llm.forget(&item.prompt));
@@ -138,7 +138,7 @@ fn begin<S: LanguageModel, L: Llm + ?Sized>(
 ) -> Result<Vec<Walk<S::State>>, LabelError> {
     let labeller = context.labeller;
     let most = labeller.config.max_tokens;
-    let opening = |item| Opening { item, tokens: item.prompt.clone(), most, resumed: true };
+    let opening = |item| Opening::greedy(item, item.prompt.clone(), most, true);
     let answers = context.continued(&items.iter().map(opening).collect::<Vec<_>>())?;
     let pairs: Vec<(&[TokenId], &[TokenId])> =
         items.iter().zip(&answers).map(|(i, a)| (i.prompt.as_slice(), a.as_slice())).collect();
@@ -176,12 +176,8 @@ fn swap<S: LanguageModel, L: Llm + ?Sized>(
             let (item, walk) = (&items[w], &walks[w]);
             let token = walk.steps[at].token;
             let left = labeller.config.max_tokens.saturating_sub(at + 1);
-            Opening {
-                item,
-                tokens: [&item.prompt, &walk.answer[..at], &[token]].concat(),
-                most: left,
-                resumed: true,
-            }
+            let tokens = [&item.prompt, &walk.answer[..at], &[token]].concat();
+            Opening::greedy(item, tokens, left, true)
         })
         .collect();
     let ways = context.continued(&openings)?;

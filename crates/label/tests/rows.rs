@@ -3,45 +3,16 @@
 
 mod common;
 
-use common::{MAX_TOKENS, Oracle, Sure, config, decode, items, labeller, models, questions};
+use common::{
+    MAX_TOKENS, Oracle, Sure, config, decode, finish, graded, items, labeller, models, questions,
+    says,
+};
 use tokenroute_core::{
-    Detail, Feed, LabelRow, LanguageModel, LlmStep, Origin, Relation, Scorer, Step, Tau, TokenId,
-    grade, prefix_hash, soft_target,
+    LabelRow, LlmStep, Origin, Relation, Scorer, Tau, TokenId, grade, prefix_hash, soft_target,
 };
 use tokenroute_label::{Item, LabelConfig, LabelError, Reference, Round};
 use tokenroute_llm::{InProcess, ToyModel};
 use tokenroute_runtime::{Pair, Path, Request};
-
-/// What a model says after a prefix, canonical.
-fn says(model: &ToyModel, prefix: &[TokenId]) -> Step {
-    let mut state = model.start();
-    let mut feeds = [Feed { state: &mut state, tokens: prefix, from: prefix.len() - 1 }];
-    let mut steps = model.advance(&mut feeds, Detail::Full).expect("a good prefix");
-    let mut step = steps.remove(0).remove(0);
-    step.token = ToyModel::vocabulary().canonical(step.token);
-    step
-}
-
-/// Grade of an answer in tokens.
-fn graded(item: &Item<'_>, answer: &[TokenId]) -> f32 {
-    let vocabulary = ToyModel::vocabulary();
-    let text: Vec<_> = answer.iter().copied().filter(|&t| !vocabulary.is_end(t)).collect();
-    let ended = text.len() < answer.len();
-    f32::from(u8::from(grade(item.question, &decode(&text), ended)))
-}
-
-/// Goes on from `answer` to the end by `next`, which gets prompt and answer.
-fn finish(
-    item: &Item<'_>,
-    mut answer: Vec<TokenId>,
-    next: &dyn Fn(&[TokenId]) -> TokenId,
-) -> Vec<TokenId> {
-    let vocabulary = ToyModel::vocabulary();
-    while !answer.last().is_some_and(|&t| vocabulary.is_end(t)) && answer.len() < MAX_TOKENS {
-        answer.push(next(&[&item.prompt[..], &answer].concat()));
-    }
-    answer
-}
 
 /// The routed choice after a prefix of prompt and answer.
 fn routed(

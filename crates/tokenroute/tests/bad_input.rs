@@ -69,6 +69,21 @@ fn an_llm_without_the_probabilities_that_a_policy_needs() {
 }
 
 #[test]
+fn rollouts_that_cannot_be_made() {
+    let lab = Lab::new(4, 4, 4);
+    // No model is there, so whatever is refused is refused before one is loaded.
+    std::fs::remove_dir_all(lab.path("models")).expect("a folder");
+    for (set, parts) in [
+        ("label.continuation=\"routed\"", &["label.continuation", "no router yet"][..]),
+        ("label.samples=0", &["label.samples", "is 0"]),
+        ("label.samples=4", &["label.samples", "set `temperature`"]),
+        ("label.temperature=3", &["label.temperature", "expected 0 (greedy) to 2"]),
+    ] {
+        fail(&["label", &lab.experiment(), "--set", set], parts);
+    }
+}
+
+#[test]
 fn a_malformed_question() {
     let lab = Lab::new(4, 4, 4);
     lab.replace(QUESTIONS, "\n{\"id\"", "\n{\"id\" oops");

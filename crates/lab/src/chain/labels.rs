@@ -42,8 +42,9 @@ impl Chain<'_> {
             let items = self.items(&asked)?;
             let trained: Vec<Item<'_>> = trained(&items);
             let (llm, decode) = (self.labelled_by(pair), |ids: &[TokenId]| self.text(ids));
-            let labeller = self.labeller(&pair.slm, &*llm, &decode);
+            let mut labeller = self.labeller(&pair.slm, &*llm, &decode);
             for number in 0..=self.experiment.label.rounds {
+                labeller.config = self.label_config(number);
                 let folder = self.round_folder(number);
                 if number == 0 {
                     labeller.run(&items, &Round::Reference, &folder, self.progress)?;
@@ -106,10 +107,10 @@ impl Chain<'_> {
     /// The finished rounds' manifests, if all are finished for this experiment.
     pub fn labelled(&self, asked: &[Asked]) -> Result<Option<Vec<Manifest>>> {
         let items = self.items(asked)?;
-        let (config, pair) = (self.label_config(), self.named.hashes());
-        let separator = self.slm().vocabulary.separator();
+        let (pair, separator) = (self.named.hashes(), self.slm().vocabulary.separator());
         let mut found = Vec::new();
         for number in 0..=self.experiment.label.rounds {
+            let config = self.label_config(number);
             let due = if number == 0 {
                 work(&config, pair, separator, &items, &Round::Reference)?
             } else {
@@ -236,20 +237,13 @@ impl Chain<'_> {
         llm: &'c (dyn Llm + 'c),
         decode: &'c dyn Fn(&[TokenId]) -> String,
     ) -> Labeller<'c, CommonPrefix<Decoder>, dyn Llm + 'c> {
-        let (llm_hash, config) = (self.named.hashes().llm, self.label_config());
+        let (llm_hash, config) = (self.named.hashes().llm, self.label_config(0));
         let (vocabulary, kept) = (&self.slm().vocabulary, self.judgements.as_deref());
         Labeller { slm, llm, llm_hash, vocabulary, decode, config, kept }
     }
 
-    fn label_config(&self) -> LabelConfig {
-        let section = &self.experiment.label;
-        LabelConfig {
-            reference: section.reference,
-            max_tokens: self.experiment.data.max_tokens,
-            max_rollouts_per_question: section.max_rollouts_per_question,
-            questions_per_shard: section.questions_per_shard,
-            seed: self.experiment.seed,
-        }
+    fn label_config(&self, round: u32) -> LabelConfig {
+        self.experiment.label.config(round, self.experiment.data.max_tokens, self.experiment.seed)
     }
 
     fn items<'q>(&self, asked: &'q [Asked]) -> Result<Vec<Item<'q>>> {

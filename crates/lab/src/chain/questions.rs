@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use tokenroute_core::{Continuation, LanguageModel, Llm, QuestionCurve, TokenId, grade};
-use tokenroute_label::{Item, Reference};
+use tokenroute_label::{Item, LabelConfig, Reference};
 use tokenroute_runtime::Pair;
 use tokenroute_store::{self as store, PolicyCurves};
 use tokenroute_sweep::SweepCost;
@@ -173,7 +173,11 @@ impl Chain<'_> {
         let pair = self.pair()?;
         let (llm, decode) = (self.labelled_by(pair), |ids: &[TokenId]| self.text(ids));
         let mut labeller = self.labeller(&pair.slm, &*llm, &decode);
-        labeller.config.reference = Reference::Walk;
+        labeller.config = LabelConfig {
+            reference: Reference::Walk,
+            max_tokens: self.experiment.data.max_tokens,
+            ..LabelConfig::default()
+        };
         let items: Vec<Item<'_>> = asked.questions[range.clone()]
             .iter()
             .zip(&asked.prompts[range])

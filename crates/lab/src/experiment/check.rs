@@ -1,6 +1,7 @@
 //! What can be refused about an experiment file before anything is loaded.
 
 use tokenroute_core::Tau;
+use tokenroute_label::LabelError;
 use tokenroute_llm::http::{Api, HttpConfig};
 use tokenroute_sweep::policies::{self, Baseline};
 use tokenroute_train::{TrainConfig, TrainError};
@@ -33,6 +34,7 @@ impl Experiment {
             ("sweep.resamples", self.sweep.resamples),
             ("sweep.chunk", self.sweep.chunk),
             ("label.questions_per_shard", self.label.questions_per_shard),
+            ("label.samples", self.label.samples),
         ] {
             if count == 0 {
                 return fault(key, "is 0; expected at least 1");
@@ -40,6 +42,11 @@ impl Experiment {
         }
         pair(&self.pair)?;
         data(&self.data)?;
+        match self.label.config(0, self.data.max_tokens, self.seed).check(0) {
+            Ok(()) => {}
+            Err(LabelError::Config { key, what }) => return fault(&format!("label.{key}"), what),
+            Err(error) => return fault("label", format!("is refused: {error}")),
+        }
         let offload = self.label.on_policy_offload;
         if !(0.0..=1.0).contains(&offload) {
             return fault("label.on_policy_offload", format!("is {offload}; expected 0 to 1"));

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokenroute_core::{Grader, PromptFormat};
-use tokenroute_label::Reference;
+use tokenroute_label::{ContinuationPolicy, LabelConfig, Reference};
 use tokenroute_model::Format;
 use tokenroute_store::Schema;
 use tokenroute_sweep::policies::Baseline;
@@ -128,6 +128,15 @@ pub struct LabelSection {
     pub max_rollouts_per_question: usize,
     /// On-policy rounds after round 0.
     pub rounds: u32,
+    /// The policy that goes on after a rollout's first token in round 0: "llm" or "slm".
+    pub continuation: ContinuationPolicy,
+    /// The same in on-policy rounds: "routed" is the current router's policy.
+    pub on_policy_continuation: ContinuationPolicy,
+    /// Rollouts of each token at a difference. More than one needs a temperature; the mean
+    /// grades then give soft targets.
+    pub samples: usize,
+    /// Temperature of the rollouts, 0 to 2. 0 is greedy.
+    pub temperature: f64,
     /// Whether round 0 also labels the test questions, without a cap. Training never reads
     /// these rows; AUROC, AUPRC and calibration are then measured on them.
     pub test: bool,
@@ -147,10 +156,34 @@ impl Default for LabelSection {
             reference: Reference::Llm,
             max_rollouts_per_question: 0,
             rounds: 1,
+            continuation: ContinuationPolicy::Llm,
+            on_policy_continuation: ContinuationPolicy::Routed,
+            samples: 1,
+            temperature: 0.0,
             test: false,
             on_policy_offload: 0.07,
             questions_per_shard: 100,
             judgements: None,
+        }
+    }
+}
+
+impl LabelSection {
+    /// The settings of one round. A policy that a round has anyway is left out.
+    pub(crate) fn config(&self, round: u32, max_tokens: usize, seed: u64) -> LabelConfig {
+        let (usual, given) = match round {
+            0 => (ContinuationPolicy::Llm, self.continuation),
+            _ => (ContinuationPolicy::Routed, self.on_policy_continuation),
+        };
+        LabelConfig {
+            reference: self.reference,
+            max_tokens,
+            max_rollouts_per_question: self.max_rollouts_per_question,
+            questions_per_shard: self.questions_per_shard,
+            seed,
+            continuation: (given != usual).then_some(given),
+            samples: self.samples,
+            temperature: self.temperature,
         }
     }
 }

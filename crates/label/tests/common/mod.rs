@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokenroute_core::{
     Choices, Detail, Feed, LanguageModel, Llm, ModelError, ModelInfo, Position, Question, Score,
-    ScoreError, Scorer, Step, TokenId, Vocabulary,
+    ScoreError, Scorer, Step, TokenId, Vocabulary, grade,
 };
 use tokenroute_label::{Item, LabelConfig, Labeller};
 use tokenroute_llm::ToyModel;
@@ -72,6 +72,37 @@ pub fn labeller<'a, L: Llm>(
     config: LabelConfig,
 ) -> Labeller<'a, ToyModel, L> {
     Labeller { slm, llm, llm_hash: "toy-7", vocabulary, decode: &decode, config, kept: None }
+}
+
+/// What a model says after a prefix, canonical.
+pub fn says(model: &ToyModel, prefix: &[TokenId]) -> Step {
+    let mut state = model.start();
+    let mut feeds = [Feed { state: &mut state, tokens: prefix, from: prefix.len() - 1 }];
+    let mut steps = model.advance(&mut feeds, Detail::Full).expect("a good prefix");
+    let mut step = steps.remove(0).remove(0);
+    step.token = ToyModel::vocabulary().canonical(step.token);
+    step
+}
+
+/// Grade of an answer in tokens.
+pub fn graded(item: &Item<'_>, answer: &[TokenId]) -> f32 {
+    let vocabulary = ToyModel::vocabulary();
+    let text: Vec<_> = answer.iter().copied().filter(|&t| !vocabulary.is_end(t)).collect();
+    let ended = text.len() < answer.len();
+    f32::from(u8::from(grade(item.question, &decode(&text), ended)))
+}
+
+/// Goes on from `answer` to the end by `next`, which gets prompt and answer.
+pub fn finish(
+    item: &Item<'_>,
+    mut answer: Vec<TokenId>,
+    next: &dyn Fn(&[TokenId]) -> TokenId,
+) -> Vec<TokenId> {
+    let vocabulary = ToyModel::vocabulary();
+    while !answer.last().is_some_and(|&t| vocabulary.is_end(t)) && answer.len() < MAX_TOKENS {
+        answer.push(next(&[&item.prompt[..], &answer].concat()));
+    }
+    answer
 }
 
 /// Keeps what the SLM is sure of, in sentences that it began surely.
