@@ -82,6 +82,14 @@ impl Chain<'_> {
     }
 
     fn swept_policies(&self, partial: &Path) -> Result<Policies> {
+        let taus: Result<Vec<Tau>, _> =
+            self.experiment.sweep.taus.iter().map(|&tau| Tau::new(tau)).collect();
+        let (facts, head) = (self.reads_facts(), self.query_head(partial)?);
+        Ok(Policies { by_token: self.policies_by_token()?, taus: taus?, facts, head })
+    }
+
+    /// The routers and the baselines that decide by token, with their names.
+    pub fn policies_by_token(&self) -> Result<Vec<(String, Box<dyn Scorer>)>> {
         let baselines = self.baselines();
         let mut rows = Vec::new();
         if baselines.iter().any(|b| b.needs_rows()) {
@@ -97,10 +105,7 @@ impl Chain<'_> {
             by_token.push((router.policy, Box::new(scorer)));
         }
         by_token.extend(baselines.iter().map(|b| (b.name().to_owned(), b.build(&inputs))));
-        let taus: Result<Vec<Tau>, _> =
-            self.experiment.sweep.taus.iter().map(|&tau| Tau::new(tau)).collect();
-        let (facts, head) = (self.reads_facts(), self.query_head(partial)?);
-        Ok(Policies { by_token, taus: taus?, facts, head })
+        Ok(by_token)
     }
 
     /// Sweeps every policy over a few questions. What a model says after a prefix does not
@@ -113,7 +118,7 @@ impl Chain<'_> {
         questions: Range<usize>,
     ) -> Result<Swept> {
         let slm = SharedSteps::new(&self.pair()?.slm);
-        let llm = SharedAnswers::new(self.cloud()?);
+        let llm = SharedAnswers::new(self.cloud()?, self.experiment.sweep.llm_top());
         let mut done = Swept::default();
         for (name, scorer) in &policies.by_token {
             let before = (slm.processed(), llm.processed());

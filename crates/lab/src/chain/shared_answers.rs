@@ -11,12 +11,15 @@ const PROMPTS: usize = 1024;
 /// An LLM that keeps its answers and KV states until it is dropped.
 pub(super) struct SharedAnswers<'l> {
     llm: Box<dyn Llm + 'l>,
+    /// The greatest [`Ask::top`] of the policies. Every ask wants as many, so that no answer
+    /// is asked for again because it came without probabilities.
+    top: usize,
     processed: AtomicU64,
 }
 
 impl<'l> SharedAnswers<'l> {
-    pub(super) fn new(llm: Box<dyn Llm + 'l>) -> Self {
-        SharedAnswers { llm, processed: AtomicU64::new(0) }
+    pub(super) fn new(llm: Box<dyn Llm + 'l>, top: usize) -> Self {
+        SharedAnswers { llm, top, processed: AtomicU64::new(0) }
     }
 
     /// Positions that the LLM processed so far.
@@ -32,7 +35,21 @@ impl<'l> SharedAnswers<'l> {
 
 impl Llm for SharedAnswers<'_> {
     fn ask(&self, asks: &[Ask<'_>]) -> Vec<Result<Reply, LlmError>> {
-        let replies = self.llm.ask(asks);
+        let widened: Vec<Ask<'_>> = asks.iter().map(|a| a.with_top(self.top.max(a.top))).collect();
+        let mut replies = self.llm.ask(&widened);
+        for (reply, ask) in replies.iter_mut().zip(asks) {
+            let Ok(reply) = reply else { continue };
+            match ask.top {
+                0 => reply.top.clear(),
+                top if top < self.top => {
+                    reply
+                        .top
+                        .iter_mut()
+                        .for_each(|list| *list = list[..top.min(list.len())].into());
+                }
+                _ => {}
+            }
+        }
         let positions = replies.iter().flatten().map(|reply| reply.positions).sum();
         self.processed.fetch_add(positions, Ordering::Relaxed);
         replies

@@ -37,7 +37,8 @@ pub enum PolicyKind {
     /// The LLM checks every token of the SLM. It reads the whole answer, and its tokens are
     /// those of the drafts that it rejects.
     Speculative,
-    /// Knows the LLM's tokens, or both grades. No device can decide so without the LLM.
+    /// Knows the LLM's tokens, or both grades. No device can decide so: it shows what a choice
+    /// of tokens or questions is worth, and has no price.
     Oracle,
 }
 

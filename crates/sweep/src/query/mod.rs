@@ -17,7 +17,7 @@ pub enum QueryPolicy {
     /// Knows both grades.
     Oracle,
     /// The SLM answers first; the mean entropy of its answer decides whether the LLM answers
-    /// again.
+    /// again (a cascade by token-level uncertainty, as in arXiv 2404.10136).
     Cascade,
     /// A logistic head on the SLM's state before the first token.
     Head,
@@ -51,7 +51,7 @@ impl QueryPolicy {
     #[must_use]
     pub fn kind(self) -> PolicyKind {
         match self {
-            QueryPolicy::RolloutOracle => PolicyKind::Oracle,
+            QueryPolicy::Oracle | QueryPolicy::RolloutOracle => PolicyKind::Oracle,
             _ => PolicyKind::QueryLevel,
         }
     }

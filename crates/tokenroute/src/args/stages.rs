@@ -104,4 +104,7 @@ pub struct CheckSweep {
     /// Number of test questions.
     #[arg(long, default_value_t = 50)]
     pub questions: usize,
+    /// Check the baselines that decide by token too.
+    #[arg(long)]
+    pub baselines: bool,
 }
