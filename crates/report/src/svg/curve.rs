@@ -153,8 +153,12 @@ fn band(grid: &[GridPoint]) -> Vec<(f64, f64)> {
 
 fn legend<'a>(area: &Area<'_>, entries: impl Iterator<Item = (&'a str, &'a Stroke)>) -> Drawn {
     const LENGTH: i32 = 36;
-    for (row, (name, stroke)) in entries.enumerate() {
-        let y = 30 + 24 * row as i32;
+    let entries: Vec<_> = entries.collect();
+    // Many policies stand closer, so that none is cut off.
+    let height = area.dim_in_pixel().1 as i32;
+    let apart = ((height - 50) / entries.len().max(1) as i32).min(24);
+    for (row, (name, stroke)) in entries.into_iter().enumerate() {
+        let y = 30 + apart * row as i32;
         let style = rgb(stroke.light).stroke_width(stroke.width);
         let [on, off] = stroke.dash.map_or([LENGTH, 1], |d| d.map(|n| n as i32));
         let mut x = 0;
