@@ -5,22 +5,22 @@ use tokenroute_core::{Ask, Continuation, Llm, LlmError, Reply, Sampling, TokenId
 use crate::labeller::Context;
 use crate::{Item, LabelError};
 
-/// A text for the LLM to continue.
+/// A text that the LLM continues.
 pub(crate) struct Opening<'a> {
-    /// Index of its prompt.
+    /// The question.
     pub item: &'a Item<'a>,
     /// Prompt and answer so far.
     pub tokens: Vec<TokenId>,
-    /// Most tokens requested. With 0 the LLM is not called.
+    /// Most tokens to request. With 0 the LLM is not called.
     pub most: usize,
     /// Whether later calls extend this text.
     pub resumed: bool,
-    /// How tokens are drawn; greedy if `None`.
+    /// How tokens are drawn. Greedy if `None`.
     pub sampling: Option<Sampling>,
 }
 
 impl<'a> Opening<'a> {
-    /// One that goes on greedily.
+    /// A greedy continuation.
     pub(crate) fn greedy(
         item: &'a Item<'a>,
         tokens: Vec<TokenId>,
@@ -32,9 +32,9 @@ impl<'a> Opening<'a> {
 }
 
 impl<S, L: Llm + ?Sized> Context<'_, '_, S, L> {
-    /// The LLM's continuations, canonical, each up to the end of the answer or the limit.
-    /// An opening that ends its answer has none. If one breaks off, the rest is requested
-    /// again, which gives the rest or the LLM's error.
+    /// The LLM's continuations, canonical. Each ends with its answer or at the limit. A text
+    /// that already ends its answer has none. If a reply breaks off, the rest is requested
+    /// again.
     pub(crate) fn continued(
         &self,
         openings: &[Opening<'_>],
@@ -80,7 +80,7 @@ impl<S, L: Llm + ?Sized> Context<'_, '_, S, L> {
         Ok(contexts.into_iter().zip(openings).map(answer).collect())
     }
 
-    /// The LLM's token at every position of given answers, `[answer]`, canonical.
+    /// The LLM's token at every position of the answers, `[answer]`, canonical.
     pub(crate) fn tokens_along(
         &self,
         items: &[Item<'_>],

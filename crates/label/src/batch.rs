@@ -1,4 +1,4 @@
-//! One batch of questions to label rows; shards write them to files.
+//! Labels one batch of questions in memory.
 
 use tokenroute_core::{LabelRow, LanguageModel, Llm};
 
@@ -6,20 +6,21 @@ use crate::labeller::Context;
 use crate::metered::PositionMeter;
 use crate::{Item, LabelError, Labeller, Reference, Round, on_policy, reference, walk};
 
-/// The rows of a batch and what they cost.
+/// The rows of a batch and their cost.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Batch {
-    /// By item, then by position.
+    /// Ordered by item, then by position.
     pub rows: Vec<LabelRow>,
     pub slm_positions: u64,
     pub llm_positions: u64,
 }
 
 impl<S: LanguageModel, L: Llm + ?Sized> Labeller<'_, S, L> {
-    /// Labels a batch in memory; rows come by item, then by position.
+    /// Labels a batch in memory. Rows are ordered by item, then by position.
     ///
     /// # Errors
-    /// A model that fails, a score that is not a number, or a missing rationale.
+    /// A model that fails, a score that is not a number, a missing rationale, or settings that do
+    /// not fit together.
     pub fn label(
         &self,
         items: &[Item<'_>],
@@ -46,7 +47,7 @@ impl<S: LanguageModel, L: Llm + ?Sized> Labeller<'_, S, L> {
         Ok(Batch { rows: rows?, slm_positions, llm_positions })
     }
 
-    /// Refuses what would fail or double rows later.
+    /// Checks the settings, the prompts and that no question comes twice.
     pub(crate) fn check(&self, items: &[Item<'_>], round: u32) -> Result<(), LabelError> {
         self.config.check(round)?;
         let mut seen = std::collections::HashSet::new();

@@ -1,39 +1,39 @@
-//! How labels are made; saved in the table's manifest.
+//! Settings of labelling. The table's manifest holds them.
 
 use serde::{Deserialize, Serialize};
 use tokenroute_core::{Sampling, stable_hash};
 
 use crate::LabelError;
 
-/// Settings of a labelling run. Settings that keep their default are left out of the manifest,
-/// if earlier versions lacked them.
+/// Settings of a labelling run. The manifest leaves out a setting that earlier versions lacked
+/// while it has its default.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LabelConfig {
-    /// What round 0 runs along.
+    /// The path that round 0 follows.
     pub reference: Reference,
     /// Most tokens of an answer.
     pub max_tokens: usize,
-    /// Most differences of one question that are rolled out; 0 is no limit. They are taken in
-    /// the order of a hash of (seed, question, position), so that a cap thins them evenly over
-    /// the answer. A judged one then weighs open / judged, so that weighted means are those of
-    /// all differences; one left over is unjudged and weighs nothing.
+    /// Most differences of one question that are rolled out; 0 is no limit. A hash of (seed,
+    /// question, position) orders them, so that the cap thins them evenly over the answer. A
+    /// judged difference weighs open / judged. Weighted means then estimate those of all
+    /// differences. The others are unjudged and have weight 0.
     pub max_rollouts_per_question: usize,
-    /// Questions per shard: what is lost at most when a run is killed, and how
-    /// many questions' states are in memory at a time.
+    /// Questions per shard. A killed run loses at most one shard. The states of a shard's
+    /// questions are in memory at the same time.
     pub questions_per_shard: usize,
     /// Seed of the hash above and of sampled rollouts.
     pub seed: u64,
-    /// The policy that goes on after a rollout's first token. `None` is that of the path: the
-    /// LLM in round 0, the router in on-policy rounds. The path's own grade then serves for the
-    /// token that it takes. With another policy both tokens are rolled out.
+    /// The policy that continues after a rollout's first token. `None` is the path's own: the
+    /// LLM in round 0, the router in on-policy rounds. The path's grade then serves for the
+    /// token that the path takes. With any other policy both tokens are rolled out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub continuation: Option<ContinuationPolicy>,
     /// Rollouts of each token at a difference. The grade is their mean.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub samples: usize,
-    /// Temperature of the rollouts; 0 is greedy. Sampled rollouts are made for both tokens,
-    /// since the path's own answer is greedy.
+    /// Temperature of the rollouts; 0 is greedy. Both tokens are then rolled out, since the
+    /// path is greedy.
     #[serde(default, skip_serializing_if = "is_greedy")]
     pub temperature: f64,
 }
@@ -53,10 +53,10 @@ fn is_greedy(temperature: &f64) -> bool {
 }
 
 impl LabelConfig {
-    /// Checks the settings, as far as they concern a round.
+    /// Checks the settings that a round uses.
     ///
     /// # Errors
-    /// Names the setting.
+    /// The setting and its problem.
     pub fn check(&self, round: u32) -> Result<(), LabelError> {
         for (key, value) in [
             ("max_tokens", self.max_tokens),
@@ -98,8 +98,8 @@ impl LabelConfig {
         Ok(())
     }
 
-    /// How one rollout draws its tokens; `None` is greedy. `offloads` tells whether it began
-    /// with the LLM's token, and `sample` numbers the rollouts of a token.
+    /// How one rollout draws its tokens; `None` is greedy. `offloads` is true if it begins with
+    /// the LLM's token. `sample` numbers the rollouts of a token.
     ///
     /// # Errors
     /// A temperature out of range.
@@ -118,7 +118,7 @@ impl LabelConfig {
         })
     }
 
-    /// Whether the path's own grade serves for the token that it takes.
+    /// Whether the path's grade serves for the token that the path takes.
     pub(crate) fn path_serves(&self) -> bool {
         self.continuation.is_none() && self.temperature == 0.0
     }
@@ -139,7 +139,7 @@ impl Default for LabelConfig {
     }
 }
 
-/// The policy that goes on after a rollout's first token.
+/// The policy that continues after a rollout's first token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
@@ -157,12 +157,12 @@ pub enum ContinuationPolicy {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Reference {
-    /// The LLM's own greedy answer; every difference is rolled out.
+    /// The LLM's own greedy answer. Every difference is rolled out.
     Llm,
-    /// The data set's rationale, with CITER's shortcut: the SLM's token is the
-    /// gold one → keep; else the LLM's is → offload; else rollouts decide.
+    /// The data set's rationale, with CITER's shortcut. If the SLM's token is the gold one, keep;
+    /// else if the LLM's is, offload; else rollouts decide.
     Gold,
-    /// The answer of the walk along the LLM's own: SLM tokens that leave its answer the same
-    /// stay in, one after the other (AutoJudge, arXiv 2504.20039). Caps do not apply.
+    /// The answer that the walk finds (AutoJudge, arXiv 2504.20039): the LLM's own, with each
+    /// SLM token that does not change what it answers. Caps do not apply.
     Walk,
 }

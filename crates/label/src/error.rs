@@ -1,10 +1,10 @@
-//! Errors of labelling. Finished shards stay, and a later run resumes from them.
+//! Errors of labelling. Finished shards stay; a later run resumes from them.
 
 use tokenroute_core::{LlmError, ModelError};
 use tokenroute_runtime::RuntimeError;
 use tokenroute_store::StoreError;
 
-/// The cause that stopped labelling.
+/// Why labelling stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum LabelError {
     /// The SLM failed.
@@ -24,13 +24,13 @@ pub enum LabelError {
     /// A shard or manifest could not be written or read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A question whose prompt has no tokens.
+    /// A question's prompt has no tokens.
     #[error("question {question:?} has an empty prompt; expected at least one token")]
     EmptyPrompt {
         /// Id of the question.
         question: String,
     },
-    /// A question without the rationale that the run follows.
+    /// A question has no rationale, and the run follows rationales.
     #[error(
         "question {question:?} has no gold rationale; use `reference = \"llm\"` or a data set with `cot`"
     )]
@@ -38,7 +38,7 @@ pub enum LabelError {
         /// Id of the question.
         question: String,
     },
-    /// A question given twice, whose rows would be doubled.
+    /// A question is given twice. Its rows would be doubled.
     #[error("question {question:?} is twice in split {split:?}; expected unique ids")]
     Duplicate {
         /// Id of the question.
@@ -46,7 +46,7 @@ pub enum LabelError {
         /// The split.
         split: String,
     },
-    /// A setting out of range, or one that does not go with another.
+    /// A setting is out of range, or two settings contradict each other.
     #[error("label configuration: {key} {what}")]
     Config {
         /// The setting.
@@ -54,7 +54,7 @@ pub enum LabelError {
         /// The problem and what was expected.
         what: String,
     },
-    /// A setting that allows no work.
+    /// A setting is 0 and may not be.
     #[error("label configuration: {key} is 0; expected at least 1")]
     Zero {
         /// The setting.

@@ -12,18 +12,18 @@ use crate::{Item, LabelError, Labeller, Round};
 pub struct Estimate {
     /// Questions of the whole run.
     pub questions: usize,
-    /// Positions the LLM will process: its answers, the forced pass, rollouts.
+    /// Positions that the LLM will process: its answers, the forced pass, rollouts.
     pub llm_positions: u64,
-    /// Positions the SLM will process.
+    /// Positions that the SLM will process.
     pub slm_positions: u64,
-    /// Wall-clock seconds on this machine. A sample fills batches less than a run does and is a
-    /// little slower, so this is an upper estimate.
+    /// Wall-clock seconds on this machine. An upper estimate: a sample fills batches less than
+    /// a run, and is slower per question.
     pub seconds: f64,
 }
 
 impl<S: LanguageModel, L: Llm + ?Sized> Labeller<'_, S, L> {
-    /// Labels `sample` questions (8 is enough) spread evenly over the items, and discards the
-    /// rows. Scales positions and seconds to the number of questions.
+    /// Labels `sample` questions, spread evenly over the items, and drops the rows. Scales
+    /// positions and seconds to all questions. Eight are enough.
     ///
     /// # Errors
     /// As [`Labeller::label`].

@@ -1,5 +1,4 @@
-//! What label tables hold: counts, sizes, the kinds of divergent tokens, and a
-//! sample.
+//! Summaries of label tables: counts, sizes, classes of divergent tokens, and sample rows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -10,27 +9,27 @@ use tokenroute_store::{self as store, Columns};
 
 use crate::{LabelError, shard_records};
 
-/// Counts of one split in one round.
+/// One split in one round.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Group {
     /// Name of the split.
     pub split: String,
-    /// 0 for the reference path.
+    /// The round; 0 is the reference path.
     pub round: u32,
-    /// Questions.
+    /// Number of questions.
     pub questions: u64,
-    /// Positions by relation.
+    /// Number of positions of each relation.
     pub counts: Counts,
-    /// Shares by the rows' weights: the judged rows stand for the unjudged ones.
+    /// Weighted shares. The weights of judged rows include the unjudged ones.
     pub shares: Shares,
 }
 
-/// One row in words.
+/// One row as text.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
     /// Id of the question.
     pub question: String,
-    /// Answer tokens before this one.
+    /// Number of answer tokens before this one.
     pub position: u32,
     /// Text of the token before.
     pub previous: String,
@@ -38,30 +37,30 @@ pub struct Sample {
     pub slm: String,
     /// Text of the LLM's token.
     pub llm: String,
-    /// How they relate.
+    /// Relation of the two tokens.
     pub relation: Relation,
     /// Soft preference for keep.
     pub target: f32,
-    /// Rollouts run.
+    /// Number of rollouts.
     pub rollouts: u32,
 }
 
-/// What is in one or more label directories.
+/// Summary of one or more label directories.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Inspection {
-    /// By round, then by split.
+    /// The groups, by round, then by split.
     pub groups: Vec<Group>,
-    /// All groups together.
+    /// Counts of all groups together.
     pub counts: Counts,
-    /// Shares by the rows' weights: the judged rows stand for the unjudged ones.
+    /// Weighted shares. The weights of judged rows include the unjudged ones.
     pub shares: Shares,
-    /// Rows.
+    /// Number of rows.
     pub rows: u64,
-    /// Shards.
+    /// Number of shards.
     pub shards: u64,
-    /// Bytes of all shards.
+    /// Size of all shards in bytes.
     pub bytes: u64,
-    /// Rollouts run.
+    /// Number of rollouts.
     pub rollouts: u64,
     /// Positions the SLM processed, where the rounds are finished and tell.
     #[serde(default)]
@@ -77,8 +76,8 @@ pub struct Inspection {
     pub sample: Vec<Sample>,
 }
 
-/// Reads the shards of label directories, without hidden states, and counts.
-/// `text` gives a token's text; `sample` is the number of sample rows.
+/// Summarises label directories. Hidden states are not read. `text` gives a token's text;
+/// `sample` is the number of sample rows.
 ///
 /// # Errors
 /// A directory without shards, or a shard that cannot be read.

@@ -1,5 +1,5 @@
-//! Labelled paths: which positions need rollouts, and the rows that the grades
-//! of both ways make. Both rounds share this.
+//! Judgements along paths: which positions need rollouts, and the rows that follow from the
+//! grades. All rounds share this.
 
 use tokenroute_core::{
     LabelRow, Relation, Sampling, Step, TokenId, Vocabulary, prefix_hash, soft_target, unit_hash,
@@ -8,11 +8,11 @@ use tokenroute_runtime::Path;
 
 use crate::{Item, LabelConfig, LabelError};
 
-/// One answer and what both models say along it.
+/// One answer with both models' tokens along it.
 pub(crate) struct Track {
-    /// The answer, canonical, with its end token if it has one.
+    /// The answer, canonical, with the end token if there is one.
     pub answer: Vec<TokenId>,
-    /// The SLM at each position, `[answer]`.
+    /// The SLM's step at each position, `[answer]`.
     pub steps: Vec<Step>,
     /// The LLM's token at each position, `[answer]`.
     pub llm: Vec<TokenId>,
@@ -20,31 +20,31 @@ pub(crate) struct Track {
     pub grade: f32,
 }
 
-/// One way not taken, to be followed to its end.
+/// A continuation of a path's beginning with another token, or with the same one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Rollout {
-    /// Index of the track it leaves.
+    /// Index of its track.
     pub track: usize,
-    /// Where it leaves.
+    /// Position in the answer.
     pub position: usize,
-    /// The token it leaves by.
+    /// Its first token.
     pub token: TokenId,
     /// Its number among the rollouts of this token.
     pub sample: usize,
 }
 
 impl Rollout {
-    /// The answer up to where it leaves.
+    /// The answer before its first token.
     pub(crate) fn before<'t>(&self, tracks: &'t [Track]) -> &'t [TokenId] {
         &tracks[self.track].answer[..self.position]
     }
 
-    /// Whether it leaves by the LLM's token, and not by the SLM's.
+    /// Whether its first token is the LLM's, not the SLM's.
     pub(crate) fn offloads(&self, tracks: &[Track]) -> bool {
         self.token != tracks[self.track].steps[self.position].token
     }
 
-    /// How it draws its tokens.
+    /// How its tokens are drawn.
     pub(crate) fn sampling(
         &self,
         config: &LabelConfig,
@@ -56,7 +56,7 @@ impl Rollout {
     }
 }
 
-/// Grades of both ways at one position; NaN where not known.
+/// Grades of keep and offload at one position. NaN if not known.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Judgement {
     relation: Relation,
@@ -67,7 +67,7 @@ pub(crate) struct Judgement {
     /// The weight once all rollouts are graded.
     weight_if_judged: f32,
     rollouts: u32,
-    /// Grades of the rollouts that keep and of those that offload, so far.
+    /// Grades of finished rollouts: keep, offload.
     graded: [Graded; 2],
 }
 
@@ -79,7 +79,7 @@ struct Graded {
 }
 
 impl Judgement {
-    /// One that the walk made.
+    /// A judgement of the walk.
     pub(crate) fn walked(relation: Relation, keep: f32, offload: f32, rollouts: u32) -> Self {
         let target = soft_target(keep, offload);
         Judgement {
@@ -95,23 +95,23 @@ impl Judgement {
     }
 }
 
-/// The judgements of all tracks, some waiting for rollouts.
+/// The judgements of all tracks. Some need rollouts.
 pub(crate) struct Judged {
     judgements: Vec<Vec<Judgement>>,
-    /// Rollouts of each token.
+    /// Number of rollouts per token.
     samples: usize,
 }
 
 impl Judged {
-    /// Those that wait for nothing.
+    /// Complete judgements.
     pub(crate) fn all(judgements: Vec<Vec<Judgement>>) -> Self {
         Judged { judgements, samples: 1 }
     }
 
-    /// Settles what needs no rollout and lists the rollouts that the rest
-    /// needs, by track, position, token and sample. Where the path's policy goes on greedily,
-    /// the path's own grade serves for the token it took. With `shortcut`, the path is a gold rationale and a token
-    /// equal to its own settles the position (CITER §3).
+    /// Judges the positions that need no rollout, and lists the rollouts of the others by
+    /// track, position, token and sample. If rollouts continue as the path does, its grade
+    /// serves for the token that it takes. With `shortcut` the path is a gold rationale, and a
+    /// token equal to its own decides the position (CITER §3).
     pub(crate) fn plan(
         config: &LabelConfig,
         items: &[Item<'_>],
@@ -169,7 +169,7 @@ impl Judged {
         (Judged { judgements, samples: config.samples }, rollouts)
     }
 
-    /// Takes in the grade of one rollout. The grade of a token is the mean of its rollouts.
+    /// Adds the grade of one rollout. The grade of a token is the mean of its rollouts.
     pub(crate) fn grade(&mut self, tracks: &[Track], rollout: &Rollout, grade: f32) {
         let offloads = rollout.offloads(tracks);
         let judgement = &mut self.judgements[rollout.track][rollout.position];
@@ -232,8 +232,8 @@ impl Judged {
     }
 }
 
-/// The open positions that the cap leaves, in order of position: the first in hashed order,
-/// each with all its ways.
+/// The open positions within the cap, by position: the first ones in hashed order, each with
+/// all its tokens.
 fn choose(
     cap: usize,
     seed: u64,

@@ -1,6 +1,6 @@
-//! Judgements without states: the dear part of a label table, small enough for version
-//! control. One pass of the SLM makes the rows again, so that a run which was killed on one
-//! machine goes on at another.
+//! Judgements without hidden states: the expensive part of a label table, small enough for
+//! version control. One pass of the SLM restores the rows, so that a run can continue on
+//! another machine.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,8 +13,8 @@ use crate::batch::Batch;
 use crate::shards::{Records, ShardRecord, begun, records_in, records_json};
 use crate::{Item, LabelError, Labeller, SHARDS};
 
-/// Keeps the judgements of the shards that a round in `dir` has finished in `into`, and
-/// returns their number. Shards that are there already stay.
+/// Copies the judgements of a round's finished shards from `dir` to `into`. Returns their
+/// number. Shards that are in `into` already stay.
 ///
 /// # Errors
 /// A file that cannot be read or written.
@@ -35,14 +35,14 @@ pub fn keep_judgements(dir: &Path, into: &Path) -> Result<u64, LabelError> {
     Ok(kept)
 }
 
-/// Judgements of the same work in a folder.
+/// A folder of judgements of the same work.
 pub(crate) struct Kept {
     dir: PathBuf,
     records: Records,
 }
 
 impl Kept {
-    /// The judgements in `dir` if they are of this work.
+    /// The judgements in `dir`, if they belong to this work.
     pub fn open(dir: &Path, work: &Manifest) -> Result<Option<Self>, LabelError> {
         if !Manifest::load(dir)?.is_some_and(|found| found.matches(work)) {
             return Ok(None);
@@ -51,7 +51,7 @@ impl Kept {
         Ok(Some(Kept { dir: dir.to_owned(), records }))
     }
 
-    /// The record of a shard and its rows without states.
+    /// A shard's record, and its rows without states.
     fn shard(&self, name: &str) -> Result<Option<(&ShardRecord, Vec<LabelRow>)>, LabelError> {
         let path = self.dir.join(name);
         match self.records.get(name) {
@@ -64,8 +64,8 @@ impl Kept {
 }
 
 impl<S: LanguageModel, L: Llm + ?Sized> Labeller<'_, S, L> {
-    /// A shard from kept judgements and one pass of the SLM. `None` if there are none, or if
-    /// this SLM says other tokens than the one that they were made with.
+    /// Restores a shard from kept judgements with one pass of the SLM. `None` if there are none,
+    /// or if this SLM's tokens differ from the recorded ones.
     pub(crate) fn restored(
         &self,
         kept: &Kept,

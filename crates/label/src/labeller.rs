@@ -1,4 +1,4 @@
-//! A pair of models set up to label, and the questions and rounds that it takes.
+//! The labeller: a pair with settings. Its input: questions and rounds.
 
 use std::convert::Infallible;
 
@@ -18,19 +18,19 @@ pub struct Item<'q> {
     pub prompt: Vec<TokenId>,
     /// The rationale with its end token, for [`crate::Reference::Gold`].
     pub gold: Option<Vec<TokenId>>,
-    /// Whether all its differences are rolled out, whatever the cap.
+    /// Whether the cap on rollouts does not apply.
     pub uncapped: bool,
 }
 
-/// Which states are labelled.
+/// The states to label.
 #[derive(Clone, Copy)]
 pub enum Round<'a> {
-    /// Round 0: those of the reference answer; rollouts go on with the LLM.
+    /// Round 0: along the reference answer. Rollouts continue with the LLM by default.
     Reference,
-    /// Those that routed decoding visits; rollouts go on with the same policy
-    /// (CITER's later iterations).
+    /// The states that routed decoding visits (CITER's later iterations). Rollouts continue with
+    /// the same policy by default.
     OnPolicy {
-        /// 1 onwards.
+        /// Number of the round, from 1.
         number: u32,
         /// The current router.
         scorer: &'a dyn Scorer,
@@ -42,7 +42,7 @@ pub enum Round<'a> {
 }
 
 impl Round<'_> {
-    /// 0 for the reference path.
+    /// Number of the round; 0 is the reference path.
     #[must_use]
     pub fn number(&self) -> u32 {
         match self {
@@ -52,11 +52,11 @@ impl Round<'_> {
     }
 }
 
-/// A pair of models set up to label.
+/// A pair of models with label settings.
 pub struct Labeller<'a, S, L: ?Sized> {
     /// The small model.
     pub slm: &'a S,
-    /// The large model. Best if it keeps as many prompts as a shard has questions.
+    /// The large model. It should keep the KV cache of as many prompts as a shard has questions.
     pub llm: &'a L,
     /// Hash of the large model's weights, or of its name on a server.
     pub llm_hash: &'a str,
@@ -66,19 +66,19 @@ pub struct Labeller<'a, S, L: ?Sized> {
     pub decode: &'a dyn Fn(&[TokenId]) -> String,
     /// Settings.
     pub config: LabelConfig,
-    /// Folder of judgements that [`crate::keep_judgements`] kept, a folder a round. A shard
-    /// whose judgements are there takes one pass of the SLM alone.
+    /// Folder that [`crate::keep_judgements`] filled, with one folder per round. A shard with
+    /// kept judgements needs one pass of the SLM alone.
     pub kept: Option<&'a std::path::Path>,
 }
 
-/// What the rounds share: the labeller's parts and what they cost.
+/// The labeller and the cost so far, for one batch.
 pub(crate) struct Context<'c, 'a, S, L: ?Sized> {
     pub labeller: &'c Labeller<'a, S, L>,
     pub metered: PositionMeter,
 }
 
 impl<S, L: ?Sized> Context<'_, '_, S, L> {
-    /// Grade of an answer given in tokens, 0 or 1.
+    /// Grade of an answer, 0 or 1.
     pub(crate) fn grade(&self, item: &Item<'_>, answer: &[TokenId]) -> f32 {
         let (text, ended) = self.text(answer);
         f32::from(u8::from(grade(item.question, &text, ended)))

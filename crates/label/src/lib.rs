@@ -1,20 +1,20 @@
-//! Questions, SLM and LLM to a label table: which tokens the SLM may keep.
+//! The label stage: from questions and a pair to a table of the tokens that the SLM may keep.
 //!
 //! Key types:
 //! - [`Item`]: a question, its split and its prompt in token ids.
 //! - [`Labeller`]: the pair, its vocabulary and a [`LabelConfig`].
-//! - [`Round`]: the reference path (round 0), or the states that the current
-//!   router visits (round 1 onwards).
-//! - [`Estimate`], [`Inspection`]: what labelling will cost, and what it found.
+//! - [`Round`]: the reference path (round 0), or the states that the current router visits
+//!   (round 1 onwards).
+//! - [`Estimate`], [`Inspection`]: the expected cost of labelling, and a summary of the table.
 //!
 //! Usage:
-//! 1. [`Labeller::estimate`] says what a run costs.
-//! 2. [`Labeller::run`] writes a directory of Parquet shards and its manifest;
-//!    killed at any point, it goes on where it stopped.
-//! 3. [`inspect`] counts and samples what is there.
+//! 1. [`Labeller::estimate`] estimates the cost of a run.
+//! 2. [`Labeller::run`] writes a directory of Parquet shards with a manifest. A killed run
+//!    resumes.
+//! 3. [`inspect`] summarises the directory.
 //!
-//! Labels follow CITER (arXiv 2502.01976): where the two models agree, the label is keep; where
-//! they differ, both continuations are graded.
+//! Labels follow CITER (arXiv 2502.01976). Where the models agree, the label is keep. Where they
+//! differ, the answers after both tokens are graded.
 
 mod asked;
 mod batch;

@@ -1,6 +1,6 @@
-//! Round 1 onwards: the states that routed decoding visits. At every difference both tokens are
-//! continued with the same policy, the router's unless the settings say otherwise. One of the two
-//! is then the path itself.
+//! Round 1 onwards: labels along the states that routed decoding visits. At every difference both
+//! tokens are continued with one policy, by default the router's. The path itself is then one of
+//! the two.
 
 use std::mem;
 

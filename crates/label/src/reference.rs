@@ -1,5 +1,5 @@
-//! Round 0: labels along the reference answer. Unless the settings say otherwise, the LLM continues
-//! each rollout, so a label shows whether this one token loses the answer.
+//! Round 0: labels along the reference answer. By default the LLM continues each rollout, so a
+//! label shows whether this one token loses the answer.
 
 use tokenroute_core::{Detail, LabelRow, LanguageModel, Llm, TokenId};
 use tokenroute_runtime::{Committed, Path, teacher_forcing};

@@ -1,4 +1,4 @@
-//! Rollouts: how an answer goes on after the token that leaves a path, and its grade.
+//! Rollouts: continue an answer after a token with a policy, and grade it.
 
 use tokenroute_core::{LanguageModel, Llm, Scorer, Tau, TokenId, Trace};
 use tokenroute_runtime::{Absent, Committed, DEFAULT_BATCH, Engine, Event, KeepAll, Pair, Policy};
@@ -8,7 +8,7 @@ use crate::judgement::{Judged, Rollout, Track};
 use crate::labeller::Context;
 use crate::{Item, LabelError};
 
-/// Rollouts of a batch and what they begin from.
+/// The rollouts of a batch.
 pub(crate) struct Rollouts<'b> {
     pub items: &'b [Item<'b>],
     pub tracks: &'b [Track],
@@ -16,7 +16,7 @@ pub(crate) struct Rollouts<'b> {
 }
 
 impl Rollouts<'_> {
-    /// The LLM goes on.
+    /// Continues with the LLM.
     pub(crate) fn by_llm<S, L: Llm + ?Sized>(
         &self,
         context: &Context<'_, '_, S, L>,
@@ -41,7 +41,7 @@ impl Rollouts<'_> {
         Ok(())
     }
 
-    /// The SLM goes on alone. `paths` are the tracks with the SLM's state.
+    /// Continues with the SLM alone. `paths` are the tracks with the SLM's state.
     pub(crate) fn by_slm<S: LanguageModel, L: ?Sized>(
         &self,
         context: &Context<'_, '_, S, L>,
@@ -54,7 +54,7 @@ impl Rollouts<'_> {
         self.by_engine(context, engine, Policy::new(Tau::SLM_ONLY), paths, judged)
     }
 
-    /// Routed decoding goes on.
+    /// Continues with routed decoding.
     pub(crate) fn by_router<S: LanguageModel, L: Llm + ?Sized>(
         &self,
         context: &Context<'_, '_, S, L>,
@@ -105,9 +105,9 @@ impl Rollouts<'_> {
     }
 }
 
-/// Decodes from every start to the end. `done` gets each trace by the index of its start, and
-/// the committed tokens if the engine records them. A start is taken from the iterator when its
-/// turn comes, so a lazy iterator needs little memory.
+/// Decodes from every start to the end. `done` gets the index of the start, its trace, and the
+/// committed tokens if the engine records them. Starts are taken from the iterator one by one, so
+/// a lazy iterator needs little memory.
 pub(crate) fn decode<'a, S: LanguageModel, L: ?Sized, M: Llm + ?Sized>(
     context: &Context<'_, '_, S, L>,
     mut engine: Engine<'a, S, M>,

@@ -1,9 +1,8 @@
-//! A run over all questions, shard by shard, that can be killed anywhere.
+//! A run over all questions, shard by shard. It can be killed at any time.
 //!
-//! Until the run is complete everything lies in `partial/`: finished shards and
-//! `progress.json`, which pins each by its hash. Then the shards move up, and
-//! `shards.json` and the manifest are written last. What lay there before stays
-//! whole until that moment.
+//! Until the run is complete, all files are in `partial/`: the finished shards, and
+//! `progress.json` with their hashes. Then the shards move up. `shards.json` and the manifest
+//! are written last. Earlier files stay whole until then.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -21,24 +20,24 @@ pub const SHARDS: &str = "shards.json";
 const PARTIAL: &str = "partial";
 const PROGRESS: &str = "progress.json";
 
-/// What is known of one finished shard.
+/// The record of one finished shard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardRecord {
     /// SHA-256 of the file.
     pub sha256: String,
-    /// Questions in it.
+    /// Number of questions.
     pub questions: u64,
-    /// Rows in it.
+    /// Number of rows.
     pub rows: u64,
-    /// Positions the SLM processed for it.
+    /// Positions that the SLM processed for it.
     pub slm_positions: u64,
-    /// Positions the LLM processed for it.
+    /// Positions that the LLM processed for it.
     pub llm_positions: u64,
 }
 
 pub(crate) type Records = BTreeMap<String, ShardRecord>;
 
-/// What a finished round recorded of its shards; nothing beside shards alone.
+/// The records of a round's finished shards. Empty if the folder has no records.
 ///
 /// # Errors
 /// A record that cannot be read.
@@ -46,7 +45,7 @@ pub fn shard_records(dir: &Path) -> Result<Vec<ShardRecord>, LabelError> {
     Ok(records_in(dir)?.into_values().collect())
 }
 
-/// The records of finished shards in a folder; none without the file.
+/// The records of finished shards in a folder. Empty without the file.
 pub(crate) fn records_in(dir: &Path) -> Result<Records, LabelError> {
     let path = dir.join(SHARDS);
     if store::exists(&path) { parse(&path) } else { Ok(Records::new()) }
@@ -55,7 +54,7 @@ pub(crate) fn records_in(dir: &Path) -> Result<Records, LabelError> {
 /// Each finished shard's file and record, by name.
 type FoundShards = BTreeMap<String, (PathBuf, ShardRecord)>;
 
-/// The work of a round that is on its way or finished, and its shards that are whole.
+/// The work of an unfinished or finished round, and its shards that are whole.
 pub(crate) fn begun(dir: &Path) -> Result<Option<(Manifest, FoundShards)>, LabelError> {
     match recorded(dir)?.into_iter().next() {
         Some((work, records)) => Ok(Some((work, whole(records, dir)?))),
@@ -83,7 +82,7 @@ struct Planned<'i, 'q> {
     items: Vec<&'i Item<'q>>,
 }
 
-/// What names a pair in a manifest.
+/// A pair's identity in a manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PairHashes<'a> {
     /// Hash of the SLM's weights.
@@ -94,10 +93,10 @@ pub struct PairHashes<'a> {
     pub tokenizer: &'a str,
 }
 
-/// The manifest of labelling before it is done, for which no model needs to be loaded: pass it
-/// to [`Manifest::finished`] to learn whether the work can be skipped. Inputs are the
-/// questions with their prompts, the models, the tokenizer and, after round 0, the router.
-/// `separator` is the text that ends an answer besides the end tokens, if there is one.
+/// The manifest of labelling before it is done. No model is loaded for it.
+/// [`Manifest::finished`] then tells whether the work can be skipped. Inputs are the questions
+/// with their prompts, the models, the tokenizer and, after round 0, the router. `separator` is
+/// the text that ends an answer besides the end tokens, if there is one.
 ///
 /// # Errors
 /// A configuration that JSON cannot hold.
@@ -142,10 +141,9 @@ impl<S: LanguageModel, L: Llm + ?Sized> Labeller<'_, S, L> {
         work(&self.config, pair, self.vocabulary.separator(), items, round)
     }
 
-    /// Labels all items into `dir`, which this run owns, and returns the
-    /// manifest. Work that is already finished is skipped; work that was
-    /// begun under the same manifest goes on. The files do not depend on where
-    /// or how often the run was stopped.
+    /// Labels all items into `dir` and returns the manifest. No other run may use `dir`.
+    /// Finished work is skipped. Unfinished work with the same manifest resumes. The files do
+    /// not depend on where or how often the run was stopped.
     ///
     /// # Errors
     /// As [`Labeller::label`], or a file that cannot be read or written.
@@ -231,14 +229,14 @@ impl<S: LanguageModel, L: Llm + ?Sized> Labeller<'_, S, L> {
     }
 }
 
-/// The shards that an earlier run of the same work finished and that are whole.
+/// Finished shards of an earlier run of the same work, if they are whole.
 fn resume(work: &Manifest, dir: &Path) -> Result<Records, LabelError> {
     let known = recorded(dir)?.into_iter().find(|(found, _)| found.matches(work));
     let found = whole(known.map(|(_, records)| records).unwrap_or_default(), dir)?;
     Ok(found.into_iter().map(|(name, (_, record))| (name, record)).collect())
 }
 
-/// The recorded shards that are there with their hashes.
+/// The recorded shards whose files have the recorded hashes.
 fn whole(records: Records, dir: &Path) -> Result<FoundShards, LabelError> {
     let mut found = FoundShards::new();
     for (name, record) in records {
@@ -254,8 +252,8 @@ fn whole(records: Records, dir: &Path) -> Result<FoundShards, LabelError> {
     Ok(found)
 }
 
-/// What a folder records of works, without their outputs: of one that is on its way, then of
-/// one that has finished.
+/// The works that a folder records, without their outputs: an unfinished one, then a finished
+/// one.
 fn recorded(dir: &Path) -> Result<Vec<(Manifest, Records)>, LabelError> {
     let mut found = Vec::new();
     let path = dir.join(PARTIAL).join(PROGRESS);

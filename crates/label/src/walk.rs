@@ -1,10 +1,10 @@
-//! The walk along an answer (AutoJudge, arXiv 2504.20039, semi-greedy): which of the SLM's
-//! tokens the LLM's answer can take in, one after the other.
+//! The walk along an answer (AutoJudge, arXiv 2504.20039, semi-greedy). It finds the SLM tokens
+//! that do not change what the LLM answers.
 //!
-//! It begins with the LLM's own answer. At the first difference the SLM's token goes in and
-//! the LLM goes on after it. If the answer commits to the same as the LLM's own, the token
-//! stays, else the LLM's stays and the position is divergent. Then the walk moves right, so
-//! that it finds swaps which change the answer only together.
+//! It begins with the LLM's own answer. At the first difference it puts the SLM's token in, and the
+//! LLM continues. If the new answer commits to the same as the LLM's own, the SLM's token stays.
+//! Else the LLM's token stays and the position is divergent. Then the walk moves right. So it finds
+//! swaps that change the answer only together.
 
 use tokenroute_core::{
     Detail, Feed, LabelRow, LanguageModel, Llm, Relation, Step, TokenId, same_answer,
@@ -18,20 +18,20 @@ use crate::metered::PositionMeter;
 use crate::reference::positions;
 use crate::{Item, LabelError, Labeller};
 
-/// What the walk made of one question.
+/// The walk of one question.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Walked {
     /// Id of the question.
     pub question: String,
-    /// The walked answer, canonical, with its end token if it has one.
+    /// The walked answer, canonical, with the end token if there is one.
     pub answer: Vec<TokenId>,
-    /// How many of its tokens are the LLM's and not the SLM's.
+    /// Number of its tokens that are the LLM's and not the SLM's.
     pub offloaded: u32,
     /// Grade of the walked answer.
     pub grade: f32,
     /// Grade of the LLM's own answer.
     pub llm_grade: f32,
-    /// Rollouts that it took.
+    /// Number of rollouts.
     pub rollouts: u32,
 }
 
@@ -46,17 +46,17 @@ pub struct Walks {
     pub llm_positions: u64,
 }
 
-/// A walk on its way.
+/// An unfinished walk.
 struct Walk<S> {
     /// The LLM's own answer and its grade.
     own: Vec<TokenId>,
     own_grade: f32,
-    /// The answer with every token committed so far; the LLM's from `at` on.
+    /// The answer: committed tokens, then the LLM's.
     answer: Vec<TokenId>,
     grade: f32,
-    /// The LLM's token at each position before `at`.
+    /// The LLM's token at each committed position.
     llm: Vec<TokenId>,
-    /// The SLM along the answer.
+    /// The SLM's step at each position of the answer.
     steps: Vec<Step>,
     state: S,
     judgements: Vec<Judgement>,
@@ -64,7 +64,7 @@ struct Walk<S> {
 }
 
 impl<S> Walk<S> {
-    /// Judges identical positions up to the first difference; `None` at the end.
+    /// Judges identical positions and returns the next difference. `None` at the end.
     fn next(&mut self) -> Option<usize> {
         while let Some(&token) = self.answer.get(self.llm.len()) {
             if self.steps[self.llm.len()].token != token {
@@ -162,7 +162,7 @@ fn begin<S: LanguageModel, L: Llm + ?Sized>(
     Ok(items.iter().zip(answers).zip(forced).map(walk).collect())
 }
 
-/// Puts the SLM's token in at one position of some walks and keeps it where it does no harm.
+/// Tries the SLM's token at one position of some walks. It stays if the answer stays the same.
 fn swap<S: LanguageModel, L: Llm + ?Sized>(
     context: &Context<'_, '_, S, L>,
     items: &[Item<'_>],
