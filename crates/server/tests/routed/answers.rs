@@ -10,7 +10,7 @@ use tokenroute_core::{
 };
 use tokenroute_llm::{InProcess, Scripted, ToyModel};
 use tokenroute_runtime::{Calls, Pair, Policy, Request, Wait, decode};
-use tokenroute_server::routed::{RoutedService, ServeConfig, ServerLlm};
+use tokenroute_server::routed::{RoutedService, ServeConfig, ServerLlm, ServerPair};
 
 use crate::support::{
     Client, FirstNumber, Gate, Script, alone, forgetful, pair, routed, saying, served,
@@ -264,7 +264,10 @@ fn a_stream_is_the_reply_in_pieces() {
 
 /// The text of a scripted answer, also compared with its chunks.
 fn said(answer: &'static [u32], stop: &Value) -> (String, Value, u64) {
-    let client = alone(saying(answer), ServeConfig::default());
+    said_by(&alone(saying(answer), ServeConfig::default()), answer, stop)
+}
+
+fn said_by(client: &Client, answer: &[u32], stop: &Value) -> (String, Value, u64) {
     let body = json!({"prompt": [0], "max_tokens": answer.len(), "stop": stop, "tokenroute": true});
     let reply = client.answer(TEXT, &body);
     let chunks = client.chunks(TEXT, &body);
@@ -300,6 +303,27 @@ fn stop_strings_hold_across_tokens_and_within_them() {
         (json!("h"), "", "stop", 1),
     ] {
         assert_eq!(said(answer, &stop), (text.to_owned(), json!(finish), made), "{stop}");
+    }
+}
+
+#[test]
+fn a_separator_ends_every_answer_as_a_stop_string_does() {
+    // hello wor ld a b
+    let answer: &[u32] = &[8, 9, 10, 0, 1];
+    for (separator, text, finish, made) in [
+        ("o w", "hell", "stop", 2),
+        ("dab", "hello worl", "stop", 5),
+        ("abc", "hello worldab", "length", 5),
+    ] {
+        let plain = served(saying(answer), None);
+        let vocabulary = plain.tokenizer.separated(plain.vocabulary, separator);
+        let pair = ServerPair { vocabulary: vocabulary.expect("tokens"), ..plain };
+        let client = Client::of(&RoutedService::new(pair, None, ServeConfig::default()));
+        let expected = (text.to_owned(), json!(finish), made);
+        assert_eq!(said_by(&client, answer, &json!(null)), expected, "{separator:?}");
+        // A request's own stop strings hold beside it.
+        let own = said_by(&client, answer, &json!("ll"));
+        assert_eq!(own, ("he".to_owned(), json!("stop"), 1), "{separator:?}");
     }
 }
 
