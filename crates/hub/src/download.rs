@@ -1,8 +1,9 @@
 //! Downloads one file into the cache, in Hugging Face's layout: `blobs/ETAG` holds the
 //! content, `snapshots/COMMIT/FILE` links to it, `refs/REVISION` names the commit.
 //!
-//! hf-hub's own download joins the reply's headers to paths unchecked, and keeps a broken
-//! resume as a whole file. So only its metadata request and its paths are used here.
+//! hf-hub's own download joins the reply's headers to paths unchecked, keeps a broken resume
+//! as a whole file, and sends the token wherever a redirect leads. So only its paths are used
+//! here.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -10,12 +11,12 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use hf_hub::api::sync::{Api, ApiError};
+use hf_hub::api::sync::ApiError;
 use hf_hub::{Cache, Repo};
 use sha2::{Digest, Sha256};
 
-use crate::AccessToken;
 use crate::reference::is_component;
+use crate::request::{RequestError, Requests};
 use crate::timeout::DownloadProgress;
 
 /// How often a broken download is resumed.
@@ -26,27 +27,11 @@ const PAUSE: Duration = Duration::from_millis(300);
 const LOCK_TRIES: usize = 6;
 const BUFFER: usize = 64 << 10;
 
-/// Why a request has no result.
-#[derive(Debug)]
-pub(crate) enum RequestError {
-    /// An error of hf-hub, the network or the disk.
-    Api(ApiError),
-    /// A reply that must not be used, in words.
-    Reply(String),
-}
-
-impl<E: Into<ApiError>> From<E> for RequestError {
-    fn from(error: E) -> Self {
-        RequestError::Api(error.into())
-    }
-}
-
 /// A file on the Hub and the cache it goes to.
 pub(crate) struct Download {
-    pub(crate) api: Api,
+    pub(crate) requests: Requests,
     pub(crate) cache: Cache,
     pub(crate) repo: Repo,
-    pub(crate) token: Option<AccessToken>,
     /// Path inside the repository; a plain relative path.
     pub(crate) file: String,
 }
@@ -54,14 +39,14 @@ pub(crate) struct Download {
 impl Download {
     /// Fetches the file unless the cache holds it already. Returns its path.
     pub(crate) fn run(self, mut bar: DownloadProgress) -> Result<PathBuf, RequestError> {
-        let url = self.api.repo(self.repo.clone()).url(&self.file);
-        let metadata = self.api.metadata(&url)?;
+        let url = self.requests.file_url(&self.repo, &self.file);
+        let metadata = self.requests.metadata(&url)?;
         // A weak tag names the same content.
-        let etag = metadata.etag().trim_start_matches("W/");
+        let etag = metadata.etag.trim_start_matches("W/");
         checked("etag", etag)?;
-        let commit = checked("x-repo-commit", metadata.commit_hash())?;
+        let commit = checked("x-repo-commit", &metadata.commit)?;
         let cache = self.cache.repo(self.repo.clone());
-        let blob = Blob { path: cache.blob_path(etag), etag, size: metadata.size() as u64 };
+        let blob = Blob { path: cache.blob_path(etag), etag, size: metadata.size };
         let pointer = cache.pointer_path(commit).join(&self.file);
         for path in [&blob.path, &pointer] {
             fs::create_dir_all(path.parent().unwrap_or(Path::new("")))?;
@@ -101,8 +86,8 @@ impl Download {
                         self.file, blob.etag
                     )));
                 }
-                Err(error) if is_final(&error) => return Err(error.into()),
-                Err(error) => failure = Some(error.into()),
+                Err(error) if is_final(&error) => return Err(error),
+                Err(error) => failure = Some(error),
             }
         }
         Err(failure.unwrap_or_else(|| RequestError::Reply("no content".to_owned())))
@@ -115,7 +100,7 @@ impl Download {
         part: &Path,
         size: u64,
         bar: &mut DownloadProgress,
-    ) -> Result<(), ApiError> {
+    ) -> Result<(), RequestError> {
         let mut file = OpenOptions::new().append(true).create(true).open(part)?;
         let mut held = file.metadata()?.len();
         if held > size {
@@ -125,13 +110,7 @@ impl Download {
         if held == size {
             return Ok(());
         }
-        let mut request = ureq::get(url)
-            .header("user-agent", concat!("tokenroute/", env!("CARGO_PKG_VERSION")))
-            .header("range", format!("bytes={held}-"));
-        if let Some(token) = &self.token {
-            request = request.header("authorization", format!("Bearer {}", token.secret()));
-        }
-        let response = request.call().map_err(Box::new)?;
+        let response = self.requests.get(url, Some(&format!("bytes={held}-")))?;
         let range = response.headers().get("content-range").and_then(|range| range.to_str().ok());
         let continues = range.is_some_and(|range| range.starts_with(&format!("bytes {held}-")));
         if held > 0 && !continues {
@@ -211,13 +190,14 @@ fn checked<'a>(header: &str, value: &'a str) -> Result<&'a str, RequestError> {
 }
 
 /// Whether trying again cannot help: the server refuses, or the disk does.
-fn is_final(error: &ApiError) -> bool {
+fn is_final(error: &RequestError) -> bool {
     match error {
-        ApiError::RequestError(error) => {
+        RequestError::Api(ApiError::RequestError(error)) => {
             matches!(**error, ureq::Error::StatusCode(401 | 403 | 404))
         }
-        ApiError::IoError(error) => error.kind() == io::ErrorKind::StorageFull,
-        _ => false,
+        RequestError::Api(ApiError::IoError(error)) => error.kind() == io::ErrorKind::StorageFull,
+        RequestError::Api(_) => false,
+        RequestError::Reply(_) => true,
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use hf_hub::api::sync::ApiError;
 
-use crate::download::RequestError;
+use crate::request::RequestError;
 use crate::{HubReference, RepoKind, Settings};
 
 /// A failure to fetch from the Hub.

@@ -3,12 +3,12 @@
 
 use std::path::{Path, PathBuf};
 
-use hf_hub::api::sync::{Api, ApiBuilder};
 use hf_hub::{Cache, CacheRepo, Repo, RepoType};
 use tokenroute_core::Progress;
 
-use crate::download::{Download, RequestError};
+use crate::download::Download;
 use crate::reference::{is_component, is_path};
+use crate::request::{RequestError, Requests};
 use crate::timeout::{DownloadProgress, Stopped, wait};
 use crate::{HubError, HubReference, RepoKind, Settings};
 
@@ -96,17 +96,17 @@ impl Hub<'_> {
     }
 
     fn file(&self, file: &str) -> Result<PathBuf, HubError> {
-        self.download(&self.api()?, &self.reference.revision, file)
+        self.download(&Requests::new(self.settings), &self.reference.revision, file)
     }
 
     fn model(&self) -> Result<PathBuf, HubError> {
-        let api = self.api()?;
-        let (asked, repo) = (api.clone(), self.repo(&self.reference.revision));
-        let info = self.wait(None, move |_| Ok(asked.repo(repo).info()?))?;
-        if !is_component(&info.sha) {
-            return Err(self.refused(format!("the commit {:?}", info.sha)));
+        let requests = Requests::new(self.settings);
+        let (asked, repo) = (requests.clone(), self.repo(&self.reference.revision));
+        let info = self.wait(None, move |_| asked.info(&repo))?;
+        if !is_component(&info.commit) {
+            return Err(self.refused(format!("the commit {:?}", info.commit)));
         }
-        let all: Vec<String> = info.siblings.into_iter().map(|file| file.rfilename).collect();
+        let all = info.files;
         if self.reference.kind == RepoKind::Dataset {
             let files =
                 listed(all.iter().filter(|f| f.contains(".parquet") || f.contains(".json")));
@@ -131,10 +131,10 @@ impl Hub<'_> {
             if !is_path(file) {
                 return Err(self.refused(format!("the file name {file:?}")));
             }
-            let path = match self.held(&info.sha, file) {
+            let path = match self.held(&info.commit, file) {
                 Some(path) => path,
                 // By commit, so that a push during the fetch cannot mix two versions.
-                None => self.download(&api, &info.sha, file)?,
+                None => self.download(&requests, &info.commit, file)?,
             };
             folder = path.parent().unwrap_or(Path::new("")).to_owned();
         }
@@ -142,16 +142,20 @@ impl Hub<'_> {
             let (reference, cache) = (self.reference.to_string(), self.settings.cache.clone());
             HubError::Cache { reference, cache, source }
         };
-        self.cache(&self.reference.revision).create_ref(&info.sha).map_err(kept)?;
+        self.cache(&self.reference.revision).create_ref(&info.commit).map_err(kept)?;
         Ok(folder)
     }
 
-    fn download(&self, api: &Api, revision: &str, file: &str) -> Result<PathBuf, HubError> {
+    fn download(
+        &self,
+        requests: &Requests,
+        revision: &str,
+        file: &str,
+    ) -> Result<PathBuf, HubError> {
         let download = Download {
-            api: api.clone(),
+            requests: requests.clone(),
             cache: Cache::new(self.settings.cache.clone()),
             repo: self.repo(revision),
-            token: self.settings.token.clone(),
             file: file.to_owned(),
         };
         self.wait(Some(file), move |bar| download.run(bar))
@@ -172,17 +176,6 @@ impl Hub<'_> {
         };
         let (reference, endpoint) = (self.reference.to_string(), self.settings.endpoint.clone());
         Err(HubError::Unreachable { reference, endpoint, what })
-    }
-
-    fn api(&self) -> Result<Api, HubError> {
-        let cache = Cache::new(self.settings.cache.clone());
-        ApiBuilder::from_cache(cache)
-            .with_endpoint(self.settings.endpoint.clone())
-            .with_token(self.settings.token.as_ref().map(|token| token.secret().to_owned()))
-            .with_progress(false)
-            .with_user_agent("tokenroute", env!("CARGO_PKG_VERSION"))
-            .build()
-            .map_err(|e| self.error(e.into(), None))
     }
 
     fn repo(&self, revision: &str) -> Repo {

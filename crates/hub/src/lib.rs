@@ -30,6 +30,7 @@ mod error;
 mod fetch;
 mod locate;
 mod reference;
+mod request;
 mod settings;
 mod timeout;
 

@@ -348,3 +348,34 @@ fn content_is_held_to_a_sha_256_etag_and_repaired() {
     let error = fetch(&config, &settings, &Silent).expect_err("other content");
     assert!(matches!(error, HubError::Reply { .. }), "{error:?}");
 }
+
+#[test]
+fn the_token_goes_to_the_hub_alone() {
+    for moved in [false, true] {
+        let cache = tempfile::tempdir().expect("a directory");
+        // Another port of the same host.
+        let (elsewhere, other) = serve(Hub { files: files(), ..Hub::default() });
+        let mut hub = Hub { files: files(), cdn: Some(elsewhere.clone()), ..Hub::default() };
+        hub.moved = moved.then_some(elsewhere);
+        let (endpoint, hub) = serve(hub);
+        let token = Some(AccessToken::new(SECRET));
+        let settings = Settings { token, ..settings(&endpoint, cache.path()) };
+        fetch(&parse(MODEL), &settings, &Silent).expect("a model");
+        let (here, there) = (seen(&hub), seen(&other));
+        assert!(!here.is_empty() && here.iter().all(|line| line.contains(SECRET)), "{here:?}");
+        assert!(!there.is_empty() && !there.iter().any(|l| l.contains(SECRET)), "{there:?}");
+    }
+}
+
+#[test]
+fn redirects_end() {
+    let cache = tempfile::tempdir().expect("a directory");
+    let (endpoint, hub) = serve(Hub::default());
+    for to in [endpoint.as_str(), "ftp://127.0.0.1", "nowhere"] {
+        hub.lock().expect("no panic").moved = Some(to.to_owned());
+        let error = fetch(&parse(MODEL), &settings(&endpoint, cache.path()), &Silent);
+        let error = error.expect_err("no model");
+        assert!(matches!(error, HubError::Reply { .. }), "{error:?}");
+        assert!(error.to_string().contains("redirect"), "{error}");
+    }
+}

@@ -29,6 +29,10 @@ pub struct Hub {
     pub ignores_range: bool,
     /// Sends the first whole file without a length and ends it after this many bytes.
     pub ends_after: Option<usize>,
+    /// The server that large files are on, if it is another one.
+    pub cdn: Option<String>,
+    /// Another server that every other request is redirected to.
+    pub moved: Option<String>,
     /// Path, range and authorisation of each request.
     pub seen: Vec<String>,
 }
@@ -108,6 +112,9 @@ fn reply(hub: &mut Hub, path: &str, range: Option<&str>, here: &str) -> (String,
         let body = r#"{"error":"Invalid credentials in Authorization header"}"#;
         return (format!("{status} Refused"), body.into());
     }
+    if let Some(to) = &hub.moved {
+        return (format!("307 Moved\r\nLocation: {to}{path}"), Vec::new());
+    }
     let missing = || ("404 Not Found\r\nX-Error-Code: EntryNotFound".to_owned(), b"{}".to_vec());
     if let Some(rest) = path.strip_prefix("/api/") {
         let Some((repository, revision)) = rest.split_once("/revision/") else { return missing() };
@@ -137,8 +144,9 @@ fn reply(hub: &mut Hub, path: &str, range: Option<&str>, here: &str) -> (String,
     let tag = hub.etag.clone().unwrap_or(tag);
     let commit = hub.commit.as_ref().map_or(COMMIT, |(_, header)| header);
     if file.ends_with(".safetensors") && !large {
+        let place = hub.cdn.as_deref().unwrap_or(here);
         let head = format!(
-            "302 Found\r\nLocation: {here}/cdn/{path}\r\nX-Repo-Commit: {commit}\r\nX-Linked-Etag: \"{tag}\"\r\nX-Linked-Size: {}",
+            "302 Found\r\nLocation: {place}/cdn/{path}\r\nX-Repo-Commit: {commit}\r\nX-Linked-Etag: \"{tag}\"\r\nX-Linked-Size: {}",
             content.len()
         );
         return (head, Vec::new());
