@@ -110,6 +110,21 @@ pub trait LanguageModel: Sync {
         feeds: &mut [Feed<'_, Self::State>],
         detail: Detail,
     ) -> Result<Vec<Vec<Step>>, ModelError>;
+
+    /// As [`LanguageModel::advance`], with a result for each feed: a failure that one feed
+    /// caused leaves the others whole. The state of a failed feed is then unspecified.
+    ///
+    /// The provided method gives every failure to all feeds.
+    fn advance_each(
+        &self,
+        feeds: &mut [Feed<'_, Self::State>],
+        detail: Detail,
+    ) -> Vec<Result<Vec<Step>, ModelError>> {
+        match self.advance(feeds, detail) {
+            Ok(steps) => steps.into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(error); feeds.len()],
+        }
+    }
 }
 
 impl<M: LanguageModel> LanguageModel for &M {
@@ -138,6 +153,14 @@ impl<M: LanguageModel> LanguageModel for &M {
     ) -> Result<Vec<Vec<Step>>, ModelError> {
         (**self).advance(feeds, detail)
     }
+
+    fn advance_each(
+        &self,
+        feeds: &mut [Feed<'_, Self::State>],
+        detail: Detail,
+    ) -> Vec<Result<Vec<Step>, ModelError>> {
+        (**self).advance_each(feeds, detail)
+    }
 }
 
 impl<M: LanguageModel + Send> LanguageModel for Arc<M> {
@@ -165,6 +188,14 @@ impl<M: LanguageModel + Send> LanguageModel for Arc<M> {
         detail: Detail,
     ) -> Result<Vec<Vec<Step>>, ModelError> {
         (**self).advance(feeds, detail)
+    }
+
+    fn advance_each(
+        &self,
+        feeds: &mut [Feed<'_, Self::State>],
+        detail: Detail,
+    ) -> Vec<Result<Vec<Step>, ModelError>> {
+        (**self).advance_each(feeds, detail)
     }
 }
 

@@ -25,6 +25,8 @@ pub struct ToyModel {
     seed: u64,
     /// Another toy's seed, and the share of prefixes with its token.
     follows: Option<(u64, f32)>,
+    /// A token after which the toy's values are not finite.
+    breaks_at: Option<TokenId>,
     processed: AtomicU64,
 }
 
@@ -40,7 +42,7 @@ impl ToyModel {
             context: 4096,
             top_k: TOP_K,
         };
-        ToyModel { info, seed, follows: None, processed: AtomicU64::new(0) }
+        ToyModel { info, seed, follows: None, breaks_at: None, processed: AtomicU64::new(0) }
     }
 
     /// A toy with the tokens of `other` at this share of all prefixes, but probabilities of
@@ -57,6 +59,14 @@ impl ToyModel {
     #[must_use]
     pub fn listing(mut self, top_k: usize) -> Self {
         self.info.top_k = top_k;
+        self
+    }
+
+    /// Makes the values after this token not finite, as damaged weights do. The feed with the
+    /// token fails alone.
+    #[must_use]
+    pub fn breaking_at(mut self, token: TokenId) -> Self {
+        self.breaks_at = Some(token);
         self
     }
 
@@ -116,6 +126,42 @@ impl ToyModel {
     }
 }
 
+impl ToyModel {
+    fn advance_one(
+        &self,
+        feed: &mut Feed<'_, Vec<u64>>,
+        detail: Detail,
+    ) -> Result<Vec<Step>, ModelError> {
+        let ModelInfo { context, vocabulary, .. } = self.info;
+        let model = || self.info.name.clone();
+        if feed.from >= feed.tokens.len() {
+            return Err(ModelError::BadFeed { tokens: feed.tokens.len(), from: feed.from });
+        }
+        let positions = feed.state.len() + feed.tokens.len();
+        if positions > context {
+            return Err(ModelError::ContextOverrun { positions, context, model: model() });
+        }
+        self.processed.fetch_add(feed.tokens.len() as u64, Ordering::Relaxed);
+        let mut steps = Vec::with_capacity(feed.tokens.len() - feed.from);
+        for (i, &token) in feed.tokens.iter().enumerate() {
+            if token as usize >= vocabulary {
+                return Err(ModelError::TokenOutOfRange { token, vocabulary, model: model() });
+            }
+            if self.breaks_at == Some(token) {
+                let position = feed.state.len();
+                return Err(ModelError::NotFinite { model: model(), position });
+            }
+            let before = feed.state.last().copied().unwrap_or(0);
+            let prefix = mix(before, u64::from(token), 0x70C);
+            feed.state.push(prefix);
+            if i >= feed.from {
+                steps.push(self.step(prefix, detail));
+            }
+        }
+        Ok(steps)
+    }
+}
+
 /// Logits in [0, 4).
 fn logits(seed: u64, prefix: u64) -> [f32; VOCABULARY] {
     std::array::from_fn(|i| 4.0 * unit(seed, prefix, 16 + i))
@@ -159,39 +205,14 @@ impl LanguageModel for ToyModel {
         feeds: &mut [Feed<'_, Vec<u64>>],
         detail: Detail,
     ) -> Result<Vec<Vec<Step>>, ModelError> {
-        feeds
-            .iter_mut()
-            .map(|feed| {
-                if feed.from >= feed.tokens.len() {
-                    return Err(ModelError::BadFeed { tokens: feed.tokens.len(), from: feed.from });
-                }
-                let positions = feed.state.len() + feed.tokens.len();
-                if positions > self.info.context {
-                    return Err(ModelError::ContextOverrun {
-                        positions,
-                        context: self.info.context,
-                        model: self.info.name.clone(),
-                    });
-                }
-                self.processed.fetch_add(feed.tokens.len() as u64, Ordering::Relaxed);
-                let mut steps = Vec::with_capacity(feed.tokens.len() - feed.from);
-                for (i, &token) in feed.tokens.iter().enumerate() {
-                    if token as usize >= VOCABULARY {
-                        return Err(ModelError::TokenOutOfRange {
-                            token,
-                            vocabulary: VOCABULARY,
-                            model: self.info.name.clone(),
-                        });
-                    }
-                    let before = feed.state.last().copied().unwrap_or(0);
-                    let prefix = mix(before, u64::from(token), 0x70C);
-                    feed.state.push(prefix);
-                    if i >= feed.from {
-                        steps.push(self.step(prefix, detail));
-                    }
-                }
-                Ok(steps)
-            })
-            .collect()
+        feeds.iter_mut().map(|feed| self.advance_one(feed, detail)).collect()
+    }
+
+    fn advance_each(
+        &self,
+        feeds: &mut [Feed<'_, Vec<u64>>],
+        detail: Detail,
+    ) -> Vec<Result<Vec<Step>, ModelError>> {
+        feeds.iter_mut().map(|feed| self.advance_one(feed, detail)).collect()
     }
 }

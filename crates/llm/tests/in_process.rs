@@ -300,3 +300,40 @@ fn a_follower_agrees_about_as_often_as_told() {
         .count();
     assert!((780..850).contains(&same), "{same} of 1000");
 }
+
+#[test]
+fn an_ask_at_which_the_model_fails_leaves_the_others_whole() {
+    let vocabulary = ToyModel::vocabulary();
+    let contexts: [&[TokenId]; 5] = [&[1, 2], &[3, 7, 1], &[4], &[1, 2, 5], &[3, 6]];
+    let asks = contexts.map(|context| Ask::greedy(context, 1));
+    let expected: Vec<_> = InProcess::new(ToyModel::new(1)).ask(&asks);
+    let broken = InProcess::new(ToyModel::new(1).breaking_at(7));
+    // Twice: the cache keeps the good answers and no bad state.
+    for _ in 0..2 {
+        for (i, (reply, expected)) in broken.ask(&asks).iter().zip(&expected).enumerate() {
+            match reply {
+                Ok(reply) => {
+                    assert_eq!(Some(&reply.tokens), expected.as_ref().ok().map(|e| &e.tokens))
+                }
+                Err(error) => {
+                    assert!(i == 1 && error.to_string().contains("not a finite"), "{error}")
+                }
+            }
+            assert_eq!(reply.is_err(), i == 1, "{reply:?}");
+        }
+    }
+    let wanted =
+        contexts.map(|context| Continuation { context, tokens: 6, sampling: None, resumed: false });
+    let expected = InProcess::new(ToyModel::new(1)).continuations(&wanted, &vocabulary);
+    for ((reply, expected), context) in
+        broken.continuations(&wanted, &vocabulary).iter().zip(&expected).zip(contexts)
+    {
+        let tokens = &expected.as_ref().expect("a continuation").tokens;
+        // The last token of a continuation is not read.
+        let breaks = context.contains(&7) || tokens[..tokens.len() - 1].contains(&7);
+        match reply {
+            Ok(reply) => assert!(!breaks && reply.tokens == *tokens, "{context:?}"),
+            Err(error) => assert!(breaks && error.to_string().contains("not a finite"), "{error}"),
+        }
+    }
+}

@@ -5,7 +5,7 @@ use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::Scope;
+use std::thread::{self, Scope};
 
 use tokenroute_core::{Ask, Continuation, Llm, LlmError, Reply, Sampling, TokenId, Vocabulary};
 
@@ -59,12 +59,6 @@ struct Job {
     top: usize,
 }
 
-#[derive(Debug)]
-enum Work {
-    Call(Job),
-    Forget(Vec<TokenId>),
-}
-
 /// Makes calls and records their sessions.
 pub(crate) struct Caller<'a, L: Llm + ?Sized> {
     llm: &'a L,
@@ -93,7 +87,12 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Queue {
-    work: VecDeque<Work>,
+    calls: VecDeque<Job>,
+    /// Prompts that the LLM may forget. They go before all calls: a later call with the same
+    /// prompt finds the same LLM state at any speed.
+    forgets: VecDeque<Vec<TokenId>>,
+    /// Prompts that threads forget now. A call that begins with one of them waits.
+    forgetting: Vec<Vec<TokenId>>,
     closed: bool,
 }
 
@@ -110,17 +109,32 @@ impl<'a, L: Llm + ?Sized> Caller<'a, L> {
         mail: Sender<Mail>,
         calls: Calls,
     ) -> Self {
+        Self::started(llm, vocabulary, mail, calls, |work| {
+            thread::Builder::new().name("llm-call".to_owned()).spawn_scoped(scope, work).is_ok()
+        })
+    }
+
+    /// Starts the threads with `spawn`, which returns whether a thread has started. The system
+    /// may refuse some: the others make the calls. If it refuses all, the engine's thread does.
+    fn started(
+        llm: &'a L,
+        vocabulary: &'a Vocabulary,
+        mail: Sender<Mail>,
+        calls: Calls,
+        mut spawn: impl FnMut(Box<dyn FnOnce() + Send + 'a>) -> bool,
+    ) -> Self {
         let shared = Arc::<Shared>::default();
-        for _ in 0..calls.threads.max(1) {
+        let mut started = 0;
+        while started < calls.threads.max(1) {
             let (shared, mail) = (Arc::clone(&shared), mail.clone());
-            scope.spawn(move || {
-                while let Some(work) = shared.next(calls.together.max(1)) {
-                    match work {
-                        Batch::Calls(jobs) => answer(llm, vocabulary, jobs, &mail),
-                        Batch::Forget(prompt) => llm.forget(&prompt),
-                    }
-                }
-            });
+            let work = move || shared.work(llm, vocabulary, calls.together.max(1), &mail);
+            if !spawn(Box::new(work)) {
+                break;
+            }
+            started += 1;
+        }
+        if started == 0 {
+            return Self::inline(llm, vocabulary, mail);
         }
         let place = Place::Threads(shared);
         Caller { llm, vocabulary, mail, place, flights: BTreeMap::new(), next: 0 }
@@ -141,8 +155,8 @@ impl<'a, L: Llm + ?Sized> Caller<'a, L> {
         let job = Job { call, context: context.to_vec(), tokens, sampling, top };
         match &mut self.place {
             Place::Inline(jobs) => jobs.push(job),
-            Place::Threads(shared) if urgent => shared.lock().work.push_front(Work::Call(job)),
-            Place::Threads(shared) => shared.lock().work.push_back(Work::Call(job)),
+            Place::Threads(shared) if urgent => shared.lock().calls.push_front(job),
+            Place::Threads(shared) => shared.lock().calls.push_back(job),
         }
         self.notify();
         call
@@ -158,8 +172,8 @@ impl<'a, L: Llm + ?Sized> Caller<'a, L> {
     pub(crate) fn hurry(&mut self, call: CallId) {
         if let Place::Threads(shared) = &self.place {
             let mut queue = shared.lock();
-            if let Some(work) = queue.remove(call) {
-                queue.work.push_front(work);
+            if let Some(job) = queue.remove(call) {
+                queue.calls.push_front(job);
             }
         }
     }
@@ -189,11 +203,11 @@ impl<'a, L: Llm + ?Sized> Caller<'a, L> {
         self.flights.len()
     }
 
-    /// Lets the LLM free the state of a prompt.
+    /// Lets the LLM free the state of a prompt, before any later call.
     pub(crate) fn forget(&mut self, prompt: Vec<TokenId>) {
         match &self.place {
             Place::Inline(_) => self.llm.forget(&prompt),
-            Place::Threads(shared) => shared.lock().work.push_back(Work::Forget(prompt)),
+            Place::Threads(shared) => shared.lock().forgets.push_back(prompt),
         }
         self.notify();
     }
@@ -211,7 +225,7 @@ impl<L: Llm + ?Sized> Drop for Caller<'_, L> {
         if let Place::Threads(shared) = &self.place {
             let mut queue = shared.lock();
             queue.closed = true;
-            queue.work.retain(|w| matches!(w, Work::Forget(_)));
+            queue.calls.clear();
             shared.filled.notify_all();
         }
     }
@@ -224,10 +238,16 @@ enum Batch {
 }
 
 impl Queue {
-    fn remove(&mut self, call: CallId) -> Option<Work> {
-        let is = |w: &Work| matches!(w, Work::Call(job) if job.call == call);
-        let at = self.work.iter().position(is)?;
-        self.work.remove(at)
+    fn remove(&mut self, call: CallId) -> Option<Job> {
+        let at = self.calls.iter().position(|job| job.call == call)?;
+        self.calls.remove(at)
+    }
+
+    /// The first call that need not wait for a prompt to be forgotten, if it is as wanted.
+    fn take(&mut self, wanted: impl Fn(&Job) -> bool) -> Option<Job> {
+        let waits = |job: &Job| self.forgetting.iter().any(|p| job.context.starts_with(p));
+        let at = self.calls.iter().position(|job| !waits(job))?;
+        if wanted(&self.calls[at]) { self.calls.remove(at) } else { None }
     }
 }
 
@@ -242,22 +262,45 @@ impl Shared {
     fn next(&self, together: usize) -> Option<Batch> {
         let mut queue = self.lock();
         loop {
-            match queue.work.pop_front() {
-                Some(Work::Forget(prompt)) => return Some(Batch::Forget(prompt)),
-                Some(Work::Call(job)) => {
-                    let mut jobs = vec![job];
-                    while jobs.len() < together
-                        && jobs[0].tokens == 1
-                        && let Some(Work::Call(Job { tokens: 1, .. })) = queue.work.front()
-                        && let Some(Work::Call(job)) = queue.work.pop_front()
-                    {
-                        jobs.push(job);
-                    }
-                    return Some(Batch::Calls(jobs));
+            if let Some(prompt) = queue.forgets.pop_front() {
+                queue.forgetting.push(prompt.clone());
+                return Some(Batch::Forget(prompt));
+            }
+            if let Some(job) = queue.take(|_| true) {
+                let mut jobs = vec![job];
+                while jobs.len() < together
+                    && jobs[0].tokens == 1
+                    && let Some(job) = queue.take(|job| job.tokens == 1)
+                {
+                    jobs.push(job);
                 }
-                None if queue.closed => return None,
-                None => {
-                    queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                return Some(Batch::Calls(jobs));
+            }
+            if queue.closed {
+                return None;
+            }
+            queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Makes calls until the engine has ended.
+    fn work<L: Llm + ?Sized>(
+        &self,
+        llm: &L,
+        vocabulary: &Vocabulary,
+        together: usize,
+        mail: &Sender<Mail>,
+    ) {
+        while let Some(batch) = self.next(together) {
+            match batch {
+                Batch::Calls(jobs) => answer(llm, vocabulary, jobs, mail),
+                Batch::Forget(prompt) => {
+                    // A panic costs the LLM's memory, but no thread.
+                    drop(catch_unwind(AssertUnwindSafe(|| llm.forget(&prompt))));
+                    let mut queue = self.lock();
+                    let at = queue.forgetting.iter().position(|p| *p == prompt);
+                    at.map(|at| queue.forgetting.swap_remove(at));
+                    self.filled.notify_all();
                 }
             }
         }
@@ -294,5 +337,93 @@ fn call(jobs: &[Job], mail: &Sender<Mail>, llm: impl FnOnce() -> Vec<CallResult>
         let none = || Err(LlmError::BadReply("no reply to this ask".to_owned()));
         // An engine that has ended does not read its mail.
         drop(mail.send(Mail::Result(job.call, replies.next().unwrap_or_else(none))));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, channel};
+    use std::time::Duration;
+
+    use tokenroute_llm::{Scripted, ToyModel};
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(20);
+
+    fn landed(mail: &Receiver<Mail>) -> CallId {
+        match mail.recv_timeout(SOON).expect("a reply") {
+            Mail::Result(call, said) => said.map(|_| call).expect("an answer"),
+            Mail::Wake => panic!("nobody wakes the engine"),
+        }
+    }
+
+    #[test]
+    fn the_threads_that_the_system_allows_make_the_calls() {
+        let (llm, vocabulary) = (Scripted::new(|_| Ok(3)), ToyModel::vocabulary());
+        let calls = Calls { threads: 4, together: 1 };
+        for allowed in [0, 1, 3, 4] {
+            thread::scope(|scope| {
+                let (sender, mail) = channel();
+                let mut started = 0;
+                let spawn = |work: Box<dyn FnOnce() + Send>| {
+                    started += 1;
+                    started <= allowed && {
+                        scope.spawn(work);
+                        true
+                    }
+                };
+                let mut caller = Caller::started(&llm, &vocabulary, sender, calls, spawn);
+                for _ in 0..6 {
+                    caller.submit(SessionId(0), &[1], 1, None, false);
+                }
+                caller.flush();
+                let mut calls: Vec<CallId> = (0..6).map(|_| landed(&mail)).collect();
+                calls.sort_unstable();
+                assert_eq!(calls, [0, 1, 2, 3, 4, 5], "{allowed} threads");
+            });
+        }
+    }
+
+    /// Forgets slowly, and records what it is asked in order.
+    #[derive(Default)]
+    struct Slow {
+        record: Mutex<Vec<&'static str>>,
+        other: Condvar,
+    }
+
+    impl Llm for Slow {
+        fn ask(&self, asks: &[Ask<'_>]) -> Vec<CallResult> {
+            let other = asks[0].context[0] == 9;
+            self.record.lock().expect("a lock").push(if other { "other" } else { "same" });
+            self.other.notify_all();
+            asks.iter().map(|_| Ok(Reply { tokens: vec![3], ..Reply::default() })).collect()
+        }
+
+        fn forget(&self, _: &[TokenId]) {
+            // Another prompt's call is made meanwhile.
+            let record = self.record.lock().expect("a lock");
+            let waits = |record: &mut Vec<_>| record.is_empty();
+            let (mut record, late) =
+                self.other.wait_timeout_while(record, SOON, waits).expect("a lock");
+            assert!(!late.timed_out(), "a call with another prompt waited");
+            record.push("forgot");
+        }
+    }
+
+    #[test]
+    fn a_call_comes_after_its_prompt_is_forgotten() {
+        let (llm, vocabulary) = (Slow::default(), ToyModel::vocabulary());
+        thread::scope(|scope| {
+            let (sender, mail) = channel();
+            let calls = Calls { threads: 3, together: 4 };
+            let mut caller = Caller::threads(scope, &llm, &vocabulary, sender, calls);
+            caller.forget(vec![1, 2]);
+            caller.submit(SessionId(0), &[1, 2, 3], 1, None, true);
+            caller.submit(SessionId(0), &[9], 1, None, false);
+            assert_eq!([landed(&mail), landed(&mail)], [1, 0]);
+        });
+        let record = llm.record.into_inner().expect("no panic");
+        assert_eq!(record, ["other", "forgot", "same"]);
     }
 }

@@ -39,8 +39,24 @@ pub fn advance_canonical<M: LanguageModel>(
     detail: Detail,
 ) -> Result<Vec<Vec<Step>>, ModelError> {
     let mut steps = model.advance(feeds, detail)?;
-    for step in steps.iter_mut().flatten() {
+    make_canonical(steps.iter_mut().flatten(), vocabulary);
+    Ok(steps)
+}
+
+/// [`LanguageModel::advance_each`] with canonical tokens.
+pub(crate) fn advance_each_canonical<M: LanguageModel>(
+    model: &M,
+    vocabulary: &Vocabulary,
+    feeds: &mut [Feed<'_, M::State>],
+    detail: Detail,
+) -> Vec<Result<Vec<Step>, ModelError>> {
+    let mut steps = model.advance_each(feeds, detail);
+    make_canonical(steps.iter_mut().flatten().flatten(), vocabulary);
+    steps
+}
+
+fn make_canonical<'s>(steps: impl Iterator<Item = &'s mut Step>, vocabulary: &Vocabulary) {
+    for step in steps {
         step.token = vocabulary.canonical(step.token);
     }
-    Ok(steps)
 }

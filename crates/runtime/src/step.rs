@@ -4,10 +4,11 @@ use std::mem;
 
 use tokenroute_core::{Detail, Feed, LanguageModel, Llm};
 
+use crate::Pair;
 use crate::branch::{Branch, Head, Rules};
 use crate::engine::Engine;
+use crate::pair::advance_each_canonical;
 use crate::session::RunningSession;
-use crate::{Pair, advance_canonical};
 
 /// A branch in a step, and how many of its tokens are processed.
 struct Part<'t, 'a, S> {
@@ -54,21 +55,13 @@ impl<S: LanguageModel, L: Llm + ?Sized> Engine<'_, S, L> {
             })
             .collect();
         let Pair { slm, vocabulary, .. } = self.pair;
-        match advance_canonical(slm, vocabulary, &mut feeds, detail) {
-            Ok(steps) => {
-                for (Part { rules, branch, tokens }, steps) in parts.into_iter().zip(steps) {
-                    if tokens < branch.pending.len() {
-                        // The token after this part of the prompt is known.
-                        branch.pending.drain(..tokens);
-                    } else {
-                        branch.hear(steps, rules);
-                    }
-                }
-            }
-            Err(error) => {
-                for Part { branch, .. } in parts {
-                    branch.head = Head::Broken(error.clone().into());
-                }
+        let made = advance_each_canonical(slm, vocabulary, &mut feeds, detail);
+        for (Part { rules, branch, tokens }, made) in parts.into_iter().zip(made) {
+            match made {
+                Err(error) => branch.head = Head::Broken(error.into()),
+                // The token after this part of the prompt is known.
+                Ok(_) if tokens < branch.pending.len() => drop(branch.pending.drain(..tokens)),
+                Ok(steps) => branch.hear(steps, rules),
             }
         }
         self.sessions = sessions;

@@ -95,14 +95,14 @@ pub(super) fn answer<M: LanguageModel>(
             continue;
         }
         let made = process(model, roots, &wave);
-        for job in wave {
+        for (job, made) in wave.into_iter().zip(made) {
             let reply = &mut replies[job.ask];
-            match (&made, reply) {
+            match (made, reply) {
                 (Ok(()), Ok(reply)) => {
                     reply.positions += job.positions() as u64;
                     (reply.tokens, reply.top) = known(roots, &job.root, &asks[job.ask]);
                 }
-                (Err(error), reply) => *reply = Err(error.clone().into()),
+                (Err(error), reply) => *reply = Err(error.into()),
                 (Ok(()), Err(_)) => {}
             }
         }
@@ -166,12 +166,12 @@ fn job<'a, S>(roots: &Roots<S>, i: usize, root: &Key, ask: &Ask<'a>) -> Option<J
     Some(Job { ask: i, root: Key::clone(root), tokens, from, sampling, top, held, grows })
 }
 
-/// Runs a wave in one call of the model and caches the results.
+/// Runs a wave in one call of the model and caches the results. One result for each job.
 fn process<M: LanguageModel>(
     model: &M,
     roots: &mut Roots<M::State>,
     wave: &[Job<'_>],
-) -> Result<(), ModelError> {
+) -> Vec<Result<(), ModelError>> {
     let mut states: Vec<M::State> = wave
         .iter()
         .map(|job| match roots.get_mut(&job.root) {
@@ -198,8 +198,16 @@ fn process<M: LanguageModel>(
         (false, true) => Detail::Full,
         (false, false) => Detail::Token,
     };
-    let steps = model.advance(&mut feeds, detail)?;
-    for ((job, state), steps) in wave.iter().zip(states).zip(steps) {
+    let made = model.advance_each(&mut feeds, detail);
+    let mut done = Vec::with_capacity(wave.len());
+    for ((job, state), made) in wave.iter().zip(states).zip(made) {
+        let steps = match made {
+            Ok(steps) => steps,
+            Err(error) => {
+                done.push(Err(error));
+                continue;
+            }
+        };
         let said: Vec<TokenId> = (job.from..)
             .zip(&steps)
             .map(|(position, step)| step.said(job.sampling, Side::Llm, position))
@@ -213,6 +221,7 @@ fn process<M: LanguageModel>(
                 prefixes.keep_top(job.tokens, job.from, job.top, &top);
             }
         }
+        done.push(Ok(()));
     }
-    Ok(())
+    done
 }

@@ -57,17 +57,16 @@ pub(super) fn make<M: LanguageModel>(
                 Feed { state: &mut g.state, from: tokens.len() - 1, tokens }
             })
             .collect();
-        let steps = match model.advance(&mut feeds, detail) {
-            Ok(steps) => steps,
-            Err(error) => {
-                for g in growing.drain(..) {
-                    replies[g.index] = Err(error.clone().into());
-                }
-                continue;
-            }
-        };
+        let made = model.advance_each(&mut feeds, detail);
         let all = std::mem::take(&mut growing);
-        for (mut g, steps) in all.into_iter().zip(steps) {
+        for (mut g, made) in all.into_iter().zip(made) {
+            let steps = match made {
+                Ok(steps) => steps,
+                Err(error) => {
+                    replies[g.index] = Err(error.into());
+                    continue;
+                }
+            };
             let Continuation { context, tokens, sampling, .. } = wanted[g.index];
             let said = steps.first().map(|s| s.said(sampling, Side::Llm, g.tokens.len()));
             g.tokens.extend(said);

@@ -22,6 +22,9 @@ const LOGITS: usize = 4 << 20;
 /// Rows that a thread takes at a time in the work between matrices.
 const SHARE: usize = 8;
 
+/// The steps of one feed, or why it has none.
+pub(crate) type FeedSteps = Result<Vec<Step>, ModelError>;
+
 /// A token in the batch. Row `r` of every activation belongs to `rows[r]`.
 #[derive(Debug, Clone, Copy)]
 struct Row {
@@ -83,8 +86,9 @@ impl<'p, 'a> Pass<'p, 'a> {
         Ok(Pass { network, feeds, detail, scratch })
     }
 
-    /// Runs all layers and the LM head. On success the tokens are committed.
-    pub(crate) fn run(&mut self) -> Result<Vec<Vec<Step>>, ModelError> {
+    /// Runs all layers and the LM head. A feed whose logits are not finite fails alone. The
+    /// tokens of the others are committed.
+    pub(crate) fn run(&mut self) -> Result<Vec<FeedSteps>, ModelError> {
         let network = self.network;
         for (i, layer) in network.layers.iter().enumerate() {
             self.attention(i, layer).map_err(|error| backend(network, &error))?;
@@ -94,7 +98,7 @@ impl<'p, 'a> Pass<'p, 'a> {
             self.mlp(layer).map_err(|error| backend(network, &error))?;
         }
         let steps = self.head()?;
-        for feed in self.feeds.iter_mut() {
+        for (feed, _) in self.feeds.iter_mut().zip(&steps).filter(|(_, steps)| steps.is_ok()) {
             let len = feed.state.len() + feed.tokens.len();
             feed.state.commit(len);
         }
@@ -187,14 +191,14 @@ impl<'p, 'a> Pass<'p, 'a> {
     }
 
     /// Final norm and LM head for the wanted rows.
-    fn head(&mut self) -> Result<Vec<Vec<Step>>, ModelError> {
+    fn head(&mut self) -> Result<Vec<FeedSteps>, ModelError> {
         let network = self.network;
         let Network { info, config, norm, head, pool, .. } = network;
         let Scratch { rows, stream, normed, logits, activations, .. } = &mut *self.scratch;
         let (hidden, vocabulary) = (info.hidden, info.vocabulary);
         let stream = &stream[..rows.len() * hidden];
-        let count = |f: &Feed<'_, KvState>| Vec::with_capacity(f.tokens.len() - f.from);
-        let mut steps: Vec<Vec<Step>> = self.feeds.iter().map(count).collect();
+        let count = |f: &Feed<'_, KvState>| Ok(Vec::with_capacity(f.tokens.len() - f.from));
+        let mut steps: Vec<FeedSteps> = self.feeds.iter().map(count).collect();
         let chunk = chunk(rows.len(), head).min((LOGITS / vocabulary).max(CHUNK / 4));
         for (x, rows) in stream.chunks(chunk * hidden).zip(rows.chunks(chunk)) {
             let normed = sized(normed, x.len());
@@ -209,11 +213,14 @@ impl<'p, 'a> Pass<'p, 'a> {
                 made[0] = step(pool, logits, hidden, self.detail, info.top_k);
             });
             for (row, step) in rows.iter().zip(made) {
-                let step = step.ok_or_else(|| ModelError::NotFinite {
-                    model: info.name.clone(),
-                    position: row.position,
-                })?;
-                steps[row.feed].push(step);
+                let Ok(made) = &mut steps[row.feed] else { continue };
+                match step {
+                    Some(step) => made.push(step),
+                    None => {
+                        let (model, position) = (info.name.clone(), row.position);
+                        steps[row.feed] = Err(ModelError::NotFinite { model, position });
+                    }
+                }
             }
         }
         Ok(steps)

@@ -20,7 +20,7 @@ use tokenroute_kernels::{Format, Isa, Pool};
 
 use crate::weights::WeightSource;
 use crate::{Config, LoadError};
-use forward::{Pass, Scratch};
+use forward::{FeedSteps, Pass, Scratch};
 use network::Network;
 
 pub use kv_state::KvState;
@@ -93,43 +93,43 @@ impl Decoder {
     }
 
     /// One pass over checked feeds, with buffers of an earlier one where there are any.
-    fn pass(
-        &self,
-        feeds: &mut [Feed<'_, KvState>],
-        detail: Detail,
-    ) -> Result<Vec<Vec<Step>>, ModelError> {
+    /// One result for each feed.
+    fn pass(&self, feeds: &mut [Feed<'_, KvState>], detail: Detail) -> Vec<FeedSteps> {
         let buffers = || self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         let mut scratch = buffers().pop().unwrap_or_default();
         let steps =
             Pass::new(&self.network, feeds, detail, &mut scratch).and_then(|mut pass| pass.run());
         buffers().push(scratch);
-        steps
+        steps.unwrap_or_else(|error| vec![Err(error); feeds.len()])
     }
 
-    fn check(&self, feeds: &[Feed<'_, KvState>]) -> Result<(), ModelError> {
-        for feed in feeds {
-            let ModelInfo { name, context, vocabulary, .. } = &self.network.info;
-            let tokens = feed.tokens.len();
-            if feed.from >= tokens {
-                return Err(ModelError::BadFeed { tokens, from: feed.from });
-            }
-            let positions = feed.state.len() + tokens;
-            if positions > *context {
-                return Err(ModelError::ContextOverrun {
-                    positions,
-                    context: *context,
-                    model: name.clone(),
-                });
-            }
-            if let Some(&token) = feed.tokens.iter().find(|&&t| t as usize >= *vocabulary) {
-                return Err(ModelError::TokenOutOfRange {
-                    token,
-                    vocabulary: *vocabulary,
-                    model: name.clone(),
-                });
-            }
+    /// Passes over checked feeds, on several threads where that is faster.
+    fn passes(&self, feeds: &mut [Feed<'_, KvState>], detail: Detail) -> Vec<FeedSteps> {
+        let mut parts = self.split(feeds);
+        if let [only] = parts.as_mut_slice() {
+            return self.pass(only, detail);
         }
-        Ok(())
+        let results: Vec<_> = parts.into_par_iter().map(|part| self.pass(part, detail)).collect();
+        results.into_iter().flatten().collect()
+    }
+
+    fn check(&self, feed: &Feed<'_, KvState>) -> Result<(), ModelError> {
+        let ModelInfo { name, context, vocabulary, .. } = &self.network.info;
+        let (context, vocabulary) = (*context, *vocabulary);
+        let tokens = feed.tokens.len();
+        if feed.from >= tokens {
+            return Err(ModelError::BadFeed { tokens, from: feed.from });
+        }
+        let positions = feed.state.len() + tokens;
+        if positions > context {
+            return Err(ModelError::ContextOverrun { positions, context, model: name.clone() });
+        }
+        match feed.tokens.iter().find(|&&t| t as usize >= vocabulary) {
+            Some(&token) => {
+                Err(ModelError::TokenOutOfRange { token, vocabulary, model: name.clone() })
+            }
+            None => Ok(()),
+        }
     }
 
     /// Splits the feeds into runs of about equal work, one per thread. Sequences share
@@ -186,14 +186,26 @@ impl LanguageModel for Decoder {
         feeds: &mut [Feed<'_, KvState>],
         detail: Detail,
     ) -> Result<Vec<Vec<Step>>, ModelError> {
-        self.check(feeds)?;
-        let mut parts = self.split(feeds);
-        if let [only] = parts.as_mut_slice() {
-            return self.pass(only, detail);
+        feeds.iter().try_for_each(|feed| self.check(feed))?;
+        self.passes(feeds, detail).into_iter().collect()
+    }
+
+    fn advance_each(&self, feeds: &mut [Feed<'_, KvState>], detail: Detail) -> Vec<FeedSteps> {
+        let checks: Vec<_> = feeds.iter().map(|feed| self.check(feed)).collect();
+        let good = feeds.iter_mut().zip(&checks).filter(|(_, check)| check.is_ok());
+        let mut good: Vec<Feed<'_, KvState>> = good
+            .map(|(feed, _)| Feed { state: &mut *feed.state, tokens: feed.tokens, from: feed.from })
+            .collect();
+        let mut made = match good.is_empty() {
+            true => Vec::new(),
+            false => self.passes(&mut good, detail),
         }
-        let results: Result<Vec<_>, ModelError> =
-            parts.into_par_iter().map(|part| self.pass(part, detail)).collect();
-        Ok(results?.into_iter().flatten().collect())
+        .into_iter();
+        // A feed that passed its check has a result.
+        checks
+            .into_iter()
+            .map(|check| check.and_then(|()| made.next().unwrap_or(Ok(vec![]))))
+            .collect()
     }
 }
 

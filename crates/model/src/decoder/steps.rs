@@ -36,7 +36,7 @@ pub(crate) fn step(
             logits: None,
         });
     }
-    let k = top_k.max(1);
+    let k = top_k.clamp(1, logits.len());
     let found = parts(pool, logits, |first, part| {
         let mut top = arch().dispatch(Top { logits: part, k });
         top.iter_mut().for_each(|(token, _)| *token += first as TokenId);

@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Tensor};
 use candle_transformers::models::qwen2;
 use tokenroute_core::{Detail, Feed, LanguageModel, ModelError, Step};
-use tokenroute_model::continue_greedy;
+use tokenroute_model::{Format, LoadOptions, continue_greedy, load_model};
 
 use crate::support::{ModelFiles, alone, bits, feed, sequences};
 
@@ -204,4 +204,65 @@ fn overflow_is_an_error_with_its_position() {
     let mut feeds = [Feed { state: &mut state, tokens: &[1, 2, 3], from: 1 }];
     let error = model.advance(&mut feeds, Detail::Full).expect_err("an overflow");
     assert!(matches!(error, ModelError::NotFinite { position: 1, .. }), "{error}");
+}
+
+/// A model whose values are not finite once it has read token 7: no other token reaches a
+/// direction of the stream in which the first MLP overflows.
+fn breaking_at_seven(steep: f32) -> ModelFiles {
+    let mut files = ModelFiles::new(15).untied();
+    let mut column = |name: &str, width: usize, value: f32| {
+        let weights = &mut files.tensors.get_mut(name).expect("a weight").1;
+        weights.chunks_mut(width).for_each(|row| row[40] = value);
+    };
+    column("model.embed_tokens.weight", 48, 0.0);
+    column("model.layers.0.mlp.gate_proj.weight", 48, steep);
+    column("model.layers.0.mlp.up_proj.weight", 48, steep);
+    let row = &mut files.tensors.get_mut("model.layers.0.self_attn.o_proj.weight");
+    row.as_mut().expect("a weight").1[40 * 48..41 * 48].fill(0.0);
+    files.tensors.get_mut("model.embed_tokens.weight").expect("a weight").1[7 * 48 + 40] = 1.0;
+    files
+}
+
+#[test]
+fn a_feed_that_fails_leaves_the_others_whole() {
+    // In f32 the product overflows. Quantised activations are not finite from 8.3 million on.
+    for (steep, quantize) in [(1e20, None), (1e4, Some(Format::Q8_0))] {
+        let dir = tempfile::tempdir().expect("a directory");
+        breaking_at_seven(steep).write(dir.path());
+        let options = LoadOptions { quantize, ..LoadOptions::default() };
+        let model = load_model(dir.path(), &options).expect("finite weights").decoder;
+        let lengths = [5, 1, 12, 3, 40];
+        let good: Vec<Vec<u32>> = sequences(16, &lengths)
+            .into_iter()
+            .map(|tokens| tokens.into_iter().map(|t| if t == 7 { 8 } else { t }).collect())
+            .collect();
+        let whole: Vec<_> = good
+            .iter()
+            .map(|tokens| alone(&model, tokens, 96).iter().map(bits).collect::<Vec<_>>())
+            .collect();
+        let bad_feeds: [&[u32]; 4] = [&[7], &[1, 7, 2], &[1, 46], &[]];
+        for (bad, place) in bad_feeds.iter().flat_map(|bad| (0..=5).map(move |at| (bad, at))) {
+            let mut feeds: Vec<&[u32]> = good.iter().map(Vec::as_slice).collect();
+            feeds.insert(place, bad);
+            let mut states = vec![model.start(); feeds.len()];
+            let mut feeds: Vec<_> = states
+                .iter_mut()
+                .zip(&feeds)
+                .map(|(state, tokens)| Feed { state, tokens, from: 0 })
+                .collect();
+            let mut made = model.advance_each(&mut feeds, Detail::Logits);
+            let error = made.remove(place).expect_err("a bad feed");
+            match bad {
+                [] => assert!(matches!(error, ModelError::BadFeed { .. }), "{error}"),
+                [1, 46] => assert!(matches!(error, ModelError::TokenOutOfRange { .. }), "{error}"),
+                _ => assert!(matches!(error, ModelError::NotFinite { .. }), "{error}"),
+            }
+            states.remove(place);
+            for ((steps, whole), state) in made.iter().zip(&whole).zip(&states) {
+                let steps: Vec<_> = steps.as_ref().expect("steps").iter().map(bits).collect();
+                assert!(&steps == whole, "{bad:?} at {place}, {quantize:?}");
+                assert_eq!(model.positions(state), whole.len());
+            }
+        }
+    }
 }

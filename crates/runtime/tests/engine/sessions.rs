@@ -207,3 +207,51 @@ fn a_session_that_fails_takes_no_other_with_it() {
         assert!(engine.add(Session { prompt, ..good.clone() }).is_err());
     }
 }
+
+#[test]
+fn a_session_at_which_the_slm_fails_fails_alone() {
+    // The SLM breaks after token 7: in a prompt, in an answer, or in a speculated branch.
+    let make = || ToyModel::following(9, &ToyModel::new(8), 0.6);
+    let (slm, broken, vocabulary) = (make(), make().breaking_at(7), ToyModel::vocabulary());
+    let mut prompts = prompts(24);
+    prompts.extend([vec![7], vec![1, 7, 2], vec![2, 3, 7]]);
+    for (wait, tau) in [(Wait::Block, 0.0), (Wait::Block, 0.5), (speculate(3, 4), 0.5)] {
+        let llm = InProcess::new(ToyModel::new(8));
+        let pair = Pair::new(&slm, &llm, &vocabulary);
+        let alone = decode(pair, &Hidden, self::tau(tau), &requests(&prompts), 1).expect("sound");
+        let llm = InProcess::new(ToyModel::new(8));
+        let mut ended = BTreeMap::new();
+        thread::scope(|scope| {
+            let pair = Pair::new(&broken, &llm, &vocabulary);
+            let mut engine = Engine::new(scope, pair, &Hidden, APART);
+            let ids: Vec<SessionId> = prompts
+                .iter()
+                .map(|prompt| engine.add(session(prompt, policy(tau, wait))).expect("good"))
+                .collect();
+            while ended.len() < ids.len() {
+                for event in engine.turn(LONG) {
+                    match event {
+                        Event::Ended { session, trace } => drop(ended.insert(session, Ok(trace))),
+                        Event::Failed { session, error, .. } => {
+                            ended.insert(session, Err(error));
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        });
+        let mut failed = 0;
+        for ((prompt, alone), ended) in prompts.iter().zip(&alone).zip(ended.values()) {
+            // The last token of an answer is not read.
+            let read = &alone.tokens[..alone.tokens.len() - 1];
+            let breaks = prompt.contains(&7) || read.iter().any(|token| token.token == 7);
+            match ended {
+                Ok(trace) => assert_eq!(decided(trace), decided(alone), "{prompt:?}"),
+                Err(error) => assert!(matches!(error, RuntimeError::Model(_)), "{error}"),
+            }
+            assert_eq!(ended.is_err(), breaks, "{prompt:?} at τ = {tau}");
+            failed += usize::from(breaks);
+        }
+        assert!((4..20).contains(&failed), "{failed} sessions met token 7");
+    }
+}

@@ -52,6 +52,10 @@ impl Texts for NoTexts {
         Ok(String::new())
     }
 
+    fn longest_token(&self) -> usize {
+        usize::MAX
+    }
+
     fn token(&self, id: TokenId) -> Result<String, String> {
         Ok(format!("<{id}>"))
     }
