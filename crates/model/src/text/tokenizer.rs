@@ -1,5 +1,6 @@
 //! A model's tokenizer: text to ids and back, and the hashes that identify it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -22,8 +23,15 @@ pub struct Tokenizer {
     size: usize,
 }
 
+/// Most token ids. The largest known vocabularies have a few hundred thousand. Every id up to
+/// the greatest is visited, whether or not it has a token.
+const MOST_IDS: usize = 4 << 20;
+
 /// The parts of a tokenizer that the models of a pair must share, in order of comparison.
 const PARTS: [&str; 4] = ["vocabularies", "merges", "added tokens", "pre-tokenizers"];
+
+/// What a panic of `tokenizers` means.
+const BROKEN: &str = "its parts contradict one another, so that the library `tokenizers` fails";
 
 impl Tokenizer {
     /// The tokenizer of a model directory or a GGUF file.
@@ -86,12 +94,20 @@ impl Tokenizer {
             path: path.to_owned(),
             message: error.to_string(),
         };
-        let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(bad)?;
+        // `tokenizers` panics at some damaged files.
+        let inner = catch_unwind(|| tokenizers::Tokenizer::from_bytes(bytes));
+        let mut inner = inner.unwrap_or_else(|_| Err(BROKEN.into())).map_err(bad)?;
         // A file may ask for truncation and padding. transformers ignores both unless its
         // caller asks, and so must every encoding here.
         inner.with_truncation(None).map_err(bad)?;
         inner.with_padding(None);
-        let size = inner.get_vocab(true).values().max().map_or(0, |&id| id as usize + 1);
+        let vocabulary = inner.get_vocab(true);
+        let last = vocabulary.iter().max_by_key(|(_, id)| **id);
+        let size = last.map_or(0, |(_, &id)| id as usize + 1);
+        if let Some((token, id)) = last.filter(|_| size > MOST_IDS) {
+            let what = format!("token {token:?} has id {id}; expected ids below {MOST_IDS}");
+            return Err(bad(what.into()));
+        }
         Ok(Tokenizer { path: path.to_owned(), inner, parts: part_hashes(&json), size })
     }
 
@@ -100,8 +116,7 @@ impl Tokenizer {
     /// # Errors
     /// The errors of `tokenizers`.
     pub fn encode(&self, text: &str) -> Result<Vec<TokenId>, LoadError> {
-        let encoding = self.inner.encode(text, false).map_err(|error| self.error(&*error))?;
-        Ok(encoding.get_ids().to_vec())
+        self.ids(text, false)
     }
 
     /// Ids of a text at the start of a sequence, with the special tokens that the model
@@ -111,8 +126,14 @@ impl Tokenizer {
     /// # Errors
     /// The errors of `tokenizers`.
     pub fn encode_prompt(&self, text: &str) -> Result<Vec<TokenId>, LoadError> {
-        let encoding = self.inner.encode(text, true).map_err(|error| self.error(&*error))?;
-        Ok(encoding.get_ids().to_vec())
+        self.ids(text, true)
+    }
+
+    fn ids(&self, text: &str, special: bool) -> Result<Vec<TokenId>, LoadError> {
+        // A damaged tokenizer that loads may still panic here.
+        let encoding = catch_unwind(AssertUnwindSafe(|| self.inner.encode(text, special)));
+        let encoding = encoding.unwrap_or_else(|_| Err(BROKEN.into()));
+        Ok(encoding.map_err(|error| self.error(&*error))?.get_ids().to_vec())
     }
 
     /// The first special token that a text spells out. Encoding the text would turn these
@@ -150,6 +171,14 @@ impl Tokenizer {
     /// The errors of `tokenizers`.
     pub fn token_texts(&self) -> Result<Vec<String>, LoadError> {
         (0..self.size as TokenId).map(|id| self.token_text(id)).collect()
+    }
+
+    /// Bytes of the token with the longest text, at least 1. A text of more bytes than this for
+    /// each token takes more tokens.
+    #[must_use]
+    pub fn longest_token(&self) -> usize {
+        // The vocabulary's own spelling has two bytes for some bytes of a text, never fewer.
+        self.inner.get_vocab(true).keys().map(String::len).max().unwrap_or(0).max(1)
     }
 
     /// Greatest token id + 1, added tokens included. Further rows of a model are padding.

@@ -186,3 +186,66 @@ fn what_honest_templates_build_is_far_from_the_limit() {
     let prompt = template.render(&messages, &ChatOptions::default()).expect("a prompt");
     assert!(prompt.starts_with("---ser: word word") && prompt.ends_with("word42"), "{prompt}");
 }
+
+#[test]
+fn values_that_are_nested_deeply_end_no_process() {
+    let nest = "{% set ns = namespace(x=[]) %}{% for i in range(20000) %}{% set ns.x = [ns.x] %}{% endfor %}";
+    let cycle =
+        "{% set a = namespace() %}{% set b = namespace() %}{% set a.x = b %}{% set b.x = a %}";
+    for (begin, end) in [
+        (nest, "done"),
+        (nest, "{{ ns.x }}"),
+        (nest, "{{ ns.x | string }}"),
+        (nest, "{{ ns.x | tojson }}"),
+        (nest, "{{ ns.x == [ns.x] }}"),
+        (nest, "{{ 1 in ns.x }}"),
+        (nest, "{{ ns.x ~ 'a' }}"),
+        (nest, "{{ [ns.x, ns.x] | unique | list | length }}"),
+        (cycle, "{{ a }}"),
+        (cycle, "{{ a | tojson }}"),
+        ("", &format!("{{{{ a{} }}}}", "|upper".repeat(3_000))),
+        ("", &format!("{{{{ a{} }}}}", ".b".repeat(3_000))),
+        ("", &format!("{{{{ 1{} }}}}", "+1".repeat(3_000))),
+        ("", &format!("{{{{ {}1 }}}}", "not ".repeat(15_000))),
+        ("", &format!("{{{{ {}1 }}}}", "-".repeat(60_000))),
+        ("", &format!("{{% if a %}}{}{{% endif %}}", "{% elif a %}".repeat(3_000))),
+    ] {
+        let source = format!("{begin}{end}");
+        let shown: String = end.chars().take(40).collect();
+        // An answer or an error, as long as the process goes on.
+        match compile(&source).and_then(|t| t.render(&hello(), &ChatOptions::default())) {
+            Ok(prompt) => assert!(prompt.len() < 1000, "{shown}"),
+            Err(ChatError::Template { what, .. }) => assert!(!what.is_empty(), "{shown}"),
+            Err(error) => panic!("{shown}: {error}"),
+        }
+    }
+}
+
+#[test]
+fn loading_and_searching_take_time_in_proportion() {
+    let start = std::time::Instant::now();
+    for source in [
+        format!("{{{{ {}", "a+(".repeat(20_000)),
+        format!("{{{{ {}", "a[b+c[".repeat(10_000)),
+        format!("{{% raw %}}{}", "{%".repeat(30_000)),
+        format!("{{% raw %}}{} %}}", "{% endraw".repeat(7_000)),
+        format!("{{% raw %}}{}", "endraw - ".repeat(7_000)),
+    ] {
+        drop(compile(&source));
+    }
+    let search =
+        "{% for i in range(99999) %}{% if 'no' in messages[0].content %}{% endif %}{% endfor %}";
+    let count =
+        "{% for i in range(99999) %}{% if messages[0].content | length %}{% endif %}{% endfor %}";
+    let long = [Message::new("user", &"a word ".repeat(200_000))];
+    for source in [search, count] {
+        let template = compile(source).expect("a template");
+        let error = template.render(&long, &ChatOptions::default()).expect_err("no end");
+        assert!(error.to_string().contains("searches more than"), "{error}");
+        template.render(&hello(), &ChatOptions::default()).expect("a short message");
+    }
+    // Quadratic work takes minutes here.
+    assert!(start.elapsed().as_secs() < 30, "{:?}", start.elapsed());
+    let error = compile(&"a".repeat(70_000)).expect_err("too long").to_string();
+    assert!(error.contains("70000 bytes; expected at most 65536"), "{error}");
+}

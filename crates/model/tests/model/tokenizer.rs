@@ -73,3 +73,28 @@ fn special_tokens_in_a_text_are_found_by_name() {
         assert_eq!(tokenizer.special_token_in(text).as_deref(), found, "{text:?}");
     }
 }
+
+#[test]
+fn a_tokenizer_that_cannot_be_used_is_refused_at_once() {
+    let path = std::path::Path::new("tokenizer.json");
+    let refused = |change: &dyn Fn(&mut Value), words: &[&str]| {
+        let mut json: Value = serde_json::from_str(TOKENIZER).expect("JSON");
+        change(&mut json);
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join(path);
+        std::fs::write(&path, json.to_string()).expect("a write");
+        let start = std::time::Instant::now();
+        let error = Tokenizer::read(&path).expect_err("refused").to_string();
+        assert!(start.elapsed().as_secs_f64() < 1.0, "{:?}", start.elapsed());
+        assert!(words.iter().all(|word| error.contains(word)), "{error}");
+    };
+    for id in [4_194_304_u64, 100_000_000, 4_294_967_294] {
+        let change = |json: &mut Value| json["model"]["vocab"]["far"] = json!(id);
+        refused(&change, &["tokenizer.json", "far", &id.to_string(), "expected ids below"]);
+    }
+    // A prefix that is longer than the second part of a merge makes the library panic.
+    let change = |json: &mut Value| {
+        json["model"]["continuing_subword_prefix"] = json!("a prefix of many letters");
+    };
+    refused(&change, &["tokenizer.json", "contradict one another"]);
+}

@@ -10,12 +10,19 @@ use minijinja::{Environment, Error, ErrorKind, State, Value, escape_formatter, f
 pub(super) const COPIED: &str = "_copied";
 /// Filter after an operand of `*`.
 pub(super) const REPEATED: &str = "_repeated";
+/// Filter after a text or list that is searched.
+pub(super) const SEARCHED: &str = "_searched";
 /// Function in a long plain text.
 pub(super) const PRINTED: &str = "_printed";
 
 /// Most bytes that a template may build. A hundred messages of 5 kB, appended one by one to
 /// one text, take 50 MB.
 const MOST_BUILT: u64 = 64 << 20;
+/// Most bytes that a template may search.
+const MOST_SEARCHED: u64 = 256 << 20;
+/// Most lists and maps within one another in a value that is measured. A deeper value counts as
+/// too large.
+const MOST_NESTED: usize = 1000;
 /// Bytes of a list's or map's item.
 const ITEM: u64 = 24;
 /// Most items that are visited when a value is measured. A larger value counts as too large.
@@ -29,6 +36,12 @@ struct Built(AtomicU64);
 
 impl Object for Built {}
 
+/// Bytes searched so far in one rendering.
+#[derive(Debug, Default)]
+struct Searched(AtomicU64);
+
+impl Object for Searched {}
+
 /// Adds the meters to an environment: those that a rewritten template names, one on
 /// printing, and those on filters whose output may exceed their input.
 pub(super) fn install(environment: &mut Environment<'_>) {
@@ -36,6 +49,16 @@ pub(super) fn install(environment: &mut Environment<'_>) {
         charge(state, size(&value)).map(|()| value)
     });
     environment.add_filter(REPEATED, repeated);
+    environment.add_filter(SEARCHED, |state: &State<'_, '_>, value: Value| {
+        charge_search(state, size(&value)).map(|()| value)
+    });
+    for name in ["length", "count"] {
+        environment.add_filter(name, |state: &State<'_, '_>, value: Value| {
+            // A text's characters are counted one by one.
+            charge_search(state, value.as_str().map_or(0, |text| text.len() as u64))?;
+            filters::length(&value)
+        });
+    }
     environment.add_function(PRINTED, |state: &State<'_, '_>, bytes: u64| {
         charge(state, bytes).map(|()| "")
     });
@@ -104,9 +127,23 @@ pub(super) fn charge(state: &State<'_, '_>, bytes: u64) -> Result<(), Error> {
     Ok(())
 }
 
+/// Counts bytes that are about to be searched.
+fn charge_search(state: &State<'_, '_>, bytes: u64) -> Result<(), Error> {
+    let searched = state.get_or_set_temp_object("searched", Searched::default);
+    let before = searched.0.fetch_add(bytes.min(MOST_SEARCHED), Ordering::Relaxed);
+    if before.saturating_add(bytes) > MOST_SEARCHED {
+        let what = format!("it searches more than {MOST_SEARCHED} bytes");
+        return Err(Error::new(ErrorKind::InvalidOperation, what));
+    }
+    Ok(())
+}
+
 /// Approximate bytes of a value when it is printed or copied.
 pub(super) fn size(value: &Value) -> u64 {
-    fn add(value: &Value, left: &mut usize) -> u64 {
+    fn add(value: &Value, left: &mut usize, depth: usize) -> u64 {
+        if depth > MOST_NESTED {
+            return u64::MAX;
+        }
         if let Some(text) = value.as_str() {
             return text.len() as u64;
         }
@@ -123,15 +160,15 @@ pub(super) fn size(value: &Value) -> u64 {
         for item in nested.into_iter().flatten() {
             let Some(fewer) = left.checked_sub(1) else { return u64::MAX };
             *left = fewer;
-            sum = sum.saturating_add(ITEM).saturating_add(add(&item, left));
+            sum = sum.saturating_add(ITEM).saturating_add(add(&item, left, depth + 1));
             if value.kind() == ValueKind::Map {
                 let held = value.get_item(&item).unwrap_or_default();
-                sum = sum.saturating_add(add(&held, left));
+                sum = sum.saturating_add(add(&held, left, depth + 1));
             }
         }
         sum
     }
-    add(value, &mut { MOST_ITEMS })
+    add(value, &mut { MOST_ITEMS }, 0)
 }
 
 /// An operand of `*`: a number, or a short text to repeat.

@@ -8,6 +8,7 @@ mod rewrite;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use chrono::NaiveDate;
 use minijinja::{Environment, ErrorKind, Value};
@@ -18,8 +19,15 @@ use crate::weights::gguf::{Gguf, GgufError, is_gguf};
 /// Most steps of a template. The longest known templates take a few thousand for a long
 /// conversation.
 const FUEL: u64 = 2_000_000;
-/// Most bytes of a template, and of a prompt.
+/// Most bytes of a template. The longest known ones have about twenty thousand. Compiling takes
+/// time by the square of an expression's length.
+const MOST_SOURCE: usize = 64 << 10;
+/// Most bytes of a prompt.
 const MOST_BYTES: usize = 8 << 20;
+/// Stack of the thread that compiles and renders. A template may nest expressions, and values
+/// within values, as deeply as its length and its steps allow. The system gives memory only to
+/// the part that is used.
+const STACK: usize = 512 << 20;
 /// Most nested calls.
 const MOST_DEPTH: usize = 100;
 const NAME: &str = "chat";
@@ -125,27 +133,31 @@ impl ChatTemplate {
     /// it may use (`bos_token`, `eos_token`, ...).
     ///
     /// # Errors
-    /// A template that does not parse or is longer than 8 MiB.
+    /// A template that does not parse or is longer than 64 KiB.
     pub fn new(
         path: &Path,
         source: &str,
         tokens: BTreeMap<String, String>,
     ) -> Result<Self, ChatError> {
         let failed = |what| ChatError::Template { path: path.to_owned(), what };
-        if source.len() > MOST_BYTES {
+        if source.len() > MOST_SOURCE {
             let bytes = source.len();
-            return Err(failed(format!("it has {bytes} bytes; expected at most {MOST_BYTES}")));
+            return Err(failed(format!("it has {bytes} bytes; expected at most {MOST_SOURCE}")));
         }
-        let mut environment = Environment::new();
-        environment.set_trim_blocks(true);
-        environment.set_lstrip_blocks(true);
-        environment.set_fuel(Some(FUEL));
-        environment.set_recursion_limit(MOST_DEPTH);
-        meter::install(&mut environment);
-        python::install(&mut environment);
-        environment
-            .add_template_owned(NAME, rewrite::prepared(source))
-            .map_err(|e| failed(in_words(&e)))?;
+        let compiled = on_deep_stack(|| {
+            let mut environment = Environment::new();
+            environment.set_trim_blocks(true);
+            environment.set_lstrip_blocks(true);
+            environment.set_fuel(Some(FUEL));
+            environment.set_recursion_limit(MOST_DEPTH);
+            meter::install(&mut environment);
+            python::install(&mut environment);
+            environment
+                .add_template_owned(NAME, rewrite::prepared(source))
+                .map_err(|e| in_words(&e))?;
+            Ok::<_, String>(environment)
+        });
+        let environment = compiled.and_then(|compiled| compiled).map_err(failed)?;
         Ok(ChatTemplate { path: path.to_owned(), source: source.to_owned(), environment, tokens })
     }
 
@@ -162,6 +174,16 @@ impl ChatTemplate {
     /// A conversation that the template refuses (`raise_exception`); a template that does not
     /// end or builds more than 64 MiB; a prompt of more than 8 MiB.
     pub fn render(&self, messages: &[Message], options: &ChatOptions) -> Result<String, ChatError> {
+        // All values of the rendering are dropped there as well.
+        let rendered = on_deep_stack(|| self.render_here(messages, options));
+        rendered.unwrap_or_else(|what| Err(ChatError::Template { path: self.path.clone(), what }))
+    }
+
+    fn render_here(
+        &self,
+        messages: &[Message],
+        options: &ChatOptions,
+    ) -> Result<String, ChatError> {
         let failed = |e: &minijinja::Error| match e.detail() {
             Some(detail) if detail.starts_with(python::REFUSED) => ChatError::Refused {
                 path: self.path.clone(),
@@ -189,6 +211,15 @@ impl ChatTemplate {
             ChatError::Template { path: self.path.clone(), what }
         })
     }
+}
+
+/// Runs work on a thread with a deep stack.
+fn on_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, String> {
+    thread::scope(|scope| {
+        let spawned = thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work);
+        let thread = spawned.map_err(|error| format!("the system refuses a thread: {error}"))?;
+        thread.join().map_err(|_| "the template engine panicked".to_owned())
+    })
 }
 
 /// A sink with a size limit.

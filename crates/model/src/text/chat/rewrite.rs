@@ -1,9 +1,9 @@
 //! Rewrites a template's source for minijinja: replaces transformers' own tags, and adds
 //! meters where texts and lists are copied.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use super::meter::{COPIED, PRINTED, REPEATED};
+use super::meter::{COPIED, PRINTED, REPEATED, SEARCHED};
 
 /// Bytes of plain text from which a meter is added.
 const LONG_TEXT: usize = 512;
@@ -11,7 +11,8 @@ const LONG_TEXT: usize = 512;
 /// Replaces transformers' `{% generation %}` block by `{% if true %}`. The block marks the
 /// assistant's tokens for training and prints its content unchanged.
 ///
-/// Adds a meter after both operands of `~`, `+` and `*`, after slices, and in long texts.
+/// Adds a meter after both operands of `~`, `+` and `*`, after what `in` searches, after slices,
+/// and in long texts.
 /// Meters return their input. Whitespace and lines do not change.
 pub(super) fn prepared(source: &str) -> String {
     let mut out = String::with_capacity(source.len() + source.len() / 4);
@@ -61,16 +62,21 @@ fn word(tag: &str) -> &str {
     tag.trim_matches(['{', '}', '%', '-', '+', ' ', '\t', '\r', '\n'])
 }
 
-/// The end of the `{% endraw %}` that ends a raw block.
+/// The end of the `{% endraw %}` that ends a raw block. Every byte is visited a few times at
+/// most.
 fn raw_end(text: &str) -> usize {
+    const WORD: &str = "endraw";
     let mut at = 0;
-    while let Some(next) = text[at..].find("{%") {
-        at += next;
-        let end = text[at..].find("%}").map_or(text.len(), |end| at + end + 2);
-        if word(&text[at..end]) == "endraw" {
-            return end;
+    while let Some(next) = text[at..].find(WORD) {
+        let (begin, end) = (at + next, at + next + WORD.len());
+        let before = text[at..begin].trim_end();
+        let before = before.strip_suffix(['-', '+']).unwrap_or(before);
+        let after = text[end..].trim_start();
+        let after = after.strip_prefix(['-', '+']).unwrap_or(after);
+        if before.ends_with("{%") && after.starts_with("%}") {
+            return text.len() - after.len() + 2;
         }
-        at += 2;
+        at = end;
     }
     text.len()
 }
@@ -122,25 +128,27 @@ fn string_end(bytes: &[u8], at: usize) -> usize {
     (end + 1).min(bytes.len())
 }
 
-/// The end of the bracket that begins at `at`.
-fn bracket_end(bytes: &[u8], at: usize) -> usize {
-    let (mut end, mut depth) = (at, 0_usize);
-    while end < bytes.len() {
-        match bytes[end] {
+/// The end of every bracket in a tag, by its start. One pass over the tag, since brackets may be
+/// nested deeply.
+fn bracket_ends(bytes: &[u8]) -> HashMap<usize, usize> {
+    let (mut ends, mut open, mut at) = (HashMap::new(), Vec::new(), 2);
+    while at < bytes.len() {
+        match bytes[at] {
             b'"' | b'\'' => {
-                end = string_end(bytes, end);
+                at = string_end(bytes, at);
                 continue;
             }
-            b'(' | b'[' | b'{' => depth += 1,
-            b')' | b']' | b'}' => depth -= 1,
+            b'(' | b'[' | b'{' => open.push(at),
+            b')' | b']' | b'}' => {
+                if let Some(start) = open.pop() {
+                    ends.insert(start, at + 1);
+                }
+            }
             _ => {}
         }
-        end += 1;
-        if depth == 0 {
-            break;
-        }
+        at += 1;
     }
-    end
+    ends
 }
 
 fn is_name(byte: u8) -> bool {
@@ -158,18 +166,20 @@ fn space(bytes: &[u8], at: usize) -> usize {
     skip(bytes, at, |byte| byte.is_ascii_whitespace())
 }
 
-/// The end of the operand that begins at `at`, with its attributes, calls and filters.
-fn operand_end(bytes: &[u8], at: usize) -> usize {
+/// The end of the operand that begins at `at`, with its attributes, calls and filters. `ends`
+/// are the ends of all brackets; one that is open to the end ends there.
+fn operand_end(bytes: &[u8], at: usize, ends: &HashMap<usize, usize>) -> usize {
+    let bracket_end = |at: usize| ends.get(&at).copied().unwrap_or(bytes.len());
     let at = skip(bytes, at, |byte| byte.is_ascii_whitespace() || byte == b'-');
     let mut end = match bytes.get(at) {
         Some(b'"' | b'\'') => string_end(bytes, at),
-        Some(b'(' | b'[' | b'{') => bracket_end(bytes, at),
+        Some(b'(' | b'[' | b'{') => bracket_end(at),
         _ => skip(bytes, at, is_name),
     };
     loop {
         let next = space(bytes, end);
         end = match bytes.get(next) {
-            Some(b'(' | b'[') => bracket_end(bytes, next),
+            Some(b'(' | b'[') => bracket_end(next),
             Some(b'.' | b'|') => skip(bytes, space(bytes, next + 1), is_name),
             _ => return end,
         };
@@ -187,6 +197,8 @@ fn meters(tag: &str) -> BTreeMap<usize, String> {
             filters.push_str(meter);
         }
     };
+    let ends = bracket_ends(bytes);
+    let mut loops = word(tag).split_ascii_whitespace().next() == Some("for");
     // Open brackets: whether each is a subscript, and whether it has a colon.
     let mut open: Vec<(bool, bool)> = Vec::new();
     // The end of the last token, and the start of the last word.
@@ -225,11 +237,18 @@ fn meters(tag: &str) -> BTreeMap<usize, String> {
             b'~' | b'+' | b'*' if operand => {
                 let meter = if byte == b'*' { REPEATED } else { COPIED };
                 add(last, meter);
-                add(operand_end(bytes, next), meter);
+                add(operand_end(bytes, next, &ends), meter);
             }
             _ if is_name(byte) => {
                 begin = at;
                 next = skip(bytes, at, is_name);
+                let attribute = last > 0 && bytes[last - 1] == b'.';
+                if &bytes[begin..next] == b"in" && operand && !attribute {
+                    // The first one of a loop searches nothing.
+                    if !std::mem::take(&mut loops) {
+                        add(operand_end(bytes, next, &ends), SEARCHED);
+                    }
+                }
             }
             _ => {}
         }
@@ -265,6 +284,15 @@ mod tests {
             assert_eq!(prepared(&expected.replace('@', "")), copied(&expected));
         }
         assert_eq!(prepared("{{ n * 'x' }}"), repeated("{{ n# * 'x'# }}"));
+        let searched = |text: &str| text.replace('@', &format!("|{SEARCHED}"));
+        for expected in [
+            "{% if 'a' in b.c@ and d not in (e)@ %}{% endif %}",
+            "{% for a in b if a in c@ %}{{ a.in }}{% endfor %}",
+            "{%- for x in ['in', y in z@] -%}{% endfor %}",
+            "{{ inside in within@ }}{% raw %}{% a in b %}{%- endraw +%}{{ a in b@ }}",
+        ] {
+            assert_eq!(prepared(&expected.replace('@', "")), searched(expected));
+        }
         let generation = "{%- generation +%}x{% endgeneration %}";
         assert_eq!(prepared(generation), "{%- if true +%}x{% endif %}");
     }
