@@ -166,6 +166,11 @@ fn stage(path: &Path, bytes: &[u8], mode: u32) -> Result<NamedTempFile, StoreErr
 }
 
 fn commit(path: &Path, file: NamedTempFile) -> Result<(), StoreError> {
+    // A rename would replace a device or a pipe by the file.
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        let source = io::Error::other("it is no regular file");
+        return Err(StoreError::Write { path: path.to_owned(), source });
+    }
     file.persist(path).map_err(|e| StoreError::Write { path: path.to_owned(), source: e.error })?;
     // The rename is durable once the directory is synced. If a directory cannot be synced,
     // the file's content is still complete.

@@ -69,6 +69,14 @@ pub enum StoreError {
         /// The value of the file.
         found: String,
     },
+    /// Another process holds the lock of a folder.
+    #[error("{holder} works in {}; wait until it ends", folder.display())]
+    Locked {
+        /// The folder.
+        folder: PathBuf,
+        /// The words of the process that holds the lock.
+        holder: String,
+    },
     /// The data set does not have this split.
     #[error("{} has no split {wanted:?}; it has {known}", path.display())]
     NoSplit {

@@ -21,6 +21,7 @@ mod curves;
 mod dataset;
 mod error;
 mod file_hashes;
+mod folder_lock;
 mod hash;
 #[cfg(feature = "tables")]
 mod labels;
@@ -40,6 +41,7 @@ pub use curves::{PolicyCurves, curve_csv, read_curves, write_curves};
 pub use dataset::{Dataset, DatasetCard, Split, questions_jsonl, read_questions, write_questions};
 pub use error::StoreError;
 pub use file_hashes::FileHashes;
+pub use folder_lock::FolderLock;
 pub use hash::{sha256, sha256_file};
 #[cfg(feature = "tables")]
 pub use labels::{

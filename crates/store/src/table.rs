@@ -1,6 +1,7 @@
 //! Reads and writes columns as Parquet. The only module that calls polars.
 
 use std::io::Cursor;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use polars::prelude::*;
@@ -67,10 +68,13 @@ impl Table {
         columns: &[&str],
     ) -> Result<Self, StoreError> {
         let bytes = atomic::read(path)?;
-        let frame = ParquetReader::new(Cursor::new(bytes))
-            .with_columns(Some(columns.iter().map(|&c| c.to_owned()).collect()))
-            .finish()
-            .map_err(|e| StoreError::Format { path: path.to_owned(), kind, what: e.to_string() })?;
+        let columns = columns.iter().map(|&c| c.to_owned()).collect();
+        let read = || ParquetReader::new(Cursor::new(bytes)).with_columns(Some(columns)).finish();
+        let bad = |what| StoreError::Format { path: path.to_owned(), kind, what };
+        // polars panics at some damaged files.
+        let frame = catch_unwind(AssertUnwindSafe(read))
+            .map_err(|_| bad("its pages contradict one another".to_owned()))?
+            .map_err(|error| bad(error.to_string()))?;
         Ok(Table { frame, path: path.to_owned(), kind })
     }
 

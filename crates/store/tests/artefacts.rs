@@ -9,9 +9,9 @@ use tokenroute_core::{
     Question, QuestionCurve, Relation, RouterHeader, Tau, TauPoint, TrainingRecord,
 };
 use tokenroute_store::{
-    Columns, Dataset, DatasetCard, FileHashes, Manifest, PolicyCurves, RouterFile, RouterLayer,
-    curve_csv, encode_labels, read_curves, read_labels, read_labels_dir, read_questions, sha256,
-    write_curves, write_labels,
+    Columns, Dataset, DatasetCard, FileHashes, FolderLock, Manifest, PolicyCurves, RouterFile,
+    RouterLayer, curve_csv, encode_labels, read_curves, read_labels, read_labels_dir,
+    read_questions, sha256, write_curves, write_labels,
 };
 
 fn question(id: &str) -> Question {
@@ -302,4 +302,39 @@ fn exists_partial(dir: &Path) -> bool {
     fs::read_dir(dir)
         .expect("a directory")
         .any(|e| e.expect("an entry").file_name().to_string_lossy().starts_with('.'))
+}
+
+#[test]
+fn a_damaged_shard_is_an_error_and_no_panic() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("a.parquet");
+    let sound = encode_labels(&rows()).expect("good rows");
+    for place in (0..sound.len()).step_by(1 + sound.len() / 900) {
+        let mut bytes = sound.clone();
+        bytes[place] ^= 0x2a;
+        fs::write(&path, bytes).expect("a write");
+        for columns in [Columns::All, Columns::Scalars] {
+            let read = std::panic::catch_unwind(|| read_labels(&path, columns));
+            match read.unwrap_or_else(|_| panic!("byte {place} of {}", sound.len())) {
+                // Bytes of a value, or of a part that is not read.
+                Ok(read) => assert_eq!(read.len(), rows().len(), "byte {place}"),
+                Err(error) => assert!(error.to_string().contains("a.parquet"), "{error}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_locked_folder_names_its_holder() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let folder = dir.path().join("run");
+    let lock = FolderLock::take(&folder, "process 17").expect("a free folder");
+    let text = message(FolderLock::take(&folder, "process 18"));
+    assert!(text.contains("process 17 works in") && text.contains("run"), "{text}");
+    drop(lock);
+    let lock = FolderLock::take(&folder, "\u{1b}[2J");
+    let text = message(FolderLock::take(&folder, "process 19"));
+    assert!(!text.contains(char::is_control), "{text:?}");
+    drop(lock);
+    FolderLock::take(&folder, "process 20").expect("free again");
 }
