@@ -59,8 +59,10 @@ impl ApiKey {
     /// for every wrong key.
     #[must_use]
     pub fn opens(&self, header: &[u8]) -> bool {
-        let given = header.strip_prefix(b"Bearer ").unwrap_or_default();
-        given.ct_eq(self.0.as_bytes()).into()
+        const SCHEME: &[u8] = b"Bearer ";
+        let Some((scheme, given)) = header.split_at_checked(SCHEME.len()) else { return false };
+        // Schemes have no case; keys do.
+        scheme.eq_ignore_ascii_case(SCHEME) && given.ct_eq(self.0.as_bytes()).into()
     }
 
     /// The text with every occurrence of the key removed, plain or escaped within quotation

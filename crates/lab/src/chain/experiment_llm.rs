@@ -83,7 +83,7 @@ impl ExperimentLlm {
         let identity = identity(&http.server()?.model, &slm.vocabulary);
         let folder = experiment.run("");
         store::make_dir(&folder)?;
-        let answers = Answers::open(&folder.join(ANSWERS), &identity, http)?;
+        let answers = Answers::open(&folder.join(ANSWERS), &identity, &slm.vocabulary, http)?;
         Ok(ExperimentLlm::There(Box::new(Patient::new(answers, PATIENCE, CONNECTIONS))))
     }
 
@@ -108,6 +108,12 @@ impl ExperimentLlm {
             ExperimentLlm::Here(llm) => Box::new(InProcess::with_prompts(&**llm, prompts)),
             ExperimentLlm::There(llm) => Box::new(Metered::new(&**llm, prompts)),
         }
+    }
+
+    /// Most positions of a sequence on a server, if it says so.
+    pub fn server_context(&self) -> Option<usize> {
+        let ExperimentLlm::There(llm) = self else { return None };
+        llm.llm().llm().server().ok()?.context
     }
 
     /// Calls to a server so far; `None` in process.

@@ -32,6 +32,7 @@ impl Chain<'_> {
         if self.labelled(&asked)?.is_some() {
             return Ok(true);
         }
+        self.lock()?;
         if !self.round_folder(0).join(Manifest::NAME).exists()
             && !self.round_folder(0).join("partial").exists()
         {
@@ -166,7 +167,13 @@ impl Chain<'_> {
         let mut manifests = Vec::new();
         for before in 0..number {
             let folder = self.round_folder(before);
-            manifests.push(Manifest::load(&folder)?.context("an earlier label round is missing")?);
+            let manifest = Manifest::load(&folder)?.context("an earlier label round is missing")?;
+            ensure!(
+                manifest.is_whole(&folder, &self.hashes)?,
+                "the shards in {} have changed since they were labelled; run `tokenroute label` again",
+                folder.display()
+            );
+            manifests.push(manifest);
         }
         let (labels, rows) = self.read_rounds(&manifests, Columns::All)?;
         let known = RouterScorer::open(&path).ok();

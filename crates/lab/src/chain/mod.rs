@@ -25,7 +25,7 @@ use serde_json::Value;
 use tokenroute_core::{Progress, Question, TokenId, common_prefix};
 use tokenroute_llm::http::HttpConfig;
 use tokenroute_model::{ModelCard, process_memory as memory};
-use tokenroute_store::{self as store, Dataset, FileHashes, Manifest};
+use tokenroute_store::{self as store, Dataset, FileHashes, FolderLock, Manifest};
 
 use crate::experiment::{Experiment, Override, SPLITS};
 use crate::llm_usage::LlmUsage;
@@ -46,6 +46,8 @@ pub struct Chain<'a> {
     /// Where judgements are kept beside the experiment file, if anywhere.
     judgements: Option<PathBuf>,
     loaded: OnceLock<LoadedPair>,
+    /// The lock of `run/`, once a stage has work to do.
+    lock: OnceLock<FolderLock>,
     splits: [OnceLock<Asked>; SPLITS.len()],
 }
 
@@ -69,9 +71,9 @@ impl<'a> Chain<'a> {
         let experiment = Experiment::load(path, overrides)?;
         let hashes = FileHashes::open(&experiment.run(HASHES));
         let named = NamedPair::read(&experiment, &hashes, progress)?;
-        let (loaded, splits) = (OnceLock::new(), Default::default());
+        let (loaded, lock, splits) = (OnceLock::new(), OnceLock::new(), Default::default());
         let judgements = experiment.label.judgements.as_ref().map(|kept| experiment.path(kept));
-        Ok(Chain { experiment, progress, hashes, named, judgements, loaded, splits })
+        Ok(Chain { experiment, progress, hashes, named, judgements, loaded, lock, splits })
     }
 
     /// The pair, loaded if need be. All questions are read first, so that a fault in them
@@ -80,10 +82,20 @@ impl<'a> Chain<'a> {
         if let Some(pair) = self.loaded.get() {
             return Ok(pair);
         }
+        let mut longest = 0;
         for split in SPLITS {
-            self.questions(split)?;
+            let asked = self.questions(split)?;
+            longest = asked.prompts.iter().map(Vec::len).fold(longest, usize::max);
         }
         let pair = self.named.load(&self.experiment, self.progress)?;
+        if let Some(context) = pair.llm.server_context() {
+            // The last token of an answer is not read.
+            let needed = longest + self.experiment.data.max_tokens.saturating_sub(1);
+            anyhow::ensure!(
+                needed <= context,
+                "the LLM's server reads {context} tokens, and the longest prompt with its answer has {needed}; start the server with a longer context, or lower data.max_tokens"
+            );
+        }
         let asked = self.splits.iter().filter_map(OnceLock::get);
         pair.read(common_prefix(asked.flat_map(|a| a.prompts.iter().map(Vec::as_slice))))?;
         Ok(self.loaded.get_or_init(|| pair))
@@ -166,9 +178,20 @@ impl<'a> Chain<'a> {
             .with_input("tokenizer", hashes.tokenizer)
     }
 
+    /// Locks `run/` before work is written there. The lock holds until the chain is dropped.
+    fn lock(&self) -> Result<()> {
+        if self.lock.get().is_none() {
+            let holder = format!("process {}", std::process::id());
+            let lock = FolderLock::take(&self.experiment.run(""), &holder)?;
+            self.lock.get_or_init(|| lock);
+        }
+        Ok(())
+    }
+
     /// Runs a stage's work and records its cost beside it, added to the cost of earlier
     /// runs that were killed.
     pub fn timed<T>(&self, folder: &Path, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.lock()?;
         store::make_dir(folder)?;
         let (before, asked) = (timing::took(folder), self.usage());
         let begun = Instant::now();

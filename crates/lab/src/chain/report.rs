@@ -55,6 +55,7 @@ impl Chain<'_> {
             None => false,
         };
         if !skipped {
+            self.lock()?;
             timing::forget(&folder)?;
             let mut data = self.timed(&folder, || self.gather(&curves, &costs, &work))?;
             data.stages = self.stages(&costs)?;

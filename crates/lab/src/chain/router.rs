@@ -36,6 +36,7 @@ impl Chain<'_> {
         if work.finished(&folder, &self.hashes)?.is_some() {
             return Ok(true);
         }
+        self.lock()?;
         timing::forget(&folder)?;
         self.timed(&folder, || {
             let (labels, rows) = self.label_rows(Columns::All)?;

@@ -81,6 +81,7 @@ impl Chain<'_> {
 
     /// Sweeps every policy, in chunks, and keeps the curves and their costs.
     fn sweep_curves(&self, asked: &[Asked], mut work: Manifest, folder: &Path) -> Result<Manifest> {
+        self.lock()?;
         let partial = folder.join(PARTIAL);
         if !Manifest::load(&partial)?.is_some_and(|begun| begun.matches(&work)) {
             store::remove(&partial)?;

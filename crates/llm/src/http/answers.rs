@@ -1,6 +1,7 @@
 //! The answer cache: greedy tokens by model and prefix, in one redb file. The first answer for
 //! a prefix stays; later ones are dropped. Drawn tokens are not cached.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -49,10 +50,20 @@ pub enum AnswersError {
 pub struct Answers<L> {
     llm: L,
     path: PathBuf,
-    database: Database,
+    /// `None` only during drop.
+    database: Option<Database>,
     /// Hash of the identity, to be continued over a prefix.
     identity: Sha256,
+    /// Number of tokens. The file's ids are checked like those of a reply.
+    vocabulary: usize,
     unforced: AtomicU64,
+}
+
+/// Runs work on the database. redb panics at some damaged files; that is an error too.
+fn unbroken<T>(work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, redb::Error> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        Err(redb::Error::Corrupted("its pages contradict one another".to_owned()))
+    })
 }
 
 /// The identity under which a server's answers are cached: the model's name there and the
@@ -64,22 +75,27 @@ pub fn identity(model: &str, vocabulary: &Vocabulary) -> String {
 
 impl<L> Answers<L> {
     /// Opens or creates the file. `identity` names the model and its tokenizer, so that
-    /// different models do not share answers.
+    /// different models do not share answers. `vocabulary` is the pair's.
     ///
     /// # Errors
     /// A file that is in use, cannot be read, or has another format.
-    pub fn open(path: &Path, identity: &str, llm: L) -> Result<Self, AnswersError> {
-        let database = Database::create(path).map_err(|error| match error {
-            redb::DatabaseError::DatabaseAlreadyOpen => {
-                AnswersError::InUse { path: path.to_owned() }
-            }
+    pub fn open(
+        path: &Path,
+        identity: &str,
+        vocabulary: &Vocabulary,
+        llm: L,
+    ) -> Result<Self, AnswersError> {
+        let database = unbroken(|| Ok(Database::create(path)?)).map_err(|error| match error {
+            redb::Error::DatabaseAlreadyOpen => AnswersError::InUse { path: path.to_owned() },
             other => AnswersError::Store { path: path.to_owned(), message: other.to_string() },
         })?;
         let mut hash = Sha256::new();
         hash.update((identity.len() as u64).to_le_bytes());
         hash.update(identity);
         let unforced = AtomicU64::new(0);
-        let answers = Answers { llm, path: path.to_owned(), database, identity: hash, unforced };
+        let (path, vocabulary) = (path.to_owned(), vocabulary.len());
+        let database = Some(database);
+        let answers = Answers { llm, path, database, identity: hash, vocabulary, unforced };
         // The table must be there before the first read.
         answers.keep(&[]).map_err(|error| answers.fault(&error))?;
         Ok(answers)
@@ -98,8 +114,13 @@ impl<L> Answers<L> {
         if self.unforced.swap(0, Ordering::Relaxed) == 0 {
             return Ok(());
         }
-        let commit = || Ok::<_, redb::Error>(self.database.begin_write()?.commit()?);
-        commit().map_err(|error| self.fault(&error))
+        let commit = || Ok::<_, redb::Error>(self.database()?.begin_write()?.commit()?);
+        unbroken(commit).map_err(|error| self.fault(&error))
+    }
+
+    fn database(&self) -> Result<&Database, redb::Error> {
+        let closed = || redb::Error::Corrupted("it is closed".to_owned());
+        self.database.as_ref().ok_or_else(closed)
     }
 
     fn fault(&self, error: &redb::Error) -> AnswersError {
@@ -122,18 +143,41 @@ impl<L> Answers<L> {
         tokens: usize,
         vocabulary: &Vocabulary,
     ) -> Result<Vec<TokenId>, redb::Error> {
-        let reading = self.database.begin_read()?;
-        let table = reading.open_table(TABLE)?;
-        let mut run = Vec::new();
-        let mut text = context.to_vec();
-        while run.len() < tokens && (run.is_empty() || !vocabulary.closes(&text)) {
-            let key: [u8; 32] = hash.clone().finalize().into();
-            let Some(token) = table.get(key)?.map(|token| token.value()) else { break };
-            hash.update(token.to_le_bytes());
-            run.push(token);
-            text.push(token);
+        unbroken(|| {
+            let reading = self.database()?.begin_read()?;
+            let table = reading.open_table(TABLE)?;
+            let mut run = Vec::new();
+            let mut text = context.to_vec();
+            while run.len() < tokens && (run.is_empty() || !vocabulary.closes(&text)) {
+                let key: [u8; 32] = hash.clone().finalize().into();
+                let Some(token) = self.entry(&table, &key)? else { break };
+                hash.update(token.to_le_bytes());
+                run.push(token);
+                text.push(token);
+            }
+            Ok(run)
+        })
+    }
+
+    /// A token of the table, checked against the vocabulary.
+    fn entry(
+        &self,
+        table: &impl ReadableTable<[u8; 32], u32>,
+        key: &[u8; 32],
+    ) -> Result<Option<TokenId>, redb::Error> {
+        let token = table.get(key)?.map(|token| token.value());
+        token.map(|token| self.checked(token)).transpose()
+    }
+
+    /// An id of the file, which must be one of the vocabulary's.
+    fn checked(&self, token: TokenId) -> Result<TokenId, redb::Error> {
+        if (token as usize) < self.vocabulary {
+            return Ok(token);
         }
-        Ok(run)
+        Err(redb::Error::Corrupted(format!(
+            "token {token} is outside the vocabulary of {}",
+            self.vocabulary
+        )))
     }
 
     /// Caches a run of greedy tokens from the hash's position. It stops where the cache has
@@ -163,27 +207,32 @@ impl<L> Answers<L> {
         keys
     }
 
-    /// The cached answers to asks with these keys.
+    /// The cached answers to asks with these keys; a damaged entry fails its own ask.
     fn known(
         &self,
         asks: &[Ask<'_>],
         keys: &[Vec<[u8; 32]>],
-    ) -> Result<Vec<Vec<Option<Said>>>, redb::Error> {
-        let reading = self.database.begin_read()?;
-        let table = reading.open_table(TABLE)?;
+    ) -> Vec<Result<Vec<Option<Said>>, redb::Error>> {
         let known = |(ask, keys): (&Ask<'_>, &Vec<[u8; 32]>)| {
-            let mut tops = vec![None; keys.len()];
-            if ask.top > 0 {
-                tops = known_tops(&reading, keys, ask.top)?;
-            }
-            keys.iter()
-                .zip(tops)
-                .map(|(key, top)| {
-                    let token = table.get(key)?.map(|token| token.value());
-                    let whole = ask.top == 0 || top.is_some();
-                    Ok(token.filter(|_| whole).map(|token| Said { token, top }))
-                })
-                .collect()
+            unbroken(|| {
+                let reading = self.database()?.begin_read()?;
+                let table = reading.open_table(TABLE)?;
+                let mut tops = vec![None; keys.len()];
+                if ask.top > 0 {
+                    tops = known_tops(&reading, keys, ask.top)?;
+                }
+                keys.iter()
+                    .zip(tops)
+                    .map(|(key, top)| {
+                        let token = self.entry(&table, key)?;
+                        for &(token, _) in top.iter().flat_map(|top| top.iter()) {
+                            self.checked(token)?;
+                        }
+                        let whole = ask.top == 0 || top.is_some();
+                        Ok(token.filter(|_| whole).map(|token| Said { token, top }))
+                    })
+                    .collect()
+            })
         };
         asks.iter().zip(keys).map(known).collect()
     }
@@ -195,26 +244,32 @@ impl<L> Answers<L> {
         wanted: usize,
         tops: Vec<TopTokens>,
     ) -> Result<Vec<TopTokens>, redb::Error> {
-        let mut writing = self.database.begin_write()?;
-        writing.set_durability(Durability::None)?;
-        let mut kept = Vec::with_capacity(tops.len());
-        {
-            let mut table = writing.open_table(TOP)?;
-            for (key, top) in keys.iter().zip(tops) {
-                let first = table.get(key)?.and_then(|first| read_top(first.value(), wanted));
-                if first.is_none() {
-                    table.insert(key, top_bytes(wanted, &top).as_slice())?;
+        unbroken(|| {
+            let mut writing = self.database()?.begin_write()?;
+            writing.set_durability(Durability::None)?;
+            let mut kept = Vec::with_capacity(tops.len());
+            {
+                let mut table = writing.open_table(TOP)?;
+                for (key, top) in keys.iter().zip(tops) {
+                    let first = table.get(key)?.and_then(|first| read_top(first.value(), wanted));
+                    if first.is_none() {
+                        table.insert(key, top_bytes(wanted, &top).as_slice())?;
+                    }
+                    kept.push(first.unwrap_or(top));
                 }
-                kept.push(first.unwrap_or(top));
             }
-        }
-        writing.commit()?;
-        Ok(kept)
+            writing.commit()?;
+            Ok(kept)
+        })
     }
 
     /// Caches new answers and returns the cached ones.
     fn keep(&self, said: &[([u8; 32], TokenId)]) -> Result<Vec<TokenId>, redb::Error> {
-        let mut writing = self.database.begin_write()?;
+        unbroken(|| self.keep_sound(said))
+    }
+
+    fn keep_sound(&self, said: &[([u8; 32], TokenId)]) -> Result<Vec<TokenId>, redb::Error> {
+        let mut writing = self.database()?.begin_write()?;
         let unforced = self.unforced.load(Ordering::Relaxed) + said.len() as u64;
         let force = said.is_empty() || unforced >= UNFORCED;
         if !force {
@@ -224,7 +279,7 @@ impl<L> Answers<L> {
         {
             let mut table = writing.open_table(TABLE)?;
             for (key, token) in said {
-                let first = table.get(key)?.map(|first| first.value());
+                let first = self.entry(&table, key)?;
                 if first.is_none() {
                     table.insert(key, token)?;
                 }
@@ -241,17 +296,19 @@ impl<L: Llm> Answers<L> {
     /// Answers asks for greedy tokens.
     fn greedy(&self, asks: &[Ask<'_>]) -> Vec<Result<Reply, LlmError>> {
         let keys: Vec<_> = asks.iter().map(|ask| self.keys(ask)).collect();
-        let known = match self.known(asks, &keys) {
-            Ok(known) => known,
-            Err(error) => return asks.iter().map(|_| Err(self.away(&error))).collect(),
-        };
+        let known = self.known(asks, &keys);
         let mut replies: Vec<Result<Reply, LlmError>> = known
             .iter()
-            .map(|known| {
-                let (tokens, top) = split(known.iter().map_while(Option::clone));
-                Ok(Reply { tokens, top, ..Reply::default() })
+            .map(|known| match known {
+                Ok(known) => {
+                    let (tokens, top) = split(known.iter().map_while(Option::clone));
+                    Ok(Reply { tokens, top, ..Reply::default() })
+                }
+                Err(error) => Err(self.away(error)),
             })
             .collect();
+        let known: Vec<Vec<Option<Said>>> =
+            known.into_iter().map(Result::unwrap_or_default).collect();
         let open = |i: &usize| replies[*i].as_ref().is_ok_and(|r| r.tokens.len() < keys[*i].len());
         let missing: Vec<usize> = (0..asks.len()).filter(open).collect();
         // Cached answers at the front are not requested again.
@@ -375,7 +432,11 @@ impl<L: Llm> Answers<L> {
     /// An error of the database fails the ask: an answer that is not cached could not be
     /// repeated.
     fn away(&self, error: &redb::Error) -> LlmError {
-        LlmError::Unavailable(self.fault(error).to_string())
+        let message = self.fault(error).to_string();
+        match error {
+            redb::Error::Corrupted(_) => LlmError::BadReply(message),
+            _ => LlmError::Unavailable(message),
+        }
     }
 }
 
@@ -438,5 +499,11 @@ impl<L: Llm> Llm for Answers<L> {
 impl<L> Drop for Answers<L> {
     fn drop(&mut self) {
         drop(self.force());
+        // Closing the file writes to it once more.
+        let database = self.database.take();
+        drop(unbroken(|| {
+            drop(database);
+            Ok(())
+        }));
     }
 }

@@ -27,6 +27,8 @@ pub struct ServerInfo {
     pub api: Api,
     /// The model's name there.
     pub model: String,
+    /// Most positions of a sequence there, if the server says so.
+    pub context: Option<usize>,
 }
 
 /// Work done so far, over all calls.
@@ -53,6 +55,29 @@ impl Sub for Traffic {
     }
 }
 
+/// Longest time for one ask, whatever the configuration says: a day.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The end of a time that begins now.
+pub(crate) fn after(time: Duration) -> Instant {
+    Instant::now() + time.min(LONGEST)
+}
+
+/// Most bytes of a list of models.
+const LIST_LIMIT: usize = 16 << 20;
+
+/// Most models that an error names.
+const SHOWN: usize = 12;
+
+/// Names of models for an error.
+fn names(listed: &[Listed]) -> String {
+    let shown: Vec<_> = listed.iter().take(SHOWN).map(|model| model.id.as_str()).collect();
+    match listed.len() - shown.len() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
 /// Probes the server in the background, until it answers or the client is dropped. A probe
 /// asks for no token.
 async fn probe(client: Weak<Inner>, opening: OpenCircuit) {
@@ -62,7 +87,7 @@ async fn probe(client: Weak<Inner>, opening: OpenCircuit) {
         sleep(pause).await;
         let Some(inner) = client.upgrade() else { return };
         let path = inner.server.get().map_or("/v1/models", |server| server.api.probe_path());
-        let answered = inner.transport.responds(path, Instant::now() + inner.config.total).await;
+        let answered = inner.transport.responds(path, after(inner.config.total)).await;
         inner.breaker.probed(opening, answered);
     }
 }
@@ -97,7 +122,7 @@ impl Http {
         let transport = Transport::new(&config, config.base()?)?;
         let server = OnceLock::new();
         if let (Some(api), Some(model)) = (config.api, &config.model) {
-            server.get_or_init(|| ServerInfo { api, model: model.clone() });
+            server.get_or_init(|| ServerInfo { api, model: model.clone(), context: None });
         }
         let breaker = Breaker::new(config.breaker);
         let facts = Facts { vocabulary, spelling };
@@ -114,7 +139,7 @@ impl Http {
         let inner = &self.inner;
         match inner.server.get() {
             Some(server) => Ok(server.clone()),
-            None => inner.read_info(Instant::now() + inner.config.total),
+            None => inner.read_info(after(inner.config.total)),
         }
     }
 
@@ -185,7 +210,7 @@ impl Inner {
         let read = |bytes: &[u8]| self.choose(models(bytes)?);
         let model = self
             .transport
-            .exchange("/v1/models", None, deadline, &Counters::default(), read)
+            .exchange("/v1/models", None, LIST_LIMIT, deadline, &Counters::default(), read)
             .map_err(|failure| HttpError::Llm(failure.error))?;
         let ours = self.facts.vocabulary.hash();
         if let Some(theirs) = model.tokenizer_hash.as_deref().filter(|&hash| hash != ours) {
@@ -197,14 +222,14 @@ impl Inner {
             });
         }
         let api = self.config.api.unwrap_or_else(|| Api::of_owner(&model.owned_by));
-        Ok(self.server.get_or_init(|| ServerInfo { api, model: model.id.clone() }).clone())
+        let info = ServerInfo { api, model: model.id, context: model.max_model_len };
+        Ok(self.server.get_or_init(|| info).clone())
     }
 
     /// The configured model among those that the server lists.
     fn choose(&self, listed: Vec<Listed>) -> Result<Listed, LlmError> {
         let url = self.transport.base();
-        let names: Vec<_> = listed.iter().map(|model| model.id.as_str()).collect();
-        let (names, wanted) = (names.join(", "), self.config.model.as_deref());
+        let (names, wanted) = (names(&listed), self.config.model.as_deref());
         let is_wanted = |model: &Listed| wanted.is_none_or(|name| model.id == name);
         let Some(model) = listed.into_iter().find(is_wanted) else {
             let wanted = wanted.unwrap_or("any");
@@ -220,7 +245,7 @@ impl Inner {
 
     /// Answers one query within its time.
     fn answer(self: &Arc<Self>, ask: &Query<'_>) -> Result<Reply, LlmError> {
-        let deadline = Instant::now() + self.config.total;
+        let deadline = after(self.config.total);
         if ask.from == 0 || ask.from > ask.context.len() {
             let (from, tokens) = (ask.from, ask.context.len());
             return Err(LlmError::Refused(format!(
@@ -256,7 +281,7 @@ impl Inner {
             }
             let jittered = pause.mul_f64(0.5 + 0.5 * fastrand::f64());
             let wait = failure.retry_after.unwrap_or_default().max(jittered);
-            let late = Instant::now() + wait >= deadline;
+            let late = wait >= deadline.saturating_duration_since(Instant::now());
             if !failure.retry || late || attempt >= self.config.attempts {
                 return Err(failure.error);
             }
@@ -277,8 +302,8 @@ impl Inner {
         let Some(hedge) = self.config.hedge else { return self.once(query, deadline, bill) };
         let Query { context, from, tokens, sampling, top } = *query;
         let (send, receive) = mpsc::channel();
-        let start = || {
-            let (inner, context, send) = (Arc::clone(self), context.to_vec(), send.clone());
+        let start = |send: mpsc::Sender<_>| {
+            let (inner, context) = (Arc::clone(self), context.to_vec());
             let bill = Arc::clone(bill);
             // The receiver is dropped if the other request was faster.
             thread::spawn(move || {
@@ -286,13 +311,14 @@ impl Inner {
                 drop(send.send(inner.once(&query, deadline, &bill)));
             });
         };
-        start();
+        start(send.clone());
         let lost = || Failure::passing(LlmError::Unavailable("its worker was lost".to_owned()));
         if let Ok(result) = receive.recv_timeout(hedge) {
             return result;
         }
         self.hedges.fetch_add(1, Ordering::Relaxed);
-        start();
+        // Only the two workers hold a sender now, so losing both ends the wait.
+        start(send);
         match receive.recv().unwrap_or_else(|_| Err(lost())) {
             Ok(reply) => Ok(reply),
             Err(_) => receive.recv().unwrap_or_else(|_| Err(lost())),
@@ -345,6 +371,7 @@ impl Inner {
     ) -> Result<Reply, Failure> {
         let body = server.api.body(&server.model, query);
         let read = |bytes: &[u8]| server.api.read(bytes, query, &self.facts);
-        self.transport.exchange(server.api.path(), Some(&body), deadline, bill, read)
+        let (path, most) = (server.api.path(), query.reply_limit());
+        self.transport.exchange(path, Some(&body), most, deadline, bill, read)
     }
 }

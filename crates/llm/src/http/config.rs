@@ -5,8 +5,11 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
+use reqwest::Url;
+
 use crate::ApiKey;
 use crate::http::HttpError;
+use crate::http::transport::is_loopback;
 
 /// API of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -122,6 +125,13 @@ impl HttpConfig {
         named.to_str().filter(|text| text.starts_with("http://") || text.starts_with("https://"))
     }
 
+    /// Whether a key that is sent to this URL can be read on the way: plain HTTP to another
+    /// machine.
+    #[must_use]
+    pub fn exposes_key(url: &str) -> bool {
+        url.starts_with("http://") && !is_loopback(url)
+    }
+
     /// Whether the name of an LLM reads like a server's but begins with neither `http://`
     /// nor `https://`: `127.0.0.1:8433`, `ftp://host`.
     #[must_use]
@@ -151,6 +161,11 @@ impl HttpConfig {
         }
         if rest.contains(['?', '#']) {
             return refuse("it contains a query or fragment");
+        }
+        match Url::parse(&self.url) {
+            Ok(url) if url.port() == Some(0) => return refuse("its port is 0"),
+            Ok(_) => {}
+            Err(_) => return refuse("its host or its port cannot be read"),
         }
         let base = self.url.trim_end_matches('/');
         Ok(base.strip_suffix("/v1").unwrap_or(base).to_owned())
@@ -201,6 +216,17 @@ mod tests {
             let named = Path::new(name);
             assert_eq!(HttpConfig::url_of(named).is_some(), url, "{name}");
             assert_eq!(HttpConfig::lacks_scheme(named), lacks_scheme, "{name}");
+        }
+        for (url, exposes) in [
+            ("http://llm.example.org", true),
+            ("http://192.168.1.7:8433", true),
+            ("https://llm.example.org", false),
+            ("http://127.0.0.1:8433", false),
+            ("http://localhost:8433/v1", false),
+            ("http://[::1]:8433", false),
+            ("http://127.0.0.1.example.org", true),
+        ] {
+            assert_eq!(HttpConfig::exposes_key(url), exposes, "{url}");
         }
     }
 }

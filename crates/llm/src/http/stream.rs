@@ -1,12 +1,14 @@
 //! A continuation token by token, from server-sent events with token ids.
 
-use std::time::Instant;
-
 use tokenroute_core::{LlmError, Reply, TokenId, Vocabulary};
 
+use crate::http::client::after;
 use crate::http::transport::{Counters, Failure};
 use crate::http::wire::{Completion, Query};
 use crate::http::{Api, Http, HttpError};
+
+/// Most bytes of an event.
+const LINE_LIMIT: usize = 4 << 20;
 
 /// The server's mark after the last event.
 const DONE: &[u8] = b"[DONE]";
@@ -37,7 +39,7 @@ impl Http {
         }
         let query = Query { context, from: context.len(), tokens, sampling: None, top: 0 };
         let body = server.api.streamed_body(&server.model, &query);
-        let deadline = Instant::now() + self.config().total;
+        let deadline = after(self.config().total);
         let mut streamed = StreamedReply {
             line: Vec::new(),
             reply: Reply { positions: context.len() as u64, ..Reply::default() },
@@ -85,6 +87,9 @@ impl StreamedReply<'_> {
             }
         }
         self.line.extend_from_slice(bytes);
+        if self.line.len() > LINE_LIMIT {
+            return Err(LlmError::BadReply(format!("an event of more than {LINE_LIMIT} bytes")));
+        }
         Ok(())
     }
 

@@ -5,11 +5,13 @@
 use std::error::Error;
 use std::fmt::Write;
 use std::future::Future;
+use std::io;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use reqwest::{
-    Certificate, Client, ClientBuilder, Method, RequestBuilder, Response, StatusCode, header,
+    Certificate, Client, ClientBuilder, Method, RequestBuilder, Response, StatusCode, Url, header,
     redirect,
 };
 use tokenroute_core::{Bytes, LlmError};
@@ -19,14 +21,21 @@ use tokio::time::timeout;
 use crate::ApiKey;
 use crate::http::{HttpConfig, HttpError};
 
-/// Most bytes of a reply.
+/// Most bytes of any reply. Each reply has a limit of its own below that, by what was asked:
+/// JSON may take fifty times its bytes in memory.
 const REPLY_LIMIT: usize = 64 << 20;
+
+/// Most bytes of a refusal, or of a page that a probe asks for.
+const PAGE_LIMIT: usize = 1 << 20;
 
 /// Most characters of a refusal that are shown.
 const REFUSAL_SHOWN: usize = 200;
 
 /// How long an idle connection is kept.
 const IDLE: Duration = Duration::from_secs(60);
+
+/// Longest pause that a server may ask for: a day. Longer ones count as a day.
+const LONGEST_PAUSE: u64 = 24 * 60 * 60;
 
 /// Silence on an HTTP/2 connection with a pending reply, after which it is pinged.
 const SILENT: Duration = Duration::from_secs(1);
@@ -101,6 +110,8 @@ impl Transport {
             .http2_keep_alive_interval(SILENT)
             .http2_keep_alive_timeout(config.connect);
         let client = if config.http2 { client.http2_prior_knowledge() } else { client };
+        // A proxy would read the prompts and the key of a server on this machine.
+        let client = if is_loopback(&base) { client.no_proxy() } else { client };
         // Reading the system's certificates takes time, so plain HTTP skips it.
         let client = client.tls_built_in_native_certs(base.starts_with("https:"));
         let client = match &config.authority {
@@ -131,23 +142,24 @@ impl Transport {
         &self.base
     }
 
-    /// Sends a body, or requests a page if there is none, and reads the reply's body. Bytes
-    /// and requests are added to `bill` too.
+    /// Sends a body, or requests a page if there is none, and reads the reply's body of at most
+    /// `most` bytes. Bytes and requests are added to `bill` too.
     pub(crate) fn exchange<T>(
         &self,
         path: &str,
         body: Option<&[u8]>,
+        most: usize,
         deadline: Instant,
         bill: &Counters,
         read: impl FnOnce(&[u8]) -> Result<T, LlmError>,
     ) -> Result<T, Failure> {
         let exchange = async {
             let request = self.request(path, body, deadline, bill)?;
-            self.body(self.reply(request, bill).await?, bill).await
+            self.body(self.reply(request, bill).await?, most, bill).await
         };
         // A garbled reply may be whole at the next attempt.
         let read = |bytes: Vec<u8>| read(&bytes).map_err(Failure::passing);
-        self.wait(exchange).and_then(read).map_err(|failure| self.without_key(failure))
+        self.wait(exchange).and_then(read).map_err(|failure| self.printable(failure))
     }
 
     fn count(&self, bytes: Bytes, bill: &Counters) {
@@ -173,7 +185,7 @@ impl Transport {
             }
             Ok(())
         };
-        self.wait(exchange).map_err(|failure| self.without_key(failure))
+        self.wait(exchange).map_err(|failure| self.printable(failure))
     }
 
     /// Builds a request and counts it.
@@ -216,16 +228,22 @@ impl Transport {
         }
         let (status, after) = (response.status(), retry_after(&response));
         // A refusal with a broken body is still a refusal.
-        let text = self.body(response, bill).await.unwrap_or_default();
+        let text = self.body(response, PAGE_LIMIT, bill).await.unwrap_or_default();
         Err(self.refused(status, after, &String::from_utf8_lossy(&text)))
     }
 
-    async fn body(&self, mut response: Response, bill: &Counters) -> Result<Vec<u8>, Failure> {
+    async fn body(
+        &self,
+        mut response: Response,
+        most: usize,
+        bill: &Counters,
+    ) -> Result<Vec<u8>, Failure> {
+        let most = most.min(REPLY_LIMIT);
         let mut bytes = Vec::new();
         while let Some(piece) = response.chunk().await.map_err(|error| self.broken(&error))? {
             self.count(Bytes { up: 0, down: piece.len() as u64 }, bill);
-            if bytes.len() + piece.len() > REPLY_LIMIT {
-                let error = format!("{}: a reply of more than {REPLY_LIMIT} bytes", self.base);
+            if bytes.len() + piece.len() > most {
+                let error = format!("{}: a reply of more than {most} bytes", self.base);
                 return Err(Failure::passing(LlmError::BadReply(error)));
             }
             bytes.extend_from_slice(&piece);
@@ -238,7 +256,7 @@ impl Transport {
         let bill = Counters::default();
         let page = async {
             let request = self.request(path, None, deadline, &bill)?;
-            self.body(self.reply(request, &bill).await?, &bill).await
+            self.body(self.reply(request, &bill).await?, PAGE_LIMIT, &bill).await
         };
         page.await.map_or_else(|failure| !failure.unhealthy, |_| true)
     }
@@ -258,12 +276,13 @@ impl Transport {
         }
     }
 
-    /// The failure with the key removed from its text.
-    fn without_key(&self, mut failure: Failure) -> Failure {
+    /// The failure with the key removed from its text, and without control characters: it may
+    /// quote the server, and a terminal obeys escape sequences.
+    fn printable(&self, mut failure: Failure) -> Failure {
         use LlmError::{BadReply, Late, Model, Refused, Unavailable};
         match &mut failure.error {
             Unavailable(text) | Late(text) | Refused(text) | BadReply(text) => {
-                *text = self.redact(text);
+                *text = without_controls(&self.redact(text));
             }
             Model(_) => {}
         }
@@ -286,6 +305,12 @@ impl Transport {
     /// The failure of a connection.
     fn broken(&self, error: &reqwest::Error) -> Failure {
         let message = format!("{}: {}", self.base, inner_cause(error));
+        if is_untrusted(error) {
+            // The server will show the same certificate at every attempt.
+            let message =
+                format!("{message}; trust its authority with --llm-ca, or check the name");
+            return Failure::lasting(LlmError::Refused(message));
+        }
         Failure::passing(if error.is_connect() {
             LlmError::Unavailable(message)
         } else if error.is_timeout() {
@@ -319,15 +344,34 @@ impl Drop for Transport {
     }
 }
 
+/// Whether a URL names this machine.
+pub(crate) fn is_loopback(url: &str) -> bool {
+    let Ok(url) = Url::parse(url) else { return false };
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 fn authorities(pem: &[u8]) -> Result<Vec<Certificate>, HttpError> {
     let bad = |message| HttpError::BadAuthority { message };
     let found = Certificate::from_pem_bundle(pem).map_err(|error| bad(inner_cause(&error)))?;
     if found.is_empty() { Err(bad("it contains none".to_owned())) } else { Ok(found) }
 }
 
+/// The text with U+FFFD for every control character. Format characters that reverse the
+/// direction of writing count too.
+fn without_controls(text: &str) -> String {
+    let hidden = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|c| if hidden(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
 fn retry_after(response: &Response) -> Option<Duration> {
     let seconds = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
-    seconds.trim().parse().ok().map(Duration::from_secs)
+    seconds.trim().parse().ok().map(|s: u64| Duration::from_secs(s.min(LONGEST_PAUSE)))
 }
 
 /// The inner causes of an error: the outermost text repeats the URL.
@@ -341,6 +385,24 @@ fn inner_cause(error: &reqwest::Error) -> String {
         inner = error.source();
     }
     if text.is_empty() { "the exchange failed".to_owned() } else { text }
+}
+
+/// Whether the server's certificate is not accepted.
+fn is_untrusted(error: &reqwest::Error) -> bool {
+    let mut inner = error.source();
+    while let Some(error) = inner {
+        // The source of an I/O error is that of the error within, not the error within.
+        let mut within: &(dyn Error + 'static) = error;
+        while let Some(inner) = within.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            within = inner;
+        }
+        let tls = within.downcast_ref::<rustls::Error>();
+        if matches!(tls, Some(rustls::Error::InvalidCertificate(_))) {
+            return true;
+        }
+        inner = error.source();
+    }
+    false
 }
 
 /// Whether the reply was not HTTP.

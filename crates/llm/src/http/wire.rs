@@ -33,6 +33,16 @@ impl<'a> From<&Ask<'a>> for Query<'a> {
 }
 
 impl Query<'_> {
+    /// Most bytes of a reply. A reply may repeat the prompt, and lists tokens at its positions.
+    pub(crate) fn reply_limit(&self) -> usize {
+        const ALWAYS: usize = 1 << 20;
+        const A_POSITION: usize = 1 << 10;
+        const A_LISTED_TOKEN: usize = 1 << 8;
+        let positions = self.context.len().saturating_add(self.tokens);
+        let each = A_LISTED_TOKEN.saturating_mul(self.top).saturating_add(A_POSITION);
+        positions.saturating_mul(each).saturating_add(ALWAYS)
+    }
+
     /// Whether earlier positions are asked for too.
     fn scores(&self) -> bool {
         self.from < self.context.len()
@@ -384,6 +394,8 @@ pub(crate) struct Listed {
     pub(crate) owned_by: String,
     /// Hash of the tokenizer, from `tokenroute cloud` alone.
     pub(crate) tokenizer_hash: Option<String>,
+    /// Most positions of a sequence, from vLLM, SGLang and `tokenroute cloud`.
+    pub(crate) max_model_len: Option<usize>,
 }
 
 /// The models a server lists.

@@ -209,6 +209,101 @@ fn wait_for_quiet(stub: &Stub) {
 }
 
 #[test]
+fn a_pause_of_any_length_that_a_server_asks_for_is_no_panic() {
+    for headers in ["18446744073709551615", "9223372036854775807", "86400", "-1", "soon", ""] {
+        let line: &'static str = format!("retry-after: {headers}\r\n").leak();
+        let stub = Stub::start(move |_, _| Said { headers: line, ..Said::status(429, "busy") });
+        let llm = stub.client(known);
+        let error = ask(&llm).expect_err("busy").to_string();
+        assert!(error.contains("429"), "{headers}: {error}");
+    }
+    // A configuration may be too long for the clock as well.
+    let stub = Stub::start(|_, _| Said::ok(OK));
+    let llm = stub.client(|config| {
+        known(config);
+        config.total = Duration::MAX;
+    });
+    assert_eq!(ask(&llm).expect("an answer").tokens, [5]);
+}
+
+#[test]
+fn a_server_s_words_hold_no_control_characters_and_few_names() {
+    let hostile = "\u{1b}]0;owned\u{7}\u{1b}[2J\u{202e}no\u{9b}31m\rsuch \u{8}model";
+    let stub = Stub::start(move |number, _| match number % 3 {
+        0 => Said::status(401, hostile),
+        1 => Said::status(503, hostile),
+        _ => Said::ok("{\"choices\": \"\\u001b[2J\\u202e\"}"),
+    });
+    let llm = stub.client(|config| {
+        known(config);
+        config.attempts = 1;
+        config.breaker.failures = 99;
+    });
+    for _ in 0..6 {
+        let text = ask(&llm).expect_err("refused").to_string();
+        let hidden = |c: char| c.is_control() || c == '\u{202e}';
+        assert!(!text.contains(hidden), "{text:?}");
+    }
+    let names: Vec<String> = (0..20_000)
+        .map(|i| format!(r#"{{"id": "model-{i}\u001b[2J", "owned_by": "vllm"}}"#))
+        .collect();
+    let list = format!(r#"{{"data": [{}]}}"#, names.join(","));
+    let stub = Stub::start(move |_, _| Said::ok(&list));
+    let llm = stub.client(|config| config.model = Some("other".to_owned()));
+    let text = llm.server().expect_err("no such model").to_string();
+    assert!(text.contains("model-11") && text.contains("and 19988 more"), "{text}");
+    assert!(text.len() < 1000 && !text.contains(char::is_control), "{text:?}");
+}
+
+#[test]
+fn a_reply_is_as_long_as_its_question_allows() {
+    // Two tokens were asked about. The padding is in a field that is not read.
+    for (padding, whole) in [(900_000, true), (2_000_000, false)] {
+        let body = format!(r#"{{"x": [{}1], {}"#, "{},".repeat(padding / 3), &OK[1..]);
+        let stub = Stub::start(move |_, _| Said::ok(&body));
+        let llm = stub.client(|config| {
+            known(config);
+            (config.attempts, config.first_byte) = (1, Duration::from_secs(20));
+            config.total = Duration::from_secs(20);
+        });
+        match ask(&llm) {
+            Ok(reply) => assert!(whole && reply.tokens == [5]),
+            Err(error) => {
+                assert!(!whole && error.to_string().contains("a reply of more than"), "{error}");
+            }
+        }
+    }
+    let endless = format!("data: {}", "x".repeat(5 << 20));
+    let stub = Stub::start(move |_, _| Said::ok(&endless));
+    let llm = stub.client(|config| {
+        known(config);
+        (config.first_byte, config.total) = (Duration::from_secs(20), Duration::from_secs(20));
+    });
+    let error = llm.stream(&[1, 2], 3, &mut |_| {}).expect_err("no event ends").to_string();
+    assert!(error.contains("an event of more than"), "{error}");
+}
+
+#[test]
+fn a_server_s_context_is_known_from_its_list() {
+    for (field, context) in [("", None), (r#", "max_model_len": 512"#, Some(512))] {
+        let list = format!(r#"{{"data": [{{"id": "m", "owned_by": "vllm"{field}}}]}}"#);
+        let stub = Stub::start(move |_, _| Said::ok(&list));
+        assert_eq!(stub.client(|_| {}).server().expect("a server").context, context);
+    }
+}
+
+#[test]
+fn a_url_that_no_client_can_ask_is_refused_at_once() {
+    for url in
+        ["http://127.0.0.1:99999", "http://127.0.0.1:0", "http://a b", "http://[::1", "http://h:x"]
+    {
+        let error = Http::new(HttpConfig::new(url), ToyModel::vocabulary(), None).expect_err(url);
+        let text = error.to_string();
+        assert!(text.contains(url) && text.contains("expected something like"), "{text}");
+    }
+}
+
+#[test]
 fn a_second_request_helps_where_the_first_is_slow() {
     let slow = Duration::from_secs(4);
     let stub = Stub::start(move |number, _| match number {

@@ -64,7 +64,9 @@ fn the_answer_cache_keeps_no_draws() {
     let folder = TempDir::new().expect("a folder");
     let vocabulary = ToyModel::vocabulary();
     let model = || InProcess::new(ToyModel::new(7));
-    let kept = Answers::open(&folder.path().join("a.redb"), "toy-7", model()).expect("a cache");
+    let kept =
+        Answers::open(&folder.path().join("a.redb"), "toy-7", &ToyModel::vocabulary(), model())
+            .expect("a cache");
     let (drawn, greedy) = (sampling(2.0, 1.0, 3), None);
     for sampling in [drawn, greedy, drawn] {
         let asks = [Ask::next(&[1, 2], sampling), Ask::next(&[1, 2], greedy)];
@@ -78,7 +80,8 @@ fn the_answer_cache_keeps_no_draws() {
     // Only greedy answers are cached: drawn tokens are requested again.
     drop(kept);
     let gone = tokenroute_llm::Scripted::new(|_| Ok(0));
-    let kept = Answers::open(&folder.path().join("a.redb"), "toy-7", gone).expect("a cache");
+    let kept = Answers::open(&folder.path().join("a.redb"), "toy-7", &ToyModel::vocabulary(), gone)
+        .expect("a cache");
     kept.ask(&[Ask::next(&[1, 2], greedy)]).remove(0).expect("kept");
     assert_eq!(kept.llm().asked(), 0);
     kept.ask(&[Ask::next(&[1, 2], drawn)]).remove(0).expect("asked");

@@ -98,6 +98,14 @@ impl RoutedPair {
         self.partner.as_ref()?.unreachable.as_ref()
     }
 
+    /// Most positions of a sequence on the LLM's server, if it answered and says so. A longer
+    /// prompt with its answer gets no tokens of the LLM.
+    #[must_use]
+    pub fn server_context(&self) -> Option<usize> {
+        let partner = self.partner.as_ref().filter(|partner| partner.unreachable.is_none())?;
+        partner.http.as_ref()?.server().ok()?.context
+    }
+
     /// Requests and bytes to the LLM's server so far; `None` without a server.
     #[must_use]
     pub fn traffic(&self) -> Option<Traffic> {

@@ -133,7 +133,8 @@ impl RoutedPairBuilder<'_> {
         };
         let model = server.map(|server| server.model).or(named);
         let model = model.ok_or_else(|| Error::NamelessAnswers { cache: cache.clone() })?;
-        let answers = Answers::open(cache, &identity(&model, &slm.vocabulary), http)?;
+        let answers =
+            Answers::open(cache, &identity(&model, &slm.vocabulary), &slm.vocabulary, http)?;
         Ok(Opened { llm: Box::new(answers), http: client, unreachable })
     }
 }

@@ -50,6 +50,7 @@ pub fn carry_out(chain: Chain<'_>, plan: &StudyPlan, again: bool) -> Result<Late
     {
         return Ok(kept.study);
     }
+    chain.lock()?;
     chain.pair()?;
     let (scorer, _) = chain.router()?;
     let warm_up = chain.questions("validation")?;
