@@ -20,6 +20,10 @@ impl Texts for NoTexts {
         Ok(String::new())
     }
 
+    fn longest_token(&self) -> usize {
+        usize::MAX
+    }
+
     fn token(&self, _: TokenId) -> Result<String, String> {
         Ok(String::new())
     }

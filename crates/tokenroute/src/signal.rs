@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 /// Time between two checks of the flag.
 const LOOK: Duration = Duration::from_millis(50);
@@ -26,9 +26,17 @@ impl Stop {
     }
 
     /// Blocks until a signal requests a shutdown.
-    pub fn wait(&self) {
+    ///
+    /// # Errors
+    /// The server is not alive any more: a thread of it has panicked.
+    pub fn wait(&self, alive: impl Fn() -> bool) -> Result<()> {
         while !self.0.load(Ordering::Relaxed) {
+            ensure!(
+                alive(),
+                "a thread of the server has ended after a panic; see the message above"
+            );
             std::thread::sleep(LOOK);
         }
+        Ok(())
     }
 }

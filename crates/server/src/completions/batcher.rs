@@ -8,6 +8,8 @@ use tokenroute_core::{Detail, Feed, LanguageModel, PrefixCache, Side, Step, Toke
 
 use crate::completions::score::score;
 use crate::completions::sequence::{NewSequence, SequenceEvent};
+use crate::net::liveness::Liveness;
+use crate::net::refusal::Refusal;
 
 /// Most positions of one sequence in a step.
 const CHUNK: usize = 512;
@@ -36,6 +38,8 @@ impl Default for BatchConfig {
 #[derive(Debug, Clone)]
 pub(crate) struct Batcher {
     waiting: SyncSender<NewSequence>,
+    /// Whether the thread runs.
+    pub(crate) liveness: Liveness,
 }
 
 impl Batcher {
@@ -45,17 +49,26 @@ impl Batcher {
         M::State: 'static,
     {
         let (waiting, queue) = sync_channel(config.queue);
-        thread::spawn(move || {
+        let liveness = Liveness::default();
+        let alive = liveness.guard();
+        let work = move || {
+            let _alive = alive;
             let kept = PrefixCache::new(config.kept_positions);
             Batch { model, vocabulary, config, queue, kept, live: Vec::new() }.run();
-        });
-        Batcher { waiting }
+        };
+        // A thread that cannot start drops its guard.
+        drop(thread::Builder::new().name("batch".to_owned()).spawn(work));
+        Batcher { waiting, liveness }
     }
 
-    /// Queues a sequence; gives it back if the queue is full.
-    pub(crate) fn submit(&self, new: NewSequence) -> Result<(), NewSequence> {
+    /// Queues a sequence.
+    ///
+    /// # Errors
+    /// [`Refusal::Busy`] if the queue is full, [`Refusal::WorkerEnded`] if the thread has ended.
+    pub(crate) fn submit(&self, new: NewSequence) -> Result<(), Refusal> {
         self.waiting.try_send(new).map_err(|error| match error {
-            TrySendError::Full(new) | TrySendError::Disconnected(new) => new,
+            TrySendError::Full(_) => Refusal::Busy,
+            TrySendError::Disconnected(_) => Refusal::WorkerEnded,
         })
     }
 }
@@ -139,16 +152,11 @@ impl<M: LanguageModel> Batch<M> {
             feeds.push(Feed { state: &mut l.state, tokens, from });
         }
         let froms: Vec<usize> = feeds.iter().map(|feed| feed.from).collect();
-        match self.model.advance(&mut feeds, detail) {
-            Err(error) => {
-                for l in now {
-                    drop(l.new.events.send(SequenceEvent::Failed(error.to_string())));
-                }
-            }
-            Ok(steps) => {
-                for ((l, steps), from) in now.into_iter().zip(steps).zip(froms) {
-                    self.apply(l, from, &steps);
-                }
+        let made = self.model.advance_each(&mut feeds, detail);
+        for ((l, made), from) in now.into_iter().zip(made).zip(froms) {
+            match made {
+                Ok(steps) => self.apply(l, from, &steps),
+                Err(error) => drop(l.new.events.send(SequenceEvent::Failed(error.to_string()))),
             }
         }
     }

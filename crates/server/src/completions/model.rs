@@ -7,6 +7,7 @@ use tokenroute_core::ModelInfo;
 
 use crate::completions::batcher::Batcher;
 use crate::completions::texts::Texts;
+use crate::net::long_work::LongWork;
 use crate::net::openai::reply::{Stamp, model};
 
 /// The served model. Its batch runs on a thread of its own.
@@ -16,7 +17,11 @@ pub(crate) struct ServedModel {
     pub(crate) info: ModelInfo,
     pub(crate) tokenizer_hash: String,
     pub(crate) texts: Box<dyn Texts>,
+    /// Bytes of the token with the longest text.
+    pub(crate) longest_token: usize,
     pub(crate) batcher: Batcher,
+    /// Where long requests are read.
+    pub(crate) reading: LongWork,
     /// Replies so far.
     pub(crate) replies: AtomicU64,
 }

@@ -1,12 +1,12 @@
 //! Requests to `/v1/completions`, checked before they cost anything.
 
-use tokenroute_core::{ModelInfo, Sampling, TokenId};
+use tokenroute_core::{Sampling, TokenId};
 
-use crate::completions::texts::Texts;
+use crate::completions::model::ServedModel;
 use crate::net::openai::fields::RequestFields;
 use crate::net::openai::request::{
-    COMPLETION_TOKENS, PROMPT, Prompt, check_model, check_prompt, check_single, check_unsupported,
-    prompts, sampling,
+    COMPLETION_TOKENS, PROMPT, Prompt, check_bytes, check_model, check_prompt, check_single,
+    check_unsupported, prompts, sampling,
 };
 use crate::net::refusal::Refusal;
 
@@ -36,19 +36,15 @@ pub(crate) struct CompletionRequest {
 
 impl CompletionRequest {
     /// Reads a request and checks it against the model.
-    pub(crate) fn read(
-        body: &[u8],
-        name: &str,
-        info: &ModelInfo,
-        texts: &dyn Texts,
-    ) -> Result<CompletionRequest, Refusal> {
+    pub(crate) fn read(body: &[u8], model: &ServedModel) -> Result<CompletionRequest, Refusal> {
+        let info = &model.info;
         let fields = RequestFields::parse(body)?;
-        check_model(&fields, name)?;
+        check_model(&fields, &model.name)?;
         check_single(&fields)?;
         check_unsupported(&fields, &["echo", "stop", "suffix"])?;
         let stream = fields.flag("stream")?;
         let prompt_top = prompt_top(&fields, stream)?;
-        let prompts = encoded(&fields, texts)?;
+        let prompts = encoded(&fields, model)?;
         for prompt in &prompts {
             check_prompt(PROMPT, prompt, info.context, info.vocabulary)?;
             if let Some((start, _)) = prompt_top.filter(|&(start, _)| start > prompt.len()) {
@@ -85,14 +81,17 @@ fn prompt_top(fields: &RequestFields, stream: bool) -> Result<Option<(usize, usi
 }
 
 /// The prompts as tokens.
-fn encoded(fields: &RequestFields, texts: &dyn Texts) -> Result<Vec<Vec<TokenId>>, Refusal> {
+fn encoded(fields: &RequestFields, model: &ServedModel) -> Result<Vec<Vec<TokenId>>, Refusal> {
     let prompts = prompts(fields)?;
     if prompts.len() > PROMPTS {
         let message = format!("{} prompts; expected 1 to {PROMPTS}", prompts.len());
         return Err(Refusal::field(PROMPT, message));
     }
     let encode = |prompt| match prompt {
-        Prompt::Text(text) => texts.encode(text).map_err(|message| Refusal::field(PROMPT, message)),
+        Prompt::Text(text) => {
+            check_bytes(PROMPT, text, model.info.context, model.longest_token)?;
+            model.texts.encode(text).map_err(|message| Refusal::field(PROMPT, message))
+        }
         Prompt::Ids(ids) => Ok(ids),
     };
     prompts.into_iter().map(encode).collect()

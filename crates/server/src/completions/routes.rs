@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokenroute_llm::ApiKey;
 
 use crate::completions::model::ServedModel;
+use crate::completions::request::CompletionRequest;
 use crate::completions::running::{RunningCompletion, chunks, whole};
 use crate::net::front::{body, guarded};
 use crate::net::openai::events::streamed;
@@ -24,7 +25,7 @@ pub(crate) fn router(model: &Arc<ServedModel>, key: Option<ApiKey>) -> Router {
         .route("/v1/completions", post(completions))
         .route("/v1/models", get(models))
         .with_state(Arc::clone(model));
-    guarded(keyed, Router::new(), key, BODY_LIMIT)
+    guarded(keyed, Router::new(), key, BODY_LIMIT, model.batcher.liveness.clone())
 }
 
 async fn models(State(model): State<Arc<ServedModel>>) -> Json<Value> {
@@ -36,7 +37,11 @@ async fn completions(
     request: Request,
 ) -> Result<Response, Refusal> {
     let body = body(request, BODY_LIMIT).await?;
-    let running = RunningCompletion::begin(model, &body)?;
+    let bytes = body.len();
+    let (reading, reads) = (model.reading.clone(), Arc::clone(&model));
+    let read = move || CompletionRequest::read(&body, &reads);
+    let request = reading.run(bytes, read).await?;
+    let running = RunningCompletion::begin(model, request)?;
     match running.request.stream {
         true => Ok(streamed(chunks(running))),
         false => Ok(Json(whole(running).await?).into_response()),

@@ -24,9 +24,11 @@ pub(crate) struct RunningCompletion {
 }
 
 impl RunningCompletion {
-    /// Reads a request and queues its prompts.
-    pub(crate) fn begin(model: Arc<ServedModel>, body: &[u8]) -> Result<Self, Refusal> {
-        let request = CompletionRequest::read(body, &model.name, &model.info, &*model.texts)?;
+    /// Queues the prompts of a request.
+    pub(crate) fn begin(
+        model: Arc<ServedModel>,
+        request: CompletionRequest,
+    ) -> Result<Self, Refusal> {
         let mut receivers = Vec::with_capacity(request.prompts.len());
         for prompt in &request.prompts {
             let (events, receiver) = unbounded_channel();
@@ -38,7 +40,7 @@ impl RunningCompletion {
                 prompt_top: request.prompt_top,
                 events,
             };
-            model.batcher.submit(new).map_err(|_| Refusal::Busy)?;
+            model.batcher.submit(new)?;
             receivers.push(receiver);
         }
         let stamp = model.stamp();
@@ -71,7 +73,7 @@ fn take(choice: &mut ChoiceSoFar, event: Option<SequenceEvent>) -> Result<(), Re
             choice.finish = Some(if ended { Finish::Stop } else { Finish::Length });
         }
         Some(SequenceEvent::Failed(message)) => return Err(Refusal::Failed(message)),
-        None => return Err(Refusal::Failed("the model's thread has ended".to_owned())),
+        None => return Err(Refusal::WorkerEnded),
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use crate::completions::batcher::{BatchConfig, Batcher};
 use crate::completions::model::ServedModel;
 use crate::completions::routes::router;
 use crate::completions::texts::Texts;
+use crate::net::long_work::LongWork;
 use crate::net::{ConnectionLimits, Server, ServerError};
 
 /// A model ready to be served over OpenAI's completions API.
@@ -46,7 +47,17 @@ impl CompletionService {
         let tokenizer_hash = vocabulary.hash().to_owned();
         let batcher = Batcher::start(model, vocabulary, config);
         let replies = AtomicU64::new(0);
-        let model = ServedModel { name, info, tokenizer_hash, texts, batcher, replies };
+        let (longest_token, reading) = (texts.longest_token(), LongWork::new());
+        let model = ServedModel {
+            name,
+            info,
+            tokenizer_hash,
+            texts,
+            longest_token,
+            batcher,
+            reading,
+            replies,
+        };
         CompletionService { model: Arc::new(model), key }
     }
 
@@ -57,6 +68,7 @@ impl CompletionService {
     /// An address beyond loopback without a key; a port that cannot be bound.
     pub fn start(&self, address: SocketAddr) -> Result<Server, ServerError> {
         let router = router(&self.model, self.key.clone());
-        Server::open(address, self.key.as_ref(), router, ConnectionLimits::default())
+        let (key, worker) = (self.key.as_ref(), self.model.batcher.liveness.clone());
+        Server::open(address, key, router, ConnectionLimits::default(), worker)
     }
 }

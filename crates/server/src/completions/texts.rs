@@ -17,6 +17,9 @@ pub trait Texts: Send + Sync {
     /// Tokens that the tokenizer refuses.
     fn decode(&self, ids: &[TokenId]) -> Result<String, String>;
 
+    /// Bytes of the token with the longest text.
+    fn longest_token(&self) -> usize;
+
     /// Text of one token, special or not.
     ///
     /// # Errors
@@ -31,6 +34,10 @@ impl Texts for Tokenizer {
 
     fn decode(&self, ids: &[TokenId]) -> Result<String, String> {
         Tokenizer::decode(self, ids).map_err(|error| error.to_string())
+    }
+
+    fn longest_token(&self) -> usize {
+        Tokenizer::longest_token(self)
     }
 
     fn token(&self, id: TokenId) -> Result<String, String> {

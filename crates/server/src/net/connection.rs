@@ -73,7 +73,7 @@ pub(super) async fn answer(
     tokio::select! {
         ended = connection.as_mut() => return drop(ended),
         () = reader.stalled(limits.stalled) => return,
-        () = activity.idle(limits.head) => {}
+        () = activity.unused(limits.first.min(limits.head), limits.head) => {}
         () = reached(Phase::Draining, phases) => {
             connection.as_mut().graceful_shutdown();
             // Half a head, or a client that ignores the GOAWAY, must not delay shutdown.

@@ -12,18 +12,30 @@ use axum::routing::get;
 use tokenroute_llm::ApiKey;
 
 use crate::net::guard::{check_key, check_origin};
+use crate::net::liveness::Liveness;
 use crate::net::refusal::Refusal;
 
 type Key = Arc<Option<ApiKey>>;
 
 /// Puts the checks before the endpoints: those of `keyed` need the key, if there is one,
-/// those of `open` do not. Adds `/health`. Bodies beyond `most` bytes are refused.
-pub(crate) fn guarded(keyed: Router, open: Router, key: Option<ApiKey>, most: usize) -> Router {
+/// those of `open` do not. Adds `/health`, which fails once the worker is not alive. Bodies
+/// beyond `most` bytes are refused.
+pub(crate) fn guarded(
+    keyed: Router,
+    open: Router,
+    key: Option<ApiKey>,
+    most: usize,
+    worker: Liveness,
+) -> Router {
     let key = Arc::new(key);
+    let health = async move || match worker.is_alive() {
+        true => "ok".into_response(),
+        false => Refusal::WorkerEnded.into_response(),
+    };
     keyed
         .route_layer(from_fn_with_state(Arc::clone(&key), require_key))
         .merge(open)
-        .route("/health", get(async || "ok"))
+        .route("/health", get(health))
         .fallback(async |request: Request| Refusal::NotFound {
             path: request.uri().path().to_owned(),
         })

@@ -8,6 +8,10 @@ use std::time::Duration;
 pub struct ConnectionLimits {
     /// Most connections at once; others wait to be accepted.
     pub most: usize,
+    /// Most connections from one address; further ones are closed.
+    pub per_peer: usize,
+    /// Longest time until the head of the first request, if it is shorter than `head`.
+    pub first: Duration,
     /// Longest time for the head of a request to arrive, idle time before it included.
     /// A connection without a request under way ends after that, pings or not.
     pub head: Duration,
@@ -28,6 +32,8 @@ impl Default for ConnectionLimits {
         // close it.
         ConnectionLimits {
             most: 512,
+            per_peer: 256,
+            first: Duration::from_secs(10),
             head: Duration::from_secs(65),
             body: Duration::from_secs(30),
             stalled: Duration::from_secs(60),

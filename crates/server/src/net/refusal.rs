@@ -17,6 +17,8 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 pub(crate) enum Refusal {
     /// The request cannot be read or met; the field at fault, if it is one.
     Invalid { field: Option<&'static str>, message: String },
+    /// The prompt, or the prompt with its answer, exceeds the context.
+    TooLong { field: &'static str, message: String },
     /// A check of the guard failed.
     Denied(Denied),
     /// The request names a model that is not served.
@@ -33,6 +35,8 @@ pub(crate) enum Refusal {
     Late { limit: Duration },
     /// The model failed.
     Failed(String),
+    /// The thread that makes the answers has ended.
+    WorkerEnded,
     /// Shutdown cut the request off.
     ShuttingDown,
 }
@@ -52,7 +56,7 @@ impl Refusal {
     fn kind(&self) -> (StatusCode, &'static str) {
         let invalid = "invalid_request_error";
         match self {
-            Refusal::Invalid { .. } => (StatusCode::BAD_REQUEST, invalid),
+            Refusal::Invalid { .. } | Refusal::TooLong { .. } => (StatusCode::BAD_REQUEST, invalid),
             Refusal::Denied(Denied::NoKey) => (StatusCode::UNAUTHORIZED, "authentication_error"),
             Refusal::Denied(Denied::Host { .. } | Denied::Origin) => {
                 (StatusCode::FORBIDDEN, "permission_error")
@@ -63,13 +67,17 @@ impl Refusal {
             Refusal::Busy => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error"),
             Refusal::Late { .. } => (StatusCode::GATEWAY_TIMEOUT, "timeout_error"),
             Refusal::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, "server_error"),
-            Refusal::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "server_error"),
+            Refusal::WorkerEnded | Refusal::ShuttingDown => {
+                (StatusCode::SERVICE_UNAVAILABLE, "server_error")
+            }
         }
     }
 
     fn message(&self) -> String {
         match self {
-            Refusal::Invalid { message, .. } | Refusal::Failed(message) => message.clone(),
+            Refusal::Invalid { message, .. }
+            | Refusal::TooLong { message, .. }
+            | Refusal::Failed(message) => message.clone(),
             Refusal::Denied(denied) => denied.to_string(),
             Refusal::NoModel { wanted, served } => {
                 format!("no model {wanted:?} here; this server has {served:?}")
@@ -89,6 +97,9 @@ impl Refusal {
                     "the answer took longer than {seconds} s; ask for fewer tokens, or raise the server's --time"
                 )
             }
+            Refusal::WorkerEnded => {
+                "the thread that makes the answers has ended; restart the server".to_owned()
+            }
             Refusal::ShuttingDown => {
                 "the server is shutting down; retry once it is back".to_owned()
             }
@@ -99,6 +110,7 @@ impl Refusal {
     fn param_and_code(&self) -> (Option<&'static str>, Option<&'static str>) {
         match self {
             Refusal::Invalid { field, .. } => (*field, None),
+            Refusal::TooLong { field, .. } => (Some(*field), Some("context_length_exceeded")),
             Refusal::NoModel { .. } => (Some("model"), Some("model_not_found")),
             Refusal::Denied(Denied::NoKey) => (None, Some("invalid_api_key")),
             _ => (None, None),

@@ -12,6 +12,8 @@ use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::net::connection::answer;
 use crate::net::limits::ConnectionLimits;
+use crate::net::liveness::Liveness;
+use crate::net::peers::Peers;
 use crate::net::shutdown::Phase;
 
 /// Pause before the next attempt to accept, and the time that cut-off requests have to end.
@@ -56,6 +58,7 @@ pub struct Server {
     address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<io::Result<()>>>,
+    worker: Liveness,
 }
 
 impl Server {
@@ -69,6 +72,7 @@ impl Server {
         key: Option<&ApiKey>,
         router: Router,
         limits: ConnectionLimits,
+        worker: Liveness,
     ) -> Result<Self, ServerError> {
         check_bind(address, key)?;
         let io = |source| ServerError::Io { address, source };
@@ -87,13 +91,19 @@ impl Server {
             runtime.shutdown_background();
             result
         });
-        Ok(Server { address, stop: Some(stop), thread: Some(thread) })
+        Ok(Server { address, stop: Some(stop), thread: Some(thread), worker })
     }
 
     /// The address it listens on, with the port that the system chose.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Whether the server still listens and the thread that makes the answers still runs.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.worker.is_alive() && self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
 
     /// Shuts down: accepts no more connections, lets requests under way end, and returns.
@@ -130,12 +140,13 @@ async fn serve(
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let most = limits.most.clamp(1, 1 << 20);
     let slots = Arc::new(Semaphore::new(most));
+    let peers = Peers::new(limits.per_peer);
     let (phase, phases) = watch::channel(Phase::Open);
     loop {
         // Connections beyond the limit wait in the system's queue.
         let accepted = async {
             let slot = Arc::clone(&slots).acquire_owned().await.map_err(io::Error::other)?;
-            Ok::<_, io::Error>((slot, listener.accept().await?.0))
+            Ok::<_, io::Error>((slot, listener.accept().await?))
         };
         let accepted = tokio::select! {
             accepted = accepted => accepted,
@@ -143,11 +154,13 @@ async fn serve(
             _ = &mut stopped => break,
         };
         match accepted {
-            Ok((slot, socket)) => {
+            Ok((slot, (socket, peer))) => {
+                let Some(place) = peers.enter(peer.ip()) else { continue };
                 let (router, phases) = (router.clone(), phases.clone());
                 tokio::spawn(async move {
                     answer(socket, router, limits, phases).await;
-                    drop(slot);
+                    // The next connection takes the slot, and may need the place.
+                    drop((place, slot));
                 });
             }
             Err(error) if was_given_up(&error) => {}

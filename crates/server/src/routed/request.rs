@@ -1,6 +1,8 @@
 //! Requests to `/v1/chat/completions` and `/v1/completions`, checked before they
 //! cost anything.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 use tokenroute_core::{Tau, TokenId};
 use tokenroute_model::{ChatOptions, Message};
@@ -8,16 +10,18 @@ use tokenroute_runtime::{Budget, Policy};
 
 use crate::net::openai::fields::{RequestFields, wrong};
 use crate::net::openai::request::{
-    COMPLETION_TOKENS, PROMPT, Prompt, check_model, check_prompt, check_single, check_unsupported,
-    prompts, sampling, unsupported,
+    COMPLETION_TOKENS, PROMPT, Prompt, check_bytes, check_model, check_prompt, check_single,
+    check_unsupported, prompts, sampling, unsupported,
 };
 use crate::net::refusal::Refusal;
 use crate::routed::served::ServedPair;
 
-/// Most stop strings.
+/// Most stop strings, and most bytes of all of them: each is searched for at every token.
 const STOPS: usize = 16;
+const STOP_BYTES: usize = 4096;
 
 const MESSAGES: &str = "messages";
+const VARIABLES: &str = "chat_template_kwargs";
 
 /// Which of the two APIs a request uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +89,7 @@ impl RoutedRequest {
         let room = pair.context + 1 - prompt.len();
         Ok(RoutedRequest {
             kind,
-            max_tokens: max_tokens(kind, &fields, pair.most_tokens.min(room))?,
+            max_tokens: max_tokens(kind, &fields, pair.most_tokens, room)?,
             prompt,
             policy,
             stops,
@@ -146,16 +150,36 @@ fn stops(fields: &RequestFields) -> Result<Vec<String>, Refusal> {
             format!("`stop` holds {found} strings; expected at most {STOPS}, none of them empty");
         return Err(Refusal::field("stop", message));
     }
+    let bytes: usize = stops.iter().map(String::len).sum();
+    if bytes > STOP_BYTES {
+        let message = format!("`stop` holds {bytes} bytes; expected at most {STOP_BYTES}");
+        return Err(Refusal::field("stop", message));
+    }
     Ok(stops)
 }
 
-/// The limit of tokens: the request's, which must fit, or by default all that fit.
-fn max_tokens(kind: AnswerKind, fields: &RequestFields, most: usize) -> Result<usize, Refusal> {
+/// The limit of tokens: the request's, which must fit, or by default all that fit. The context
+/// has `room` for an answer, and the server allows `most`.
+fn max_tokens(
+    kind: AnswerKind,
+    fields: &RequestFields,
+    most: usize,
+    room: usize,
+) -> Result<usize, Refusal> {
+    let count = |field| match fields.count(field, 1, most)? {
+        Some(given) if given > room => Err(Refusal::TooLong {
+            field,
+            message: format!(
+                "`{field}` is {given}; the context has room for {room} after the prompt"
+            ),
+        }),
+        given => Ok(given),
+    };
     let given = match kind {
-        AnswerKind::Chat => fields.count("max_completion_tokens", 1, most)?,
+        AnswerKind::Chat => count("max_completion_tokens")?,
         AnswerKind::Text => None,
     };
-    let given = given.or(fields.count("max_tokens", 1, most)?);
+    let (given, most) = (given.or(count("max_tokens")?), most.min(room));
     Ok(given.unwrap_or(match kind {
         AnswerKind::Chat => most,
         AnswerKind::Text => COMPLETION_TOKENS.min(most),
@@ -167,6 +191,7 @@ fn text_prompt(fields: &RequestFields, pair: &ServedPair) -> Result<Vec<TokenId>
     match (prompts.pop(), prompts.is_empty()) {
         (Some(Prompt::Ids(ids)), true) => Ok(ids),
         (Some(Prompt::Text(text)), true) => {
+            check_bytes(PROMPT, text, pair.most_prompt.min(pair.context), pair.longest_token)?;
             let encoded = pair.tokenizer.encode_prompt(text);
             encoded.map_err(|error| Refusal::field(PROMPT, error.to_string()))
         }
@@ -194,29 +219,78 @@ fn chat_prompt(fields: &RequestFields, pair: &ServedPair) -> Result<Vec<TokenId>
     if messages.is_empty() {
         return Err(bad("`messages` is empty; expected at least one message".to_owned()));
     }
+    let variables = variables(fields)?;
     if !pair.allow_special_tokens {
-        check_plain(&messages, pair)?;
+        check_plain(&messages, &variables, pair)?;
     }
-    let prompt = template
-        .render(&messages, &ChatOptions::default())
-        .map_err(|error| bad(error.to_string()))?;
+    let options = ChatOptions { variables, ..ChatOptions::default() };
+    let prompt = template.render(&messages, &options).map_err(|error| bad(error.to_string()))?;
+    check_bytes(MESSAGES, &prompt, pair.most_prompt.min(pair.context), pair.longest_token)?;
     pair.tokenizer.encode(&prompt).map_err(|error| bad(error.to_string()))
 }
 
-/// Refuses messages that spell special tokens: encoded with the template, they would end the
-/// message or begin another one.
-fn check_plain(messages: &[Message], pair: &ServedPair) -> Result<(), Refusal> {
+/// The template's own variables, under `chat_template_kwargs` as in vLLM and SGLang. The
+/// server sets the messages and the rest itself.
+fn variables(fields: &RequestFields) -> Result<BTreeMap<String, Value>, Refusal> {
+    const NAME: &str = VARIABLES;
+    const OWN: [&str; 5] =
+        ["messages", "tools", "documents", "add_generation_prompt", "strftime_now"];
+    let Some(value) = fields.get(NAME) else { return Ok(BTreeMap::new()) };
+    let Some(variables) = value.as_object() else { return Err(wrong(NAME, value, "an object")) };
+    match OWN.into_iter().find(|own| variables.contains_key(*own)) {
+        Some(own) => {
+            let message =
+                format!("`{NAME}` sets `{own}`, which the server sets itself; leave it out");
+            Err(Refusal::field(NAME, message))
+        }
+        None => Ok(variables.clone().into_iter().collect()),
+    }
+}
+
+/// Refuses messages and variables that spell special tokens: encoded with the template, they
+/// would end the message or begin another one.
+fn check_plain(
+    messages: &[Message],
+    variables: &BTreeMap<String, Value>,
+    pair: &ServedPair,
+) -> Result<(), Refusal> {
+    let check = |field, place: &str, text: &str| match pair.tokenizer.special_token_in(text) {
+        None => Ok(()),
+        Some(token) => Err(Refusal::field(
+            field,
+            format!(
+                "`{place}` spells the special token {token}, which would become a control token; leave it out, or start the server with --allow-special-tokens"
+            ),
+        )),
+    };
     for (i, message) in messages.iter().enumerate() {
         for (part, text) in [("role", &message.role), ("content", &message.content)] {
-            if let Some(token) = pair.tokenizer.special_token_in(text) {
-                let message = format!(
-                    "`messages[{i}].{part}` spells the special token {token}, which would become a control token; leave it out, or start the server with --allow-special-tokens"
-                );
-                return Err(Refusal::field(MESSAGES, message));
-            }
+            check(MESSAGES, &format!("messages[{i}].{part}"), text)?;
+        }
+    }
+    for (name, value) in variables {
+        let mut texts = Vec::new();
+        texts_in(value, &mut texts);
+        for text in texts {
+            check(VARIABLES, &format!("{VARIABLES}.{name}"), text)?;
         }
     }
     Ok(())
+}
+
+/// All texts in a value, names of fields included.
+fn texts_in<'v>(value: &'v Value, texts: &mut Vec<&'v str>) {
+    match value {
+        Value::String(text) => texts.push(text),
+        Value::Array(list) => list.iter().for_each(|value| texts_in(value, texts)),
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                texts.push(name);
+                texts_in(value, texts);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 /// One message. Its content is a string or a list of text parts.

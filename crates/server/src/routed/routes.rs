@@ -21,10 +21,6 @@ use crate::routed::request::{AnswerKind, RoutedRequest};
 use crate::routed::running::RunningAnswer;
 use crate::routed::shared::Shared;
 
-/// Bytes of a request that are read faster than the task's other work moves to another
-/// thread.
-const SMALL: usize = 8 << 10;
-
 pub(crate) fn router(shared: &Arc<Shared>, key: Option<ApiKey>) -> Router {
     let chat = async |state, request| answer(state, AnswerKind::Chat, request).await;
     let text = async |state, request| answer(state, AnswerKind::Text, request).await;
@@ -36,7 +32,7 @@ pub(crate) fn router(shared: &Arc<Shared>, key: Option<ApiKey>) -> Router {
         .route("/metrics", get(metrics))
         .with_state(Arc::clone(shared));
     let open = Router::new().route("/", get(async || page()));
-    guarded(keyed, open, key, shared.pair.body)
+    guarded(keyed, open, key, shared.pair.body, shared.worker.liveness.clone())
 }
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
@@ -83,10 +79,12 @@ async fn begin(
 ) -> Result<RunningAnswer, Refusal> {
     let pair = &shared.pair;
     let body = body(request, pair.body).await?;
+    let bytes = body.len();
     // The slot comes first: tokenising a long prompt is work too.
     let slot = shared.worker.slot().ok_or(Refusal::Busy)?;
-    let read = || RoutedRequest::read(kind, &body, pair);
-    let request = if body.len() > SMALL { tokio::task::block_in_place(read)? } else { read()? };
+    let reads = Arc::clone(shared);
+    let read = move || RoutedRequest::read(kind, &body, &reads.pair);
+    let request = shared.reading.run(bytes, read).await?;
     let ticket = shared.worker.submit(&slot, &request)?;
     Ok(RunningAnswer::new(Arc::clone(shared), request, ticket, start))
 }

@@ -23,6 +23,8 @@ pub(crate) struct ServedPair {
     /// Whether chat messages may spell special tokens.
     pub(crate) allow_special_tokens: bool,
     pub(crate) most_prompt: usize,
+    /// Bytes of the token with the longest text.
+    pub(crate) longest_token: usize,
     pub(crate) most_tokens: usize,
     /// Most bytes of a request.
     pub(crate) body: usize,

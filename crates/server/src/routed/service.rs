@@ -4,10 +4,12 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use tokenroute_core::{LanguageModel, Tau};
 use tokenroute_llm::ApiKey;
 
+use crate::net::long_work::LongWork;
 use crate::net::{ConnectionLimits, Server, ServerError};
 use crate::routed::config::ServeConfig;
 use crate::routed::metrics::Metrics;
@@ -16,6 +18,9 @@ use crate::routed::routes::router;
 use crate::routed::served::ServedPair;
 use crate::routed::shared::Shared;
 use crate::routed::worker::Worker;
+
+/// Longest time for an answer, whatever the configuration says: a week.
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// A pair ready to be served.
 #[derive(Clone)]
@@ -55,9 +60,10 @@ impl RoutedService {
             vocabulary: info.vocabulary,
             allow_special_tokens: config.allow_special_tokens,
             most_prompt: config.prompt_tokens,
+            longest_token: tokenizer.longest_token(),
             most_tokens: config.max_tokens,
             body: config.body,
-            time: config.time,
+            time: config.time.min(LONGEST),
             tokenizer: Arc::new(tokenizer),
             template,
             ends: Arc::new(vocabulary.clone()),
@@ -67,7 +73,8 @@ impl RoutedService {
         let worker =
             Worker::start(slm, llm, vocabulary, config, Arc::clone(&metrics), bytes.is_some());
         let replies = AtomicU64::new(0);
-        let shared = Arc::new(Shared { pair, metrics, bytes, worker, replies });
+        let reading = LongWork::new();
+        let shared = Arc::new(Shared { pair, metrics, bytes, worker, reading, replies });
         RoutedService { shared, key, connections: config.connections }
     }
 
@@ -78,6 +85,7 @@ impl RoutedService {
     /// An address beyond loopback without a key; a port that cannot be bound.
     pub fn start(&self, address: SocketAddr) -> Result<Server, ServerError> {
         let router = router(&self.shared, self.key.clone());
-        Server::open(address, self.key.as_ref(), router, self.connections)
+        let worker = self.shared.worker.liveness.clone();
+        Server::open(address, self.key.as_ref(), router, self.connections, worker)
     }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokenroute_core::Bytes;
 
+use crate::net::long_work::LongWork;
 use crate::net::openai::reply::Stamp;
 use crate::routed::metrics::{Metrics, Now};
 use crate::routed::pair::ByteMeter;
@@ -17,6 +18,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) bytes: Option<ByteMeter>,
     pub(crate) worker: Worker,
+    /// Where long requests are read.
+    pub(crate) reading: LongWork,
     /// Replies so far.
     pub(crate) replies: AtomicU64,
 }

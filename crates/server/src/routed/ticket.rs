@@ -82,7 +82,7 @@ pub(crate) fn subscribe(slot: &Slot, waker: &Waker) -> (Ticket, Subscriber) {
 impl Ticket {
     /// The next event.
     pub(crate) async fn next(&mut self) -> Result<AnswerEvent, Refusal> {
-        self.events.recv().await.ok_or_else(thread_ended)
+        self.events.recv().await.ok_or(Refusal::WorkerEnded)
     }
 
     /// The next event, if it is there already.
@@ -127,9 +127,4 @@ impl Drop for Subscriber {
         self.ended.notify_one();
         self.slot.release();
     }
-}
-
-/// The refusal when the decoding thread is gone.
-pub(crate) fn thread_ended() -> Refusal {
-    Refusal::Failed("the decoding thread has ended; restart the server".to_owned())
 }

@@ -8,13 +8,14 @@ use tokenroute_core::{LanguageModel, Vocabulary};
 use tokenroute_runtime::{Absent, Calls, KeepAll, Pair, RoutedDecoding, Session, Waker};
 use tokio::sync::Semaphore;
 
+use crate::net::liveness::Liveness;
 use crate::net::refusal::Refusal;
 use crate::routed::config::ServeConfig;
 use crate::routed::metrics::Metrics;
 use crate::routed::pair::ServerLlm;
 use crate::routed::request::RoutedRequest;
 use crate::routed::scheduler::{Scheduler, Waiting};
-use crate::routed::ticket::{Slot, Ticket, subscribe, thread_ended};
+use crate::routed::ticket::{Slot, Ticket, subscribe};
 
 /// A handle on the thread that decodes. The thread ends once the handle is dropped and no
 /// request is under way.
@@ -24,6 +25,8 @@ pub(crate) struct Worker {
     waker: Option<Waker>,
     free: Arc<Semaphore>,
     slots: usize,
+    /// Whether the thread runs.
+    pub(crate) liveness: Liveness,
 }
 
 impl Worker {
@@ -43,7 +46,10 @@ impl Worker {
         let (sender, waker) = sync_channel(1);
         let sessions = config.sessions.max(1);
         let scheduler = Scheduler::new(waiting, sessions, metrics, remote);
+        let liveness = Liveness::default();
+        let alive = liveness.guard();
         let decode = move || {
+            let _alive = alive;
             let llm = llm.unwrap_or_else(no_llm);
             let pair = Pair::new(&slm, &*llm.llm, &vocabulary);
             thread::scope(|scope| {
@@ -61,9 +67,9 @@ impl Worker {
         };
         // Without a thread there is no waker, and every request is refused.
         drop(thread::Builder::new().name("decode".to_owned()).spawn(decode));
-        let slots = sessions + config.queue;
+        let slots = sessions.saturating_add(config.queue).min(Semaphore::MAX_PERMITS);
         let free = Arc::new(Semaphore::new(slots));
-        Worker { inbox, waker: waker.recv().ok(), free, slots }
+        Worker { inbox, waker: waker.recv().ok(), free, slots, liveness }
     }
 
     /// A slot, unless all are taken.
@@ -89,9 +95,9 @@ impl Worker {
             max_tokens: request.max_tokens,
             policy: request.policy,
         };
-        let waker = self.waker.as_ref().ok_or_else(thread_ended)?;
+        let waker = self.waker.as_ref().ok_or(Refusal::WorkerEnded)?;
         let (ticket, subscriber) = subscribe(slot, waker);
-        self.inbox.send(Waiting { session, subscriber }).map_err(|_| thread_ended())?;
+        self.inbox.send(Waiting { session, subscriber }).map_err(|_| Refusal::WorkerEnded)?;
         waker.wake();
         Ok(ticket)
     }

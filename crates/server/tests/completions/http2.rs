@@ -60,7 +60,10 @@ fn an_untrusted_server_gets_no_key() {
         config.key = Some(ApiKey::new("sesame-4711").expect("a key"));
     });
     let error = llm.ask(&[Ask::greedy(&[1, 2], 2)]).remove(0).expect_err("no trust");
-    assert!(matches!(&error, LlmError::Unavailable(m) if m.contains("certificate")), "{error:?}");
+    // No attempt would change that, so it is no outage.
+    assert!(matches!(&error, LlmError::Refused(m) if m.contains("certificate")), "{error:?}");
+    assert!(error.to_string().contains("--llm-ca"), "{error}");
+    assert_eq!(llm.traffic().requests, 1, "the list of models was asked for once");
     assert!(cable.connections() > 0 && cable.spoken().is_empty(), "no handshake succeeded");
     let config = HttpConfig {
         authority: Some(b"-----BEGIN CERTIFICATE-----\n!".to_vec()),

@@ -15,7 +15,7 @@ use tokenroute_llm::{InProcess, ToyModel};
 use tokenroute_server::completions::{BatchConfig, CompletionService};
 use tokenroute_server::net::ServerError;
 
-use crate::support::{Letters, client, completed, post, post_with, serve};
+use crate::support::{Letters, client, completed, get, post, post_with, serve};
 
 #[test]
 fn the_same_tokens_as_in_process_from_many_threads() {
@@ -305,4 +305,95 @@ fn stopping_ends_what_is_under_way() {
     server.stop().expect("an orderly end");
     answer.join().expect("no panic").expect("the answer under way was given");
     assert!(std::net::TcpStream::connect(address).is_err(), "nobody listens any more");
+}
+
+#[test]
+fn a_prompt_at_which_the_model_fails_fails_alone() {
+    let server = serve(ToyModel::new(4).breaking_at(7), None, BatchConfig::default());
+    let sound = serve(ToyModel::new(4), None, BatchConfig::default());
+    let outcomes: Vec<_> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..36_u32)
+            .map(|i| {
+                let prompt = if i % 6 == 0 { vec![i % 5, 7] } else { vec![i % 5, i % 7, 3] };
+                let body =
+                    json!({"prompt": prompt, "max_tokens": 1, "logprobs": i % 3}).to_string();
+                let (server, sound) = (&server, &sound);
+                scope.spawn(move || (i, post(server, None, &body), post(sound, None, &body)))
+            })
+            .collect();
+        workers.into_iter().map(|worker| worker.join().expect("no panic")).collect()
+    });
+    for (i, (status, text), (_, expected)) in outcomes {
+        if i % 6 == 0 {
+            assert!(status == 500 && text.contains("not a finite number"), "{i}: {text}");
+            continue;
+        }
+        let choices =
+            |text: &str| serde_json::from_str::<Value>(text).expect("JSON")["choices"].clone();
+        assert_eq!((status, choices(&text)), (200, choices(&expected)), "{i}");
+    }
+}
+
+/// A toy that panics at its first step.
+struct Panicking(ToyModel);
+
+impl LanguageModel for Panicking {
+    type State = Vec<u64>;
+
+    fn info(&self) -> &ModelInfo {
+        self.0.info()
+    }
+
+    fn start(&self) -> Vec<u64> {
+        self.0.start()
+    }
+
+    fn positions(&self, state: &Vec<u64>) -> usize {
+        self.0.positions(state)
+    }
+
+    fn truncate(&self, state: &mut Vec<u64>, len: usize) {
+        self.0.truncate(state, len);
+    }
+
+    fn advance(
+        &self,
+        _: &mut [Feed<'_, Vec<u64>>],
+        _: Detail,
+    ) -> Result<Vec<Vec<Step>>, ModelError> {
+        panic!("the model breaks")
+    }
+}
+
+#[test]
+fn a_server_whose_model_thread_is_gone_says_so() {
+    let server = serve(Panicking(ToyModel::new(1)), None, BatchConfig::default());
+    assert!(server.is_alive());
+    assert_eq!(get(&server, "/health").0, 200);
+    for _ in 0..3 {
+        let (status, text) = post(&server, None, r#"{"prompt": [1], "max_tokens": 1}"#);
+        assert!(status == 503 && text.contains("restart the server"), "{status}: {text}");
+    }
+    // The thread is unwound a moment after its requests.
+    while server.is_alive() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(get(&server, "/health").0, 503);
+}
+
+#[test]
+fn a_long_prompt_is_refused_by_its_bytes_and_holds_nobody_up() {
+    // Every letter is a token, so that more letters than the context cannot fit.
+    let server = serve(ToyModel::new(1), None, BatchConfig::default());
+    let context = ToyModel::new(1).info().context;
+    let long = "a".repeat(context + 1);
+    let (status, text) = post(&server, None, &json!({"prompt": long, "max_tokens": 1}).to_string());
+    let error = &serde_json::from_str::<Value>(&text).expect("JSON")["error"];
+    assert_eq!((status, &error["code"]), (400, &json!("context_length_exceeded")), "{text}");
+    assert!(text.contains("bytes"), "{text}");
+    let fits = json!({"prompt": "a".repeat(context), "max_tokens": 1}).to_string();
+    assert_eq!(post(&server, None, &fits).0, 200);
+    let many = json!({"prompt": vec!["a"; 257], "max_tokens": 1}).to_string();
+    let (status, text) = post(&server, None, &many);
+    assert!(status == 400 && text.contains("257 prompts"), "{text}");
 }

@@ -22,6 +22,10 @@ impl Texts for Letters {
         Ok(text.replace("\u{FFFD}\u{FFFD}", "é"))
     }
 
+    fn longest_token(&self) -> usize {
+        1
+    }
+
     fn token(&self, id: TokenId) -> Result<String, String> {
         Ok(match id {
             12 | 13 => "\u{FFFD}".to_owned(),
@@ -75,4 +79,14 @@ pub fn completed(server: &Server, body: &Value) -> Value {
     let (status, text) = post(server, None, &body.to_string());
     assert_eq!(status, 200, "{text}");
     serde_json::from_str(&text).expect("JSON")
+}
+
+/// Status and body of a page.
+pub fn get(server: &Server, path: &str) -> (u16, String) {
+    let agent: ureq::Agent =
+        ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let mut response =
+        agent.get(format!("http://{}{path}", server.address())).call().expect("a reply");
+    let status = response.status().as_u16();
+    (status, response.body_mut().read_to_string().expect("text"))
 }

@@ -50,6 +50,18 @@ fn the_key_opens_and_is_shown_nowhere() {
         seen.extend(replies.iter().map(|reply| format!("{reply:?}")));
         seen.push(format!("{:?}", client.server));
     }
+    // The scheme has no case; the key has.
+    let client = Client::of(&service);
+    for (scheme, key, status) in [
+        ("bearer", SECRET, 200),
+        ("BEARER", SECRET, 200),
+        ("Bearer", "SESAME-4711", 401),
+        ("Basic", SECRET, 401),
+    ] {
+        let header = format!("{scheme} {key}");
+        let reply = client.get_with("/v1/models", &[("authorization", &header)]);
+        assert_eq!(reply.status, status, "{scheme}");
+    }
     for text in seen {
         assert!(!text.contains("4711"), "{text}");
     }

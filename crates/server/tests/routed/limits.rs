@@ -88,6 +88,44 @@ fn a_client_that_never_ends_a_head_loses_its_connection() {
 }
 
 #[test]
+fn a_client_that_says_nothing_soon_makes_room() {
+    let connections = ConnectionLimits {
+        most: 2,
+        head: Duration::from_secs(600),
+        first: Duration::from_millis(200),
+        ..ConnectionLimits::default()
+    };
+    let config = ServeConfig { connections, ..ServeConfig::default() };
+    let client = alone(ToyModel::new(1), config);
+    let silent = [half_a_head(&client), half_a_head(&client)];
+    assert_eq!(client.get("/health").status, 200, "once there is a place");
+    drop(silent);
+}
+
+#[test]
+fn one_address_cannot_take_all_places() {
+    let connections = ConnectionLimits { most: 9, per_peer: 2, ..ConnectionLimits::default() };
+    let config = ServeConfig { connections, ..ServeConfig::default() };
+    let client = alone(ToyModel::new(1), config);
+    let first = [half_a_head(&client), half_a_head(&client)];
+    let mut third = TcpStream::connect(client.server.address()).expect("a connection");
+    third.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+    let read = third.read(&mut [0]);
+    assert!(read.as_ref().is_ok_and(|&n| n == 0) || is_reset(&read), "{read:?}");
+    drop(first);
+    until("a place", || {
+        let mut again = half_a_head(&client);
+        again.write_all(b"host\r\nconnection: close\r\n\r\n").expect("the other half");
+        let mut text = String::new();
+        again.read_to_string(&mut text).is_ok() && text.starts_with("HTTP/1.1 200")
+    });
+}
+
+fn is_reset(read: &std::io::Result<usize>) -> bool {
+    read.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset)
+}
+
+#[test]
 fn connections_beyond_the_limit_wait() {
     let connections =
         ConnectionLimits { most: 1, head: Duration::from_secs(600), ..ConnectionLimits::default() };

@@ -1,10 +1,14 @@
 //! Requests: fields that are accepted, fields that are refused, messages as a prompt.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
 use serde_json::{Value, json};
 use tokenroute_llm::ToyModel;
+use tokenroute_model::ChatTemplate;
 use tokenroute_server::routed::{RoutedService, ServeConfig, ServerPair};
 
-use crate::support::{Client, forgetful, pair, routed, served};
+use crate::support::{Client, Script, alone, forgetful, pair, routed, served, until};
 
 const CHAT: &str = "/v1/chat/completions";
 const TEXT: &str = "/v1/completions";
@@ -256,4 +260,115 @@ fn without_a_template_there_is_no_chat() {
     assert!(reply.text.contains("no chat template"), "{}", reply.text);
     assert_eq!(client.get("/v1/models").json()["data"][0]["tokenroute"]["chat"], false);
     assert_eq!(client.answer(TEXT, &json!({"prompt": "abc"}))["object"], "text_completion");
+}
+
+#[test]
+fn stop_strings_are_few_and_short() {
+    let client = routed(forgetful());
+    let body = |stop: Value| json!({"prompt": "abc", "max_tokens": 4, "stop": stop}).to_string();
+    for (stop, words) in [
+        (json!("x".repeat(4097)), "4097 bytes; expected at most 4096"),
+        (json!(vec!["y".repeat(300); 16]), "4800 bytes"),
+        (json!(vec!["y"; 17]), "17 strings"),
+    ] {
+        let reply = client.post(TEXT, &body(stop));
+        assert_eq!((reply.status, &reply.json()["error"]["param"]), (400, &json!("stop")));
+        assert!(reply.text.contains(words), "{}", reply.text);
+    }
+    assert_eq!(client.post(TEXT, &body(json!(vec!["y".repeat(256); 16]))).status, 200);
+}
+
+#[test]
+fn what_exceeds_the_context_has_openai_s_code_and_the_limit() {
+    let config = ServeConfig { prompt_tokens: 40, max_tokens: 5000, ..forgetful() };
+    let client = routed(config);
+    let error = |path: &str, body: &Value| {
+        let reply = client.post(path, &body.to_string());
+        assert_eq!(reply.status, 400, "{}", reply.text);
+        reply.json()["error"].clone()
+    };
+    // The context has 4096 positions; the last token of an answer is not read.
+    for (path, body, param, limit) in [
+        (TEXT, json!({"prompt": "abc", "max_tokens": 4095}), "max_tokens", "4094"),
+        (TEXT, json!({"prompt": vec![0; 41]}), "prompt", "40"),
+        // 41 tokens of the longest text, "<end>", have 205 bytes.
+        (TEXT, json!({"prompt": "a".repeat(201)}), "prompt", "200"),
+        (CHAT, user(&json!("a".repeat(201))), "messages", "200"),
+    ] {
+        let error = error(path, &body);
+        assert_eq!(
+            (&error["code"], &error["param"]),
+            (&json!("context_length_exceeded"), &json!(param))
+        );
+        assert!(error["message"].as_str().is_some_and(|text| text.contains(limit)), "{error}");
+    }
+    // More than the server allows is another matter.
+    let error = error(TEXT, &json!({"prompt": "abc", "max_tokens": 5001}));
+    assert_eq!(error["code"], Value::Null);
+}
+
+#[test]
+fn variables_of_the_template_are_passed_on() {
+    let source =
+        "{% for m in messages %}{{ m.content }}{% endfor %}{% if shout %}d{% endif %}{{ more }}";
+    let template =
+        ChatTemplate::new(Path::new("toy"), source, BTreeMap::new()).expect("a template");
+    let pair = ServerPair { template: Some(template), ..served(pair().0, None) };
+    let client = Client::of(&RoutedService::new(pair, None, forgetful()));
+    let prompt_tokens = |variables: Value| {
+        let mut body = user(&json!("abc"));
+        body["chat_template_kwargs"] = variables;
+        client.answer(CHAT, &body)["usage"]["prompt_tokens"].clone()
+    };
+    assert_eq!(prompt_tokens(Value::Null), 3);
+    assert_eq!(prompt_tokens(json!({"shout": false})), 3);
+    assert_eq!(prompt_tokens(json!({"shout": true})), 4);
+    for (variables, words) in [
+        (json!([1]), "expected an object"),
+        (json!({"messages": []}), "the server sets itself"),
+        (json!({"more": "<end>"}), "spells the special token <end>"),
+        (json!({"more": ["a", {"<END>": 1}]}), "spells the special token <END>"),
+    ] {
+        let mut body = user(&json!("abc"));
+        body["chat_template_kwargs"] = variables;
+        let reply = client.post(CHAT, &body.to_string());
+        assert!(reply.status == 400 && reply.text.contains(words), "{}", reply.text);
+    }
+}
+
+#[test]
+fn a_session_at_which_the_model_fails_fails_alone() {
+    let broken =
+        Client::of(&RoutedService::new(served(pair().0.breaking_at(7), None), None, forgetful()));
+    let sound = Client::of(&RoutedService::new(served(pair().0, None), None, forgetful()));
+    std::thread::scope(|scope| {
+        for i in 0..24_u32 {
+            let (broken, sound) = (&broken, &sound);
+            scope.spawn(move || {
+                let bad = i % 4 == 0;
+                let prompt = if bad { vec![i % 5, 7] } else { vec![i % 5, i % 7, 1] };
+                let body = json!({"prompt": prompt, "max_tokens": 1}).to_string();
+                let (reply, expected) = (broken.post(TEXT, &body), sound.post(TEXT, &body));
+                if bad {
+                    assert_eq!(reply.status, 500, "{}", reply.text);
+                    return;
+                }
+                assert_eq!(reply.json()["choices"], expected.json()["choices"], "{body}");
+            });
+        }
+    });
+}
+
+#[test]
+fn a_server_whose_decoding_thread_is_gone_says_so() {
+    let panicking = Script::new(|_: &[u32]| panic!("the model breaks"));
+    let client = alone(panicking, forgetful());
+    assert_eq!(client.get("/health").status, 200);
+    for _ in 0..2 {
+        let reply = client.post(TEXT, &json!({"prompt": "abc", "max_tokens": 2}).to_string());
+        assert!(reply.status == 503 && reply.text.contains("restart"), "{}", reply.text);
+    }
+    // The thread is unwound a moment after its requests.
+    until("the thread's end", || !client.server.is_alive());
+    assert_eq!(client.get("/health").status, 503);
 }

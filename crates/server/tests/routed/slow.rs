@@ -22,8 +22,15 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 /// All limits out of reach, except the changed ones.
 fn limits(change: impl FnOnce(&mut ConnectionLimits)) -> ServeConfig {
-    let mut connections =
-        ConnectionLimits { most: 1, head: LONG, body: LONG, stalled: LONG, grace: LONG };
+    let mut connections = ConnectionLimits {
+        most: 1,
+        per_peer: 9,
+        first: LONG,
+        head: LONG,
+        body: LONG,
+        stalled: LONG,
+        grace: LONG,
+    };
     change(&mut connections);
     ServeConfig { connections, ..ServeConfig::default() }
 }

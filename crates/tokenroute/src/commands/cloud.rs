@@ -35,7 +35,7 @@ pub fn run(args: &Cloud, progress: &dyn Progress) -> Result<()> {
     let service = CompletionService::new(name.clone(), decoder, vocabulary, texts, key, config);
     let server = service.start(args.bind)?;
     output::line(&format!("{name} at http://{}", server.address()))?;
-    stop.wait();
+    stop.wait(|| server.is_alive())?;
     server.stop()?;
     Ok(())
 }

@@ -41,7 +41,7 @@ pub fn run(args: &Serve, progress: &dyn Progress) -> Result<()> {
     let stop = Stop::listen()?;
     let server = RoutedService::new(served, key, config).start(args.bind)?;
     output::line(&format!("{name} at http://{}", server.address()))?;
-    stop.wait();
+    stop.wait(|| server.is_alive())?;
     server.stop()?;
     Ok(())
 }

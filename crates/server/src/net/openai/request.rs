@@ -53,6 +53,24 @@ pub(crate) fn prompts(fields: &RequestFields) -> Result<Vec<Prompt<'_>>, Refusal
     prompts.ok_or_else(|| wrong(PROMPT, value, PROMPTS_EXPECTED))
 }
 
+/// Refuses a text that is too long for `most` tokens, if each has as many bytes as the longest
+/// token. It costs nothing, unlike tokenising the text.
+pub(crate) fn check_bytes(
+    field: &'static str,
+    text: &str,
+    most: usize,
+    longest_token: usize,
+) -> Result<(), Refusal> {
+    let (bytes, limit) = (text.len(), most.saturating_mul(longest_token.max(1)));
+    if bytes <= limit {
+        return Ok(());
+    }
+    Err(Refusal::TooLong {
+        field,
+        message: format!("the prompt has {bytes} bytes; {most} tokens hold at most {limit}"),
+    })
+}
+
 /// Refuses a prompt that is empty, exceeds `most` tokens or has ids outside the vocabulary.
 pub(crate) fn check_prompt(
     field: &'static str,
@@ -60,10 +78,13 @@ pub(crate) fn check_prompt(
     most: usize,
     vocabulary: usize,
 ) -> Result<(), Refusal> {
-    if prompt.is_empty() || prompt.len() > most {
-        let found = prompt.len();
-        let message = format!("the prompt has {found} tokens; expected 1 to {most}");
-        return Err(Refusal::field(field, message));
+    let found = prompt.len();
+    let message = || format!("the prompt has {found} tokens; expected 1 to {most}");
+    if found == 0 {
+        return Err(Refusal::field(field, message()));
+    }
+    if found > most {
+        return Err(Refusal::TooLong { field, message: message() });
     }
     match prompt.iter().find(|&&id| id as usize >= vocabulary) {
         Some(id) => {
