@@ -11,9 +11,11 @@ mod stages;
 use std::net::SocketAddr;
 #[cfg(feature = "server")]
 use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::builder::RangedU64ValueParser;
+use clap::{Args, Parser, Subcommand, value_parser};
 use tokenroute_model::Format;
 
 pub use drawing::Drawing;
@@ -26,6 +28,20 @@ pub use setup::{Completions, Man};
 pub use stages::Inspect;
 #[cfg(feature = "lab")]
 pub use stages::{Calibrate, CheckSweep, ExperimentFile, Label, Report, Staged};
+
+/// Most tokens or positions that an option may name.
+const MOST_COUNT: u64 = 1 << 24;
+/// Most requests at once that an option may name.
+#[cfg(feature = "server")]
+const MOST_AT_ONCE: u64 = 4096;
+/// Longest time that an option may name: a week.
+#[cfg(feature = "server")]
+const MOST_SECONDS: u64 = 7 * 24 * 60 * 60;
+
+/// Parses a count within a range.
+fn count(range: RangeInclusive<u64>) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(range)
+}
 
 /// Token-level routing between a small model on the device and a large one in the cloud.
 #[derive(Debug, Parser)]
@@ -111,7 +127,7 @@ pub struct StepArgs {
     #[arg(long, group = "input")]
     pub text: Option<String>,
     /// Number of most probable tokens to print.
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 8, value_parser = count(1..=MOST_COUNT))]
     pub top_k: usize,
     /// Print all logits too.
     #[arg(long)]
@@ -143,6 +159,10 @@ pub struct Generate {
     /// A file of questions in CommonsenseQA's schema, one JSON object per line.
     #[arg(long, group = "prompt")]
     pub questions: Option<PathBuf>,
+    /// Let questions spell special tokens such as <|endoftext|>, which become control tokens.
+    /// By default they are refused.
+    #[arg(long, requires = "questions")]
+    pub allow_special_tokens: bool,
     /// Stop after this many tokens.
     #[arg(long, default_value_t = 128)]
     pub max_tokens: usize,
@@ -197,10 +217,10 @@ pub struct Cloud {
     #[arg(long, default_value = "127.0.0.1:8433")]
     pub bind: SocketAddr,
     /// Most sequences in one batch.
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 32, value_parser = count(1..=MOST_AT_ONCE))]
     pub batch: usize,
     /// Most positions of earlier prompts in the KV cache.
-    #[arg(long, default_value_t = 65536)]
+    #[arg(long, default_value_t = 65536, value_parser = count(0..=MOST_COUNT))]
     pub kept_positions: usize,
 }
 
@@ -227,29 +247,29 @@ pub struct Serve {
     #[arg(long, value_name = "TEXT")]
     pub separator: Option<String>,
     /// Most requests decoded at the same time.
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 32, value_parser = count(1..=MOST_AT_ONCE))]
     pub sessions: usize,
     /// Most waiting requests. Further requests are refused.
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_parser = count(0..=MOST_AT_ONCE))]
     pub queue: usize,
     /// Let chat messages spell special tokens such as <|endoftext|>, which become control
     /// tokens. By default they are refused.
     #[arg(long)]
     pub allow_special_tokens: bool,
     /// Most tokens of a prompt.
-    #[arg(long, default_value_t = 32768)]
+    #[arg(long, default_value_t = 32768, value_parser = count(1..=MOST_COUNT))]
     pub max_prompt: usize,
     /// Most tokens of an answer.
-    #[arg(long, default_value_t = 4096)]
+    #[arg(long, default_value_t = 4096, value_parser = count(1..=MOST_COUNT))]
     pub max_tokens: usize,
     /// Longest time for an answer, in seconds, queueing included.
-    #[arg(long, value_name = "S", default_value_t = 300)]
+    #[arg(long, value_name = "S", default_value_t = 300, value_parser = value_parser!(u64).range(1..=MOST_SECONDS))]
     pub time: u64,
     /// Most prompt tokens to prefill between two tokens of other answers.
     #[arg(long, value_name = "N", default_value = "256")]
     pub prefill: NonZeroUsize,
     /// Most positions of earlier answers in the KV cache, for prompts with the same
     /// beginning such as the next message of a chat.
-    #[arg(long, value_name = "N", default_value_t = 8192)]
+    #[arg(long, value_name = "N", default_value_t = 8192, value_parser = count(0..=MOST_COUNT))]
     pub kept_positions: usize,
 }

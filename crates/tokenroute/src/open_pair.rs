@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use tokenroute::{ApiKey, Budget, Policy, RoutedPair, RoutedPairBuilder, Sampling, Tau, Wait};
-use tokenroute_core::Progress;
+use tokenroute_core::{LanguageModel, Progress};
 use tokenroute_llm::CLOUD_KEY;
 use tokenroute_llm::http::HttpConfig;
 
@@ -33,8 +33,8 @@ pub fn open(
     }
     if let Some(llm) = &routing.llm {
         builder = builder.llm(llm);
-        if HttpConfig::url_of(llm).is_some() {
-            builder = remote(builder, &routing.remote)?;
+        if let Some(url) = HttpConfig::url_of(llm) {
+            builder = remote(builder, url, &routing.remote)?;
         }
     }
     if let Some(router) = &routing.router {
@@ -48,6 +48,12 @@ pub fn open(
         let tau = pair.decoding().policy.tau;
         progress.note(&format!("τ is {tau}, for an offload ratio of at most {share}"));
     }
+    let context = pair.slm().decoder.info().context;
+    if let Some(theirs) = pair.server_context().filter(|&theirs| theirs < context) {
+        output::warn(&format!(
+            "the LLM reads {theirs} tokens and the small model {context}; after {theirs} tokens of prompt and answer the small model decodes alone"
+        ));
+    }
     if let Some(error) = pair.unreachable() {
         output::warn(&format!("{error}; the small model decodes alone until the server is back"));
     }
@@ -56,12 +62,18 @@ pub fn open(
 
 fn remote<'p>(
     mut builder: RoutedPairBuilder<'p>,
+    url: &str,
     remote: &Remote,
 ) -> Result<RoutedPairBuilder<'p>> {
     builder = builder
         .llm_deadline(Duration::from_millis(remote.llm_deadline))
         .llm_http2(remote.llm_http2);
     if let Some(key) = ApiKey::from_env(CLOUD_KEY)? {
+        if HttpConfig::exposes_key(url) {
+            output::warn(&format!(
+                "the key goes to {url} over plain HTTP, so that others on the way can read it; use https, or a tunnel"
+            ));
+        }
         builder = builder.llm_key(key);
     }
     if let Some(api) = &remote.llm_api {

@@ -1,12 +1,12 @@
 //! Terminal output: results on standard output, warnings and errors on standard error.
 //! Output files are written completely or not at all.
 
-use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::Serialize;
+use tempfile::NamedTempFile;
 
 /// Prints a line on standard output.
 pub fn line(text: &str) -> Result<()> {
@@ -36,24 +36,31 @@ pub fn json<T: Serialize>(value: &T) -> Result<()> {
     line(&serde_json::to_string(value)?)
 }
 
-/// Writes a file under another name first, so that it is written completely or not at all.
+/// Writes a file under another name first, so that it is written completely or not at all. The
+/// other name is new, so a link that waits there is not followed.
 pub fn whole_file(
     path: &Path,
-    write: impl FnOnce(&mut BufWriter<File>) -> Result<()>,
+    write: impl FnOnce(&mut BufWriter<&mut NamedTempFile>) -> Result<()>,
 ) -> Result<()> {
-    let mut name = path.file_name().context("a file name is missing")?.to_owned();
-    name.push(".partial");
-    let partial = path.with_file_name(name);
     let cannot = || format!("cannot write {}", path.display());
-    let file = File::create(&partial).with_context(cannot)?;
-    let mut file = BufWriter::new(file);
-    let written = write(&mut file).and_then(|()| Ok(file.flush()?));
-    let moved = written.and_then(|()| fs::rename(&partial, path).with_context(cannot));
-    if moved.is_err() {
-        // The first error is the one to report, not a failed removal.
-        let _ = fs::remove_file(&partial);
-    }
-    moved
+    path.file_name().context("a file name is missing").with_context(cannot)?;
+    let other = path.metadata().is_ok_and(|found| !found.is_file());
+    ensure!(!other, "{} is no regular file; name another one", path.display());
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".partial-");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let file = builder.tempfile_in(folder.unwrap_or(Path::new(".")));
+    // Dropping it removes the file.
+    let mut file = file.with_context(cannot)?;
+    let mut buffered = BufWriter::new(&mut file);
+    write(&mut buffered)?;
+    buffered.flush().with_context(cannot)?;
+    drop(buffered);
+    file.as_file().sync_all().with_context(cannot)?;
+    file.persist(path).with_context(cannot)?;
+    Ok(())
 }
 
 /// An error and its causes on one line, without repetitions: our errors quote their causes,

@@ -134,6 +134,85 @@ fn a_baseline_that_does_not_exist() {
     fail(&["run", &lab.experiment()], &["entropie", "max-probability"]);
 }
 
+#[test]
+fn counts_and_times_beyond_any_use() {
+    let huge = "9223372036854775807";
+    for (arguments, option) in [
+        (&["step", "--model", "m", "--ids", "1", "--top-k", huge][..], "--top-k"),
+        (&["generate", "--slm", "s", "--text", "a", "--llm-deadline", huge], "--llm-deadline"),
+        (&["generate", "--slm", "s", "--text", "a", "--deadline", huge], "--deadline"),
+        (&["generate", "--slm", "s", "--text", "a", "--llm-hedge", huge], "--llm-hedge"),
+    ] {
+        fail(arguments, &[option, huge]);
+    }
+    #[cfg(feature = "server")]
+    for (command, option, value) in [
+        ("serve --slm m", "--time", "18446744073709551615"),
+        ("serve --slm m", "--time", "0"),
+        ("serve --slm m", "--sessions", huge),
+        ("serve --slm m", "--queue", huge),
+        ("serve --slm m", "--max-tokens", huge),
+        ("serve --slm m", "--max-prompt", "0"),
+        ("serve --slm m", "--kept-positions", huge),
+        ("cloud --model m", "--batch", huge),
+        ("cloud --model m", "--kept-positions", huge),
+    ] {
+        let arguments: Vec<&str> = command.split(' ').chain([option, value]).collect();
+        fail(&arguments, &[option, value]);
+    }
+}
+
+#[test]
+fn a_question_that_is_too_long_or_spells_a_special_token() {
+    let lab = Lab::new(4, 4, 4);
+    let text = String::from_utf8(lab.bytes(QUESTIONS)).expect("UTF-8");
+    let slm = lab.path("models/word-problems-slm").display().to_string();
+    let path = lab.path("some.jsonl");
+    let generate = |change: &dyn Fn(&mut serde_json::Value), more: &[&str]| {
+        let mut lines: Vec<String> = text.lines().take(3).map(str::to_owned).collect();
+        let mut question: serde_json::Value = serde_json::from_str(&lines[1]).expect("JSON");
+        question["id"] = "the-odd-one".into();
+        change(&mut question);
+        lines[1] = question.to_string();
+        std::fs::write(&path, lines.join("\n")).expect("a file");
+        let path = path.display().to_string();
+        let arguments = ["generate", "--model", &slm, "--questions", &path, "--max-tokens", "9999"];
+        [&arguments[..], more].concat().iter().map(|&a| a.to_owned()).collect::<Vec<String>>()
+    };
+    fn refs(arguments: &[String]) -> Vec<&str> {
+        arguments.iter().map(String::as_str).collect()
+    }
+    // An answer ends where the context does; no question loses the others' answers.
+    let whole = generate(&|_| {}, &["--json"]);
+    assert_eq!(succeed(&refs(&whole)).lines().count(), 3);
+    let long = |question: &mut serde_json::Value| {
+        question["question"] = "How many apples has Mia? ".repeat(400).into();
+    };
+    let place = ["some.jsonl", "line 2", "the-odd-one"];
+    fail(&refs(&generate(&long, &[])), &[&place[..], &["the model reads"]].concat());
+    let special = |question: &mut serde_json::Value| {
+        question["question"] = "Mia <|endoftext|> has".into();
+    };
+    let words = ["<|endoftext|>", "--allow-special-tokens"];
+    fail(&refs(&generate(&special, &[])), &[&place[..], &words].concat());
+    succeed(&refs(&generate(&special, &["--allow-special-tokens"])));
+}
+
+#[test]
+fn a_folder_in_which_another_process_works() {
+    let lab = Lab::new(4, 4, 4);
+    let run = lab.path("experiments/e/run");
+    std::fs::create_dir_all(&run).expect("a folder");
+    std::fs::write(run.join("lock"), "process 4711").expect("a file");
+    let lock = std::fs::File::open(run.join("lock")).expect("a file");
+    lock.lock().expect("a lock");
+    for command in ["run", "label"] {
+        fail(&[command, &lab.experiment()], &["process 4711 works in", "wait until it ends"]);
+    }
+    drop(lock);
+    succeed(&["label", &lab.experiment()]);
+}
+
 /// A file-size limit makes a write fail midway. The earlier table stays.
 #[cfg(unix)]
 #[test]

@@ -358,3 +358,33 @@ fn two_processes_draw_the_tokens_of_one() {
     assert_eq!(said("1"), said("1"));
     assert_ne!(said("1"), said("2"));
 }
+
+/// Every variable that names a proxy. A server on this machine is never asked through one, since
+/// the proxy would read prompts and key.
+#[test]
+fn a_server_on_this_machine_is_asked_without_a_proxy() {
+    let lab = lab();
+    let proxy = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = format!("http://{}", proxy.local_addr().expect("an address"));
+    let cloud = cloud(&model("word-problems-llm"), None);
+    let named = cloud.url.replace("127.0.0.1", "localhost");
+    for url in [&cloud.url, &named] {
+        let arguments = arguments(&lab, url, "1", &[]);
+        let mut command = tokenroute(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        for variable in ["http_proxy", "https_proxy", "all_proxy"] {
+            command.env(variable, &address).env(variable.to_uppercase(), &address);
+        }
+        // Where a CGI server runs this, HTTP_PROXY is a header of the request.
+        for variable in ["NO_PROXY", "no_proxy", "REQUEST_METHOD"] {
+            command.env_remove(variable);
+        }
+        let output = command.output().expect("a process");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let answers = text.lines().map(|line| serde_json::from_str(line).expect("JSON"));
+        let answers: Vec<Value> = answers.collect();
+        assert_eq!(answers.len(), 4, "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(answers.iter().all(|answer| answer["degraded"] == 0), "{url}");
+    }
+    proxy.set_nonblocking(true).expect("an option");
+    assert!(proxy.accept().is_err(), "nobody asked the proxy");
+}

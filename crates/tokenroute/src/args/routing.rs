@@ -7,6 +7,9 @@ use clap::{Args, value_parser};
 use tokenroute_core::Tau;
 use tokenroute_model::Format;
 
+/// Longest wait that an option may name: a day.
+const MOST_MS: u64 = 24 * 60 * 60 * 1000;
+
 /// The large model of a pair, the router, and how the two models work together.
 #[derive(Debug, Args)]
 pub struct Routing {
@@ -50,10 +53,10 @@ pub struct Remote {
     pub llm_model: Option<String>,
     /// Longest wait for a call to the LLM, in milliseconds. After that the small model's
     /// token is kept and marked degraded.
-    #[arg(long, value_name = "MS", default_value_t = 4000, value_parser = value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "MS", default_value_t = 4000, value_parser = value_parser!(u64).range(1..=MOST_MS))]
     pub llm_deadline: u64,
     /// Send a second, parallel request after this many milliseconds.
-    #[arg(long, value_name = "MS")]
+    #[arg(long, value_name = "MS", value_parser = value_parser!(u64).range(..=MOST_MS))]
     pub llm_hedge: Option<u64>,
     /// Use HTTP/2 over plain HTTP, which `tokenroute cloud` supports. One connection then
     /// carries all calls. Over https, HTTP/2 is used if the server offers it.
@@ -97,7 +100,7 @@ pub struct WaitOptions {
     /// that the small model's token is kept and marked degraded. In contrast,
     /// --llm-deadline limits one call after it is sent. Needs an LLM that is called on
     /// another thread: a server, or --speculate.
-    #[arg(long, value_name = "MS", requires = "slm", value_parser = value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "MS", requires = "slm", value_parser = value_parser!(u64).range(1..=MOST_MS))]
     pub deadline: Option<u64>,
     /// Let the large model prefill the prompt ahead of time, and the answer after every N
     /// tokens without a routed one.

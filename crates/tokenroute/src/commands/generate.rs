@@ -2,10 +2,12 @@
 
 use std::io::stdout;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 use tokenroute::{RoutedPair, TokenStream};
-use tokenroute_core::{Progress, Question, Sampling, TokenId, Trace, TraceToken, grade};
+use tokenroute_core::{
+    LanguageModel, Progress, Question, Sampling, TokenId, Trace, TraceToken, grade,
+};
 use tokenroute_model::LoadedModel;
 use tokenroute_runtime::{Policy, Request};
 
@@ -77,12 +79,12 @@ fn decode(
     let prompts = prompts(args, slm)?;
     let requests: Vec<Request<'_>> = prompts
         .iter()
-        .map(|p| Request {
-            question: p.question.as_ref().map_or("", |q| &q.id),
-            prompt: &p.ids,
-            max_tokens: args.max_tokens,
+        .map(|p| {
+            let question = p.question.as_ref().map_or("", |q| &q.id);
+            let max_tokens = args.max_tokens.min(pair.room_after(&p.ids)?);
+            Ok(Request { question, prompt: &p.ids, max_tokens })
         })
-        .collect();
+        .collect::<Result<_>>()?;
     // A single answer is printed as it is decoded, unless text may still be cut off.
     let shown = !args.json && prompts.len() == 1 && args.separator.is_none();
     let stream = TokenStream::new(slm, args.max_tokens);
@@ -125,7 +127,19 @@ fn prompts(args: &Generate, model: &LoadedModel) -> Result<Vec<Prompt>> {
                     format!("{} is not a question in CommonsenseQA's schema", place())
                 })?;
                 question.check().with_context(place)?;
-                let ids = model.tokenizer.encode_prompt(&question.prompt())?;
+                let text = question.prompt();
+                let special = model.tokenizer.special_token_in(&text);
+                if let Some(token) = special.filter(|_| !args.allow_special_tokens) {
+                    bail!("{}, question {:?}, spells the special token {token}, which would become a control token; change it, or give --allow-special-tokens", place(), question.id);
+                }
+                let ids = model.tokenizer.encode_prompt(&text)?;
+                let (tokens, context) = (ids.len(), model.decoder.info().context);
+                ensure!(
+                    tokens <= context,
+                    "{}, question {:?}, has {tokens} tokens and the model reads {context}; shorten or remove it",
+                    place(),
+                    question.id
+                );
                 Ok(Prompt { question: Some(question), ids })
             })
             .collect();
