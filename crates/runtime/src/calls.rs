@@ -350,6 +350,7 @@ mod tests {
     use super::*;
 
     const SOON: Duration = Duration::from_secs(20);
+    const ONE: Wanted = Wanted { tokens: 1, sampling: None, top: 0 };
 
     fn landed(mail: &Receiver<Mail>) -> CallId {
         match mail.recv_timeout(SOON).expect("a reply") {
@@ -375,7 +376,7 @@ mod tests {
                 };
                 let mut caller = Caller::started(&llm, &vocabulary, sender, calls, spawn);
                 for _ in 0..6 {
-                    caller.submit(SessionId(0), &[1], 1, None, false);
+                    caller.submit(SessionId(0), &[1], ONE, false);
                 }
                 caller.flush();
                 let mut calls: Vec<CallId> = (0..6).map(|_| landed(&mail)).collect();
@@ -419,8 +420,8 @@ mod tests {
             let calls = Calls { threads: 3, together: 4 };
             let mut caller = Caller::threads(scope, &llm, &vocabulary, sender, calls);
             caller.forget(vec![1, 2]);
-            caller.submit(SessionId(0), &[1, 2, 3], 1, None, true);
-            caller.submit(SessionId(0), &[9], 1, None, false);
+            caller.submit(SessionId(0), &[1, 2, 3], ONE, true);
+            caller.submit(SessionId(0), &[9], ONE, false);
             assert_eq!([landed(&mail), landed(&mail)], [1, 0]);
         });
         let record = llm.record.into_inner().expect("no panic");
