@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fills the numbers of README.md from reports/word-problems/summary.json.
+"""Fills the numbers of README.md from reports/csqa-qwen2.5-coder/summary.json.
 
     python3 tools/readme-numbers.py           # write them
     python3 tools/readme-numbers.py --check   # exit 1 if README.md is stale
@@ -14,10 +14,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
-SUMMARY = ROOT / "reports" / "word-problems" / "summary.json"
-# The offload target of the headline, and the policies of the table.
-TARGET = 0.07
-POLICIES = ["entropy", "lookup-tokens", "difference-oracle", "random"]
+SUMMARY = ROOT / "reports" / "csqa-qwen2.5-coder" / "summary.json"
+# The offload target of the headline, those of the table, and the table's policies.
+TARGET = 0.05
+TARGETS = [0.02, 0.05, 0.10]
+POLICIES = ["max-probability", "margin", "entropy", "query-cascade", "query-head", "random", "rollout-oracle"]
 
 BLOCK = re.compile(r"(<!-- numbers:([a-z-]+) -->\n)(.*?)(<!-- /numbers -->)", re.DOTALL)
 
@@ -30,8 +31,8 @@ def interval(pair):
     return f"{100 * pair[0]:.1f}–{100 * pair[1]:.1f}%"
 
 
-def at_target(policy):
-    return next(point for point in policy["points"] if point["target"] == TARGET)
+def at_target(policy, target=TARGET):
+    return next(point for point in policy["points"] if point["target"] == target)
 
 
 def headline(summary):
@@ -47,12 +48,14 @@ def headline(summary):
 def policies(summary):
     rows = [("**router**", summary)]
     rows += [(f"`{name}`", summary["baselines"][name]) for name in POLICIES]
-    lines = ["| policy | offload | accuracy | APGR |", "| --- | ---: | ---: | ---: |"]
+    budgets = " | ".join(f"at {100 * target:.0f}%" for target in TARGETS)
+    lines = [f"| policy | {budgets} | APGR to 20% (95%) |", "| --- |" + " ---: |" * (len(TARGETS) + 1)]
     for name, policy in rows:
-        point = at_target(policy)
-        lines.append(
-            f"| {name} | {percent(point['offload'])} | {percent(point['accuracy'])} | {policy['apgr']:.2f} |"
-        )
+        points = [at_target(policy, target) for target in TARGETS]
+        cells = [f"{percent(point['accuracy'])} ({percent(point['offload'])})" for point in points]
+        low, high = policy["apgr20_ci"]
+        cells.append(f"{policy['apgr20']:.2f} ({low:.2f} to {high:.2f})")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 

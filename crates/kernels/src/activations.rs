@@ -65,7 +65,7 @@ impl Activations {
             for row in part * share..rows.min((part + 1) * share) {
                 // SAFETY: every row belongs to one part, and rows are disjoint.
                 let (out, sums) = unsafe {
-                    let out = Row {
+                    let out = QuantisedRow {
                         quants: quants.slice(row * blocks * BLOCK, blocks * BLOCK),
                         scales: scales.slice(row * blocks, blocks),
                         offsets: offsets.slice(row * blocks, blocks),
@@ -106,19 +106,19 @@ impl Activations {
 }
 
 /// The place of one row's results.
-struct Row<'a> {
+struct QuantisedRow<'a> {
     quants: &'a mut [i8],
     scales: &'a mut [f32],
     offsets: &'a mut [i32],
 }
 
-impl Row<'_> {
-    fn reborrow(&mut self) -> Row<'_> {
-        Row { quants: self.quants, scales: self.scales, offsets: self.offsets }
+impl QuantisedRow<'_> {
+    fn reborrow(&mut self) -> QuantisedRow<'_> {
+        QuantisedRow { quants: self.quants, scales: self.scales, offsets: self.offsets }
     }
 }
 
-fn quantise_row(isa: Isa, x: &[f32], mut out: Row<'_>, sums: &mut [f32]) {
+fn quantise_row(isa: Isa, x: &[f32], mut out: QuantisedRow<'_>, sums: &mut [f32]) {
     let row = out.reborrow();
     match isa {
         // SAFETY (both): a pool only carries an instruction set that its machine runs.
@@ -141,10 +141,10 @@ fn stored(scale: f32) -> f32 {
 /// [`quantise_block`]'s operations, 16 elements at a time.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
-fn quantise_avx512(x: &[f32], out: Row<'_>) {
+fn quantise_avx512(x: &[f32], out: QuantisedRow<'_>) {
     use std::arch::x86_64::*;
     let magnitude = _mm512_set1_epi32(0x7fff_ffff);
-    let Row { quants, scales, offsets } = out;
+    let QuantisedRow { quants, scales, offsets } = out;
     let (whole, rest) = x.as_chunks::<BLOCK>();
     let count = whole.len();
     let places = quants.as_chunks_mut::<BLOCK>().0.iter_mut();
@@ -177,20 +177,20 @@ fn quantise_avx512(x: &[f32], out: Row<'_>) {
     if !rest.is_empty() {
         let (quants, scales, offsets) =
             (&mut quants[count * BLOCK..], &mut scales[count..], &mut offsets[count..]);
-        quantise_blocks(rest, Row { quants, scales, offsets });
+        quantise_blocks(rest, QuantisedRow { quants, scales, offsets });
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-fn quantise_avx2(x: &[f32], out: Row<'_>) {
+fn quantise_avx2(x: &[f32], out: QuantisedRow<'_>) {
     quantise_blocks(x, out);
 }
 
 /// Compiled once per instruction set. No result depends on the set.
 #[inline(always)]
-fn quantise_blocks(x: &[f32], out: Row<'_>) {
-    let Row { quants, scales, offsets } = out;
+fn quantise_blocks(x: &[f32], out: QuantisedRow<'_>) {
+    let QuantisedRow { quants, scales, offsets } = out;
     let places = quants.as_chunks_mut::<BLOCK>().0.iter_mut();
     let places = places.zip(scales.iter_mut().zip(offsets.iter_mut()));
     for (chunk, (quants, (scale, offset))) in x.chunks(BLOCK).zip(places) {

@@ -26,7 +26,7 @@ pub struct Group {
 
 /// One row as text.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Sample {
+pub struct SampledRow {
     /// Id of the question.
     pub question: String,
     /// Number of answer tokens before this one.
@@ -73,7 +73,7 @@ pub struct Inspection {
     /// Divergent positions by the class of the SLM's token.
     pub divergent_by_slm: BTreeMap<TokenClass, u64>,
     /// Differing rows spread evenly over the table.
-    pub sample: Vec<Sample>,
+    pub sample: Vec<SampledRow>,
 }
 
 /// Summarises label directories. Hidden states are not read. `text` gives a token's text;
@@ -136,8 +136,8 @@ pub fn inspect(
     Ok(found)
 }
 
-fn in_words(row: &LabelRow, text: &dyn Fn(TokenId) -> String) -> Sample {
-    Sample {
+fn in_words(row: &LabelRow, text: &dyn Fn(TokenId) -> String) -> SampledRow {
+    SampledRow {
         question: row.question.clone(),
         position: row.position,
         previous: text(row.previous),

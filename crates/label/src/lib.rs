@@ -35,7 +35,7 @@ mod walk;
 pub use config::{ContinuationPolicy, LabelConfig, Reference};
 pub use error::LabelError;
 pub use estimate::Estimate;
-pub use inspect::{Group, Inspection, Sample, inspect};
+pub use inspect::{Group, Inspection, SampledRow, inspect};
 pub use judgements::keep_judgements;
 pub use labeller::{Item, Labeller, Round};
 pub use shards::{PairHashes, SHARDS, ShardRecord, shard_records, work};

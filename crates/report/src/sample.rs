@@ -12,7 +12,7 @@ use tokenroute_sweep::answer_cost::{AnswerCosts, Prices};
 use tokenroute_sweep::diagnostics::{Diagnostics, HistogramBin, ReliabilityBin};
 use tokenroute_sweep::examples::{AnswerToken, ExampleAnswer, ExampleQuestion};
 use tokenroute_sweep::latency::{
-    Figures, LatencyStudy, Mean, Network, NetworkRows, Quantiles, Row, Setting, Way,
+    Figures, LatencyRow, LatencyStudy, Mean, Network, NetworkRows, Quantiles, Setting, Way,
 };
 use tokenroute_sweep::policies::PolicyKind;
 use tokenroute_sweep::study::{
@@ -37,7 +37,7 @@ fn latency(tau: Tau) -> LatencyStudy {
     let row = |way: Way, round: f64| {
         let waits = [0.0, 1.0, 4.0, 1.4, 2.5][ways.iter().position(|&w| w == way).unwrap_or(0)];
         let gaps = Quantiles { median: 0.0002, p95: 0.0004 };
-        Row {
+        LatencyRow {
             way,
             modelled: (way != Way::Llm).then_some(0.006 + waits * (round + 0.001)),
             figures: Figures {
@@ -90,7 +90,7 @@ fn answer_costs(test: &SplitResult, questions: usize) -> AnswerCosts {
     let agrees = |q: &QuestionCurve| (q.question.clone(), vec![true, true, true, false, true]);
     let agrees: BTreeMap<String, Vec<bool>> = parts.iter().map(agrees).collect();
     let prices = Prices { input: 0.5, cached_input: 0.05, output: 1.5, currency: "USD".into() };
-    let network = tokenroute_sweep::answer_cost::Network {
+    let network = tokenroute_sweep::answer_cost::AssumedNetwork {
         round_trip_ms: 100.0,
         megabits: Some(10.0),
         slm_ms_per_token: 20.0,

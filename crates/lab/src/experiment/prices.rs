@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokenroute_sweep::answer_cost::{Network, Prices};
+use tokenroute_sweep::answer_cost::{AssumedNetwork, Prices};
 
 /// Prices of the LLM, each for a million tokens.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -54,9 +54,9 @@ impl PricesSection {
 impl NetworkSection {
     /// The network.
     #[must_use]
-    pub fn stated(self) -> Network {
+    pub fn stated(self) -> AssumedNetwork {
         let NetworkSection { round_trip_ms, megabits, slm_ms_per_token, llm_ms_per_token } = self;
-        Network { round_trip_ms, megabits, slm_ms_per_token, llm_ms_per_token }
+        AssumedNetwork { round_trip_ms, megabits, slm_ms_per_token, llm_ms_per_token }
     }
 
     /// The values by key.

@@ -5,10 +5,10 @@ use tokenroute_kernels::{Activations, KernelError, Pool};
 
 use super::attention::Attend;
 use super::layers::Layer;
-use super::network::Network;
 use super::rotary::rotate;
 use super::row_ops::{rms_norm, rms_norm_heads, swiglu};
 use super::steps::step;
+use super::transformer::Transformer;
 use super::{KvState, Matrix};
 
 /// Rows that go through the MLP together, so that activations between its layers stay in
@@ -27,7 +27,7 @@ pub(crate) type FeedSteps = Result<Vec<Step>, ModelError>;
 
 /// A token in the batch. Row `r` of every activation belongs to `rows[r]`.
 #[derive(Debug, Clone, Copy)]
-struct Row {
+struct ForwardRow {
     feed: usize,
     position: usize,
     wanted: bool,
@@ -36,7 +36,7 @@ struct Row {
 /// Buffers of a pass, kept for the next one.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
-    rows: Vec<Row>,
+    rows: Vec<ForwardRow>,
     /// Residual stream `[rows, hidden]`.
     stream: Vec<f32>,
     /// Rotary angles `[rows, head_dim]`.
@@ -52,7 +52,7 @@ pub(crate) struct Scratch {
 
 /// Feeds on their way through the layers.
 pub(crate) struct Pass<'p, 'a> {
-    network: &'p Network,
+    transformer: &'p Transformer,
     feeds: &'p mut [Feed<'a, KvState>],
     detail: Detail,
     scratch: &'p mut Scratch,
@@ -61,12 +61,12 @@ pub(crate) struct Pass<'p, 'a> {
 impl<'p, 'a> Pass<'p, 'a> {
     /// Embeds the tokens of checked feeds and reserves room in their states.
     pub(crate) fn new(
-        network: &'p Network,
+        transformer: &'p Transformer,
         feeds: &'p mut [Feed<'a, KvState>],
         detail: Detail,
         scratch: &'p mut Scratch,
     ) -> Result<Self, ModelError> {
-        let hidden = network.info.hidden;
+        let hidden = transformer.info.hidden;
         let total: usize = feeds.iter().map(|feed| feed.tokens.len()).sum();
         scratch.rows.clear();
         scratch.angles.clear();
@@ -75,27 +75,27 @@ impl<'p, 'a> Pass<'p, 'a> {
         let mut embedded = stream.chunks_exact_mut(hidden);
         for (feed, f) in feeds.iter_mut().enumerate() {
             let start = f.state.len();
-            f.state.reserve(&network.shape, start + f.tokens.len());
+            f.state.reserve(&transformer.shape, start + f.tokens.len());
             for (i, (&token, out)) in f.tokens.iter().zip(&mut embedded).enumerate() {
-                scratch.rows.push(Row { feed, position: start + i, wanted: i >= f.from });
-                network.rotary.angles(start + i, &mut scratch.angles);
-                let row = network.embedding.row(token as usize, out);
-                row.map_err(|error| backend(network, &error))?;
+                scratch.rows.push(ForwardRow { feed, position: start + i, wanted: i >= f.from });
+                transformer.rotary.angles(start + i, &mut scratch.angles);
+                let row = transformer.embedding.row(token as usize, out);
+                row.map_err(|error| backend(transformer, &error))?;
             }
         }
-        Ok(Pass { network, feeds, detail, scratch })
+        Ok(Pass { transformer, feeds, detail, scratch })
     }
 
     /// Runs all layers and the LM head. A feed whose logits are not finite fails alone. The
     /// tokens of the others are committed.
     pub(crate) fn run(&mut self) -> Result<Vec<FeedSteps>, ModelError> {
-        let network = self.network;
-        for (i, layer) in network.layers.iter().enumerate() {
-            self.attention(i, layer).map_err(|error| backend(network, &error))?;
-            if i + 1 == network.layers.len() {
+        let transformer = self.transformer;
+        for (i, layer) in transformer.layers.iter().enumerate() {
+            self.attention(i, layer).map_err(|error| backend(transformer, &error))?;
+            if i + 1 == transformer.layers.len() {
                 self.scratch.rows.retain(|row| row.wanted);
             }
-            self.mlp(layer).map_err(|error| backend(network, &error))?;
+            self.mlp(layer).map_err(|error| backend(transformer, &error))?;
         }
         let steps = self.head()?;
         for (feed, _) in self.feeds.iter_mut().zip(&steps).filter(|(_, steps)| steps.is_ok()) {
@@ -108,7 +108,7 @@ impl<'p, 'a> Pass<'p, 'a> {
     /// x += O · attention(norm x). Once the last layer's keys and values are written, only
     /// rows whose steps are wanted continue.
     fn attention(&mut self, index: usize, layer: &Layer) -> Result<(), KernelError> {
-        let Network { info, config, shape, pool, .. } = self.network;
+        let Transformer { info, config, shape, pool, .. } = self.transformer;
         let Scratch { rows, stream, angles, normed, qkv, mixed, activations, .. } =
             &mut *self.scratch;
         let (hidden, head_dim) = (info.hidden, shape.head_dim);
@@ -143,7 +143,7 @@ impl<'p, 'a> Pass<'p, 'a> {
             kept = keep_wanted(rows, qkv, width);
         }
         let mixed = sized(mixed, kept * queries); // [rows, queries]
-        let of: Vec<Row> = rows.iter().filter(|row| row.wanted || !last).copied().collect();
+        let of: Vec<ForwardRow> = rows.iter().filter(|row| row.wanted || !last).copied().collect();
         let feeds = &*self.feeds;
         // A part is the queries of one row that share a head of keys.
         pool.chunks_mut(mixed, queries / shape.kv_heads, |part, out| {
@@ -168,7 +168,7 @@ impl<'p, 'a> Pass<'p, 'a> {
 
     /// x += down(silu(gate) · up)(norm x)
     fn mlp(&mut self, layer: &Layer) -> Result<(), KernelError> {
-        let Network { info, config, pool, .. } = self.network;
+        let Transformer { info, config, pool, .. } = self.transformer;
         let Scratch { rows, stream, normed, gate_up, gated, activations, .. } = &mut *self.scratch;
         let (hidden, inner) = (info.hidden, config.intermediate_size);
         let eps = config.rms_norm_eps as f32;
@@ -192,8 +192,8 @@ impl<'p, 'a> Pass<'p, 'a> {
 
     /// Final norm and LM head for the wanted rows.
     fn head(&mut self) -> Result<Vec<FeedSteps>, ModelError> {
-        let network = self.network;
-        let Network { info, config, norm, head, pool, .. } = network;
+        let transformer = self.transformer;
+        let Transformer { info, config, norm, head, pool, .. } = transformer;
         let Scratch { rows, stream, normed, logits, activations, .. } = &mut *self.scratch;
         let (hidden, vocabulary) = (info.hidden, info.vocabulary);
         let stream = &stream[..rows.len() * hidden];
@@ -205,7 +205,7 @@ impl<'p, 'a> Pass<'p, 'a> {
             let logits = sized(logits, rows.len() * vocabulary);
             norm_rows(pool, x, norm, config.rms_norm_eps as f32, normed);
             let done = head.apply(pool, activations, normed, logits);
-            done.map_err(|error| backend(network, &error))?;
+            done.map_err(|error| backend(transformer, &error))?;
             let mut made: Vec<Option<Step>> = vec![None; rows.len()];
             pool.chunks_mut(&mut made, 1, |r, made| {
                 let logits = &logits[r * vocabulary..][..vocabulary];
@@ -248,8 +248,8 @@ fn grow(buffer: &mut Vec<f32>, len: usize) {
     }
 }
 
-fn backend(network: &Network, error: &dyn std::error::Error) -> ModelError {
-    ModelError::Backend { model: network.info.name.clone(), message: error.to_string() }
+fn backend(transformer: &Transformer, error: &dyn std::error::Error) -> ModelError {
+    ModelError::Backend { model: transformer.info.name.clone(), message: error.to_string() }
 }
 
 fn norm_rows(pool: &Pool, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
@@ -260,7 +260,7 @@ fn norm_rows(pool: &Pool, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) 
 }
 
 /// Moves the wanted rows of `x` `[rows, width]` to the front and returns their number.
-fn keep_wanted(rows: &[Row], x: &mut [f32], width: usize) -> usize {
+fn keep_wanted(rows: &[ForwardRow], x: &mut [f32], width: usize) -> usize {
     let mut kept = 0;
     for (r, _) in rows.iter().enumerate().filter(|(_, row)| row.wanted) {
         x.copy_within(r * width..(r + 1) * width, kept * width);

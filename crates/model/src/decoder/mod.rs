@@ -7,10 +7,10 @@ mod kv_state;
 mod layers;
 mod linear;
 mod matrix;
-mod network;
 mod rotary;
 mod row_ops;
 mod steps;
+mod transformer;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -21,7 +21,7 @@ use tokenroute_kernels::{Format, Isa, Pool};
 use crate::weights::WeightSource;
 use crate::{Config, LoadError};
 use forward::{FeedSteps, Pass, Scratch};
-use network::Network;
+use transformer::Transformer;
 
 pub use kv_state::KvState;
 pub use linear::Linear;
@@ -38,7 +38,7 @@ const PART_WORK: usize = 8 << 20;
 /// f32 or quantised; everything between the matrices is f32.
 #[derive(Debug)]
 pub struct Decoder {
-    network: Network,
+    transformer: Transformer,
     /// Approximate multiply-adds of one row.
     work: usize,
     /// Buffers of finished passes.
@@ -57,39 +57,39 @@ impl Decoder {
         quantize: Option<Format>,
         threads: Option<usize>,
     ) -> Result<Self, LoadError> {
-        let network = Network::read(info, config, weights, quantize, threads)?;
-        Ok(Decoder { work: network.work(), network, scratch: Mutex::default() })
+        let transformer = Transformer::read(info, config, weights, quantize, threads)?;
+        Ok(Decoder { work: transformer.work(), transformer, scratch: Mutex::default() })
     }
 
     /// The decoder with the hash of its weights.
     pub(crate) fn named(mut self, weights_hash: String) -> Self {
-        self.network.info.weights_hash = weights_hash;
+        self.transformer.info.weights_hash = weights_hash;
         self
     }
 
     /// The model's configuration.
     #[must_use]
     pub fn config(&self) -> &Config {
-        &self.network.config
+        &self.transformer.config
     }
 
     /// Bytes of weights that a step of one token reads, LM head included.
     #[must_use]
     pub fn bytes_per_token(&self) -> usize {
-        self.network.bytes()
+        self.transformer.bytes()
     }
 
     /// Instruction set and number of threads of the quantised products; `None` if all
     /// weights are f32.
     #[must_use]
     pub fn kernels(&self) -> Option<(Isa, usize)> {
-        let Network { pool, quantised, .. } = &self.network;
+        let Transformer { pool, quantised, .. } = &self.transformer;
         quantised.then(|| (pool.isa(), pool.threads()))
     }
 
     /// The threads that the products run on.
     pub(crate) fn pool(&self) -> &Arc<Pool> {
-        &self.network.pool
+        &self.transformer.pool
     }
 
     /// One pass over checked feeds, with buffers of an earlier one where there are any.
@@ -97,8 +97,8 @@ impl Decoder {
     fn pass(&self, feeds: &mut [Feed<'_, KvState>], detail: Detail) -> Vec<FeedSteps> {
         let buffers = || self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         let mut scratch = buffers().pop().unwrap_or_default();
-        let steps =
-            Pass::new(&self.network, feeds, detail, &mut scratch).and_then(|mut pass| pass.run());
+        let steps = Pass::new(&self.transformer, feeds, detail, &mut scratch)
+            .and_then(|mut pass| pass.run());
         buffers().push(scratch);
         steps.unwrap_or_else(|error| vec![Err(error); feeds.len()])
     }
@@ -114,7 +114,7 @@ impl Decoder {
     }
 
     fn check(&self, feed: &Feed<'_, KvState>) -> Result<(), ModelError> {
-        let ModelInfo { name, context, vocabulary, .. } = &self.network.info;
+        let ModelInfo { name, context, vocabulary, .. } = &self.transformer.info;
         let (context, vocabulary) = (*context, *vocabulary);
         let tokens = feed.tokens.len();
         if feed.from >= tokens {
@@ -139,7 +139,7 @@ impl Decoder {
         &self,
         feeds: &'f mut [Feed<'a, KvState>],
     ) -> Vec<&'f mut [Feed<'a, KvState>]> {
-        if self.network.quantised {
+        if self.transformer.quantised {
             return vec![feeds];
         }
         let rows: usize = feeds.iter().map(|f| f.tokens.len()).sum();
@@ -166,7 +166,7 @@ impl LanguageModel for Decoder {
     type State = KvState;
 
     fn info(&self) -> &ModelInfo {
-        &self.network.info
+        &self.transformer.info
     }
 
     fn start(&self) -> KvState {

@@ -4,7 +4,7 @@
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 use tokenroute_core::CurvePoint;
-use tokenroute_sweep::latency::{LatencyStudy, NetworkRows, Row, Way, modelled};
+use tokenroute_sweep::latency::{LatencyRow, LatencyStudy, NetworkRows, Way, modelled};
 use tokenroute_sweep::study::{PolicyResult, SplitResult};
 
 use super::canvas::{Area, Drawn, INK, accuracy_chart, accuracy_range, axes, page, rgb, text};
@@ -59,12 +59,12 @@ struct Line<'a> {
     /// The router's curve, every τ.
     curve: Vec<(f64, f64)>,
     /// The measured points: cost, accuracy and its interval.
-    points: Vec<(&'a Row, f64, f64, [f64; 2])>,
+    points: Vec<(&'a LatencyRow, f64, f64, [f64; 2])>,
 }
 
 impl<'a> Line<'a> {
     fn of(found: &'a NetworkRows, router: &PolicyResult, cost: Cost) -> Self {
-        let bytes = |row: &Row| row.figures.bytes_up.value + row.figures.bytes_down.value;
+        let bytes = |row: &LatencyRow| row.figures.bytes_up.value + row.figures.bytes_down.value;
         let per_call = found
             .row(Way::Blocking)
             .map_or(0.0, |row| bytes(row) / row.figures.calls.value.max(1.0));

@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 
-use tokenroute_sweep::latency::{LatencyStudy, Mean, Network, NetworkRows, Quantiles, Row, Way};
+use tokenroute_sweep::latency::{
+    LatencyRow, LatencyStudy, Mean, Network, NetworkRows, Quantiles, Way,
+};
 
 use crate::names::way_name;
 use crate::number::{count, decimal, offload, percent, percent_interval, tau};
@@ -89,7 +91,7 @@ impl LatencyView {
 }
 
 impl WayView {
-    fn of(row: &Row) -> WayView {
+    fn of(row: &LatencyRow) -> WayView {
         let f = &row.figures;
         WayView {
             name: way_name(row.way),
@@ -121,7 +123,7 @@ impl NetworkView {
 }
 
 impl RowView {
-    fn of(row: &Row) -> RowView {
+    fn of(row: &LatencyRow) -> RowView {
         let f = &row.figures;
         let Quantiles { median, p95 } = f.gaps;
         let [low, high] = f.total.interval.map(|x| decimal(Some(1e3 * x), 0));

@@ -12,7 +12,7 @@ use tokenroute_core::{Piece, QuestionCurve, Tau};
 
 use crate::policies::PolicyKind;
 use crate::query::QueryPolicy;
-pub use price::{Network, Prices};
+pub use price::{AssumedNetwork, Prices};
 pub use speculative::speculative_decoding;
 pub use table::{AnswerCosts, DRAFTS, PricedPoint, PricedPolicy, PricedWay};
 

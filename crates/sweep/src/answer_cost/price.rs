@@ -30,7 +30,7 @@ impl Prices {
 
 /// The network to the LLM and the pace of both models.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Network {
+pub struct AssumedNetwork {
     /// Round trip in milliseconds.
     pub round_trip_ms: f64,
     /// Bandwidth each way in megabits a second; `None` without a limit.
@@ -41,7 +41,7 @@ pub struct Network {
     pub llm_ms_per_token: f64,
 }
 
-impl Network {
+impl AssumedNetwork {
     /// Seconds for an answer: serial waits, passes of both models and the transfer. Prefill
     /// is left out, which is nearly the same for every way that calls the LLM.
     #[must_use]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tokenroute_core::{Curve, QuestionCurve, Tau};
 
-use super::{AnswerCost, Decoding, Network, Prices, prompt_tokens, speculative_decoding};
+use super::{AnswerCost, AssumedNetwork, Decoding, Prices, prompt_tokens, speculative_decoding};
 use crate::policies::PolicyKind;
 use crate::study::SplitResult;
 
@@ -23,7 +23,7 @@ pub struct AnswerCosts {
     /// Prices of the LLM, if stated.
     pub prices: Option<Prices>,
     /// The network and the models' pace, if stated.
-    pub network: Option<Network>,
+    pub network: Option<AssumedNetwork>,
 }
 
 /// A way of decoding without a threshold.

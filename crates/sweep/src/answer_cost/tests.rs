@@ -87,7 +87,7 @@ fn money_and_time_follow_from_the_counts() {
     };
     let prices = Prices { input: 3.0, cached_input: 1.0, output: 10.0, currency: "USD".into() };
     assert!((prices.money(&cost) - 370.0 / 1e6).abs() < 1e-15);
-    let network = Network {
+    let network = AssumedNetwork {
         round_trip_ms: 100.0,
         megabits: Some(1.0),
         slm_ms_per_token: 1.0,

@@ -15,7 +15,7 @@ pub(super) struct BadScore {
 }
 
 /// An unfinished trajectory.
-pub(super) struct Branch<'v, S> {
+pub(super) struct SweepBranch<'v, S> {
     /// Index of the question.
     pub question: usize,
     /// The interval (above, upto] of τ. Never empty.
@@ -36,11 +36,11 @@ pub(super) struct Branch<'v, S> {
     pub pending: Vec<TokenId>,
 }
 
-impl<'v, S: Clone> Branch<'v, S> {
+impl<'v, S: Clone> SweepBranch<'v, S> {
     /// The branch that owns all of [0, 1].
     pub fn root(question: usize, path: Path<'v>, state: S) -> Self {
         let pending = path.tokens().to_vec();
-        Branch {
+        SweepBranch {
             question,
             above: 0.0,
             upto: 1.0,
@@ -134,7 +134,7 @@ impl<'v, S: Clone> Branch<'v, S> {
             let path = self.path.fork(index, token);
             let held = path.prompt_len() + index;
             let keep_is_empty = score <= self.above;
-            let mut offload = Branch {
+            let mut offload = SweepBranch {
                 question: self.question,
                 above: self.above.max(score),
                 upto: self.upto,

@@ -7,7 +7,7 @@ use tokenroute_core::{
 };
 use tokenroute_runtime::{Pair, Path, Request, advance_canonical};
 
-use super::branch::{BadScore, Branch};
+use super::branch::{BadScore, SweepBranch};
 use super::{Leaf, SweepCost, SweepError, SweepOptions, SweptQuestion};
 
 /// The state of one question.
@@ -30,11 +30,11 @@ pub(super) struct Sweep<'a, S: LanguageModel, L: ?Sized> {
     progress: &'a dyn Progress,
     found: Vec<Found>,
     /// The batch of the SLM.
-    running: Vec<Branch<'a, S::State>>,
+    running: Vec<SweepBranch<'a, S::State>>,
     /// These wait for the SLM. The newest goes first, so that questions finish.
-    waiting: Vec<Branch<'a, S::State>>,
+    waiting: Vec<SweepBranch<'a, S::State>>,
     /// The runs of these wait for the LLM.
-    unchecked: Vec<Branch<'a, S::State>>,
+    unchecked: Vec<SweepBranch<'a, S::State>>,
 }
 
 impl<'a, S: LanguageModel, L: Llm + ?Sized> Sweep<'a, S, L> {
@@ -97,12 +97,12 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Sweep<'a, S, L> {
         self.found[question].cost.prompt_positions = request.prompt.len() as u64 - 1;
         let path = Path::new(self.pair.vocabulary, request.prompt);
         self.found[question].open = 1;
-        self.settle(question, [Branch::root(question, path, self.pair.slm.start())])
+        self.settle(question, [SweepBranch::root(question, path, self.pair.slm.start())])
     }
 
     /// Takes a branch without an unchecked run. A closed one is a leaf; another waits
     /// for the SLM.
-    fn admit(&mut self, branch: Branch<'a, S::State>) -> Result<(), SweepError> {
+    fn admit(&mut self, branch: SweepBranch<'a, S::State>) -> Result<(), SweepError> {
         let request = &self.questions[branch.question];
         let found = &mut self.found[branch.question];
         if branch.path.closed(request.max_tokens) {
@@ -133,7 +133,7 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Sweep<'a, S, L> {
     fn settle(
         &mut self,
         question: usize,
-        branches: impl IntoIterator<Item = Branch<'a, S::State>>,
+        branches: impl IntoIterator<Item = SweepBranch<'a, S::State>>,
     ) -> Result<(), SweepError> {
         self.found[question].open -= 1;
         for branch in branches {

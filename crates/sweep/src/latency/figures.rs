@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use tokenroute_core::Origin;
 
-use super::Sample;
+use super::TimedAnswer;
 use crate::bootstrap::{Bootstrap, interval};
 
 /// A mean, or a ratio of means, and its 95% bootstrap interval over questions.
@@ -62,11 +62,12 @@ pub struct Figures {
 impl Figures {
     /// The figures of samples; `bootstrap` is over the same number of questions.
     #[must_use]
-    pub fn of(samples: &[Sample], bootstrap: &Bootstrap) -> Figures {
-        let mean =
-            |of: &dyn Fn(&Sample) -> f64| ratio(samples, &|sample| [of(sample), 1.0], bootstrap);
-        let made = |s: &Sample, by| s.origins.iter().filter(|&&o| o == by).count();
-        let tokens = |s: &Sample| s.at.len() as f64;
+    pub fn of(samples: &[TimedAnswer], bootstrap: &Bootstrap) -> Figures {
+        let mean = |of: &dyn Fn(&TimedAnswer) -> f64| {
+            ratio(samples, &|sample| [of(sample), 1.0], bootstrap)
+        };
+        let made = |s: &TimedAnswer, by| s.origins.iter().filter(|&&o| o == by).count();
+        let tokens = |s: &TimedAnswer| s.at.len() as f64;
         Figures {
             first: mean(&|s| s.at.first().copied().unwrap_or_default()),
             total: mean(&|s| s.at.last().copied().unwrap_or_default()),
@@ -89,8 +90,8 @@ impl Figures {
 /// The speedup of the second way: the sum of the first's times over that of the
 /// second's, paired over questions.
 #[must_use]
-pub fn speedup(slow: &[Sample], fast: &[Sample], bootstrap: &Bootstrap) -> Mean {
-    let last = |s: &Sample| s.at.last().copied().unwrap_or_default();
+pub fn speedup(slow: &[TimedAnswer], fast: &[TimedAnswer], bootstrap: &Bootstrap) -> Mean {
+    let last = |s: &TimedAnswer| s.at.last().copied().unwrap_or_default();
     let pairs: Vec<[f64; 2]> = slow.iter().zip(fast).map(|(a, b)| [last(a), last(b)]).collect();
     over(&pairs, bootstrap)
 }
@@ -112,7 +113,12 @@ impl Gaps {
 
 /// The 95th percentile of gaps over that of the SLM alone, paired over questions.
 #[must_use]
-pub fn slowdown(alone: &[Sample], routed: &[Sample], gaps: Gaps, bootstrap: &Bootstrap) -> Mean {
+pub fn slowdown(
+    alone: &[TimedAnswer],
+    routed: &[TimedAnswer],
+    gaps: Gaps,
+    bootstrap: &Bootstrap,
+) -> Mean {
     let (alone, routed) = (sorted(alone, Gaps::All), sorted(routed, gaps));
     let quotient = |weight: &dyn Fn(usize) -> u64| {
         let below = quantile(&alone, 0.95, weight);
@@ -124,7 +130,11 @@ pub fn slowdown(alone: &[Sample], routed: &[Sample], gaps: Gaps, bootstrap: &Boo
     Mean { value, interval: interval(resampled).unwrap_or([value; 2]) }
 }
 
-fn ratio(samples: &[Sample], of: &dyn Fn(&Sample) -> [f64; 2], bootstrap: &Bootstrap) -> Mean {
+fn ratio(
+    samples: &[TimedAnswer],
+    of: &dyn Fn(&TimedAnswer) -> [f64; 2],
+    bootstrap: &Bootstrap,
+) -> Mean {
     let pairs: Vec<[f64; 2]> = samples.iter().map(of).collect();
     over(&pairs, bootstrap)
 }
@@ -144,8 +154,8 @@ fn over(pairs: &[[f64; 2]], bootstrap: &Bootstrap) -> Mean {
 }
 
 /// Gaps in ascending order, each with its question.
-fn sorted(samples: &[Sample], wanted: Gaps) -> Vec<(f64, usize)> {
-    let of = |(question, s): (usize, &Sample)| {
+fn sorted(samples: &[TimedAnswer], wanted: Gaps) -> Vec<(f64, usize)> {
+    let of = |(question, s): (usize, &TimedAnswer)| {
         let pairs = s.at.windows(2).zip(s.origins.windows(2));
         let wanted = pairs.filter(|(_, origins)| wanted.includes(origins));
         wanted.map(|(at, _)| (at[1] - at[0], question)).collect::<Vec<_>>()
@@ -168,7 +178,7 @@ fn quantile(gaps: &[(f64, usize)], share: f64, weight: &dyn Fn(usize) -> u64) ->
     gaps.iter().find(reaches).map_or(0.0, |&(gap, _)| gap)
 }
 
-fn quantiles(samples: &[Sample], wanted: Gaps) -> Quantiles {
+fn quantiles(samples: &[TimedAnswer], wanted: Gaps) -> Quantiles {
     let gaps = sorted(samples, wanted);
     let at = |share| quantile(&gaps, share, &|_| 1);
     Quantiles { median: at(0.5), p95: at(0.95) }
@@ -178,9 +188,9 @@ fn quantiles(samples: &[Sample], wanted: Gaps) -> Quantiles {
 mod tests {
     use super::*;
 
-    fn sample(at: &[f64], origins: &[Origin]) -> Sample {
+    fn sample(at: &[f64], origins: &[Origin]) -> TimedAnswer {
         let (at, origins) = (at.to_vec(), origins.to_vec());
-        Sample { at, origins, waits: 1, calls: 3, correct: true, ..Sample::default() }
+        TimedAnswer { at, origins, waits: 1, calls: 3, correct: true, ..TimedAnswer::default() }
     }
 
     #[test]
@@ -188,7 +198,7 @@ mod tests {
         use Origin::{Degraded, Llm, Slm};
         let samples = [
             sample(&[1.0, 2.0, 4.0], &[Slm, Llm, Slm]),
-            Sample { correct: false, ..sample(&[3.0], &[Degraded]) },
+            TimedAnswer { correct: false, ..sample(&[3.0], &[Degraded]) },
         ];
         let figures = Figures::of(&samples, &Bootstrap::new(2, 50, 1));
         assert_eq!((figures.first.value, figures.total.value), (2.0, 3.5));

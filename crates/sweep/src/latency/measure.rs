@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// The cost of one answer.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Sample {
+pub struct TimedAnswer {
     /// Seconds from the start to each token, in order.
     pub at: Vec<f64>,
     /// The model that made each token.
@@ -39,14 +39,14 @@ pub struct Sample {
 #[derive(Debug, Clone, Default)]
 pub struct Measured {
     /// One for each question.
-    pub samples: Vec<Sample>,
+    pub samples: Vec<TimedAnswer>,
     /// The answers' tokens.
     pub answers: Vec<Vec<TokenId>>,
 }
 
 impl Measured {
     /// Adds one answer.
-    pub fn push(&mut self, sample: Sample, answer: Vec<TokenId>) {
+    pub fn push(&mut self, sample: TimedAnswer, answer: Vec<TokenId>) {
         self.samples.push(sample);
         self.answers.push(answer);
     }
@@ -79,12 +79,12 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Meter<'a, S, L> {
         &mut self,
         request: &Request<'_>,
         judge: &dyn Fn(&[TokenId]) -> bool,
-    ) -> Result<(Sample, Vec<TokenId>), RuntimeError> {
+    ) -> Result<(TimedAnswer, Vec<TokenId>), RuntimeError> {
         let before = (self.carried)();
         let (trace, at) = self.decode(request)?;
         let after = (self.carried)();
         let ids: Vec<TokenId> = trace.ids().collect();
-        let sample = Sample {
+        let sample = TimedAnswer {
             at,
             origins: trace.tokens.iter().map(|t| t.origin).collect(),
             waits: trace.waits,

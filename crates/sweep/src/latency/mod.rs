@@ -2,7 +2,7 @@
 //! measured in real time.
 //!
 //! 1. A [`Meter`] decodes one question after the other and times every token:
-//!    [`Sample`]s.
+//!    [`TimedAnswer`]s.
 //! 2. [`Figures::of`] turns the samples of one policy over one network into
 //!    means with intervals and quantiles.
 //! 3. [`LatencyStudy`] is the whole study, as files and reports have it.
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokenroute_core::Tau;
 
 pub use figures::{Figures, Gaps, Mean, Quantiles, slowdown, speedup};
-pub use measure::{Measured, Meter, Sample, Timed};
+pub use measure::{Measured, Meter, Timed, TimedAnswer};
 pub use paced::Paced;
 
 /// A way of decoding.
@@ -45,7 +45,7 @@ pub struct Network {
 
 /// One way of decoding over one network.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Row {
+pub struct LatencyRow {
     /// The way.
     pub way: Way,
     /// Its figures.
@@ -61,7 +61,7 @@ pub struct NetworkRows {
     /// The network.
     pub network: Network,
     /// One row for each way.
-    pub rows: Vec<Row>,
+    pub rows: Vec<LatencyRow>,
     /// Time of blocking decoding over that of speculative decoding.
     pub speedup: Mean,
     /// 95th percentile of the gaps between consecutive kept tokens in speculative decoding
@@ -79,7 +79,7 @@ pub struct NetworkRows {
 impl NetworkRows {
     /// The row of a way.
     #[must_use]
-    pub fn row(&self, way: Way) -> Option<&Row> {
+    pub fn row(&self, way: Way) -> Option<&LatencyRow> {
         self.rows.iter().find(|row| row.way == way)
     }
 }

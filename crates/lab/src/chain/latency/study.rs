@@ -10,8 +10,8 @@ use tokenroute_model::{Decoder, ModelCard, RouterScorer};
 use tokenroute_runtime::{Calls, Pair, Policy, Request, RoutedDecoding, Wait};
 use tokenroute_sweep::bootstrap::Bootstrap;
 use tokenroute_sweep::latency::{
-    Figures, Gaps, LatencyStudy, Measured, Meter, Network, NetworkRows, Paced, Row, Sample,
-    Setting, Timed, Way, modelled, slowdown, speedup,
+    Figures, Gaps, LatencyRow, LatencyStudy, Measured, Meter, Network, NetworkRows, Paced, Setting,
+    Timed, TimedAnswer, Way, modelled, slowdown, speedup,
 };
 
 use super::network::{Cloud, Hosted};
@@ -125,7 +125,7 @@ impl Lab<'_> {
         let rows = WAYS
             .into_iter()
             .zip(figures)
-            .map(|(way, figures)| Row {
+            .map(|(way, figures)| LatencyRow {
                 way,
                 modelled: (way != Way::Llm).then(|| {
                     let (tokens, waits) = (figures.tokens.value, figures.waits.value);
@@ -238,14 +238,14 @@ fn streamed(
     cloud: &Cloud,
     request: &Request<'_>,
     judge: &dyn Fn(&[TokenId]) -> bool,
-) -> Result<(Sample, Vec<TokenId>)> {
+) -> Result<(TimedAnswer, Vec<TokenId>)> {
     let before = cloud.carried();
     let mut at = Vec::with_capacity(request.max_tokens);
     let begun = Instant::now();
     let mut hear = |_| at.push(begun.elapsed().as_secs_f64());
     let reply = cloud.http.stream(request.prompt, request.max_tokens, &mut hear)?;
     let after = cloud.carried();
-    let sample = Sample {
+    let sample = TimedAnswer {
         origins: vec![Origin::Llm; at.len()],
         at,
         waits: 1,

@@ -15,7 +15,7 @@ use crate::{Config, LoadError};
 
 /// The layers of a decoder with embedding, norms and LM head. It never changes once read.
 #[derive(Debug)]
-pub(super) struct Network {
+pub(super) struct Transformer {
     pub(super) info: ModelInfo,
     pub(super) config: Config,
     pub(super) shape: KvShape,
@@ -31,7 +31,7 @@ pub(super) struct Network {
     pub(super) quantised: bool,
 }
 
-impl Network {
+impl Transformer {
     /// Reads all weights, quantised or packed for this machine. The layers come first, then
     /// `info`, then what depends on the vocabulary.
     pub(super) fn read(
@@ -60,7 +60,7 @@ impl Network {
         let norm = final_norm(source, &config)?;
         // The pages of mapped files have been packed or checked.
         source.give_back();
-        Ok(Network {
+        Ok(Transformer {
             shape: KvShape::new(layers.len(), config.num_key_value_heads, config.head_dim),
             norm,
             head,
@@ -76,7 +76,7 @@ impl Network {
 
     /// Approximate multiply-adds of one row.
     pub(super) fn work(&self) -> usize {
-        let Network { info, config, layers, .. } = self;
+        let Transformer { info, config, layers, .. } = self;
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         let attention = 2 * hidden * (config.query_size() + config.key_value_size());
         layers.len() * (attention + 3 * hidden * inner) + hidden * info.vocabulary
