@@ -20,8 +20,9 @@ use super::shared_answers::SharedAnswers;
 use super::sweep::{COSTS, CURVES, Costs, FACTS};
 use super::{Asked, Chain};
 
-/// Questions of a chunk whose prefixes are in memory at the same time.
-const TOGETHER: usize = 8;
+/// Most questions of a chunk whose prefixes are in memory at the same time. Many fill the
+/// models' batches.
+const TOGETHER: usize = 24;
 
 /// The policies of a sweep.
 struct Policies {
@@ -52,8 +53,8 @@ impl Chain<'_> {
         let total: usize = asked.iter().map(|a| a.questions.len()).sum();
         self.progress.begin("sweep", (total * rounds) as u64, "question sweeps");
         for part in asked {
-            for (chunk, range) in chunks(part.questions.len(), self.experiment.sweep.chunk) {
-                let files = ChunkFiles::new(partial, part.split, chunk);
+            for range in chunks(part.questions.len(), self.experiment.sweep.chunk) {
+                let files = ChunkFiles::new(partial, part.split, &range);
                 if files.are_there(policies.facts) {
                     self.progress.advance((range.len() * rounds) as u64);
                     continue;
@@ -160,8 +161,8 @@ impl Chain<'_> {
         let (mut costs, mut facts) = (Costs::new(), Facts::new());
         for part in asked {
             let begin = joined.len();
-            for (chunk, _) in chunks(part.questions.len(), self.experiment.sweep.chunk) {
-                let files = ChunkFiles::new(partial, part.split, chunk);
+            for range in chunks(part.questions.len(), self.experiment.sweep.chunk) {
+                let files = ChunkFiles::new(partial, part.split, &range);
                 for (i, more) in store::read_curves(&files.curves)?.into_iter().enumerate() {
                     match joined.get_mut(begin + i) {
                         Some(known) => known.curves.extend(more.curves),
@@ -203,7 +204,7 @@ impl Swept {
     }
 }
 
-/// The files of a chunk.
+/// The files of a chunk, named by its questions: a chunk of another size is another one.
 struct ChunkFiles {
     curves: PathBuf,
     facts: PathBuf,
@@ -212,8 +213,8 @@ struct ChunkFiles {
 }
 
 impl ChunkFiles {
-    fn new(partial: &Path, split: &str, chunk: usize) -> Self {
-        let file = |end| partial.join(format!("{split}-{chunk:05}.{end}"));
+    fn new(partial: &Path, split: &str, &Range { start, end }: &Range<usize>) -> Self {
+        let file = |kind| partial.join(format!("{split}-{start:05}-{end:05}.{kind}"));
         ChunkFiles { curves: file("parquet"), facts: file("facts.json"), costs: file("json") }
     }
 
@@ -233,11 +234,13 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
     Ok(serde_json::from_slice(&store::read(path)?)?)
 }
 
+/// Parts of a chunk that differ by one question at most.
 fn groups(range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
-    let end = range.end;
-    range.step_by(TOGETHER).map(move |first| first..end.min(first + TOGETHER))
+    let (start, count) = (range.start, range.len());
+    let parts = count.div_ceil(TOGETHER);
+    (0..parts).map(move |i| start + i * count / parts..start + (i + 1) * count / parts)
 }
 
-fn chunks(count: usize, size: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
-    (0..count.div_ceil(size)).map(move |i| (i, i * size..count.min((i + 1) * size)))
+fn chunks(count: usize, size: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..count).step_by(size).map(move |first| first..count.min(first + size))
 }
