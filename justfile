@@ -35,6 +35,16 @@ reports:
     cargo run --release -- report {{quickstart}} --out reports/quickstart
     cargo run --release -- report {{full}} --out reports/word-problems
 
+# The real pair: reports/csqa-qwen2.5-coder and reports/gsm8k-qwen2.5-coder. Loads weights and
+# questions from the Hub, or from its cache with HF_HUB_OFFLINE=1. Takes an hour on two cores.
+real-pair:
+    cargo build --release
+    target/release/tokenroute run experiments/csqa-qwen2.5-coder/experiment.toml
+    target/release/tokenroute report experiments/csqa-qwen2.5-coder/experiment.toml --out reports/csqa-qwen2.5-coder
+    target/release/tokenroute run experiments/gsm8k-qwen2.5-coder/experiment.toml
+    target/release/tokenroute report experiments/gsm8k-qwen2.5-coder/experiment.toml --out reports/gsm8k-qwen2.5-coder
+    python3 tools/readme-numbers.py
+
 # What CI runs after format and lint checks, and what the README names.
 test:
     cargo test --workspace

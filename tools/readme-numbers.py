@@ -18,7 +18,7 @@ SUMMARY = ROOT / "reports" / "csqa-qwen2.5-coder" / "summary.json"
 # The offload target of the headline, those of the table, and the table's policies.
 TARGET = 0.05
 TARGETS = [0.02, 0.05, 0.10]
-POLICIES = ["max-probability", "margin", "entropy", "query-cascade", "query-head", "random", "rollout-oracle"]
+POLICIES = ["max-probability", "margin", "entropy", "query-cascade", "query-head", "random"]
 
 BLOCK = re.compile(r"(<!-- numbers:([a-z-]+) -->\n)(.*?)(<!-- /numbers -->)", re.DOTALL)
 
