@@ -16,9 +16,9 @@ ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 SUMMARY = ROOT / "reports" / "csqa-qwen2.5-coder" / "summary.json"
 # The offload target of the headline, those of the table, and the table's policies.
-TARGET = 0.05
-TARGETS = [0.02, 0.05, 0.10]
-POLICIES = ["max-probability", "margin", "entropy", "query-cascade", "query-head", "random"]
+TARGET = 0.07
+TARGETS = [0.02, 0.05, 0.07, 0.10]
+POLICIES = ["max-probability", "margin", "entropy", "query-head", "random"]
 
 BLOCK = re.compile(r"(<!-- numbers:([a-z-]+) -->\n)(.*?)(<!-- /numbers -->)", re.DOTALL)
 
@@ -38,7 +38,8 @@ def at_target(policy, target=TARGET):
 def headline(summary):
     point = at_target(summary)
     return (
-        f"**With {percent(point['offload'])} of the tokens made by the large model, the pair answers "
+        f"CommonsenseQA, Qwen2.5-Coder 0.5B on the device and 1.5B as the large model, greedy answers that reason first:\n"
+        f"**with {percent(point['offload'])} of the tokens made by the large model, the pair answers "
         f"{percent(point['accuracy'])} of {summary['questions']:,} unseen questions right**\n"
         f"(95% interval {interval(point['ci'])}; the small model alone {percent(summary['slm']['accuracy'])}, "
         f"the large one alone {percent(summary['llm']['accuracy'])}).\n"

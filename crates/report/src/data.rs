@@ -71,8 +71,8 @@ pub struct ClassCount {
 pub struct StageCost {
     /// The stage, as in "label".
     pub stage: String,
-    /// Wall time in seconds.
-    pub seconds: f64,
+    /// Wall time in seconds; `None` where it was not recorded.
+    pub seconds: Option<f64>,
     /// Peak memory of the process during the stage, in bytes, mapped weights included;
     /// `None` where the system does not report it.
     pub peak_bytes: Option<u64>,

@@ -9,7 +9,7 @@ use tokenroute_core::{
 };
 
 use tokenroute_sweep::answer_cost::{AnswerCosts, Prices};
-use tokenroute_sweep::diagnostics::{Diagnostics, HistogramBin, ReliabilityBin};
+use tokenroute_sweep::diagnostics::{Diagnostics, HistogramBin, PolicyRanking, ReliabilityBin};
 use tokenroute_sweep::examples::{AnswerToken, ExampleAnswer, ExampleQuestion};
 use tokenroute_sweep::latency::{
     Figures, LatencyRow, LatencyStudy, Mean, Network, NetworkRows, Quantiles, Setting, Way,
@@ -136,7 +136,7 @@ pub(super) fn report_of(questions: usize) -> ReportData {
         stages: [("label", 312.4), ("train", 41.0), ("sweep", 900.2)]
             .map(|(stage, seconds)| StageCost {
                 stage: stage.into(),
-                seconds,
+                seconds: Some(seconds),
                 peak_bytes: Some(210_000_000),
                 llm_positions: (stage != "train").then_some(1_234_567),
                 bytes: (stage == "label").then_some(Bytes { up: 76_543, down: 98_765 }),
@@ -333,6 +333,14 @@ fn diagnostics() -> Diagnostics {
             .collect()
     };
     Diagnostics {
+        split: "test".to_owned(),
+        ranking: vec![PolicyRanking {
+            policy: "router".to_owned(),
+            auroc: 0.981,
+            auprc: 0.77,
+            positive_rate_at_recall_95: 0.12,
+            calibration_error: 0.004,
+        }],
         training: TrainingRecord {
             seed: 17,
             epochs: 14,

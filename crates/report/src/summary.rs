@@ -60,7 +60,7 @@ impl Summary {
             answer_costs: Some(without_curves(&data.answer_costs)),
             labels: counts.shares(),
             sweep: data.cost,
-            seconds: by_stage(&data.stages, |s| Some(s.seconds)),
+            seconds: by_stage(&data.stages, |s| s.seconds),
             peak_bytes: by_stage(&data.stages, |s| s.peak_bytes),
             llm_positions: by_stage(&data.stages, |s| s.llm_positions),
             bytes: by_stage(&data.stages, |s| s.bytes),

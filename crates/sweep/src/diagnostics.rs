@@ -11,6 +11,8 @@ const BARS: usize = 20;
 /// The router as a detector of divergent positions.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Diagnostics {
+    /// The split of the rows behind reliability, histogram and ranking.
+    pub split: String,
     /// The record in the router file.
     pub training: TrainingRecord,
     /// Calibration before Platt scaling; may be empty.
@@ -19,6 +21,25 @@ pub struct Diagnostics {
     pub reliability_after: Vec<ReliabilityBin>,
     /// Scores of both classes; may be empty. Bins divide [0, 1] evenly.
     pub histogram: Vec<HistogramBin>,
+    /// How policies rank the rows, the router first; may be empty.
+    #[serde(default)]
+    pub ranking: Vec<PolicyRanking>,
+}
+
+/// A policy as a detector of divergent positions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PolicyRanking {
+    /// Its name.
+    pub policy: String,
+    /// Area under the ROC curve.
+    pub auroc: f64,
+    /// Average precision.
+    pub auprc: f64,
+    /// Least share of positions offloaded that catches 95% of the divergent ones.
+    pub positive_rate_at_recall_95: f64,
+    /// Expected calibration error of the score, read as the probability that the token may be
+    /// kept.
+    pub calibration_error: f64,
 }
 
 /// A judged row beside its score.

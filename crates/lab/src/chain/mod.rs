@@ -3,6 +3,7 @@
 
 mod answers;
 mod chunks;
+mod diagnostics;
 mod examples;
 mod experiment_llm;
 pub mod labels;

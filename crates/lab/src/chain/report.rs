@@ -5,13 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
-use tokenroute_core::{Features, LabelRow, Relation, Score, Tally, TokenClass, TrainingRecord};
-use tokenroute_model::RouterScorer;
+use tokenroute_core::{LabelRow, Relation, Tally, TokenClass, TrainingRecord};
 use tokenroute_report::{
     self as report, ClassCount, CostSummary, Fact, LabelCounts, ReportData, ReportFile, StageCost,
 };
 use tokenroute_store::{self as store, Columns, Manifest, PolicyCurves};
-use tokenroute_sweep::diagnostics::{Diagnostics, ScoredRow, histogram, reliability};
 use tokenroute_sweep::examples::RandomWeights;
 use tokenroute_sweep::policies::{Baseline, PolicyKind};
 use tokenroute_sweep::study::{Resampling, SplitResult, Splits, SweptPolicy, study};
@@ -24,7 +22,7 @@ use super::{Chain, labels, router};
 /// Where the report's manifest lies, under `run/`.
 pub const FOLDER: &str = "report";
 /// Goes up when figures of the same curves change, so that older reports are rendered anew.
-const STATISTICS: u32 = 3;
+const STATISTICS: u32 = 4;
 /// A figure that only a report with a network study has.
 const LATENCY_FIGURE: &str = "latency.svg";
 
@@ -139,7 +137,7 @@ impl Chain<'_> {
             ood,
             labels: label_counts(&rows),
             divergent_classes: self.divergent_classes(&rows),
-            diagnostics: Some(diagnose(&scorer, &rows, measured)?),
+            diagnostics: Some(self.diagnostics(&scorer, &rows, measured)?),
             cost,
             costs: costs.clone(),
             answer_costs: self.answer_costs(&test, curves, &rows),
@@ -220,6 +218,7 @@ impl Chain<'_> {
         .map(|(stage, llm_positions)| {
             let Took { seconds, peak_bytes, usage } = timing::took(&self.experiment.run(stage));
             let bytes = usage.map(|usage| usage.bytes);
+            let seconds = (seconds > 0.0).then_some(seconds);
             StageCost { stage: stage.to_owned(), seconds, peak_bytes, llm_positions, bytes }
         })
         .to_vec())
@@ -307,23 +306,4 @@ fn label_counts(rows: &[LabelRow]) -> Vec<LabelCounts> {
             LabelCounts { split: name, counts: tally.weighted() }
         })
         .collect()
-}
-
-/// The scores beside the labels of one split.
-fn diagnose(scorer: &RouterScorer, rows: &[LabelRow], split: &str) -> Result<Diagnostics> {
-    let header = scorer.header();
-    let (mut before, mut after) = (Vec::new(), Vec::new());
-    for row in rows.iter().filter(|r| r.split == split && r.weight > 0.0) {
-        let features = Features::from_parts(&header.features, &row.hidden, &row.top, row.entropy);
-        let scored = |score| ScoredRow { score, target: row.target, weight: row.weight };
-        let plain = Score::from_logit(f64::from(scorer.logit(&features.0)))?;
-        before.push(scored(plain));
-        after.push(scored(scorer.score_features(&features.0)?));
-    }
-    Ok(Diagnostics {
-        training: header.training.clone(),
-        reliability_before: reliability(&before),
-        reliability_after: reliability(&after),
-        histogram: histogram(&after),
-    })
 }

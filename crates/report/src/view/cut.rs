@@ -12,7 +12,9 @@ use crate::number::percent;
 pub(crate) struct CutView {
     pub slm: String,
     pub llm: String,
+    /// Empty where all shares are below 1%; `most` is the greatest.
     pub rows: Vec<CutRow>,
+    pub most: String,
 }
 
 /// One policy at the offload targets.
@@ -23,6 +25,9 @@ pub(crate) struct CutRow {
     /// One share for each of the split's columns.
     pub shares: Vec<String>,
 }
+
+/// Shares below this need no table.
+const SHOWN: f64 = 0.01;
 
 impl CutView {
     /// `None` if no answer was cut at any τ of any policy.
@@ -50,6 +55,9 @@ impl CutView {
                     })
                     .collect(),
             });
-        Some(CutView { slm, llm, rows: rows.collect() })
+        let shares = split.policies.iter().flat_map(|p| p.points.iter().map(|point| point.cut));
+        let most = shares.fold(0.0, f64::max);
+        let rows = if most < SHOWN { Vec::new() } else { rows.collect() };
+        Some(CutView { slm, llm, rows, most: percent(most) })
     }
 }

@@ -10,7 +10,7 @@ mod statistics;
 
 use serde::Serialize;
 use tokenroute_core::Bytes;
-use tokenroute_sweep::diagnostics::Diagnostics;
+use tokenroute_sweep::diagnostics::{Diagnostics, PolicyRanking};
 
 use crate::cost::{CostSummary, GRID_POINTS};
 use crate::data::{LabelCounts, ReportData, StageCost};
@@ -30,6 +30,11 @@ pub(super) struct View {
     pub labels: Vec<LabelView>,
     pub classes: Vec<ShareView>,
     pub diagnostics: Vec<Row>,
+    /// The split of the labelled positions in the table of diagnostics.
+    pub measured_on: String,
+    /// The split of those in its figures.
+    pub figures_on: String,
+    pub ranking: Vec<RankingRow>,
     pub cost: Vec<Row>,
     pub examples: Vec<ExampleView>,
     pub notices: Vec<String>,
@@ -78,6 +83,9 @@ impl View {
             labels: data.labels.iter().map(LabelView::of).collect(),
             classes: shares(data.divergent_classes.iter().map(|c| (c.class.as_str(), c.count))),
             diagnostics: data.diagnostics.as_ref().map(diagnostic_rows).unwrap_or_default(),
+            measured_on: measured_on(data.diagnostics.as_ref()),
+            ranking: data.diagnostics.iter().flat_map(|d| &d.ranking).map(RankingRow::of).collect(),
+            figures_on: data.diagnostics.as_ref().map(|d| d.split.clone()).unwrap_or_default(),
             cost: cost_rows(&data.cost),
             examples: data.examples.iter().map(ExampleView::of).collect(),
             notices: data.notices.clone(),
@@ -111,7 +119,7 @@ impl LabelView {
 
 /// As in "5 min 12 s, 1.40 GB, 12,345 LLM positions, 6,789 bytes up, 9,876 down".
 fn stage_cost(stage: &StageCost) -> String {
-    let mut line = duration(stage.seconds);
+    let mut line = stage.seconds.map_or_else(|| "time not recorded".to_owned(), duration);
     if let Some(bytes) = stage.peak_bytes {
         line += &format!(", {:.2} GB", bytes as f64 / 1e9);
     }
@@ -142,6 +150,34 @@ fn shares_of<'a>(parts: impl Iterator<Item = (&'a str, u64)>, total: u64) -> Vec
             }
         })
         .collect()
+}
+
+/// A policy as a detector of divergent positions.
+#[derive(Debug, Serialize)]
+pub(super) struct RankingRow {
+    pub name: String,
+    pub auroc: String,
+    pub auprc: String,
+    pub positive_rate: String,
+    pub calibration_error: String,
+}
+
+impl RankingRow {
+    fn of(ranking: &PolicyRanking) -> Self {
+        RankingRow {
+            name: ranking.policy.clone(),
+            auroc: decimal(Some(ranking.auroc), 3),
+            auprc: decimal(Some(ranking.auprc), 3),
+            positive_rate: percent(ranking.positive_rate_at_recall_95),
+            calibration_error: decimal(Some(ranking.calibration_error), 4),
+        }
+    }
+}
+
+/// The split that a router was measured on when it was trained. Older routers do not say it.
+fn measured_on(diagnostics: Option<&Diagnostics>) -> String {
+    let named = diagnostics.map(|d| d.training.measured_on.as_str()).filter(|n| !n.is_empty());
+    named.unwrap_or("validation").to_owned()
 }
 
 fn diagnostic_rows(diagnostics: &Diagnostics) -> Vec<Row> {

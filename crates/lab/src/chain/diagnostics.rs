@@ -1,0 +1,91 @@
+//! Scores beside the labels: the router's calibration, and how every policy that decides by
+//! token ranks the labelled positions.
+
+use anyhow::Result;
+use tokenroute_core::{Features, LabelRow, Position, Score, Scorer, Step};
+use tokenroute_model::RouterScorer;
+use tokenroute_sweep::diagnostics::{
+    Diagnostics, PolicyRanking, ScoredRow, histogram, reliability,
+};
+use tokenroute_sweep::policies::Baseline;
+use tokenroute_train::{expected_calibration_error, rank_metrics};
+
+use super::Chain;
+
+impl Chain<'_> {
+    /// The scores beside the labels of one split.
+    pub(super) fn diagnostics(
+        &self,
+        scorer: &RouterScorer,
+        rows: &[LabelRow],
+        split: &str,
+    ) -> Result<Diagnostics> {
+        let header = scorer.header();
+        let rows: Vec<&LabelRow> =
+            rows.iter().filter(|r| r.split == split && r.weight > 0.0).collect();
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        for row in &rows {
+            let features =
+                Features::from_parts(&header.features, &row.hidden, &row.top, row.entropy);
+            let scored = |score| ScoredRow { score, target: row.target, weight: row.weight };
+            let plain = Score::from_logit(f64::from(scorer.logit(&features.0)))?;
+            before.push(scored(plain));
+            after.push(scored(scorer.score_features(&features.0)?));
+        }
+        Ok(Diagnostics {
+            split: split.to_owned(),
+            training: header.training.clone(),
+            reliability_before: reliability(&before),
+            reliability_after: reliability(&after),
+            histogram: histogram(&after),
+            ranking: self.ranking(&rows)?,
+        })
+    }
+
+    /// The policies that read no more than a label row holds.
+    fn ranking(&self, rows: &[&LabelRow]) -> Result<Vec<PolicyRanking>> {
+        let targets: Vec<f32> = rows.iter().map(|row| row.target).collect();
+        let weights: Vec<f32> = rows.iter().map(|row| row.weight).collect();
+        let mut ranking = Vec::new();
+        for (policy, scorer) in self.policies_by_token()? {
+            if scorer.needs_llm() || policy == Baseline::GlimpRouter.name() {
+                continue;
+            }
+            let scores: Result<Vec<Score>, _> =
+                rows.iter().map(|row| score(scorer.as_ref(), row)).collect();
+            let scores = scores?;
+            let Some(found) = rank_metrics(&scores, &targets, &weights) else { continue };
+            ranking.push(PolicyRanking {
+                policy,
+                auroc: found.auroc,
+                auprc: found.auprc,
+                positive_rate_at_recall_95: found.positive_rate_at_recall_95,
+                calibration_error: expected_calibration_error(&scores, &targets, &weights),
+            });
+        }
+        Ok(ranking)
+    }
+}
+
+/// A policy's score of a labelled position.
+fn score(scorer: &dyn Scorer, row: &LabelRow) -> Result<Score> {
+    let greatest = row.top.first().map_or(0.0, |top| f64::from(top.1));
+    let step = Step {
+        token: row.slm_token,
+        top: row.top.clone(),
+        entropy: row.entropy,
+        rest: 1.0 - greatest,
+        hidden: row.hidden.as_slice().into(),
+        logits: None,
+    };
+    Ok(scorer.score(&Position {
+        question: &row.question,
+        index: row.position as usize,
+        previous: row.previous,
+        step: &step,
+        sentence_entropy: row.sentence_entropy,
+        // Not stored. No policy here reads it.
+        paragraph_entropy: row.sentence_entropy,
+        llm: None,
+    })?)
+}
