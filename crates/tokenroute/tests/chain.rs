@@ -194,7 +194,33 @@ fn a_killed_run_ends_with_the_same_curves() {
         child.wait().expect("an end");
     }
     succeed(&["run", &killed.experiment()]);
-    assert_eq!(whole.bytes(CURVES), killed.bytes(CURVES));
+    assert!(whole.bytes(CURVES) == killed.bytes(CURVES), "the curves differ");
+}
+
+#[test]
+fn a_killed_sweep_resumes_with_chunks_of_another_size() {
+    let whole = Lab::new(20, 8, 8);
+    succeed(&["run", &whole.experiment()]);
+    let killed = Lab::new(20, 8, 8);
+    let partial = killed.path("experiments/e/run/sweep/partial");
+    // The second chunk begins when the first is whole.
+    let has_chunk = || {
+        let files = std::fs::read_dir(&partial).into_iter().flatten().flatten();
+        let is_curves = |path: &std::path::PathBuf| path.extension() == Some("parquet".as_ref());
+        files.map(|file| file.path()).filter(is_curves).count() > 1
+    };
+    let mut child = tokenroute(&["run", &killed.experiment(), "--set", "sweep.chunk=3"])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("a process");
+    while !has_chunk() && child.try_wait().expect("a process").is_none() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let _ = child.kill();
+    child.wait().expect("an end");
+    succeed(&["run", &killed.experiment()]);
+    assert!(whole.bytes(CURVES) == killed.bytes(CURVES), "the curves differ");
 }
 
 #[test]
