@@ -29,13 +29,13 @@ MLP = 'train.architecture={kind="mlp", widths=[16], activation="gelu", rewards=1
 # Name, what it shares labels with, and the changed keys.
 VARIANTS = [
     ("default: 400 questions, round 0", None, []),
-    ("200 questions", None, ["data.router_train=200"]),
-    ("100 questions", None, ["data.router_train=100"]),
     ("hidden state alone", 0, ["train.features=hidden"]),
     ("probabilities alone", 0, ["train.features=probabilities"]),
+    ("MLP of 16 units", 0, [MLP]),
     ("every row weighs the same", 0, ["train.class_weight=none"]),
     ("neutral rows weigh 0.3", 0, ["train.neutral_weight=0.3"]),
-    ("MLP of 16 units", 0, [MLP]),
+    ("200 questions", None, ["data.router_train=200"]),
+    ("100 questions", None, ["data.router_train=100"]),
     ("one on-policy round", None, ["label.rounds=1"]),
     ("labels along the walk", None, ["label.reference=walk"]),
 ]
@@ -74,9 +74,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder of the variants' runs")
     parser.add_argument("--tokenroute", default="tokenroute", help="the program")
+    parser.add_argument("--take", type=int, default=len(VARIANTS), help="only the first variants")
     options = parser.parse_args()
     found = []
-    for number, (name, labels, changed) in enumerate(VARIANTS):
+    for number, (name, labels, changed) in enumerate(VARIANTS[:options.take]):
         found.append((name, run(options.tokenroute, options.work, number, changed, labels)))
     first = found[0][1]
     budgets = " | ".join(f"at {100 * target:.0f}%" for target in TARGETS)
