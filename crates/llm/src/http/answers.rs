@@ -1,49 +1,30 @@
 //! The answer cache: greedy tokens by model and prefix, in one redb file. The first answer for
 //! a prefix stays; later ones are dropped. Drawn tokens are not cached.
 
+mod error;
+mod front;
+mod tops;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use redb::{
-    Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
-    TableError,
-};
+use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
 use sha2::{Digest, Sha256};
-use tokenroute_core::{Ask, Continuation, Llm, LlmError, Reply, TokenId, TopTokens, Vocabulary};
+use tokenroute_core::{Ask, Continuation, Llm, LlmError, Reply, TokenId, Vocabulary};
 
 use crate::metered::check_top;
 use crate::prefixes::{Said, split};
+pub use error::AnswersError;
+use front::Begun;
+use tops::known_tops;
 
 /// SHA-256 over the model's identity and the prefix (ids as u32, little endian)
 /// to the greedy token.
 const TABLE: TableDefinition<'_, [u8; 32], u32> = TableDefinition::new("answers-v1");
 
-/// The same key to the most probable tokens: how many were wanted (u32), then id (u32) and
-/// probability (f32) of each, all little endian. The table is made by the first such answer.
-const TOP: TableDefinition<'_, [u8; 32], &[u8]> = TableDefinition::new("top-v1");
-
 /// Most answers that a crash may lose, because they are not on disk yet.
 const UNFORCED: u64 = 1024;
-
-/// Errors of an answer cache.
-#[derive(Debug, thiserror::Error)]
-pub enum AnswersError {
-    /// Another process uses it.
-    #[error("the answer cache {path} is in use; end the other process or name another file")]
-    InUse {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file cannot be read or written, or is not an answer cache.
-    #[error("the answer cache {path}: {message}; name another file, or delete this one")]
-    Store {
-        /// The file.
-        path: PathBuf,
-        /// The database's error.
-        message: String,
-    },
-}
 
 /// An LLM with a cache of its answers on disk. A cached answer costs no positions.
 #[derive(Debug)]
@@ -237,32 +218,6 @@ impl<L> Answers<L> {
         asks.iter().zip(keys).map(known).collect()
     }
 
-    /// Caches lists of which `wanted` tokens were wanted and returns the cached ones.
-    fn keep_tops(
-        &self,
-        keys: &[[u8; 32]],
-        wanted: usize,
-        tops: Vec<TopTokens>,
-    ) -> Result<Vec<TopTokens>, redb::Error> {
-        unbroken(|| {
-            let mut writing = self.database()?.begin_write()?;
-            writing.set_durability(Durability::None)?;
-            let mut kept = Vec::with_capacity(tops.len());
-            {
-                let mut table = writing.open_table(TOP)?;
-                for (key, top) in keys.iter().zip(tops) {
-                    let first = table.get(key)?.and_then(|first| read_top(first.value(), wanted));
-                    if first.is_none() {
-                        table.insert(key, top_bytes(wanted, &top).as_slice())?;
-                    }
-                    kept.push(first.unwrap_or(top));
-                }
-            }
-            writing.commit()?;
-            Ok(kept)
-        })
-    }
-
     /// Caches new answers and returns the cached ones.
     fn keep(&self, said: &[([u8; 32], TokenId)]) -> Result<Vec<TokenId>, redb::Error> {
         unbroken(|| self.keep_sound(said))
@@ -345,90 +300,7 @@ impl<L: Llm> Answers<L> {
     }
 }
 
-/// The cached lists of at least `wanted` tokens.
-fn known_tops(
-    reading: &ReadTransaction,
-    keys: &[[u8; 32]],
-    wanted: usize,
-) -> Result<Vec<Option<TopTokens>>, redb::Error> {
-    let table = match reading.open_table(TOP) {
-        Ok(table) => table,
-        Err(TableError::TableDoesNotExist(_)) => return Ok(vec![None; keys.len()]),
-        Err(error) => return Err(error.into()),
-    };
-    let known = |key| Ok(table.get(key)?.and_then(|bytes| read_top(bytes.value(), wanted)));
-    keys.iter().map(known).collect()
-}
-
-fn top_bytes(wanted: usize, top: &TopTokens) -> Vec<u8> {
-    let mut bytes = u32::try_from(wanted).unwrap_or(u32::MAX).to_le_bytes().to_vec();
-    for (token, probability) in top.iter() {
-        bytes.extend(token.to_le_bytes());
-        bytes.extend(probability.to_le_bytes());
-    }
-    bytes
-}
-
-/// The first `wanted` tokens of a list, if that many or more were wanted of it.
-fn read_top(bytes: &[u8], wanted: usize) -> Option<TopTokens> {
-    let (known, pairs) = bytes.split_first_chunk::<4>()?;
-    let pairs = pairs.as_chunks::<8>().0.iter().take(wanted);
-    let pair = |&[a, b, c, d, e, f, g, h]: &[u8; 8]| {
-        (u32::from_le_bytes([a, b, c, d]), f32::from_le_bytes([e, f, g, h]))
-    };
-    (u32::from_le_bytes(*known) as usize >= wanted).then(|| pairs.map(pair).collect())
-}
-
-/// A continuation whose front is cached.
-struct Begun {
-    /// The hash after the front.
-    hash: Sha256,
-    /// Context and front.
-    tokens: Vec<TokenId>,
-    /// Number of tokens to request.
-    left: usize,
-}
-
-impl<L: Llm> Answers<L> {
-    /// The cached part of a continuation.
-    fn begin(&self, wanted: &Continuation<'_>, vocabulary: &Vocabulary) -> Result<Begun, LlmError> {
-        let most = wanted.tokens.max(1);
-        let mut hash = self.hash(wanted.context);
-        let mut front = Vec::new();
-        if wanted.sampling.is_none() {
-            let known = self.known_run(&mut hash, wanted.context, most, vocabulary);
-            front = known.map_err(|e| self.away(&e))?;
-        }
-        let tokens = [wanted.context, &front].concat();
-        let ended = !front.is_empty() && vocabulary.closes(&tokens);
-        Ok(Begun { hash, left: if ended { 0 } else { most - front.len() }, tokens })
-    }
-
-    /// Caches the reply after the front and joins the two.
-    fn end(
-        &self,
-        wanted: &Continuation<'_>,
-        begun: Begun,
-        said: Result<Reply, LlmError>,
-        vocabulary: &Vocabulary,
-    ) -> Result<Reply, LlmError> {
-        let Begun { hash, tokens: text, left } = begun;
-        let mut tokens = text[wanted.context.len()..].to_vec();
-        let mut said = match said {
-            Ok(said) => said,
-            // As for a continuation that breaks off.
-            Err(_) if !tokens.is_empty() => return Ok(Reply { tokens, ..Reply::default() }),
-            Err(error) => return Err(error),
-        };
-        if wanted.sampling.is_none() && left > 0 {
-            let end = vocabulary.closed_at(&text, &said.tokens);
-            said.tokens.truncate(end.map_or(left, |end| end + 1));
-            said.tokens = self.keep_run(hash, &said.tokens).map_err(|e| self.away(&e))?;
-        }
-        tokens.extend(said.tokens);
-        Ok(Reply { tokens, ..said })
-    }
-
+impl<L> Answers<L> {
     /// An error of the database fails the ask: an answer that is not cached could not be
     /// repeated.
     fn away(&self, error: &redb::Error) -> LlmError {
