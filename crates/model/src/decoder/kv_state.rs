@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-/// Positions of a block.
+/// Positions of a block. A state reserves whole blocks.
 pub(crate) const BLOCK: usize = 32;
 /// Value dimensions that are stored side by side.
 pub(crate) const COLUMN: usize = 16;
@@ -30,6 +30,11 @@ impl KvShape {
 
     fn block_size(&self) -> usize {
         self.layers * self.kv_heads * self.head_size()
+    }
+
+    /// Bytes of one position.
+    pub(crate) fn bytes_per_position(&self) -> usize {
+        self.block_size() * size_of::<f32>() / BLOCK
     }
 
     fn head(&self, layer: usize, head: usize) -> usize {

@@ -79,6 +79,13 @@ impl Decoder {
         self.transformer.bytes()
     }
 
+    /// Bytes that a position takes in a [`KvState`]. A state reserves blocks of 32 positions;
+    /// clones share whole blocks.
+    #[must_use]
+    pub fn kv_bytes_per_position(&self) -> usize {
+        self.transformer.shape.bytes_per_position()
+    }
+
     /// Instruction set and number of threads of the quantised products; `None` if all
     /// weights are f32.
     #[must_use]

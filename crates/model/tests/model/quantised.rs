@@ -88,5 +88,7 @@ fn a_quantised_model_says_what_it_is() {
     let (q4, q8) = (32 + 16 * 16, 32 + 16 * 32);
     let layer = (96 / 16 * 2 + 48 / 16 * 2 + 160 / 16 * 2 + 48 / 16 * 3) * q4;
     assert_eq!(quantised.bytes_per_token(), 2 * layer + 3 * 2 * q8);
+    // Two layers of two heads: keys of 12 numbers, values padded to 16.
+    assert_eq!(plain.kv_bytes_per_position(), 2 * 2 * (12 + 16) * 4);
     assert_eq!(plain.bytes_per_token(), 4 * (2 * (96 + 48 + 160 + 80) * 48 + 46 * 48));
 }
