@@ -18,6 +18,7 @@
 //! - [`RouterHeader`]: the metadata of a router file.
 //! - [`Trace`]: the record of one generation.
 //! - [`QuestionCurve`], [`Curve`]: exact step functions of τ and the metrics on them.
+//! - [`OutcomeTable`]: both models' grades and routers' scores of questions, from anywhere.
 
 mod common_prefix;
 mod curve;
@@ -28,6 +29,7 @@ mod label;
 mod llm;
 mod metrics;
 mod model;
+mod outcome;
 mod prefix_cache;
 mod progress;
 mod prompt;
@@ -46,8 +48,9 @@ pub use grading::{Grader, answer_letter, grade, is_number, same_answer};
 pub use hash::{prefix_hash, stable_hash, unit_hash};
 pub use label::{Counts, LabelRow, Relation, Shares, Tally, soft_target};
 pub use llm::{Ask, Bytes, Cause, Continuation, Llm, LlmError, Reply, TopTokens};
-pub use metrics::{Gap, apgr, apgr_to, cpt};
+pub use metrics::{Gap, apgr, apgr_of_tenths, apgr_to, cpt};
 pub use model::{Detail, Feed, LanguageModel, ModelError, ModelInfo, Step, TokenId};
+pub use outcome::{Outcome, OutcomeTable, RouterScores};
 pub use prefix_cache::PrefixCache;
 pub use progress::{Progress, Silent};
 pub use prompt::{Example, PromptError, PromptFormat};

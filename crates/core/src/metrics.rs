@@ -65,6 +65,17 @@ pub fn apgr_to(curve: &Curve, gap: Gap, upto: f64) -> Option<f64> {
     Some((area + (upto - reached) * pgr) / upto)
 }
 
+/// RouteLLM's approximation of APGR (arXiv 2406.18665 §3.1): the mean PGR at the offload ratios
+/// 10%, 20%, …, 100%. `None` if the LLM is no better than the SLM.
+#[must_use]
+pub fn apgr_of_tenths(curve: &Curve, gap: Gap) -> Option<f64> {
+    let pgr = |tenth: u32| {
+        let tau = curve.tau_at_offload(f64::from(tenth) / 10.0);
+        gap.pgr(curve.accuracy(&curve.at(tau)))
+    };
+    (1..=10).map(pgr).sum::<Option<f64>>().map(|sum| sum / 10.0)
+}
+
 /// CPT(x): the least offload ratio of any τ with PGR ≥ x (up to rounding, 1e-12). `None` if
 /// no τ reaches it.
 #[must_use]
@@ -106,6 +117,9 @@ mod tests {
         let gap = Gap::of(&c);
         let area = apgr(&c, gap).expect("a gap");
         assert!((area - (0.3 * 0.5 + 0.6)).abs() < 1e-12, "{area}");
+        // At 10% to 30% PGR is .5, from 40% on 1.
+        let tenths = apgr_of_tenths(&c, gap).expect("a gap");
+        assert!((tenths - 0.85).abs() < 1e-12, "{tenths}");
         // Up to .2 PGR is 0 for a half of the way and .5 for the other.
         let small = apgr_to(&c, gap, 0.2).expect("a gap");
         assert!((small - 0.25).abs() < 1e-12, "{small}");
@@ -128,6 +142,7 @@ mod tests {
         let c = curve(&[(0.5, 40, 0), (1.0, 40, 1000)]);
         assert_eq!(apgr(&c, Gap::of(&c)), None);
         assert_eq!(apgr_to(&c, Gap::of(&c), 0.2), None);
+        assert_eq!(apgr_of_tenths(&c, Gap::of(&c)), None);
         assert_eq!(cpt(&c, Gap::of(&c), 0.5), None);
     }
 }

@@ -22,7 +22,7 @@ pub enum StoreError {
         /// The system's reason.
         source: io::Error,
     },
-    /// A line of a question file is not a question.
+    /// A line of a text file does not fit: a question, or a row of a table.
     #[error("{}, line {line}: {what}", path.display())]
     Line {
         /// The file.
@@ -32,7 +32,7 @@ pub enum StoreError {
         /// The field, its value and what was expected.
         what: String,
     },
-    /// A row of a Parquet file is not a question.
+    /// A row of a Parquet file does not fit.
     #[error("{}, row {row}: {what}", path.display())]
     Row {
         /// The file.

@@ -4,6 +4,7 @@
 //! Key types:
 //! - [`Dataset`]: a data-set directory with its card and question files.
 //! - [`load_questions`], [`Schema`]: public question sets in their published formats.
+//! - [`read_outcomes`]: tables of both models' grades and routers' scores, from anywhere.
 //! - [`Columns`]: which columns of a label table to read. The table itself is a `Vec` of
 //!   [`tokenroute_core::LabelRow`].
 //! - [`RouterFile`]: a router's header and layers.
@@ -26,9 +27,11 @@ mod hash;
 #[cfg(feature = "tables")]
 mod labels;
 mod manifest;
+mod outcomes;
 mod parquet;
 mod public;
 mod router;
+mod rows;
 #[cfg(feature = "tables")]
 mod table;
 
@@ -49,5 +52,6 @@ pub use labels::{
     write_labels,
 };
 pub use manifest::Manifest;
+pub use outcomes::{OutcomeColumns, read_outcomes};
 pub use public::{Schema, load_questions};
 pub use router::{RouterFile, RouterLayer};

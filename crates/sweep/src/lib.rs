@@ -6,6 +6,7 @@
 //! - [`SharedSteps`]: an SLM whose steps the sweeps of several policies share.
 //! - [`policies::Baseline`]: the policies that a router is compared with.
 //! - [`study::study`]: from curves to figures with intervals.
+//! - [`study::outcomes`]: the same of routers in anybody's table of outcomes.
 //! - [`guarantee::guarantee`]: a τ whose accuracy is guaranteed.
 //! - [`diagnostics::Diagnostics`]: the router's scores beside the labels.
 //! - [`query`]: policies that decide once a question.

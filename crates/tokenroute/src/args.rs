@@ -2,6 +2,8 @@
 
 mod drawing;
 mod measure;
+#[cfg(feature = "lab")]
+mod metrics;
 mod routing;
 mod setup;
 #[cfg(feature = "lab")]
@@ -22,6 +24,8 @@ pub use drawing::Drawing;
 #[cfg(all(feature = "lab", feature = "server"))]
 pub use measure::Latency;
 pub use measure::{Bench, Export, RandomModelArgs};
+#[cfg(feature = "lab")]
+pub use metrics::Metrics;
 pub use routing::{Remote, Routing};
 pub use setup::{Completions, Man};
 #[cfg(feature = "lab")]
@@ -95,6 +99,9 @@ pub enum Command {
     /// Check the exact sweep against brute-force decoding.
     #[cfg(feature = "lab")]
     CheckSweep(CheckSweep),
+    /// Compute accuracy, PGR, APGR and CPT of any router that decides once a question, from a table.
+    #[cfg(feature = "lab")]
+    Metrics(Box<Metrics>),
     /// Print a model's predictions at every position of a text.
     Step(StepArgs),
     /// Measure tokens per second, memory, and the share of the memory bandwidth.

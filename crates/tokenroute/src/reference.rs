@@ -18,12 +18,13 @@ and errors alone.
 ";
 
 /// The order of use, with a heading for each kind.
-const GROUPS: [(&str, &[&str]); 4] = [
+const GROUPS: [(&str, &[&str]); 5] = [
     ("Run and use a pair", &["run", "chat", "generate", "serve", "cloud"]),
     (
         "Stages of an experiment",
         &["label", "inspect", "train", "sweep", "calibrate", "report", "latency", "check-sweep"],
     ),
+    ("Figures of any router", &["metrics"]),
     ("Models", &["step", "bench", "export"]),
     ("Set up", &["completions", "man"]),
 ];

@@ -1,7 +1,6 @@
 //! Reads public question sets as published: JSON Lines or Parquet with the column names of
 //! the Hugging Face Hub.
 
-mod rows;
 mod schema;
 
 use std::collections::HashSet;
@@ -10,7 +9,10 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use tokenroute_core::{Grader, Question};
 
-use crate::{StoreError, atomic};
+use crate::{StoreError, atomic, rows};
+
+/// The kind of file in errors.
+const KIND: &str = "question file";
 
 /// The columns of a file. Other columns are ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -71,7 +73,7 @@ pub fn load_questions(
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let mut seen = HashSet::new();
     let mut questions = Vec::new();
-    rows::each(path, &bytes, |number, row| {
+    rows::each(path, KIND, &bytes, |number, row| {
         let mut question = schema::question(schema, &row)?;
         if question.id.is_empty() {
             question.id = format!("{stem}-{number}");

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 use tokenroute_core::{Choices, Grader, Question};
 
 use super::Schema;
+use crate::rows::shown;
 
 type Row = Map<String, Value>;
 
@@ -203,12 +204,4 @@ fn without_notes(text: &str) -> String {
         }
     }
     plain
-}
-
-/// A value for an error message, cut to 80 characters.
-fn shown(text: &str) -> String {
-    match text.char_indices().nth(80) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text.to_owned(),
-    }
 }

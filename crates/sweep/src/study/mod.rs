@@ -4,6 +4,7 @@
 
 mod compare;
 mod offload_met;
+pub mod outcomes;
 mod resampled;
 mod result;
 mod steps;
