@@ -1,6 +1,6 @@
 //! The product of many rows with AVX-512 VNNI: 6 rows by 2 panels of outputs, in 24
 //! registers. It is in assembly, because the compiler keeps weights in registers and
-//! spills the sums.
+//! spills the sums. While it multiplies, it prefetches the two panels that come next.
 #![allow(unsafe_code)]
 
 use std::arch::asm;
@@ -17,6 +17,12 @@ use crate::{BLOCK, Format};
 pub(crate) const ROWS: usize = 6;
 /// Panels of a block.
 pub(crate) const PANELS: usize = 2;
+/// Cache lines that a block of rows prefetches for each block of weights. Two panels of
+/// Q8_0 have 17, so that two blocks of rows prefetch all.
+const LINES: usize = 9;
+/// Bytes of two panels up to which the next two are prefetched. The processor's own
+/// prefetcher follows longer panels, and starts anew at every short one.
+const PREFETCHED: usize = 64 << 10;
 
 thread_local! {
     /// Two panels of another format as Q8_0.
@@ -79,8 +85,13 @@ fn unpack<L: Layout>(packed: &[u8], unpacked: &mut [u8]) {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 fn blocks<L: Layout>(job: &Job<'_>, panel: usize, packed: &[u8], minima: &[u8], rows: usize) {
-    for row in (0..rows).step_by(ROWS) {
-        let mut sums = block(job, packed, row);
+    let bytes = PANELS * job.panel_bytes;
+    let next = job.packed[panel * job.panel_bytes..].as_ptr().wrapping_add(bytes);
+    for (i, row) in (0..rows).step_by(ROWS).enumerate() {
+        let from = i * job.blocks * LINES * 64;
+        let far = from >= bytes || bytes > PREFETCHED;
+        let ahead = if far { std::ptr::null() } else { next.wrapping_add(from) };
+        let mut sums = block(job, packed, row, ahead);
         let panels = minima.chunks_exact(job.panel_bytes);
         for (tiles, sums) in panels.zip(&mut sums) {
             add_minima::<L, ROWS>(job, tiles, row, sums);
@@ -198,10 +209,23 @@ macro_rules! begin {
     };
 }
 
+/// Prefetches the line of the next panels that many lines on.
+macro_rules! prefetch {
+    ($($line:literal)*) => {
+        concat!($("prefetcht1 byte ptr [{next} + 64*", $line, "]\n"),*)
+    };
+}
+
 /// Multiplies rows `row..row + ROWS` by two panels, `packed` as Q8_0. The result is
-/// `[panel, row, output]`.
+/// `[panel, row, output]`. Meanwhile [`LINES`] lines a block are prefetched from `next` on,
+/// unless it is null.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-fn block(job: &Job<'_>, packed: &[u8], row: usize) -> [[[f32; PANEL]; ROWS]; PANELS] {
+fn block(
+    job: &Job<'_>,
+    packed: &[u8],
+    row: usize,
+    next: *const u8,
+) -> [[[f32; PANEL]; ROWS]; PANELS] {
     let (count, first) = (job.blocks, row * job.blocks);
     let x = &job.quants[first * BLOCK..][..ROWS * count * BLOCK];
     let scales = &job.scales[first..][..ROWS * count];
@@ -209,7 +233,7 @@ fn block(job: &Job<'_>, packed: &[u8], row: usize) -> [[[f32; PANEL]; ROWS]; PAN
     assert!(count > 0 && packed.len() == PANELS * count * tile_bytes(Format::Q8_0));
     let mut sums = [[[0.0f32; PANEL]; ROWS]; PANELS];
     // SAFETY: `x` moves by 32 bytes and `scales` and `offsets` by one number a block,
-    // `w` by a tile, over slices whose lengths were just checked.
+    // `w` by a tile, over slices whose lengths were just checked. Prefetching reads nothing.
     unsafe {
         asm!(
             "vpxord zmm12, zmm12, zmm12", "vpxord zmm13, zmm13, zmm13",
@@ -231,6 +255,11 @@ fn block(job: &Job<'_>, packed: &[u8], row: usize) -> [[[f32; PANEL]; ROWS]; PAN
             "lea {x3}, [{row} + 2*{row}]",
             "add {x3}, {x}",
             columns!("0"), columns!("1"), columns!("2"), columns!("3"),
+            "test {next}, {next}",
+            "jz 3f",
+            prefetch!("0" "1" "2" "3" "4" "5" "6" "7" "8"),
+            "add {next}, 64*9",
+            "3:",
             columns!("4"), columns!("5"), columns!("6"), columns!("7"),
             "vcvtph2ps zmm24, ymmword ptr [{w}]",
             "vcvtph2ps zmm25, ymmword ptr [{w} + {panel}]",
@@ -259,6 +288,7 @@ fn block(job: &Job<'_>, packed: &[u8], row: usize) -> [[[f32; PANEL]; ROWS]; PAN
             scale = inout(reg) scales.as_ptr() => _,
             offset = inout(reg) offsets.as_ptr() => _,
             left = inout(reg) count => _,
+            next = inout(reg) next => _,
             x3 = out(reg) _,
             panel = in(reg) count * tile_bytes(Format::Q8_0),
             row = in(reg) count * BLOCK,

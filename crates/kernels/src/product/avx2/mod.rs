@@ -6,44 +6,60 @@
 //! - Bytes are multiplied as |w|·(±x) ≤ 128·127, so a pair is at most 32512.
 //! - A pair of 4 bits is at most 15·127·2 = 3810; the eight pairs of a block are at most
 //!   30480.
-//! - A pair of 5 bits is at most 31·127·2 = 7874. Its sums go on in 32 bits at once.
+//! - A pair of 5 bits is at most 31·127·2 = 7874. Its sums go on in 32 bits at once, or with
+//!   many rows after four pairs, at most 31496.
 #![allow(unsafe_code)]
 // Loops over registers need their indices.
 #![allow(clippy::needless_range_loop)]
 
+mod many_rows;
+
 use std::arch::x86_64::*;
 
+use super::layout::Layout;
+use crate::matrix::PANEL;
+
+/// Outputs of half a panel.
+const HALF: usize = PANEL / 2;
+
 /// A kernel from three steps on accumulators: `begin` with the offset of a block, `step`
-/// adds the products of 4 columns, `end` gives 32-bit sums.
+/// adds the products of 4 columns, `end` gives 32-bit sums. After them come the kernels for
+/// many rows of the formats.
 macro_rules! kernel {
-    ($name:ident, $features:literal, $rows:literal, $steps:ident) => {
+    (
+        $name:ident, $features:literal, $rows:literal, $steps:ident,
+        $q8:expr, $q4:expr, $q4k:expr, $q5:expr, $q5k:expr
+    ) => {
         pub(crate) mod $name {
             use std::arch::x86_64::*;
             use std::ops::Range;
 
             use super::super::job::{Job, row_blocks};
             use super::super::layout::{Layout, Q4, Q4K, Q5, Q5K, Q8};
-            use super::add_fifth;
+            use super::many_rows::{self, Kernel};
             use super::$steps::{begin, end, step};
+            use super::{HALF, nibbles};
             use crate::matrix::{PANEL, SCALES};
             use crate::{BLOCK, Format};
 
             #[target_feature(enable = $features)]
             pub(crate) fn multiply(job: &Job<'_>, panels: Range<usize>) {
                 match job.format {
-                    Format::Q8_0 => by_rows::<Q8>(job, panels),
-                    Format::Q4_0 => by_rows::<Q4>(job, panels),
-                    Format::Q4K => by_rows::<Q4K>(job, panels),
-                    Format::Q5_0 => by_rows::<Q5>(job, panels),
-                    Format::Q5K => by_rows::<Q5K>(job, panels),
+                    Format::Q8_0 => by_rows::<Q8>(job, panels, $q8),
+                    Format::Q4_0 => by_rows::<Q4>(job, panels, $q4),
+                    Format::Q4K => by_rows::<Q4K>(job, panels, $q4k),
+                    Format::Q5_0 => by_rows::<Q5>(job, panels, $q5),
+                    Format::Q5K => by_rows::<Q5K>(job, panels, $q5k),
                 }
             }
 
             #[target_feature(enable = $features)]
-            fn by_rows<L: Layout>(job: &Job<'_>, panels: Range<usize>) {
+            fn by_rows<L: Layout>(job: &Job<'_>, panels: Range<usize>, kernel: Option<Kernel>) {
+                let done = many_rows::multiply::<L>(job, panels.clone(), kernel);
                 for panel in panels {
-                    for rows in row_blocks(0..job.rows, $rows) {
+                    for rows in row_blocks(done..job.rows, $rows) {
                         match rows.len() {
+                            0 => {}
                             1 => block::<L, 1, 2>(job, panel, rows.start, 0),
                             2 => block::<L, 2, 2>(job, panel, rows.start, 0),
                             3 => halves::<L, 3>(job, panel, rows.start),
@@ -69,7 +85,6 @@ macro_rules! kernel {
                 row: usize,
                 half: usize,
             ) {
-                const HALF: usize = PANEL / 2;
                 let blocks = job.blocks;
                 let first = row * blocks;
                 assert!(row + R <= job.rows && job.quants.len() >= job.rows * blocks * BLOCK);
@@ -79,7 +94,6 @@ macro_rules! kernel {
                 let tiles = job.panel(panel).as_ptr();
                 let (x, scales) = (job.quants.as_ptr(), job.scales.as_ptr());
                 let offsets = job.offsets.as_ptr();
-                let nibble = _mm256_set1_epi8(15);
                 let mut sums = [[_mm256_setzero_ps(); H]; R];
                 let mut minima = [[_mm256_setzero_ps(); H]; R];
                 for b in 0..blocks {
@@ -100,23 +114,16 @@ macro_rules! kernel {
                             let at = tiles.add(b * L::TILE + L::HEAD + 4 * PANEL * v);
                             _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(2048).cast());
                             for h in 0..H {
-                                let w = _mm256_loadu_si256(at.add(4 * HALF * (half + h)).cast());
                                 if L::NIBBLES {
-                                    let mut low = _mm256_and_si256(w, nibble);
-                                    let mut high =
-                                        _mm256_and_si256(_mm256_srli_epi16::<4>(w), nibble);
-                                    if L::FIFTH {
-                                        let masks = tiles.add(b * L::TILE + L::MASKS);
-                                        let masks = masks.cast::<i32>().add(half + h);
-                                        let bits = |v: usize| masks.add(2 * v).read_unaligned();
-                                        low = add_fifth(low, bits(v));
-                                        high = add_fifth(high, bits(4 + v));
-                                    }
+                                    let tile = tiles.add(b * L::TILE);
+                                    let [low, high] = nibbles::<L>(tile, v, half + h);
                                     for r in 0..R {
                                         dots[r][h] = step::<L>(dots[r][h], low, columns(r, v));
                                         dots[r][h] = step::<L>(dots[r][h], high, columns(r, 4 + v));
                                     }
                                 } else {
+                                    let at = at.add(4 * HALF * (half + h));
+                                    let w = _mm256_loadu_si256(at.cast());
                                     for r in 0..R {
                                         dots[r][h] = step::<L>(dots[r][h], w, columns(r, v));
                                     }
@@ -172,8 +179,52 @@ fn add_fifth(w: __m256i, bits: i32) -> __m256i {
     _mm256_or_si256(w, fifth)
 }
 
-kernel!(vnni, "avx2,fma,f16c,avxvnni", 4, with_vnni);
-kernel!(plain, "avx2,fma,f16c", 4, without_vnni);
+/// Columns 4v.. and 16 + 4v.. of half a tile of 4 or 5 bits.
+///
+/// # Safety
+/// `tile` points to a tile.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn nibbles<L: Layout>(tile: *const u8, v: usize, half: usize) -> [__m256i; 2] {
+    let nibble = _mm256_set1_epi8(15);
+    // SAFETY: the vectors and masks of a tile.
+    unsafe {
+        let at = tile.add(L::HEAD + 4 * PANEL * v + 4 * HALF * half);
+        let w = _mm256_loadu_si256(at.cast());
+        let mut low = _mm256_and_si256(w, nibble);
+        let mut high = _mm256_and_si256(_mm256_srli_epi16::<4>(w), nibble);
+        if L::FIFTH {
+            let masks = tile.add(L::MASKS).cast::<i32>().add(half);
+            low = add_fifth(low, masks.add(2 * v).read_unaligned());
+            high = add_fifth(high, masks.add(2 * (4 + v)).read_unaligned());
+        }
+        [low, high]
+    }
+}
+
+// `None` where the compiler's code is as fast with many rows.
+kernel!(
+    vnni,
+    "avx2,fma,f16c,avxvnni",
+    4,
+    with_vnni,
+    None,
+    Some(many_rows::vnni_q4),
+    Some(many_rows::vnni_levels),
+    Some(many_rows::vnni_q5),
+    Some(many_rows::vnni_levels)
+);
+kernel!(
+    plain,
+    "avx2,fma,f16c",
+    4,
+    without_vnni,
+    Some(many_rows::q8),
+    None,
+    None,
+    Some(many_rows::q5),
+    Some(many_rows::q5_levels)
+);
 
 mod with_vnni {
     use std::arch::x86_64::*;
