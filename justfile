@@ -77,6 +77,10 @@ parity-llama-cpp *options:
     cargo build --release -p tokenroute --no-default-features --features cli
     python3 experiments/llama-cpp/parity.py {{options}}
 
+# A published file against llama.cpp, teacher-forced on real answers. After `just real-pair`.
+parity-real *options:
+    python3 experiments/llama-cpp/real.py {{options}}
+
 # Routed decoding with the LLM on llama.cpp's server, against the pair in process.
 parity-llama-server *options:
     cargo build --release -p tokenroute --no-default-features --features cli
@@ -90,7 +94,7 @@ router:
 wheel:
     maturin build --release --out target/wheels
 
-# llama.cpp for the three above, under target/llama-cpp.
+# llama.cpp for the four above, under target/llama-cpp.
 peer:
     bash experiments/llama-cpp/peer.sh
 

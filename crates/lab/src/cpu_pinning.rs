@@ -49,7 +49,7 @@ impl Drop for Entered<'_> {
 
 #[cfg(not(target_os = "linux"))]
 impl Own {
-    /// `None`: only Linux is supported.
+    /// Always `None`: only Linux is supported.
     pub fn reserve() -> Option<Own> {
         None
     }

@@ -1,23 +1,23 @@
-//! What a stage asked of an LLM on a server.
+//! Requests, positions and bytes of a stage at an LLM on a server.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use tokenroute_core::Bytes;
 
-/// What an LLM on a server was asked. What is in the answer cache costs nothing.
+/// Usage of an LLM on a server. Cached answers cost nothing.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct LlmUsage {
     /// HTTP requests, second attempts included.
     pub requests: u64,
-    /// Positions it says it has processed, prefill included.
+    /// Positions that the server reports as processed, prefill included.
     pub positions: u64,
-    /// What crossed the network, failed requests included.
+    /// Bytes over the network, failed requests included.
     pub bytes: Bytes,
 }
 
 impl LlmUsage {
-    /// What was asked since `before`.
+    /// Usage since `before`.
     pub fn since(self, before: LlmUsage) -> LlmUsage {
         LlmUsage {
             requests: self.requests - before.requests,
@@ -26,7 +26,7 @@ impl LlmUsage {
         }
     }
 
-    /// Both together.
+    /// The sum of both.
     pub fn with(self, other: LlmUsage) -> LlmUsage {
         LlmUsage {
             requests: self.requests + other.requests,

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use common::{Failing, Sure, config, items, labeller, models, questions};
 use tokenroute_core::{LanguageModel, Progress, Relation, Silent, Tau, TokenId};
@@ -207,11 +208,16 @@ fn estimates_and_inspections_agree_with_the_run() {
 
     let llm = InProcess::new(llm);
     let labeller = labeller(&slm, &llm, &vocabulary, config());
-    let estimate = labeller.estimate(&items, &Round::Reference, 30).expect("good models");
-    assert_eq!(estimate.questions, 30);
+    let estimate =
+        labeller.estimate(&items, &Round::Reference, 30, Duration::MAX).expect("good models");
+    assert_eq!((estimate.questions, estimate.sample), (30, 30));
     assert_eq!(estimate.llm_positions, shards.values().map(|s| s.llm_positions).sum::<u64>());
     assert_eq!(estimate.slm_positions, shards.values().map(|s| s.slm_positions).sum::<u64>());
-    let rough = labeller.estimate(&items, &Round::Reference, 8).expect("good models");
+    let short = labeller.estimate(&items, &Round::Reference, 30, Duration::ZERO);
+    let short = short.expect("good models");
+    assert_eq!((short.questions, short.sample), (30, 2), "two questions are enough at once");
+    let rough = labeller.estimate(&items, &Round::Reference, 8, Duration::MAX);
+    let rough = rough.expect("good models");
     let ratio = rough.llm_positions as f64 / estimate.llm_positions as f64;
     assert!((0.5..2.0).contains(&ratio), "8 questions tell {ratio} of the truth");
 

@@ -133,6 +133,9 @@ pub struct StepArgs {
     /// A text, tokenised without a chat template.
     #[arg(long, group = "input")]
     pub text: Option<String>,
+    /// First position to print. The positions before it are read as well.
+    #[arg(long, value_name = "POSITION", default_value_t = 0)]
+    pub from: usize,
     /// Number of most probable tokens to print.
     #[arg(long, default_value_t = 8, value_parser = count(1..=MOST_COUNT))]
     pub top_k: usize,

@@ -14,10 +14,19 @@ const EXAMPLES: &str = "experiments/e/run/sweep/examples.json";
 fn the_chain_runs_skips_and_answers_questions_about_itself() {
     let lab = Lab::new(30, 16, 10);
     let experiment = lab.experiment();
-    let estimate = succeed(&["label", &experiment, "--estimate", "--json"]);
-    let estimate: serde_json::Value = serde_json::from_str(&estimate).expect("JSON");
-    assert_eq!(estimate["questions"], 46);
+    let estimate = |more: &[&str]| -> serde_json::Value {
+        let mut command = tokenroute(&["label", &experiment, "--estimate", "--json"]);
+        let output = command.args(more).env("TOKENROUTE_CACHE", lab.path("cache")).output();
+        serde_json::from_slice(&output.expect("a process").stdout).expect("JSON")
+    };
+    let first = estimate(&[]);
+    assert_eq!((&first["questions"], &first["earlier"]), (&46.into(), &false.into()));
     assert!(!lab.path("experiments/e/run").exists(), "an estimate must run nothing");
+    // The pair has been measured, so fewer questions need no measurement.
+    let second = estimate(&["--set", "data.validation=6"]);
+    assert_eq!((&second["questions"], &second["earlier"]), (&36.into(), &true.into()));
+    assert_eq!(second["sample"], first["sample"]);
+    assert_eq!(estimate(&["--anew"])["earlier"], false);
 
     let table = succeed(&["run", &experiment]);
     assert!(table.contains("SLM alone") && table.contains("index.html"), "{table}");

@@ -83,6 +83,22 @@ fn a_folder_a_file_and_a_reference_say_the_same() {
 }
 
 #[test]
+fn a_step_prints_the_positions_from_one_on() {
+    let model = shown(&folder());
+    let says = |from: &str| -> Vec<Value> {
+        let all = ["step", "--model", &model, "--ids", "5,9,11,4", "--json", "--from", from];
+        serde_json::from_str(&output(&mut tokenroute(&all))).expect("JSON")
+    };
+    let whole = says("0");
+    assert_eq!(whole.len(), 4);
+    assert_eq!(says("2"), whole[2..]);
+    fail(
+        &["step", "--model", &model, "--ids", "5,9,11,4", "--from", "4"],
+        &["--from is 4", "less than the input's 4 tokens"],
+    );
+}
+
+#[test]
 fn quantised_weights_are_made_once_and_kept() {
     let cache = TempDir::new().expect("a temporary folder");
     let model = shown(&folder());
@@ -123,6 +139,7 @@ fn an_experiment_says_how_its_models_are_quantised() {
     let kept: Vec<String> = std::fs::read_dir(lab.path("cache"))
         .expect("the folder")
         .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+        .filter(|name| name.ends_with(".gguf"))
         .collect();
     assert!(matches!(&kept[..], [name] if name.ends_with("-q4_k.gguf")), "{kept:?}");
 }

@@ -20,7 +20,8 @@ const ANSWERS: &str = "llm-answers.redb";
 /// Longest time for one call. No user waits for it.
 const CALL: Duration = Duration::from_secs(60);
 
-/// How long a server that is away is asked again. Then the stage fails; it can be resumed.
+/// Longest time to retry a server that does not answer. The stage then fails, and can be
+/// resumed.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Most calls to a server at once.
@@ -88,7 +89,7 @@ impl ExperimentLlm {
     }
 
     /// Fails if a policy needs the `top` most probable tokens and the LLM does not give them.
-    /// One ask, for what follows `token`, tells; nothing is asked if `top` is 0.
+    /// One ask for the token after `token` shows it. With `top` 0 nothing is sent.
     pub(super) fn check_probabilities(&self, top: usize, token: TokenId) -> Result<()> {
         if top == 0 {
             return Ok(());
@@ -124,7 +125,7 @@ impl ExperimentLlm {
         Some(LlmUsage { requests, positions: llm.processed(), bytes })
     }
 
-    /// Whether its weights were never trained, as far as is known here.
+    /// Whether its weights are random. `false` for a server.
     pub fn is_random(&self) -> bool {
         match self {
             ExperimentLlm::Here(llm) => llm.model().config().random_weights,

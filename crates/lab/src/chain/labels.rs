@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use tokenroute_core::{Bytes, CommonPrefix, LabelRow, Llm, Tau, TokenId};
-use tokenroute_label::{Estimate, Item, LabelConfig, Labeller, PairHashes, Reference, Round, work};
+use tokenroute_core::{CommonPrefix, LabelRow, Llm, Tau, TokenId};
+use tokenroute_label::{Item, LabelConfig, Labeller, PairHashes, Reference, Round, work};
 use tokenroute_model::{Decoder, RouterScorer};
 use tokenroute_store::{self as store, Columns, Manifest};
 use tokenroute_train::{Provenance, TrainConfig};
@@ -20,9 +20,6 @@ const LABELLED: [&str; 3] = ["router-train", "validation", "calibration"];
 
 /// The split that round 0 alone labels, where the experiment asks for it.
 const TEST: &str = "test";
-
-/// Questions labelled for an estimate.
-const SAMPLE: usize = 16;
 
 impl Chain<'_> {
     /// Makes the label table, or finds it made. Returns whether it was skipped.
@@ -60,25 +57,6 @@ impl Chain<'_> {
         })?;
         self.progress.finish();
         Ok(false)
-    }
-
-    /// What the reference round will cost, and what would cross the network to an LLM
-    /// on a server. What its answer cache holds costs nothing.
-    pub fn estimate_labels(&self) -> Result<(Estimate, Option<Bytes>)> {
-        let asked = self.label_questions()?;
-        let items = self.items(&asked)?;
-        let pair = self.pair()?;
-        let (llm, decode) = (self.labelled_by(pair), |ids: &[TokenId]| self.text(ids));
-        let before = pair.llm.usage();
-        let estimate =
-            self.labeller(&pair.slm, &*llm, &decode).estimate(&items, &Round::Reference, SAMPLE)?;
-        let factor = items.len() as f64 / SAMPLE.min(items.len()).max(1) as f64;
-        let scaled = |bytes: u64| (bytes as f64 * factor).round() as u64;
-        let bytes = pair.llm.usage().zip(before).map(|(now, before)| {
-            let Bytes { up, down } = now.since(before).bytes;
-            Bytes { up: scaled(up), down: scaled(down) }
-        });
-        Ok((estimate, bytes))
     }
 
     /// Keeps the judgements of all shards that are finished, in the experiment's folder for
@@ -249,11 +227,11 @@ impl Chain<'_> {
         Labeller { slm, llm, llm_hash, vocabulary, decode, config, kept }
     }
 
-    fn label_config(&self, round: u32) -> LabelConfig {
+    pub(super) fn label_config(&self, round: u32) -> LabelConfig {
         self.experiment.label.config(round, self.experiment.data.max_tokens, self.experiment.seed)
     }
 
-    fn items<'q>(&self, asked: &'q [Asked]) -> Result<Vec<Item<'q>>> {
+    pub(super) fn items<'q>(&self, asked: &'q [Asked]) -> Result<Vec<Item<'q>>> {
         let gold = self.experiment.label.reference == Reference::Gold;
         let mut items = Vec::new();
         for part in asked {

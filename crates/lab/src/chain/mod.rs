@@ -4,6 +4,7 @@
 mod answers;
 mod chunks;
 mod diagnostics;
+mod estimate;
 mod examples;
 mod experiment_llm;
 pub mod labels;
@@ -31,6 +32,7 @@ use tokenroute_store::{self as store, Dataset, FileHashes, FolderLock, Manifest}
 use crate::experiment::{Experiment, Override, SPLITS};
 use crate::llm_usage::LlmUsage;
 use crate::prompts::Prompter;
+pub use estimate::LabelEstimate;
 pub use experiment_llm::ExperimentLlm;
 pub use pair::LoadedPair;
 use pair::NamedPair;
@@ -40,7 +42,7 @@ use timing::Took;
 pub struct Chain<'a> {
     /// The file.
     pub experiment: Experiment,
-    /// The listener to long work.
+    /// Receives the progress of long work.
     pub progress: &'a dyn Progress,
     hashes: FileHashes,
     named: NamedPair,

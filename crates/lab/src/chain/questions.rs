@@ -131,7 +131,7 @@ impl Chain<'_> {
         Ok(examples)
     }
 
-    /// The facts of some questions, and what the walks cost. `slm` may know its answers.
+    /// The facts of some questions, and the cost of the walks. `slm` may have kept its steps.
     pub(super) fn question_facts<S: LanguageModel>(
         &self,
         slm: &S,

@@ -1,4 +1,4 @@
-//! What can be refused about an experiment file before anything is loaded.
+//! Checks an experiment file before anything is loaded.
 
 use tokenroute_core::Tau;
 use tokenroute_label::LabelError;

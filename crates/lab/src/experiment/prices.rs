@@ -1,4 +1,4 @@
-//! `[report.prices]` and `[report.network]`: what turns an answer's cost into money and time.
+//! `[report.prices]` and `[report.network]`: money and time for an answer's cost.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -48,9 +48,13 @@ pub struct Label {
     /// Burn backend for the router of the on-policy round.
     #[arg(long, default_value = "flex")]
     pub device: String,
-    /// Print the expected LLM positions and time, without labelling.
+    /// Print the expected LLM positions and time, without labelling. A few questions are
+    /// measured; with an LLM that runs here, once for the same pair, prompts and settings.
     #[arg(long)]
     pub estimate: bool,
+    /// With --estimate: measure again.
+    #[arg(long, requires = "estimate")]
+    pub anew: bool,
     /// Keep the judgements of all finished shards in the folder `label.judgements`, without
     /// labelling. They are small; with them one pass of the small model makes the table again.
     #[arg(long, conflicts_with = "estimate")]

@@ -1,36 +1,31 @@
 //! `tokenroute label`: the label stage of an experiment, or an estimate of its cost.
 
 use anyhow::Result;
-use serde::Serialize;
 use tokenroute_core::Bytes;
-use tokenroute_lab::chain::{Chain, labels};
-use tokenroute_label::Estimate;
+use tokenroute_lab::chain::{Chain, LabelEstimate, labels};
 
 use super::inspect;
 use crate::args::Label;
 use crate::output;
 use crate::progress::Terminal;
 
-/// The expected cost of labelling. Bytes only if the LLM is on a server.
-#[derive(Serialize)]
-struct Estimated {
-    #[serde(flatten)]
-    estimate: Estimate,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bytes: Option<Bytes>,
-}
-
 /// Labels the questions of an experiment.
 pub fn run(args: &Label, progress: &Terminal) -> Result<()> {
     let chain = Chain::open(&args.experiment.path, &args.experiment.set, progress)?;
     if args.estimate {
-        let (estimate, bytes) = chain.estimate_labels()?;
+        let found = chain.estimate_labels(args.anew)?;
         if args.json {
-            return output::json(&Estimated { estimate, bytes });
+            return output::json(&found);
         }
+        let LabelEstimate { estimate, bytes, earlier } = found;
         let mut line = format!(
-            "reference round: {} questions, {} LLM positions, {} SLM positions, about {:.0} s here",
-            estimate.questions, estimate.llm_positions, estimate.slm_positions, estimate.seconds
+            "reference round: {} questions, {} LLM positions, {} SLM positions, about {:.0} s here, from {}{} questions",
+            estimate.questions,
+            estimate.llm_positions,
+            estimate.slm_positions,
+            estimate.seconds,
+            if earlier { "an earlier measurement of " } else { "" },
+            estimate.sample
         );
         if let Some(Bytes { up, down }) = bytes {
             line += &format!(", {up} bytes up, {down} bytes down");

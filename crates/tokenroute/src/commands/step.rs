@@ -34,13 +34,19 @@ pub fn run(args: &StepArgs, progress: &dyn Progress) -> Result<()> {
         (None, None) => Vec::new(),
     };
     ensure!(!ids.is_empty(), "the input has no tokens; give at least one");
+    let from = args.from;
+    ensure!(
+        from < ids.len(),
+        "--from is {from}; expected less than the input's {} tokens",
+        ids.len()
+    );
     let mut state = model.decoder.start();
     let detail = if args.logits { Detail::Logits } else { Detail::Full };
-    let mut feeds = [Feed { state: &mut state, tokens: &ids, from: 0 }];
+    let mut feeds = [Feed { state: &mut state, tokens: &ids, from }];
     let steps = model.decoder.advance(&mut feeds, detail)?;
     let mut positions = Vec::new();
     for (i, step) in steps.into_iter().flatten().enumerate() {
-        positions.push(position(i, ids[i], step, &model.tokenizer)?);
+        positions.push(position(from + i, ids[from + i], step, &model.tokenizer)?);
     }
     if args.json {
         return output::json(&positions);
