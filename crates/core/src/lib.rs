@@ -18,6 +18,7 @@
 //! - [`RouterHeader`]: the metadata of a router file.
 //! - [`Trace`]: the record of one generation.
 //! - [`QuestionCurve`], [`Curve`]: exact step functions of τ and the metrics on them.
+//! - [`Part`]: a part of a stage's work, for several processes.
 //! - [`OutcomeTable`]: both models' grades and routers' scores of questions, from anywhere.
 
 mod common_prefix;
@@ -30,6 +31,7 @@ mod llm;
 mod metrics;
 mod model;
 mod outcome;
+mod part;
 mod prefix_cache;
 mod progress;
 mod prompt;
@@ -51,6 +53,7 @@ pub use llm::{Ask, Bytes, Cause, Continuation, Llm, LlmError, Reply, TopTokens};
 pub use metrics::{Gap, apgr, apgr_of_tenths, apgr_to, cpt};
 pub use model::{Detail, Feed, LanguageModel, ModelError, ModelInfo, Step, TokenId};
 pub use outcome::{Outcome, OutcomeTable, RouterScores};
+pub use part::{Part, PartError};
 pub use prefix_cache::PrefixCache;
 pub use progress::{Progress, Silent};
 pub use prompt::{Example, PromptError, PromptFormat};

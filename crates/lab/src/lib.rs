@@ -2,7 +2,8 @@
 //!
 //! Key types:
 //! - [`Experiment`]: an experiment.toml, read and checked.
-//! - [`Chain`]: an experiment with its pair loaded; one method per stage.
+//! - [`Chain`]: an experiment with its pair loaded; one method per stage. [`Chain::of_part`] does
+//!   a part of one.
 //! - [`LlmUsage`]: requests, positions and bytes that a stage cost on a server.
 //! - [`Prompter`]: from a question to the tokens of its prompt.
 //!

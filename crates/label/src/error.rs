@@ -1,6 +1,8 @@
 //! Errors of labelling. Finished shards stay; a later run resumes from them.
 
-use tokenroute_core::{LlmError, ModelError};
+use std::path::PathBuf;
+
+use tokenroute_core::{LlmError, ModelError, Part};
 use tokenroute_runtime::RuntimeError;
 use tokenroute_store::StoreError;
 
@@ -52,6 +54,16 @@ pub enum LabelError {
         /// The setting.
         key: &'static str,
         /// The problem and what was expected.
+        what: String,
+    },
+    /// A part of a round that cannot be joined with the others.
+    #[error("part {part} in {}: {what}", folder.display())]
+    Part {
+        /// The part.
+        part: Part,
+        /// Its folder.
+        folder: PathBuf,
+        /// What is wrong with it.
         what: String,
     },
     /// A setting is 0 and may not be.

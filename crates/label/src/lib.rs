@@ -10,7 +10,7 @@
 //! Usage:
 //! 1. [`Labeller::estimate`] estimates the cost of a run.
 //! 2. [`Labeller::run`] writes a directory of Parquet shards with a manifest. A killed run
-//!    resumes.
+//!    resumes. [`Labeller::run_part`] labels a part of the questions; [`merge()`] joins the parts.
 //! 3. [`inspect`] summarises the directory.
 //!
 //! Labels follow CITER (arXiv 2502.01976). Where the models agree, the label is keep. Where they
@@ -25,6 +25,7 @@ mod inspect;
 mod judgement;
 mod judgements;
 mod labeller;
+mod merge;
 mod metered;
 mod on_policy;
 mod reference;
@@ -38,5 +39,6 @@ pub use estimate::Estimate;
 pub use inspect::{Group, Inspection, SampledRow, inspect};
 pub use judgements::keep_judgements;
 pub use labeller::{Item, Labeller, Round};
+pub use merge::{PartFolder, merge};
 pub use shards::{PairHashes, SHARDS, ShardRecord, shard_records, work};
 pub use walk::{Walked, Walks};

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tokenroute_core::{LanguageModel, Llm, Progress};
+use tokenroute_core::{LanguageModel, Llm, Part, Progress};
 use tokenroute_store::{self as store, FileHashes, Manifest, StoreError};
 
 use crate::judgements::Kept;
@@ -17,7 +17,7 @@ use crate::{Item, LabelConfig, LabelError, Labeller, Round};
 
 /// File beside the manifest with one [`ShardRecord`] per shard.
 pub const SHARDS: &str = "shards.json";
-const PARTIAL: &str = "partial";
+pub(crate) const PARTIAL: &str = "partial";
 const PROGRESS: &str = "progress.json";
 
 /// The record of one finished shard.
@@ -52,7 +52,7 @@ pub(crate) fn records_in(dir: &Path) -> Result<Records, LabelError> {
 }
 
 /// Each finished shard's file and record, by name.
-type FoundShards = BTreeMap<String, (PathBuf, ShardRecord)>;
+pub(crate) type FoundShards = BTreeMap<String, (PathBuf, ShardRecord)>;
 
 /// The work of an unfinished or finished round, and its shards that are whole.
 pub(crate) fn begun(dir: &Path) -> Result<Option<(Manifest, FoundShards)>, LabelError> {
@@ -156,29 +156,69 @@ impl<S: LanguageModel, L: Llm + ?Sized> Labeller<'_, S, L> {
     ) -> Result<Manifest, LabelError> {
         self.check(items, round.number())?;
         let work = self.work(items, round)?;
-        let partial = dir.join(PARTIAL);
         if let Some(done) = work.finished(dir, &FileHashes::default())? {
             // A run killed between its manifest and its end leaves this behind.
-            store::remove(&partial)?;
+            store::remove(&dir.join(PARTIAL))?;
             return Ok(done);
         }
+        let shards = plan(self.config.questions_per_shard, items, round.number());
+        let records = self.make(&work, &shards, round, dir, progress)?;
+        let names: Vec<String> = shards.into_iter().map(|shard| shard.name).collect();
+        finish(work, &names, &records, dir)
+    }
+
+    /// Labels a part of the items into `dir`, for [`merge`](crate::merge()): the shards that the
+    /// part takes. No other run may use `dir`. A part that was stopped resumes. Returns the
+    /// number of its shards.
+    ///
+    /// # Errors
+    /// As [`Labeller::run`].
+    pub fn run_part(
+        &self,
+        items: &[Item<'_>],
+        round: &Round<'_>,
+        part: Part,
+        dir: &Path,
+        progress: &dyn Progress,
+    ) -> Result<u64, LabelError> {
+        self.check(items, round.number())?;
+        let work = self.work(items, round)?;
+        let shards = plan(self.config.questions_per_shard, items, round.number());
+        let own = shards.into_iter().enumerate().filter(|(i, _)| part.takes(*i));
+        let own: Vec<Planned<'_, '_>> = own.map(|(_, shard)| shard).collect();
+        let records = self.make(&work, &own, round, dir, progress)?;
+        // A part without shards is one as well.
+        save_progress(&work, &records, &dir.join(PARTIAL))?;
+        Ok(own.len() as u64)
+    }
+
+    /// Makes the shards that are not there, under `partial/`. Returns the records of all that
+    /// are.
+    fn make(
+        &self,
+        work: &Manifest,
+        shards: &[Planned<'_, '_>],
+        round: &Round<'_>,
+        dir: &Path,
+        progress: &dyn Progress,
+    ) -> Result<Records, LabelError> {
+        let partial = dir.join(PARTIAL);
         store::make_dir(&partial)?;
         store::remove_leftovers(dir)?;
         store::remove_leftovers(&partial)?;
-        let shards = self.plan(items, round);
-        let mut records = resume(&work, dir)?;
+        let mut records = resume(work, dir)?;
         let kept = self.kept.map(|kept| kept.join(format!("round-{}", round.number())));
         let kept = match &kept {
-            Some(kept) => Kept::open(kept, &work)?,
+            Some(kept) => Kept::open(kept, work)?,
             None => None,
         };
 
         progress.begin(
             &format!("label, round {}", round.number()),
-            items.len() as u64,
+            shards.iter().map(|shard| shard.items.len() as u64).sum(),
             "questions",
         );
-        for shard in &shards {
+        for shard in shards {
             let questions = shard.items.len() as u64;
             if !records.contains_key(&shard.name) {
                 let items: Vec<Item<'_>> = shard.items.iter().map(|&i| i.clone()).collect();
@@ -200,37 +240,51 @@ impl<S: LanguageModel, L: Llm + ?Sized> Labeller<'_, S, L> {
                     llm_positions: batch.llm_positions,
                 };
                 records.insert(shard.name.clone(), record);
-                let saved = Saved { work: work.clone(), shards: records.clone() };
-                let bytes = json(serde_json::to_vec_pretty(&saved))?;
-                store::write(&partial.join(PROGRESS), &bytes)?;
+                save_progress(work, &records, &partial)?;
             }
             progress.advance(questions);
         }
-        finish(work, &shards, &records, dir, &partial)
-    }
-
-    /// Shards of equal size within each split, splits in order of appearance.
-    fn plan<'i, 'q>(&self, items: &'i [Item<'q>], round: &Round<'_>) -> Vec<Planned<'i, 'q>> {
-        let mut splits: Vec<&str> = Vec::new();
-        for item in items {
-            if !splits.contains(&item.split) {
-                splits.push(item.split);
-            }
-        }
-        let mut shards = Vec::new();
-        for split in splits {
-            let of_split: Vec<&Item<'_>> = items.iter().filter(|i| i.split == split).collect();
-            for (i, chunk) in of_split.chunks(self.config.questions_per_shard).enumerate() {
-                let name = format!("round{}-{split}-{i:05}.parquet", round.number());
-                shards.push(Planned { name, items: chunk.to_vec() });
-            }
-        }
-        shards
+        Ok(records)
     }
 }
 
+/// Shards of equal size within each split, splits in order of appearance.
+fn plan<'i, 'q>(size: usize, items: &'i [Item<'q>], round: u32) -> Vec<Planned<'i, 'q>> {
+    let mut splits: Vec<&str> = Vec::new();
+    for item in items {
+        if !splits.contains(&item.split) {
+            splits.push(item.split);
+        }
+    }
+    let mut shards = Vec::new();
+    for split in splits {
+        let of_split: Vec<&Item<'_>> = items.iter().filter(|i| i.split == split).collect();
+        for (i, chunk) in of_split.chunks(size.max(1)).enumerate() {
+            let name = format!("round{round}-{split}-{i:05}.parquet");
+            shards.push(Planned { name, items: chunk.to_vec() });
+        }
+    }
+    shards
+}
+
+/// The names of all shards of a round, in the order in which parts take them.
+pub(crate) fn shard_names(size: usize, items: &[Item<'_>], round: u32) -> Vec<String> {
+    plan(size, items, round).into_iter().map(|shard| shard.name).collect()
+}
+
+/// Records the shards that are finished in `partial`.
+pub(crate) fn save_progress(
+    work: &Manifest,
+    records: &Records,
+    partial: &Path,
+) -> Result<(), LabelError> {
+    let saved = Saved { work: work.clone(), shards: records.clone() };
+    let bytes = json(serde_json::to_vec_pretty(&saved))?;
+    Ok(store::write(&partial.join(PROGRESS), &bytes)?)
+}
+
 /// Finished shards of an earlier run of the same work, if they are whole.
-fn resume(work: &Manifest, dir: &Path) -> Result<Records, LabelError> {
+pub(crate) fn resume(work: &Manifest, dir: &Path) -> Result<Records, LabelError> {
     let known = recorded(dir)?.into_iter().find(|(found, _)| found.matches(work));
     let found = whole(known.map(|(_, records)| records).unwrap_or_default(), dir)?;
     Ok(found.into_iter().map(|(name, (_, record))| (name, record)).collect())
@@ -275,15 +329,15 @@ fn parse<T: DeserializeOwned>(path: &Path) -> Result<T, LabelError> {
     })
 }
 
-/// Moves the shards up and writes the manifest.
-fn finish(
+/// Moves the shards of these names up and writes the manifest.
+pub(crate) fn finish(
     mut work: Manifest,
-    shards: &[Planned<'_, '_>],
+    names: &[String],
     records: &Records,
     dir: &Path,
-    partial: &Path,
 ) -> Result<Manifest, LabelError> {
-    let names: BTreeSet<&str> = shards.iter().map(|s| s.name.as_str()).collect();
+    let partial = dir.join(PARTIAL);
+    let names: BTreeSet<&str> = names.iter().map(String::as_str).collect();
     for name in &names {
         if store::exists(&partial.join(name)) {
             store::move_file(&partial.join(name), &dir.join(name))?;
@@ -301,7 +355,7 @@ fn finish(
     }
     work.outputs.insert(SHARDS.to_owned(), store::sha256(&table));
     store::write_all(dir, &[(SHARDS, &table), (Manifest::NAME, &work.to_json()?)])?;
-    store::remove(partial)?;
+    store::remove(&partial)?;
     Ok(work)
 }
 

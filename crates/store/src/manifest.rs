@@ -116,6 +116,34 @@ impl Manifest {
             && self.versions == other.versions
     }
 
+    /// The first difference to other work, in words; `None` if both describe the same.
+    #[must_use]
+    pub fn difference(&self, expected: &Manifest) -> Option<String> {
+        let differ = |what: String, found: String, expected: String| {
+            (found != expected).then(|| format!("{what} is {found}; expected {expected}"))
+        };
+        let stage = differ("the stage".into(), self.stage.clone(), expected.stage.clone());
+        let seed = differ("the seed".into(), self.seed.to_string(), expected.seed.to_string());
+        let named = |kind: &str, found: &BTreeMap<String, String>, others: &BTreeMap<_, String>| {
+            let missing = || "missing".to_owned();
+            found.keys().chain(others.keys()).find_map(|name| {
+                let [found, other] = [found, others].map(|of| of.get(name).cloned());
+                let [found, other] = [found, other].map(|of| of.unwrap_or_else(missing));
+                differ(format!("{kind} `{name}`"), found, other)
+            })
+        };
+        let settings = |config: &Value| -> BTreeMap<String, String> {
+            let fields = config.as_object().into_iter().flatten();
+            fields.map(|(name, value)| (name.clone(), value.to_string())).collect()
+        };
+        stage
+            .or_else(|| named("the input", &self.inputs, &expected.inputs))
+            .or_else(|| named("the setting", &settings(&self.config), &settings(&expected.config)))
+            .or(seed)
+            .or_else(|| named("the version of", &self.versions, &expected.versions))
+            .or_else(|| (!self.matches(expected)).then(|| "its configuration".to_owned()))
+    }
+
     /// Whether every output is in `dir` with the recorded hash.
     ///
     /// # Errors

@@ -31,7 +31,7 @@ pub use setup::{Completions, Man};
 #[cfg(feature = "lab")]
 pub use stages::Inspect;
 #[cfg(feature = "lab")]
-pub use stages::{Calibrate, CheckSweep, ExperimentFile, Label, Report, Staged};
+pub use stages::{Calibrate, CheckSweep, Label, Report, Staged, Sweep};
 
 /// Most tokens or positions that an option may name.
 const MOST_COUNT: u64 = 1 << 24;
@@ -86,7 +86,7 @@ pub enum Command {
     Train(Staged),
     /// Compute accuracy and offload for every τ, for the router and every baseline.
     #[cfg(feature = "lab")]
-    Sweep(ExperimentFile),
+    Sweep(Sweep),
     /// Choose τ for an offload or accuracy target, and measure it on test.
     #[cfg(feature = "lab")]
     Calibrate(Calibrate),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokenroute_core::{QuestionCurve, Scorer, Tau};
+use tokenroute_core::{Part, QuestionCurve, Scorer, Tau};
 use tokenroute_store::{self as store, Columns, PolicyCurves};
 use tokenroute_sweep::policies::BaselineInputs;
 use tokenroute_sweep::query::{QueryPolicy, QuestionFacts};
@@ -46,38 +46,39 @@ struct Swept {
 }
 
 impl Chain<'_> {
-    /// Sweeps all chunks that are not there.
-    pub(super) fn sweep_chunks(&self, asked: &[Asked], partial: &Path) -> Result<()> {
+    /// Sweeps all chunks that are not there, or those of one part.
+    pub(super) fn sweep_chunks(
+        &self,
+        asked: &[Asked],
+        partial: &Path,
+        part: Option<Part>,
+    ) -> Result<()> {
         let policies = self.swept_policies(partial)?;
         let rounds = policies.by_token.len() + usize::from(policies.facts);
-        let total: usize = asked.iter().map(|a| a.questions.len()).sum();
+        let own = |(i, ..): &(usize, &Asked, Range<usize>)| part.is_none_or(|p| p.takes(*i));
+        let total: usize = self.shares(asked).filter(own).map(|(.., range)| range.len()).sum();
         self.progress.begin("sweep", (total * rounds) as u64, "question sweeps");
-        for part in asked {
-            for range in chunks(part.questions.len(), self.experiment.sweep.chunk) {
-                let files = ChunkFiles::new(partial, part.split, &range);
-                if files.are_there(policies.facts) {
-                    self.progress.advance((range.len() * rounds) as u64);
-                    continue;
-                }
-                let mut whole = Swept::default();
-                for questions in groups(range) {
-                    whole.extend(self.sweep_together(&policies, part, questions)?);
-                }
-                let names = policies.by_token.iter().map(|(name, _)| name.clone());
-                let made: Vec<PolicyCurves> = names
-                    .zip(whole.curves)
-                    .map(|(policy, curves)| PolicyCurves {
-                        policy,
-                        split: part.split.to_owned(),
-                        curves,
-                    })
-                    .collect();
-                store::write_curves(&files.curves, &made)?;
-                if policies.facts {
-                    write_json(&files.facts, &whole.facts)?;
-                }
-                write_json(&files.costs, &whole.costs)?;
+        for (_, asked, range) in self.shares(asked).filter(own) {
+            let files = ChunkFiles::new(partial, asked.split, &range);
+            if files.are_there(policies.facts) {
+                self.progress.advance((range.len() * rounds) as u64);
+                continue;
             }
+            let mut whole = Swept::default();
+            for questions in groups(range) {
+                whole.extend(self.sweep_together(&policies, asked, questions)?);
+            }
+            let names = policies.by_token.iter().map(|(name, _)| name.clone());
+            let split = || asked.split.to_owned();
+            let made: Vec<PolicyCurves> = names
+                .zip(whole.curves)
+                .map(|(policy, curves)| PolicyCurves { policy, split: split(), curves })
+                .collect();
+            store::write_curves(&files.curves, &made)?;
+            if policies.facts {
+                write_json(&files.facts, &whole.facts)?;
+            }
+            write_json(&files.costs, &whole.costs)?;
         }
         Ok(())
     }
@@ -205,22 +206,27 @@ impl Swept {
 }
 
 /// The files of a chunk, named by its questions: a chunk of another size is another one.
-struct ChunkFiles {
-    curves: PathBuf,
+pub(super) struct ChunkFiles {
+    pub(super) curves: PathBuf,
     facts: PathBuf,
     /// Written last.
     costs: PathBuf,
 }
 
 impl ChunkFiles {
-    fn new(partial: &Path, split: &str, &Range { start, end }: &Range<usize>) -> Self {
+    pub(super) fn new(partial: &Path, split: &str, &Range { start, end }: &Range<usize>) -> Self {
         let file = |kind| partial.join(format!("{split}-{start:05}-{end:05}.{kind}"));
         ChunkFiles { curves: file("parquet"), facts: file("facts.json"), costs: file("json") }
     }
 
     fn are_there(&self, facts: bool) -> bool {
+        self.needed(facts).all(|file| store::exists(file))
+    }
+
+    /// The files that a chunk has, with or without facts.
+    pub(super) fn needed(&self, facts: bool) -> impl Iterator<Item = &PathBuf> {
         let needed = [(&self.curves, true), (&self.facts, facts), (&self.costs, true)];
-        needed.into_iter().all(|(file, needed)| !needed || store::exists(file))
+        needed.into_iter().filter(|(_, needed)| *needed).map(|(file, _)| file)
     }
 }
 
@@ -241,6 +247,6 @@ fn groups(range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
     (0..parts).map(move |i| start + i * count / parts..start + (i + 1) * count / parts)
 }
 
-fn chunks(count: usize, size: usize) -> impl Iterator<Item = Range<usize>> {
+pub(super) fn chunks(count: usize, size: usize) -> impl Iterator<Item = Range<usize>> {
     (0..count).step_by(size).map(move |first| first..count.min(first + size))
 }

@@ -13,7 +13,7 @@ use tokenroute_store as store;
 use crate::experiment::Experiment;
 use crate::llm_usage::LlmUsage;
 
-/// File under `run/` with the answers of an LLM behind a URL. Later stages, and sweeps of
+/// File under `run/`, or in the folder of a part, with the answers of an LLM behind a URL. Later stages, and sweeps of
 /// other routers, pay for new prefixes alone.
 const ANSWERS: &str = "llm-answers.redb";
 
@@ -79,11 +79,10 @@ impl ExperimentLlm {
     }
 
     /// Opens an LLM on a server, with the answers that it gave before.
-    pub(super) fn there(experiment: &Experiment, slm: &ModelCard) -> Result<Self> {
+    pub(super) fn there(experiment: &Experiment, folder: &Path, slm: &ModelCard) -> Result<Self> {
         let http = connect(experiment, slm)?;
         let identity = identity(&http.server()?.model, &slm.vocabulary);
-        let folder = experiment.run("");
-        store::make_dir(&folder)?;
+        store::make_dir(folder)?;
         let answers = Answers::open(&folder.join(ANSWERS), &identity, &slm.vocabulary, http)?;
         Ok(ExperimentLlm::There(Box::new(Patient::new(answers, PATIENCE, CONNECTIONS))))
     }

@@ -22,12 +22,17 @@ const LABELLED: [&str; 3] = ["router-train", "validation", "calibration"];
 const TEST: &str = "test";
 
 impl Chain<'_> {
-    /// Makes the label table, or finds it made. Returns whether it was skipped.
+    /// Makes the label table, or finds it made. Returns whether it was skipped. A chain of a
+    /// part labels its share of the first round that is not finished.
     pub fn label(&self, device: &str) -> Result<bool> {
         let asked = self.label_questions()?;
         let folder = self.experiment.run(FOLDER);
         if self.labelled(&asked)?.is_some() {
             return Ok(true);
+        }
+        if let Some(part) = self.part {
+            self.label_part(part, &asked)?;
+            return Ok(false);
         }
         self.lock()?;
         if !self.round_folder(0).join(Manifest::NAME).exists()
@@ -44,14 +49,10 @@ impl Chain<'_> {
             for number in 0..=self.experiment.label.rounds {
                 labeller.config = self.label_config(number);
                 let folder = self.round_folder(number);
-                if number == 0 {
-                    labeller.run(&items, &Round::Reference, &folder, self.progress)?;
-                } else {
-                    let (scorer, tau, hash) = self.interim_router(number, device)?;
-                    let round =
-                        Round::OnPolicy { number, scorer: &scorer, tau, router_hash: &hash };
-                    labeller.run(&trained, &round, &folder, self.progress)?;
-                }
+                let items = if number == 0 { &items } else { &trained };
+                self.with_round(number, Some(device), |round| {
+                    Ok(labeller.run(items, round, &folder, self.progress)?)
+                })?;
             }
             Ok(())
         })?;
@@ -139,8 +140,27 @@ impl Chain<'_> {
         Ok((store::sha256(hashes.join("\n").as_bytes()), rows))
     }
 
+    /// Calls `of` with the round of that number. Its router is trained on a device if need be;
+    /// without a device it must be there.
+    pub(super) fn with_round<T>(
+        &self,
+        number: u32,
+        device: Option<&str>,
+        of: impl FnOnce(&Round<'_>) -> Result<T>,
+    ) -> Result<T> {
+        if number == 0 {
+            return of(&Round::Reference);
+        }
+        let (scorer, tau, hash) = self.interim_router(number, device)?;
+        of(&Round::OnPolicy { number, scorer: &scorer, tau, router_hash: &hash })
+    }
+
     /// The router of the rounds before `number`, trained if need be.
-    fn interim_router(&self, number: u32, device: &str) -> Result<(RouterScorer, Tau, String)> {
+    pub(super) fn interim_router(
+        &self,
+        number: u32,
+        device: Option<&str>,
+    ) -> Result<(RouterScorer, Tau, String)> {
         let path = self.interim_path(number);
         let mut manifests = Vec::new();
         for before in 0..number {
@@ -156,6 +176,11 @@ impl Chain<'_> {
         let (labels, rows) = self.read_rounds(&manifests, Columns::All)?;
         let known = RouterScorer::open(&path).ok();
         if known.is_none_or(|router| router.header().labels_hash != labels) {
+            let device = device.with_context(|| {
+                format!(
+                    "the router of round {number} is missing or stale; run `tokenroute label --merge`, which trains it"
+                )
+            })?;
             let file = tokenroute_train::train(
                 &self.train_config(),
                 &rows,
@@ -180,7 +205,7 @@ impl Chain<'_> {
         self.experiment.run(FOLDER).join(format!("router-before-round-{number}.safetensors"))
     }
 
-    fn round_folder(&self, number: u32) -> PathBuf {
+    pub(super) fn round_folder(&self, number: u32) -> PathBuf {
         self.experiment.run(FOLDER).join(format!("round-{number}"))
     }
 
@@ -261,6 +286,6 @@ impl Chain<'_> {
 }
 
 /// The items of on-policy rounds.
-fn trained<'q>(items: &[Item<'q>]) -> Vec<Item<'q>> {
+pub(super) fn trained<'q>(items: &[Item<'q>]) -> Vec<Item<'q>> {
     items.iter().filter(|item| item.split != TEST).cloned().collect()
 }

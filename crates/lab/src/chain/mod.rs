@@ -10,6 +10,7 @@ mod experiment_llm;
 pub mod labels;
 pub mod latency;
 mod pair;
+mod parts;
 mod questions;
 pub mod report;
 pub mod router;
@@ -24,7 +25,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
-use tokenroute_core::{Progress, Question, TokenId, common_prefix};
+use tokenroute_core::{Part, Progress, Question, TokenId, common_prefix};
 use tokenroute_llm::http::HttpConfig;
 use tokenroute_model::{ModelCard, process_memory as memory};
 use tokenroute_store::{self as store, Dataset, FileHashes, FolderLock, Manifest};
@@ -36,6 +37,7 @@ pub use estimate::LabelEstimate;
 pub use experiment_llm::ExperimentLlm;
 pub use pair::LoadedPair;
 use pair::NamedPair;
+pub use parts::Merged;
 use timing::Took;
 
 /// An experiment and its pair. The models are loaded when a stage first decodes.
@@ -49,7 +51,9 @@ pub struct Chain<'a> {
     /// Where judgements are kept beside the experiment file, if anywhere.
     judgements: Option<PathBuf>,
     loaded: OnceLock<LoadedPair>,
-    /// The lock of `run/`, once a stage has work to do.
+    /// The part of a stage's work that is done here, if not all of it.
+    part: Option<Part>,
+    /// The lock of the place where it writes, once a stage has work to do.
     lock: OnceLock<FolderLock>,
     splits: [OnceLock<Asked>; SPLITS.len()],
 }
@@ -76,7 +80,15 @@ impl<'a> Chain<'a> {
         let named = NamedPair::read(&experiment, &hashes, progress)?;
         let (loaded, lock, splits) = (OnceLock::new(), OnceLock::new(), Default::default());
         let judgements = experiment.label.judgements.as_ref().map(|kept| experiment.path(kept));
-        Ok(Chain { experiment, progress, hashes, named, judgements, loaded, lock, splits })
+        let part = None;
+        Ok(Chain { experiment, progress, hashes, named, judgements, loaded, part, lock, splits })
+    }
+
+    /// The same experiment, of which `label` and `sweep` do one part. [`Chain::merge_labels`] and
+    /// [`Chain::merge_sweep`] join the parts.
+    #[must_use]
+    pub fn of_part(self, part: Part) -> Self {
+        Chain { part: Some(part), ..self }
     }
 
     /// The pair, loaded if need be. All questions are read first, so that a fault in them
@@ -90,7 +102,7 @@ impl<'a> Chain<'a> {
             let asked = self.questions(split)?;
             longest = asked.prompts.iter().map(Vec::len).fold(longest, usize::max);
         }
-        let pair = self.named.load(&self.experiment, self.progress)?;
+        let pair = self.named.load(&self.experiment, &self.workplace(), self.progress)?;
         if let Some(context) = pair.llm.server_context() {
             // The last token of an answer is not read.
             let needed = longest + self.experiment.data.max_tokens.saturating_sub(1);
@@ -181,11 +193,12 @@ impl<'a> Chain<'a> {
             .with_input("tokenizer", hashes.tokenizer)
     }
 
-    /// Locks `run/` before work is written there. The lock holds until the chain is dropped.
+    /// Locks `run/`, or the folder of a part, before work is written there. The lock holds until
+    /// the chain is dropped.
     fn lock(&self) -> Result<()> {
         if self.lock.get().is_none() {
             let holder = format!("process {}", std::process::id());
-            let lock = FolderLock::take(&self.experiment.run(""), &holder)?;
+            let lock = FolderLock::take(&self.workplace(), &holder)?;
             self.lock.get_or_init(|| lock);
         }
         Ok(())

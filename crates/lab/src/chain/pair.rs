@@ -1,5 +1,7 @@
 //! The pair of an experiment: identified by hashes at once, loaded when a stage decodes.
 
+use std::path::Path;
+
 use anyhow::Result;
 use tokenroute_core::{CommonPrefix, ModelError, ModelInfo, Progress, TokenId};
 use tokenroute_hub::reference;
@@ -92,10 +94,12 @@ impl NamedPair {
         }
     }
 
-    /// Loads both models, which must share a tokenizer.
+    /// Loads both models, which must share a tokenizer. The answers of an LLM on a server are
+    /// kept in `folder`.
     pub(super) fn load(
         &self,
         experiment: &Experiment,
+        folder: &Path,
         progress: &dyn Progress,
     ) -> Result<LoadedPair> {
         let slm = CommonPrefix::new(self.slm.decoder(&self.slm_options)?);
@@ -104,7 +108,7 @@ impl NamedPair {
                 ExperimentLlm::here(experiment, &self.slm, &self.info.name, options, progress)?
             }
             NamedLlm::There { .. } => {
-                let llm = ExperimentLlm::there(experiment, &self.slm)?;
+                let llm = ExperimentLlm::there(experiment, folder, &self.slm)?;
                 llm.check_probabilities(experiment.sweep.llm_top(), self.slm.vocabulary.end())?;
                 llm
             }
@@ -116,7 +120,7 @@ impl NamedPair {
 /// Options to load a model of the experiment whose files have this hash.
 fn load_options(
     experiment: &Experiment,
-    named: &std::path::Path,
+    named: &Path,
     quantize: Option<Format>,
     files_hash: &str,
 ) -> LoadOptions {

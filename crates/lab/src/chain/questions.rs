@@ -17,7 +17,7 @@ use super::sweep::ROUTER;
 use super::{Asked, Chain};
 
 /// The head of `query-head`, kept until the sweep is done.
-const HEAD: &str = "query-head.json";
+pub(super) const HEAD: &str = "query-head.json";
 
 /// Questions that the head's examples are decoded from at a time.
 const TOGETHER: usize = 64;

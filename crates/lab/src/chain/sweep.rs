@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use tokenroute_core::{LanguageModel, Llm, Scorer, TokenId, grade};
@@ -51,8 +51,11 @@ pub fn shared_line(costs: &Costs) -> String {
 
 impl Chain<'_> {
     /// Sweeps and decodes the examples, or finds both there. Returns whether it was
-    /// skipped.
+    /// skipped. A chain of a part sweeps its share of the questions.
     pub fn sweep(&self) -> Result<bool> {
+        if let Some(part) = self.part {
+            return self.sweep_share(part);
+        }
         let folder = self.experiment.run(FOLDER);
         let asked = self.swept_questions()?;
         let work = self.sweep_work(&asked)?;
@@ -82,16 +85,10 @@ impl Chain<'_> {
     /// Sweeps every policy, in chunks, and keeps the curves and their costs.
     fn sweep_curves(&self, asked: &[Asked], mut work: Manifest, folder: &Path) -> Result<Manifest> {
         self.lock()?;
-        let partial = folder.join(PARTIAL);
-        if !Manifest::load(&partial)?.is_some_and(|begun| begun.matches(&work)) {
-            store::remove(&partial)?;
-            timing::forget(folder)?;
-            store::make_dir(&partial)?;
-            work.save(&partial)?;
-        }
+        let partial = self.begin_sweep(&work, folder)?;
         self.pair()?;
         self.timed(folder, || {
-            self.sweep_chunks(asked, &partial)?;
+            self.sweep_chunks(asked, &partial, None)?;
             for file in self.join_chunks(asked, &partial, folder)? {
                 work.add_output(folder, file)?;
             }
@@ -100,6 +97,19 @@ impl Chain<'_> {
         })?;
         self.progress.finish();
         Ok(work)
+    }
+
+    /// The folder of an unfinished sweep's chunks, with its manifest. Those of other work are
+    /// removed.
+    pub(super) fn begin_sweep(&self, work: &Manifest, folder: &Path) -> Result<PathBuf> {
+        let partial = folder.join(PARTIAL);
+        if !Manifest::load(&partial)?.is_some_and(|begun| begun.matches(work)) {
+            store::remove(&partial)?;
+            timing::forget(folder)?;
+            store::make_dir(&partial)?;
+            work.save(&partial)?;
+        }
+        Ok(partial)
     }
 
     /// The finished curves, their costs and the hash of both.
@@ -138,7 +148,7 @@ impl Chain<'_> {
 
     /// The manifest in a folder if it is of this work and its curves and costs are whole.
     /// The examples may be missing.
-    fn kept_curves(&self, work: &Manifest, folder: &Path) -> Result<Option<Manifest>> {
+    pub(super) fn kept_curves(&self, work: &Manifest, folder: &Path) -> Result<Option<Manifest>> {
         let Some(found) = Manifest::load(folder)?.filter(|found| found.matches(work)) else {
             return Ok(None);
         };
@@ -204,7 +214,7 @@ impl Chain<'_> {
             .collect()
     }
 
-    fn sweep_work(&self, asked: &[Asked]) -> Result<Manifest> {
+    pub(super) fn sweep_work(&self, asked: &[Asked]) -> Result<Manifest> {
         let routers = self.routers(usize::MAX)?;
         let mut config = serde_json::json!({
             "baselines": self.experiment.sweep.baselines,

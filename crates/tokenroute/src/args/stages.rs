@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use tokenroute_core::Part;
 use tokenroute_lab::Override;
 
 /// An experiment, and keys of it that the command replaces.
@@ -59,9 +60,32 @@ pub struct Label {
     /// labelling. They are small; with them one pass of the small model makes the table again.
     #[arg(long, conflicts_with = "estimate")]
     pub keep_judgements: bool,
+    /// Label part I of N in run/parts/, of the first round that is not finished. All parts may
+    /// run at the same time, on any machines that share the folder.
+    #[arg(long, value_name = "I/N", conflicts_with_all = ["estimate", "keep_judgements", "merge"])]
+    pub part: Option<Part>,
+    /// Join all parts of a round and train the router of the next one. The table is that of
+    /// one process, byte for byte.
+    #[arg(long, conflicts_with_all = ["estimate", "keep_judgements"])]
+    pub merge: bool,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `sweep`.
+#[derive(Debug, Args)]
+pub struct Sweep {
+    /// The experiment. Its router must be trained.
+    #[command(flatten)]
+    pub experiment: ExperimentFile,
+    /// Sweep part I of N in run/parts/. All parts may run at the same time, on any machines
+    /// that share the folder.
+    #[arg(long, value_name = "I/N", conflicts_with = "merge")]
+    pub part: Option<Part>,
+    /// Join all parts. The curves are those of one process, byte for byte.
+    #[arg(long)]
+    pub merge: bool,
 }
 
 /// Arguments of `inspect`.

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use tokenroute_core::Bytes;
-use tokenroute_lab::chain::{Chain, LabelEstimate, labels};
+use tokenroute_lab::chain::{Chain, LabelEstimate, Merged, labels};
 
 use super::inspect;
 use crate::args::Label;
@@ -36,7 +36,24 @@ pub fn run(args: &Label, progress: &Terminal) -> Result<()> {
         let (folder, shards) = chain.keep_judgements()?;
         return output::line(&format!("{shards} shards kept in {}", folder.display()));
     }
-    chain.label(&args.device)?;
+    if let Some(part) = args.part {
+        let chain = chain.of_part(part);
+        if chain.label(&args.device)? {
+            return output::line("the label table is finished; no part is left to label");
+        }
+        let folder = chain.workplace();
+        return output::line(&format!("part {part} is in {}", output::shown(&folder)));
+    }
+    if args.merge {
+        if let Merged::NextRound(round) = chain.merge_labels(&args.device)? {
+            let before = round - 1;
+            return output::line(&format!(
+                "round {before} is merged and the router of round {round} is trained; label the parts of round {round} next"
+            ));
+        }
+    } else {
+        chain.label(&args.device)?;
+    }
     let text = |token| chain.text(&[token]);
     let found = tokenroute_label::inspect(&chain.label_folders(), &text, 0)?;
     inspect::show(&found, chain.usage_of(labels::FOLDER), args.json)
