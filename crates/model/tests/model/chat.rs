@@ -170,7 +170,7 @@ fn templates_that_build_without_end_are_refused() {
         let conversation = [Message::new("user", &"a word ".repeat(99))];
         match template.render(&conversation, &ChatOptions::default()) {
             Err(ChatError::Template { what, .. }) => {
-                let words = ["builds more than", "repeats a text", "exceeds"];
+                let words = ["builds more than", "repeats a text", "exceeds", "a value has more"];
                 assert!(words.iter().any(|word| what.contains(word)), "{shown}: {what}");
             }
             other => panic!("{shown}: {:?}", other.map(|p| p.len())),
@@ -237,8 +237,25 @@ fn loading_and_searching_take_time_in_proportion() {
         "{% for i in range(99999) %}{% if 'no' in messages[0].content %}{% endif %}{% endfor %}";
     let count =
         "{% for i in range(99999) %}{% if messages[0].content | length %}{% endif %}{% endfor %}";
+    // Each of these compares texts that differ in their last letter.
+    let compared = |comparison: &str| {
+        format!(
+            "{{% set a = messages[0].content ~ 'a' %}}{{% set b = messages[0].content ~ 'b' %}}{{% for i in range(999) %}}{{% if {comparison} %}}{{% endif %}}{{% endfor %}}"
+        )
+    };
     let long = [Message::new("user", &"a word ".repeat(200_000))];
-    for source in [search, count] {
+    for source in [
+        search,
+        count,
+        &compared("a == b"),
+        &compared("not a != b"),
+        &compared("a < b"),
+        &compared("(a if i >= 0 else b) > b"),
+        &compared("a is eq(b)"),
+        &compared("[a] | select('equalto', b) | list"),
+        &compared("a is in([b])"),
+        &compared("[a, b] | max"),
+    ] {
         let template = compile(source).expect("a template");
         let error = template.render(&long, &ChatOptions::default()).expect_err("no end");
         assert!(error.to_string().contains("searches more than"), "{error}");

@@ -1,6 +1,7 @@
 //! The crate's public interface, on tiny random models.
 
 mod chat;
+mod chat_stack;
 mod config;
 mod decoder;
 mod detokenise;

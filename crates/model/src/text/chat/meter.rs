@@ -10,21 +10,17 @@ use minijinja::{Environment, Error, ErrorKind, State, Value, escape_formatter, f
 pub(super) const COPIED: &str = "_copied";
 /// Filter after an operand of `*`.
 pub(super) const REPEATED: &str = "_repeated";
-/// Filter after a text or list that is searched.
-pub(super) const SEARCHED: &str = "_searched";
 /// Function in a long plain text.
 pub(super) const PRINTED: &str = "_printed";
 
 /// Most bytes that a template may build. A hundred messages of 5 kB, appended one by one to
 /// one text, take 50 MB.
 const MOST_BUILT: u64 = 64 << 20;
-/// Most bytes that a template may search.
-const MOST_SEARCHED: u64 = 256 << 20;
 /// Most lists and maps within one another in a value that is measured. A deeper value counts as
 /// too large.
-const MOST_NESTED: usize = 1000;
+const MOST_NESTED: usize = 200;
 /// Bytes of a list's or map's item.
-const ITEM: u64 = 24;
+pub(super) const ITEM: u64 = 24;
 /// Most items that are visited when a value is measured. A larger value counts as too large.
 const MOST_ITEMS: usize = 100_000;
 /// Longest text that may be repeated by `*`.
@@ -36,12 +32,6 @@ struct Built(AtomicU64);
 
 impl Object for Built {}
 
-/// Bytes searched so far in one rendering.
-#[derive(Debug, Default)]
-struct Searched(AtomicU64);
-
-impl Object for Searched {}
-
 /// Adds the meters to an environment: those that a rewritten template names, one on
 /// printing, and those on filters whose output may exceed their input.
 pub(super) fn install(environment: &mut Environment<'_>) {
@@ -49,16 +39,6 @@ pub(super) fn install(environment: &mut Environment<'_>) {
         charge(state, size(&value)).map(|()| value)
     });
     environment.add_filter(REPEATED, repeated);
-    environment.add_filter(SEARCHED, |state: &State<'_, '_>, value: Value| {
-        charge_search(state, size(&value)).map(|()| value)
-    });
-    for name in ["length", "count"] {
-        environment.add_filter(name, |state: &State<'_, '_>, value: Value| {
-            // A text's characters are counted one by one.
-            charge_search(state, value.as_str().map_or(0, |text| text.len() as u64))?;
-            filters::length(&value)
-        });
-    }
     environment.add_function(PRINTED, |state: &State<'_, '_>, bytes: u64| {
         charge(state, bytes).map(|()| "")
     });
@@ -118,6 +98,7 @@ pub(super) fn method(
 
 /// Counts bytes that are about to be built.
 pub(super) fn charge(state: &State<'_, '_>, bytes: u64) -> Result<(), Error> {
+    check_size(bytes)?;
     let built = state.get_or_set_temp_object("built", Built::default);
     let before = built.0.fetch_add(bytes.min(MOST_BUILT), Ordering::Relaxed);
     if before.saturating_add(bytes) > MOST_BUILT {
@@ -127,18 +108,19 @@ pub(super) fn charge(state: &State<'_, '_>, bytes: u64) -> Result<(), Error> {
     Ok(())
 }
 
-/// Counts bytes that are about to be searched.
-fn charge_search(state: &State<'_, '_>, bytes: u64) -> Result<(), Error> {
-    let searched = state.get_or_set_temp_object("searched", Searched::default);
-    let before = searched.0.fetch_add(bytes.min(MOST_SEARCHED), Ordering::Relaxed);
-    if before.saturating_add(bytes) > MOST_SEARCHED {
-        let what = format!("it searches more than {MOST_SEARCHED} bytes");
-        return Err(Error::new(ErrorKind::InvalidOperation, what));
+/// Refuses a value whose [`size`] is too large to be measured.
+pub(super) fn check_size(bytes: u64) -> Result<(), Error> {
+    if bytes < u64::MAX {
+        return Ok(());
     }
-    Ok(())
+    let what = format!(
+        "a value has more than {MOST_ITEMS} items, or {MOST_NESTED} lists and maps within one another"
+    );
+    Err(Error::new(ErrorKind::InvalidOperation, what))
 }
 
-/// Approximate bytes of a value when it is printed or copied.
+/// Approximate bytes of a value when it is printed or copied; `u64::MAX` if it is too large to
+/// be measured.
 pub(super) fn size(value: &Value) -> u64 {
     fn add(value: &Value, left: &mut usize, depth: usize) -> u64 {
         if depth > MOST_NESTED {
@@ -152,9 +134,8 @@ pub(super) fn size(value: &Value) -> u64 {
         }
         let mut sum: u64 = 0;
         let nested = match value.kind() {
-            ValueKind::Seq | ValueKind::Map => value.try_iter(),
-            // Iterating might consume the value or never end.
-            ValueKind::Iterable => return ITEM.saturating_mul(value.len().unwrap_or(0) as u64),
+            // Iterables that templates can make start anew each time, and they end.
+            ValueKind::Seq | ValueKind::Map | ValueKind::Iterable => value.try_iter(),
             _ => return ITEM,
         };
         for item in nested.into_iter().flatten() {

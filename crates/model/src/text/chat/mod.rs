@@ -4,6 +4,7 @@
 mod meter;
 mod python;
 mod rewrite;
+mod search;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -24,13 +25,16 @@ const FUEL: u64 = 2_000_000;
 const MOST_SOURCE: usize = 64 << 10;
 /// Most bytes of a prompt.
 const MOST_BYTES: usize = 8 << 20;
-/// Stack of the thread that compiles and renders. A template may nest expressions, and values
-/// within values, as deeply as its length and its steps allow. The system gives memory only to
+/// Stack of the thread that compiles and renders. A template may nest expressions as deeply as
+/// its length allows. The system gives memory only to
 /// the part that is used.
 const STACK: usize = 512 << 20;
 /// Most nested calls.
 const MOST_DEPTH: usize = 100;
 const NAME: &str = "chat";
+/// Variables that every prompt sets itself.
+const RESERVED: [&str; 5] =
+    ["messages", "tools", "documents", "add_generation_prompt", "strftime_now"];
 /// The key of the template in a GGUF file.
 const TEMPLATE: &str = "tokenizer.chat_template";
 
@@ -62,6 +66,14 @@ pub struct ChatOptions {
     pub date: Option<NaiveDate>,
     /// Further variables, such as `enable_thinking`.
     pub variables: BTreeMap<String, serde_json::Value>,
+}
+
+impl ChatOptions {
+    /// A name among the variables that every prompt sets itself, if there is one.
+    #[must_use]
+    pub fn reserved_variable(&self) -> Option<&'static str> {
+        RESERVED.into_iter().find(|name| self.variables.contains_key(*name))
+    }
 }
 
 impl Default for ChatOptions {
@@ -151,6 +163,7 @@ impl ChatTemplate {
             environment.set_fuel(Some(FUEL));
             environment.set_recursion_limit(MOST_DEPTH);
             meter::install(&mut environment);
+            search::install(&mut environment);
             python::install(&mut environment);
             environment
                 .add_template_owned(NAME, rewrite::prepared(source))

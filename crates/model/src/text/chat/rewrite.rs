@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::meter::{COPIED, PRINTED, REPEATED, SEARCHED};
+use super::meter::{COPIED, PRINTED, REPEATED};
+use super::search::{NESTED, SEARCHED};
 
 /// Bytes of plain text from which a meter is added.
 const LONG_TEXT: usize = 512;
@@ -11,8 +12,9 @@ const LONG_TEXT: usize = 512;
 /// Replaces transformers' `{% generation %}` block by `{% if true %}`. The block marks the
 /// assistant's tokens for training and prints its content unchanged.
 ///
-/// Adds a meter after both operands of `~`, `+` and `*`, after what `in` searches, after slices,
-/// and in long texts.
+/// Adds a meter after both operands of `~`, `+` and `*`, after what `in` searches and what is
+/// compared, after slices, after lists and maps, around what an attribute is set to, and in long
+/// texts.
 /// Meters return their input. Whitespace and lines do not change.
 pub(super) fn prepared(source: &str) -> String {
     let mut out = String::with_capacity(source.len() + source.len() / 4);
@@ -186,6 +188,38 @@ fn operand_end(bytes: &[u8], at: usize, ends: &HashMap<usize, usize>) -> usize {
     }
 }
 
+/// Words after which a bracket begins a list, a map or an expression.
+const KEYWORDS: [&[u8]; 7] = [b"if", b"elif", b"else", b"in", b"and", b"or", b"not"];
+
+/// An open bracket.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    byte: u8,
+    at: usize,
+    /// Whether it follows an operand: a subscript or a call.
+    operand: bool,
+    /// Whether it begins a value.
+    literal: bool,
+    /// Whether it holds a colon, or a comma, outside inner brackets.
+    colon: bool,
+    comma: bool,
+}
+
+impl Open {
+    fn new(byte: u8, operand: bool) -> Self {
+        Open { byte, at: 0, operand, literal: false, colon: false, comma: false }
+    }
+
+    fn is_slice(&self) -> bool {
+        self.byte == b'[' && self.operand && self.colon
+    }
+
+    /// Whether it is a list or map that is not empty; `last` is the end of its last token.
+    fn is_made(&self, last: usize) -> bool {
+        self.literal && last > self.at + 1 && (self.byte != b'(' || self.comma)
+    }
+}
+
 /// The meters of a tag, by their offsets in it.
 fn meters(tag: &str) -> BTreeMap<usize, String> {
     let bytes = tag.as_bytes();
@@ -199,8 +233,11 @@ fn meters(tag: &str) -> BTreeMap<usize, String> {
     };
     let ends = bracket_ends(bytes);
     let mut loops = word(tag).split_ascii_whitespace().next() == Some("for");
-    // Open brackets: whether each is a subscript, and whether it has a colon.
-    let mut open: Vec<(bool, bool)> = Vec::new();
+    // In the targets of a loop or an assignment, brackets hold names.
+    let mut targets = matches!(word(tag).split_ascii_whitespace().next(), Some("for" | "set"));
+    let mut open: Vec<Open> = Vec::new();
+    // Where the value of an attribute begins.
+    let mut set = None;
     // The end of the last token, and the start of the last word.
     let (mut last, mut begin) = (0, 0);
     let control = |at: usize| usize::from(matches!(bytes.get(at), Some(b'-' | b'+')));
@@ -218,17 +255,41 @@ fn meters(tag: &str) -> BTreeMap<usize, String> {
                 continue;
             }
             b'"' | b'\'' => next = string_end(bytes, at),
-            b'(' | b'[' | b'{' => open.push((byte == b'[' && operand, false)),
+            b'(' | b'[' | b'{' => {
+                let literal = !targets && (!operand || KEYWORDS.contains(&&bytes[begin..last]));
+                open.push(Open { literal, at, ..Open::new(byte, operand) });
+            }
             b':' => {
                 if let Some(bracket) = open.last_mut() {
-                    bracket.1 = true;
+                    bracket.colon = true;
+                }
+            }
+            b',' => {
+                if let Some(bracket) = open.last_mut() {
+                    bracket.comma = true;
                 }
             }
             b')' | b']' | b'}' => {
-                let slice = open.pop() == Some((true, true));
-                // A method that follows charges for the copy.
-                if slice && !matches!(bytes.get(space(bytes, next)), Some(b'.' | b'[' | b'(')) {
-                    add(next, COPIED);
+                let closed = open.pop().unwrap_or(Open::new(byte, false));
+                // A method that follows charges for the copy, and takes a part of a list.
+                if !matches!(bytes.get(space(bytes, next)), Some(b'.' | b'[' | b'(')) {
+                    if closed.is_slice() {
+                        add(next, COPIED);
+                    } else if closed.is_made(last) {
+                        add(next, NESTED);
+                    }
+                }
+            }
+            b'=' if bytes.get(next) != Some(&b'=') => {
+                if targets && !loops && bytes[2..at].contains(&b'.') {
+                    set = Some(next);
+                }
+                targets = false;
+            }
+            b'=' | b'!' | b'<' | b'>' => {
+                next += usize::from(bytes.get(next) == Some(&b'='));
+                if operand {
+                    add(last, SEARCHED);
                 }
             }
             b'*' if bytes.get(next) == Some(&b'*') => next += 1,
@@ -245,6 +306,7 @@ fn meters(tag: &str) -> BTreeMap<usize, String> {
                 let attribute = last > 0 && bytes[last - 1] == b'.';
                 if &bytes[begin..next] == b"in" && operand && !attribute {
                     // The first one of a loop searches nothing.
+                    targets = false;
                     if !std::mem::take(&mut loops) {
                         add(operand_end(bytes, next, &ends), SEARCHED);
                     }
@@ -253,6 +315,10 @@ fn meters(tag: &str) -> BTreeMap<usize, String> {
             _ => {}
         }
         (last, at) = (next, next);
+    }
+    if let Some(start) = set {
+        found.entry(start).or_default().push('(');
+        found.entry(last).or_default().push_str(&format!(")|{NESTED}"));
     }
     found
 }
@@ -267,9 +333,9 @@ mod tests {
         let repeated = |text: &str| text.replace('#', &format!("|{REPEATED}"));
         for expected in [
             "{{ a@ ~ b@ }}",
-            "{%- set ns.x = ns.x@ + m['a~b'].c('+') | trim@ -%}",
-            "{{ (a@ ~ b@)@ ~ - c.d[0](1)@ == 'x' -}}",
-            "{{ x[1:]@ }}{{ x[1:].y }}{{ {'a': [1, 2]} }}{{ f(*a, **b) }}{{ 2 ** 3 }}",
+            "{%- set x = ns.x@ + m['a~b'].c('+') | trim@ -%}",
+            "{{ (a@ ~ b@)@ ~ - c.d[0](1)@ }}",
+            "{{ x[1:]@ }}{{ x[1:].y }}{{ {} }}{{ f(*a, **b) }}{{ 2 ** 3 }}",
             "{% if a is string@ ~ 'b'@ %}a ~ b{% endif %}{# a ~ b #}",
             "{% raw %}{{ a ~ b }}{% endraw %}{{ 1e+5 }}{{ e@ + 5@ }}",
             "{{ '}}' ~ \"%}\"@ }}{% set x %}{% endset %}",
@@ -288,11 +354,26 @@ mod tests {
         for expected in [
             "{% if 'a' in b.c@ and d not in (e)@ %}{% endif %}",
             "{% for a in b if a in c@ %}{{ a.in }}{% endfor %}",
-            "{%- for x in ['in', y in z@] -%}{% endfor %}",
+            "{%- for x in f('in', y in z@) -%}{% endfor %}",
+            "{% if a.b@ == 'c' or f(1)@ != d or x@ <= y or x@ > y %}{% set x = a@ == b %}{% endif %}",
+            "{{ f(a=b) }}{{ '==' }}{{ (a if b@ < c else d)@ >= e }}",
             "{{ inside in within@ }}{% raw %}{% a in b %}{%- endraw +%}{{ a in b@ }}",
         ] {
             assert_eq!(prepared(&expected.replace('@', "")), searched(expected));
         }
+        let nested = |text: &str| text.replace('@', &format!("|{NESTED}"));
+        for expected in [
+            "{{ [a]@ }}{{ {'a': [1, b]@}@ }}{{ (a, b)@ }}{{ (a) }}{{ f(a, b) }}{{ [] }}{{ { } }}",
+            "{% set x = a if [b]@ else [c]@ -%}{% set (a, b) = c %}{% set a, (b, c) = d %}",
+            "{% for a, (b, c) in [[d, e]@]@ %}{{ a[b] }}{{ [a, b][0] }}{{ {'a': b}.items() }}",
+            "{% call(a, b) c([d]@) %}{% endcall %}{% macro a(b=[c]@, d=()) %}{% endmacro %}",
+        ] {
+            assert_eq!(prepared(&expected.replace('@', "")), nested(expected));
+        }
+        let set = format!("{{%- set a.b =( c or d)|{NESTED} -%}}{{% set a.b %}}{{% endset %}}");
+        assert_eq!(prepared("{%- set a.b = c or d -%}{% set a.b %}{% endset %}"), set);
+        let both = format!("{{{{ a in [b, c]|{SEARCHED}|{NESTED} }}}}");
+        assert_eq!(prepared("{{ a in [b, c] }}"), both);
         let generation = "{%- generation +%}x{% endgeneration %}";
         assert_eq!(prepared(generation), "{%- if true +%}x{% endif %}");
     }
