@@ -3,7 +3,7 @@
 
 use std::ops::Sub;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, Weak, mpsc};
+use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use tokenroute_core::{Ask, Bytes, Continuation, Llm, LlmError, Reply, TokenId, V
 use tokio::time::sleep;
 
 use crate::http::breaker::{Breaker, OpenCircuit};
+use crate::http::hedge::hedged;
 use crate::http::transport::{Counters, Failure, Transport};
 use crate::http::wire::{Facts, Listed, Query, models};
 use crate::http::{Api, HttpConfig, HttpError, Spelling};
@@ -301,28 +302,15 @@ impl Inner {
     ) -> Result<Reply, Failure> {
         let Some(hedge) = self.config.hedge else { return self.once(query, deadline, bill) };
         let Query { context, from, tokens, sampling, top } = *query;
-        let (send, receive) = mpsc::channel();
-        let start = |send: mpsc::Sender<_>| {
-            let (inner, context) = (Arc::clone(self), context.to_vec());
-            let bill = Arc::clone(bill);
-            // The receiver is dropped if the other request was faster.
-            thread::spawn(move || {
-                let query = Query { context: &context, from, tokens, sampling, top };
-                drop(send.send(inner.once(&query, deadline, &bill)));
-            });
+        let (inner, bill): (Arc<Self>, _) = (Arc::clone(self), Arc::clone(bill));
+        let context: Arc<[TokenId]> = context.into();
+        let attempt = move || {
+            let query = Query { context: &context, from, tokens, sampling, top };
+            inner.once(&query, deadline, &bill)
         };
-        start(send.clone());
-        let lost = || Failure::passing(LlmError::Unavailable("its worker was lost".to_owned()));
-        if let Ok(result) = receive.recv_timeout(hedge) {
-            return result;
-        }
-        self.hedges.fetch_add(1, Ordering::Relaxed);
-        // Only the two workers hold a sender now, so losing both ends the wait.
-        start(send);
-        match receive.recv().unwrap_or_else(|_| Err(lost())) {
-            Ok(reply) => Ok(reply),
-            Err(_) => receive.recv().unwrap_or_else(|_| Err(lost())),
-        }
+        hedged(hedge, attempt, || {
+            self.hedges.fetch_add(1, Ordering::Relaxed);
+        })
     }
 
     /// Asks the server once, or once for each position if it answers one at a time.

@@ -32,6 +32,7 @@ mod client;
 mod config;
 mod draw;
 mod error;
+mod hedge;
 mod spelling;
 mod stream;
 mod transport;

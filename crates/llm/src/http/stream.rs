@@ -4,7 +4,7 @@ use tokenroute_core::{LlmError, Reply, TokenId, Vocabulary};
 
 use crate::http::client::after;
 use crate::http::transport::{Counters, Failure};
-use crate::http::wire::{Completion, Query};
+use crate::http::wire::{Completion, Query, parse};
 use crate::http::{Api, Http, HttpError};
 
 /// Most bytes of an event.
@@ -97,8 +97,9 @@ impl StreamedReply<'_> {
         if data == DONE {
             return Ok(());
         }
-        let chunk: Completion = serde_json::from_slice(data).map_err(|error| {
-            LlmError::BadReply(format!("an event of {} bytes: {error}", data.len()))
+        let chunk: Completion = parse(data).map_err(|error| match error {
+            LlmError::BadReply(what) => LlmError::BadReply(format!("an event of {what}")),
+            other => other,
         })?;
         if let Some(details) = chunk.usage.and_then(|usage| usage.prompt_tokens_details) {
             let cached = details.cached_tokens.unwrap_or(0);

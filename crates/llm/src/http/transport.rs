@@ -158,7 +158,10 @@ impl Transport {
             self.body(self.reply(request, bill).await?, most, bill).await
         };
         // A garbled reply may be whole at the next attempt.
-        let read = |bytes: Vec<u8>| read(&bytes).map_err(Failure::passing);
+        let read = |bytes: Vec<u8>| match Instant::now() < deadline {
+            true => read(&bytes).map_err(Failure::passing),
+            false => Err(self.late("the reply came too late to be read")),
+        };
         self.wait(exchange).and_then(read).map_err(|failure| self.printable(failure))
     }
 

@@ -213,7 +213,20 @@ fn bad<T>(message: String) -> Result<T, LlmError> {
     Err(LlmError::BadReply(message))
 }
 
-fn parse<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, LlmError> {
+/// Brackets that every reply may have, and bytes of a reply for each further one. A bracket may
+/// take hundreds of bytes in memory; a reply's true lists and objects hold numbers and names.
+const BRACKETS: usize = 16 << 10;
+const BYTES_A_BRACKET: usize = 8;
+
+pub(super) fn parse<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, LlmError> {
+    let found = bytes.iter().filter(|&&byte| byte == b'{' || byte == b'[').count();
+    let most = BRACKETS + bytes.len() / BYTES_A_BRACKET;
+    if found > most {
+        return bad(format!(
+            "{} bytes of JSON with {found} brackets; expected at most {most}",
+            bytes.len()
+        ));
+    }
     serde_json::from_slice(bytes)
         .map_err(|error| LlmError::BadReply(format!("{} bytes of JSON: {error}", bytes.len())))
 }

@@ -258,19 +258,23 @@ fn a_server_s_words_hold_no_control_characters_and_few_names() {
 #[test]
 fn a_reply_is_as_long_as_its_question_allows() {
     // Two tokens were asked about. The padding is in a field that is not read.
-    for (padding, whole) in [(900_000, true), (2_000_000, false)] {
-        let body = format!(r#"{{"x": [{}1], {}"#, "{},".repeat(padding / 3), &OK[1..]);
+    for (item, bytes, refused) in [
+        ("0,", 900_000, None),
+        ("0,", 2_000_000, Some("a reply of more than")),
+        ("{},", 900_000, Some("brackets")),
+    ] {
+        let padding = item.repeat(bytes / item.len());
+        let body = format!(r#"{{"x": [{padding}1], {}"#, &OK[1..]);
         let stub = Stub::start(move |_, _| Said::ok(&body));
         let llm = stub.client(|config| {
             known(config);
             (config.attempts, config.first_byte) = (1, Duration::from_secs(20));
             config.total = Duration::from_secs(20);
         });
-        match ask(&llm) {
-            Ok(reply) => assert!(whole && reply.tokens == [5]),
-            Err(error) => {
-                assert!(!whole && error.to_string().contains("a reply of more than"), "{error}");
-            }
+        match (ask(&llm), refused) {
+            (Ok(reply), None) => assert_eq!(reply.tokens, [5]),
+            (Err(error), Some(words)) => assert!(error.to_string().contains(words), "{error}"),
+            (result, _) => panic!("{item}: {result:?}"),
         }
     }
     let endless = format!("data: {}", "x".repeat(5 << 20));
