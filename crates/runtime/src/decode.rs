@@ -93,6 +93,51 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> RoutedDecoding<'a, S, L> {
         on_token: &mut dyn FnMut(usize, &TraceToken),
     ) -> Result<Vec<Trace>, RuntimeError> {
         let mut traces = vec![Trace::default(); requests.len()];
+        self.drive(requests, &mut |number, event| {
+            match event {
+                Event::Token { token, .. } => on_token(number, &token),
+                Event::Ended { trace, .. } => traces[number] = trace,
+                Event::Billed { positions, bytes, .. } => traces[number].bill(positions, bytes),
+                Event::Failed { error, .. } => return Err(error),
+            }
+            Ok(())
+        })?;
+        Ok(traces)
+    }
+
+    /// As [`RoutedDecoding::run_with`], with a result for each request: a failure of one leaves
+    /// the others whole.
+    ///
+    /// # Errors
+    /// An empty prompt.
+    pub fn run_each(
+        &self,
+        requests: &[Request<'_>],
+        on_token: &mut dyn FnMut(usize, &TraceToken),
+    ) -> Result<Vec<Result<Trace, RuntimeError>>, RuntimeError> {
+        let mut results: Vec<_> = requests.iter().map(|_| Ok(Trace::default())).collect();
+        self.drive(requests, &mut |number, event| {
+            match event {
+                Event::Token { token, .. } => on_token(number, &token),
+                Event::Ended { trace, .. } => results[number] = Ok(trace),
+                Event::Failed { error, .. } => results[number] = Err(error),
+                Event::Billed { positions, bytes, .. } => {
+                    if let Ok(trace) = &mut results[number] {
+                        trace.bill(positions, bytes);
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        Ok(results)
+    }
+
+    /// Decodes every request; `heard` gets each event with the number of its request.
+    fn drive(
+        &self,
+        requests: &[Request<'_>],
+        heard: &mut dyn FnMut(usize, Event) -> Result<(), RuntimeError>,
+    ) -> Result<(), RuntimeError> {
         let mut begin = |engine: &mut Engine<'_, S, L>, number: usize| {
             let request = requests.get(number)?;
             Some(engine.add(Session {
@@ -102,17 +147,12 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> RoutedDecoding<'a, S, L> {
                 policy: self.policy,
             }))
         };
-        let mut heard = |_: &mut Engine<'_, S, L>, number: usize, event: Event| match event {
-            Event::Token { token, .. } => on_token(number, &token),
-            Event::Ended { trace, .. } => traces[number] = trace,
-            Event::Billed { positions, bytes, .. } => traces[number].bill(positions, bytes),
-            Event::Failed { .. } => {}
-        };
+        let mut heard =
+            |_: &mut Engine<'_, S, L>, number: usize, event: Event| heard(number, event);
         thread::scope(|scope| {
             let engine: &mut Engine<'_, S, L> = &mut self.engine(scope);
-            engine.drive(self.batch, &mut begin, &mut heard)
-        })?;
-        Ok(traces)
+            engine.drive_each(self.batch, &mut begin, &mut heard)
+        })
     }
 }
 

@@ -26,6 +26,25 @@ impl<S: LanguageModel, L: Llm + ?Sized> Engine<'_, S, L> {
         begin: &mut dyn FnMut(&mut Self, usize) -> Begun,
         heard: &mut dyn FnMut(&mut Self, usize, Event),
     ) -> Result<(), RuntimeError> {
+        self.drive_each(batch, begin, &mut |engine, number, event| match event {
+            Event::Failed { error, .. } => Err(error),
+            event => {
+                heard(engine, number, event);
+                Ok(())
+            }
+        })
+    }
+
+    /// As [`Engine::drive`], but `heard` gets failures too, and the other sessions go on.
+    ///
+    /// # Errors
+    /// An error of `begin` or of `heard`.
+    pub fn drive_each(
+        &mut self,
+        batch: usize,
+        begin: &mut dyn FnMut(&mut Self, usize) -> Begun,
+        heard: &mut dyn FnMut(&mut Self, usize, Event) -> Result<(), RuntimeError>,
+    ) -> Result<(), RuntimeError> {
         let mut numbers: BTreeMap<SessionId, usize> = BTreeMap::new();
         loop {
             while self.sessions() < batch.max(1)
@@ -37,11 +56,8 @@ impl<S: LanguageModel, L: Llm + ?Sized> Engine<'_, S, L> {
                 return Ok(());
             }
             for event in self.turn(PATIENCE) {
-                if let Event::Failed { error, .. } = event {
-                    return Err(error);
-                }
                 if let Some(&number) = numbers.get(&event.session()) {
-                    heard(self, number, event);
+                    heard(self, number, event)?;
                 }
             }
         }

@@ -187,6 +187,34 @@ fn tokens_are_handed_out_as_the_trace_records() {
 }
 
 #[test]
+fn a_request_at_which_the_model_fails_fails_alone() {
+    let vocabulary = ToyModel::vocabulary();
+    let (whole, broken) = (ToyModel::new(9), ToyModel::new(9).breaking_at(5));
+    let llm = InProcess::new(ToyModel::new(10));
+    let run = |slm: &ToyModel, prompts: &[Vec<TokenId>], batch| {
+        let request = |prompt| Request { question: "q", prompt, max_tokens: MAX_TOKENS };
+        let requests: Vec<Request<'_>> = prompts.iter().map(|p| request(p.as_slice())).collect();
+        let pair = Pair::new(slm, &llm, &vocabulary);
+        let routed = RoutedDecoding::new(pair, &Hidden, Policy::new(tau(0.5)));
+        RoutedDecoding { batch, ..routed }.run_each(&requests, &mut |_, _| {}).expect("requests")
+    };
+    // Every prompt has a token of its own; the sixth breaks.
+    let prompts: Vec<Vec<TokenId>> = (0..12).map(|i| vec![i, 1]).collect();
+    for batch in [1, 5, 12] {
+        let results = run(&broken, &prompts, batch);
+        assert!(matches!(results[5], Err(RuntimeError::Model(_))), "{:?}", results[5]);
+        let mut answered = 0;
+        for (prompt, result) in prompts.iter().zip(results) {
+            let Ok(trace) = result else { continue };
+            let alone = run(&whole, std::slice::from_ref(prompt), 1).remove(0).expect("no errors");
+            assert_eq!(trace.tokens, alone.tokens);
+            answered += 1;
+        }
+        assert!(answered > 3, "{answered} of 11 answers have no such token");
+    }
+}
+
+#[test]
 fn bad_requests_and_scores_are_named() {
     struct Broken;
     impl Scorer for Broken {
