@@ -1,7 +1,10 @@
 //! Prompt formats: how a question becomes text. The `[prompt]` section of an experiment
 //! file.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::Question;
 
@@ -28,6 +31,10 @@ pub struct PromptFormat {
     /// keeps prompts the same from day to day. Without it a template uses its own fallback.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub date: Option<String>,
+    /// Further variables of the chat template, such as `{ enable_thinking = false }`, with `chat`
+    /// only.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub chat_template_kwargs: BTreeMap<String, Value>,
     /// Text after each example's answer; an empty line by default. It also ends the models'
     /// answers: they are graded up to it. Not allowed with `chat`, where each example is a
     /// message of its own.
@@ -61,6 +68,7 @@ impl Default for PromptFormat {
             chat: false,
             system: None,
             date: None,
+            chat_template_kwargs: BTreeMap::new(),
             between: None,
             examples: Vec::new(),
         }
@@ -81,8 +89,13 @@ impl PromptFormat {
         }
         self::places(&self.choice, &["label", "text"])
             .map_err(|what| PromptError { key: "choice", what })?;
-        for (key, given) in [("system", &self.system), ("date", &self.date)] {
-            if given.is_some() && !self.chat {
+        let kwargs = !self.chat_template_kwargs.is_empty();
+        for (key, given) in [
+            ("system", self.system.is_some()),
+            ("date", self.date.is_some()),
+            ("chat_template_kwargs", kwargs),
+        ] {
+            if given && !self.chat {
                 let what = "needs `chat = true`; add it or remove this key".to_owned();
                 return Err(PromptError { key, what });
             }
@@ -336,6 +349,13 @@ mod tests {
             (
                 PromptFormat { system: Some("Be brief.".into()), ..good.clone() },
                 "needs `chat = true`",
+            ),
+            (
+                PromptFormat {
+                    chat_template_kwargs: [("a".to_owned(), Value::Null)].into(),
+                    ..good.clone()
+                },
+                "`chat_template_kwargs`: needs `chat = true`",
             ),
         ];
         for (format, expected) in cases {

@@ -65,7 +65,7 @@ impl<'f> Prompter<'f> {
 /// The inputs of a chat template.
 ///
 /// # Errors
-/// A date that is no day, in words.
+/// A date that is no day, or a variable that is set otherwise, in words.
 pub(crate) fn options(format: &PromptFormat) -> Result<ChatOptions, String> {
     let date = match &format.date {
         None => None,
@@ -73,7 +73,14 @@ pub(crate) fn options(format: &PromptFormat) -> Result<ChatOptions, String> {
             text.parse().map_err(|_| format!("date is {text:?}; expected a day as 2025-07-01"))?,
         ),
     };
-    Ok(ChatOptions { date, ..Default::default() })
+    let variables = format.chat_template_kwargs.clone();
+    let options = ChatOptions { date, variables, ..Default::default() };
+    match options.reserved_variable() {
+        Some(name) => Err(format!(
+            "chat_template_kwargs sets `{name}`, which is set from the questions and the date; remove it"
+        )),
+        None => Ok(options),
+    }
 }
 
 #[cfg(test)]
@@ -129,9 +136,31 @@ mod tests {
         };
         let plain = tokenizer.encode(&question.question).expect("ids");
         let expected: Vec<TokenId> =
-            id.as_u64().map(|id| id as TokenId).into_iter().chain(plain).collect();
+            id.as_u64().map(|id| id as TokenId).into_iter().chain(plain.clone()).collect();
         assert_eq!(ids(false), expected);
         assert_eq!(ids(true), expected);
+
+        put(
+            "chat_template.jinja",
+            "{{ messages[0].content }}{% if not enable_thinking %} 4{% endif %}".to_owned(),
+        );
+        let ids = |kwargs: &str| {
+            let text = format!("chat = true\ntemplate = '{{question}}'\n{kwargs}");
+            let format: PromptFormat = toml::from_str(&text).expect("a format");
+            let prompter = Prompter::new(&format, dir.path()).expect("a prompter");
+            prompter.prompt(&question, &tokenizer).expect("a prompt")
+        };
+        let thinking = ids("chat_template_kwargs = { enable_thinking = true }");
+        let quiet = ids("chat_template_kwargs = { enable_thinking = false }");
+        assert_eq!(thinking, plain);
+        assert!(quiet.starts_with(&plain) && quiet.len() > plain.len());
+        assert_eq!(ids(""), quiet, "an undefined variable is false");
+        let reserved = PromptFormat {
+            chat_template_kwargs: [("messages".to_owned(), "none".into())].into(),
+            ..format(true)
+        };
+        let error = options(&reserved).expect_err("a variable of every prompt");
+        assert!(error.contains("`messages`"), "{error}");
 
         Prompter::check_plain(&question, &tokenizer).expect("a plain question");
         let token = content.as_str().expect("text");
