@@ -2,6 +2,7 @@
 #![cfg(unix)]
 
 use std::fs;
+use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -37,6 +38,22 @@ fn a_full_disk_changes_nothing() {
         .collect();
     assert_eq!(names, ["one"], "no temporary file remains");
     assert_eq!(fs::read(dir.path().join("one")).expect("the file"), b"old");
+}
+
+/// A rename would put a file in the place of a device or a pipe.
+#[test]
+fn what_is_no_file_is_not_replaced() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let pipe = dir.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+    for result in [write(&pipe, b"x"), write_all(dir.path(), &[("one", b"x"), ("pipe", b"x")])] {
+        let error = result.expect_err("a pipe").to_string();
+        assert!(error.contains("pipe") && error.contains("no regular file"), "{error}");
+    }
+    assert!(fs::metadata(&pipe).expect("the pipe").file_type().is_fifo());
+    let names = fs::read_dir(dir.path()).expect("a directory");
+    let names = names.map(|entry| entry.expect("an entry").file_name());
+    assert!(!names.into_iter().any(|name| name.to_string_lossy().starts_with(".partial")));
 }
 
 #[test]
