@@ -118,9 +118,13 @@ docs:
     mdbook build docs
 
 # A nightly compiler is used where rustup has one; else the stable one is made to take nightly's flags.
-# Fuzz a reader of other people's files (gguf, config, safetensors, chat, questions); needs cargo-fuzz.
+# Fuzz a reader of what others send: gguf, config, safetensors, chat, questions, router, labels, answers, serve, cloud or replies; needs cargo-fuzz.
 fuzz target seconds="600":
     mkdir -p fuzz/corpus/{{target}}
     cp Cargo.lock fuzz/Cargo.lock
     if cargo +nightly --version > /dev/null 2>&1; then toolchain=+nightly; else toolchain=; export RUSTC_BOOTSTRAP=1; fi; \
     cargo $toolchain fuzz run {{target}} fuzz/corpus/{{target}} fuzz/seeds/{{target}} -- -max_total_time={{seconds}} -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=1024
+
+# Fuzz every reader, one after the other.
+fuzz-all seconds="600":
+    for target in gguf config safetensors chat questions router labels answers serve cloud replies; do just fuzz $target {{seconds}} || exit 1; done

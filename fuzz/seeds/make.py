@@ -202,3 +202,34 @@ for schema, name, rows in [
 for schema, name in [("commonsense-qa", "commonsense-qa.parquet"), ("mmlu", "mmlu.parquet")]:
     rows = (TESTS / "store/tests/files" / name).read_bytes()
     put("questions", name, bytes([SCHEMAS.index(schema)]) + rows)
+
+# Router files, and places of a sound file with new bytes.
+put("router", "mlp", (HERE / "safetensors/router").read_bytes())
+for target in ["labels", "answers"]:
+    put(target, "unchanged", bytes([1]))
+    put(target, "first", bytes([1, 0, 0, 0, 255]))
+    put(target, "several", bytes([1, 0, 1, 7, 1, 0, 16, 3, 128, 0, 32, 9, 0]))
+
+# Requests: a byte for the path (the last choice sends the rest as it is), then a body.
+HEALTH = b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n"
+CHAT = {"messages": [{"role": "user", "content": "ab"}], "max_tokens": 2, "stop": ["b"],
+        "chat_template_kwargs": {"enable_thinking": False}, "tokenroute": True}
+TEXT = {"prompt": "ab", "max_tokens": 2, "temperature": 0.5, "seed": 1, "stream": True,
+        "stream_options": {"include_usage": True}}
+IDS = {"prompt": [[0, 1], [2]], "max_tokens": 1, "logprobs": 2, "prompt_logprobs": 1,
+       "return_token_ids": True}
+for target, raw, bodies in [("serve", 2, [(0, CHAT), (1, TEXT)]), ("cloud", 1, [(0, TEXT), (0, IDS)])]:
+    put(target, "health", bytes([raw]) + HEALTH)
+    for number, (path, body) in enumerate(bodies):
+        put(target, f"body-{number}", bytes([path]) + compact(body).encode())
+
+# Replies: a byte for the API, 128 more for a stream, then the reply.
+FIXTURES = TESTS / "llm/tests/fixtures"
+for number, name in enumerate(["", "vllm", "openai", "sglang", "llama_cpp"]):
+    if name:
+        put("replies", name, bytes([number]) + (FIXTURES / f"{name}.json").read_bytes())
+CLOUD = {"choices": [{"text": "a", "finish_reason": "length", "token_ids": [5],
+                      "prompt_token_ids": [1, 2, 3]}], "usage": {"prompt_tokens": 3}}
+put("replies", "cloud", bytes([0]) + compact(CLOUD).encode())
+put("replies", "stream", bytes([132]) + b"data: " + compact(CLOUD).encode() + b"\n\ndata: [DONE]\n\n")
+put("replies", "models", bytes([5]) + compact({"data": [{"id": "m", "owned_by": "vllm"}]}).encode())

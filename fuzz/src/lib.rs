@@ -1,11 +1,18 @@
-//! Helpers of the targets: a folder in memory for readers that take paths, and a model
-//! small enough to write for every input.
+//! Helpers of the targets: a folder in memory for readers that take paths, a model small enough
+//! to write for every input, and both ends of a connection.
 
+use std::borrow::Cow;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, Once, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use tempfile::TempDir;
 use tokenroute_core::{Detail, Feed, LanguageModel};
 use tokenroute_model::Decoder;
+use tokenroute_server::net::ConnectionLimits;
 
 /// `config.json` of the model with the weights of [`weights`].
 pub const CONFIG: &str = r#"{"model_type":"llama","architectures":["LlamaForCausalLM"],"vocab_size":4,"hidden_size":4,"intermediate_size":4,"num_hidden_layers":1,"num_attention_heads":2,"num_key_value_heads":1,"max_position_embeddings":8,"rms_norm_eps":1e-6,"rope_theta":10000.0,"tie_word_embeddings":true,"eos_token_id":3}"#;
@@ -74,4 +81,103 @@ pub fn decode(decoder: &Decoder) {
     let mut feeds = [Feed { state: &mut state, tokens: &[0], from: 0 }];
     // Overflowing weights are an error of the model, not of the reader.
     let _ = decoder.advance(&mut feeds, Detail::Full);
+}
+
+/// A folder with the model of [`CONFIG`].
+pub fn model_files() -> Folder {
+    let folder = Folder::default();
+    folder.put("config.json", CONFIG.as_bytes());
+    folder.put("tokenizer.json", TOKENIZER.as_bytes());
+    folder.put("model.safetensors", &weights());
+    folder
+}
+
+/// The input, or a sound file with bytes replaced: an input that begins with 1 is a list of
+/// places (three bytes each) and new bytes.
+pub fn spoilt<'b>(sound: &[u8], input: &'b [u8]) -> Cow<'b, [u8]> {
+    let Some((1, changes)) = input.split_first() else { return Cow::Borrowed(input) };
+    let mut file = sound.to_vec();
+    for change in changes.chunks_exact(4) {
+        let place = usize::from(change[0]) << 16 | usize::from(change[1]) << 8 | usize::from(change[2]);
+        let len = file.len();
+        file[place % len] = change[3];
+    }
+    Cow::Owned(file)
+}
+
+/// libFuzzer's hook ends the process at every panic. Without it, a panic that the code under test
+/// catches is no fault; others still end the process.
+pub fn let_panics_be_caught() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| std::panic::set_hook(Box::new(|_| {})));
+}
+
+/// A free port of this machine.
+pub fn loopback() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, 0).into()
+}
+
+/// Limits that one fuzzing client does not meet.
+pub fn unlimited() -> ConnectionLimits {
+    ConnectionLimits { per_peer: usize::MAX, ..ConnectionLimits::default() }
+}
+
+/// Sends an input to a server and reads what comes back. The first byte chooses whether the rest
+/// is sent as it is, or as the body of a request to one of these paths.
+pub fn exchange(address: SocketAddr, paths: &[&str], input: &[u8]) {
+    let Some((&first, rest)) = input.split_first() else { return };
+    let mut sent = match paths.get(usize::from(first) % (paths.len() + 1)) {
+        Some(path) => format!(
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+            rest.len()
+        )
+        .into_bytes(),
+        None => Vec::new(),
+    };
+    sent.extend(rest);
+    let mut socket = TcpStream::connect(address).expect("a connection");
+    socket.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout");
+    // A server may refuse before it has read all.
+    let _ = socket.write_all(&sent);
+    let _ = socket.shutdown(Shutdown::Write);
+    let _ = socket.read_to_end(&mut Vec::new());
+}
+
+/// The address of a server that answers every request with these bytes.
+pub fn replying(reply: &'static Mutex<Vec<u8>>) -> SocketAddr {
+    let listener = TcpListener::bind(loopback()).expect("a port");
+    let address = listener.local_addr().expect("an address");
+    thread::spawn(move || {
+        for socket in listener.incoming() {
+            let Ok(mut socket) = socket else { continue };
+            read_request(&mut socket);
+            let body = reply.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+                body.len()
+            );
+            let _ = socket.write_all(head.as_bytes());
+            let _ = socket.write_all(&body);
+        }
+    });
+    address
+}
+
+/// Reads a request to its end.
+fn read_request(socket: &mut TcpStream) {
+    let (mut request, mut part) = (Vec::new(), [0; 4096]);
+    loop {
+        let text = String::from_utf8_lossy(&request).to_ascii_lowercase();
+        if let Some(head) = text.find("\r\n\r\n") {
+            let length = text.split("content-length:").nth(1).and_then(|rest| rest.lines().next());
+            let length: usize = length.and_then(|n| n.trim().parse().ok()).unwrap_or(0);
+            if request.len() >= head + 4 + length {
+                return;
+            }
+        }
+        match socket.read(&mut part) {
+            Ok(0) | Err(_) => return,
+            Ok(read) => request.extend(&part[..read]),
+        }
+    }
 }
