@@ -96,6 +96,12 @@ pub trait LanguageModel: Sync {
     /// Number of positions in a state.
     fn positions(&self, state: &Self::State) -> usize;
 
+    /// Bytes of a position in a state. A state may have room for up to 31 positions more than
+    /// it holds. 0 if states take no memory worth counting.
+    fn position_bytes(&self) -> usize {
+        0
+    }
+
     /// Forgets every position from `len` on. Does nothing if there are none.
     fn truncate(&self, state: &mut Self::State, len: usize);
 
@@ -142,6 +148,10 @@ impl<M: LanguageModel> LanguageModel for &M {
         (**self).positions(state)
     }
 
+    fn position_bytes(&self) -> usize {
+        (**self).position_bytes()
+    }
+
     fn truncate(&self, state: &mut Self::State, len: usize) {
         (**self).truncate(state, len);
     }
@@ -176,6 +186,10 @@ impl<M: LanguageModel + Send> LanguageModel for Arc<M> {
 
     fn positions(&self, state: &Self::State) -> usize {
         (**self).positions(state)
+    }
+
+    fn position_bytes(&self) -> usize {
+        (**self).position_bytes()
     }
 
     fn truncate(&self, state: &mut Self::State, len: usize) {

@@ -3,8 +3,12 @@
 
 use crate::{LanguageModel, TokenId};
 
-/// Decoder states by their tokens. Holds at most `limit` positions in all and drops the
-/// least recently used states first.
+/// Positions of a decoder's block, of which a state takes whole ones.
+const BLOCK: usize = 32;
+
+/// Decoder states by their tokens. Holds at most `limit` positions in all, in at most one state
+/// for every 32 of them, and drops the least recently used states first. So the unused parts of
+/// their blocks have at most another `limit` positions.
 #[derive(Debug)]
 pub struct PrefixCache<S> {
     limit: usize,
@@ -50,7 +54,8 @@ impl<S: Clone> PrefixCache<S> {
         self.entries.retain(|(known, _)| !tokens.starts_with(known));
         self.entries.push((tokens, state));
         self.positions = self.entries.iter().map(|(known, _)| known.len()).sum();
-        while self.positions > self.limit && !self.entries.is_empty() {
+        let most = self.limit.div_ceil(BLOCK);
+        while self.positions > self.limit || self.entries.len() > most {
             self.positions -= self.entries.remove(0).0.len();
         }
     }

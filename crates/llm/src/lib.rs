@@ -42,7 +42,7 @@ mod scripted;
 mod together;
 mod toy;
 
-pub use in_process::InProcess;
+pub use in_process::{InProcess, POSITIONS_PER_CALL};
 pub use key::{ApiKey, BadKey, CLOUD_KEY, KeyError};
 pub use metered::Metered;
 pub use patient::Patient;

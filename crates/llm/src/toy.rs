@@ -196,6 +196,10 @@ impl LanguageModel for ToyModel {
         state.len()
     }
 
+    fn position_bytes(&self) -> usize {
+        size_of::<u64>()
+    }
+
     fn truncate(&self, state: &mut Vec<u64>, len: usize) {
         state.truncate(len);
     }

@@ -53,6 +53,7 @@ mod error;
 mod export;
 mod hash;
 mod json_fields;
+mod least_memory;
 mod load;
 mod model_card;
 mod model_files;
@@ -66,6 +67,7 @@ pub use decoder::{Decoder, KvState, Linear, continue_greedy};
 pub use error::LoadError;
 pub use export::export_directory;
 pub use hash::sha256_of_file;
+pub use least_memory::least_memory;
 pub use load::{
     LoadOptions, LoadedModel, Sha256Of, check_pair, load_decoder, load_decoder_hashed, load_model,
     load_model_hashed,

@@ -47,6 +47,27 @@ fn count(range: RangeInclusive<u64>) -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(range)
 }
 
+/// Parses a JSON object.
+fn json_object(text: &str) -> Result<serde_json::Map<String, serde_json::Value>, String> {
+    serde_json::from_str(text).map_err(|error| {
+        format!("expected a JSON object such as {{\"enable_thinking\": false}}: {error}")
+    })
+}
+
+/// Parses a number of bytes, or of millions or thousands of millions of them.
+#[cfg(feature = "server")]
+fn memory_size(text: &str) -> Result<usize, String> {
+    let (digits, unit) = match text.strip_suffix('G') {
+        Some(digits) => (digits, 1_000_000_000),
+        None => text.strip_suffix('M').map_or((text, 1), |digits| (digits, 1_000_000)),
+    };
+    let number = Some(digits).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+    let bytes = number.and_then(|digits| digits.parse::<usize>().ok()?.checked_mul(unit));
+    bytes.filter(|&bytes| bytes > 0).ok_or_else(|| {
+        "expected a number of bytes, or a whole number with M (10^6 bytes) or G (10^9), such as 500M or 2G".to_owned()
+    })
+}
+
 /// Token-level routing between a small model on the device and a large one in the cloud.
 #[derive(Debug, Parser)]
 #[command(name = "tokenroute", version, arg_required_else_help = true)]
@@ -200,6 +221,9 @@ pub struct Chat {
     /// The system message.
     #[arg(long, value_name = "TEXT")]
     pub system: Option<String>,
+    /// Variables of the chat template, such as {"enable_thinking": false}.
+    #[arg(long, value_name = "JSON", value_parser = json_object)]
+    pub chat_template_kwargs: Option<serde_json::Map<String, serde_json::Value>>,
     /// Let messages spell special tokens such as <|endoftext|>, which become control tokens.
     /// By default they are refused.
     #[arg(long)]
@@ -232,6 +256,10 @@ pub struct Cloud {
     /// Most positions of earlier prompts in the KV cache.
     #[arg(long, default_value_t = 65536, value_parser = count(0..=MOST_COUNT))]
     pub kept_positions: usize,
+    /// Most bytes that the process may use: weights, KV caches, requests and replies. 2G is
+    /// 2,000,000,000 bytes, 500M is 500,000,000. Requests beyond it are refused. Default: no limit.
+    #[arg(long, value_name = "BYTES", value_parser = memory_size)]
+    pub memory: Option<usize>,
 }
 
 /// Arguments of `serve`.
@@ -282,4 +310,8 @@ pub struct Serve {
     /// beginning such as the next message of a chat.
     #[arg(long, value_name = "N", default_value_t = 8192, value_parser = count(0..=MOST_COUNT))]
     pub kept_positions: usize,
+    /// Most bytes that the process may use: weights, KV caches, requests and replies. 2G is
+    /// 2,000,000,000 bytes, 500M is 500,000,000. Requests beyond it are refused. Default: no limit.
+    #[arg(long, value_name = "BYTES", value_parser = memory_size)]
+    pub memory: Option<usize>,
 }

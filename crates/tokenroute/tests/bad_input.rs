@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::process::Command;
 
-use support::{Lab, complain, fail, succeed, swap_two_tokens};
+use support::{Lab, complain, fail, succeed, swap_two_tokens, tokenroute};
 
 const SLM: &str = "models/word-problems-slm/model.safetensors";
 const QUESTIONS: &str = "datasets/word-problems/test.jsonl";
@@ -156,9 +156,27 @@ fn counts_and_times_beyond_any_use() {
         ("serve --slm m", "--kept-positions", huge),
         ("cloud --model m", "--batch", huge),
         ("cloud --model m", "--kept-positions", huge),
+        ("cloud --model m", "--memory", "2GB"),
+        ("serve --slm m", "--memory", "1.5G"),
+        ("serve --slm m", "--memory", "0"),
+        ("serve --slm m", "--memory", "2g"),
+        ("serve --slm m", "--memory", "99999999999G"),
     ] {
         let arguments: Vec<&str> = command.split(' ').chain([option, value]).collect();
         fail(&arguments, &[option, value]);
+    }
+}
+
+#[cfg(feature = "server")]
+#[test]
+fn memory_that_is_too_small_for_the_weights_or_for_one_request() {
+    let lab = Lab::new(4, 4, 4);
+    let model = lab.path("models/word-problems-llm").display().to_string();
+    fail(&["cloud", "--model", &model, "--memory", "G"], &["--memory", "500M or 2G"]);
+    // The first is refused before loading, the second after it.
+    for (memory, words) in [("1M", "weights take at least"), ("20M", "a request of 512 tokens")] {
+        fail(&["cloud", "--model", &model, "--memory", memory], &["--memory", words, "raise it"]);
+        fail(&["serve", "--slm", &model, "--memory", memory], &["--memory", words, "raise it"]);
     }
 }
 
@@ -189,13 +207,42 @@ fn a_question_that_is_too_long_or_spells_a_special_token() {
         question["question"] = "How many apples has Mia? ".repeat(400).into();
     };
     let place = ["some.jsonl", "line 2", "the-odd-one"];
-    fail(&refs(&generate(&long, &[])), &[&place[..], &["the model reads"]].concat());
+    let arguments = generate(&long, &["--json"]);
+    let output = tokenroute(&refs(&arguments)).output().expect("a process");
+    complain(&output, &[&place[..], &["the model reads", "1 of 3 questions"]].concat());
+    let answers = String::from_utf8(output.stdout).expect("UTF-8");
+    let whole = succeed(&refs(&generate(&|_| {}, &["--json"])));
+    let others: Vec<&str> = whole.lines().step_by(2).collect();
+    assert_eq!(answers.lines().collect::<Vec<_>>(), others);
     let special = |question: &mut serde_json::Value| {
         question["question"] = "Mia <|endoftext|> has".into();
     };
     let words = ["<|endoftext|>", "--allow-special-tokens"];
     fail(&refs(&generate(&special, &[])), &[&place[..], &words].concat());
     succeed(&refs(&generate(&special, &["--allow-special-tokens"])));
+}
+
+/// `export` writes beside the file and renames, but never onto a pipe, and through no link that
+/// waits there.
+#[cfg(unix)]
+#[test]
+fn an_output_that_is_no_file_or_that_a_link_waits_for() {
+    use std::os::unix::fs::{FileTypeExt, symlink};
+    let lab = Lab::new(4, 4, 4);
+    let (model, pipe) = (lab.path("models/word-problems-slm"), lab.path("pipe.gguf"));
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+    let (model, named) = (model.display().to_string(), pipe.display().to_string());
+    fail(&["export", "--model", &model, "--out", &named], &["pipe.gguf", "no regular file"]);
+    let kind = std::fs::metadata(&pipe).expect("the pipe").file_type();
+    assert!(kind.is_fifo());
+    let (victim, out) = (lab.path("victim"), lab.path("out.gguf"));
+    std::fs::write(&victim, "mine").expect("a file");
+    for planted in ["out.gguf.partial", "out.partial", ".out.gguf.partial", "out.gguf"] {
+        symlink(&victim, lab.path(planted)).expect("a link");
+    }
+    succeed(&["export", "--model", &model, "--out", &out.display().to_string()]);
+    assert_eq!(std::fs::read_to_string(&victim).expect("the victim"), "mine");
+    assert!(std::fs::symlink_metadata(&out).expect("the model").is_file());
 }
 
 #[test]

@@ -88,6 +88,31 @@ fn special_tokens_in_messages_are_refused_unless_allowed() {
 }
 
 #[test]
+fn variables_reach_the_chat_template() {
+    let folder = TempDir::new().expect("a folder");
+    for file in std::fs::read_dir(model("word-problems-slm")).expect("a model") {
+        let file = file.expect("a file");
+        std::fs::copy(file.path(), folder.path().join(file.file_name())).expect("a copy");
+    }
+    let template =
+        "{% if say %}{{ say }}{% else %}{{ messages[-1].content }}{% endif %}{{ '\\n' }}";
+    std::fs::write(folder.path().join("chat_template.jinja"), template).expect("a template");
+    let slm = folder.path().display().to_string();
+    let arguments = ["chat", "--slm", &slm, "--max-tokens", "20"];
+    let with = |kwargs| [&arguments[..], &["--chat-template-kwargs", kwargs]].concat();
+    let question = "Mia has 3 apples and buys 4 more. How many apples does Mia have?";
+    let kwargs = format!(r#"{{"say": "{question}"}}"#);
+    let (expected, _) = talk(tokenroute(&arguments), &[question]);
+    let (said, _) = talk(tokenroute(&with(&kwargs)), &["Sam has 9 pens."]);
+    assert_eq!(said, expected);
+    assert_ne!(talk(tokenroute(&with("{}")), &["Sam has 9 pens."]).0, expected);
+    let option = "--chat-template-kwargs";
+    fail(&with("[]"), &[option, "enable_thinking"]);
+    fail(&with(r#"{"messages": []}"#), &[option, "`messages`"]);
+    fail(&with(r#"{"a": ["<|endoftext|>"]}"#), &[option, "<|endoftext|>"]);
+}
+
+#[test]
 fn a_small_model_talks_alone() {
     let slm = model("word-problems-slm");
     let command = tokenroute(&["chat", "--slm", &slm, "--max-tokens", "5"]);

@@ -10,8 +10,8 @@ use tokenroute_core::{
 use crate::prefixes::{Held, shared, split};
 use crate::roots::{Key, Roots};
 
-/// Most positions in one call of the model.
-pub(super) const POSITIONS_PER_CALL: usize = 8192;
+/// Most positions in one call of a model in process.
+pub const POSITIONS_PER_CALL: usize = 8192;
 
 /// Work for one ask without a cached answer.
 struct Job<'a> {

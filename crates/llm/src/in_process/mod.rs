@@ -12,6 +12,8 @@ use tokenroute_core::{
 
 use crate::roots::Roots;
 
+pub use asks::POSITIONS_PER_CALL;
+
 /// Default number of cached prompts.
 const PROMPTS: usize = 1024;
 

@@ -26,6 +26,7 @@ use transformer::Transformer;
 pub use kv_state::KvState;
 pub use linear::Linear;
 
+pub(crate) use kv_state::KvShape;
 pub(crate) use linear::arch;
 pub(crate) use matrix::Matrix;
 
@@ -182,6 +183,10 @@ impl LanguageModel for Decoder {
 
     fn positions(&self, state: &KvState) -> usize {
         state.len()
+    }
+
+    fn position_bytes(&self) -> usize {
+        self.kv_bytes_per_position()
     }
 
     fn truncate(&self, state: &mut KvState, len: usize) {

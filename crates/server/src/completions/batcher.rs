@@ -8,14 +8,17 @@ use tokenroute_core::{Detail, Feed, LanguageModel, PrefixCache, Side, Step, Toke
 
 use crate::completions::score::score;
 use crate::completions::sequence::{NewSequence, SequenceEvent};
+use crate::net::MemoryLimit;
 use crate::net::liveness::Liveness;
 use crate::net::refusal::Refusal;
 
-/// Most positions of one sequence in a step.
+/// Most positions of one sequence in a step, and of all sequences with more than one position.
 const CHUNK: usize = 512;
+pub(super) const STEP: usize = 4096;
 
-/// Most positions of one sequence in a step with all logits, which take much memory.
+/// The same for a step with all logits, which take much memory.
 const SCORED_CHUNK: usize = 16;
+const SCORED_STEP: usize = 64;
 
 /// Limits of the batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,11 +29,13 @@ pub struct BatchConfig {
     pub queue: usize,
     /// Most positions of finished sequences kept in the KV cache.
     pub kept_positions: usize,
+    /// Bytes that the process may use. Requests beyond it are refused.
+    pub memory: Option<MemoryLimit>,
 }
 
 impl Default for BatchConfig {
     fn default() -> Self {
-        BatchConfig { batch: 32, queue: 256, kept_positions: 65536 }
+        BatchConfig { batch: 32, queue: 256, kept_positions: 65536, memory: None }
     }
 }
 
@@ -139,7 +144,11 @@ impl<M: LanguageModel> Batch<M> {
         if now.is_empty() {
             return;
         }
-        let chunk = if detail == Detail::Token { CHUNK } else { SCORED_CHUNK };
+        let (chunk, all) = match detail {
+            Detail::Token => (CHUNK, STEP),
+            Detail::Full | Detail::Logits => (SCORED_CHUNK, SCORED_STEP),
+        };
+        let chunk = (all / now.len()).clamp(1, chunk);
         let mut feeds = Vec::with_capacity(now.len());
         for l in &mut now {
             // The last position waits for the step with all logits.
@@ -189,9 +198,12 @@ impl<M: LanguageModel> Batch<M> {
         }
         let ended = l.made > 0 && self.vocabulary.is_end(token);
         if ended || l.made >= l.new.max_tokens || l.tokens.len() > self.model.info().context {
-            drop(l.new.events.send(SequenceEvent::Done { ended }));
+            let NewSequence { events, memory, .. } = l.new;
             l.tokens.truncate(l.held);
             self.kept.keep(l.tokens, l.state);
+            // It is free before the client can ask again.
+            drop(memory);
+            drop(events.send(SequenceEvent::Done { ended }));
         } else {
             self.live.push(l);
         }

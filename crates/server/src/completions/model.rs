@@ -8,6 +8,7 @@ use tokenroute_core::ModelInfo;
 use crate::completions::batcher::Batcher;
 use crate::completions::texts::Texts;
 use crate::net::long_work::LongWork;
+use crate::net::memory::Room;
 use crate::net::openai::reply::{Stamp, model};
 
 /// The served model. Its batch runs on a thread of its own.
@@ -20,6 +21,10 @@ pub(crate) struct ServedModel {
     /// Bytes of the token with the longest text.
     pub(crate) longest_token: usize,
     pub(crate) batcher: Batcher,
+    /// Memory for requests.
+    pub(crate) memory: Room,
+    /// Bytes of a position in the KV cache.
+    pub(crate) position_bytes: usize,
     /// Where long requests are read.
     pub(crate) reading: LongWork,
     /// Replies so far.

@@ -3,6 +3,7 @@
 use tokenroute_core::{Sampling, TokenId};
 
 use crate::completions::model::ServedModel;
+use crate::net::memory::state_bytes;
 use crate::net::openai::fields::RequestFields;
 use crate::net::openai::request::{
     COMPLETION_TOKENS, PROMPT, Prompt, check_bytes, check_model, check_prompt, check_single,
@@ -15,6 +16,14 @@ const PROMPTS: usize = 256;
 
 /// Most log-probabilities for each token.
 const TOP: usize = 20;
+
+/// Most tokens that a whole reply may list with log-probabilities, and their bytes while the
+/// reply is built.
+const LISTED: usize = 128 << 10;
+const LISTED_BYTES: usize = 1 << 10;
+
+/// Bytes of a prompt's or an answer's token, in all its copies.
+const TOKEN_BYTES: usize = 64;
 
 /// A request that can be met. It has OpenAI's fields, and vLLM's for token ids and prompt
 /// log-probabilities; unknown fields are ignored, as other servers do.
@@ -53,7 +62,7 @@ impl CompletionRequest {
                 return Err(Refusal::field(START, message));
             }
         }
-        Ok(CompletionRequest {
+        let request = CompletionRequest {
             prompts,
             max_tokens: fields.count("max_tokens", 0, usize::MAX)?.unwrap_or(COMPLETION_TOKENS),
             sampling: sampling(&fields)?,
@@ -62,7 +71,57 @@ impl CompletionRequest {
             stream,
             ids: fields.flag("return_token_ids")?,
             named_by_id: fields.flag("return_tokens_as_token_ids")?,
-        })
+        };
+        request.check_listed(info.context)?;
+        Ok(request)
+    }
+
+    /// Refuses a reply that lists too many tokens. It costs nothing, unlike the reply.
+    fn check_listed(&self, context: usize) -> Result<(), Refusal> {
+        let listed = self.listed(context);
+        if self.stream || listed <= LISTED {
+            return Ok(());
+        }
+        let field = if self.prompt_top.is_some() { "prompt_logprobs" } else { "logprobs" };
+        let message = format!(
+            "the reply would list {listed} tokens with log-probabilities; expected at most {LISTED}, so ask for fewer prompts, tokens or log-probabilities"
+        );
+        Err(Refusal::field(field, message))
+    }
+
+    /// Most tokens that the reply lists with log-probabilities.
+    fn listed(&self, context: usize) -> usize {
+        let of_prompt = |prompt: &Vec<TokenId>| {
+            let scored = |(from, top)| prompt.len().saturating_sub(from).saturating_mul(top + 1);
+            let made = self.made(prompt, context);
+            self.prompt_top.map_or(0, scored) + self.top.map_or(0, |top| made * (top + 1))
+        };
+        self.prompts.iter().map(of_prompt).fold(0, usize::saturating_add)
+    }
+
+    /// Most tokens that follow a prompt.
+    fn made(&self, prompt: &[TokenId], context: usize) -> usize {
+        self.max_tokens.min((context + 1).saturating_sub(prompt.len()))
+    }
+
+    /// Most bytes of the reply while it is built, with the tokens that it comes from.
+    pub(crate) fn reply_bytes(&self, context: usize) -> usize {
+        let listed = self.listed(context).min(LISTED).saturating_mul(LISTED_BYTES);
+        let tokens = |prompt: &Vec<TokenId>| prompt.len() + self.made(prompt, context);
+        let tokens: usize = self.prompts.iter().map(tokens).sum();
+        listed.saturating_add(tokens.saturating_mul(TOKEN_BYTES))
+    }
+
+    /// Most bytes of a prompt's sequence in the batch: its KV cache and its logits.
+    pub(crate) fn sequence_bytes(&self, prompt: &[TokenId], model: &ServedModel) -> usize {
+        let info = &model.info;
+        let positions = prompt.len() + self.made(prompt, info.context);
+        let logits =
+            match self.top.is_some() || self.sampling.is_some() || self.prompt_top.is_some() {
+                true => size_of::<f32>() * info.vocabulary,
+                false => 0,
+            };
+        state_bytes(model.position_bytes, positions).saturating_add(logits)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::Value;
@@ -14,11 +14,12 @@ use crate::completions::request::CompletionRequest;
 use crate::completions::running::{RunningCompletion, chunks, whole};
 use crate::net::front::{body, guarded};
 use crate::net::openai::events::streamed;
+use crate::net::openai::fields::parsed_bytes;
 use crate::net::openai::reply;
 use crate::net::refusal::Refusal;
 
 /// Most bytes of a request.
-const BODY_LIMIT: usize = 8 << 20;
+pub(crate) const BODY_LIMIT: usize = 8 << 20;
 
 pub(crate) fn router(model: &Arc<ServedModel>, key: Option<ApiKey>) -> Router {
     let keyed = Router::new()
@@ -36,14 +37,17 @@ async fn completions(
     State(model): State<Arc<ServedModel>>,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let body = body(request, BODY_LIMIT).await?;
+    let (body, held) = body(request, BODY_LIMIT).await?;
     let bytes = body.len();
     let (reading, reads) = (model.reading.clone(), Arc::clone(&model));
-    let read = move || CompletionRequest::read(&body, &reads);
+    let read = move || {
+        let _held = (held, reads.memory.reserve(parsed_bytes(&body))?);
+        CompletionRequest::read(&body, &reads)
+    };
     let request = reading.run(bytes, read).await?;
     let running = RunningCompletion::begin(model, request)?;
     match running.request.stream {
         true => Ok(streamed(chunks(running))),
-        false => Ok(Json(whole(running).await?).into_response()),
+        false => whole(running).await,
     }
 }

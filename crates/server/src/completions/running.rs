@@ -3,13 +3,17 @@
 
 use std::sync::Arc;
 
+use axum::Json;
+use axum::response::{IntoResponse, Response};
 use serde_json::Value;
+use tokenroute_core::TokenId;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::completions::model::ServedModel;
 use crate::completions::reply::{ChoiceSoFar, completion, usage};
 use crate::completions::request::CompletionRequest;
 use crate::completions::sequence::{NewSequence, SequenceEvent};
+use crate::net::memory::{Reservation, holding};
 use crate::net::openai::events::{DONE, Events};
 use crate::net::openai::reply::{Finish, Stamp};
 use crate::net::refusal::Refusal;
@@ -21,6 +25,8 @@ pub(crate) struct RunningCompletion {
     stamp: Stamp,
     /// The events of each prompt.
     events: Vec<UnboundedReceiver<SequenceEvent>>,
+    /// Memory of the reply.
+    memory: Reservation,
 }
 
 impl RunningCompletion {
@@ -29,8 +35,13 @@ impl RunningCompletion {
         model: Arc<ServedModel>,
         request: CompletionRequest,
     ) -> Result<Self, Refusal> {
+        let memory = model.memory.reserve(request.reply_bytes(model.info.context))?;
+        // All sequences have their memory before the first one begins.
+        let bytes = |prompt: &Vec<TokenId>| request.sequence_bytes(prompt, &model);
+        let all: Vec<usize> = request.prompts.iter().map(bytes).collect();
+        let mut whole = model.memory.reserve(all.iter().fold(0, |sum, n| n.saturating_add(sum)))?;
         let mut receivers = Vec::with_capacity(request.prompts.len());
-        for prompt in &request.prompts {
+        for (prompt, bytes) in request.prompts.iter().zip(all) {
             let (events, receiver) = unbounded_channel();
             let new = NewSequence {
                 prompt: prompt.clone(),
@@ -39,12 +50,13 @@ impl RunningCompletion {
                 top: request.top,
                 prompt_top: request.prompt_top,
                 events,
+                memory: whole.part(bytes),
             };
             model.batcher.submit(new)?;
             receivers.push(receiver);
         }
         let stamp = model.stamp();
-        Ok(RunningCompletion { request, model, stamp, events: receivers })
+        Ok(RunningCompletion { request, model, stamp, events: receivers, memory })
     }
 
     /// Choice number `at` in OpenAI's shape, with its tokens from `from` on and their text.
@@ -79,7 +91,7 @@ fn take(choice: &mut ChoiceSoFar, event: Option<SequenceEvent>) -> Result<(), Re
 }
 
 /// The reply in one piece.
-pub(crate) async fn whole(mut running: RunningCompletion) -> Result<Value, Refusal> {
+pub(crate) async fn whole(mut running: RunningCompletion) -> Result<Response, Refusal> {
     let mut choices = Vec::with_capacity(running.events.len());
     for events in &mut running.events {
         let mut choice = ChoiceSoFar::default();
@@ -95,7 +107,7 @@ pub(crate) async fn whole(mut running: RunningCompletion) -> Result<Value, Refus
     }
     let mut reply = running.completion(&shaped);
     reply["usage"] = usage(&running.request.prompts, &choices);
-    Ok(reply)
+    Ok(holding(Json(reply).into_response(), running.memory))
 }
 
 /// A reply in chunks: one for each token and one at each end, one prompt after the other.

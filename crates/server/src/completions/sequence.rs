@@ -4,6 +4,7 @@ use tokenroute_core::{Sampling, TokenId};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::completions::score::Scored;
+use crate::net::memory::Reservation;
 
 /// A sequence to generate.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub(crate) struct NewSequence {
     /// The same for prompt tokens from the given position on, which is at least 1.
     pub(crate) prompt_top: Option<(usize, usize)>,
     pub(crate) events: UnboundedSender<SequenceEvent>,
+    /// Memory of its KV cache and logits.
+    pub(crate) memory: Reservation,
 }
 
 impl NewSequence {

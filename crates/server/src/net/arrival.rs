@@ -1,33 +1,61 @@
-//! The body of a request on its way in, cut off when its time is up.
+//! The body of a request on its way in, cut off when its time is up or its memory is refused.
 
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use tokio::time::{Sleep, sleep};
 
-/// A request body with a time limit.
-#[derive(Debug)]
-pub(super) struct TimedBody {
-    body: Incoming,
-    time: Option<Pin<Box<Sleep>>>,
-    late: Arc<AtomicBool>,
-}
+use crate::net::memory::Reservation;
+use crate::net::refusal::Refusal;
 
-impl TimedBody {
-    /// `late` is set when the body is cut off.
-    pub(super) fn new(body: Incoming, limit: Duration, late: Arc<AtomicBool>) -> Self {
-        let time = (!body.is_end_stream()).then(|| Box::pin(sleep(limit)));
-        TimedBody { body, time, late }
+/// The memory of a request's body. The endpoint holds it until the body is read.
+#[derive(Debug, Clone)]
+pub(crate) struct BodyMemory(Arc<Reservation>);
+
+impl BodyMemory {
+    pub(super) fn new(reservation: Reservation) -> Self {
+        BodyMemory(Arc::new(reservation))
     }
 }
 
-impl Body for TimedBody {
+/// Why a body was cut off.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Cut(Arc<Mutex<Option<Refusal>>>);
+
+impl Cut {
+    fn set(&self, refusal: Refusal) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
+    }
+
+    pub(super) fn take(&self) -> Option<Refusal> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// A request body with limits of time and memory.
+#[derive(Debug)]
+pub(super) struct LimitedBody {
+    body: Incoming,
+    limit: Duration,
+    time: Option<Pin<Box<Sleep>>>,
+    memory: BodyMemory,
+    cut: Cut,
+}
+
+impl LimitedBody {
+    /// `cut` is set when the body is cut off.
+    pub(super) fn new(body: Incoming, limit: Duration, memory: BodyMemory, cut: Cut) -> Self {
+        let time = (!body.is_end_stream()).then(|| Box::pin(sleep(limit)));
+        LimitedBody { body, limit, time, memory, cut }
+    }
+}
+
+impl Body for LimitedBody {
     type Data = Bytes;
     type Error = io::Error;
 
@@ -36,14 +64,22 @@ impl Body for TimedBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
-            return Poll::Ready(frame.map(|frame| frame.map_err(io::Error::other)));
+            let bytes = |frame: &Frame<Bytes>| frame.data_ref().map_or(0, Bytes::len);
+            return Poll::Ready(frame.map(|frame| {
+                let frame = frame.map_err(io::Error::other)?;
+                self.memory.0.grow(bytes(&frame)).map_err(|refusal| {
+                    self.cut.set(refusal);
+                    io::Error::from(io::ErrorKind::OutOfMemory)
+                })?;
+                Ok(frame)
+            }));
         }
         let up = self.time.as_mut().is_some_and(|time| time.as_mut().poll(context).is_ready());
         if !up {
             return Poll::Pending;
         }
         self.time = None;
-        self.late.store(true, Ordering::Relaxed);
+        self.cut.set(Refusal::Slow { limit: self.limit });
         Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())))
     }
 

@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Router;
@@ -19,8 +18,9 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use crate::net::activity::{Activity, Busy};
-use crate::net::arrival::TimedBody;
+use crate::net::arrival::{BodyMemory, Cut, LimitedBody};
 use crate::net::limits::ConnectionLimits;
+use crate::net::memory::{ReplyMemory, Room};
 use crate::net::reading::{Reader, Streams, WatchedBody};
 use crate::net::refusal::Refusal;
 use crate::net::shutdown::{Phase, reached};
@@ -36,6 +36,7 @@ pub(super) async fn answer(
     socket: TcpStream,
     router: Router,
     limits: ConnectionLimits,
+    bodies: Room,
     phases: watch::Receiver<Phase>,
 ) {
     // Without this option small replies wait for more data; they still arrive.
@@ -45,8 +46,11 @@ pub(super) async fn answer(
     let closing = phases.clone();
     let routes = TowerToHyperService::new(router);
     let service = service_fn(move |request: Request<Incoming>| {
-        let (busy, read, late) = (Busy::new(&begun), Arc::clone(&read), Arc::default());
-        let request = request.map(|body| TimedBody::new(body, limits.body, Arc::clone(&late)));
+        let (busy, read, cut) = (Busy::new(&begun), Arc::clone(&read), Cut::default());
+        let memory = BodyMemory::new(bodies.nothing());
+        let limited = |body| LimitedBody::new(body, limits.body, memory.clone(), cut.clone());
+        let mut request = request.map(limited);
+        request.extensions_mut().insert(memory);
         let (reply, closing) = (routes.call(request), closing.clone());
         async move {
             let mut reply = tokio::select! {
@@ -55,13 +59,14 @@ pub(super) async fn answer(
                     Refusal::ShuttingDown.into_response()
                 }
             };
-            if late.load(Ordering::Relaxed) {
-                reply = Refusal::Slow { limit: limits.body }.into_response();
+            if let Some(refusal) = cut.take() {
+                reply = refusal.into_response();
             }
+            let memory = reply.extensions_mut().remove::<ReplyMemory>();
             let kind = reply.headers().get(header::CONTENT_TYPE);
             let is_events = kind.is_some_and(|kind| kind.as_bytes().starts_with(EVENTS));
             let grace = is_events.then(|| Box::pin(reached(Phase::Closed, closing)) as _);
-            let watched = |body| WatchedBody::new(body, Reader::here(&read), busy, grace);
+            let watched = |body| WatchedBody::new(body, Reader::here(&read), (busy, memory), grace);
             Ok::<_, Infallible>(reply.map(watched))
         }
     });

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokenroute_llm::ApiKey;
 
+use crate::net::arrival::BodyMemory;
 use crate::net::guard::{check_key, check_origin};
 use crate::net::liveness::Liveness;
 use crate::net::refusal::Refusal;
@@ -73,10 +74,16 @@ async fn add_headers(request: Request, next: Next) -> Response {
     response
 }
 
-/// The body of a request; `most` is the limit that [`guarded`] was given.
-pub(crate) async fn body(request: Request, most: usize) -> Result<Bytes, Refusal> {
-    Bytes::from_request(request, &()).await.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Refusal::TooLarge { most },
-        _ => Refusal::body(rejection.body_text()),
-    })
+/// The body of a request with its memory; `most` is the limit that [`guarded`] was given.
+pub(crate) async fn body(
+    request: Request,
+    most: usize,
+) -> Result<(Bytes, Option<BodyMemory>), Refusal> {
+    let memory = request.extensions().get::<BodyMemory>().cloned();
+    let bytes =
+        Bytes::from_request(request, &()).await.map_err(|rejection| match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Refusal::TooLarge { most },
+            _ => Refusal::body(rejection.body_text()),
+        })?;
+    Ok((bytes, memory))
 }

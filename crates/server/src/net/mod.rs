@@ -3,6 +3,7 @@
 //!
 //! - [`Server`]: a service on a socket, from bind to shutdown.
 //! - [`ConnectionLimits`]: how long a connection may send, read or do nothing.
+//! - [`MemoryLimit`]: how many bytes weights, KV caches and requests may take together.
 //! - [`check_bind`]: an address beyond loopback needs a key.
 //!
 //! One request passes `connection` (its time limits), `front` (key, origin, size) and then
@@ -17,6 +18,7 @@ mod guard;
 mod limits;
 pub(crate) mod liveness;
 pub(crate) mod long_work;
+pub(crate) mod memory;
 pub(crate) mod openai;
 mod peers;
 mod reading;
@@ -25,4 +27,5 @@ mod server;
 mod shutdown;
 
 pub use limits::ConnectionLimits;
+pub use memory::MemoryLimit;
 pub use server::{Server, ServerError, check_bind};

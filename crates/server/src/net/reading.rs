@@ -13,6 +13,7 @@ use hyper::rt::Executor;
 use tokio::time::sleep;
 
 use crate::net::activity::Busy;
+use crate::net::memory::ReplyMemory;
 use crate::net::refusal::Refusal;
 
 tokio::task_local! {
@@ -73,8 +74,11 @@ pub(super) struct WatchedBody {
     body: AxumBody,
     reader: Arc<Reader>,
     grace: Option<GraceEnd>,
-    _busy: Busy,
+    _held: Held,
 }
+
+/// What a reply holds until it is sent: its place among the requests under way, and its memory.
+pub(super) type Held = (Busy, Option<ReplyMemory>);
 
 impl WatchedBody {
     /// With `grace`, the body is a stream of server-sent events. At the end of the grace
@@ -82,10 +86,10 @@ impl WatchedBody {
     pub(super) fn new(
         body: AxumBody,
         reader: Arc<Reader>,
-        busy: Busy,
+        held: Held,
         grace: Option<GraceEnd>,
     ) -> Self {
-        WatchedBody { body, reader, grace, _busy: busy }
+        WatchedBody { body, reader, grace, _held: held }
     }
 }
 

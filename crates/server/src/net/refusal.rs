@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use crate::net::guard::Denied;
+use crate::net::memory::Limited;
 
 /// Seconds until a client that found the server busy should retry.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
@@ -31,6 +32,8 @@ pub(crate) enum Refusal {
     Slow { limit: Duration },
     /// Too many requests are waiting.
     Busy,
+    /// A limit of memory leaves fewer bytes `free`, of `most`, than are wanted.
+    NoMemory { limited: Limited, wanted: usize, most: usize, free: usize },
     /// The answer took too long to make.
     Late { limit: Duration },
     /// The model failed.
@@ -67,7 +70,7 @@ impl Refusal {
             Refusal::Busy => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error"),
             Refusal::Late { .. } => (StatusCode::GATEWAY_TIMEOUT, "timeout_error"),
             Refusal::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, "server_error"),
-            Refusal::WorkerEnded | Refusal::ShuttingDown => {
+            Refusal::NoMemory { .. } | Refusal::WorkerEnded | Refusal::ShuttingDown => {
                 (StatusCode::SERVICE_UNAVAILABLE, "server_error")
             }
         }
@@ -91,6 +94,9 @@ impl Refusal {
                 format!("the request took more than {seconds} s to arrive; send it in one go")
             }
             Refusal::Busy => "too many requests are waiting; try again".to_owned(),
+            Refusal::NoMemory { limited, wanted, most, free } => {
+                no_memory(*limited, *wanted, *most, *free)
+            }
             Refusal::Late { limit } => {
                 let seconds = limit.as_secs_f64();
                 format!(
@@ -126,12 +132,31 @@ impl Refusal {
     }
 }
 
+/// Why a request gets no memory, by its limit.
+fn no_memory(limited: Limited, wanted: usize, most: usize, free: usize) -> String {
+    match limited {
+        Limited::Connection => format!(
+            "requests of this connection that are not read yet may have {most} bytes together; send fewer at once"
+        ),
+        Limited::Bodies => {
+            format!("requests that are not read yet may have {most} bytes together; try again")
+        }
+        Limited::Process { total } if wanted > most => format!(
+            "the request takes up to {wanted} bytes of memory; --memory {total} leaves {most} for requests, so ask for fewer prompts or tokens"
+        ),
+        Limited::Process { total } => format!(
+            "the request takes up to {wanted} bytes of memory; of --memory {total}, {free} are free now, so try again, or ask for fewer prompts or tokens"
+        ),
+    }
+}
+
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let (status, _) = self.kind();
+        let passes = matches!(self, Refusal::Busy | Refusal::NoMemory { .. });
         let mut response = (status, Json(self.json())).into_response();
         let headers = response.headers_mut();
-        if status == StatusCode::TOO_MANY_REQUESTS {
+        if passes {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER);
         }
         if status == StatusCode::UNAUTHORIZED {

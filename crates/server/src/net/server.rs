@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use crate::net::connection::answer;
 use crate::net::limits::ConnectionLimits;
 use crate::net::liveness::Liveness;
+use crate::net::memory::Room;
 use crate::net::peers::Peers;
 use crate::net::shutdown::Phase;
 
@@ -29,6 +30,22 @@ pub enum ServerError {
     NoKey {
         /// The address to bind.
         address: SocketAddr,
+    },
+    /// The limit of memory leaves too little for requests.
+    #[error(
+        "--memory {total} is too small: the models take {loaded} bytes, and a request of {positions} tokens needs {needed} more; raise it to {least} or more"
+    )]
+    NoMemory {
+        /// The limit.
+        total: usize,
+        /// Bytes of the loaded models.
+        loaded: usize,
+        /// Tokens of a request.
+        positions: usize,
+        /// Bytes that it needs, with buffers of the models' steps.
+        needed: usize,
+        /// The least limit.
+        least: usize,
     },
     /// The socket or its threads failed.
     #[error("cannot serve on {address}: {source}")]
@@ -73,6 +90,7 @@ impl Server {
         router: Router,
         limits: ConnectionLimits,
         worker: Liveness,
+        bodies: Room,
     ) -> Result<Self, ServerError> {
         check_bind(address, key)?;
         let io = |source| ServerError::Io { address, source };
@@ -87,7 +105,7 @@ impl Server {
             .map_err(io)?;
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = thread::spawn(move || {
-            let result = runtime.block_on(serve(listener, router, limits, stopped));
+            let result = runtime.block_on(serve(listener, router, limits, bodies, stopped));
             runtime.shutdown_background();
             result
         });
@@ -135,6 +153,7 @@ async fn serve(
     listener: TcpListener,
     router: Router,
     limits: ConnectionLimits,
+    bodies: Room,
     mut stopped: oneshot::Receiver<()>,
 ) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -157,8 +176,9 @@ async fn serve(
             Ok((slot, (socket, peer))) => {
                 let Some(place) = peers.enter(peer.ip()) else { continue };
                 let (router, phases) = (router.clone(), phases.clone());
+                let bodies = bodies.for_connection();
                 tokio::spawn(async move {
-                    answer(socket, router, limits, phases).await;
+                    answer(socket, router, limits, bodies, phases).await;
                     // The next connection takes the slot, and may need the place.
                     drop((place, slot));
                 });

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokenroute_core::Tau;
 use tokenroute_runtime::Policy;
 
-use crate::net::ConnectionLimits;
+use crate::net::{ConnectionLimits, MemoryLimit};
 
 /// Limits and defaults of a routed server.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -34,6 +34,8 @@ pub struct ServeConfig {
     /// Most positions of earlier answers kept in the KV cache. A prompt that begins like
     /// one of them, as the next message of a conversation does, is not read again.
     pub kept_positions: usize,
+    /// Bytes that the process may use. Requests beyond it are refused.
+    pub memory: Option<MemoryLimit>,
     /// Limits of connections.
     pub connections: ConnectionLimits,
 }
@@ -51,6 +53,7 @@ impl Default for ServeConfig {
             time: Duration::from_secs(300),
             prefill: const { NonZeroUsize::new(256).expect("positive") },
             kept_positions: 8192,
+            memory: None,
             connections: ConnectionLimits::default(),
         }
     }

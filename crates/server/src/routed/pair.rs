@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use tokenroute_core::{Bytes, Llm, Scorer, Vocabulary};
+use tokenroute_core::{Bytes, Llm, ModelInfo, Scorer, Vocabulary};
+use tokenroute_llm::POSITIONS_PER_CALL;
 use tokenroute_model::{ChatTemplate, Tokenizer};
 use tokenroute_runtime::Calls;
+
+use crate::net::memory::step_bytes;
 
 /// The small model with its tokenizer, and the LLM if there is one.
 pub struct ServerPair<M> {
@@ -32,6 +35,25 @@ pub struct ServerLlm {
     pub calls: Calls,
     /// Bytes sent to the LLM and received from it, if it is behind a network.
     pub bytes: Option<ByteMeter>,
+    /// What it takes of this machine's memory beside its weights.
+    pub memory: LlmMemory,
+}
+
+/// Memory of an LLM beside its weights. All of it is 0 for an LLM behind a network.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LlmMemory {
+    /// Bytes of a position in its KV cache.
+    pub(crate) position_bytes: usize,
+    /// Bytes of its steps.
+    pub(crate) step_bytes: usize,
+}
+
+impl LlmMemory {
+    /// The memory of an LLM in process, with the bytes of a position in its KV cache.
+    #[must_use]
+    pub fn in_process(info: &ModelInfo, position_bytes: usize) -> Self {
+        LlmMemory { position_bytes, step_bytes: step_bytes(info, POSITIONS_PER_CALL) }
+    }
 }
 
 /// Reads how many bytes have crossed the network so far.

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use tokenroute_core::Sampling;
 
+use crate::net::memory::holding;
 use crate::net::openai::events::{DONE, Events, streamed};
 use crate::net::openai::reply::{Finish, frame};
 use crate::net::refusal::Refusal;
@@ -46,7 +47,11 @@ async fn whole(mut running: RunningAnswer) -> Result<Response, Refusal> {
     if running.request.tokens {
         reply["tokenroute"] = origins(&running.shared.pair, &tokens)?;
     }
-    Ok(Json(reply).into_response())
+    let reply = Json(reply).into_response();
+    Ok(match running.take_memory() {
+        Some(memory) => holding(reply, memory),
+        None => reply,
+    })
 }
 
 fn chunks(running: RunningAnswer) -> Response {

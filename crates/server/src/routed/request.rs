@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use tokenroute_core::{Tau, TokenId};
 use tokenroute_model::{ChatOptions, Message};
-use tokenroute_runtime::{Budget, Policy};
+use tokenroute_runtime::{Budget, Policy, Wait};
 
+use crate::net::memory::state_bytes;
 use crate::net::openai::fields::{RequestFields, wrong};
 use crate::net::openai::request::{
     COMPLETION_TOKENS, PROMPT, Prompt, check_bytes, check_model, check_prompt, check_single,
@@ -19,6 +20,10 @@ use crate::routed::served::ServedPair;
 /// Most stop strings, and most bytes of all of them: each is searched for at every token.
 const STOPS: usize = 16;
 const STOP_BYTES: usize = 4096;
+
+/// Bytes of a token in all its copies, and in a reply with the origin of every token.
+const TOKEN_BYTES: usize = 256;
+const SHOWN_TOKEN_BYTES: usize = 2048;
 
 const MESSAGES: &str = "messages";
 const VARIABLES: &str = "chat_template_kwargs";
@@ -97,6 +102,27 @@ impl RoutedRequest {
             usage: fields.flag_within("stream_options", "include_usage")?,
             tokens: fields.flag("tokenroute")?,
         })
+    }
+}
+
+impl RoutedRequest {
+    /// Most bytes of its session's states, speculated ones included.
+    pub(crate) fn session_bytes(&self, pair: &ServedPair) -> usize {
+        let tokens = self.prompt.len().saturating_add(self.max_tokens);
+        let session = state_bytes(pair.position_bytes, tokens);
+        let ahead = match self.policy.wait {
+            Wait::Speculate { branches, max_ahead } => {
+                state_bytes(pair.position_bytes, max_ahead).saturating_mul(branches.get())
+            }
+            Wait::Block | Wait::Relay { .. } => 0,
+        };
+        session.saturating_add(ahead)
+    }
+
+    /// Most bytes of its prompt's and answer's tokens and of its reply.
+    pub(crate) fn reply_bytes(&self) -> usize {
+        let each = if self.tokens { SHOWN_TOKEN_BYTES } else { TOKEN_BYTES };
+        self.prompt.len().saturating_add(self.max_tokens).saturating_mul(each)
     }
 }
 
@@ -219,31 +245,26 @@ fn chat_prompt(fields: &RequestFields, pair: &ServedPair) -> Result<Vec<TokenId>
     if messages.is_empty() {
         return Err(bad("`messages` is empty; expected at least one message".to_owned()));
     }
-    let variables = variables(fields)?;
-    if !pair.allow_special_tokens {
-        check_plain(&messages, &variables, pair)?;
+    let options = ChatOptions { variables: variables(fields)?, ..ChatOptions::default() };
+    if let Some(name) = options.reserved_variable() {
+        let message =
+            format!("`{VARIABLES}` sets `{name}`, which the server sets itself; leave it out");
+        return Err(Refusal::field(VARIABLES, message));
     }
-    let options = ChatOptions { variables, ..ChatOptions::default() };
+    if !pair.allow_special_tokens {
+        check_plain(&messages, &options.variables, pair)?;
+    }
     let prompt = template.render(&messages, &options).map_err(|error| bad(error.to_string()))?;
     check_bytes(MESSAGES, &prompt, pair.most_prompt.min(pair.context), pair.longest_token)?;
     pair.tokenizer.encode(&prompt).map_err(|error| bad(error.to_string()))
 }
 
-/// The template's own variables, under `chat_template_kwargs` as in vLLM and SGLang. The
-/// server sets the messages and the rest itself.
+/// The template's own variables, under `chat_template_kwargs` as in vLLM and SGLang.
 fn variables(fields: &RequestFields) -> Result<BTreeMap<String, Value>, Refusal> {
-    const NAME: &str = VARIABLES;
-    const OWN: [&str; 5] =
-        ["messages", "tools", "documents", "add_generation_prompt", "strftime_now"];
-    let Some(value) = fields.get(NAME) else { return Ok(BTreeMap::new()) };
-    let Some(variables) = value.as_object() else { return Err(wrong(NAME, value, "an object")) };
-    match OWN.into_iter().find(|own| variables.contains_key(*own)) {
-        Some(own) => {
-            let message =
-                format!("`{NAME}` sets `{own}`, which the server sets itself; leave it out");
-            Err(Refusal::field(NAME, message))
-        }
-        None => Ok(variables.clone().into_iter().collect()),
+    let Some(value) = fields.get(VARIABLES) else { return Ok(BTreeMap::new()) };
+    match value.as_object() {
+        Some(variables) => Ok(variables.clone().into_iter().collect()),
+        None => Err(wrong(VARIABLES, value, "an object")),
     }
 }
 

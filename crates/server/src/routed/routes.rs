@@ -12,6 +12,7 @@ use serde_json::Value;
 use tokenroute_llm::ApiKey;
 
 use crate::net::front::{body, guarded};
+use crate::net::openai::fields::parsed_bytes;
 use crate::net::openai::reply::models as list;
 use crate::net::refusal::Refusal;
 use crate::routed::metrics::Outcome;
@@ -63,7 +64,7 @@ async fn answer(
     match begin(&shared, kind, request, start).await {
         Ok(running) => reply(running).await,
         Err(refusal) => {
-            let busy = refusal == Refusal::Busy;
+            let busy = matches!(refusal, Refusal::Busy | Refusal::NoMemory { .. });
             shared.metrics.outcome(if busy { Outcome::Busy } else { Outcome::Refused });
             Err(refusal)
         }
@@ -78,13 +79,18 @@ async fn begin(
     start: Instant,
 ) -> Result<RunningAnswer, Refusal> {
     let pair = &shared.pair;
-    let body = body(request, pair.body).await?;
+    let (body, held) = body(request, pair.body).await?;
     let bytes = body.len();
     // The slot comes first: tokenising a long prompt is work too.
     let slot = shared.worker.slot().ok_or(Refusal::Busy)?;
     let reads = Arc::clone(shared);
-    let read = move || RoutedRequest::read(kind, &body, &reads.pair);
+    let read = move || {
+        let _held = (held, reads.memory.reserve(parsed_bytes(&body))?);
+        RoutedRequest::read(kind, &body, &reads.pair)
+    };
     let request = shared.reading.run(bytes, read).await?;
-    let ticket = shared.worker.submit(&slot, &request)?;
-    Ok(RunningAnswer::new(Arc::clone(shared), request, ticket, start))
+    let memory = shared.memory.reserve(request.reply_bytes())?;
+    let session = shared.memory.reserve(request.session_bytes(pair))?;
+    let ticket = shared.worker.submit(&slot, session, &request)?;
+    Ok(RunningAnswer::new(Arc::clone(shared), request, (ticket, memory), start))
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::net::memory::Reservation;
 use crate::net::openai::reply::{Finish, Stamp};
 use crate::net::refusal::Refusal;
 use crate::routed::answer::{AnswerText, TokenText};
@@ -23,6 +24,8 @@ pub(crate) struct RunningAnswer {
     pub(crate) stamp: Stamp,
     pub(crate) usage: AnswerUsage,
     ticket: Ticket,
+    /// Memory of the reply.
+    memory: Option<Reservation>,
     text: AnswerText,
     start: Instant,
     /// When the last token was made.
@@ -33,11 +36,11 @@ pub(crate) struct RunningAnswer {
 }
 
 impl RunningAnswer {
-    /// A request that arrived at `start`.
+    /// A request that arrived at `start`, with the memory of its reply.
     pub(crate) fn new(
         shared: Arc<Shared>,
         request: RoutedRequest,
-        ticket: Ticket,
+        (ticket, memory): (Ticket, Reservation),
         start: Instant,
     ) -> Self {
         let pair = &shared.pair;
@@ -51,12 +54,18 @@ impl RunningAnswer {
             stamp,
             usage: AnswerUsage::default(),
             ticket,
+            memory: Some(memory),
             text,
             start,
             last: None,
             given: None,
             outcome: Outcome::Left,
         }
+    }
+
+    /// The memory of the reply, which a whole reply holds until it is sent.
+    pub(crate) fn take_memory(&mut self) -> Option<Reservation> {
+        self.memory.take()
     }
 
     /// The next tokens with their text. The last ones come with the reason for the end.

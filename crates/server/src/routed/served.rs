@@ -28,6 +28,8 @@ pub(crate) struct ServedPair {
     pub(crate) most_tokens: usize,
     /// Most bytes of a request.
     pub(crate) body: usize,
+    /// Bytes of a position in the KV caches of both models.
+    pub(crate) position_bytes: usize,
     /// Longest time for an answer.
     pub(crate) time: Duration,
     pub(crate) tokenizer: Arc<Tokenizer>,

@@ -10,6 +10,7 @@ use tokenroute_core::{LanguageModel, Tau};
 use tokenroute_llm::ApiKey;
 
 use crate::net::long_work::LongWork;
+use crate::net::memory::{ServiceMemory, kept_bytes, step_bytes};
 use crate::net::{ConnectionLimits, Server, ServerError};
 use crate::routed::config::ServeConfig;
 use crate::routed::metrics::Metrics;
@@ -28,6 +29,7 @@ pub struct RoutedService {
     shared: Arc<Shared>,
     key: Option<ApiKey>,
     connections: ConnectionLimits,
+    memory: ServiceMemory,
 }
 
 impl fmt::Debug for RoutedService {
@@ -41,7 +43,7 @@ impl fmt::Debug for RoutedService {
 impl RoutedService {
     /// Starts the thread that decodes. With a key, every endpoint but `/` and `/health`
     /// requires it. Without one, web pages of other origins are refused.
-    pub fn new<M>(pair: ServerPair<M>, key: Option<ApiKey>, config: ServeConfig) -> Self
+    pub fn new<M>(pair: ServerPair<M>, key: Option<ApiKey>, mut config: ServeConfig) -> Self
     where
         M: LanguageModel + Send + 'static,
         M::State: 'static,
@@ -52,6 +54,16 @@ impl RoutedService {
         if llm.is_none() {
             policy.tau = Tau::SLM_ONLY;
         }
+        let slm_bytes = slm.position_bytes();
+        let large = llm.as_ref().map(|llm| llm.memory).unwrap_or_default();
+        let positions = config.prefill.get().saturating_add(config.sessions);
+        let memory = ServiceMemory {
+            limit: config.memory,
+            steps: step_bytes(info, positions).saturating_add(large.step_bytes),
+            position_bytes: slm_bytes + large.position_bytes,
+        };
+        config.kept_positions = memory.kept_positions(slm_bytes, config.kept_positions);
+        let room = memory.room(kept_bytes(slm_bytes, config.kept_positions));
         let pair = ServedPair {
             name,
             policy,
@@ -63,6 +75,7 @@ impl RoutedService {
             longest_token: tokenizer.longest_token(),
             most_tokens: config.max_tokens,
             body: config.body,
+            position_bytes: memory.position_bytes,
             time: config.time.min(LONGEST),
             tokenizer: Arc::new(tokenizer),
             template,
@@ -74,18 +87,22 @@ impl RoutedService {
             Worker::start(slm, llm, vocabulary, config, Arc::clone(&metrics), bytes.is_some());
         let replies = AtomicU64::new(0);
         let reading = LongWork::new();
-        let shared = Arc::new(Shared { pair, metrics, bytes, worker, reading, replies });
-        RoutedService { shared, key, connections: config.connections }
+        let shared =
+            Arc::new(Shared { pair, metrics, bytes, worker, memory: room, reading, replies });
+        RoutedService { shared, key, connections: config.connections, memory }
     }
 
     /// Binds and serves over plain HTTP. Over open networks, put it behind a proxy that
     /// speaks TLS.
     ///
     /// # Errors
-    /// An address beyond loopback without a key; a port that cannot be bound.
+    /// An address beyond loopback without a key; a limit of memory without room for a request; a
+    /// port that cannot be bound.
     pub fn start(&self, address: SocketAddr) -> Result<Server, ServerError> {
+        self.memory.check()?;
         let router = router(&self.shared, self.key.clone());
         let worker = self.shared.worker.liveness.clone();
-        Server::open(address, self.key.as_ref(), router, self.connections, worker)
+        let bodies = self.shared.memory.for_bodies(self.shared.pair.body);
+        Server::open(address, self.key.as_ref(), router, self.connections, worker, bodies)
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokenroute_core::Bytes;
 
 use crate::net::long_work::LongWork;
+use crate::net::memory::Room;
 use crate::net::openai::reply::Stamp;
 use crate::routed::metrics::{Metrics, Now};
 use crate::routed::pair::ByteMeter;
@@ -18,6 +19,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) bytes: Option<ByteMeter>,
     pub(crate) worker: Worker,
+    /// Memory for requests.
+    pub(crate) memory: Room,
     /// Where long requests are read.
     pub(crate) reading: LongWork,
     /// Replies so far.

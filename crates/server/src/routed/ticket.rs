@@ -10,6 +10,7 @@ use tokenroute_runtime::Waker;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
+use crate::net::memory::Reservation;
 use crate::net::refusal::Refusal;
 
 /// Events of an answer, in order.
@@ -56,16 +57,18 @@ pub(crate) struct Ticket {
     slot: Slot,
 }
 
-/// A request at the decoding thread's end.
+/// A request at the decoding thread's end. It is dropped after its session has ended.
 pub(crate) struct Subscriber {
     events: UnboundedSender<AnswerEvent>,
     stop: Arc<AtomicBool>,
     ended: Arc<Notify>,
     slot: Slot,
+    /// Memory of the session.
+    _memory: Reservation,
 }
 
-/// Both ends of a request that holds this slot.
-pub(crate) fn subscribe(slot: &Slot, waker: &Waker) -> (Ticket, Subscriber) {
+/// Both ends of a request that holds this slot and this memory.
+pub(crate) fn subscribe(slot: &Slot, memory: Reservation, waker: &Waker) -> (Ticket, Subscriber) {
     let (events, receiver) = unbounded_channel();
     let stop = Arc::new(AtomicBool::new(false));
     let ended = Arc::new(Notify::new());
@@ -74,6 +77,7 @@ pub(crate) fn subscribe(slot: &Slot, waker: &Waker) -> (Ticket, Subscriber) {
         stop: Arc::clone(&stop),
         ended: Arc::clone(&ended),
         slot: slot.clone(),
+        _memory: memory,
     };
     let (slot, waker) = (slot.clone(), waker.clone());
     (Ticket { events: receiver, stop, ended, waker, slot }, subscriber)

@@ -9,10 +9,11 @@ use tokenroute_runtime::{Absent, Calls, KeepAll, Pair, RoutedDecoding, Session, 
 use tokio::sync::Semaphore;
 
 use crate::net::liveness::Liveness;
+use crate::net::memory::Reservation;
 use crate::net::refusal::Refusal;
 use crate::routed::config::ServeConfig;
 use crate::routed::metrics::Metrics;
-use crate::routed::pair::ServerLlm;
+use crate::routed::pair::{LlmMemory, ServerLlm};
 use crate::routed::request::RoutedRequest;
 use crate::routed::scheduler::{Scheduler, Waiting};
 use crate::routed::ticket::{Slot, Ticket, subscribe};
@@ -88,7 +89,12 @@ impl Worker {
     }
 
     /// Hands a request to the thread.
-    pub(crate) fn submit(&self, slot: &Slot, request: &RoutedRequest) -> Result<Ticket, Refusal> {
+    pub(crate) fn submit(
+        &self,
+        slot: &Slot,
+        memory: Reservation,
+        request: &RoutedRequest,
+    ) -> Result<Ticket, Refusal> {
         let session = Session {
             question: String::new(),
             prompt: request.prompt.clone(),
@@ -96,7 +102,7 @@ impl Worker {
             policy: request.policy,
         };
         let waker = self.waker.as_ref().ok_or(Refusal::WorkerEnded)?;
-        let (ticket, subscriber) = subscribe(slot, waker);
+        let (ticket, subscriber) = subscribe(slot, memory, waker);
         self.inbox.send(Waiting { session, subscriber }).map_err(|_| Refusal::WorkerEnded)?;
         waker.wake();
         Ok(ticket)
@@ -111,5 +117,6 @@ fn no_llm() -> ServerLlm {
         scorer: Box::new(KeepAll),
         calls: Calls { threads: 1, together: 1 },
         bytes: None,
+        memory: LlmMemory::default(),
     }
 }

@@ -272,7 +272,7 @@ impl LanguageModel for Slow {
 
 #[test]
 fn requests_share_batches_and_too_many_are_turned_away() {
-    let config = BatchConfig { batch: 8, queue: 4, kept_positions: 0 };
+    let config = BatchConfig { batch: 8, queue: 4, kept_positions: 0, memory: None };
     let server = serve(slow(), None, config);
     let outcomes: Vec<u16> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..24)

@@ -7,7 +7,7 @@ use tokenroute_core::{LanguageModel, TokenId};
 use tokenroute_llm::http::{Http, HttpConfig};
 use tokenroute_llm::{ApiKey, ToyModel};
 use tokenroute_server::completions::{BatchConfig, CompletionService, Texts};
-use tokenroute_server::net::Server;
+use tokenroute_server::net::{Server, ServerError};
 
 /// Token 3 is "d"; 14 and 15 have no text; 12 and 13 are the halves of one character.
 pub struct Letters;
@@ -44,11 +44,19 @@ where
     M: LanguageModel + Send + 'static,
     M::State: 'static,
 {
+    start(model, key, config).expect("a server")
+}
+
+pub fn start<M>(model: M, key: Option<&str>, config: BatchConfig) -> Result<Server, ServerError>
+where
+    M: LanguageModel + Send + 'static,
+    M::State: 'static,
+{
     let key = key.map(|key| ApiKey::new(key).expect("a key"));
     let texts = Box::new(Letters);
     let service =
         CompletionService::new("toy".into(), model, ToyModel::vocabulary(), texts, key, config);
-    service.start(loopback()).expect("a server")
+    service.start(loopback())
 }
 
 pub fn client(server: &Server) -> Http {

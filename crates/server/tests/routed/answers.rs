@@ -10,7 +10,7 @@ use tokenroute_core::{
 };
 use tokenroute_llm::{InProcess, Scripted, ToyModel};
 use tokenroute_runtime::{Calls, Pair, Policy, Request, Wait, decode};
-use tokenroute_server::routed::{RoutedService, ServeConfig, ServerLlm, ServerPair};
+use tokenroute_server::routed::{LlmMemory, RoutedService, ServeConfig, ServerLlm, ServerPair};
 
 use crate::support::{
     Client, FirstNumber, Gate, Script, alone, forgetful, pair, routed, saying, served,
@@ -100,7 +100,9 @@ fn tokens_made_during_a_wait_are_told_and_counted() {
         Ok(says(tokens))
     });
     let calls = Calls { threads: 1, together: 1 };
-    let large = ServerLlm { llm: Box::new(llm), scorer: Box::new(Third), calls, bytes: None };
+    let memory = LlmMemory::default();
+    let large =
+        ServerLlm { llm: Box::new(llm), scorer: Box::new(Third), calls, bytes: None, memory };
     let wait = Wait::Speculate { branches: NonZeroUsize::MIN, max_ahead: 0 };
     let policy = Policy { wait, ..Policy::new(Tau::new(0.5).expect("a threshold")) };
     let config = ServeConfig { policy, ..ServeConfig::default() };
@@ -174,8 +176,8 @@ fn bytes_are_counted_for_each_answer_of_many() {
     let config = ServeConfig { policy, ..ServeConfig::default() };
     let calls = Calls { threads: 2, together: 1 };
     let (scorer, bytes) = (Box::new(FirstNumber), Some(Arc::new(Bytes::default) as _));
-    let large =
-        ServerLlm { llm: Box::new(Weighed(InProcess::new(pair().1))), scorer, calls, bytes };
+    let (llm, memory) = (Box::new(Weighed(InProcess::new(pair().1))), LlmMemory::default());
+    let large = ServerLlm { llm, scorer, calls, bytes, memory };
     let client = Client::of(&RoutedService::new(served(pair().0, Some(large)), None, config));
     let ask = |i: u32| client.answer(TEXT, &json!({"prompt": [i, 3, 1], "max_tokens": 40}));
     let usages: Vec<Value> = thread::scope(|scope| {

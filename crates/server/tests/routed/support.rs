@@ -14,7 +14,7 @@ use tokenroute_llm::{ApiKey, InProcess, ToyModel};
 use tokenroute_model::{ChatTemplate, Tokenizer};
 use tokenroute_runtime::Calls;
 use tokenroute_server::net::Server;
-use tokenroute_server::routed::{RoutedService, ServeConfig, ServerLlm, ServerPair};
+use tokenroute_server::routed::{LlmMemory, RoutedService, ServeConfig, ServerLlm, ServerPair};
 
 /// Token 12 and 13 are the halves of "é"; 14 and 15 end an answer.
 const WORDS: [&str; 16] = [
@@ -77,7 +77,8 @@ pub fn served<M>(slm: M, large: Option<ServerLlm>) -> ServerPair<M> {
 pub fn large() -> ServerLlm {
     let llm = Box::new(InProcess::new(pair().1));
     let calls = Calls { threads: 2, together: 1 };
-    ServerLlm { llm, scorer: Box::new(FirstNumber), calls, bytes: None }
+    let memory = LlmMemory::in_process(pair().1.info(), pair().1.position_bytes());
+    ServerLlm { llm, scorer: Box::new(FirstNumber), calls, bytes: None, memory }
 }
 
 /// A server without cached prefixes.

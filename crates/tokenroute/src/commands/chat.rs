@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use tokenroute::{Message, Policy, RoutedPair, TokenStream};
 use tokenroute_core::{LanguageModel, Llm, Progress, Trace};
 use tokenroute_llm::http::Traffic;
+use tokenroute_model::ChatOptions;
 use tokenroute_runtime::{Engine, Event, Session};
 
 use crate::args::Chat;
@@ -57,12 +58,27 @@ pub fn run(args: &Chat, progress: &dyn Progress) -> Result<()> {
         format!("{slm} has no chat template; use `tokenroute generate`, or give the model's folder a chat_template.jinja")
     })?;
     check_plain(args, &pair, args.system.as_deref().unwrap_or("")).context("--system")?;
+    let options = options(args)?;
+    let kwargs = serde_json::to_string(&options.variables)?;
+    check_plain(args, &pair, &kwargs).context("--chat-template-kwargs")?;
     thread::scope(|scope| {
         // The conversation so far stays in the KV cache, so only a new message needs
         // prefill.
         let engine = pair.engine(scope, &policy).keeping(pair.slm().decoder.info().context);
-        Talk { args, pair: &pair, policy, engine, messages: Vec::new() }.run(progress)
+        Talk { args, pair: &pair, options, policy, engine, messages: Vec::new() }.run(progress)
     })
+}
+
+/// The inputs of the chat template.
+fn options(args: &Chat) -> Result<ChatOptions> {
+    let variables = args.chat_template_kwargs.clone().unwrap_or_default().into_iter().collect();
+    let options = ChatOptions { variables, ..ChatOptions::default() };
+    match options.reserved_variable() {
+        Some(name) => bail!(
+            "--chat-template-kwargs sets `{name}`, which is set from the conversation; leave it out"
+        ),
+        None => Ok(options),
+    }
 }
 
 /// Refuses a message that spells a special token, unless the arguments allow it.
@@ -80,6 +96,7 @@ fn check_plain(args: &Chat, pair: &RoutedPair, text: &str) -> Result<()> {
 struct Talk<'a, M: LanguageModel, L: Llm + ?Sized> {
     args: &'a Chat,
     pair: &'a RoutedPair,
+    options: ChatOptions,
     policy: Policy,
     engine: Engine<'a, M, L>,
     messages: Vec<Message>,
@@ -137,7 +154,7 @@ impl<M: LanguageModel, L: Llm + ?Sized> Talk<'_, M, L> {
 
     /// Answers the last message.
     fn answer(&mut self, progress: &dyn Progress) -> Result<()> {
-        let prompt = self.pair.chat_prompt(&self.messages)?;
+        let prompt = self.pair.chat_prompt_with(&self.messages, &self.options)?;
         let context = self.pair.slm().decoder.info().context;
         ensure!(
             prompt.len() <= context,

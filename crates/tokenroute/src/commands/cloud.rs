@@ -10,6 +10,7 @@ use tokenroute_server::completions::{BatchConfig, CompletionService};
 use tokenroute_server::net::check_bind;
 
 use crate::args::Cloud;
+use crate::commands::memory;
 use crate::output;
 use crate::signal::Stop;
 
@@ -17,6 +18,7 @@ use crate::signal::Stop;
 pub fn run(args: &Cloud, progress: &dyn Progress) -> Result<()> {
     let key = ApiKey::from_env(CLOUD_KEY)?;
     check_bind(args.bind, key.as_ref())?;
+    let weights = memory::check(args.memory, &[(&args.model, args.quantize)], progress)?;
     let options = load_options(&args.model, LoadOptions::default().top_k, args.quantize);
     let model = load_named(&args.model, &options, progress)?;
     // Clients cache answers under this name, so it must change with the weights.
@@ -28,6 +30,7 @@ pub fn run(args: &Cloud, progress: &dyn Progress) -> Result<()> {
     let config = BatchConfig {
         batch: args.batch,
         kept_positions: args.kept_positions,
+        memory: memory::limit(args.memory, weights),
         ..BatchConfig::default()
     };
     let texts = Box::new(model.tokenizer);

@@ -76,7 +76,7 @@ fn decode(
     progress: &dyn Progress,
 ) -> Result<()> {
     let slm = pair.slm();
-    let prompts = prompts(args, slm)?;
+    let (prompts, mut without) = prompts(args, slm)?;
     let requests: Vec<Request<'_>> = prompts
         .iter()
         .map(|p| {
@@ -94,30 +94,45 @@ fn decode(
             printer.token(token);
         }
     };
-    let traces = pair.answer_all(&requests, policy, &mut heard)?;
+    let results = pair.answer_each(&requests, policy, &mut heard)?;
     if shown {
         printer.end()?;
+    }
+    let (mut answered, mut traces) = (Vec::new(), Vec::new());
+    for (prompt, result) in prompts.iter().zip(results) {
+        match (result, &prompt.question) {
+            (Ok(trace), _) => {
+                answered.push(prompt);
+                traces.push(trace);
+            }
+            (Err(error), Some(question)) => {
+                output::warn(&format!("question {:?} has no answer: {error}", question.id));
+                without += 1;
+            }
+            (Err(error), None) => return Err(error.into()),
+        }
     }
     if pair.is_routed() {
         progress.note(&cost_line::costs(&traces, pair.traffic()));
         cost_line::warn_of_degraded(&traces);
     }
-    if shown {
-        return Ok(());
-    }
-    for (prompt, trace) in prompts.iter().zip(traces) {
+    let all = answered.len() + without;
+    for (prompt, trace) in answered.into_iter().zip(traces).filter(|_| !shown) {
         let tokens = trace.ids().collect();
         let trace = pair.is_routed().then_some(trace);
         show(args, &answer(slm, prompt, tokens, policy.sampling, trace, pair.is_remote())?)?;
     }
+    ensure!(without == 0, "{without} of {all} questions have no answer; the warnings name them");
     Ok(())
 }
 
-fn prompts(args: &Generate, model: &LoadedModel) -> Result<Vec<Prompt>> {
+/// The prompts, and how many questions are too long to be one. A warning names each of those.
+fn prompts(args: &Generate, model: &LoadedModel) -> Result<(Vec<Prompt>, usize)> {
     if let Some(path) = &args.questions {
+        let mut without = 0;
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read the questions {}", path.display()))?;
-        return text
+        let prompts = text
             .lines()
             .enumerate()
             .filter(|(_, line)| !line.trim().is_empty())
@@ -134,15 +149,20 @@ fn prompts(args: &Generate, model: &LoadedModel) -> Result<Vec<Prompt>> {
                 }
                 let ids = model.tokenizer.encode_prompt(&text)?;
                 let (tokens, context) = (ids.len(), model.decoder.info().context);
-                ensure!(
-                    tokens <= context,
-                    "{}, question {:?}, has {tokens} tokens and the model reads {context}; shorten or remove it",
-                    place(),
-                    question.id
-                );
-                Ok(Prompt { question: Some(question), ids })
+                if tokens > context {
+                    output::warn(&format!(
+                        "{}, question {:?}, has {tokens} tokens and the model reads {context}, so it has no answer; shorten or remove it",
+                        place(),
+                        question.id
+                    ));
+                    without += 1;
+                    return Ok(None);
+                }
+                Ok(Some(Prompt { question: Some(question), ids }))
             })
-            .collect();
+            .filter_map(Result::transpose)
+            .collect::<Result<_>>()?;
+        return Ok((prompts, without));
     }
     let ids = match (&args.ids, &args.text) {
         (Some(ids), _) => ids.clone(),
@@ -150,7 +170,7 @@ fn prompts(args: &Generate, model: &LoadedModel) -> Result<Vec<Prompt>> {
         (None, None) => Vec::new(),
     };
     ensure!(!ids.is_empty(), "the prompt has no tokens; give at least one");
-    Ok(vec![Prompt { question: None, ids }])
+    Ok((vec![Prompt { question: None, ids }], 0))
 }
 
 fn answer(

@@ -18,6 +18,8 @@ pub mod label;
 #[cfg(all(feature = "lab", feature = "server"))]
 pub mod latency;
 pub mod man;
+#[cfg(feature = "server")]
+mod memory;
 #[cfg(feature = "lab")]
 pub mod metrics;
 pub mod random_model;

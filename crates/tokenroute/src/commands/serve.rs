@@ -6,10 +6,12 @@ use std::time::Duration;
 use anyhow::Result;
 use tokenroute::{ApiKey, short_name};
 use tokenroute_core::Progress;
+use tokenroute_llm::http::HttpConfig;
 use tokenroute_server::net::check_bind;
 use tokenroute_server::routed::{RoutedService, ServeConfig};
 
 use crate::args::Serve;
+use crate::commands::memory;
 use crate::open_pair::{open, policy};
 use crate::output;
 use crate::signal::Stop;
@@ -22,6 +24,10 @@ pub fn run(args: &Serve, progress: &dyn Progress) -> Result<()> {
     let key = ApiKey::from_env(KEY)?;
     check_bind(args.bind, key.as_ref())?;
     let policy = policy(&args.routing, None)?;
+    let mut models = vec![(args.slm.as_path(), args.routing.quantize)];
+    let llm = args.routing.llm.as_deref().filter(|llm| HttpConfig::url_of(llm).is_none());
+    models.extend(llm.map(|llm| (llm, args.routing.llm_quantize)));
+    let weights = memory::check(args.memory, &models, progress)?;
     let pair = open(&args.slm, &args.routing, policy, args.separator.as_deref(), progress)?;
     let policy = pair.decoding().policy;
     let name = args.name.clone().unwrap_or_else(|| short_name(&args.slm));
@@ -36,6 +42,7 @@ pub fn run(args: &Serve, progress: &dyn Progress) -> Result<()> {
         time: Duration::from_secs(args.time),
         prefill: args.prefill,
         kept_positions: args.kept_positions,
+        memory: memory::limit(args.memory, weights),
         ..ServeConfig::default()
     };
     let stop = Stop::listen()?;

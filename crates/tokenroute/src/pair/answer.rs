@@ -1,7 +1,7 @@
 //! Answers of a pair: from a text, from messages, from token ids.
 
-use tokenroute_core::{LanguageModel, TokenId, Trace, TraceToken};
-use tokenroute_model::{ChatOptions, Message};
+use tokenroute_core::{LanguageModel, Llm, TokenId, Trace, TraceToken};
+use tokenroute_model::{ChatOptions, Decoder, Message};
 use tokenroute_runtime::{DEFAULT_BATCH, Policy, Request, RoutedDecoding};
 
 use super::{Decoding, RoutedPair};
@@ -59,9 +59,21 @@ impl RoutedPair {
     /// # Errors
     /// A model without a chat template, or messages that the template refuses.
     pub fn chat_prompt(&self, messages: &[Message]) -> Result<Vec<TokenId>, Error> {
+        self.chat_prompt_with(messages, &ChatOptions::default())
+    }
+
+    /// As [`RoutedPair::chat_prompt`], with other inputs of the chat template.
+    ///
+    /// # Errors
+    /// As [`RoutedPair::chat_prompt`].
+    pub fn chat_prompt_with(
+        &self,
+        messages: &[Message],
+        options: &ChatOptions,
+    ) -> Result<Vec<TokenId>, Error> {
         let none = || Error::NoTemplate { slm: self.named.clone() };
         let template = self.template()?.ok_or_else(none)?;
-        let prompt = template.render(messages, &ChatOptions::default())?;
+        let prompt = template.render(messages, options)?;
         Ok(self.slm.tokenizer.encode(&prompt)?)
     }
 
@@ -104,12 +116,30 @@ impl RoutedPair {
         policy: Policy,
         on_token: &mut dyn FnMut(usize, &TraceToken),
     ) -> Result<Vec<Trace>, Error> {
+        Ok(self.routed(policy).run_with(requests, on_token)?)
+    }
+
+    /// As [`RoutedPair::answer_all`], with a result for each request: a failure of one leaves
+    /// the others whole.
+    ///
+    /// # Errors
+    /// An empty prompt.
+    pub fn answer_each(
+        &self,
+        requests: &[Request<'_>],
+        policy: Policy,
+        on_token: &mut dyn FnMut(usize, &TraceToken),
+    ) -> Result<Vec<Result<Trace, Error>>, Error> {
+        let results = self.routed(policy).run_each(requests, on_token)?;
+        Ok(results.into_iter().map(|result| result.map_err(Error::from)).collect())
+    }
+
+    fn routed(&self, policy: Policy) -> RoutedDecoding<'_, Decoder, dyn Llm> {
         let (pair, scorer) = self.parts();
         // What an answer leaves of such a budget is the next one's.
         let batch = if policy.budget.carries() { 1 } else { DEFAULT_BATCH };
         let calls = self.calls(&policy);
-        let routed = RoutedDecoding::new(pair, scorer, policy);
-        Ok(RoutedDecoding { calls, batch, ..routed }.run_with(requests, on_token)?)
+        RoutedDecoding { calls, batch, ..RoutedDecoding::new(pair, scorer, policy) }
     }
 
     /// Most tokens of an answer to this prompt, by the SLM's context.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::thread::Scope;
 
-use tokenroute_core::{LanguageModel, Llm, Scorer, Tau};
+use tokenroute_core::{LanguageModel, Llm, ModelInfo, Scorer, Tau};
 use tokenroute_llm::http::{Http, HttpError, Traffic};
 use tokenroute_model::{ChatTemplate, Decoder, LoadedModel};
 use tokenroute_runtime::{
@@ -63,6 +63,8 @@ struct Partner {
     scorer: Box<dyn Scorer + Send>,
     /// The client of an LLM on a server, with the same connections and counters.
     http: Option<Http>,
+    /// Facts about an LLM in process, and the bytes of a position in its KV cache.
+    in_process: Option<(ModelInfo, usize)>,
     /// Why the server did not answer when the pair was opened.
     unreachable: Option<HttpError>,
 }

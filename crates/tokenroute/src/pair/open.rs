@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
-use tokenroute_core::{LanguageModel, Llm, LlmError, Scorer};
+use tokenroute_core::{LanguageModel, Llm, LlmError, ModelInfo, Scorer};
 use tokenroute_hub::local;
 use tokenroute_llm::InProcess;
 use tokenroute_llm::http::{Answers, Api, Http, HttpConfig, HttpError, Spelling, identity};
@@ -18,6 +18,7 @@ use crate::model_source::{load_found, load_named, load_options};
 struct Opened {
     llm: Box<dyn Llm + Send>,
     http: Option<Http>,
+    in_process: Option<(ModelInfo, usize)>,
     unreachable: Option<HttpError>,
 }
 
@@ -61,8 +62,9 @@ impl RoutedPairBuilder<'_> {
         let scorer = router.or_else(|| self.scorer.take());
         let partner = match (self.llm.clone(), scorer) {
             (Some(llm), Some(scorer)) => {
-                let Opened { llm, http, unreachable } = self.open_llm(&llm, top_k, &slm)?;
-                Some(Partner { llm, scorer, http, unreachable })
+                let Opened { llm, http, in_process, unreachable } =
+                    self.open_llm(&llm, top_k, &slm)?;
+                Some(Partner { llm, scorer, http, in_process, unreachable })
             }
             _ => None,
         };
@@ -102,8 +104,9 @@ impl RoutedPairBuilder<'_> {
                 },
             )?;
         check_pair(slm, &model)?;
+        let in_process = Some((model.decoder.info().clone(), model.decoder.position_bytes()));
         let llm = Box::new(InProcess::new(model.decoder));
-        Ok(Opened { llm, http: None, unreachable: None })
+        Ok(Opened { llm, http: None, in_process, unreachable: None })
     }
 
     fn over_http(&mut self, url: &str, slm: &LoadedModel) -> Result<Opened, Error> {
@@ -129,12 +132,12 @@ impl RoutedPairBuilder<'_> {
         };
         let client = Some(http.clone());
         let Some(cache) = &self.answers else {
-            return Ok(Opened { llm: Box::new(http), http: client, unreachable });
+            return Ok(Opened { llm: Box::new(http), http: client, in_process: None, unreachable });
         };
         let model = server.map(|server| server.model).or(named);
         let model = model.ok_or_else(|| Error::NamelessAnswers { cache: cache.clone() })?;
         let answers =
             Answers::open(cache, &identity(&model, &slm.vocabulary), &slm.vocabulary, http)?;
-        Ok(Opened { llm: Box::new(answers), http: client, unreachable })
+        Ok(Opened { llm: Box::new(answers), http: client, in_process: None, unreachable })
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokenroute_model::{Decoder, LoadedModel};
-use tokenroute_server::routed::{ServerLlm, ServerPair};
+use tokenroute_server::routed::{LlmMemory, ServerLlm, ServerPair};
 
 use super::{IN_PROCESS, OVER_HTTP, Partner, RoutedPair};
 use crate::Error;
@@ -23,8 +23,11 @@ impl RoutedPair {
 }
 
 fn served_llm(partner: Partner) -> ServerLlm {
-    let Partner { llm, scorer, http, .. } = partner;
+    let Partner { llm, scorer, http, in_process, .. } = partner;
     let calls = if http.is_some() { OVER_HTTP } else { IN_PROCESS };
     let bytes = http.map(|http| Arc::new(move || http.traffic().bytes) as _);
-    ServerLlm { llm, scorer, calls, bytes }
+    let memory = in_process
+        .map(|(info, position_bytes)| LlmMemory::in_process(&info, position_bytes))
+        .unwrap_or_default();
+    ServerLlm { llm, scorer, calls, bytes, memory }
 }

@@ -59,6 +59,11 @@ impl GgufSource {
         &self.file
     }
 
+    /// Bytes of all tensors.
+    pub(crate) fn bytes(&self) -> usize {
+        self.file.tensors().map(|(_, tensor)| self.file.bytes(tensor).len()).sum()
+    }
+
     /// The model's configuration.
     ///
     /// # Errors

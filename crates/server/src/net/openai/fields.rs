@@ -8,6 +8,31 @@ use crate::net::refusal::Refusal;
 /// Most characters of a value shown in a refusal.
 const SHOWN: usize = 60;
 
+/// Approximate bytes of an item of a list in memory, and of an object with few fields.
+const ITEM: usize = 32;
+const OBJECT: usize = 640;
+
+/// Most bytes that a JSON text takes in memory once it is read. Brackets and commas within
+/// strings do not count.
+pub(crate) fn parsed_bytes(body: &[u8]) -> usize {
+    let (mut bytes, mut at) = (body.len(), 0);
+    while at < body.len() {
+        match body[at] {
+            b'"' => {
+                at += 1;
+                while at < body.len() && body[at] != b'"' {
+                    at += if body[at] == b'\\' { 2 } else { 1 };
+                }
+            }
+            b'{' => bytes += OBJECT,
+            b',' | b'[' => bytes += ITEM,
+            _ => {}
+        }
+        at += 1;
+    }
+    bytes
+}
+
 /// The fields of a request.
 pub(crate) struct RequestFields(Map<String, Value>);
 
@@ -112,4 +137,23 @@ pub(crate) fn wrong(name: &'static str, value: &Value, expected: &str) -> Refusa
         shown = shown.chars().take(SHOWN).chain("...".chars()).collect();
     }
     Refusal::field(name, format!("`{name}` is {shown}; expected {expected}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_cost_their_bytes_and_objects_their_nodes() {
+        for (body, items, objects) in [
+            (r#"{"prompt":"a [ { , \" [ b"}"#, 0, 1),
+            ("[7,7,7]", 3, 0),
+            (r#"[{"":{"":0}},[]]"#, 3, 2),
+            ("\"", 0, 0),
+            ("\"\\", 0, 0),
+        ] {
+            let expected = body.len() + items * ITEM + objects * OBJECT;
+            assert_eq!(parsed_bytes(body.as_bytes()), expected, "{body}");
+        }
+    }
 }
