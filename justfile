@@ -45,6 +45,11 @@ real-pair:
     target/release/tokenroute report experiments/gsm8k-qwen2.5-coder/experiment.toml --out reports/gsm8k-qwen2.5-coder
     python3 tools/readme-numbers.py
 
+# Labelling and sweeping of 24 real questions, beside an earlier version, which it builds.
+bench-real *options:
+    cargo build --release
+    python3 experiments/csqa-qwen2.5-coder/bench.py {{options}}
+
 # What CI runs after format and lint checks, and what the README names.
 test:
     cargo test --workspace

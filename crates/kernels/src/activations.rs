@@ -35,6 +35,9 @@ pub struct Activations {
     pub(crate) offsets: Vec<i32>,
     /// `[rows, blocks]`, scale · Σ of the block's integers. Minima are multiplied by it.
     pub(crate) sums: Vec<f32>,
+    /// `[rows, blocks]`, −Σ of the integers 4v and 4v + 1 of a block in the low 16 bits, of
+    /// 4v + 2 and 4v + 3 in the high ones. Empty except with plain AVX2.
+    pub(crate) pairs: Vec<i32>,
     /// A copy in AMX's layout, where AMX multiplies.
     #[cfg(target_arch = "x86_64")]
     pub(crate) tiles: crate::amx_tiles::Tiles,
@@ -75,6 +78,10 @@ impl Activations {
                 quantise_row(pool.isa(), &x[row * inputs..][..inputs], out, sums);
             }
         });
+        self.pairs.clear();
+        if pool.isa() == Isa::Avx2 {
+            self.pairs.extend(self.quants.as_chunks::<BLOCK>().0.iter().map(pair_sums));
+        }
         #[cfg(target_arch = "x86_64")]
         self.tiles.fill(pool, rows, &self.quants, &self.scales);
         Ok(())
@@ -103,6 +110,16 @@ impl Activations {
     pub fn inputs(&self) -> usize {
         self.inputs
     }
+}
+
+/// An element of [`Activations::pairs`].
+fn pair_sums(block: &[i8; BLOCK]) -> i32 {
+    let (mut low, mut high) = (0i16, 0i16);
+    for [a, b, c, d] in block.as_chunks().0 {
+        low -= i16::from(*a) + i16::from(*b);
+        high -= i16::from(*c) + i16::from(*d);
+    }
+    i32::from(high) << 16 | i32::from(low as u16)
 }
 
 /// The place of one row's results.

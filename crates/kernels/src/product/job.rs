@@ -18,13 +18,15 @@ pub(crate) struct Job<'a> {
     pub blocks: usize,
     pub outputs: usize,
     pub rows: usize,
-    /// This and the next three are those of `Activations`.
+    /// This and the next four are those of `Activations`.
     pub quants: &'a [i8],
     pub scales: &'a [f32],
     // Only x86's instructions, which take unsigned weights, need offsets.
     #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     pub offsets: &'a [i32],
     pub sums: &'a [f32],
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+    pub pairs: &'a [i32],
     #[cfg(target_arch = "x86_64")]
     pub tiles: &'a Tiles,
     pub y: Parts<'a, f32>,

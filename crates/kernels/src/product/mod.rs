@@ -56,6 +56,7 @@ impl QuantMatrix {
             scales: &x.scales,
             offsets: &x.offsets,
             sums: &x.sums,
+            pairs: &x.pairs,
             #[cfg(target_arch = "x86_64")]
             tiles: &x.tiles,
             y: Parts::new(y),

@@ -1,5 +1,5 @@
-//! The product of many rows with AVX2: 4 rows by half a panel, with and without AVX-VNNI. It
-//! is in assembly, because the compiler keeps weights in registers and spills the sums.
+//! The product of many rows with AVX2: 2 rows by a panel, with and without AVX-VNNI. It is in
+//! assembly, because the compiler keeps weights in registers and spills the sums.
 //!
 //! Weights of 4 and 5 bits are read from a copy in bytes, so that they are unpacked once.
 #![allow(unsafe_code)]
@@ -16,13 +16,15 @@ use crate::BLOCK;
 use crate::matrix::{PANEL, SCALES};
 
 /// Rows of a block.
-const ROWS: usize = 4;
+const ROWS: usize = 2;
 /// Rows from which the copy in bytes pays off.
 const MANY: usize = 8;
-/// Distance in bytes at which weights are prefetched.
-const AHEAD: usize = 4096;
+/// The same for levels of 4 bits, which are unpacked fast.
+const MANY_LEVELS: usize = 16;
 /// Bytes of a block of a panel, a byte a weight.
 const BYTES: usize = PANEL * BLOCK;
+/// Distance in bytes at which weights are prefetched.
+const AHEAD: usize = 4096;
 
 thread_local! {
     /// A panel in bytes, in Q8_0's order: `[block, vector of 4 columns of 16 outputs]`.
@@ -30,13 +32,18 @@ thread_local! {
 }
 
 /// The sums of a block of rows: `[row, output]`.
-pub(super) type Sums = [[f32; HALF]; ROWS];
+pub(super) type Sums = [[f32; PANEL]; ROWS];
 
-/// A kernel: rows `row..row + ROWS` by the outputs of half a panel.
-pub(super) type Kernel = unsafe fn(&Half<'_>) -> Sums;
+/// A kernel: rows `row..row + ROWS` by the outputs of a panel.
+#[derive(Clone, Copy)]
+pub(super) struct Kernel {
+    multiply: unsafe fn(&Part<'_>) -> Sums,
+    /// Whether it needs `Activations::pairs`.
+    pairs: bool,
+}
 
-/// Half a panel and the rows that it is multiplied by.
-pub(super) struct Half<'a> {
+/// A panel and the rows that it is multiplied by.
+pub(super) struct Part<'a> {
     /// Vectors of 4 columns, 64 bytes apart; blocks are `stride` bytes apart.
     weights: *const u8,
     stride: usize,
@@ -49,6 +56,8 @@ pub(super) struct Half<'a> {
     scales: &'a [f32],
     /// `[ROWS, blocks]`
     offsets: &'a [i32],
+    /// `[ROWS, blocks]`
+    pairs: &'a [i32],
     blocks: usize,
 }
 
@@ -61,10 +70,13 @@ pub(super) fn multiply<L: Layout>(
     kernel: Option<Kernel>,
 ) -> usize {
     let Some(kernel) = kernel else { return 0 };
-    if job.rows < if L::NIBBLES { MANY } else { ROWS } {
+    // Activations of another instruction set have no pairs.
+    let lacking = kernel.pairs && job.pairs.is_empty();
+    if lacking || job.rows < if L::PLAIN && !L::FIFTH { MANY_LEVELS } else { MANY } {
         return 0;
     }
     let whole = job.rows / ROWS * ROWS;
+    let pairs = if kernel.pairs { job.pairs } else { job.offsets };
     UNPACKED.with_borrow_mut(|bytes| {
         for panel in panels {
             let tiles = &job.panel(panel)[..job.blocks * L::TILE];
@@ -76,26 +88,25 @@ pub(super) fn multiply<L: Layout>(
                 (&tiles[L::HEAD..], L::TILE)
             };
             for row in (0..whole).step_by(ROWS) {
-                for half in 0..2 {
-                    let first = row * job.blocks;
-                    let part = Half {
-                        weights: weights[4 * HALF * half..].as_ptr(),
-                        stride,
-                        heads: tiles[2 * HALF * half..].as_ptr(),
-                        tile: L::TILE,
-                        quants: &job.quants[first * BLOCK..][..ROWS * job.blocks * BLOCK],
-                        scales: &job.scales[first..][..ROWS * job.blocks],
-                        offsets: &job.offsets[first..][..ROWS * job.blocks],
-                        blocks: job.blocks,
-                    };
-                    // SAFETY: weights and heads are a panel's, `blocks` blocks of both.
-                    let mut sums = unsafe { kernel(&part) };
-                    if L::MINIMA {
-                        add_minima::<L>(job, tiles, row, half, &mut sums);
-                    }
-                    for (r, sums) in sums.iter().enumerate() {
-                        job.store(row + r, panel, HALF * half, sums);
-                    }
+                let first = row * job.blocks;
+                let part = Part {
+                    weights: weights.as_ptr(),
+                    stride,
+                    heads: tiles.as_ptr(),
+                    tile: L::TILE,
+                    quants: &job.quants[first * BLOCK..][..ROWS * job.blocks * BLOCK],
+                    scales: &job.scales[first..][..ROWS * job.blocks],
+                    offsets: &job.offsets[first..][..ROWS * job.blocks],
+                    pairs: &pairs[first..][..ROWS * job.blocks],
+                    blocks: job.blocks,
+                };
+                // SAFETY: weights and heads are a panel's, `blocks` blocks of both.
+                let mut sums = unsafe { (kernel.multiply)(&part) };
+                if L::MINIMA {
+                    add_minima::<L>(job, tiles, row, &mut sums);
+                }
+                for (r, sums) in sums.iter().enumerate() {
+                    job.store(row + r, panel, 0, sums);
                 }
             }
         }
@@ -124,162 +135,282 @@ fn unpack<L: Layout>(tiles: &[u8], bytes: &mut [u8]) {
     }
 }
 
-/// Adds Σ minimum · Σx of half a panel to the sums of a block of rows.
+/// Adds Σ minimum · Σx of a panel to the sums of a block of rows.
 #[target_feature(enable = "avx2,fma,f16c")]
-fn add_minima<L: Layout>(job: &Job<'_>, tiles: &[u8], row: usize, half: usize, sums: &mut Sums) {
+fn add_minima<L: Layout>(job: &Job<'_>, tiles: &[u8], row: usize, sums: &mut Sums) {
     let x = &job.sums[row * job.blocks..][..ROWS * job.blocks];
-    let mut minima = [_mm256_setzero_ps(); ROWS];
+    let mut minima = [[_mm256_setzero_ps(); 2]; ROWS];
     for (b, tile) in tiles.chunks_exact(L::TILE).enumerate() {
-        // SAFETY: 8 minima, and `x` has a number a block and row.
+        let w = tile[SCALES..][..SCALES].as_ptr();
+        // SAFETY: 16 minima, and `x` has a number a block and row.
         unsafe {
-            let w = tile[SCALES + 2 * HALF * half..][..2 * HALF].as_ptr();
-            let w = _mm256_cvtph_ps(_mm_loadu_si128(w.cast()));
-            for (r, minimum) in minima.iter_mut().enumerate() {
+            let w = [w, w.add(2 * HALF)].map(|w| _mm256_cvtph_ps(_mm_loadu_si128(w.cast())));
+            for (r, minima) in minima.iter_mut().enumerate() {
                 let x = _mm256_set1_ps(*x.get_unchecked(r * job.blocks + b));
-                *minimum = _mm256_fmadd_ps(w, x, *minimum);
+                for (minimum, w) in minima.iter_mut().zip(w) {
+                    *minimum = _mm256_fmadd_ps(w, x, *minimum);
+                }
             }
         }
     }
-    for (sums, minimum) in sums.iter_mut().zip(minima) {
-        // SAFETY: a row's sums are 8 floats.
-        unsafe {
-            let sum = _mm256_add_ps(_mm256_loadu_ps(sums.as_ptr()), minimum);
-            _mm256_storeu_ps(sums.as_mut_ptr(), sum);
+    for (sums, minima) in sums.iter_mut().zip(minima) {
+        for (sums, minimum) in sums.as_chunks_mut::<HALF>().0.iter_mut().zip(minima) {
+            // SAFETY: half a panel's sums are 8 floats.
+            unsafe {
+                let sum = _mm256_add_ps(_mm256_loadu_ps(sums.as_ptr()), minimum);
+                _mm256_storeu_ps(sums.as_mut_ptr(), sum);
+            }
         }
     }
 }
 
-/// Reads vector `$v` of the weights, and calls `$row` with every row's sums and columns.
+/// Reads vector `$v` of both halves' weights, and calls `$row` with the sums of every row and its
+/// columns.
 macro_rules! columns {
     ($row:ident, $v:literal) => {
         concat!(
-            "vmovdqu ymm12, [{w} + 64*", $v, "]\n",
-            "prefetcht0 byte ptr [{w} + 2048 + 64*", $v, "]\n",
-            $row!(@weights),
-            $row!("0", "{x} + 4*", $v),
-            $row!("1", "{x} + {row} + 4*", $v),
-            $row!("2", "{x} + 2*{row} + 4*", $v),
-            $row!("3", "{x3} + 4*", $v),
+            "vmovdqu ymm8, [{w} + 64*", $v, "]\n",
+            "vmovdqu ymm9, [{w} + 32 + 64*", $v, "]\n",
+            $row!(@weights $v),
+            $row!("0", "1", "{x} + 4*", $v),
+            $row!("2", "3", "{x} + {row} + 4*", $v),
         )
     };
 }
 
 /// Adds levels · columns to a row's sums in 16 bits.
 macro_rules! levels {
-    (@weights) => {
+    (@weights $v:literal) => {
         ""
     };
-    ($r:literal, $at:literal, $v:literal) => {
+    ($a:literal, $b:literal, $at:literal, $v:literal) => {
         concat!(
-            "vpbroadcastd ymm13, dword ptr [",
+            "vpbroadcastd ymm12, dword ptr [",
             $at,
             $v,
             "]\n",
-            "vpmaddubsw ymm13, ymm12, ymm13\n",
+            "vpmaddubsw ymm13, ymm8, ymm12\n",
+            "vpmaddubsw ymm12, ymm9, ymm12\n",
             "vpaddw ymm",
-            $r,
+            $a,
             ", ymm",
-            $r,
+            $a,
             ", ymm13\n",
+            "vpaddw ymm",
+            $b,
+            ", ymm",
+            $b,
+            ", ymm12\n",
         )
     };
 }
 
 /// Adds (byte − 128) · columns to a row's sums in 32 bits, as |w|·(±x).
 macro_rules! bytes {
-    (@weights) => {
-        "vpxor ymm12, ymm12, ymm14\nvpabsb ymm4, ymm12\n"
-    };
-    ($r:literal, $at:literal, $v:literal) => {
+    (@weights $v:literal) => {
         concat!(
-            "vpbroadcastd ymm13, dword ptr [",
+            "prefetcht0 byte ptr [{w} + 2048 + 64*",
+            $v,
+            "]\n",
+            "vpxor ymm8, ymm8, ymm14\nvpabsb ymm10, ymm8\n",
+            "vpxor ymm9, ymm9, ymm14\nvpabsb ymm11, ymm9\n",
+        )
+    };
+    ($a:literal, $b:literal, $at:literal, $v:literal) => {
+        concat!(
+            "vpbroadcastd ymm12, dword ptr [",
             $at,
             $v,
             "]\n",
-            "vpsignb ymm13, ymm13, ymm12\n",
-            "vpmaddubsw ymm13, ymm4, ymm13\n",
+            "vpsignb ymm13, ymm12, ymm8\n",
+            "vpsignb ymm12, ymm12, ymm9\n",
+            "vpmaddubsw ymm13, ymm10, ymm13\n",
+            "vpmaddubsw ymm12, ymm11, ymm12\n",
             "vpmaddwd ymm13, ymm13, ymm15\n",
+            "vpmaddwd ymm12, ymm12, ymm15\n",
             "vpaddd ymm",
-            $r,
+            $a,
             ", ymm",
-            $r,
+            $a,
             ", ymm13\n",
+            "vpaddd ymm",
+            $b,
+            ", ymm",
+            $b,
+            ", ymm12\n",
         )
     };
 }
 
 /// Adds stored weights · columns to a row's sums in 32 bits.
 macro_rules! vnni {
-    (@weights) => {
+    (@weights $v:literal) => {
         ""
     };
-    ($r:literal, $at:literal, $v:literal) => {
+    ($a:literal, $b:literal, $at:literal, $v:literal) => {
         concat!(
-            "vpbroadcastd ymm13, dword ptr [",
+            "vpbroadcastd ymm12, dword ptr [",
             $at,
             $v,
             "]\n",
             "{{vex}} vpdpbusd ymm",
-            $r,
-            ", ymm12, ymm13\n",
+            $a,
+            ", ymm8, ymm12\n",
+            "{{vex}} vpdpbusd ymm",
+            $b,
+            ", ymm9, ymm12\n",
         )
     };
 }
 
-/// Four lines that differ by the row.
+/// Both rows: their sums in integers and in floats, and where their numbers are.
 macro_rules! rows {
     ($line:ident) => {
         concat!(
-            $line!("0", "4", "8", "{scale}", "{offset}"),
-            $line!("1", "5", "9", "{scale} + {number}", "{offset} + {number}"),
-            $line!("2", "6", "10", "{scale} + 2*{number}", "{offset} + 2*{number}"),
-            $line!("3", "7", "11", "{scale3}", "{offset3}"),
+            $line!("0", "1", "4", "5", "{scale}", "{offset}", "{pair}"),
+            $line!(
+                "2",
+                "3",
+                "6",
+                "7",
+                "{scale} + {number}",
+                "{offset} + {number}",
+                "{pair} + {number}"
+            ),
         )
     };
 }
 
-macro_rules! clear {
-    ($r:literal, $($_:literal),*) => {
-        concat!("vpxor ymm", $r, ", ymm", $r, ", ymm", $r, "\n")
-    };
-}
-
-/// Moves the sums in 16 bits to sums in 32 bits, and starts anew.
-macro_rules! widen {
-    ($r:literal, $wide:literal, $($_:literal),*) => {
+/// Begins with 0.
+macro_rules! zero {
+    ($a:literal, $b:literal, $($_:literal),*) => {
         concat!(
-            "vpmaddwd ymm",
-            $wide,
-            ", ymm",
-            $r,
-            ", ymm15\n",
             "vpxor ymm",
-            $r,
+            $a,
             ", ymm",
-            $r,
+            $a,
             ", ymm",
-            $r,
+            $a,
+            "\n",
+            "vpxor ymm",
+            $b,
+            ", ymm",
+            $b,
+            ", ymm",
+            $b,
             "\n",
         )
     };
 }
 
-/// The sums of both halves in 32 bits.
-macro_rules! close {
-    ($r:literal, $wide:literal, $($_:literal),*) => {
+/// Begins with −offset · Σx in 16 bits. The whole block's sums of (level − 16) · x stay below
+/// 16·127·16 = 32512. On the way they may wrap.
+macro_rules! less_in_16_bits {
+    ($shift:literal, $a:literal, $b:literal, $at:literal) => {
+        concat!(
+            "vpbroadcastd ymm",
+            $a,
+            ", dword ptr [",
+            $at,
+            "]\n",
+            "vpsllw ymm",
+            $a,
+            ", ymm",
+            $a,
+            ", ",
+            $shift,
+            "\n",
+            "vmovdqa ymm",
+            $b,
+            ", ymm",
+            $a,
+            "\n",
+        )
+    };
+}
+macro_rules! less_8 {
+    ($a:literal, $b:literal, $c:literal, $d:literal, $scale:literal, $offset:literal, $at:literal) => {
+        less_in_16_bits!("3", $a, $b, $at)
+    };
+}
+macro_rules! less_16 {
+    ($a:literal, $b:literal, $c:literal, $d:literal, $scale:literal, $offset:literal, $at:literal) => {
+        less_in_16_bits!("4", $a, $b, $at)
+    };
+}
+
+/// Begins with −offset · Σx in 32 bits.
+macro_rules! less_in_32_bits {
+    ($shift:literal, $a:literal, $b:literal, $at:literal) => {
+        concat!(
+            "vpbroadcastd ymm",
+            $a,
+            ", dword ptr [",
+            $at,
+            "]\n",
+            "vpsrad ymm",
+            $a,
+            ", ymm",
+            $a,
+            ", ",
+            $shift,
+            "\n",
+            "vmovdqa ymm",
+            $b,
+            ", ymm",
+            $a,
+            "\n",
+        )
+    };
+}
+macro_rules! less_8_in_32_bits {
+    ($a:literal, $b:literal, $c:literal, $d:literal, $scale:literal, $at:literal, $pair:literal) => {
+        less_in_32_bits!("4", $a, $b, $at)
+    };
+}
+macro_rules! less_16_in_32_bits {
+    ($a:literal, $b:literal, $c:literal, $d:literal, $scale:literal, $at:literal, $pair:literal) => {
+        less_in_32_bits!("3", $a, $b, $at)
+    };
+}
+
+/// The sums of 16 bits in 32 bits.
+macro_rules! widen {
+    ($a:literal, $b:literal, $($_:literal),*) => {
         concat!(
             "vpmaddwd ymm",
-            $r,
+            $a,
             ", ymm",
-            $r,
+            $a,
             ", ymm15\n",
-            "vpaddd ymm",
-            $r,
+            "vpmaddwd ymm",
+            $b,
             ", ymm",
-            $r,
+            $b,
+            ", ymm15\n",
+        )
+    };
+}
+
+/// The same, with 16 · Σx added again.
+macro_rules! widen_more_16 {
+    ($a:literal, $b:literal, $c:literal, $d:literal, $scale:literal, $at:literal, $pair:literal) => {
+        concat!(
+            widen!($a, $b, $c),
+            "vpbroadcastd ymm12, dword ptr [",
+            $at,
+            "]\n",
+            "vpsrad ymm12, ymm12, 3\n",
+            "vpsubd ymm",
+            $a,
             ", ymm",
-            $wide,
-            "\n",
+            $a,
+            ", ymm12\n",
+            "vpsubd ymm",
+            $b,
+            ", ymm",
+            $b,
+            ", ymm12\n",
         )
     };
 }
@@ -290,72 +421,53 @@ macro_rules! nothing {
     };
 }
 
-/// Adds what undoes the weights' offset.
-macro_rules! undo {
-    ($shift:literal, $r:literal, $at:literal) => {
-        concat!(
-            "vpbroadcastd ymm13, dword ptr [",
-            $at,
-            "]\n",
-            "vpsrad ymm13, ymm13, ",
-            $shift,
-            "\n",
-            "vpaddd ymm",
-            $r,
-            ", ymm",
-            $r,
-            ", ymm13\n",
-        )
-    };
-}
-macro_rules! undo_8 {
-    ($r:literal, $a:literal, $b:literal, $c:literal, $at:literal) => {
-        undo!("4", $r, $at)
-    };
-}
-macro_rules! undo_16 {
-    ($r:literal, $a:literal, $b:literal, $c:literal, $at:literal) => {
-        undo!("3", $r, $at)
-    };
-}
-
 /// Scales a row's integers of this block and adds them to its sums.
 macro_rules! scale {
-    ($r:literal, $_wide:literal, $sum:literal, $at:literal, $_offset:literal) => {
+    ($a:literal, $b:literal, $sum:literal, $other:literal, $at:literal, $($_:literal),*) => {
         concat!(
-            "vbroadcastss ymm13, dword ptr [",
+            "vbroadcastss ymm12, dword ptr [",
             $at,
             "]\n",
             "vcvtdq2ps ymm",
-            $r,
+            $a,
             ", ymm",
-            $r,
+            $a,
             "\n",
-            "vmulps ymm13, ymm12, ymm13\n",
+            "vcvtdq2ps ymm",
+            $b,
+            ", ymm",
+            $b,
+            "\n",
+            "vmulps ymm13, ymm8, ymm12\n",
+            "vmulps ymm12, ymm9, ymm12\n",
             "vfmadd231ps ymm",
             $sum,
             ", ymm13, ymm",
-            $r,
+            $a,
+            "\n",
+            "vfmadd231ps ymm",
+            $other,
+            ", ymm12, ymm",
+            $b,
             "\n",
         )
     };
 }
 
-/// A kernel: the products of a vector, what happens after half a block and after the whole,
-/// and what undoes the weights' offset.
+/// A kernel: what a block's sums begin with, the products of a vector, and what makes 32 bits of
+/// the sums.
 macro_rules! kernel {
-    ($name:ident, $products:ident, $half:ident, $whole:ident, $undo:ident, $doc:literal) => {
+    ($name:ident, $constant:ident, $pairs:literal, $begin:ident, $products:ident, $end:ident,
+     $doc:literal) => {
         #[doc = $doc]
-        ///
+        pub(super) const $constant: Kernel = Kernel { multiply: $name, pairs: $pairs };
+
         /// # Safety
         /// The machine has the instructions. `blocks` blocks of weights and heads can be read.
-        pub(super) unsafe fn $name(part: &Half<'_>) -> Sums {
-            let mut sums = [[0.0; HALF]; ROWS];
-            let sums_at = sums.as_mut_ptr() as usize;
-            // In memory, since registers are few. Blocks are counted down.
-            let mut rest = [part.stride, part.tile, part.blocks, sums_at];
-            // SAFETY: `x` moves by 32 bytes and `scale` and `offset` by one number a block,
-            // over `ROWS` rows of as many blocks; `w` and `head` are the caller's.
+        unsafe fn $name(part: &Part<'_>) -> Sums {
+            let mut sums = [[0.0; PANEL]; ROWS];
+            // SAFETY: `x` moves by 32 bytes, and `scale`, `offset` and `pair` by one number a
+            // block, over `ROWS` rows of as many blocks; `w` and `head` are the caller's.
             unsafe {
                 asm!(
                     "vpcmpeqd ymm15, ymm15, ymm15",
@@ -363,44 +475,40 @@ macro_rules! kernel {
                     "vpcmpeqd ymm14, ymm14, ymm14",
                     "vpabsb ymm14, ymm14",
                     "vpsllw ymm14, ymm14, 7",
-                    "vxorps ymm8, ymm8, ymm8", "vxorps ymm9, ymm9, ymm9",
-                    "vxorps ymm10, ymm10, ymm10", "vxorps ymm11, ymm11, ymm11",
-                    "lea {x3}, [{row} + 2*{row}]", "add {x3}, {x}",
-                    "lea {scale3}, [{number} + 2*{number}]",
-                    "lea {offset3}, [{scale3} + {offset}]",
-                    "add {scale3}, {scale}",
+                    "vxorps ymm4, ymm4, ymm4", "vxorps ymm5, ymm5, ymm5",
+                    "vxorps ymm6, ymm6, ymm6", "vxorps ymm7, ymm7, ymm7",
                     "2:",
-                    rows!(clear),
+                    rows!($begin),
                     columns!($products, "0"), columns!($products, "1"),
                     columns!($products, "2"), columns!($products, "3"),
-                    rows!($half),
                     columns!($products, "4"), columns!($products, "5"),
                     columns!($products, "6"), columns!($products, "7"),
-                    rows!($whole),
-                    rows!($undo),
-                    "vcvtph2ps ymm12, xmmword ptr [{head}]",
+                    rows!($end),
+                    "vcvtph2ps ymm8, xmmword ptr [{head}]",
+                    "vcvtph2ps ymm9, xmmword ptr [{head} + 16]",
                     rows!(scale),
-                    "add {w}, [{rest}]",
-                    "add {head}, [{rest} + 8]",
-                    "add {x}, 32", "add {x3}, 32",
-                    "add {scale}, 4", "add {scale3}, 4",
-                    "add {offset}, 4", "add {offset3}, 4",
-                    "sub qword ptr [{rest} + 16], 1",
+                    "add {w}, {stride}",
+                    "add {head}, {tile}",
+                    "add {x}, 32",
+                    "add {scale}, 4",
+                    "add {offset}, 4",
+                    "add {pair}, 4",
+                    "sub {left}, 1",
                     "jnz 2b",
-                    "mov {w}, [{rest} + 24]",
-                    "vmovups [{w}], ymm8", "vmovups [{w} + 32], ymm9",
-                    "vmovups [{w} + 64], ymm10", "vmovups [{w} + 96], ymm11",
-                    rest = in(reg) rest.as_mut_ptr(),
+                    "vmovups [{out}], ymm4", "vmovups [{out} + 32], ymm5",
+                    "vmovups [{out} + 64], ymm6", "vmovups [{out} + 96], ymm7",
                     w = inout(reg) part.weights => _,
+                    stride = in(reg) part.stride,
                     head = inout(reg) part.heads => _,
+                    tile = in(reg) part.tile,
                     x = inout(reg) part.quants.as_ptr() => _,
-                    x3 = out(reg) _,
                     row = in(reg) part.blocks * BLOCK,
                     scale = inout(reg) part.scales.as_ptr() => _,
-                    scale3 = out(reg) _,
                     offset = inout(reg) part.offsets.as_ptr() => _,
-                    offset3 = out(reg) _,
+                    pair = inout(reg) part.pairs.as_ptr() => _,
                     number = in(reg) part.blocks * size_of::<f32>(),
+                    left = inout(reg) part.blocks => _,
+                    out = in(reg) sums.as_mut_ptr(),
                     out("ymm0") _, out("ymm1") _, out("ymm2") _, out("ymm3") _,
                     out("ymm4") _, out("ymm5") _, out("ymm6") _, out("ymm7") _,
                     out("ymm8") _, out("ymm9") _, out("ymm10") _, out("ymm11") _,
@@ -413,9 +521,35 @@ macro_rules! kernel {
     };
 }
 
-kernel!(q8, bytes, nothing, nothing, nothing, "Bytes with offset 128.");
-kernel!(q5, levels, widen, close, undo_16, "5 bits with offset 16.");
-kernel!(q5_levels, levels, widen, close, nothing, "Levels of 5 bits.");
-kernel!(vnni_q4, vnni, nothing, nothing, undo_8, "4 bits with offset 8, with AVX-VNNI.");
-kernel!(vnni_q5, vnni, nothing, nothing, undo_16, "5 bits with offset 16, with AVX-VNNI.");
-kernel!(vnni_levels, vnni, nothing, nothing, nothing, "Levels of 4 or 5 bits, with AVX-VNNI.");
+kernel!(q8, Q8, false, zero, bytes, nothing, "Bytes with offset 128.");
+kernel!(q4_levels, Q4_LEVELS, false, zero, levels, widen, "Levels of 4 bits.");
+kernel!(q4, Q4, true, less_8, levels, widen, "4 bits with offset 8.");
+kernel!(q5, Q5, true, less_16, levels, widen, "5 bits with offset 16.");
+kernel!(q5_levels, Q5_LEVELS, true, less_16, levels, widen_more_16, "Levels of 5 bits.");
+kernel!(
+    vnni_q4,
+    VNNI_Q4,
+    false,
+    less_8_in_32_bits,
+    vnni,
+    nothing,
+    "4 bits with offset 8, with AVX-VNNI."
+);
+kernel!(
+    vnni_q5,
+    VNNI_Q5,
+    false,
+    less_16_in_32_bits,
+    vnni,
+    nothing,
+    "5 bits with offset 16, with AVX-VNNI."
+);
+kernel!(
+    vnni_levels,
+    VNNI_LEVELS,
+    false,
+    zero,
+    vnni,
+    nothing,
+    "Levels of 4 or 5 bits, with AVX-VNNI."
+);

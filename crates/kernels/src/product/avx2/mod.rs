@@ -6,8 +6,8 @@
 //! - Bytes are multiplied as |w|·(±x) ≤ 128·127, so a pair is at most 32512.
 //! - A pair of 4 bits is at most 15·127·2 = 3810; the eight pairs of a block are at most
 //!   30480.
-//! - A pair of 5 bits is at most 31·127·2 = 7874. Its sums go on in 32 bits at once, or with
-//!   many rows after four pairs, at most 31496.
+//! - A pair of 5 bits is at most 31·127·2 = 7874. Its sums go on in 32 bits at once. With many
+//!   rows, the sums of (level − 16)·x of a block are at most 16·127·16 = 32512.
 #![allow(unsafe_code)]
 // Loops over registers need their indices.
 #![allow(clippy::needless_range_loop)]
@@ -209,21 +209,21 @@ kernel!(
     4,
     with_vnni,
     None,
-    Some(many_rows::vnni_q4),
-    Some(many_rows::vnni_levels),
-    Some(many_rows::vnni_q5),
-    Some(many_rows::vnni_levels)
+    Some(many_rows::VNNI_Q4),
+    Some(many_rows::VNNI_LEVELS),
+    Some(many_rows::VNNI_Q5),
+    Some(many_rows::VNNI_LEVELS)
 );
 kernel!(
     plain,
     "avx2,fma,f16c",
     4,
     without_vnni,
-    Some(many_rows::q8),
-    None,
-    None,
-    Some(many_rows::q5),
-    Some(many_rows::q5_levels)
+    Some(many_rows::Q8),
+    Some(many_rows::Q4),
+    Some(many_rows::Q4_LEVELS),
+    Some(many_rows::Q5),
+    Some(many_rows::Q5_LEVELS)
 );
 
 mod with_vnni {
