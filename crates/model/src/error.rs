@@ -159,6 +159,19 @@ pub enum LoadError {
         /// The value found and the value expected.
         message: String,
     },
+    /// A router trained with another KV type.
+    #[error(
+        "{} was trained with a KV cache in {router}, but the small model has {model}; set the KV type to {router}, or train a router for {model}",
+        path.display()
+    )]
+    RouterKv {
+        /// The router file.
+        path: PathBuf,
+        /// The router's side.
+        router: String,
+        /// The model's side.
+        model: String,
+    },
     /// A router trained for another model or tokenizer.
     #[error(
         "{} was trained for {what} {router}, but the model has {model}; train a router for this pair",

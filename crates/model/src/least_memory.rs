@@ -4,10 +4,10 @@ use std::path::Path;
 
 use tokenroute_kernels::{BLOCK, Format};
 
-use crate::LoadError;
 use crate::decoder::KvShape;
 use crate::model_files::ModelFiles;
 use crate::weights::Shards;
+use crate::{KvType, LoadError};
 
 /// Least bytes of a model's weights and of a sequence of this many positions, or of its whole
 /// context if that is shorter. Reads the configuration and the names and shapes of the tensors.
@@ -17,12 +17,13 @@ use crate::weights::Shards;
 pub fn least_memory(
     path: &Path,
     quantize: Option<Format>,
+    kv: KvType,
     positions: usize,
 ) -> Result<usize, LoadError> {
     let files = ModelFiles::open(path)?;
     let config = &files.config;
     let (layers, heads) = (config.num_hidden_layers, config.num_key_value_heads);
-    let state = KvShape::new(layers, heads, config.head_dim).bytes_per_position();
+    let state = KvShape::new(kv, layers, heads, config.head_dim).bytes_per_position();
     let state = state.saturating_mul(positions.min(config.max_position_embeddings));
     let weights: usize = match &files.gguf {
         // Formats of GGUF files are never packed in fewer bits.

@@ -4,13 +4,14 @@
 //! Safetensors and GGUF files are mapped into memory. A row's bits must not depend on the
 //! batch it is in. candle's matrix product does not promise that, so the arithmetic is this
 //! crate's own. Weights are f32, or quantised on `tokenroute-kernels`. Everything between
-//! matrices is f32. Equal bits are claimed per build and instruction set.
+//! matrices is f32; keys and values may be stored in fewer bits. Equal bits are claimed per build and instruction set.
 //!
 //! Key types:
 //! - [`LoadedModel`]: a decoder with its tokenizer and vocabulary, from [`load_model`].
 //! - [`Decoder`]: one decoder for every [`Family`]; implements [`tokenroute_core::LanguageModel`].
 //! - [`ModelCard`]: configuration and tokenizer, and the identity of weights that are not loaded.
 //! - [`KvState`]: one sequence's keys and values; clones share their prefix.
+//! - [`KvType`]: how they are stored: f32 or f16.
 //! - [`Tokenizer`]: text to ids and back; its [`Tokenizer::pair_hash`] identifies a pair.
 //! - [`ChatTemplate`]: messages to a prompt, by the template that comes with the model.
 //! - [`Detokeniser`]: a stream of tokens to text, always in whole characters.
@@ -63,7 +64,7 @@ mod text;
 mod weights;
 
 pub use config::{Config, Family, Rope, RopeScaling};
-pub use decoder::{Decoder, KvState, Linear, continue_greedy};
+pub use decoder::{Decoder, KvState, KvType, Linear, UnknownKvType, continue_greedy};
 pub use error::LoadError;
 pub use export::export_directory;
 pub use hash::sha256_of_file;

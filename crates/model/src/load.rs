@@ -13,7 +13,7 @@ use crate::hash::sha256_of_file;
 use crate::model_files::ModelFiles;
 use crate::weights::gguf::WeightCache;
 use crate::weights::{Q8Embedding, Shards, WeightSource};
-use crate::{Config, Decoder, LoadError, RandomModel, Tokenizer, files_hash, weights_hash};
+use crate::{Config, Decoder, KvType, LoadError, RandomModel, Tokenizer, files_hash, weights_hash};
 
 /// How to load a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct LoadOptions {
     pub top_k: usize,
     /// Format that floats are quantised to; `None` keeps weights as they are stored.
     pub quantize: Option<Format>,
+    /// How keys and values are stored.
+    pub kv: KvType,
     /// Threads of quantised products; `None` is all of the machine's.
     pub threads: Option<usize>,
     /// The weights' [`files_hash`](crate::files_hash), if it is known; `None` reads the files
@@ -40,6 +42,7 @@ impl Default for LoadOptions {
             name: None,
             top_k: 8,
             quantize: None,
+            kv: KvType::F32,
             threads: None,
             files_hash: None,
             cache: None,
@@ -149,7 +152,7 @@ impl RandomModel {
             None => Arc::new(self),
             Some(_) => Arc::new(Q8Embedding(self)),
         };
-        Decoder::new(|| Ok(info), config, &weights, options.quantize, options.threads)
+        Decoder::new(|| Ok(info), config, &weights, options)
     }
 }
 
@@ -166,9 +169,8 @@ pub(crate) fn decode(
         check_vocabulary(&files.config_path(), config, vocabulary)?;
         Ok(info(path, "", config, vocabulary, options))
     };
-    let build = |weights: Arc<dyn WeightSource>| {
-        Decoder::new(info, config.clone(), &weights, options.quantize, options.threads)
-    };
+    let build =
+        |weights: Arc<dyn WeightSource>| Decoder::new(info, config.clone(), &weights, options);
     let hash = || match &options.files_hash {
         Some(known) => Ok(known.clone()),
         None => files_hash(path, |file| sha256(file).map_err(|error| unread(file, error))),
@@ -207,7 +209,7 @@ fn hashed(
     thread::scope(|scope| {
         let hash = scope.spawn(hash);
         let decoder = build()?;
-        Ok(decoder.named(weights_hash(&joined(hash)?, options.quantize)))
+        Ok(decoder.named(weights_hash(&joined(hash)?, options.quantize, options.kv)))
     })
 }
 
@@ -241,7 +243,7 @@ pub(crate) fn info(
 ) -> ModelInfo {
     ModelInfo {
         name: options.name.clone().unwrap_or_else(|| path.display().to_string()),
-        weights_hash: weights_hash(hash, options.quantize),
+        weights_hash: weights_hash(hash, options.quantize, options.kv),
         hidden: config.hidden_size,
         vocabulary,
         context: config.max_position_embeddings,

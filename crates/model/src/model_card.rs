@@ -11,7 +11,7 @@ use crate::load::{check_tokenizers, decode, info};
 use crate::model_files::ModelFiles;
 use crate::weights::gguf::is_gguf;
 use crate::weights::{Shards, WeightSource};
-use crate::{Config, Decoder, LoadError, LoadOptions, LoadedModel, Tokenizer};
+use crate::{Config, Decoder, KvType, LoadError, LoadOptions, LoadedModel, Tokenizer};
 
 /// A model without its weights.
 #[derive(Debug)]
@@ -78,12 +78,14 @@ pub fn files_hash<E: From<LoadError>>(
     Shards::open(path)?.hash_by(|file| sha256(file.path("")))
 }
 
-/// The hash that names weights in routers and manifests: that of their files, and the format
-/// that they are quantised to.
+/// The hash that names weights in routers and manifests: that of their files, the format
+/// that they are quantised to, and the type of the KV cache, since a model's steps depend on
+/// all three. The usual KV type, f32, adds nothing.
 #[must_use]
-pub fn weights_hash(files_hash: &str, quantize: Option<Format>) -> String {
-    match quantize {
+pub fn weights_hash(files_hash: &str, quantize: Option<Format>, kv: KvType) -> String {
+    let weights = match quantize {
         None => files_hash.to_owned(),
         Some(format) => format!("{files_hash}+{format}"),
-    }
+    };
+    kv.identify(weights)
 }

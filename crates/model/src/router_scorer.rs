@@ -11,9 +11,9 @@ use tokenroute_core::{
 };
 use tokenroute_kernels::{Activations, Format, Pool, QuantMatrix};
 
-use crate::LoadError;
 use crate::decoder::{Decoder, Linear, Matrix};
 use crate::weights::{WeightFile, WeightSource};
+use crate::{KvType, LoadError};
 
 /// Weights from which a layer is held in 8 bits. Reading so large a layer dominates the cost
 /// of a score, and every token needs one.
@@ -80,8 +80,9 @@ impl RouterScorer {
     /// SLM gives all features that the router reads.
     ///
     /// # Errors
-    /// Names both hashes or both widths.
+    /// Names both KV types, hashes or widths.
     pub fn check(&self, slm: &ModelInfo, tokenizer_hash: &str) -> Result<(), LoadError> {
+        self.check_kv_name(KvType::name_in(&slm.weights_hash))?;
         let features = &self.header.features;
         let known = [
             ("SLM weights", &self.header.slm_hash, slm.weights_hash.as_str()),
@@ -102,6 +103,23 @@ impl RouterScorer {
             return Err(self.mismatch("a top-k of", &router, &model));
         }
         Ok(())
+    }
+
+    /// Checks, before the SLM is loaded, that the router was trained with its KV type.
+    ///
+    /// # Errors
+    /// Names both types.
+    pub fn check_kv(&self, slm: KvType) -> Result<(), LoadError> {
+        self.check_kv_name(slm.name())
+    }
+
+    fn check_kv_name(&self, model: &str) -> Result<(), LoadError> {
+        let router = KvType::name_in(&self.header.slm_hash);
+        if router == model {
+            return Ok(());
+        }
+        let (router, model) = (router.to_owned(), model.to_owned());
+        Err(LoadError::RouterKv { path: self.path.clone(), router, model })
     }
 
     /// Runs on the threads of the SLM, which are awake when a step is to be scored. Without

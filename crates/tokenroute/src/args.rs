@@ -1,6 +1,7 @@
 //! The command line's arguments and help texts.
 
 mod drawing;
+mod kv;
 mod measure;
 #[cfg(feature = "lab")]
 mod metrics;
@@ -21,6 +22,7 @@ use clap::{Args, Parser, Subcommand, value_parser};
 use tokenroute_model::Format;
 
 pub use drawing::Drawing;
+pub use kv::Kv;
 #[cfg(all(feature = "lab", feature = "server"))]
 pub use measure::Latency;
 pub use measure::{Bench, Export, RandomModelArgs};
@@ -148,6 +150,9 @@ pub struct StepArgs {
     /// Quantise its weights: q8_0, q4_0 or q4_k.
     #[arg(long, value_name = "FORMAT")]
     pub quantize: Option<Format>,
+    /// The KV cache.
+    #[command(flatten)]
+    pub kv: Kv,
     /// Token ids, separated by commas.
     #[arg(long, value_delimiter = ',', group = "input")]
     pub ids: Option<Vec<u32>>,
@@ -246,6 +251,9 @@ pub struct Cloud {
     /// Quantise its weights: q8_0, q4_0 or q4_k.
     #[arg(long, value_name = "FORMAT")]
     pub quantize: Option<Format>,
+    /// The KV cache.
+    #[command(flatten)]
+    pub kv: Kv,
     /// Address to listen on. An address other than loopback needs a key: set
     /// TOKENROUTE_CLOUD_KEY on both machines.
     #[arg(long, default_value = "127.0.0.1:8433")]

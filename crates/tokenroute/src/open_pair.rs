@@ -21,7 +21,7 @@ pub fn open(
     separator: Option<&str>,
     progress: &dyn Progress,
 ) -> Result<RoutedPair> {
-    let mut builder = RoutedPair::builder(slm).policy(policy).progress(progress);
+    let mut builder = RoutedPair::builder(slm).policy(policy).kv(routing.kv.kv).progress(progress);
     if let Some(separator) = separator {
         builder = builder.separator(separator.replace("\\n", "\n"));
     }

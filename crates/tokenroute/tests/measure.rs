@@ -37,6 +37,11 @@ fn bench_prints_rates_bytes_and_memory() {
     let report: Value = serde_json::from_str(&out).expect("JSON");
     assert_eq!((&report["quantize"], &report["threads"]), (&"q8_0".into(), &1.into()));
     assert!(report["isa"].is_string() && report["routing"].is_null());
+    assert_eq!(report["kv"], "f32");
+    let halved = succeed(&[&quantised[..], &["--kv", "f16", "--json"]].concat());
+    let halved: Value = serde_json::from_str(&halved).expect("JSON");
+    let bytes = |report: &Value| report["kv_bytes_per_position"].as_u64().expect("bytes");
+    assert_eq!((halved["kv"].as_str(), bytes(&report)), (Some("f16"), 2 * bytes(&halved)));
     // Two layers and a head of 1338 tokens, 34 bytes for 32 weights of 48 in two blocks.
     let weights = report["bytes_per_token"].as_u64().expect("bytes");
     assert!((1338 * 68..4 * 1338 * 68).contains(&weights), "{weights}");
@@ -59,7 +64,7 @@ fn bench_prints_rates_bytes_and_memory() {
         assert_eq!(case["of_bandwidth"].is_null(), case["case"] == "prefill");
     }
     let text = succeed(&quantised);
-    for part in ["q8_0", "of bandwidth", "decode", "sequences", "prefill"] {
+    for part in ["q8_0", "KV cache in f32", "of bandwidth", "decode", "sequences", "prefill"] {
         assert!(text.contains(part), "{part} is not in: {text}");
     }
 }

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use safetensors::SafeTensors;
 use serde_json::Value;
-use support::{Lab, fail, root, tokenroute};
+use support::{Lab, fail, root, tokenroute, write_router};
 use tempfile::TempDir;
 use tokenroute_model::gguf::{Kind, NewTensor, export};
 
@@ -152,6 +152,34 @@ fn formats_that_do_not_exist_are_refused_with_those_that_do() {
     let lab = Lab::new(4, 4, 4);
     lab.replace("experiments/e/experiment.toml", "[data]", "slm_quantize = \"q3_k\"\n\n[data]");
     fail(&["run", &lab.experiment()], &["experiment.toml", known[0], known[1]]);
+}
+
+#[test]
+fn kv_types_that_do_not_exist_are_refused_with_those_that_do() {
+    let model = shown(&folder());
+    let known = ["\"f8\"", "f32, f16"];
+    for command in [&["generate", "--ids", "1", "--model"][..], &["bench", "--model"]] {
+        fail(&[command, &[&model, "--kv", "f8"]].concat(), &known);
+    }
+    let lab = Lab::new(4, 4, 4);
+    lab.replace("experiments/e/experiment.toml", "[data]", "kv = \"f8\"\n\n[data]");
+    fail(&["run", &lab.experiment()], &["experiment.toml", known[0], known[1]]);
+}
+
+#[test]
+fn a_router_of_another_kv_type_is_refused_before_the_model_is_loaded() {
+    let lab = Lab::new(4, 4, 4);
+    let router = lab.path("router.safetensors");
+    write_router(&router);
+    let slm = shown(&lab.path("models/word-problems-slm"));
+    // Weights that cannot be loaded are not reached.
+    lab.write("models/word-problems-slm/model.safetensors", "nothing");
+    let routing = ["--llm", &slm, "--router", &shown(&router), "--tau", "0.5"];
+    let generate = ["generate", "--ids", "1", "--slm", &slm, "--kv", "f16"];
+    fail(
+        &[&generate[..], &routing[..]].concat(),
+        &["router.safetensors", "KV cache in f32", "f16"],
+    );
 }
 
 #[test]

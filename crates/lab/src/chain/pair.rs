@@ -79,7 +79,8 @@ impl NamedPair {
             let files = files_hash(&path, |file| anyhow::Ok(hashes.sha256(file)?))
                 .map_err(|error| not_here(&section.llm, error))?;
             let options = load_options(experiment, &section.llm, section.llm_quantize, &files);
-            NamedLlm::Here { options, hash: weights_hash(&files, section.llm_quantize) }
+            let hash = weights_hash(&files, section.llm_quantize, options.kv);
+            NamedLlm::Here { options, hash }
         };
         Ok(NamedPair { slm, info, slm_options, llm })
     }
@@ -128,6 +129,7 @@ fn load_options(
         name: reference(named).map(str::to_owned),
         top_k: experiment.train.top_k.max(8),
         quantize,
+        kv: experiment.pair.kv.unwrap_or_default(),
         files_hash: Some(files_hash.to_owned()),
         cache: cache_folder(),
         ..LoadOptions::default()

@@ -3,7 +3,7 @@
 use schemars::{Schema, SchemaGenerator, generate::SchemaSettings, json_schema};
 use serde_json::Value;
 use tokenroute_llm::http::Api;
-use tokenroute_model::Format;
+use tokenroute_model::{Format, KvType};
 use tokenroute_sweep::policies;
 
 use super::Experiment;
@@ -25,6 +25,11 @@ pub(super) fn baselines(_: &mut SchemaGenerator) -> Schema {
 pub(super) fn format(_: &mut SchemaGenerator) -> Schema {
     let names = [Format::Q8_0, Format::Q4_0, Format::Q4K].map(|format| format.to_string());
     json_schema!({"type": "string", "enum": names})
+}
+
+/// Names of KV types.
+pub(super) fn kv(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "enum": KvType::ALL.map(KvType::name)})
 }
 
 /// Names of servers' APIs.

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokenroute_core::{Grader, PromptFormat};
 use tokenroute_label::{ContinuationPolicy, LabelConfig, Reference};
-use tokenroute_model::Format;
+use tokenroute_model::{Format, KvType};
 use tokenroute_store::Schema;
 use tokenroute_sweep::policies::Baseline;
 
@@ -38,6 +38,10 @@ pub struct PairSection {
     #[serde(default, with = "format_name", skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::format")]
     pub llm_quantize: Option<Format>,
+    /// Number type of the KV cache of models that run here. Without it it is f32.
+    #[serde(default, with = "format_name", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::kv")]
+    pub kv: Option<KvType>,
 }
 
 /// The questions and how many each split takes. Name a `dataset`, or a `schema` and `files`.

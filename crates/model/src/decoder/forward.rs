@@ -3,7 +3,7 @@
 use tokenroute_core::{Detail, Feed, ModelError, Step};
 use tokenroute_kernels::{Activations, KernelError, Pool};
 
-use super::attention::Attend;
+use super::attention::{Attend, AttendRow};
 use super::layers::Layer;
 use super::rotary::rotate;
 use super::row_ops::{rms_norm, rms_norm_heads, swiglu};
@@ -19,6 +19,9 @@ const CHUNK: usize = 96;
 const LINE: usize = 16;
 /// Approximate number of logits that are held at a time.
 const LOGITS: usize = 4 << 20;
+/// Most rows whose attention is computed together. Their scores stay in the second-level
+/// cache.
+const TOGETHER: usize = 8;
 /// Rows that a thread takes at a time in the work between matrices.
 const SHARE: usize = 8;
 
@@ -143,19 +146,32 @@ impl<'p, 'a> Pass<'p, 'a> {
             kept = keep_wanted(rows, qkv, width);
         }
         let mixed = sized(mixed, kept * queries); // [rows, queries]
-        let of: Vec<ForwardRow> = rows.iter().filter(|row| row.wanted || !last).copied().collect();
-        let feeds = &*self.feeds;
-        // A part is the queries of one row that share a head of keys.
-        pool.chunks_mut(mixed, queries / shape.kv_heads, |part, out| {
-            let (row, kv_head) = (part / shape.kv_heads, part % shape.kv_heads);
-            let positions = of[row].position + 1;
+        let rows: Vec<AttendRow<'_>> = rows
+            .iter()
+            .filter(|row| row.wanted || !last)
+            .map(|row| {
+                let end = row.position + 1;
+                let seen = end.saturating_sub(layer.window.unwrap_or(end))..end;
+                AttendRow { blocks: self.feeds[row.feed].state.blocks(), seen }
+            })
+            .collect();
+        let group = queries / shape.kv_heads;
+        // A part is some rows, or, if there are few, one head of keys of one row.
+        let together = together(kept, pool.threads());
+        let size = if together > 1 { together * queries } else { group };
+        pool.chunks_mut(mixed, size, |part, out| {
+            let (row, kv_heads) = match together {
+                1 => (part / shape.kv_heads, part % shape.kv_heads..part % shape.kv_heads + 1),
+                _ => (part * together, 0..shape.kv_heads),
+            };
             Attend {
                 shape,
-                blocks: feeds[of[row].feed].state.blocks(),
                 layer: index,
-                kv_head,
-                seen: positions.saturating_sub(layer.window.unwrap_or(positions))..positions,
-                queries: &qkv[row * width + kv_head * out.len()..][..out.len()],
+                rows: &rows[row..][..out.len() / (kv_heads.len() * group)],
+                queries: &qkv[row * width + kv_heads.start * group..],
+                stride: width,
+                kv_heads,
+                group: group / head_dim,
                 out,
             }
             .run();
@@ -225,6 +241,11 @@ impl<'p, 'a> Pass<'p, 'a> {
         }
         Ok(steps)
     }
+}
+
+/// Rows whose attention is computed together. Every thread gets two parts or more.
+fn together(rows: usize, threads: usize) -> usize {
+    (rows / (2 * threads)).clamp(1, TOGETHER)
 }
 
 /// Rows that go through a matrix together. With f32 weights there are [`CHUNK`] for each

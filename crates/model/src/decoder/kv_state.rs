@@ -3,59 +3,7 @@
 
 use std::sync::Arc;
 
-/// Positions of a block. A state reserves whole blocks.
-pub(crate) const BLOCK: usize = 32;
-/// Value dimensions that are stored side by side.
-pub(crate) const COLUMN: usize = 16;
-
-/// The dimensions that a block's layout depends on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct KvShape {
-    pub(crate) layers: usize,
-    pub(crate) kv_heads: usize,
-    pub(crate) head_dim: usize,
-    /// `head_dim` rounded up to whole columns; the padding is 0.
-    pub(crate) padded_dim: usize,
-}
-
-impl KvShape {
-    pub(crate) fn new(layers: usize, kv_heads: usize, head_dim: usize) -> Self {
-        KvShape { layers, kv_heads, head_dim, padded_dim: head_dim.next_multiple_of(COLUMN) }
-    }
-
-    /// Numbers of one head of one layer: keys, then values.
-    fn head_size(&self) -> usize {
-        (self.head_dim + self.padded_dim) * BLOCK
-    }
-
-    fn block_size(&self) -> usize {
-        self.layers * self.kv_heads * self.head_size()
-    }
-
-    /// Bytes of one position.
-    pub(crate) fn bytes_per_position(&self) -> usize {
-        self.block_size() * size_of::<f32>() / BLOCK
-    }
-
-    fn head(&self, layer: usize, head: usize) -> usize {
-        (layer * self.kv_heads + head) * self.head_size()
-    }
-}
-
-/// Per layer and head: keys `[head_dim, BLOCK]`, then values
-/// `[padded_dim / COLUMN, BLOCK, COLUMN]`. Keys are transposed, so that a query is
-/// multiplied by a whole block of positions at once.
-#[derive(Debug, Clone)]
-pub(crate) struct Block(Vec<f32>);
-
-impl Block {
-    /// Keys and values of a head.
-    #[inline(always)]
-    pub(crate) fn head(&self, shape: &KvShape, layer: usize, head: usize) -> (&[f32], &[f32]) {
-        let all = &self.0[shape.head(layer, head)..][..shape.head_size()];
-        all.split_at(shape.head_dim * BLOCK)
-    }
-}
+use super::kv_block::{BLOCK, Block, KvShape};
 
 /// The committed positions of one sequence. A clone (a fork) costs one reference count per
 /// block and never changes its parent.
@@ -93,7 +41,7 @@ impl KvState {
     /// Reserves room for positions up to `len`. They count once [`Self::commit`] is called.
     pub(crate) fn reserve(&mut self, shape: &KvShape, len: usize) {
         while self.blocks.len() * BLOCK < len {
-            self.blocks.push(Arc::new(Block(vec![0.0; shape.block_size()])));
+            self.blocks.push(Arc::new(Block::new(shape)));
         }
     }
 
@@ -107,19 +55,8 @@ impl KvState {
         keys: &[f32],
         values: &[f32],
     ) {
-        let block = &mut Arc::make_mut(&mut self.blocks[position / BLOCK]).0;
-        let slot = position % BLOCK;
-        let heads = keys.chunks_exact(shape.head_dim).zip(values.chunks_exact(shape.head_dim));
-        for (head, (key, value)) in heads.enumerate() {
-            let start = shape.head(layer, head);
-            let (k, v) = block[start..][..shape.head_size()].split_at_mut(shape.head_dim * BLOCK);
-            for (column, &x) in k.chunks_exact_mut(BLOCK).zip(key) {
-                column[slot] = x;
-            }
-            for (column, part) in value.chunks(COLUMN).enumerate() {
-                v[(column * BLOCK + slot) * COLUMN..][..part.len()].copy_from_slice(part);
-            }
-        }
+        let block = Arc::make_mut(&mut self.blocks[position / BLOCK]);
+        block.write(shape, layer, position % BLOCK, keys, values);
     }
 
     /// Counts every position up to `len` as committed.
@@ -132,48 +69,62 @@ impl KvState {
 mod tests {
     use super::*;
 
-    const SHAPE: KvShape = KvShape { layers: 2, kv_heads: 1, head_dim: 2, padded_dim: 16 };
+    use super::super::kv_block::{COLUMN, Stored};
+    use super::super::kv_type::KvType;
 
-    fn append(state: &mut KvState, value: f32) {
-        let at = state.len();
-        state.reserve(&SHAPE, at + 1);
-        for layer in 0..SHAPE.layers {
-            state.write(&SHAPE, layer, at, &[value, -value], &[value, value]);
+    fn shape(kind: KvType) -> KvShape {
+        KvShape::new(kind, 2, 1, 2)
+    }
+
+    fn append(kind: KvType, state: &mut KvState, value: f32) {
+        let (shape, at) = (shape(kind), state.len());
+        state.reserve(&shape, at + 1);
+        for layer in 0..shape.layers {
+            state.write(&shape, layer, at, &[value, -value], &[value, value]);
         }
         state.commit(at + 1);
     }
 
-    fn read(state: &KvState, layer: usize, position: usize) -> [f32; 3] {
-        let (k, v) = state.blocks()[position / BLOCK].head(&SHAPE, layer, 0);
+    fn read(kind: KvType, state: &KvState, layer: usize, position: usize) -> [f32; 3] {
+        let (shape, block) = (shape(kind), &state.blocks()[position / BLOCK]);
         let slot = position % BLOCK;
+        let floats = |stored: Stored<'_>, len| {
+            let mut floats = vec![0.0; len];
+            stored.convert(&mut floats);
+            floats
+        };
+        let k = floats(block.keys(&shape, layer, 0), 2 * BLOCK);
+        let v = floats(block.values(&shape, layer, 0, 0, 1), COLUMN * BLOCK);
         [k[slot], k[BLOCK + slot], v[slot * COLUMN + 1]]
     }
 
     #[test]
     fn a_fork_never_changes_its_parent_nor_its_sibling() {
-        let mut parent = KvState::default();
-        for i in 0..40 {
-            append(&mut parent, i as f32);
+        for kind in KvType::ALL {
+            let mut parent = KvState::default();
+            for i in 0..40 {
+                append(kind, &mut parent, i as f32);
+            }
+            let (mut left, mut right) = (parent.clone(), parent.clone());
+            left.truncate(35);
+            append(kind, &mut left, 100.0);
+            append(kind, &mut right, 200.0);
+            for layer in 0..2 {
+                assert_eq!(read(kind, &parent, layer, 35), [35.0, -35.0, 35.0]);
+                assert_eq!(read(kind, &left, layer, 35), [100.0, -100.0, 100.0]);
+                assert_eq!(read(kind, &right, layer, 35), [35.0, -35.0, 35.0]);
+                assert_eq!(read(kind, &right, layer, 40), [200.0, -200.0, 200.0]);
+            }
+            assert_eq!((parent.len(), left.len(), right.len()), (40, 36, 41));
+            assert!(Arc::ptr_eq(&parent.blocks[0], &left.blocks[0]), "the prefix is shared");
         }
-        let (mut left, mut right) = (parent.clone(), parent.clone());
-        left.truncate(35);
-        append(&mut left, 100.0);
-        append(&mut right, 200.0);
-        for layer in 0..2 {
-            assert_eq!(read(&parent, layer, 35), [35.0, -35.0, 35.0]);
-            assert_eq!(read(&left, layer, 35), [100.0, -100.0, 100.0]);
-            assert_eq!(read(&right, layer, 35), [35.0, -35.0, 35.0]);
-            assert_eq!(read(&right, layer, 40), [200.0, -200.0, 200.0]);
-        }
-        assert_eq!((parent.len(), left.len(), right.len()), (40, 36, 41));
-        assert!(Arc::ptr_eq(&parent.blocks[0], &left.blocks[0]), "the prefix is shared");
     }
 
     #[test]
     fn truncation_drops_blocks_and_ignores_longer_lengths() {
         let mut state = KvState::default();
         for i in 0..70 {
-            append(&mut state, i as f32);
+            append(KvType::F32, &mut state, i as f32);
         }
         state.truncate(99);
         assert_eq!((state.len(), state.blocks.len()), (70, 3));

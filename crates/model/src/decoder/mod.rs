@@ -3,7 +3,9 @@
 
 mod attention;
 mod forward;
+mod kv_block;
 mod kv_state;
+mod kv_type;
 mod layers;
 mod linear;
 mod matrix;
@@ -11,22 +13,24 @@ mod rotary;
 mod row_ops;
 mod steps;
 mod transformer;
+mod weigh;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 use tokenroute_core::{Detail, Feed, LanguageModel, ModelError, ModelInfo, Step, TokenId};
-use tokenroute_kernels::{Format, Isa, Pool};
+use tokenroute_kernels::{Isa, Pool};
 
 use crate::weights::WeightSource;
-use crate::{Config, LoadError};
+use crate::{Config, LoadError, LoadOptions};
 use forward::{FeedSteps, Pass, Scratch};
 use transformer::Transformer;
 
 pub use kv_state::KvState;
+pub use kv_type::{KvType, UnknownKvType};
 pub use linear::Linear;
 
-pub(crate) use kv_state::KvShape;
+pub(crate) use kv_block::KvShape;
 pub(crate) use linear::arch;
 pub(crate) use matrix::Matrix;
 
@@ -55,10 +59,9 @@ impl Decoder {
         info: impl FnOnce() -> Result<ModelInfo, LoadError>,
         config: Config,
         weights: &Arc<dyn WeightSource>,
-        quantize: Option<Format>,
-        threads: Option<usize>,
+        options: &LoadOptions,
     ) -> Result<Self, LoadError> {
-        let transformer = Transformer::read(info, config, weights, quantize, threads)?;
+        let transformer = Transformer::read(info, config, weights, options)?;
         Ok(Decoder { work: transformer.work(), transformer, scratch: Mutex::default() })
     }
 
@@ -78,6 +81,12 @@ impl Decoder {
     #[must_use]
     pub fn bytes_per_token(&self) -> usize {
         self.transformer.bytes()
+    }
+
+    /// The type of the KV cache.
+    #[must_use]
+    pub fn kv_type(&self) -> KvType {
+        self.transformer.shape.kind
     }
 
     /// Bytes that a position takes in a [`KvState`]. A state reserves blocks of 32 positions;

@@ -4,14 +4,14 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use tokenroute_core::ModelInfo;
-use tokenroute_kernels::{Format, Pool};
+use tokenroute_kernels::Pool;
 
 use super::Matrix;
-use super::kv_state::KvShape;
+use super::kv_block::KvShape;
 use super::layers::{Embedding, Layer, Loading, final_norm, head};
 use super::rotary::Rotary;
 use crate::weights::WeightSource;
-use crate::{Config, LoadError};
+use crate::{Config, LoadError, LoadOptions};
 
 /// The layers of a decoder with embedding, norms and LM head. It never changes once read.
 #[derive(Debug)]
@@ -38,10 +38,9 @@ impl Transformer {
         info: impl FnOnce() -> Result<ModelInfo, LoadError>,
         config: Config,
         weights: &Arc<dyn WeightSource>,
-        quantize: Option<Format>,
-        threads: Option<usize>,
+        options: &LoadOptions,
     ) -> Result<Self, LoadError> {
-        let source = &**weights;
+        let (source, quantize, threads) = (&**weights, options.quantize, options.threads);
         let threads = threads.map_or_else(std::thread::available_parallelism, |n| {
             Ok(NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN))
         });
@@ -61,7 +60,12 @@ impl Transformer {
         // The pages of mapped files have been packed or checked.
         source.give_back();
         Ok(Transformer {
-            shape: KvShape::new(layers.len(), config.num_key_value_heads, config.head_dim),
+            shape: KvShape::new(
+                options.kv,
+                layers.len(),
+                config.num_key_value_heads,
+                config.head_dim,
+            ),
             norm,
             head,
             pool: Arc::new(pool),

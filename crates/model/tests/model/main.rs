@@ -6,6 +6,7 @@ mod config;
 mod decoder;
 mod detokenise;
 mod fixture;
+mod kv;
 mod loading;
 mod parity;
 mod quantised;

@@ -9,6 +9,7 @@ use clap::Args;
 use tokenroute_core::Tau;
 use tokenroute_model::Format;
 
+use super::Kv;
 #[cfg(all(feature = "lab", feature = "server"))]
 use super::stages::ExperimentFile;
 
@@ -76,6 +77,9 @@ pub struct Bench {
     /// Quantise the weights: q8_0, q4_0 or q4_k.
     #[arg(long, value_name = "FORMAT")]
     pub quantize: Option<Format>,
+    /// The KV cache.
+    #[command(flatten)]
+    pub kv: Kv,
     /// Threads of quantised products. Default: one per processor.
     #[arg(long)]
     pub threads: Option<usize>,

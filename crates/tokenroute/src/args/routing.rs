@@ -7,6 +7,8 @@ use clap::{Args, value_parser};
 use tokenroute_core::Tau;
 use tokenroute_model::Format;
 
+use super::Kv;
+
 /// Longest wait that an option may name: a day.
 const MOST_MS: u64 = 24 * 60 * 60 * 1000;
 
@@ -33,6 +35,9 @@ pub struct Routing {
     /// Quantise the weights of --llm, if it is local.
     #[arg(long, value_name = "FORMAT", requires = "llm")]
     pub llm_quantize: Option<Format>,
+    /// The KV cache.
+    #[command(flatten)]
+    pub kv: Kv,
     /// How to reach the large model on a server.
     #[command(flatten)]
     pub remote: Remote,

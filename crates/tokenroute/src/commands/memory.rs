@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use tokenroute_core::Progress;
 use tokenroute_hub::local;
-use tokenroute_model::{Format, least_memory, process_memory};
+use tokenroute_model::{Format, KvType, least_memory, process_memory};
 use tokenroute_server::net::MemoryLimit;
 
 /// Tokens of a request that the limit must have room for.
@@ -16,14 +16,15 @@ const POSITIONS: usize = 512;
 pub fn check(
     limit: Option<usize>,
     models: &[(&Path, Option<Format>)],
+    kv: KvType,
     progress: &dyn Progress,
 ) -> Result<usize> {
     let Some(total) = limit else { return Ok(0) };
     let (mut weights, mut all) = (0_usize, 0_usize);
     for (model, format) in models {
         let path = local(model, progress)?;
-        weights = weights.saturating_add(least_memory(&path, *format, 0)?);
-        all = all.saturating_add(least_memory(&path, *format, POSITIONS)?);
+        weights = weights.saturating_add(least_memory(&path, *format, kv, 0)?);
+        all = all.saturating_add(least_memory(&path, *format, kv, POSITIONS)?);
     }
     if total < all {
         bail!(

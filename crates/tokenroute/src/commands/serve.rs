@@ -27,7 +27,7 @@ pub fn run(args: &Serve, progress: &dyn Progress) -> Result<()> {
     let mut models = vec![(args.slm.as_path(), args.routing.quantize)];
     let llm = args.routing.llm.as_deref().filter(|llm| HttpConfig::url_of(llm).is_none());
     models.extend(llm.map(|llm| (llm, args.routing.llm_quantize)));
-    let weights = memory::check(args.memory, &models, progress)?;
+    let weights = memory::check(args.memory, &models, args.routing.kv.kv, progress)?;
     let pair = open(&args.slm, &args.routing, policy, args.separator.as_deref(), progress)?;
     let policy = pair.decoding().policy;
     let name = args.name.clone().unwrap_or_else(|| short_name(&args.slm));

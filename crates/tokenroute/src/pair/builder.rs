@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokenroute_core::{Progress, Sampling, Scorer, Silent, Tau};
 use tokenroute_llm::ApiKey;
 use tokenroute_llm::http::{Api, HttpConfig};
-use tokenroute_model::Format;
+use tokenroute_model::{Format, KvType};
 use tokenroute_runtime::{Budget, Policy, Wait};
 
 use super::{CONNECTIONS, Decoding};
@@ -23,6 +23,7 @@ pub struct RoutedPairBuilder<'p> {
     pub(super) slm: PathBuf,
     pub(super) quantize: Option<Format>,
     pub(super) separator: Option<String>,
+    pub(super) kv: KvType,
     pub(super) threads: Option<usize>,
     pub(super) top_k: usize,
     pub(super) llm: Option<PathBuf>,
@@ -49,6 +50,7 @@ impl RoutedPairBuilder<'static> {
             slm: slm.to_owned(),
             quantize: None,
             separator: None,
+            kv: KvType::F32,
             threads: None,
             top_k: 8,
             llm: None,
@@ -118,6 +120,14 @@ impl<'p> RoutedPairBuilder<'p> {
     #[must_use]
     pub fn llm_quantize(mut self, format: Format) -> Self {
         self.llm_quantize = Some(format);
+        self
+    }
+
+    /// How models that run here store keys and values: f32 unless set. A router belongs to the
+    /// type it was trained with.
+    #[must_use]
+    pub fn kv(mut self, kind: KvType) -> Self {
+        self.kv = kind;
         self
     }
 

@@ -42,6 +42,9 @@ impl RoutedPairBuilder<'_> {
             Some(file) => Some(RouterScorer::open(&local(file, self.progress)?)?),
             None => None,
         };
+        if let Some(router) = &router {
+            router.check_kv(self.kv)?;
+        }
         if let (Some(share), Some(_)) = (self.offload, &self.llm) {
             let found = router.as_ref().and_then(|router| router.header().tau_at_offload(share));
             let router = self.router.clone();
@@ -85,7 +88,7 @@ impl RoutedPairBuilder<'_> {
     }
 
     fn load_options(&self, named: &Path, top_k: usize, quantize: Option<Format>) -> LoadOptions {
-        LoadOptions { threads: self.threads, ..load_options(named, top_k, quantize) }
+        LoadOptions { kv: self.kv, threads: self.threads, ..load_options(named, top_k, quantize) }
     }
 
     fn open_llm(&mut self, llm: &Path, top_k: usize, slm: &LoadedModel) -> Result<Opened, Error> {

@@ -31,6 +31,9 @@ struct Report {
     threads: usize,
     load_seconds: f64,
     bytes_per_token: usize,
+    /// Number type of the KV cache.
+    kv: String,
+    kv_bytes_per_position: usize,
     /// Bytes per second, measured in this run.
     read_bandwidth: f64,
     cases: Vec<Case>,
@@ -140,6 +143,7 @@ pub fn run(args: &Bench, progress: &dyn Progress) -> Result<()> {
     let routing = routing.transpose()?;
     let kernels = decoder.kernels();
     let model = decoder.info().name.clone();
+    let (kv, kv_bytes_per_position) = (decoder.kv_type(), decoder.kv_bytes_per_position());
     drop(decoder);
     let threads = args.threads.or(kernels.map(|k| k.1));
     let threads =
@@ -155,6 +159,8 @@ pub fn run(args: &Bench, progress: &dyn Progress) -> Result<()> {
         threads,
         load_seconds,
         bytes_per_token: bytes,
+        kv: kv.to_string(),
+        kv_bytes_per_position,
         read_bandwidth,
         cases,
         routing,
@@ -164,15 +170,16 @@ pub fn run(args: &Bench, progress: &dyn Progress) -> Result<()> {
 }
 
 fn open(args: &Bench, progress: &dyn Progress) -> Result<Decoder> {
-    let (quantize, threads) = (args.quantize, args.threads);
+    let (quantize, kv, threads) = (args.quantize, args.kv.kv, args.threads);
     if let Some(shape) = &args.random {
-        let options = LoadOptions { quantize, threads, ..LoadOptions::default() };
+        let options = LoadOptions { quantize, kv, threads, ..LoadOptions::default() };
         return Ok(RandomModel::named(shape, 0)?.decoder(&options)?);
     }
     let named = args.model.as_ref().context("give --model or --random")?;
     let options = LoadOptions {
         name: reference(named).map(str::to_owned),
         quantize,
+        kv,
         threads,
         ..Default::default()
     };
@@ -248,6 +255,10 @@ fn show(report: &Report) -> Result<()> {
         mega(report.bytes_per_token as f64),
         report.read_bandwidth / 1e9,
         report.load_seconds
+    ))?;
+    output::line(&format!(
+        "KV cache in {}, {} bytes a position",
+        report.kv, report.kv_bytes_per_position
     ))?;
     if let Some(memory) = &report.memory {
         output::line(&format!(
