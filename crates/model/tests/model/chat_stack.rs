@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::thread;
 
-use tokenroute_model::{ChatOptions, ChatTemplate, Message};
+use tokenroute_model::{ChatError, ChatOptions, ChatTemplate, Message};
 
 /// Set in the process that renders.
 const CHILD: &str = "TOKENROUTE_SMALL_STACK";
@@ -73,13 +73,15 @@ const PARTS: [&str; 24] = [
     " | list",
 ];
 
-/// Compiles and renders; an error is an answer too.
+/// The result of compiling and rendering; an error is an answer too.
+fn rendered(source: &str) -> Result<String, ChatError> {
+    let path = Path::new("chat_template.jinja");
+    let template = ChatTemplate::new(path, source, BTreeMap::new())?;
+    template.render(&[Message::new("user", "Hello")], &ChatOptions::default())
+}
+
 fn render(source: &str) {
-    let template = ChatTemplate::new(Path::new("chat_template.jinja"), source, BTreeMap::new());
-    let messages = [Message::new("user", "Hello")];
-    if let Ok(template) = template {
-        drop(template.render(&messages, &ChatOptions::default()));
-    }
+    drop(rendered(source));
 }
 
 fn render_all() {
@@ -108,6 +110,20 @@ fn render_all() {
             source += &part.repeat(if draw(8) == 0 { draw(2000) } else { 1 });
         }
         render(&source);
+    }
+}
+
+#[test]
+fn no_template_nests_values_without_end() {
+    for line in NESTING {
+        let times = |count| {
+            rendered(&format!(
+                "{{% set ns = namespace(x=[1]) %}}{{% for i in range({count}) %}}{line}{{% endfor %}}done"
+            ))
+        };
+        assert_eq!(times(5).expect("a prompt"), "done", "{line}");
+        let error = times(300).expect_err(line).to_string();
+        assert!(error.contains("lists and maps within one another"), "{line}: {error}");
     }
 }
 
