@@ -95,6 +95,7 @@ impl Weigh<'_> {
 
     /// `V` vectors of dimensions.
     #[inline(always)]
+    #[expect(clippy::needless_range_loop, reason = "indices run over several arrays at once")]
     fn vectors<S: Simd, const Q: usize, const C: usize, const V: usize>(
         &mut self,
         simd: S,
