@@ -8,8 +8,9 @@ decoding of one sequence, the prefill of 512 tokens, and the decoding of 8 seque
 Each is measured with all instructions of the machine, with AVX2 alone, and beside busy processes
 that take half of the time. Also measured is the share that a router of 896-1792-896-1 adds to a
 step. With --torch PYTHON, a Python with torch and transformers, PyTorch's prefill in bf16 is
-measured too. Writes reports/bench-edge; settings that are not measured stay unchanged there.
-Without llama.cpp (built by peer.sh), only tokenroute is measured.
+measured too. With --files, published GGUF files are measured in the settings `real` and
+`real-avx2`, with the time and memory of a start that makes one token. Writes reports/bench-edge;
+settings that are not measured stay unchanged there. Without llama.cpp (built by peer.sh), only tokenroute is measured.
 """
 
 import argparse
@@ -22,6 +23,7 @@ import statistics
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,7 +39,13 @@ SETTINGS = {
                  title="AVX2 alone"),
     "loaded": dict(prefill=128, decode=16, isa=None, build="native", load=True,
                    title="Beside as many busy processes as threads"),
+    "real": dict(prefill=256, decode=64, isa=None, build="native", load=False, real=True,
+                 title="Published files, all instructions of the machine"),
+    "real-avx2": dict(prefill=256, decode=64, isa="avx2", build="avx2", load=False, real=True,
+                      title="Published files, AVX2 alone"),
 }
+# Token ids of the prompt of a start.
+START = list(range(100, 116))
 # CITER's head on the hidden state, 8 log-probabilities, the margin and the entropy.
 HIDDEN, TOP_K, WIDTHS = 896, 8, [1792, 896]
 
@@ -132,6 +140,33 @@ def theirs(peer, file, setting, args):
     }
 
 
+def cost(command):
+    """Seconds and peak resident bytes of a process."""
+    begin = time.perf_counter()
+    process = subprocess.Popen([str(part) for part in command], stdin=subprocess.PIPE,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process.stdin.write(" ".join(map(str, START)).encode())
+    process.stdin.close()
+    _, status, used = os.wait4(process.pid, 0)
+    if status != 0:
+        sys.exit(f"{command[0]} ended with status {status}")
+    return time.perf_counter() - begin, used.ru_maxrss * 1024
+
+
+def start(program, peer, file, args):
+    """Time and memory of a process that loads a file, reads 16 tokens and makes one, in turns
+    after one for the page cache."""
+    ours = [program, "generate", "--model", file, "--ids", ",".join(map(str, START)),
+            "--max-tokens", "1"]
+    theirs = [peer / "logits", file, args.threads, "greedy", 1]
+    rounds = [(cost(ours), cost(theirs)) for _ in range(args.alternations + 1)][1:]
+    seconds, peak = (([mine[i] for mine, _ in rounds], [other[i] for _, other in rounds])
+                     for i in range(2))
+    return {name: {"tokenroute": summary(mine), "llama_cpp": summary(other),
+                   "ratio": ratio(mine, other)}
+            for name, (mine, other) in [("seconds", seconds), ("peak_rss", peak)]}
+
+
 def torch_prefill(model, setting, args):
     """PyTorch's rate in bf16 with all instructions; with AMX, also limited to AVX-512."""
     cpu = Path("/proc/cpuinfo")
@@ -194,13 +229,15 @@ def measure(prepared, peer, weights, setting, args):
     routing = routing and {"layers": routing[0]["layers"], "adds": middle("adds"),
                            "score_microseconds": middle("score_microseconds")}
     keys = ["isa", "threads", "bytes_per_token", "memory"]
-    return {"read_bandwidth": bandwidth, **{key: last[key] for key in keys}, "cases": rows,
+    begun = start(program, peer, file, args) if peer and setting.get("real") and not setting["isa"] else None
+    return {"start": begun, "read_bandwidth": bandwidth, **{key: last[key] for key in keys}, "cases": rows,
             "torch": torch, "routing": routing}
 
 
 def plain(setting):
-    """Whether nothing is limited or loaded. Routing and PyTorch are measured only there."""
-    return not setting["isa"] and not setting["load"]
+    """Whether nothing is limited or loaded, and the weights are random. Routing and PyTorch are
+    measured only there."""
+    return not setting["isa"] and not setting["load"] and not setting.get("real")
 
 
 def summary(values):
@@ -227,6 +264,8 @@ def command(args, name):
     """The command that measures this setting again, without paths."""
     options = [f"--threads {args.threads}", f"--alternations {args.alternations}",
                f"--repeat {args.repeat}", f"--settings {name}"]
+    if SETTINGS[name].get("real"):
+        options.append("--files FILE.gguf ...")
     if args.torch and plain(SETTINGS[name]):
         options.append("--torch python3")
     return " ".join(["python3 experiments/llama-cpp/bench.py", *options])
@@ -246,7 +285,7 @@ def percent(share):
 def markdown(report):
     lines = [
         "# tokenroute beside llama.cpp", "",
-        f"Random weights in the shape of {SHAPE}, the same GGUF file for both. Numbers are tokens "
+        f"Random weights in the shape of {SHAPE}, or published files; the same GGUF file for both. Numbers are tokens "
         "per second: the median and the range of the turns. The ratio is that of the medians, with "
         "the range of the turns' ratios. The share of the read bandwidth counts the weights "
         "alone. llama.cpp runs with fused and with plain attention, and the faster one counts.",
@@ -292,6 +331,16 @@ def section(name, setting):
                          f"{loading / result['bytes_per_token']:.2f} x the packed weights")
         lines.append(fact + ".")
     for weights, result in results.items():
+        begun = result.get("start")
+        if begun:
+            seconds, peak = begun["seconds"], begun["peak_rss"]
+            lines.append(
+                f"- {weights}, a process that loads the file, reads {len(START)} tokens and makes "
+                f"one: {spread(seconds['tokenroute'], 2)} s, llama.cpp "
+                f"{spread(seconds['llama_cpp'], 2)} s, ratio {spread(seconds['ratio'], 2)}; at most "
+                f"{peak['tokenroute']['median'] / 1e6:.0f} MB resident, llama.cpp "
+                f"{peak['llama_cpp']['median'] / 1e6:.0f} MB, ratio {spread(peak['ratio'], 2)}.")
+    for weights, result in results.items():
         routing = result.get("routing")
         if routing:
             adds = {key: 100 * value for key, value in routing["adds"].items()}
@@ -321,7 +370,12 @@ def main():
     parser.add_argument("--alternations", type=int, default=3)
     parser.add_argument("--repeat", type=int, default=3, help="repetitions within each turn")
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
+    parser.add_argument("--files", nargs="+", type=Path, default=[], metavar="FILE",
+                        help="published GGUF files, for the settings real and real-avx2")
     args = parser.parse_args()
+    for file in args.files:
+        if not file.exists():
+            parser.error(f"--files: {file} does not exist")
 
     peer = args.peer.resolve()
     version = None
@@ -341,9 +395,13 @@ def main():
         if setting["isa"] == "avx2" and platform.machine() not in ("x86_64", "AMD64"):
             continue
         results = {}
-        for weights in prepared[2]:
+        files = {file.name: file for file in args.files} if setting.get("real") else prepared[2]
+        if not files:
+            continue
+        program, model, _, router = prepared
+        for weights in files:
             print(f"{name}, {weights} ...", file=sys.stderr)
-            results[weights] = measure(prepared, peer, weights, setting, args)
+            results[weights] = measure((program, model, files, router), peer, weights, setting, args)
         report["settings"][name] = {
             "machine": machine(), "peer": version, "threads": args.threads,
             "alternations": args.alternations, "command": command(args, name),
