@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Fills the numbers of README.md from reports/csqa-qwen2.5-coder/summary.json.
+"""Fills the numbers of README.md from the summary.json of reports/csqa-qwen2.5-coder and
+reports/gsm8k-qwen2.5-coder.
 
     python3 tools/readme-numbers.py           # write them
     python3 tools/readme-numbers.py --check   # exit 1 if README.md is stale
@@ -15,9 +16,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 SUMMARY = ROOT / "reports" / "csqa-qwen2.5-coder" / "summary.json"
+SECOND = ROOT / "reports" / "gsm8k-qwen2.5-coder" / "summary.json"
 # The offload target of the headline, those of the table, and the table's policies.
 TARGET = 0.07
 TARGETS = [0.02, 0.05, 0.07, 0.10]
+# The offload target of the second experiment, and its training-free policies.
+SECOND_TARGET = 0.10
+UNCERTAINTIES = ["max-probability", "margin", "entropy"]
 POLICIES = ["max-probability", "margin", "entropy", "query-head", "random"]
 
 BLOCK = re.compile(r"(<!-- numbers:([a-z-]+) -->\n)(.*?)(<!-- /numbers -->)", re.DOTALL)
@@ -60,7 +65,22 @@ def policies(summary):
     return "\n".join(lines) + "\n"
 
 
-BLOCKS = {"headline": headline, "policies": policies}
+def second(_):
+    summary = json.loads(SECOND.read_text(encoding="utf-8"))
+    point = at_target(summary, SECOND_TARGET)
+    best = max(UNCERTAINTIES, key=lambda name: summary["baselines"][name]["apgr20"])
+    found = summary["apgr20_differences"][best]
+    low, high = found["interval"]
+    verdict = "so routing gains there too" if low > 0 else "so the gain is not shown"
+    return (
+        f"On GSM8K ({summary['questions']} questions, [report](reports/gsm8k-qwen2.5-coder/README.md)) the same models get "
+        f"{percent(summary['slm']['accuracy'])} and {percent(summary['llm']['accuracy'])} right,\n"
+        f"and the pair {percent(point['accuracy'])} at {percent(point['offload'])} offload. The router's APGR to 20% exceeds "
+        f"that of `{best}` by {found['value']:.3f} ({low:.3f} to {high:.3f}), {verdict}. "
+    )
+
+
+BLOCKS = {"headline": headline, "policies": policies, "second": second}
 
 
 def fill(text, summary):
