@@ -11,7 +11,7 @@
 //! - [`Decoder`]: one decoder for every [`Family`]; implements [`tokenroute_core::LanguageModel`].
 //! - [`ModelCard`]: configuration and tokenizer, and the identity of weights that are not loaded.
 //! - [`KvState`]: one sequence's keys and values; clones share their prefix.
-//! - [`KvType`]: how they are stored: f32 or f16.
+//! - [`KvType`]: how they are stored: f32, f16 or q8_0.
 //! - [`Tokenizer`]: text to ids and back; its [`Tokenizer::pair_hash`] identifies a pair.
 //! - [`ChatTemplate`]: messages to a prompt, by the template that comes with the model.
 //! - [`Detokeniser`]: a stream of tokens to text, always in whole characters.

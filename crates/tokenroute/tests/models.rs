@@ -157,7 +157,7 @@ fn formats_that_do_not_exist_are_refused_with_those_that_do() {
 #[test]
 fn kv_types_that_do_not_exist_are_refused_with_those_that_do() {
     let model = shown(&folder());
-    let known = ["\"f8\"", "f32, f16"];
+    let known = ["\"f8\"", "f32, f16, q8_0"];
     for command in [&["generate", "--ids", "1", "--model"][..], &["bench", "--model"]] {
         fail(&[command, &[&model, "--kv", "f8"]].concat(), &known);
     }

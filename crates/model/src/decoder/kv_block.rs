@@ -5,6 +5,7 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 use tokenroute_kernels::widen;
 
+use super::kv_eight_bits::{EightBits, Scaled};
 use super::kv_type::KvType;
 
 /// Positions of a block. A state reserves whole blocks.
@@ -30,25 +31,29 @@ impl KvShape {
     }
 
     /// Numbers of one head of one layer: keys, then values.
-    fn head_size(&self) -> usize {
+    pub(super) fn head_size(&self) -> usize {
         (self.head_dim + self.padded_dim) * BLOCK
     }
 
-    fn block_size(&self) -> usize {
-        self.layers * self.kv_heads * self.head_size()
+    /// Heads of all layers.
+    pub(super) fn heads(&self) -> usize {
+        self.layers * self.kv_heads
     }
 
+    /// The place of a layer's head among [`Self::heads`].
+    #[inline(always)]
     fn head(&self, layer: usize, head: usize) -> usize {
-        (layer * self.kv_heads + head) * self.head_size()
+        layer * self.kv_heads + head
     }
 
     /// Bytes of one position.
     pub(crate) fn bytes_per_position(&self) -> usize {
-        let number = match self.kind {
-            KvType::F32 => size_of::<f32>(),
-            KvType::F16 => size_of::<f16>(),
+        let head = match self.kind {
+            KvType::F32 => self.head_size() * size_of::<f32>(),
+            KvType::F16 => self.head_size() * size_of::<f16>(),
+            KvType::Q8_0 => EightBits::head_bytes(self),
         };
-        self.block_size() * number / BLOCK
+        self.heads() * head / BLOCK
     }
 }
 
@@ -59,6 +64,7 @@ impl KvShape {
 pub(crate) enum Block {
     F32(Vec<f32>),
     F16(Vec<f16>),
+    Q8(EightBits),
 }
 
 /// Some numbers of a block.
@@ -66,6 +72,7 @@ pub(crate) enum Block {
 pub(crate) enum Stored<'a> {
     F32(&'a [f32]),
     F16(&'a [f16]),
+    Q8(Scaled<'a>),
 }
 
 impl<'a> Stored<'a> {
@@ -74,32 +81,40 @@ impl<'a> Stored<'a> {
     pub(crate) fn as_f32(self) -> Option<&'a [f32]> {
         match self {
             Stored::F32(numbers) => Some(numbers),
-            Stored::F16(_) => None,
+            Stored::F16(_) | Stored::Q8(_) => None,
         }
     }
 
-    /// Writes the numbers as f32, each exactly.
+    /// Writes the numbers as f32. Those of f16 are exact.
     pub(crate) fn convert(self, out: &mut [f32]) {
         match self {
             Stored::F32(numbers) => out.copy_from_slice(numbers),
             Stored::F16(numbers) => widen(numbers, out),
+            Stored::Q8(scaled) => scaled.convert(out),
         }
     }
 }
 
 impl Block {
     pub(crate) fn new(shape: &KvShape) -> Self {
-        let size = shape.block_size();
+        let size = shape.heads() * shape.head_size();
         match shape.kind {
             KvType::F32 => Block::F32(vec![0.0; size]),
             KvType::F16 => Block::F16(vec![f16::ZERO; size]),
+            KvType::Q8_0 => Block::Q8(EightBits::new(shape)),
         }
     }
 
     /// The keys of a head `[head_dim, BLOCK]`.
     #[inline(always)]
     pub(crate) fn keys(&self, shape: &KvShape, layer: usize, head: usize) -> Stored<'_> {
-        self.stored(shape.head(layer, head), shape.head_dim * BLOCK)
+        let head = shape.head(layer, head);
+        let (from, len) = (head * shape.head_size(), shape.head_dim * BLOCK);
+        match self {
+            Block::F32(numbers) => Stored::F32(&numbers[from..][..len]),
+            Block::F16(numbers) => Stored::F16(&numbers[from..][..len]),
+            Block::Q8(eight_bits) => Stored::Q8(eight_bits.keys(shape, head)),
+        }
     }
 
     /// `count` columns of a head's values, from `first` on: `[count, BLOCK, COLUMN]`.
@@ -112,15 +127,13 @@ impl Block {
         first: usize,
         count: usize,
     ) -> Stored<'_> {
-        let values = shape.head(layer, head) + shape.head_dim * BLOCK;
-        self.stored(values + first * BLOCK * COLUMN, count * BLOCK * COLUMN)
-    }
-
-    #[inline(always)]
-    fn stored(&self, from: usize, len: usize) -> Stored<'_> {
+        let head = shape.head(layer, head);
+        let from = head * shape.head_size() + (shape.head_dim + first * COLUMN) * BLOCK;
+        let len = count * BLOCK * COLUMN;
         match self {
             Block::F32(numbers) => Stored::F32(&numbers[from..][..len]),
             Block::F16(numbers) => Stored::F16(&numbers[from..][..len]),
+            Block::Q8(eight_bits) => Stored::Q8(eight_bits.values(shape, head, first, count)),
         }
     }
 
@@ -135,16 +148,17 @@ impl Block {
     ) {
         let heads = keys.chunks_exact(shape.head_dim).zip(values.chunks_exact(shape.head_dim));
         for (head, (key, value)) in heads.enumerate() {
-            let start = shape.head(layer, head);
+            let head = shape.head(layer, head);
+            let (start, size) = (head * shape.head_size(), shape.head_size());
             match self {
                 Block::F32(all) => {
-                    let head = &mut all[start..][..shape.head_size()];
+                    let head = &mut all[start..][..size];
                     put(shape, head, slot, key, value, <[f32]>::copy_from_slice);
                 }
                 Block::F16(all) => {
-                    let head = &mut all[start..][..shape.head_size()];
-                    put(shape, head, slot, key, value, round_to_f16);
+                    put(shape, &mut all[start..][..size], slot, key, value, round_to_f16);
                 }
+                Block::Q8(eight_bits) => eight_bits.write(shape, head, slot, key, value),
             }
         }
     }
@@ -159,13 +173,13 @@ fn round_to_f16(out: &mut [f16], numbers: &[f32]) {
 }
 
 /// Puts a position's key and value `[head_dim]` into a head's numbers, rounded by `round`.
-fn put<T: Copy + Default>(
+pub(super) fn put<T: Copy + Default, X>(
     shape: &KvShape,
     head: &mut [T],
     slot: usize,
-    key: &[f32],
-    value: &[f32],
-    round: impl Fn(&mut [T], &[f32]),
+    key: &[X],
+    value: &[X],
+    round: impl Fn(&mut [T], &[X]),
 ) {
     let (keys, values) = head.split_at_mut(shape.head_dim * BLOCK);
     let mut rounded = [T::default(); COLUMN];

@@ -11,6 +11,9 @@ pub enum KvType {
     F32,
     /// Rounded to the nearest f16, ties to even. A feed with a value beyond ±65,504 fails.
     F16,
+    /// 8 bits, with one f16 scale for 32 dimensions of a head and position: ggml's Q8_0. A feed
+    /// with a scale beyond 65,504 fails.
+    Q8_0,
 }
 
 /// A KV type that does not exist.
@@ -23,7 +26,7 @@ pub struct UnknownKvType {
 
 impl KvType {
     /// All types, the default first.
-    pub const ALL: [KvType; 2] = [KvType::F32, KvType::F16];
+    pub const ALL: [KvType; 3] = [KvType::F32, KvType::F16, KvType::Q8_0];
 
     /// What stands before a type's name in the identity of weights.
     const MARK: &str = "+kv-";
@@ -34,6 +37,7 @@ impl KvType {
         match self {
             KvType::F32 => "f32",
             KvType::F16 => "f16",
+            KvType::Q8_0 => "q8_0",
         }
     }
 

@@ -4,6 +4,7 @@
 mod attention;
 mod forward;
 mod kv_block;
+mod kv_eight_bits;
 mod kv_state;
 mod kv_type;
 mod layers;

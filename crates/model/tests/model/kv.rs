@@ -100,6 +100,9 @@ fn a_type_says_its_memory_and_is_part_of_the_weights_identity() {
     // Two layers of two heads: keys of 12 numbers, values padded to 16.
     assert_eq!(plain.kv_bytes_per_position(), 2 * 2 * (12 + 16) * 4);
     assert_eq!(half.kv_bytes_per_position(), 2 * 2 * (12 + 16) * 2);
+    // A byte for each, and four f16 scales in each layer.
+    let eight = load(&files, KvType::Q8_0, None, 1);
+    assert_eq!(eight.kv_bytes_per_position(), 2 * (2 * (12 + 16) + 4 * 2));
     let hash = &plain.info().weights_hash;
     assert_eq!(hash.len(), 64, "files made with f32 are as before");
     assert_eq!(half.info().weights_hash, format!("{hash}+kv-f16"));
@@ -113,7 +116,7 @@ fn names_are_read_and_unknown_ones_refused_with_those_that_exist() {
         assert_eq!(kv.to_string().parse(), Ok(kv));
     }
     let error = "f8".parse::<KvType>().expect_err("no type").to_string();
-    assert_eq!(error, "no KV type \"f8\"; expected f32, f16");
+    assert_eq!(error, "no KV type \"f8\"; expected f32, f16, q8_0");
 }
 
 #[test]
@@ -128,7 +131,7 @@ fn a_key_that_a_type_does_not_hold_fails_its_feed_alone() {
     column("model.layers.0.self_attn.k_proj.weight", -2e5);
     files.tensors.get_mut("model.embed_tokens.weight").expect("a weight").1[7 * 48 + 40] = 1.0;
     let good = [1, 2, 3, 4, 5];
-    for (kv, fails) in [(KvType::F32, false), (KvType::F16, true)] {
+    for (kv, fails) in [(KvType::F32, false), (KvType::F16, true), (KvType::Q8_0, false)] {
         let model = load(&files, kv, None, 1);
         let mut states = vec![model.start(); 2];
         let tokens: [&[u32]; 2] = [&good, &[1, 7, 2]];
@@ -169,7 +172,7 @@ fn the_bundled_pair_says_nearly_the_same_with_every_type() {
             load_model(&folder, &LoadOptions { kv, ..LoadOptions::default() }).expect("a model")
         };
         let exact = load(KvType::F32);
-        for (kv, least, most) in [(KvType::F16, 0.99, 1e-5)] {
+        for (kv, least, most) in [(KvType::F16, 0.99, 1e-5), (KvType::Q8_0, 0.97, 1e-3)] {
             let model = load(kv).decoder;
             let (mut same, mut count, mut sum) = (0, 0, 0.0);
             for text in ["Mia has 3 apples.", "Tom buys 12 pens and 7 cups. How many", "Ann"] {
