@@ -33,6 +33,14 @@ fn the_chain_runs_skips_and_answers_questions_about_itself() {
     let curves = lab.bytes(CURVES);
     let report = std::fs::metadata(lab.path("reports/e/index.html")).expect("a report");
 
+    // The course of the training, a line for each epoch.
+    let history = String::from_utf8(lab.bytes("experiments/e/run/router/train.jsonl"));
+    let history = history.expect("UTF-8");
+    let epochs: Vec<serde_json::Value> =
+        history.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert!(epochs.iter().all(|e| e["seed"] == 3 && e["train_loss"].is_f64()), "{history}");
+    assert!(epochs.last().is_some_and(|e| e["auroc"].is_f64()), "{history}");
+
     // No input has changed, so no file is written.
     succeed(&["run", &experiment]);
     assert_eq!(lab.bytes(CURVES), curves);

@@ -7,27 +7,29 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand::seq::SliceRandom;
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use tokenroute_core::{Architecture, Progress};
+use tokenroute_core::{Architecture, Platt, Progress};
 use tokenroute_store::RouterLayer;
 
-use crate::logistic::{Fit, Objective};
+use crate::logistic::{Fit, Objective, STEPS};
 use crate::metrics::weighted_cross_entropy;
 use crate::model::initial;
-use crate::{RouterHead, Rows, Settings, TrainConfig, TrainError, TrainingData};
+use crate::router::scores;
+use crate::{
+    Epoch, RouterHead, Rows, Settings, TrainConfig, TrainError, TrainingData, rank_metrics,
+};
 
-/// The best weights by validation loss, and the losses of all epochs.
+/// The best weights by validation loss, and the course of the training.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fitted {
     /// The best weights, copied out of the model.
     pub layers: Vec<RouterLayer>,
-    /// Validation cross-entropy after every epoch, without class weights. Of a linear head,
-    /// the one at its end.
-    pub losses: Vec<f64>,
+    /// Every epoch, or every step of a linear head.
+    pub history: Vec<Epoch>,
     /// Epochs run; of a linear head, steps until it converged.
     pub epochs: u32,
     /// Epoch of the best weights, counted from 1; of a linear head, its last step.
     pub best_epoch: u32,
-    /// The lowest of the losses.
+    /// The lowest validation loss.
     pub loss: f64,
     /// Added to a logit to undo the class weight. Weighting divergent rows by c moves the
     /// optimum of the logit by −ln c.
@@ -50,7 +52,9 @@ pub fn fit(
 ) -> Result<Fitted, TrainError> {
     let data = &*data.reading(&settings.features);
     match settings.architecture {
-        Architecture::Linear { rewards } => fit_linear(config, settings, rewards, data, device),
+        Architecture::Linear { rewards } => {
+            fit_linear(config, settings, rewards, data, device, progress)
+        }
         Architecture::Mlp { .. } => fit_mlp(config, settings, data, device, progress),
     }
 }
@@ -61,6 +65,7 @@ fn fit_linear(
     rewards: usize,
     data: &TrainingData,
     device: &Device,
+    progress: &dyn Progress,
 ) -> Result<Fitted, TrainError> {
     let width = data.spec.width();
     let (coefficients, shift) = coefficients(config, &data.train);
@@ -71,7 +76,8 @@ fn fit_linear(
         focal_gamma: config.focal_gamma,
         l2: settings.penalties(),
     };
-    let Fit { parameters, steps } = objective.minimise(vec![0.0; width + 1])?;
+    progress.begin("train", u64::from(STEPS), "steps at most");
+    let Fit { parameters, losses } = objective.minimise(vec![0.0; width + 1], progress)?;
     // Two rewards are the halves of the logit, r_keep = −r_offload.
     let signs: &[f64] = if rewards == 2 { &[0.5, -0.5] } else { &[1.0] };
     let scaled = |of: &[f64]| -> Vec<f32> {
@@ -80,8 +86,21 @@ fn fit_linear(
     let (weight, bias) = parameters.split_at(width);
     let layers = vec![RouterLayer { weight: scaled(weight), bias: scaled(bias) }];
     let head = RouterHead::new(&settings.architecture, width, &layers, device);
-    let loss = validation_loss(&head, data, shift)?;
-    Ok(Fitted { layers, losses: vec![loss], epochs: steps, best_epoch: steps, loss, shift })
+    let Validated { loss, auroc } = validated(&head, data, shift)?;
+    let step = |(epoch, &train_loss): (u32, &f64)| Epoch {
+        seed: config.seed,
+        epoch,
+        train_loss,
+        validation_loss: None,
+        auroc: None,
+        learning_rate: None,
+    };
+    let mut history: Vec<Epoch> = (1..).zip(&losses).map(step).collect();
+    if let Some(last) = history.last_mut() {
+        (last.validation_loss, last.auroc) = (Some(loss), auroc);
+    }
+    let steps = history.len() as u32;
+    Ok(Fitted { layers, history, epochs: steps, best_epoch: steps, loss, shift })
 }
 
 fn fit_mlp(
@@ -107,10 +126,11 @@ fn fit_mlp(
     let widths: Vec<usize> = average[..average.len() - 1].iter().map(|l| l.bias.len()).collect();
     let mut step = 0;
     let mut best: Option<(f64, u32, Vec<RouterLayer>)> = None;
-    let mut losses = Vec::new();
+    let mut history = Vec::new();
     progress.begin("train", u64::from(config.epochs) * rows.len() as u64, "rows");
     for epoch in 1..=config.epochs {
         order.shuffle(&mut rng);
+        let (mut train_loss, mut rate) = (0.0, 0.0);
         for batch in order.chunks(config.batch_rows) {
             let masks: Vec<_> = widths
                 .iter()
@@ -119,19 +139,29 @@ fn fit_mlp(
                 .collect();
             let logits = head.logits(gather(rows, width, batch, &training), &masks);
             let loss = loss(config, logits, &coefficients, batch, &training);
+            let value: f32 = loss.clone().into_scalar();
+            train_loss += f64::from(value) * batch.len() as f64 / rows.len() as f64;
             let gradients = GradientsParams::from_grads(loss.backward(), &head);
-            head = optimizer.step(learning_rate(config, step, steps), head, gradients);
+            rate = learning_rate(config, step, steps);
+            head = optimizer.step(rate, head, gradients);
             step += 1;
             average = running_average(average, head.layers()?, config.average, step);
             progress.advance(batch.len() as u64);
         }
         let now = RouterHead::new(architecture, width, &average, device);
-        let loss = validation_loss(&now, data, shift)?;
+        let Validated { loss, auroc } = validated(&now, data, shift)?;
         if !loss.is_finite() {
             let learning_rate = config.learning_rate;
             return Err(TrainError::Diverged { epoch, loss, learning_rate });
         }
-        losses.push(loss);
+        history.push(Epoch {
+            seed: config.seed,
+            epoch,
+            train_loss,
+            validation_loss: Some(loss),
+            auroc,
+            learning_rate: Some(rate),
+        });
         if best.as_ref().is_none_or(|b| loss < b.0) {
             best = Some((loss, epoch, average.clone()));
         }
@@ -140,7 +170,7 @@ fn fit_mlp(
         }
     }
     let (loss, best_epoch, layers) = best.unwrap_or((f64::INFINITY, config.epochs, average));
-    Ok(Fitted { layers, epochs: losses.len() as u32, losses, best_epoch, loss, shift })
+    Ok(Fitted { layers, epochs: history.len() as u32, history, best_epoch, loss, shift })
 }
 
 /// The factors of −ln σ(f) and −ln σ(−f) per row, scaled to a mean of 1 over both, and the
@@ -234,10 +264,21 @@ fn running_average(
     average
 }
 
-/// The head's cross-entropy on the validation rows, without class weights.
-fn validation_loss(head: &RouterHead, data: &TrainingData, shift: f64) -> Result<f64, TrainError> {
+/// A head on the validation rows.
+struct Validated {
+    /// Cross-entropy without class weights.
+    loss: f64,
+    /// `None` if a logit is no number.
+    auroc: Option<f64>,
+}
+
+fn validated(head: &RouterHead, data: &TrainingData, shift: f64) -> Result<Validated, TrainError> {
     let Rows { features, targets, weights, .. } = &data.validation;
-    let logits: Vec<f64> =
-        head.score(features)?.into_iter().map(|f| f64::from(f) + shift).collect();
-    Ok(weighted_cross_entropy(&logits, targets, weights))
+    let logits = head.score(features)?;
+    // A loss that is no number is an error of the caller's, with more to say.
+    let ranked = scores(&logits, Platt { scale: 1.0, bias: 0.0 }).ok();
+    let auroc = ranked.and_then(|scores| rank_metrics(&scores, targets, weights));
+    let shifted: Vec<f64> = logits.into_iter().map(|f| f64::from(f) + shift).collect();
+    let loss = weighted_cross_entropy(&shifted, targets, weights);
+    Ok(Validated { loss, auroc: auroc.map(|ranks| ranks.auroc) })
 }

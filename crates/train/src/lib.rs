@@ -5,6 +5,7 @@
 //! - [`TrainingData`]: label rows as normalised features and targets, split by question.
 //! - [`Settings`]: what validation chooses where the configuration leaves it open.
 //! - [`RouterHead`]: the linear or MLP head in Burn.
+//! - [`Epoch`]: the course of a training, epoch by epoch.
 //! - [`QueryHead`]: a head that decides once a question, for comparison.
 //!
 //! Usage:
@@ -18,6 +19,7 @@ mod data;
 mod device;
 mod error;
 mod fit;
+mod history;
 mod logistic;
 mod metrics;
 mod model;
@@ -34,11 +36,12 @@ pub use data::{Rows, TrainingData};
 pub use device::{backends, device};
 pub use error::TrainError;
 pub use fit::{Fitted, fit};
+pub use history::Epoch;
 pub use metrics::{RankMetrics, expected_calibration_error, rank_metrics, weighted_cross_entropy};
 pub use model::RouterHead;
 pub use platt::fit_platt;
 pub use query_head::{QueryExample, QueryHead};
-pub use router::{Provenance, train, train_seeds};
+pub use router::{Provenance, Trained, train, train_seeds};
 pub use seeds::Seeds;
 pub use select::select;
 pub use settings::{FeatureSet, Settings};

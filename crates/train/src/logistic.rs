@@ -3,12 +3,14 @@
 
 use std::collections::VecDeque;
 
+use tokenroute_core::Progress;
+
 use crate::{Rows, TrainError};
 
 /// Steps and gradients that the inverse Hessian is approximated from.
 const MEMORY: usize = 10;
 /// Most steps. Standardised features need some dozens.
-const STEPS: u32 = 500;
+pub(crate) const STEPS: u32 = 500;
 /// The greatest entry of the gradient at which the fit has converged. The loss is a mean.
 const TOLERANCE: f64 = 1e-5;
 /// Share of the expected decrease that a step must reach (Armijo).
@@ -21,8 +23,8 @@ const LANES: usize = 16;
 pub(crate) struct Fit {
     /// `[width + 1]`
     pub parameters: Vec<f64>,
-    /// Steps taken.
-    pub steps: u32,
+    /// The loss after each step.
+    pub losses: Vec<f64>,
 }
 
 /// The loss of a linear model: mean(−a (1 − p)^γ ln p − b p^γ ln(1 − p)) + ½ Σ λᵢ wᵢ². The
@@ -45,12 +47,12 @@ impl Objective<'_> {
     ///
     /// # Errors
     /// A loss that is not a finite number.
-    pub fn minimise(&self, start: Vec<f64>) -> Result<Fit, TrainError> {
+    pub fn minimise(&self, start: Vec<f64>, progress: &dyn Progress) -> Result<Fit, TrainError> {
         let mut at = start;
         let (mut loss, mut gradient) = self.value(&at);
         let mut history: VecDeque<Pair> = VecDeque::with_capacity(MEMORY);
-        let mut steps = 0;
-        while steps < STEPS && greatest(&gradient) > TOLERANCE {
+        let mut losses = Vec::new();
+        while losses.len() < STEPS as usize && greatest(&gradient) > TOLERANCE {
             let direction = descent(&gradient, &history);
             let slope = dot(&gradient, &direction);
             let mut length = 1.0;
@@ -73,12 +75,13 @@ impl Objective<'_> {
             }
             history.extend(Pair::of(difference(&next, &at), difference(&slopes, &gradient)));
             (at, loss, gradient) = (next, value, slopes);
-            steps += 1;
+            losses.push(loss);
+            progress.advance(1);
         }
         if !loss.is_finite() {
             return Err(TrainError::Backend(format!("the loss of a linear head is {loss}")));
         }
-        Ok(Fit { parameters: at, steps })
+        Ok(Fit { parameters: at, losses })
     }
 
     /// The loss and its gradient.
@@ -187,6 +190,8 @@ fn product(x: &[f32], w: &[f32]) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use tokenroute_core::Silent;
+
     use super::*;
 
     /// Four features of which the second repeats the first.
@@ -222,10 +227,11 @@ mod tests {
                 let slope = (beside(1e-3) - beside(-1e-3)) / 2e-3;
                 assert!((slope - gradient[i]).abs() < 1e-4, "{i}: {slope} {}", gradient[i]);
             }
-            let fit = objective.minimise(vec![0.0; 5]).expect("finite");
+            let fit = objective.minimise(vec![0.0; 5], &Silent).expect("finite");
             let (_, gradient) = objective.value(&fit.parameters);
             assert!(greatest(&gradient) < 2.0 * TOLERANCE, "{gradient:?}");
-            assert!(fit.steps < 100, "{}", fit.steps);
+            assert!(fit.losses.len() < 100, "{}", fit.losses.len());
+            assert!(fit.losses.is_sorted_by(|a, b| a >= b), "{:?}", fit.losses);
             // Repeated features share their weight, as the penalty asks.
             assert!((fit.parameters[0] - fit.parameters[1]).abs() < 1e-3, "{fit:?}");
         }
@@ -238,7 +244,7 @@ mod tests {
             let coefficients = &coefficients;
             let l2 = vec![l2; 4];
             let objective = Objective { rows: &rows, width: 4, coefficients, focal_gamma: 0.0, l2 };
-            objective.minimise(vec![0.0; 5]).expect("finite").parameters
+            objective.minimise(vec![0.0; 5], &Silent).expect("finite").parameters
         };
         let size = |p: &[f64]| dot(&p[..4], &p[..4]).sqrt();
         let (weak, strong, pressed) = (of(1e-4), of(0.1), of(1e6));

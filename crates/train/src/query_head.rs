@@ -3,6 +3,7 @@
 //! Hybrid LLM, arXiv 2404.14618, do from the query).
 
 use serde::{Deserialize, Serialize};
+use tokenroute_core::Silent;
 
 use crate::logistic::Objective;
 use crate::{Rows, TrainError};
@@ -62,7 +63,7 @@ impl QueryHead {
                 focal_gamma: 0.0,
                 l2: vec![l2; width],
             };
-            let fit = objective.minimise(vec![0.0; width + 1])?;
+            let fit = objective.minimise(vec![0.0; width + 1], &Silent)?;
             let head = scale.unscaled(&fit.parameters, l2);
             let loss: f64 = validation.iter().map(|e| head.loss(e)).sum();
             if best.as_ref().is_none_or(|(least, _)| loss < *least) {

@@ -7,8 +7,8 @@ use tokenroute_core::{
 use tokenroute_store::RouterFile;
 
 use crate::{
-    RouterHead, Rows, Settings, TrainConfig, TrainError, TrainingData, expected_calibration_error,
-    fit, fit_platt, metrics, rank_metrics, select, tau_points,
+    Epoch, RouterHead, Rows, Settings, TrainConfig, TrainError, TrainingData,
+    expected_calibration_error, fit, fit_platt, metrics, rank_metrics, select, tau_points,
 };
 
 /// Hashes of a label table and its sources.
@@ -22,6 +22,15 @@ pub struct Provenance {
     pub tokenizer: String,
     /// Hash of the label table.
     pub labels: String,
+}
+
+/// A trained router and how it got there.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trained {
+    /// The router.
+    pub file: RouterFile,
+    /// Every epoch, or every step of a linear head.
+    pub history: Vec<Epoch>,
 }
 
 /// Trains a router on label rows: chooses what the configuration leaves open, fits,
@@ -38,8 +47,8 @@ pub fn train(
     device: &Device,
     progress: &dyn Progress,
 ) -> Result<RouterFile, TrainError> {
-    let mut files = train_seeds(config, &[config.seed], rows, provenance, device, progress)?;
-    Ok(files.remove(0))
+    let mut trained = train_seeds(config, &[config.seed], rows, provenance, device, progress)?;
+    Ok(trained.remove(0).file)
 }
 
 /// As [`train`], one router for each seed. The settings are chosen once, with the first seed.
@@ -53,7 +62,7 @@ pub fn train_seeds(
     provenance: &Provenance,
     device: &Device,
     progress: &dyn Progress,
-) -> Result<Vec<RouterFile>, TrainError> {
+) -> Result<Vec<Trained>, TrainError> {
     config.check()?;
     let data = TrainingData::new(config, rows)?;
     let seeded = |seed: u64| TrainConfig { seed, ..config.clone() };
@@ -77,7 +86,7 @@ fn router(
     provenance: &Provenance,
     device: &Device,
     progress: &dyn Progress,
-) -> Result<RouterFile, TrainError> {
+) -> Result<Trained, TrainError> {
     let fitted = fit(config, settings, data, device, progress)?;
     let head = RouterHead::new(&settings.architecture, data.spec.width(), &fitted.layers, device);
     let measured = data.measured();
@@ -129,7 +138,7 @@ fn router(
         calibration: tau_points(&scores(&positions, platt)?),
         training,
     };
-    Ok(RouterFile { header, layers: fitted.layers })
+    Ok(Trained { file: RouterFile { header, layers: fitted.layers }, history: fitted.history })
 }
 
 fn report(settings: &str, record: &TrainingRecord, progress: &dyn Progress) {

@@ -184,11 +184,24 @@ fn seeds_share_the_settings_and_a_linear_head_depends_on_none() {
         train_seeds(config, &[1, 2], &rows, &provenance, &cpu, &Notes::default()).expect("trains")
     };
     let routers = of(&regression());
-    assert_eq!(routers[0].layers, routers[1].layers);
-    assert_eq!((routers[0].header.training.seed, routers[1].header.training.seed), (1, 2));
+    assert_eq!(routers[0].file.layers, routers[1].file.layers);
+    let seeds: Vec<u64> = routers.iter().map(|r| r.file.header.training.seed).collect();
+    assert_eq!(seeds, [1, 2]);
+    let steps = &routers[0].history;
+    assert_eq!(steps.len(), routers[0].file.header.training.epochs as usize);
+    assert!(steps.is_sorted_by(|a, b| a.train_loss >= b.train_loss && a.epoch + 1 == b.epoch));
+    let last = steps.last().expect("a step");
+    assert_eq!(last.validation_loss, Some(routers[0].file.header.training.validation_loss));
+    assert!(last.auroc.is_some() && steps[0].auroc.is_none() && last.learning_rate.is_none());
     let widths = vec![4];
     let mlp = Architecture::Mlp { widths, activation: Activation::Relu, rewards: 1 };
     let routers = of(&TrainConfig { architecture: Some(mlp), epochs: 2, ..config() });
-    assert_ne!(routers[0].layers, routers[1].layers);
-    assert_eq!(routers[0].header.architecture, routers[1].header.architecture);
+    assert_ne!(routers[0].file.layers, routers[1].file.layers);
+    assert_eq!(routers[0].file.header.architecture, routers[1].file.header.architecture);
+    for (router, seed) in routers.iter().zip([1, 2]) {
+        let epochs: Vec<_> = router.history.iter().map(|e| (e.seed, e.epoch)).collect();
+        assert_eq!(epochs, [(seed, 1), (seed, 2)]);
+        let whole = |e: &tokenroute_train::Epoch| e.validation_loss.and(e.auroc).is_some();
+        assert!(router.history.iter().all(|e| whole(e) && e.learning_rate > Some(0.0)));
+    }
 }

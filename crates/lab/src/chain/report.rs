@@ -117,11 +117,13 @@ impl Chain<'_> {
         let (labels_hash, rows) = self.label_rows(Columns::All)?;
         let (scorer, router_hash) = self.router()?;
         let curves = &[curves.to_vec(), self.query_curves(curves, &self.facts()?)?].concat();
+        let with_ood = self.experiment.data.test_ood > 0;
+        self.progress.begin("intervals", 1 + u64::from(with_ood), "splits");
         let test = self.study(curves, "test")?;
-        let ood = match self.experiment.data.test_ood {
-            0 => None,
-            _ => Some(self.study(curves, "test-ood")?),
-        };
+        self.progress.advance(1);
+        let ood = if with_ood { Some(self.study(curves, "test-ood")?) } else { None };
+        self.progress.advance(u64::from(with_ood));
+        self.progress.finish();
         let examples = self.examples()?;
         let spent = costs.get("test").and_then(|c| c.get(ROUTER)).context("no cost on test")?;
         let curve = &test.router().context("no curve of the router")?.curve;

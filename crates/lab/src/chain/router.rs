@@ -5,12 +5,16 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use tokenroute_model::RouterScorer;
 use tokenroute_store::{self as store, Columns, Manifest};
+use tokenroute_train::Trained;
 
 use super::sweep::ROUTER;
 use super::{Chain, timing};
 
 /// Where the router lies, under `run/`.
 pub const FOLDER: &str = "router";
+
+/// The course of the training, one line for each epoch of each seed.
+const HISTORY: &str = "train.jsonl";
 
 /// One of the routers of an experiment: the name of its policy, and its seed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +48,7 @@ impl Chain<'_> {
             let (config, routers) = (self.train_config(), self.seeded_routers());
             let seeds: Vec<u64> = routers.iter().map(|router| router.seed).collect();
             let provenance = self.provenance(labels);
-            let files = tokenroute_train::train_seeds(
+            let trained = tokenroute_train::train_seeds(
                 &config,
                 &seeds,
                 &rows,
@@ -53,10 +57,17 @@ impl Chain<'_> {
                 self.progress,
             )?;
             let mut work = work;
-            for (router, file) in routers.iter().zip(files) {
+            let mut history = Vec::new();
+            for (router, Trained { file, history: epochs }) in routers.iter().zip(trained) {
                 file.write(&folder.join(router.file()))?;
                 work.add_output(&folder, &router.file())?;
+                for epoch in epochs {
+                    serde_json::to_writer(&mut history, &epoch)?;
+                    history.push(b'\n');
+                }
             }
+            // No stage reads it.
+            store::write(&folder.join(HISTORY), &history)?;
             Ok(work.save(&folder)?)
         })?;
         self.progress.finish();
