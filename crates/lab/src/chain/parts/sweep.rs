@@ -63,7 +63,7 @@ impl Chain<'_> {
                 .with_context(|| format!("it has not begun; run `tokenroute sweep --part {part}`"))
                 .with_context(told)?;
             if let Some(difference) = found.difference(work) {
-                return bail_with(told(), format!("it belongs to other work: {difference}"));
+                bail!("{}: it belongs to other work: {difference}", told());
             }
             if store::exists(&theirs.join(HEAD)) {
                 heads.push((*part, store::read(&theirs.join(HEAD))?));
@@ -87,11 +87,11 @@ impl Chain<'_> {
                 }
             }
             if let Some(first) = lacking.first() {
-                let what = format!(
-                    "it lacks files of its {own} chunks, {} first; run `tokenroute sweep --part {part}` again, with the same sweep.chunk",
+                bail!(
+                    "{}: it lacks files of its {own} chunks, {} first; run `tokenroute sweep --part {part}` again, with the same sweep.chunk",
+                    told(),
                     first.display()
                 );
-                return bail_with(told(), what);
             }
         }
         if let Some((first, head)) = heads.first() {
@@ -117,9 +117,4 @@ impl Chain<'_> {
             .flat_map(move |part| chunks(part.questions.len(), size).map(move |r| (part, r)));
         all.enumerate().map(|(i, (part, range))| (i, part, range))
     }
-}
-
-/// An error about a part.
-fn bail_with(part: String, what: String) -> Result<()> {
-    bail!("{part}: {what}")
 }
