@@ -10,23 +10,22 @@ they say at every position of the answer: the best token, and the Kullback-Leibl
 tokenroute from llama.cpp. The same is stated for llama.cpp against itself, reading one token at
 a time, which is what another order of sums changes.
 
-Writes real.md and real.json to reports/parity-llama-cpp. Needs pyarrow, and llama.cpp, built by
-peer.sh.
+Writes real.md and real.json to reports/parity-llama-cpp. Needs numpy, pyarrow, and llama.cpp,
+built by peer.sh.
 """
 
 import argparse
-import array
 import json
-import math
 import os
 import sys
 import tomllib
 from pathlib import Path
 
+import numpy
 import pyarrow.parquet
 
 from bench import ROOT, machine, run
-from parity import divergence, log_softmax, pipe
+from parity import pipe
 
 EXPERIMENT = ROOT / "experiments/csqa-qwen2.5-coder/experiment.toml"
 
@@ -61,24 +60,33 @@ def prompts(experiment, count):
                f"<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n")
 
 
+def log_softmax(logits):
+    logits = logits.astype(numpy.float64) - logits.max()
+    return logits - numpy.log(numpy.exp(logits).sum())
+
+
+def divergence(p, q):
+    """KL(p || q) in nats, of log-probabilities."""
+    return float((numpy.exp(p) * (p - q)).sum())
+
+
 def compare(program, peer, model, ids, first, threads):
     """What both say from position `first` on: one entry for each position."""
-    both = [array.array("f"), array.array("f")]
-    for found, how in zip(both, ["forced", "single"]):
-        found.frombytes(pipe([peer / "logits", model, threads, how], ids))
-    width = len(both[0]) // len(ids)
+    both = [numpy.frombuffer(pipe([peer / "logits", model, threads, how], ids), numpy.float32)
+            .reshape(len(ids), -1) for how in ["forced", "single"]]
     said = json.loads(run([program, "step", "--model", model, "--ids", ",".join(map(str, ids)),
                            "--from", first, "--logits", "--top-k", 1, "--json"]))
     for step in said:
-        ours, at = step["logits"], step["position"] * width
-        theirs, alone = (all[at:at + len(ours)] for all in both)
-        best, second = sorted(theirs)[:-3:-1]
+        ours = numpy.array(step["logits"])
+        # Logits beyond the vocabulary are left out.
+        theirs, alone = (all[step["position"], :len(ours)] for all in both)
+        second, best = numpy.partition(theirs, -2)[-2:]
         p = log_softmax(theirs)
         yield {
-            "agree": step["token"] == theirs.index(best),
-            "gap": best - second,
+            "agree": step["token"] == int(theirs.argmax()),
+            "gap": float(best - second),
             "kl": divergence(p, log_softmax(ours)),
-            "their_agree": alone.index(max(alone)) == theirs.index(best),
+            "their_agree": int(alone.argmax()) == int(theirs.argmax()),
             "their_kl": divergence(p, log_softmax(alone)),
         }
 
@@ -137,14 +145,14 @@ def main():
     total = len(found)
     report = {
         "command": "python3 experiments/llama-cpp/real.py",
-        "machine": machine(),
+        "machine": machine()["cpu"],
         "peer": known.read_text().strip() if known.exists() else "a given checkout",
         "model": model.name, "answers": args.answers, "positions": total,
         "agree": sum(f["agree"] for f in found),
-        "mean_kl": math.fsum(f["kl"] for f in found) / total,
+        "mean_kl": sum(f["kl"] for f in found) / total,
         "greatest_kl": max(f["kl"] for f in found),
         "their_agree": sum(f["their_agree"] for f in found),
-        "their_mean_kl": math.fsum(f["their_kl"] for f in found) / total,
+        "their_mean_kl": sum(f["their_kl"] for f in found) / total,
         "their_greatest_kl": max(f["their_kl"] for f in found),
         "gaps_where_different": sorted(f["gap"] for f in found if not f["agree"]),
     }
