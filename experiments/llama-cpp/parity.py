@@ -215,7 +215,8 @@ def markdown(report):
     lines = [
         "# tokenroute's tokens and llama.cpp's", "",
         f"Files are written by llama.cpp's `llama-quantize` ({report['peer']}), {OWN} by "
-        f"`tokenroute export`. Both programs read them on {report['machine']['cpu']}.", "",
+        f"`tokenroute export`. Both programs read them on {report['machine']['cpu']}. A published file, "
+        "teacher-forced on real answers, is in [real.md](real.md).", "",
         f"- F32: {STEPS} greedy steps on llama.cpp's path. Steps at which its best two logits are "
         f"less than {CLOSE} apart are left out.",
         "- Other types: agreement of the best token at every position of one text; \"gap\" is the "
