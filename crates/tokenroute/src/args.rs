@@ -18,7 +18,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use clap::builder::RangedU64ValueParser;
-use clap::{Args, Parser, Subcommand, value_parser};
+use clap::{Args, Parser, Subcommand};
 use tokenroute_model::Format;
 
 pub use drawing::Drawing;
@@ -309,7 +309,7 @@ pub struct Serve {
     #[arg(long, default_value_t = 4096, value_parser = count(1..=MOST_COUNT))]
     pub max_tokens: usize,
     /// Longest time for an answer, in seconds, queueing included.
-    #[arg(long, value_name = "S", default_value_t = 300, value_parser = value_parser!(u64).range(1..=MOST_SECONDS))]
+    #[arg(long, value_name = "S", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=MOST_SECONDS))]
     pub time: u64,
     /// Most prompt tokens to prefill between two tokens of other answers.
     #[arg(long, value_name = "N", default_value = "256")]

@@ -64,6 +64,10 @@ struct Partner {
     /// The client of an LLM on a server, with the same connections and counters.
     http: Option<Http>,
     /// Facts about an LLM in process, and the bytes of a position in its KV cache.
+    #[cfg_attr(
+        not(feature = "server"),
+        expect(dead_code, reason = "a server alone counts memory")
+    )]
     in_process: Option<(ModelInfo, usize)>,
     /// Why the server did not answer when the pair was opened.
     unreachable: Option<HttpError>,
