@@ -32,6 +32,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 COMMIT = "28ff3d5"
 SPLITS = {"router-train": 12, "validation": 6, "test": 6}
+# The first validation questions have no divergent position, without which no router is trained.
+FILES = {"router-train": "router-train", "validation": "calibration", "test": "test"}
 BASELINES = ["random", "max-probability", "entropy", "difference-oracle"]
 STAGES = ["label", "train", "sweep"]
 ROW = ["question", "position", "slm_token", "llm_token", "relation"]
@@ -54,7 +56,7 @@ def experiment():
     lines += [f"{split.replace('-', '_')} = {count}" for split, count in SPLITS.items()]
     for split in SPLITS:
         lines += [f"[data.files.{split}]"]
-        lines += [f"{key} = {toml(value)}" for key, value in data["files"][split].items()]
+        lines += [f"{key} = {toml(value)}" for key, value in data["files"][FILES[split]].items()]
     lines += ["[data.prompt]"] + [f"{key} = {toml(value)}" for key, value in prompt.items()]
     for example in examples:
         lines += ["[[data.prompt.examples]]"]

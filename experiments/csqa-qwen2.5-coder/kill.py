@@ -5,7 +5,7 @@
 
 24 questions of CommonsenseQA (those of bench.py) go through `run` twice: once undisturbed, and once
 with SIGKILL a few seconds after each start, at least --kills times in `label` and in `sweep` and once
-in `train` and in `report`. Label table, router, curves, costs and summary must be equal, but for times.
+in `train` and in `report`. Label table, router, curves and costs must be equal.
 
 Writes kill.md beside itself.
 """
