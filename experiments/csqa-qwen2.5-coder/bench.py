@@ -12,7 +12,7 @@ target/bench-real; this takes as long as a first build. --old and --new name pro
 Beside the times it compares the rows of both label tables by tokens and relations, and the curves
 of the policies that read no router. Graders have changed since, so that some relations may differ.
 
-Writes bench.md and bench.json beside itself. Needs pyarrow.
+Writes bench.md and bench.json to reports/csqa-qwen2.5-coder. Needs pyarrow.
 """
 
 import argparse
@@ -30,6 +30,7 @@ import pyarrow.parquet
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+REPORT = ROOT / "reports" / HERE.name
 COMMIT = "28ff3d5"
 SPLITS = {"router-train": 12, "validation": 6, "test": 6}
 # The first validation questions have no divergent position, without which no router is trained.
@@ -180,8 +181,8 @@ def main():
         "curves": {"all": len(keys),
                    "same": sum(curves["old"].get(k) == curves["new"].get(k) for k in keys)},
     }
-    (HERE / "bench.json").write_text(json.dumps(report, indent=1) + "\n")
-    (HERE / "bench.md").write_text(markdown(report), encoding="utf-8")
+    (REPORT / "bench.json").write_text(json.dumps(report, indent=1) + "\n")
+    (REPORT / "bench.md").write_text(markdown(report), encoding="utf-8")
     print(markdown(report))
 
 

@@ -7,7 +7,7 @@
 with SIGKILL a few seconds after each start, at least --kills times in `label` and in `sweep` and once
 in `train` and in `report`. Label table, router, curves and costs must be equal.
 
-Writes kill.md beside itself.
+Writes kill.md to reports/csqa-qwen2.5-coder.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import threading
 import time
 from pathlib import Path
 
-from bench import HERE, ROOT, experiment, machine
+from bench import REPORT, ROOT, experiment, machine
 
 STAGES = ["label", "train", "sweep", "report"]
 # Compared byte for byte.
@@ -108,7 +108,7 @@ def main():
         "those of a run that was never killed, byte for byte."
         + (f" Different: {', '.join(different)}." if different else ""), "",
         "Made by", "", "```sh", "python3 experiments/csqa-qwen2.5-coder/kill.py", "```", ""])
-    (HERE / "kill.md").write_text(text, encoding="utf-8")
+    (REPORT / "kill.md").write_text(text, encoding="utf-8")
     print(text)
     print(json.dumps(count), file=sys.stderr)
     sys.exit(1 if different else 0)

@@ -8,6 +8,8 @@ use crate::{BLOCK, Isa, KernelError, Pool};
 
 /// Rows that a thread takes at a time.
 const ROWS: usize = 8;
+/// Rows from which AVX2 takes its kernels for many rows.
+pub(crate) const MANY: usize = 8;
 /// Elements below which one thread is faster than several.
 const PARALLEL: usize = 1 << 15;
 /// Below this magnitude 127 / max |x| comes near the end of f32. Such a block counts as 0.
@@ -36,7 +38,7 @@ pub struct Activations {
     /// `[rows, blocks]`, scale · Σ of the block's integers. Minima are multiplied by it.
     pub(crate) sums: Vec<f32>,
     /// `[rows, blocks]`, −Σ of the integers 4v and 4v + 1 of a block in the low 16 bits, of
-    /// 4v + 2 and 4v + 3 in the high ones. Empty except with plain AVX2.
+    /// 4v + 2 and 4v + 3 in the high ones. Empty except with plain AVX2 and [`MANY`] rows.
     pub(crate) pairs: Vec<i32>,
     /// A copy in AMX's layout, where AMX multiplies.
     #[cfg(target_arch = "x86_64")]
@@ -79,7 +81,7 @@ impl Activations {
             }
         });
         self.pairs.clear();
-        if pool.isa() == Isa::Avx2 {
+        if pool.isa() == Isa::Avx2 && rows >= MANY {
             self.pairs.extend(self.quants.as_chunks::<BLOCK>().0.iter().map(pair_sums));
         }
         #[cfg(target_arch = "x86_64")]

@@ -38,7 +38,7 @@ pub struct LabelEstimate {
 impl Chain<'_> {
     /// The cost of the reference round. Cached answers of an LLM on a server cost nothing, so
     /// its cost is measured each time. For an LLM in process an earlier measurement of the
-    /// same pair, prompts and settings is scaled to the questions, unless `anew` is set.
+    /// same pair, files, prompts and settings is scaled to the questions, unless `anew` is set.
     pub fn estimate_labels(&self, anew: bool) -> Result<LabelEstimate> {
         let asked = self.label_questions()?;
         let items = self.items(&asked)?;
@@ -67,15 +67,16 @@ impl Chain<'_> {
         Ok(found)
     }
 
-    /// Identifies what an estimate holds for: pair, prompts and settings, but not the number
-    /// of questions.
+    /// Identifies what an estimate holds for: pair, files, prompts and settings, but not the
+    /// number of questions.
     fn estimate_key(&self) -> Result<String> {
         let PairHashes { slm, llm, tokenizer } = self.named.hashes();
         let data = &self.experiment.data;
         let of = serde_json::to_string(&(
             [slm, llm, tokenizer],
             self.label_config(0),
-            (&data.dataset, &data.schema, &data.prompt),
+            (&data.dataset, &data.schema, &data.files, &data.prompt),
+            std::path::absolute(self.experiment.folder())?,
         ))?;
         Ok(store::sha256(of.as_bytes()))
     }

@@ -89,7 +89,7 @@ impl Experiment {
     }
 
     /// Folder of the file.
-    fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.file.parent().unwrap_or(Path::new(""))
     }
 

@@ -11,7 +11,7 @@ use crate::net::refusal::Refusal;
 use crate::net::server::ServerError;
 
 /// Positions of a request that a limit must have room for.
-const ONE: usize = 512;
+pub const ONE_REQUEST: usize = 512;
 
 /// Positions of a state beyond those in use: its last block, and the copy of a fork.
 const SLACK: usize = 64;
@@ -59,7 +59,9 @@ impl ServiceMemory {
         let least = loaded.saturating_add(needed);
         match total >= least {
             true => Ok(()),
-            false => Err(ServerError::NoMemory { total, loaded, positions: ONE, needed, least }),
+            false => {
+                Err(ServerError::NoMemory { total, loaded, positions: ONE_REQUEST, needed, least })
+            }
         }
     }
 
@@ -88,7 +90,7 @@ impl ServiceMemory {
     }
 
     fn one(&self) -> usize {
-        state_bytes(self.position_bytes, ONE)
+        state_bytes(self.position_bytes, ONE_REQUEST)
     }
 }
 
@@ -240,7 +242,7 @@ mod tests {
 
     #[test]
     fn the_limit_has_room_for_a_request_before_anything_is_kept() {
-        let one = 10 * (ONE + SLACK);
+        let one = 10 * (ONE_REQUEST + SLACK);
         let error = service(1000 + one - 1, 700, 300, 10).check().expect_err("a byte short");
         let ServerError::NoMemory { least, .. } = error else { panic!("{error}") };
         let memory = service(least, 700, 300, 10);

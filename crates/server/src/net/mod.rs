@@ -27,5 +27,5 @@ mod server;
 mod shutdown;
 
 pub use limits::ConnectionLimits;
-pub use memory::MemoryLimit;
+pub use memory::{MemoryLimit, ONE_REQUEST};
 pub use server::{Server, ServerError, check_bind};

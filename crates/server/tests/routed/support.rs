@@ -138,8 +138,10 @@ impl Client {
     }
 
     fn send(&self, method: &str, path: &str, more: &[(&str, &str)], body: Option<&str>) -> Reply {
-        let agent: ureq::Agent =
-            ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        // A reply that never comes fails the test.
+        let late = Some(std::time::Duration::from_secs(60));
+        let config = ureq::Agent::config_builder().http_status_as_error(false);
+        let agent: ureq::Agent = config.timeout_global(late).build().into();
         let mut request = ureq::http::Request::builder()
             .method(method)
             .uri(format!("http://{}{path}", self.server.address()));

@@ -50,7 +50,8 @@ pub struct Label {
     #[arg(long, default_value = "flex")]
     pub device: String,
     /// Print the expected LLM positions and time, without labelling. A few questions are
-    /// measured; with an LLM that runs here, once for the same pair, prompts and settings.
+    /// measured; with an LLM that runs here, once for the same pair, files, prompts and
+    /// settings.
     #[arg(long)]
     pub estimate: bool,
     /// With --estimate: measure again.

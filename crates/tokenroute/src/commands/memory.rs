@@ -6,10 +6,7 @@ use anyhow::{Result, bail};
 use tokenroute_core::Progress;
 use tokenroute_hub::local;
 use tokenroute_model::{Format, KvType, least_memory, process_memory};
-use tokenroute_server::net::MemoryLimit;
-
-/// Tokens of a request that the limit must have room for.
-const POSITIONS: usize = 512;
+use tokenroute_server::net::{MemoryLimit, ONE_REQUEST};
 
 /// Refuses a limit that is too small for these models' weights and one request, before they are
 /// loaded. Returns the bytes of weights at least.
@@ -24,11 +21,11 @@ pub fn check(
     for (model, format) in models {
         let path = local(model, progress)?;
         weights = weights.saturating_add(least_memory(&path, *format, kv, 0)?);
-        all = all.saturating_add(least_memory(&path, *format, kv, POSITIONS)?);
+        all = all.saturating_add(least_memory(&path, *format, kv, ONE_REQUEST)?);
     }
     if total < all {
         bail!(
-            "--memory {total} is too small: weights take at least {weights} bytes, and a request of {POSITIONS} tokens {} more; raise it to more than {all}",
+            "--memory {total} is too small: weights take at least {weights} bytes, and a request of {ONE_REQUEST} tokens {} more; raise it to more than {all}",
             all - weights
         );
     }

@@ -209,21 +209,21 @@ kernel!(
     4,
     with_vnni,
     None,
-    Some(many_rows::VNNI_Q4),
-    Some(many_rows::VNNI_LEVELS),
-    Some(many_rows::VNNI_Q5),
-    Some(many_rows::VNNI_LEVELS)
+    Some(many_rows::kernels::VNNI_Q4),
+    Some(many_rows::kernels::VNNI_LEVELS),
+    Some(many_rows::kernels::VNNI_Q5),
+    Some(many_rows::kernels::VNNI_LEVELS)
 );
 kernel!(
     plain,
     "avx2,fma,f16c",
     4,
     without_vnni,
-    Some(many_rows::Q8),
-    Some(many_rows::Q4),
-    Some(many_rows::Q4_LEVELS),
-    Some(many_rows::Q5),
-    Some(many_rows::Q5_LEVELS)
+    Some(many_rows::kernels::Q8),
+    Some(many_rows::kernels::Q4),
+    Some(many_rows::kernels::Q4_LEVELS),
+    Some(many_rows::kernels::Q5),
+    Some(many_rows::kernels::Q5_LEVELS)
 );
 
 mod with_vnni {
