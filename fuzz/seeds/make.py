@@ -38,8 +38,9 @@ def typed(value):
         return struct.pack("<If", 6, value)
     if isinstance(value, str):
         return struct.pack("<I", 8) + text(value)
-    kind = 8 if isinstance(value[0], str) else 5
-    items = b"".join(text(v) if kind == 8 else struct.pack("<i", v) for v in value)
+    kind = {str: 8, float: 6, int: 5}[type(value[0])]
+    pack = {8: text, 6: lambda v: struct.pack("<f", v), 5: lambda v: struct.pack("<i", v)}[kind]
+    items = b"".join(pack(v) for v in value)
     return struct.pack("<IIQ", 9, kind, len(value)) + items
 
 
@@ -99,6 +100,19 @@ put("gguf", "blocks", gguf(model("qwen2", **{"tokenizer.ggml.pre": "gpt-2"}), {
     "blk.0.attn_k.weight": ([1, 256], 13, 176),
     "blk.0.attn_v.weight": ([1, 256], 14, 210),
 }))
+put("gguf", "low-bits", gguf(model("qwen2", **{"tokenizer.ggml.pre": "gpt-2"}), {
+    **EMBEDDING,
+    "blk.0.ffn_up.weight": ([1, 256], 10, 84),
+    "blk.0.ffn_gate.weight": ([1, 256], 11, 110),
+    "blk.0.attn_q.weight": ([1, 32], 20, 18),
+    "blk.0.attn_k.weight": ([1, 256], 23, 136),
+    "blk.0.attn_v.weight": ([1, 32], 39, 17),
+}))
+put("gguf", "sentencepiece", gguf(model("llama", **{
+    "tokenizer.ggml.model": "llama", "tokenizer.ggml.scores": [-1.0, -2.0, -0.5, -1000.0],
+    "tokenizer.ggml.add_space_prefix": False, "tokenizer.ggml.bos_token_id": 3,
+}), EMBEDDING))
+put("gguf", "first-part", gguf({**LLAMA, "split.no": 0, "split.count": 2}, EMBEDDING))
 put("gguf", "whole-tokenizer", gguf(
     {"general.architecture": "llama", "general.alignment": 64,
      "tokenizer.huggingface.json": "{\"model\":{\"vocab\":{}}}", "x": True}, {}))
@@ -181,7 +195,8 @@ put("chat", "capture", "{% set x %}{{ messages | tojson(indent=2) }}{% endset %}
     "{{ [x, x] | join('-') }}{{ '%5d' | format(3) }}{{ x[::-1].split('a') | list }}")
 
 # Questions: a byte for the schema, then rows.
-SCHEMAS = ["commonsense-qa", "gsm8k", "arc", "openbook-qa", "mmlu", "plain"]
+SCHEMAS = ["commonsense-qa", "gsm8k", "arc", "openbook-qa", "mmlu", "plain", "strategy-qa",
+           "boolq", "aqua", "math", "asdiv", "columns"]
 CHOICES = {"label": ["A", "B"], "text": ["cat", "dog"]}
 PAIRS = [{"label": "A", "text": "cat"}, {"label": "B", "text": "dog"}]
 for schema, name, rows in [
@@ -197,9 +212,24 @@ for schema, name, rows in [
     ("mmlu", "mmlu", [{"question": "?", "subject": "logic", "choices": ["x", "y"], "answer": 1}]),
     ("plain", "plain", [{"question": "6 * 7?", "answer": 42, "family": "products"},
                         {"question": "Capital?", "answer": "Paris", "cot": "It is Paris."}]),
+    ("boolq", "boolq", [{"question": "do dogs bark", "passage": "They do.", "answer": True}]),
+    ("aqua", "aqua", [{"question": "3 * 7?", "options": ["A)18", "B)21"], "rationale": "So B",
+                       "correct": "B"}]),
+    ("math", "math", [{"problem": "Half?", "solution": "$\\boxed{\\frac12}$", "type": "Algebra"}]),
+    ("asdiv", "asdiv", [{"body": "Two and two.", "question": "How many?", "answer": "4 (apples)",
+                         "solution_type": "Addition"}]),
+    ("columns", "columns", [{"p": "It is.", "q": {"stem": "Is it?"}, "c": ["cat", "dog"],
+                             "a": "dog", "r": ["One.", "Two."], "i": 7}]),
 ]:
     put("questions", name, bytes([SCHEMAS.index(schema)]) + "\n".join(map(compact, rows)).encode())
-for schema, name in [("commonsense-qa", "commonsense-qa.parquet"), ("mmlu", "mmlu.parquet")]:
+put("questions", "strategy-qa", bytes([SCHEMAS.index("strategy-qa")]) + compact(
+    [{"qid": "s", "question": "Do dogs bark?", "answer": True, "facts": ["They do."]}]).encode())
+put("questions", "mmlu-csv", bytes([SCHEMAS.index("mmlu")]) + b'What barks?,cat,dog,"a, b",4,B\n')
+put("questions", "columns-csv", bytes([SCHEMAS.index("columns")])
+    + b'p;q.stem;c;a;r;i\nIt is.;Is it?;"[""x"", ""y""]";A;;1\n')
+for schema, name in [("commonsense-qa", "commonsense-qa.parquet"), ("mmlu", "mmlu.parquet"),
+                     ("plain", "many-delta-v1.parquet"), ("plain", "many-delta-brotli-v2.parquet"),
+                     ("plain", "many-duckdb-v2.parquet"), ("plain", "many-lz4-v2.parquet")]:
     rows = (TESTS / "store/tests/files" / name).read_bytes()
     put("questions", name, bytes([SCHEMAS.index(schema)]) + rows)
 

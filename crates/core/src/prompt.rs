@@ -268,6 +268,7 @@ mod tests {
             family: None,
             steps: None,
             operands: None,
+            program: None,
         }
     }
 

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::grading::{Grader, is_number};
+use crate::grading::{Grader, reads_key};
 use crate::prompt::PromptFormat;
 
 /// The choices of a question: letters and texts in the same order.
@@ -68,6 +68,9 @@ pub struct Question {
     /// The values that determine the solution, if the data set gives them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operands: Option<Vec<String>>,
+    /// Identity of the program of [`Grader::Command`], a hash. Experiments set it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
 }
 
 fn is_default(grader: &Grader) -> bool {
@@ -117,13 +120,15 @@ impl Question {
     }
 
     fn check_free(&self, bad: impl Fn(&str) -> QuestionError) -> Result<(), QuestionError> {
-        if self.grader == Grader::FinalNumber && !is_number(&self.answer_key) {
-            return Err(bad(&format!(
-                "`answerKey` is {:?}; the grader final-number expects a number of at most 30 digits",
-                self.answer_key
-            )));
-        }
-        Ok(())
+        let (name, expected) = match self.grader {
+            Grader::Command => return Ok(()),
+            _ if reads_key(self) => return Ok(()),
+            Grader::FinalNumber => ("final-number", "a number of at most 30 digits"),
+            Grader::YesNo => ("yes-no", "yes, no, true or false"),
+            _ => ("latex", "a formula or a word"),
+        };
+        let key = &self.answer_key;
+        Err(bad(&format!("`answerKey` is {key:?}; the grader {name} expects {expected}")))
     }
 }
 

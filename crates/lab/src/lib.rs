@@ -28,6 +28,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod chain;
+mod command_grader;
 #[cfg(feature = "latency")]
 pub mod cpu_pinning;
 mod error;

@@ -126,6 +126,7 @@ mod tests {
             family: None,
             steps: None,
             operands: None,
+            program: None,
         };
         let template = "{question}".to_owned();
         let format = |chat| PromptFormat { chat, template: template.clone(), ..Default::default() };

@@ -3,7 +3,6 @@
 use tokenroute_core::{LabelRow, LanguageModel, Llm};
 
 use crate::labeller::Context;
-use crate::metered::PositionMeter;
 use crate::{Item, LabelError, Labeller, Reference, Round, on_policy, reference, walk};
 
 /// The rows of a batch and their cost.
@@ -31,7 +30,7 @@ impl<S: LanguageModel, L: Llm + ?Sized> Labeller<'_, S, L> {
     }
 
     pub(crate) fn batch(&self, items: &[Item<'_>], round: &Round<'_>) -> Result<Batch, LabelError> {
-        let context = Context { labeller: self, metered: PositionMeter::default() };
+        let context = Context::new(self);
         let rows = match round {
             Round::Reference if self.config.reference == Reference::Walk => {
                 walk::label(&context, items)
@@ -43,8 +42,9 @@ impl<S: LanguageModel, L: Llm + ?Sized> Labeller<'_, S, L> {
         };
         // A batch that is made again costs what it costs the first time.
         items.iter().for_each(|item| self.llm.forget(&item.prompt));
-        let [slm_positions, llm_positions] = context.metered.positions();
-        Ok(Batch { rows: rows?, slm_positions, llm_positions })
+        let rows = rows?;
+        let [slm_positions, llm_positions] = context.finish()?;
+        Ok(Batch { rows, slm_positions, llm_positions })
     }
 
     /// Checks the settings, the prompts and that no question comes twice.

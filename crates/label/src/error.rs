@@ -40,6 +40,12 @@ pub enum LabelError {
         /// Id of the question.
         question: String,
     },
+    /// An answer could not be graded.
+    #[error("{what}")]
+    Ungraded {
+        /// The question and the cause.
+        what: String,
+    },
     /// A question is given twice. Its rows would be doubled.
     #[error("question {question:?} is twice in split {split:?}; expected unique ids")]
     Duplicate {

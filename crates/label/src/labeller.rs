@@ -1,11 +1,12 @@
 //! The labeller: a pair with settings. Its input: questions and rounds.
 
+use std::cell::OnceCell;
 use std::convert::Infallible;
 
-use tokenroute_core::{Question, Scorer, Tau, TokenId, Vocabulary, grade};
+use tokenroute_core::{Question, Scorer, Tau, TokenId, Vocabulary};
 
-use crate::LabelConfig;
 use crate::metered::PositionMeter;
+use crate::{LabelConfig, LabelError};
 
 /// One question to label.
 #[derive(Debug, Clone)]
@@ -64,6 +65,9 @@ pub struct Labeller<'a, S, L: ?Sized> {
     pub vocabulary: &'a Vocabulary,
     /// Text of answer tokens, which come without the end token.
     pub decode: &'a dyn Fn(&[TokenId]) -> String,
+    /// Whether an answer is right, its text and whether it ended by itself being given; or why
+    /// that cannot be said. [`tokenroute_core::grade`] for all graders but programs.
+    pub grade: &'a dyn Fn(&Question, &str, bool) -> Result<bool, String>,
     /// Settings.
     pub config: LabelConfig,
     /// Folder that [`crate::keep_judgements`] filled, with one folder per round. A shard with
@@ -75,13 +79,37 @@ pub struct Labeller<'a, S, L: ?Sized> {
 pub(crate) struct Context<'c, 'a, S, L: ?Sized> {
     pub labeller: &'c Labeller<'a, S, L>,
     pub metered: PositionMeter,
+    /// Why an answer could not be graded, if one could not. Its grade is 0, and the batch fails.
+    ungraded: OnceCell<LabelError>,
 }
 
-impl<S, L: ?Sized> Context<'_, '_, S, L> {
+impl<'c, 'a, S, L: ?Sized> Context<'c, 'a, S, L> {
+    pub(crate) fn new(labeller: &'c Labeller<'a, S, L>) -> Self {
+        Context { labeller, metered: PositionMeter::default(), ungraded: OnceCell::new() }
+    }
+
     /// Grade of an answer, 0 or 1.
     pub(crate) fn grade(&self, item: &Item<'_>, answer: &[TokenId]) -> f32 {
+        if self.ungraded.get().is_some() {
+            return 0.0;
+        }
         let (text, ended) = self.text(answer);
-        f32::from(u8::from(grade(item.question, &text, ended)))
+        match (self.labeller.grade)(item.question, &text, ended) {
+            Ok(right) => f32::from(u8::from(right)),
+            Err(what) => {
+                self.ungraded.get_or_init(|| LabelError::Ungraded { what });
+                0.0
+            }
+        }
+    }
+
+    /// Positions of the SLM and of the LLM.
+    ///
+    /// # Errors
+    /// An answer that could not be graded.
+    pub(crate) fn finish(self) -> Result<[u64; 2], LabelError> {
+        let positions = self.metered.positions();
+        self.ungraded.into_inner().map_or(Ok(positions), Err)
     }
 
     /// Text of an answer up to its end, and whether it has one.

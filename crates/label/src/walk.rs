@@ -14,7 +14,6 @@ use tokenroute_runtime::{advance_canonical, teacher_forcing};
 use crate::asked::Opening;
 use crate::judgement::{Judged, Judgement, Track};
 use crate::labeller::Context;
-use crate::metered::PositionMeter;
 use crate::reference::positions;
 use crate::{Item, LabelError, Labeller};
 
@@ -84,7 +83,7 @@ impl<S: LanguageModel, L: Llm + ?Sized> Labeller<'_, S, L> {
     /// As [`Labeller::label`].
     pub fn walk(&self, items: &[Item<'_>]) -> Result<Walks, LabelError> {
         self.check(items, 0)?;
-        let context = Context { labeller: self, metered: PositionMeter::default() };
+        let context = Context::new(self);
         let walks = walk(&context, items);
         items.iter().for_each(|item| self.llm.forget(&item.prompt));
         let made = |(item, walk): (&Item<'_>, Walk<S::State>)| Walked {
@@ -97,7 +96,7 @@ impl<S: LanguageModel, L: Llm + ?Sized> Labeller<'_, S, L> {
             answer: walk.answer,
         };
         let walked = items.iter().zip(walks?).map(made).collect();
-        let [slm_positions, llm_positions] = context.metered.positions();
+        let [slm_positions, llm_positions] = context.finish()?;
         Ok(Walks { walked, slm_positions, llm_positions })
     }
 }

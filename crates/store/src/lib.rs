@@ -4,6 +4,7 @@
 //! Key types:
 //! - [`Dataset`]: a data-set directory with its card and question files.
 //! - [`load_questions`], [`Schema`]: public question sets in their published formats.
+//! - [`load_mapped`], [`ColumnMap`]: questions from files with any columns.
 //! - [`read_outcomes`]: tables of both models' grades and routers' scores, from anywhere.
 //! - [`Columns`]: which columns of a label table to read. The table itself is a `Vec` of
 //!   [`tokenroute_core::LabelRow`].
@@ -53,5 +54,5 @@ pub use labels::{
 };
 pub use manifest::Manifest;
 pub use outcomes::{OutcomeColumns, read_outcomes};
-pub use public::{Schema, load_questions};
+pub use public::{AnswerForm, ColumnMap, Names, Schema, load_mapped, load_questions};
 pub use router::{RouterFile, RouterLayer};

@@ -1,5 +1,5 @@
 //! Reads a table of outcomes: one row a question, with both models' grades and the scores of one
-//! or more routers. CSV, JSON Lines or Parquet.
+//! or more routers. CSV, JSON, JSON Lines or Parquet.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 use tokenroute_core::{Outcome, OutcomeTable, RouterScores};
 
-use crate::rows::{self, Row, shown};
+use crate::rows::{self, Layout, Row, shown};
 use crate::{StoreError, atomic};
 
 /// The kind of file in errors.
@@ -42,7 +42,7 @@ impl Default for OutcomeColumns {
     }
 }
 
-/// Reads a table. The first bytes show whether it is Parquet, JSON Lines or CSV.
+/// Reads a table. The first bytes show whether it is Parquet, JSON, JSON Lines or CSV.
 ///
 /// # Errors
 /// A file that cannot be read, or the first row that does not fit: the row, the column, its value
@@ -57,12 +57,7 @@ pub fn read_outcomes(path: &Path, columns: &OutcomeColumns) -> Result<OutcomeTab
         };
         reader.take(number, &row)
     };
-    let is_json = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
-    if bytes.starts_with(b"PAR1") || is_json {
-        rows::each(path, KIND, &bytes, take)?;
-    } else {
-        rows::each_of_csv(path, KIND, &bytes, take)?;
-    }
+    rows::each(path, KIND, &bytes, Layout::default(), take)?;
     let bad = |what| StoreError::Format { path: path.to_owned(), kind: KIND, what };
     let table = reader.ok_or_else(|| bad("it has no rows".to_owned()))?.table;
     for RouterScores { name, keep } in &table.routers {

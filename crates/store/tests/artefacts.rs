@@ -28,6 +28,7 @@ fn question(id: &str) -> Question {
         family: Some("purchases".into()),
         steps: Some(1),
         operands: Some(vec!["2".into(), "3".into()]),
+        program: None,
     }
 }
 

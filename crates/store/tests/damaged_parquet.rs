@@ -58,14 +58,20 @@ fn changed_bytes_give_rows_or_an_error() {
         ("mmlu.parquet", Schema::Mmlu),
         ("pairs-gzip.parquet", Schema::Plain),
         ("pairs-zstd-v2.parquet", Schema::Plain),
+        ("many-delta-v1.parquet", Schema::Plain),
+        ("many-delta-brotli-v2.parquet", Schema::Plain),
+        ("many-lz4-v2.parquet", Schema::Plain),
+        ("many-duckdb-v2.parquet", Schema::Plain),
     ] {
+        // Brotli's window takes up to 16 MiB beside the rows.
+        let most = if name.contains("brotli") { 40 << 20 } else { 17 << 20 };
         let whole = fs::read(file(name)).expect("the file");
         for at in (4..whole.len()).step_by(2) {
             let mut bytes = whole.clone();
             bytes[at] ^= 1 << (at / 2 % 8);
             fs::write(&path, &bytes).expect("a write");
             let (found, memory) = load(&path, schema);
-            assert!(memory < 16 << 20, "{name}, byte {at}: {memory} bytes");
+            assert!(memory < most, "{name}, byte {at}: {memory} bytes");
             if let Err(error) = found {
                 assert!(error.contains("rows.parquet"), "{error}");
             }

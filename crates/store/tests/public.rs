@@ -98,6 +98,78 @@ fn rows_without_an_id_are_numbered_and_a_grader_can_be_given() {
     assert_eq!(questions[0].family.as_deref(), Some("logic"));
 }
 
+/// Rows of our own in the layouts of the published files. An answer that states the key is
+/// right, and one that states another key is wrong.
+#[test]
+fn public_sets_are_graded_by_their_keys() {
+    let mmlu_csv = "What barks?,cat,dog,cow,\"a, b\",B\n\"A \"\"quoted\"\" one?\",1,2,3,4,D\n";
+    let cases = [
+        (Schema::Mmlu, mmlu_csv, &["(B)", "(D)"][..], &["(A)", "(C)"][..]),
+        (
+            Schema::StrategyQa,
+            r#"[{"qid":"s1","term":"Albany","description":"A city","question":"Will Albany reach 100,000 first?","answer":false,"facts":["Albany has 98,000 people.","So do others."],"decomposition":["How many?"],"evidence":[[]]},
+               {"qid":"s2","question":"Do dogs bark?","answer":true,"facts":[]}]"#,
+            &["no", "yes"],
+            &["yes", "no"],
+        ),
+        (
+            Schema::BoolQ,
+            r#"{"question":"do dogs bark","answer":true,"passage":"Dogs bark."}
+               {"question":"is it a fish?","title":"Whale","answer":false,"passage":"A whale is a mammal."}"#,
+            &["yes", "no"],
+            &["no", "yes"],
+        ),
+        (
+            Schema::Aqua,
+            r#"{"question":"3 * 7?","options":["A)18","B)21","C)24","D)none","E)28"],"rationale":"3 * 7 = 21\nB","correct":"B"}
+               {"question":"A train?","options":["A) 5 km ","B)2","C)1/3","D)4","E)9"],"rationale":"It is.","correct":"A"}"#,
+            &["(B)", "(A)"],
+            &["(C)", "(E)"],
+        ),
+        (
+            Schema::Math,
+            r#"{"problem":"Half?","level":"Level 1","type":"Algebra","solution":"It is $0.5 = \\boxed{\\frac12}$."}
+               {"problem":"Point?","solution":"First \\fbox{3}, then $\\boxed{(1,\\infty)}$","answer":"(1,\\infty)","subject":"Algebra","unique_id":"test/algebra/1.json"}
+               {"problem":"Old?","solution":"So $\\boxed 7$."}"#,
+            &["$\\dfrac{1}{2}$", "\\((1, \\infty)\\)", "$7$"],
+            &["$\\frac{1}{3}$", "$[1,\\infty)$", "$-7$"],
+        ),
+        (
+            Schema::Asdiv,
+            r#"{"body":"Seven red apples and two green apples are in the basket.","question":"How many apples are in the basket?","solution_type":"Addition","answer":"9 (apples)","formula":"7+2=9"}
+               {"body":"Ann is older.","question":"Who is younger?","solution_type":"Comparison","answer":"Bob","formula":"-"}"#,
+            &["9", "Bob"],
+            &["8", "Ann"],
+        ),
+    ];
+    for (schema, file, right, wrong) in cases {
+        let questions = load(schema, file).unwrap_or_else(|e| panic!("{schema:?}: {e}"));
+        assert_eq!(questions.len(), right.len(), "{schema:?}");
+        for ((question, right), wrong) in questions.iter().zip(right).zip(wrong) {
+            for (key, expected) in [(right, true), (wrong, false)] {
+                let answer = format!("Let us see. The answer is {key}.");
+                assert_eq!(grade(question, &answer, true), expected, "{schema:?}: {answer}");
+            }
+            if let Some(rationale) = &question.cot
+                && schema != Schema::Math
+            {
+                assert!(grade(question, rationale, true), "{schema:?}: {rationale}");
+            }
+        }
+    }
+    let question =
+        one(Schema::BoolQ, r#"{"question":"do dogs bark","answer":true,"passage":"P."}"#);
+    assert_eq!(question.question, "P.\ndo dogs bark?");
+    let facts = r#"{"qid":"s1","question":"?","answer":false,"facts":["One.","Two."]}"#;
+    let question = one(Schema::StrategyQa, facts);
+    assert_eq!(question.id, "s1");
+    assert_eq!(question.cot.as_deref(), Some("One. Two.\nThe answer is no."));
+    let line = r#"{"problem":"?","type":"Algebra","solution":"So \\boxed{\\frac{1}{2}}"}"#;
+    let question = one(Schema::Math, line);
+    assert_eq!((question.answer_key.as_str(), question.grader), ("\\frac{1}{2}", Grader::Latex));
+    assert_eq!(question.family.as_deref(), Some("Algebra"));
+}
+
 /// Written by pyarrow with Snappy, like the Hub's own Parquet files.
 #[test]
 fn parquet_rows_read_as_lines_do() {
@@ -130,9 +202,8 @@ fn parquet_rows_read_as_lines_do() {
 
 #[test]
 fn rows_that_are_no_questions_are_named() {
-    use Schema::{Arc, CommonsenseQa, Gsm8k, Mmlu, Plain};
+    use Schema::{Aqua, Arc, Asdiv, BoolQ, CommonsenseQa, Gsm8k, Math, Mmlu, Plain, StrategyQa};
     let cases = [
-        (CommonsenseQa, "[1]", "not a JSON object"),
         (CommonsenseQa, "{", "not a JSON object"),
         (CommonsenseQa, r#"{"stem":"?"}"#, "`question` is missing; the row has stem"),
         (Arc, r#"{"question":3}"#, "`question` is 3; expected a string"),
@@ -148,11 +219,23 @@ fn rows_that_are_no_questions_are_named() {
         (Plain, r#"{"question":"?"}"#, "`answer` is missing"),
         (Gsm8k, r#"{"question":"?","answer":"18"}"#, "expected it to end in"),
         (Gsm8k, r##"{"question":"?","answer":" #### many"}"##, "expects a number"),
+        (
+            StrategyQa,
+            r#"{"question":"?","answer":"perhaps"}"#,
+            "`answer` is \"perhaps\"; expected true",
+        ),
+        (BoolQ, r#"{"question":"?","answer":true}"#, "`passage` is missing"),
+        (Aqua, r#"{"question":"?","options":["1","2"],"correct":"A"}"#, "begin with \"A)\""),
+        (Aqua, r#"{"question":"?","options":["A)1","B)2"],"correct":"C"}"#, "`correct` is C"),
+        (Math, r#"{"problem":"?","solution":"none"}"#, "expected it to have its answer in \\boxed"),
+        (Asdiv, r#"{"body":"b","question":"?","answer":" (apples)"}"#, "expected a value"),
     ];
     for (schema, line, cause) in cases {
         let error = load(schema, &format!("\n{line}\n")).expect_err(line);
         assert!(error.contains("rows.jsonl, line 2: ") && error.contains(cause), "{error}");
     }
+    let error = load(CommonsenseQa, "[1]").expect_err("a number");
+    assert!(error.contains("rows.jsonl, row 1: not a JSON object"), "{error}");
     let twice = format!("{0}\n{0}", r#"{"id":"a","question":"?","answer":"x"}"#);
     assert!(load(Plain, &twice).expect_err("twice").contains("ids must be unique"));
 }

@@ -4,9 +4,7 @@
 use std::convert::Infallible;
 
 use serde::{Deserialize, Serialize};
-use tokenroute_core::{
-    LanguageModel, Llm, Origin, Progress, Question, Scorer, Tau, TokenId, grade,
-};
+use tokenroute_core::{LanguageModel, Llm, Origin, Progress, Question, Scorer, Tau, TokenId};
 use tokenroute_runtime::{DEFAULT_BATCH, Pair, Request, RuntimeError, decode};
 
 /// Version of the file. Goes up when a field changes its meaning.
@@ -129,7 +127,7 @@ impl Examples {
 
 /// Decodes every question at each threshold, `thresholds` being labels and values
 /// of τ. `requests` are the questions' requests in the same order; `text` gives the
-/// text of tokens. `progress` advances by one for every threshold.
+/// text of tokens; `grade` grades a text that ended by itself or was cut. `progress` advances by one for every threshold.
 ///
 /// # Errors
 /// As [`decode`].
@@ -140,6 +138,7 @@ pub fn decode_examples<S: LanguageModel, L: Llm + ?Sized>(
     requests: &[Request<'_>],
     thresholds: &[(&str, Tau)],
     text: &dyn Fn(&[TokenId]) -> String,
+    grade: &dyn Fn(&Question, &str, bool) -> bool,
     progress: &dyn Progress,
 ) -> Result<Vec<ExampleQuestion>, RuntimeError> {
     let mut examples: Vec<ExampleQuestion> = questions.iter().map(unanswered).collect();

@@ -102,6 +102,40 @@ fn a_question_without_its_answer_key() {
 }
 
 #[test]
+fn a_row_that_does_not_fit_its_columns() {
+    let lab = Lab::new(4, 4, 4);
+    let files = ["router-train", "validation", "test"]
+        .map(|split| format!("files.{split} = {{ file = \"{split}.csv\" }}\n"));
+    lab.replace(
+        "experiments/e/experiment.toml",
+        "dataset = \"../../datasets/word-problems\"\n",
+        &format!(
+            "columns = {{ question = \"q\", choices = [\"a\", \"b\"], answer = \"key\" }}\n{}",
+            files.concat()
+        ),
+    );
+    let rows = "q,a,b,key\nMia has 3 apples. How many?,3,4,A\n".to_owned();
+    let rows =
+        (0..4).fold(rows, |rows, i| rows + &format!("Tim has {i} pens. How many?,{i},9,A\n"));
+    for split in ["router-train", "validation"] {
+        lab.write(&format!("experiments/e/{split}.csv"), &rows);
+    }
+    for (test, parts) in [
+        (
+            rows.replace("q,a,b,key", "q,a,b,answer"),
+            &["line 2", "`key` is missing; the row has"][..],
+        ),
+        (rows.replace("3,4,A", "3,4,C"), &["line 2", "`key` is \"C\"; expected one of A, B"]),
+        (rows.replace("2,9,A", "2,,A"), &["line 5", "hold 1 choices; expected at least 2"]),
+        (rows.replace("2,9,A", "2,9"), &["line 5", "it has 3 values; expected 4"]),
+    ] {
+        lab.write("experiments/e/test.csv", &test);
+        fail(&["run", &lab.experiment()], &[&["test.csv"], parts].concat());
+        assert!(!lab.path("experiments/e/run/labels/round-0").exists(), "{parts:?}");
+    }
+}
+
+#[test]
 fn a_threshold_out_of_range() {
     let lab = Lab::new(4, 4, 4);
     let path = |p: &str| lab.path(p).display().to_string();

@@ -163,19 +163,25 @@ pub(super) fn boxed(answer: &str) -> impl Iterator<Item = (&str, &str)> {
     const OPEN: &str = "\\boxed{";
     answer.match_indices(OPEN).filter_map(|(at, _)| {
         let inside = &answer[at + OPEN.len()..];
-        let mut depth = 1_usize;
-        for (at, byte) in inside.bytes().enumerate() {
-            match byte {
-                b'{' => depth += 1,
-                b'}' => depth -= 1,
-                _ => {}
-            }
-            if depth == 0 {
-                return Some((&inside[..at], &inside[at + 1..]));
-            }
-        }
-        None
+        let end = closing_brace(inside)?;
+        Some((&inside[..end], &inside[end + 1..]))
     })
+}
+
+/// Where the brace is that closes the one before the text.
+pub(super) fn closing_brace(inside: &str) -> Option<usize> {
+    let mut depth = 1_usize;
+    for (at, byte) in inside.bytes().enumerate() {
+        match byte {
+            b'{' => depth += 1,
+            b'}' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return Some(at);
+        }
+    }
+    None
 }
 
 /// The rest of the line after every `####`, and what follows that line.

@@ -3,14 +3,17 @@
 //! text ended by itself.
 
 mod cue;
+mod latex;
 mod letters;
 mod numbers;
 mod texts;
 mod words;
+mod yes_no;
 
 use serde::{Deserialize, Serialize};
 
 use crate::Question;
+use latex::Expression;
 use numbers::Number;
 
 /// How an answer is graded. Each question carries its grader, so every stage grades alike.
@@ -37,13 +40,26 @@ pub enum Grader {
     /// exists counts: the boxed text, the line after `####`, the sentence stated as the
     /// answer, the last line.
     Text,
+    /// Yes or no, "true" and "false" included. The first of these that exists counts: the
+    /// boxed one, the one after `####`, the one stated as the answer, the word that the answer
+    /// or its last line begins with.
+    YesNo,
+    /// LaTeX, compared after MATH's and Minerva's normalisation, numbers by value. The first
+    /// of these that exists counts: the boxed one, the line after `####`, the formula or
+    /// sentence stated as the answer, the last formula of the last line, or that line.
+    Latex,
+    /// A program of the user's judges the answer. Experiments run it; [`grade`] does not.
+    Command,
 }
 
 impl Grader {
     /// Whether the grader needs a question with choices.
     #[must_use]
     pub fn needs_choices(self) -> bool {
-        !matches!(self, Grader::FinalNumber | Grader::Text)
+        matches!(
+            self,
+            Grader::StatedLetter | Grader::ChoiceLetter | Grader::ChoiceText | Grader::Choice
+        )
     }
 }
 
@@ -55,6 +71,8 @@ enum Commitment {
     Number(Number),
     /// Normalised free text.
     Text(String),
+    Yes(bool),
+    Latex(Expression),
 }
 
 /// The letter that an answer commits to: the first parenthesised choice letter after
@@ -67,7 +85,8 @@ pub fn answer_letter<'q>(question: &'q Question, answer: &str) -> Option<&'q str
 
 /// Whether an answer is right by the question's own [`Grader`]. `ended` is false for an
 /// answer that was cut at its greatest length. Such an answer is right only if its marker is
-/// complete: no further text could change what it commits to.
+/// complete: no further text could change what it commits to. No answer is right here by
+/// [`Grader::Command`].
 ///
 /// ```
 /// use tokenroute_core::{Grader, Question, grade};
@@ -145,6 +164,10 @@ fn committed(question: &Question, answer: &str, ended: bool) -> Option<Commitmen
         }
         Grader::FinalNumber => numbers::committed(answer, ended).map(Commitment::Number),
         Grader::Text => texts::committed(answer, ended).map(Commitment::Text),
+        Grader::YesNo => yes_no::committed(answer, ended).map(Commitment::Yes),
+        Grader::Latex => latex::committed(answer, ended).map(Commitment::Latex),
+        // Programs judge whole answers.
+        Grader::Command => Some(Commitment::Text(answer.trim().to_owned())),
     }
 }
 
@@ -154,6 +177,9 @@ fn right(question: &Question) -> Option<Commitment> {
     match question.grader {
         Grader::FinalNumber => numbers::whole(key).map(Commitment::Number),
         Grader::Text => Some(Commitment::Text(texts::normalise(key))),
+        Grader::YesNo => yes_no::whole(key).map(Commitment::Yes),
+        Grader::Latex => latex::expression(key).map(Commitment::Latex),
+        Grader::Command => None,
         grader => {
             let choice = question.choices.label.iter().position(|label| label == key)?;
             let by_text = matches!(grader, Grader::ChoiceText | Grader::Choice);
@@ -170,6 +196,23 @@ fn first_alike(texts: &[String], choice: usize) -> usize {
         return choice;
     }
     (0..choice).find(|&i| text(i) == text(choice)).unwrap_or(choice)
+}
+
+/// The yes or no that a text is, as [`Grader::YesNo`] requires of the answer key.
+#[must_use]
+pub fn yes_or_no(text: &str) -> Option<bool> {
+    yes_no::whole(text)
+}
+
+/// The content of the last `\boxed{…}` of a text: the answer of one of MATH's solutions.
+#[must_use]
+pub fn last_boxed(text: &str) -> Option<&str> {
+    latex::last_box(text)
+}
+
+/// Whether a right answer may exist: whether the grader can read the question's key.
+pub(crate) fn reads_key(question: &Question) -> bool {
+    right(question).is_some()
 }
 
 /// Whether a text is one number, as [`Grader::FinalNumber`] requires of the answer key.

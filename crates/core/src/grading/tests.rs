@@ -17,6 +17,7 @@ fn asked(grader: Grader, texts: &[&str], key: &str) -> Question {
         family: None,
         steps: None,
         operands: None,
+        program: None,
     }
 }
 
@@ -299,4 +300,87 @@ fn a_cut_answer_counts_only_with_a_complete_marker() {
     let stated = asked(Grader::StatedLetter, &["1", "2"], "B");
     assert!(grade(&stated, "the answer is 2 (B)", false));
     assert!(!grade(&stated, "the answer is 2 (B", false));
+}
+
+#[test]
+fn yes_and_no() {
+    let yes = [
+        ("Yes", true),
+        ("yes, because dogs bark.", true),
+        ("**Yes**.", true),
+        ("True", true),
+        ("The answer is yes.", true),
+        ("Some say no. The answer is: yes", true),
+        ("The answer is not no but yes.", true),
+        ("\\boxed{\\text{Yes}}", true),
+        ("#### true\n", true),
+        ("Dogs bark.\nYes.", true),
+        ("The answer is yes. Wait, the answer is no.", false),
+        ("No", false),
+        ("There is no doubt: dogs bark.", false),
+        ("Yesterday it barked.", false),
+        ("Nobody knows.", false),
+        ("The answer is unknown.", false),
+        ("", false),
+    ];
+    check(&asked(Grader::YesNo, &[], "yes"), &yes);
+    let no = asked(Grader::YesNo, &[], "False");
+    check(&no, &[("No.", true), ("so the answer is no", true), ("yes", false), ("None", false)]);
+    assert!(no.check().is_ok());
+    let error = asked(Grader::YesNo, &[], "perhaps").check().expect_err("no truth value");
+    assert!(error.to_string().contains("grader yes-no expects yes, no"), "{error}");
+    // Cut: "no" might have become "north".
+    assert!(!grade(&no, "The answer is no", false));
+    assert!(grade(&no, "The answer is no.", false));
+}
+
+#[test]
+fn latex_is_compared_as_math_does() {
+    // Pairs that MATH's or Minerva's comparison calls equal, and pairs that it does not.
+    let same = [
+        ("\\frac{1}{2}", "\\dfrac12"),
+        ("\\frac{1}{2}", "0.5"),
+        ("\\frac{1}{2}", ".5"),
+        ("-\\frac{3}{4}", "-3/4"),
+        ("1,234", "1234"),
+        ("10\\%", "10"),
+        ("90^\\circ", "90"),
+        ("5", "x = 5"),
+        ("18\\text{ inches}", "18"),
+        ("\\$32,\\!348", "32348"),
+        ("\\sqrt{3}", "\\sqrt3"),
+        ("\\left(1, 2\\right)", "(1,2)"),
+        ("\\text{Evelyn}", "Evelyn"),
+        ("2\\sqrt{5}", "2 \\sqrt{5}"),
+        ("\\tfrac{a}{b}", "\\frac ab"),
+    ];
+    let other = [
+        ("\\frac{1}{2}", "\\frac{1}{3}"),
+        ("1\\frac{1}{2}", "\\frac{11}{2}"),
+        ("(1,2)", "(2,1)"),
+        ("(1,2)", "[1,2]"),
+        ("1,2", "12"),
+        ("5", "-5"),
+        ("2\\sqrt{5}", "5\\sqrt{2}"),
+        ("a=1, b=2", "a=2, b=2"),
+        ("x^2", "x^3"),
+    ];
+    for (pairs, right) in [(&same[..], true), (&other[..], false)] {
+        for (key, answer) in pairs {
+            let question = asked(Grader::Latex, &[], key);
+            question.check().expect("a key");
+            for answer in [
+                format!("So $\\boxed{{{answer}}}$."),
+                format!("The answer is ${answer}$."),
+                format!("Thus\n#### {answer}"),
+                format!("We get ${answer}$"),
+            ] {
+                assert_eq!(grade(&question, &answer, true), right, "{key} and {answer}");
+            }
+        }
+    }
+    let half = asked(Grader::Latex, &[], "\\frac{1}{2}");
+    assert!(grade(&half, "\\boxed{\\frac{1}{2}} and", false), "the box is closed");
+    assert!(!grade(&half, "The answer is $\\frac{1}{2}$", false), "the sentence may go on");
+    assert!(!grade(&half, "\\boxed{\\frac{1}{2}", true), "no closed box, but a last line");
 }

@@ -51,7 +51,8 @@ impl Chain<'_> {
         let pair = self.pair()?;
         let (llm, decode) = (self.labelled_by(pair), |ids: &[TokenId]| self.text(ids));
         let before = pair.llm.usage();
-        let labeller = self.labeller(&pair.slm, &*llm, &decode);
+        let grade = self.grade();
+        let labeller = self.labeller(&pair.slm, &*llm, &decode, &grade);
         let estimate = labeller.estimate(&items, &Round::Reference, SAMPLE, ENOUGH)?;
         let factor = items.len() as f64 / estimate.sample.max(1) as f64;
         let scaled = |bytes: u64| (bytes as f64 * factor).round() as u64;
@@ -75,7 +76,7 @@ impl Chain<'_> {
         let of = serde_json::to_string(&(
             [slm, llm, tokenizer],
             self.label_config(0),
-            (&data.dataset, &data.schema, &data.files, &data.prompt),
+            (&data.dataset, &data.schema, &data.columns, &data.files, &data.prompt),
             std::path::absolute(self.experiment.folder())?,
         ))?;
         Ok(store::sha256(of.as_bytes()))

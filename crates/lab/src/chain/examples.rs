@@ -10,6 +10,7 @@ use tokenroute_store::{self as store, Manifest};
 use tokenroute_sweep::examples::{Examples, RandomWeights, decode_examples};
 use tokenroute_sweep::study::HEADLINE_TARGET;
 
+use super::grading::Graded;
 use super::sweep::ROUTER;
 use super::{Asked, Chain};
 
@@ -50,6 +51,7 @@ impl Chain<'_> {
         let (scorer, _) = self.router()?;
         let cloud = pair.llm.called(0);
         let pair = Pair::new(&pair.slm, &*cloud, &self.slm().vocabulary);
+        let graded = Graded::new(&self.grading);
         self.progress.begin("examples", thresholds.len() as u64, "values of τ");
         let questions = decode_examples(
             pair,
@@ -58,8 +60,10 @@ impl Chain<'_> {
             &self.requests(part, 0..shown),
             &thresholds,
             &|ids| self.text(ids),
+            &|question, text, ended| graded.grade(question, text, ended),
             self.progress,
         )?;
+        graded.check()?;
         let examples = Examples::new(wanted, random, questions);
         Ok(store::write(&folder.join(FILE), &examples.to_json()?)?)
     }

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use tokenroute_core::{CommonPrefix, LabelRow, Llm, Tau, TokenId};
+use tokenroute_core::{CommonPrefix, LabelRow, Llm, Question, Tau, TokenId};
 use tokenroute_label::{Item, LabelConfig, Labeller, PairHashes, Reference, Round, work};
 use tokenroute_model::{Decoder, RouterScorer};
 use tokenroute_store::{self as store, Columns, Manifest};
@@ -45,7 +45,8 @@ impl Chain<'_> {
             let items = self.items(&asked)?;
             let trained: Vec<Item<'_>> = trained(&items);
             let (llm, decode) = (self.labelled_by(pair), |ids: &[TokenId]| self.text(ids));
-            let mut labeller = self.labeller(&pair.slm, &*llm, &decode);
+            let grade = self.grade();
+            let mut labeller = self.labeller(&pair.slm, &*llm, &decode, &grade);
             for number in 0..=self.experiment.label.rounds {
                 labeller.config = self.label_config(number);
                 let folder = self.round_folder(number);
@@ -246,10 +247,11 @@ impl Chain<'_> {
         slm: &'c CommonPrefix<Decoder>,
         llm: &'c (dyn Llm + 'c),
         decode: &'c dyn Fn(&[TokenId]) -> String,
+        grade: &'c dyn Fn(&Question, &str, bool) -> Result<bool, String>,
     ) -> Labeller<'c, CommonPrefix<Decoder>, dyn Llm + 'c> {
         let (llm_hash, config) = (self.named.hashes().llm, self.label_config(0));
         let (vocabulary, kept) = (&self.slm().vocabulary, self.judgements.as_deref());
-        Labeller { slm, llm, llm_hash, vocabulary, decode, config, kept }
+        Labeller { slm, llm, llm_hash, vocabulary, decode, grade, config, kept }
     }
 
     pub(super) fn label_config(&self, round: u32) -> LabelConfig {

@@ -7,6 +7,7 @@ mod diagnostics;
 mod estimate;
 mod examples;
 mod experiment_llm;
+mod grading;
 pub mod labels;
 pub mod latency;
 mod pair;
@@ -35,6 +36,7 @@ use crate::llm_usage::LlmUsage;
 use crate::prompts::Prompter;
 pub use estimate::LabelEstimate;
 pub use experiment_llm::ExperimentLlm;
+use grading::Grading;
 pub use pair::LoadedPair;
 use pair::NamedPair;
 pub use parts::Merged;
@@ -48,6 +50,7 @@ pub struct Chain<'a> {
     pub progress: &'a dyn Progress,
     hashes: FileHashes,
     named: NamedPair,
+    grading: Grading,
     /// Where judgements are kept beside the experiment file, if anywhere.
     judgements: Option<PathBuf>,
     loaded: OnceLock<LoadedPair>,
@@ -80,8 +83,19 @@ impl<'a> Chain<'a> {
         let named = NamedPair::read(&experiment, &hashes, progress)?;
         let (loaded, lock, splits) = (OnceLock::new(), OnceLock::new(), Default::default());
         let judgements = experiment.label.judgements.as_ref().map(|kept| experiment.path(kept));
-        let part = None;
-        Ok(Chain { experiment, progress, hashes, named, judgements, loaded, part, lock, splits })
+        let (part, grading) = (None, Grading::of(&experiment)?);
+        Ok(Chain {
+            experiment,
+            progress,
+            hashes,
+            named,
+            grading,
+            judgements,
+            loaded,
+            part,
+            lock,
+            splits,
+        })
     }
 
     /// The same experiment, of which `label` and `sweep` do one part. [`Chain::merge_labels`] and
@@ -97,6 +111,7 @@ impl<'a> Chain<'a> {
         if let Some(pair) = self.loaded.get() {
             return Ok(pair);
         }
+        self.check_commands()?;
         let mut longest = 0;
         for split in SPLITS {
             let asked = self.questions(split)?;
@@ -145,6 +160,7 @@ impl<'a> Chain<'a> {
             );
             questions.truncate(wanted);
         }
+        self.grading.mark(&mut questions)?;
         let folder = self.experiment.source(&self.experiment.pair.slm, self.progress)?;
         let prompter = Prompter::new(&data.prompt, &folder)?;
         if !data.allow_special_tokens {
@@ -163,9 +179,14 @@ impl<'a> Chain<'a> {
             return Ok(Dataset::open(&self.experiment.path(dataset))?.questions(split)?);
         }
         let source = data.files.get(split).context("the split has no file")?;
-        let schema = data.schema.context("the experiment has no data.schema")?;
         let path = self.experiment.source(&source.file, self.progress)?;
-        let mut questions = store::load_questions(&path, schema, data.grader)?;
+        let mut questions = match (&data.columns, data.schema) {
+            (Some(columns), _) => store::load_mapped(&path, columns, data.grader)?,
+            (None, Some(schema)) => store::load_questions(&path, schema, data.grader)?,
+            (None, None) => {
+                anyhow::bail!("the experiment has neither data.schema nor data.columns")
+            }
+        };
         questions.drain(..source.skip.min(questions.len()));
         Ok(questions)
     }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use anyhow::Result;
-use tokenroute_core::{Continuation, LanguageModel, Llm, QuestionCurve, TokenId, grade};
+use tokenroute_core::{Continuation, LanguageModel, Llm, QuestionCurve, TokenId};
 use tokenroute_label::{Item, LabelConfig, Reference};
 use tokenroute_runtime::Pair;
 use tokenroute_store::{self as store, PolicyCurves};
@@ -120,9 +120,9 @@ impl Chain<'_> {
             for ((question, slm), llm) in asked.questions[range].iter().zip(small).zip(large) {
                 let graded = |ids: &[TokenId]| {
                     let (text, ended) = self.answer_text(ids);
-                    grade(question, &text, ended)
+                    self.grading.grade(question, &text, ended)
                 };
-                let keep = graded(&slm.tokens) >= graded(&llm?.tokens);
+                let keep = graded(&slm.tokens)? >= graded(&llm?.tokens)?;
                 examples.push(QueryExample { hidden: slm.hidden.to_vec(), keep });
             }
             requests.iter().for_each(|r| llm.forget(r.prompt));
@@ -172,7 +172,8 @@ impl Chain<'_> {
     ) -> Result<Vec<Walked>> {
         let pair = self.pair()?;
         let (llm, decode) = (self.labelled_by(pair), |ids: &[TokenId]| self.text(ids));
-        let mut labeller = self.labeller(&pair.slm, &*llm, &decode);
+        let grade = self.grade();
+        let mut labeller = self.labeller(&pair.slm, &*llm, &decode, &grade);
         labeller.config = LabelConfig {
             reference: Reference::Walk,
             max_tokens: self.experiment.data.max_tokens,

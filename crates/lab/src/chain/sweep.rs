@@ -6,13 +6,14 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
-use tokenroute_core::{LanguageModel, Llm, Scorer, TokenId, grade};
+use tokenroute_core::{LanguageModel, Llm, Scorer, TokenId};
 use tokenroute_runtime::{Pair, Request};
 use tokenroute_store::{self as store, Manifest, PolicyCurves};
 use tokenroute_sweep::examples::Examples;
 use tokenroute_sweep::policies::Baseline;
 use tokenroute_sweep::{SweepCost, SweepOptions, SweptQuestion, sweep};
 
+use super::grading::Graded;
 use super::questions::Facts;
 use super::{Asked, Chain, examples, questions_hash, timing};
 
@@ -196,12 +197,15 @@ impl Chain<'_> {
     ) -> Result<Vec<SweptQuestion>> {
         let questions = &asked.questions[range.clone()];
         let requests = self.requests(asked, range);
+        let graded = Graded::new(&self.grading);
         let judge = |i: usize, ids: &[TokenId]| {
             let (text, ended) = self.answer_text(ids);
-            grade(&questions[i], &text, ended)
+            graded.grade(&questions[i], &text, ended)
         };
         let pair = Pair::new(slm, cloud, &self.slm().vocabulary);
-        Ok(sweep(pair, scorer, &requests, &judge, options, self.progress)?)
+        let swept = sweep(pair, scorer, &requests, &judge, options, self.progress)?;
+        graded.check()?;
+        Ok(swept)
     }
 
     /// Requests for some questions of a split.

@@ -1,6 +1,6 @@
 //! Checks an experiment file before anything is loaded.
 
-use tokenroute_core::Tau;
+use tokenroute_core::{Grader, Tau};
 use tokenroute_label::LabelError;
 use tokenroute_llm::http::{Api, HttpConfig};
 use tokenroute_sweep::policies::{self, Baseline};
@@ -140,15 +140,28 @@ fn data(data: &DataSection) -> Result<(), Fault> {
     let refused = |error: String| ("data.prompt".to_owned(), error);
     data.prompt.check().map_err(|error| refused(error.to_string()))?;
     prompts::options(&data.prompt).map_err(refused)?;
+    command(data)?;
+    let described = data.schema.is_some() || data.columns.is_some();
     if data.dataset.is_some() {
-        if data.schema.is_some() || !data.files.is_empty() || data.grader.is_some() {
-            let what = "goes with none of data.schema, data.files and data.grader: its questions carry their graders";
+        if described || !data.files.is_empty() || data.grader.is_some() {
+            let what = "goes with none of data.schema, data.columns, data.files and data.grader: its questions carry their graders";
             return fault("data.dataset", what);
         }
         return Ok(());
     }
-    if data.schema.is_none() {
-        return fault("data", "needs `dataset`, or `schema` and `files`");
+    match (data.schema, &data.columns) {
+        (None, None) => {
+            return fault("data", "needs `dataset`, or `files` with `schema` or `columns`");
+        }
+        (Some(_), Some(_)) => {
+            let what = "and data.schema both describe the files; remove one";
+            return fault("data.columns", what);
+        }
+        (_, Some(columns)) => {
+            let named = |(key, what)| (format!("data.columns.{key}"), what);
+            columns.check().map_err(named)?;
+        }
+        _ => {}
     }
     if let Some(name) = data.files.keys().find(|name| !SPLITS.contains(&name.as_str())) {
         let what = format!("is no split; expected one of {}", SPLITS.join(", "));
@@ -178,6 +191,28 @@ fn data(data: &DataSection) -> Result<(), Fault> {
             return fault(&format!("data.files.{split}"), what);
         }
         taken.push((split, source, wanted));
+    }
+    Ok(())
+}
+
+fn command(data: &DataSection) -> Result<(), Fault> {
+    let graded = data.grader == Some(Grader::Command);
+    let Some(section) = &data.command else {
+        return match graded {
+            true => fault("data.grader", "is \"command\"; name its program in data.command"),
+            false => Ok(()),
+        };
+    };
+    if !graded && data.dataset.is_none() {
+        return fault("data.command", "is not used; set data.grader = \"command\", or remove it");
+    }
+    if section.program.first().is_none_or(String::is_empty) {
+        return fault("data.command.program", "is empty; expected a program and its arguments");
+    }
+    // The upper end is a day.
+    if !(section.seconds > 0.0 && section.seconds <= 86_400.0) {
+        let what = format!("is {}; expected more than 0, at most 86400", section.seconds);
+        return fault("data.command.seconds", what);
     }
     Ok(())
 }

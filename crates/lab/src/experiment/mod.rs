@@ -21,7 +21,8 @@ use crate::LabError;
 pub use overrides::Override;
 pub use schema::experiment_schema;
 pub use sections::{
-    DataSection, LabelSection, PairSection, ReportSection, SPLITS, SplitFile, SweepSection,
+    CommandSection, DataSection, LabelSection, PairSection, ReportSection, SPLITS, SplitFile,
+    SweepSection,
 };
 
 /// An experiment.
@@ -170,6 +171,36 @@ mod tests {
             ("schema = \"commonsense-qa\"", "", "data needs `dataset`"),
             ("schema = \"commonsense-qa\"", "schema = \"csqa\"", "unknown variant `csqa`"),
             ("schema = \"commonsense-qa\"", "dataset = \"x\"", "goes with none of"),
+            (
+                "schema = \"commonsense-qa\"",
+                "schema = \"arc\"\ncolumns = { question = \"q\", answer = \"a\" }",
+                "data.columns and data.schema both",
+            ),
+            (
+                "schema = \"commonsense-qa\"",
+                "columns = { question = \"q\" }",
+                "missing field `answer`",
+            ),
+            (
+                "schema = \"commonsense-qa\"",
+                "columns = { question = 3, answer = \"a\" }",
+                "the name of a column, or a list of names",
+            ),
+            (
+                "schema = \"commonsense-qa\"",
+                "columns = { question = \"q\", answer = \"a\", choices = [\"x\"] }",
+                "data.columns.choices has 1 names",
+            ),
+            (
+                "schema = \"commonsense-qa\"",
+                "columns = { question = \"q\", answer = \"a\", answer_is = \"letter\" }",
+                "data.columns.answer_is names a choice",
+            ),
+            (
+                "schema = \"commonsense-qa\"",
+                "columns = { question = \"q\", answer = \"a\", answer_is = \"index\" }",
+                "unknown variant `index`",
+            ),
             ("[data.files.test]", "[data.files.dev]", "data.files.dev is no split"),
             ("test = 1221", "test = 1221\ntest_ood = 5", "name its file in data.files.test-ood"),
             ("skip = 9000", "skip = 999", "share questions of one file"),

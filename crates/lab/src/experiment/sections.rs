@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokenroute_core::{Grader, PromptFormat};
 use tokenroute_label::{ContinuationPolicy, LabelConfig, Reference};
 use tokenroute_model::{Format, KvType};
-use tokenroute_store::Schema;
+use tokenroute_store::{ColumnMap, Schema};
 use tokenroute_sweep::policies::Baseline;
 
 use super::prices::{NetworkSection, PricesSection};
@@ -44,22 +44,30 @@ pub struct PairSection {
     pub kv: Option<KvType>,
 }
 
-/// The questions and how many each split takes. Name a `dataset`, or a `schema` and `files`.
+/// The questions and how many each split takes. Name a `dataset`; or `files`, and a `schema` or
+/// the `columns` of these files.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DataSection {
     /// Folder of a data set with its dataset.toml.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dataset: Option<PathBuf>,
-    /// Columns of the files in `files`.
+    /// Published form of the files in `files`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<Schema>,
+    /// Columns of the files in `files`, if they have no published form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns: Option<ColumnMap>,
     /// The file of each split: router-train, validation, calibration, test or test-ood.
     #[serde(default)]
     pub files: BTreeMap<String, SplitFile>,
-    /// How answers to the questions in `files` are graded. Without it the schema decides.
+    /// How answers to the questions in `files` are graded. Without it the schema decides, or
+    /// the answers in the columns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grader: Option<Grader>,
+    /// The program of the grader `command`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<CommandSection>,
     /// How a question becomes a prompt. Without it the bundled pair's format is used.
     #[serde(default)]
     pub prompt: PromptFormat,
@@ -85,11 +93,27 @@ pub struct DataSection {
     pub test_ood: usize,
 }
 
+/// The program of the grader `command`. It gets `{"answer", "key"}` as JSON on standard input, and
+/// ends with status 0 (right) or 1 (wrong). It runs with `--allow-commands` only.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CommandSection {
+    /// The program and its arguments. It runs in the folder of the experiment file.
+    pub program: Vec<String>,
+    /// Most seconds for one answer. A program that takes longer is ended, which is an error.
+    #[serde(default = "default_seconds")]
+    pub seconds: f64,
+}
+
+fn default_seconds() -> f64 {
+    10.0
+}
+
 /// The file of one split.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SplitFile {
-    /// A JSON Lines or Parquet file, or `hf:datasets/owner/name[@revision]:file`.
+    /// A JSON, JSON Lines, CSV or Parquet file, or `hf:datasets/owner/name[@revision]:file`.
     pub file: PathBuf,
     /// Questions to leave out at the start of the file.
     #[serde(default)]

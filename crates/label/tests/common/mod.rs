@@ -29,6 +29,7 @@ pub fn questions(n: usize) -> Vec<Question> {
             family: None,
             steps: None,
             operands: None,
+            program: None,
         })
         .collect()
 }
@@ -71,7 +72,16 @@ pub fn labeller<'a, L: Llm>(
     vocabulary: &'a Vocabulary,
     config: LabelConfig,
 ) -> Labeller<'a, ToyModel, L> {
-    Labeller { slm, llm, llm_hash: "toy-7", vocabulary, decode: &decode, config, kept: None }
+    Labeller {
+        slm,
+        llm,
+        llm_hash: "toy-7",
+        vocabulary,
+        decode: &decode,
+        grade: &|question, text, ended| Ok(grade(question, text, ended)),
+        config,
+        kept: None,
+    }
 }
 
 /// What a model says after a prefix, canonical.

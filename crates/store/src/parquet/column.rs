@@ -5,9 +5,11 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use super::allowance::Allowance;
-use super::footer::{ColumnChunk, LeafColumn, Meaning, Physical};
+use super::delta::{Deltas, Lengths, Prefixed};
+use super::footer::{ColumnChunk, LeafColumn, Physical};
 use super::hybrid::{Hybrid, unpack};
 use super::page::{self, Page, PageKind};
+use super::value::{plain, string, whole, width};
 
 /// Bytes that an entry and a value count against the allowance, besides a text's length.
 const ENTRY: usize = 16;
@@ -50,6 +52,15 @@ enum Values {
     Runs(Hybrid),
     /// Indices into the dictionary.
     Indices(Hybrid),
+    /// DELTA_BINARY_PACKED.
+    Deltas(Deltas),
+    /// DELTA_LENGTH_BYTE_ARRAY.
+    Lengths(Lengths),
+    /// DELTA_BYTE_ARRAY.
+    Prefixed(Prefixed),
+    /// BYTE_STREAM_SPLIT: the first bytes of all `count` values from `at` on, then all second
+    /// ones. `next` values were read.
+    Split { at: usize, count: usize, next: usize },
 }
 
 impl<'a> Column<'a> {
@@ -161,8 +172,26 @@ impl<'a> Column<'a> {
                 (Some(runs), _) => Ok(Values::Runs(runs)),
                 (None, _) => Ok(Values::Bits(0)),
             },
+            5 if matches!(self.leaf.physical, Physical::Int32 | Physical::Int64) => {
+                Deltas::new(&page.bytes, at, page.bytes.len()).map(Values::Deltas)
+            }
+            6 if self.leaf.physical == Physical::Bytes => {
+                Lengths::new(&page.bytes, at).map(Values::Lengths)
+            }
+            7 if matches!(self.leaf.physical, Physical::Bytes | Physical::Fixed(_)) => {
+                Prefixed::new(&page.bytes, at).map(Values::Prefixed)
+            }
+            9 if width(self.leaf).is_some_and(|width| width > 0) => {
+                let width = width(self.leaf).unwrap_or(1);
+                Ok(Values::Split {
+                    at,
+                    count: page.bytes.len().saturating_sub(at) / width,
+                    next: 0,
+                })
+            }
             other => {
                 let name = match other {
+                    4 => "BIT_PACKED",
                     5 => "DELTA_BINARY_PACKED",
                     6 => "DELTA_LENGTH_BYTE_ARRAY",
                     7 => "DELTA_BYTE_ARRAY",
@@ -170,7 +199,7 @@ impl<'a> Column<'a> {
                     _ => "unknown",
                 };
                 Err(format!(
-                    "its encoding is {name} ({other}); expected PLAIN or a dictionary, pyarrow's defaults; write the file again with these"
+                    "its encoding is {name} ({other}), which does not fit its type; expected PLAIN, a dictionary or a delta encoding; write the file again with pyarrow's defaults"
                 ))
             }
         }
@@ -210,6 +239,19 @@ impl<'a> Column<'a> {
                 allowance.spend(value.as_str().map_or(0, str::len))?;
                 Ok(value.clone())
             }
+            Values::Deltas(deltas) => Ok(whole(self.leaf, deltas.next(bytes)?)),
+            Values::Lengths(strings) => string(self.leaf, strings.next(bytes)?, allowance),
+            Values::Prefixed(strings) => string(self.leaf, strings.next(bytes)?, allowance),
+            Values::Split { at, count, next } => {
+                let short = || "a page ends before its values do".to_owned();
+                if next >= count {
+                    return Err(short());
+                }
+                let places = (0..width(self.leaf).unwrap_or(1)).map(|k| *at + k * *count + *next);
+                let value: Option<Vec<u8>> = places.map(|i| bytes.get(i).copied()).collect();
+                *next += 1;
+                plain(self.leaf, &value.ok_or_else(short)?, &mut 0, allowance)
+            }
         }
     }
 }
@@ -238,48 +280,4 @@ fn sized(
 /// Levels of at most `most`, at `start..end`.
 fn levels(start: usize, end: usize, most: u32) -> Result<Option<Hybrid>, String> {
     (most > 0).then(|| Hybrid::new(start, end, u32::BITS - most.leading_zeros())).transpose()
-}
-
-/// Reads the PLAIN value at `at` and moves `at` behind it.
-fn plain(
-    leaf: &LeafColumn,
-    page: &[u8],
-    at: &mut usize,
-    allowance: &mut Allowance,
-) -> Result<Value, String> {
-    fn word<const N: usize>(page: &[u8], at: &mut usize) -> Result<[u8; N], String> {
-        let word = page.get(*at..).and_then(<[u8]>::first_chunk);
-        *at += N;
-        word.copied().ok_or_else(short)
-    }
-    fn short() -> String {
-        "a page ends before its values do".to_owned()
-    }
-    let value = match (leaf.physical, leaf.meaning) {
-        (Physical::Boolean, _) => Value::Bool(word::<1>(page, at)? == [1]),
-        (Physical::Int32, Meaning::Unsigned) => u32::from_le_bytes(word(page, at)?).into(),
-        (Physical::Int32, _) => i32::from_le_bytes(word(page, at)?).into(),
-        (Physical::Int64, Meaning::Unsigned) => u64::from_le_bytes(word(page, at)?).into(),
-        (Physical::Int64, _) => i64::from_le_bytes(word(page, at)?).into(),
-        (Physical::Float, _) => f32::from_le_bytes(word(page, at)?).into(),
-        (Physical::Double, _) => f64::from_le_bytes(word(page, at)?).into(),
-        (Physical::Bytes | Physical::Fixed(_), _) => {
-            let length = match leaf.physical {
-                Physical::Fixed(length) => length,
-                _ => usize::try_from(u32::from_le_bytes(word(page, at)?)).map_err(|_| short())?,
-            };
-            let bytes = page.get(*at..).and_then(|rest| rest.get(..length)).ok_or_else(short)?;
-            *at += length;
-            match (std::str::from_utf8(bytes), leaf.meaning) {
-                (Ok(text), Meaning::Text | Meaning::Plain) => {
-                    allowance.spend(text.len())?;
-                    text.into()
-                }
-                (Err(_), Meaning::Text) => return Err("it holds a text that is not UTF-8".into()),
-                // Binary data, such as pictures.
-                _ => Value::Null,
-            }
-        }
-    };
-    Ok(if leaf.meaning == Meaning::Other { Value::Null } else { value })
 }

@@ -5,16 +5,19 @@
 //! exabytes and the process died. This module allocates only what the file's bytes can
 //! justify, and limits the unpacked size ([`allowance`]).
 //!
-//! It reads PLAIN and dictionary encodings, data pages of both versions, and Snappy, gzip,
-//! Zstandard or no compression. These are the defaults of pyarrow, Spark, DuckDB and
-//! polars. Anything else is refused by name.
+//! It reads PLAIN, dictionary, delta and byte-stream-split encodings, data pages of both
+//! versions, and Snappy, gzip, Brotli, Zstandard, LZ4 (raw) or no compression. Anything else
+//! is refused by name.
 
 mod allowance;
+mod brotli;
 mod column;
+mod delta;
 mod footer;
 mod hybrid;
 mod page;
 mod thrift;
+mod value;
 
 use serde_json::{Map, Value};
 
@@ -143,3 +146,6 @@ impl<'a, 'b> Rows<'a, 'b> {
         Ok(lacks)
     }
 }
+
+#[cfg(test)]
+mod tests;

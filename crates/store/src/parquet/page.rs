@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::io::Read;
 
 use super::allowance::Allowance;
+use super::brotli;
 use super::thrift::Thrift;
 
 /// A page with its uncompressed bytes.
@@ -145,16 +146,24 @@ fn unpack<'a>(
                 let mut rest = flate2::read::MultiGzDecoder::new(rest).take(most);
                 rest.read_to_end(&mut bytes).map_err(|e| damaged(&e))?;
             }
+            4 => {
+                bytes.resize(unpacked, 0);
+                brotli::unpack(rest, &mut bytes[levels..]).map_err(|e| damaged(&e))?;
+            }
             6 => bytes.extend(zstd::bulk::decompress(rest, size).map_err(|e| damaged(&e))?),
+            7 => {
+                bytes.resize(unpacked, 0);
+                let found = lz4_flex::block::decompress_into(rest, &mut bytes[levels..]);
+                bytes.truncate(levels + found.map_err(|e| damaged(&e))?);
+            }
             other => {
                 let name = match other {
                     3 => "LZO",
-                    4 => "Brotli",
-                    5 | 7 => "LZ4",
+                    5 => "LZ4 in Hadoop's frames",
                     _ => "an unknown codec",
                 };
                 return Err(format!(
-                    "it is compressed with {name}; expected Snappy, gzip, Zstandard or none; write the file again with one of these"
+                    "it is compressed with {name}; expected Snappy, gzip, Brotli, Zstandard, LZ4 (raw) or none; write the file again with one of these"
                 ));
             }
         }

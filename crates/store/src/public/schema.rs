@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 use tokenroute_core::{Choices, Grader, Question};
 
-use super::Schema;
+use super::{Schema, sets};
 use crate::rows::shown;
 
 type Row = Map<String, Value>;
@@ -19,8 +19,18 @@ pub(super) fn question(schema: Schema, row: &Row) -> Result<Question, String> {
         Schema::Mmlu => with_choices(row, "question", "answer")?,
         Schema::Gsm8k => gsm8k(row)?,
         Schema::Plain => plain(row)?,
+        Schema::StrategyQa => sets::strategy_qa(row)?,
+        Schema::BoolQ => sets::boolq(row)?,
+        Schema::Aqua => sets::aqua(row)?,
+        Schema::Math => sets::math(row)?,
+        Schema::Asdiv => sets::asdiv(row)?,
     };
-    question.id = id(row)?;
+    let own = match schema {
+        Schema::StrategyQa => "qid",
+        Schema::Math if row.contains_key("unique_id") => "unique_id",
+        _ => "id",
+    };
+    question.id = id(row, own)?;
     Ok(question)
 }
 
@@ -30,7 +40,7 @@ fn with_choices(row: &Row, stem: &str, key: &str) -> Result<Question, String> {
         Some(Value::Object(nested)) => (text(nested, "stem")?, nested.get("choices")),
         _ => (text(row, stem)?, row.get("choices")),
     };
-    let (own, texts) = choices_of(choices)?;
+    let (own, texts) = choices_of("choices", choices)?;
     let key = letter_of(row.get(key), key, &own, &texts)?;
     let choices = Choices { label: (0..texts.len()).map(letter).collect(), text: texts };
     Ok(Question { choices, family: optional(row, "subject")?, ..free(text, key) })
@@ -64,7 +74,7 @@ fn plain(row: &Row) -> Result<Question, String> {
     Ok(question)
 }
 
-fn free(question: String, answer_key: String) -> Question {
+pub(super) fn free(question: String, answer_key: String) -> Question {
     Question {
         id: String::new(),
         question,
@@ -75,17 +85,18 @@ fn free(question: String, answer_key: String) -> Question {
         family: None,
         steps: None,
         operands: None,
+        program: None,
     }
 }
 
-fn id(row: &Row) -> Result<String, String> {
-    match row.get("id") {
+fn id(row: &Row, field: &str) -> Result<String, String> {
+    match row.get(field) {
         Some(Value::Number(number)) => Ok(number.to_string()),
-        _ => Ok(optional(row, "id")?.unwrap_or_default()),
+        _ => Ok(optional(row, field)?.unwrap_or_default()),
     }
 }
 
-fn text(row: &Row, field: &str) -> Result<String, String> {
+pub(super) fn text(row: &Row, field: &str) -> Result<String, String> {
     match row.get(field) {
         Some(Value::String(text)) => Ok(text.clone()),
         None => {
@@ -98,26 +109,28 @@ fn text(row: &Row, field: &str) -> Result<String, String> {
     }
 }
 
-fn optional(row: &Row, field: &str) -> Result<Option<String>, String> {
+pub(super) fn optional(row: &Row, field: &str) -> Result<Option<String>, String> {
     match row.get(field) {
         None | Some(Value::Null) => Ok(None),
         Some(_) => text(row, field).map(Some),
     }
 }
 
-/// The letters of the choices, if they have any, and their texts.
-fn choices_of(value: Option<&Value>) -> Result<(Vec<String>, Vec<String>), String> {
+/// The letters of the choices, if they have any, and their texts. Numbers count as texts.
+pub(super) fn choices_of(
+    name: &str,
+    value: Option<&Value>,
+) -> Result<(Vec<String>, Vec<String>), String> {
     let wrong = || {
         let found = value.map_or_else(|| "missing".to_owned(), |v| shown(&v.to_string()));
         format!(
-            "`choices` is {found}; expected a list of texts, a list of {{\"label\", \"text\"}}, or {{\"label\": [...], \"text\": [...]}}"
+            "`{name}` is {found}; expected a list of texts, a list of {{\"label\", \"text\"}}, or {{\"label\": [...], \"text\": [...]}}"
         )
     };
-    let strings = |list: &Value| -> Option<Vec<String>> {
-        list.as_array()?.iter().map(|v| v.as_str().map(str::to_owned)).collect()
-    };
+    let strings =
+        |list: &Value| -> Option<Vec<String>> { list.as_array()?.iter().map(written).collect() };
     let field = |list: &[Value], name: &str| -> Option<Vec<String>> {
-        list.iter().map(|v| v.get(name)?.as_str().map(str::to_owned)).collect()
+        list.iter().map(|v| written(v.get(name)?)).collect()
     };
     let found = match value {
         Some(Value::Object(lists)) => {
@@ -135,9 +148,17 @@ fn choices_of(value: Option<&Value>) -> Result<(Vec<String>, Vec<String>), Strin
         return Err(wrong());
     }
     if !(2..=26).contains(&texts.len()) {
-        return Err(format!("`choices` has {} texts; expected 2 to 26", texts.len()));
+        return Err(format!("`{name}` has {} texts; expected 2 to 26", texts.len()));
     }
     Ok((own, texts))
+}
+
+fn written(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
 }
 
 /// The letter (A, B, …) of the right choice, from the row's answer: the choice's own
@@ -189,7 +210,7 @@ fn letter_of(
 }
 
 /// "A" for 0. There are at most 26 choices.
-fn letter(index: usize) -> String {
+pub(super) fn letter(index: usize) -> String {
     char::from(b'A' + u8::try_from(index.min(25)).unwrap_or(25)).to_string()
 }
 

@@ -2,11 +2,14 @@
 
     python3 crates/store/tests/files/make.py
 
-Needs pyarrow, which also wrote `commonsense-qa.parquet` and `mmlu.parquet`.
+Needs pyarrow, duckdb and pandas. pyarrow also wrote `commonsense-qa.parquet` and
+`mmlu.parquet`.
 """
 
+import json
 import pathlib
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -33,3 +36,41 @@ pq.write_table(ROWS, HERE / "pairs-zstd-v2.parquet", compression="zstd",
 
 MILLION = pa.table({"question": ["Why?"] * 1_000_000, "answer": ["so"] * 1_000_000})
 pq.write_table(MILLION, HERE / "million-rows.parquet", compression="zstd", **SMALL)
+
+# The encodings and codecs of pandas, pyarrow and DuckDB, one file each, with the same 40
+# rows, and what they hold as JSON Lines. Deltas go both ways and need up to 64 bits.
+KINDS = ["letter", "text", "index"]
+MANY = pa.table({
+    "id": pa.array([(i * 7919) % 1000 - 500 + (1 << 40) * (i % 3) for i in range(40)], pa.int64()),
+    "small": pa.array([(-1) ** i * i * i for i in range(40)], pa.int32()),
+    "unsigned": pa.array([2**64 - 1 - i * i if i % 5 else i for i in range(40)], pa.uint64()),
+    "rate": pa.array([i / 7 if i % 4 else None for i in range(40)], pa.float64()),
+    "half": pa.array([i / 4 for i in range(40)], pa.float32()),
+    "question": [f"Question number {i} of {'ä' * (i % 6)} row {i * i}?" for i in range(40)],
+    "kind": pa.array([KINDS[i % 3] if i % 7 else None for i in range(40)]),
+    "ok": pa.array([bool(i % 2) if i % 9 else None for i in range(40)]),
+    "words": pa.array([[f"w{i}-{j}" for j in range(i % 4)] if i % 11 else None for i in range(40)],
+                      pa.list_(pa.string())),
+})
+DELTAS = {
+    "id": "DELTA_BINARY_PACKED", "small": "DELTA_BINARY_PACKED", "unsigned": "DELTA_BINARY_PACKED",
+    "rate": "BYTE_STREAM_SPLIT", "half": "BYTE_STREAM_SPLIT", "question": "DELTA_BYTE_ARRAY",
+    "kind": "DELTA_LENGTH_BYTE_ARRAY", "ok": "RLE", "words.list.element": "DELTA_BYTE_ARRAY",
+}
+for name, options in {
+    "many-delta-v1": {"compression": "none", "column_encoding": DELTAS, "use_dictionary": False},
+    "many-delta-brotli-v2": {"compression": "brotli", "column_encoding": DELTAS,
+                             "use_dictionary": False, "data_page_version": "2.0"},
+    "many-lz4": {"compression": "lz4"},
+    "many-lz4-v2": {"compression": "lz4", "data_page_version": "2.0", "row_group_size": 16},
+    "many-brotli": {"compression": "brotli"},
+}.items():
+    pq.write_table(MANY, HERE / f"{name}.parquet", **{**SMALL, **options})
+MANY.to_pandas().to_parquet(HERE / "many-pandas.parquet", index=False)
+base = duckdb.connect()
+base.register("rows", MANY)
+for name, options in {"v1": "", "v2": ", PARQUET_VERSION V2, COMPRESSION LZ4_RAW"}.items():
+    path = HERE / f"many-duckdb-{name}.parquet"
+    base.execute(f"COPY (SELECT * FROM rows) TO '{path}' (FORMAT PARQUET{options})")
+(HERE / "many.jsonl").write_text(
+    "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in MANY.to_pylist()))

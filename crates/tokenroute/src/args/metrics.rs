@@ -12,7 +12,7 @@ const MOST_RESAMPLES: u64 = 1_000_000;
 /// Arguments of `metrics`.
 #[derive(Debug, Args)]
 pub struct Metrics {
-    /// The table, one row a question: CSV with a header, JSON Lines or Parquet.
+    /// The table, one row a question: CSV with a header, JSON, JSON Lines or Parquet.
     #[arg(value_name = "FILE")]
     pub path: PathBuf,
     /// Column of the question's id.

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use tokenroute_core::Part;
-use tokenroute_lab::Override;
+use tokenroute_core::{Part, Progress};
+use tokenroute_lab::{Chain, Override};
 
 /// An experiment, and keys of it that the command replaces.
 #[derive(Debug, Args)]
@@ -16,6 +16,17 @@ pub struct ExperimentFile {
     /// quotes, and paths are relative to the file. May be given more than once.
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<Override>,
+    /// Run the program that the experiment's grader `command` names.
+    #[arg(long)]
+    pub allow_commands: bool,
+}
+
+impl ExperimentFile {
+    /// Reads the experiment and what names its pair.
+    pub fn open<'p>(&self, progress: &'p dyn Progress) -> anyhow::Result<Chain<'p>> {
+        let chain = Chain::open(&self.path, &self.set, progress)?;
+        Ok(chain.allowing_commands(self.allow_commands))
+    }
 }
 
 /// Arguments of `run` and `train`.

@@ -4,7 +4,6 @@
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::Serialize;
 use tokenroute_core::{Curve, QuestionCurve, Tau};
-use tokenroute_lab::Chain;
 use tokenroute_lab::chain::sweep::ROUTER;
 use tokenroute_sweep::guarantee::guarantee;
 use tokenroute_sweep::study::{Resampling, offload_met};
@@ -60,7 +59,7 @@ pub fn run(args: &Calibrate) -> Result<()> {
         "--confidence is {confidence}; expected a share between 0 and 1"
     );
     let progress = Terminal::new(true);
-    let chain = Chain::open(&args.experiment.path, &args.experiment.set, &progress)?;
+    let chain = args.experiment.open(&progress)?;
     let (curves, ..) = chain.swept()?;
     let questions = |split: &str| -> Result<&[QuestionCurve]> {
         let found = curves.iter().find(|c| c.policy == ROUTER && c.split == split);

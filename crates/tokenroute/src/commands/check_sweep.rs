@@ -18,7 +18,7 @@ const EXACT_SCORES: usize = 7;
 
 /// Fails at the first different token.
 pub fn run(args: &CheckSweep, progress: &Terminal) -> Result<()> {
-    let chain = Chain::open(&args.experiment.path, &args.experiment.set, progress)?;
+    let chain = args.experiment.open(progress)?;
     chain.pair()?;
     let asked = chain.questions("test")?;
     ensure!(

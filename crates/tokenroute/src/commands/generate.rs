@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 use tokenroute::{RoutedPair, TokenStream};
 use tokenroute_core::{
-    LanguageModel, Progress, Question, Sampling, TokenId, Trace, TraceToken, grade,
+    Grader, LanguageModel, Progress, Question, Sampling, TokenId, Trace, TraceToken, grade,
 };
 use tokenroute_model::LoadedModel;
 use tokenroute_runtime::{Policy, Request};
@@ -142,6 +142,12 @@ fn prompts(args: &Generate, model: &LoadedModel) -> Result<(Vec<Prompt>, usize)>
                     format!("{} is not a question in CommonsenseQA's schema", place())
                 })?;
                 question.check().with_context(place)?;
+                ensure!(
+                    question.grader != Grader::Command,
+                    "{}, question {:?}, has the grader `command`, whose program only experiments run",
+                    place(),
+                    question.id
+                );
                 let text = question.prompt();
                 let special = model.tokenizer.special_token_in(&text);
                 if let Some(token) = special.filter(|_| !args.allow_special_tokens) {

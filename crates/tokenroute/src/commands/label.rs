@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use tokenroute_core::Bytes;
-use tokenroute_lab::chain::{Chain, LabelEstimate, Merged, labels};
+use tokenroute_lab::chain::{LabelEstimate, Merged, labels};
 
 use super::inspect;
 use crate::args::Label;
@@ -11,7 +11,7 @@ use crate::progress::Terminal;
 
 /// Labels the questions of an experiment.
 pub fn run(args: &Label, progress: &Terminal) -> Result<()> {
-    let chain = Chain::open(&args.experiment.path, &args.experiment.set, progress)?;
+    let chain = args.experiment.open(progress)?;
     if args.estimate {
         let found = chain.estimate_labels(args.anew)?;
         if args.json {

@@ -28,7 +28,7 @@ pub fn run(args: &Latency, progress: &Terminal) -> Result<()> {
     );
     // Must come before any thread starts.
     let own = Own::reserve();
-    let chain = Chain::open(&args.experiment.path, &args.experiment.set, progress)?;
+    let chain = args.experiment.open(progress)?;
     let tau = match args.tau {
         Some(tau) => tau,
         None => calibrated(&chain, args.max_offload_ratio)?,

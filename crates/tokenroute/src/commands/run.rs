@@ -2,7 +2,6 @@
 
 use anyhow::Result;
 use tokenroute_core::Progress;
-use tokenroute_lab::Chain;
 use tokenroute_report::{Summary, headline};
 use tokenroute_store as store;
 
@@ -12,7 +11,7 @@ use crate::progress::Terminal;
 
 /// Labels, trains, sweeps and reports.
 pub fn run(args: &Staged, progress: &Terminal) -> Result<()> {
-    let chain = Chain::open(&args.experiment.path, &args.experiment.set, progress)?;
+    let chain = args.experiment.open(progress)?;
     let stages: [(&str, &dyn Fn() -> Result<bool>); 4] = [
         ("label", &|| chain.label(&args.device)),
         ("train", &|| chain.train(&args.device)),

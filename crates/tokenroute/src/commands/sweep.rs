@@ -1,10 +1,7 @@
 //! `tokenroute sweep`: the sweep stage of an experiment.
 
 use anyhow::Result;
-use tokenroute_lab::chain::{
-    Chain,
-    sweep::{FOLDER, llm_positions, shared_line},
-};
+use tokenroute_lab::chain::sweep::{FOLDER, llm_positions, shared_line};
 
 use crate::args::Sweep;
 use crate::output;
@@ -12,7 +9,7 @@ use crate::progress::Terminal;
 
 /// Sweeps τ for the router and every baseline of an experiment.
 pub fn run(args: &Sweep, progress: &Terminal) -> Result<()> {
-    let chain = Chain::open(&args.experiment.path, &args.experiment.set, progress)?;
+    let chain = args.experiment.open(progress)?;
     if let Some(part) = args.part {
         let chain = chain.of_part(part);
         if chain.sweep()? {

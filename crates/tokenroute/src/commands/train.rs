@@ -2,7 +2,6 @@
 
 use anyhow::Result;
 use tokenroute_core::Trial;
-use tokenroute_lab::Chain;
 
 use crate::args::Staged;
 use crate::output;
@@ -10,7 +9,7 @@ use crate::progress::Terminal;
 
 /// Trains the router of a labelled experiment.
 pub fn run(args: &Staged, progress: &Terminal) -> Result<()> {
-    let chain = Chain::open(&args.experiment.path, &args.experiment.set, progress)?;
+    let chain = args.experiment.open(progress)?;
     chain.train(&args.device)?;
     let (router, _) = chain.router()?;
     output::line(&output::shown(&chain.router_path()))?;

@@ -109,6 +109,7 @@ impl Generator {
             family: Some(family.name.to_owned()),
             steps: u32::try_from(steps).ok(),
             operands: Some(b.key.iter().map(Operand::to_string).collect()),
+            program: None,
         };
         let bucket = hash(&key(&question)) % 100;
         if !split.buckets(family.held_out).contains(&bucket) {

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use tokenroute_core::{Origin, Progress, Tau, TokenId, grade};
+use tokenroute_core::{Origin, Progress, Tau, TokenId};
 use tokenroute_model::{Decoder, ModelCard, RouterScorer};
 use tokenroute_runtime::{Calls, Pair, Policy, Request, RoutedDecoding, Wait};
 use tokenroute_sweep::bootstrap::Bootstrap;
@@ -16,6 +16,7 @@ use tokenroute_sweep::latency::{
 
 use super::network::{Cloud, Hosted};
 use super::{FOLDER, keep};
+use crate::chain::grading::{Graded, Grading};
 use crate::chain::{Asked, Chain, LoadedPair, answer_text};
 use crate::cpu_pinning::Own;
 
@@ -58,10 +59,11 @@ pub fn carry_out(chain: Chain<'_>, plan: &StudyPlan, again: bool) -> Result<Late
     let bootstrap = Bootstrap::new(asked.questions.len(), resamples, chain.experiment.seed);
     let requests = chain.requests(&asked, 0..asked.questions.len());
     let warm_up = chain.requests(&warm_up, 0..warm_up.questions.len().min(1));
-    let Chain { named, loaded, progress, .. } = chain;
+    let Chain { named, loaded, progress, grading, .. } = chain;
     let LoadedPair { slm, llm } = loaded.into_inner().context("the pair is not loaded")?;
     let lab = Lab {
         card: &named.slm,
+        grading: &grading,
         slm: slm.model(),
         llm: Hosted::new(llm, &named.slm)?,
         scorer: &scorer,
@@ -82,6 +84,7 @@ pub fn carry_out(chain: Chain<'_>, plan: &StudyPlan, again: bool) -> Result<Late
 /// The inputs of every measurement.
 struct Lab<'a> {
     card: &'a ModelCard,
+    grading: &'a Grading,
     slm: &'a Decoder,
     llm: Hosted,
     scorer: &'a RouterScorer,
@@ -186,10 +189,11 @@ impl Lab<'_> {
                 }
             }
             llms.iter().for_each(|llm| drop(llm.take()));
+            let graded = Graded::new(self.grading);
             for (i, request) in self.requests.iter().enumerate() {
                 let judge = |ids: &[TokenId]| {
                     let (text, ended) = answer_text(self.card, ids);
-                    grade(&self.asked.questions[i], &text, ended)
+                    graded.grade(&self.asked.questions[i], &text, ended)
                 };
                 for turn in 0..WAYS.len() {
                     let way = (i + turn) % WAYS.len();
@@ -198,6 +202,7 @@ impl Lab<'_> {
                     self.progress.advance(1);
                 }
             }
+            graded.check()?;
             Ok((measured, llms[BLOCKING].take()))
         })
     }

@@ -32,7 +32,8 @@ impl Chain<'_> {
             let pair = self.pair()?;
             self.timed(&folder, || {
                 let (llm, decode) = (self.labelled_by(pair), |ids: &[TokenId]| self.text(ids));
-                let mut labeller = self.labeller(&pair.slm, &*llm, &decode);
+                let grade = self.grade();
+                let mut labeller = self.labeller(&pair.slm, &*llm, &decode, &grade);
                 labeller.config = self.label_config(number);
                 let into = self.workplace().join(round_of_part(number));
                 labeller.run_part(&items, round, part, &into, self.progress)?;

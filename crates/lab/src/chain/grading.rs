@@ -1,0 +1,115 @@
+//! Grades answers for the stages: by core's graders, or by the experiment's program.
+
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Error, Result, ensure};
+use tokenroute_core::{Grader, Question, grade};
+
+use super::Chain;
+use crate::command_grader::CommandGrader;
+use crate::experiment::Experiment;
+
+/// The graders of an experiment.
+#[derive(Debug, Default)]
+pub(super) struct Grading {
+    /// The program, if the experiment has one.
+    command: Option<CommandGrader>,
+    /// Whether it may be run.
+    allowed: bool,
+}
+
+impl Grading {
+    pub(super) fn of(experiment: &Experiment) -> Result<Self> {
+        let command = experiment.data.command.as_ref();
+        let command = command.map(|c| CommandGrader::new(c, experiment.folder())).transpose()?;
+        Ok(Grading { command, allowed: false })
+    }
+
+    /// Whether an answer is right. An answer that was cut at its greatest length is given to no
+    /// program: it is wrong.
+    ///
+    /// # Errors
+    /// A program that does not say.
+    pub(super) fn grade(&self, question: &Question, answer: &str, ended: bool) -> Result<bool> {
+        match (&self.command, question.grader) {
+            (Some(command), Grader::Command) => Ok(ended && command.judge(question, answer)?),
+            _ => Ok(grade(question, answer, ended)),
+        }
+    }
+
+    /// Writes the program's identity into the questions that it judges, so that their labels and
+    /// curves belong to it.
+    pub(super) fn mark(&self, questions: &mut [Question]) -> Result<()> {
+        for question in questions.iter_mut().filter(|q| q.grader == Grader::Command) {
+            let Some(command) = &self.command else {
+                let id = &question.id;
+                anyhow::bail!("question {id:?} has the grader `command`; set data.command");
+            };
+            question.program = Some(command.identity().to_owned());
+        }
+        Ok(())
+    }
+}
+
+impl Chain<'_> {
+    /// The same experiment, with leave to run the program of the grader `command`.
+    #[must_use]
+    pub fn allowing_commands(mut self, allowed: bool) -> Self {
+        self.grading.allowed = allowed;
+        self
+    }
+
+    /// Grades answers for a labeller.
+    pub(super) fn grade(&self) -> impl Fn(&Question, &str, bool) -> Result<bool, String> {
+        |question, text, ended| {
+            self.grading.grade(question, text, ended).map_err(|error| format!("{error:#}"))
+        }
+    }
+
+    /// Checks that the experiment's program may be run, before there is anything to grade.
+    pub(super) fn check_commands(&self) -> Result<()> {
+        if let Some(command) = &self.grading.command {
+            ensure!(
+                self.grading.allowed,
+                "the experiment grades answers with the command `{}`; give --allow-commands to run it",
+                command.shown()
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Grades where grading cannot fail: the first error is kept, and all answers after it are
+/// wrong. [`Graded::check`] must follow before results are kept.
+pub(super) struct Graded<'g> {
+    grading: &'g Grading,
+    fault: Mutex<Option<Error>>,
+}
+
+impl<'g> Graded<'g> {
+    pub(super) fn new(grading: &'g Grading) -> Self {
+        Graded { grading, fault: Mutex::new(None) }
+    }
+
+    pub(super) fn grade(&self, question: &Question, answer: &str, ended: bool) -> bool {
+        let mut fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
+        if fault.is_some() {
+            return false;
+        }
+        match self.grading.grade(question, answer, ended) {
+            Ok(right) => right,
+            Err(error) => {
+                *fault = Some(error);
+                false
+            }
+        }
+    }
+
+    /// The first error.
+    pub(super) fn check(self) -> Result<()> {
+        match self.fault.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+}

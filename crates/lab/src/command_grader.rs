@@ -1,0 +1,140 @@
+//! The grader `command`: a program of the user's judges every answer.
+//!
+//! The program gets `{"answer": …, "key": …}` on standard input and ends with status 0 (right)
+//! or 1 (wrong). Any other end is an error. It runs in the experiment's folder. What it writes
+//! to standard output is dropped; standard error goes where ours goes.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use tokenroute_core::Question;
+use tokenroute_store as store;
+
+use crate::experiment::CommandSection;
+
+/// Time between two looks at a running program: short at first.
+const FIRST_LOOK: Duration = Duration::from_micros(200);
+const LONGEST_LOOK: Duration = Duration::from_millis(20);
+
+/// A program that judges answers. Each answer to a question is judged once in a process.
+#[derive(Debug)]
+pub(crate) struct CommandGrader {
+    program: PathBuf,
+    arguments: Vec<String>,
+    folder: PathBuf,
+    limit: Duration,
+    /// Hash of the command and of the files that it names.
+    identity: String,
+    /// Verdicts by question and answer.
+    known: Mutex<HashMap<(String, String), bool>>,
+}
+
+impl CommandGrader {
+    /// The program of an experiment in `folder`.
+    ///
+    /// # Errors
+    /// A program with a slash in its name that does not exist.
+    pub(crate) fn new(section: &CommandSection, folder: &Path) -> Result<Self> {
+        let folder = if folder == Path::new("") { Path::new(".") } else { folder };
+        let (name, arguments) = section.program.split_first().context("data.command is empty")?;
+        let mut program = PathBuf::from(name);
+        if name.contains('/') {
+            program = folder.join(name);
+            ensure!(
+                store::exists(&program),
+                "data.command.program names {}, which does not exist; paths are relative to the experiment file",
+                program.display()
+            );
+            // A relative path would be looked up in the program's own folder.
+            program = std::path::absolute(&program)?;
+        }
+        let mut identity = section.program.join("\0");
+        for part in &section.program {
+            let path = folder.join(part);
+            if path.is_file() {
+                identity.push('\n');
+                identity.push_str(&store::sha256_file(&path)?);
+            }
+        }
+        Ok(CommandGrader {
+            program,
+            arguments: arguments.to_vec(),
+            folder: folder.to_owned(),
+            limit: Duration::from_secs_f64(section.seconds),
+            identity: store::sha256(identity.as_bytes()),
+            known: Mutex::new(HashMap::new()),
+        })
+    }
+
+    /// Changes if the command changes, or a file that it names.
+    pub(crate) fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    /// The command, as an error names it.
+    pub(crate) fn shown(&self) -> String {
+        let arguments = self.arguments.iter().map(|argument| format!(" {argument}"));
+        format!("{}{}", self.program.display(), arguments.collect::<String>())
+    }
+
+    /// Whether an answer is right.
+    ///
+    /// # Errors
+    /// A program that cannot be started, ends otherwise than with 0 or 1, or exceeds its time
+    /// limit.
+    pub(crate) fn judge(&self, question: &Question, answer: &str) -> Result<bool> {
+        let place = (question.id.clone(), answer.to_owned());
+        if let Some(known) = self.known().get(&place) {
+            return Ok(*known);
+        }
+        let verdict = self.run(question, answer).with_context(|| {
+            format!("question {:?} cannot be graded by `{}`", question.id, self.shown())
+        })?;
+        self.known().insert(place, verdict);
+        Ok(verdict)
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<(String, String), bool>> {
+        self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn run(&self, question: &Question, answer: &str) -> Result<bool> {
+        let input = serde_json::json!({"answer": answer, "key": question.answer_key}).to_string();
+        let mut child = Command::new(&self.program)
+            .args(&self.arguments)
+            .current_dir(&self.folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .context("it cannot be started")?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // A program may end before it has read everything, which is no fault of its own.
+            thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
+        }
+        let (begun, mut pause) = (Instant::now(), FIRST_LOOK);
+        let status: ExitStatus = loop {
+            if let Some(status) = child.try_wait()? {
+                break status;
+            }
+            if begun.elapsed() >= self.limit {
+                child.kill()?;
+                child.wait()?;
+                let seconds = self.limit.as_secs_f64();
+                bail!("it ran longer than data.command.seconds, {seconds}, and was ended");
+            }
+            thread::sleep(pause);
+            pause = (2 * pause).min(LONGEST_LOOK);
+        };
+        match status.code() {
+            Some(0) => Ok(true),
+            Some(1) => Ok(false),
+            _ => bail!("it ended with {status}; expected exit status 0 (right) or 1 (wrong)"),
+        }
+    }
+}
