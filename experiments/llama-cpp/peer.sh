@@ -50,7 +50,9 @@ if [ "$(uname -m)" = x86_64 ]; then
     build avx2 -DGGML_NATIVE=OFF -DGGML_AVX512=OFF -DGGML_AVX_VNNI=OFF -DGGML_AVX2=ON \
         -DGGML_FMA=ON -DGGML_F16C=ON -- llama-bench llama-batched-bench
 fi
-"${CXX:-c++}" -std=c++17 -O2 "$here/logits.cpp" -o "$out/logits" \
-    -I"$source/include" -I"$source/ggml/include" \
-    -L"$out/native/bin" -Wl,-rpath,"$out/native/bin" -lllama -lggml -lggml-base
+for tool in logits tokens; do
+    "${CXX:-c++}" -std=c++17 -O2 "$here/$tool.cpp" -o "$out/$tool" \
+        -I"$source/include" -I"$source/ggml/include" \
+        -L"$out/native/bin" -Wl,-rpath,"$out/native/bin" -lllama -lggml -lggml-base
+done
 echo "llama.cpp is built in $out"

@@ -65,7 +65,13 @@ struct Hub<'a> {
 impl Hub<'_> {
     fn cached(&self) -> Option<PathBuf> {
         match (&self.reference.file, self.reference.kind) {
-            (Some(file), _) => self.held(&self.reference.revision, file),
+            (Some(file), _) => {
+                let mut parts = parts(file).into_iter();
+                let first = self.held(&self.reference.revision, &parts.next()?)?;
+                let others: Option<Vec<PathBuf>> =
+                    parts.map(|part| self.held(&self.reference.revision, &part)).collect();
+                others.map(|_| first)
+            }
             (None, RepoKind::Model) => self.held_model(),
             (None, RepoKind::Dataset) => None,
         }
@@ -96,7 +102,14 @@ impl Hub<'_> {
     }
 
     fn file(&self, file: &str) -> Result<PathBuf, HubError> {
-        self.download(&Requests::new(self.settings), &self.reference.revision, file)
+        let requests = Requests::new(self.settings);
+        let mut parts = parts(file).into_iter();
+        let first = parts.next().unwrap_or_default();
+        let path = self.download(&requests, &self.reference.revision, &first)?;
+        for part in parts {
+            self.download(&requests, &self.reference.revision, &part)?;
+        }
+        Ok(path)
     }
 
     fn model(&self) -> Result<PathBuf, HubError> {
@@ -198,6 +211,18 @@ impl Hub<'_> {
     fn error(&self, error: RequestError, file: Option<&str>) -> HubError {
         HubError::from_request(error, self.reference, file, self.settings)
     }
+}
+
+/// A file, or all parts of a GGUF model whose first part it is: `m-00001-of-00003.gguf` and so
+/// on.
+fn parts(file: &str) -> Vec<String> {
+    let found = file.strip_suffix(".gguf").and_then(|stem| {
+        let (stem, count) = stem.rsplit_once("-00001-of-")?;
+        let digits = count.len() == 5 && count.bytes().all(|byte| byte.is_ascii_digit());
+        let count: u32 = count.parse().ok().filter(|count| digits && (2..=999).contains(count))?;
+        Some((1..=count).map(|n| format!("{stem}-{n:05}-of-{count:05}.gguf")).collect())
+    });
+    found.unwrap_or_else(|| vec![file.to_owned()])
 }
 
 fn listed<'f>(files: impl Iterator<Item = &'f String>) -> String {

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use tokenroute_core::{ModelInfo, Vocabulary};
 use tokenroute_kernels::Format;
 
-use crate::hash::sha256_of_file;
+use crate::hash::{sha256 as sha256_of, sha256_of_file};
 use crate::load::{check_tokenizers, decode, info};
 use crate::model_files::ModelFiles;
-use crate::weights::gguf::is_gguf;
+use crate::weights::gguf::{self, is_gguf};
 use crate::weights::{Shards, WeightSource};
 use crate::{Config, Decoder, KvType, LoadError, LoadOptions, LoadedModel, Tokenizer};
 
@@ -63,8 +63,8 @@ impl ModelCard {
 /// The identity of a model's weights before they are quantised, from the SHA-256 of each
 /// of their files. `sha256` gives it as 64 hexadecimal digits, and may remember it.
 ///
-/// For one file it is that file's SHA-256. For shards it is the SHA-256 of theirs, in the
-/// order of their names.
+/// For one file it is that file's SHA-256. For shards it is the SHA-256 of theirs, in the order of
+/// their names; for the parts of a GGUF model that of their hexadecimal digits.
 ///
 /// # Errors
 /// Weights that are missing or damaged at their beginning; the errors of `sha256`.
@@ -73,7 +73,15 @@ pub fn files_hash<E: From<LoadError>>(
     mut sha256: impl FnMut(&Path) -> Result<String, E>,
 ) -> Result<String, E> {
     if is_gguf(path) {
-        return sha256(path);
+        let files = gguf::files(path)
+            .map_err(|source| LoadError::Gguf { path: path.to_owned(), source })?;
+        let hashes: Result<Vec<String>, E> = files.iter().map(|file| sha256(file)).collect();
+        let hashes = hashes?;
+        return Ok(if let [hash] = &hashes[..] {
+            hash.clone()
+        } else {
+            sha256_of(hashes.concat())
+        });
     }
     Shards::open(path)?.hash_by(|file| sha256(file.path("")))
 }

@@ -39,6 +39,9 @@ fn files() -> BTreeMap<(String, String), Vec<u8>> {
         ("owner/tiny-model", "model.safetensors", weights),
         ("owner/tiny-model", "pytorch_model.bin", b"never".to_vec()),
         ("owner/gguf", "tiny-q8_0.gguf", b"GGUF".to_vec()),
+        ("owner/gguf", "q4/m-00001-of-00002.gguf", b"first".to_vec()),
+        ("owner/gguf", "q4/m-00002-of-00002.gguf", b"second".to_vec()),
+        ("owner/gguf", "n-00001-of-00002.gguf", b"alone".to_vec()),
         ("datasets/owner/rows", "main/test-00000-of-00001.parquet", b"PAR1".to_vec()),
     ]
     .into_iter()
@@ -178,6 +181,15 @@ fn one_file_of_a_model_or_a_data_set() {
     )));
     let gguf = fetch(&parse("hf:owner/gguf:tiny-q8_0.gguf"), &settings, &Silent).expect("a file");
     assert_eq!(fs::read(gguf).expect("the weights"), b"GGUF");
+    // The first part of a model brings the others, whose absence is named.
+    let first = fetch(&parse("hf:owner/gguf:q4/m-00001-of-00002.gguf"), &settings, &Silent);
+    let first = first.expect("all parts");
+    assert_eq!(fs::read(&first).expect("a part"), b"first");
+    let second = first.with_file_name("m-00002-of-00002.gguf");
+    assert_eq!(fs::read(second).expect("a part"), b"second");
+    let alone = fetch(&parse("hf:owner/gguf:n-00001-of-00002.gguf"), &settings, &Silent);
+    let error = alone.expect_err("a missing part").to_string();
+    assert!(error.contains("has no file n-00002-of-00002.gguf"), "{error}");
     for (text, causes) in [
         ("hf:datasets/owner/rows", ["names no file", "main/test-00000-of-00001.parquet"]),
         ("hf:owner/gguf", ["has no config.json", "tiny-q8_0.gguf"]),

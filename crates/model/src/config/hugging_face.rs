@@ -6,25 +6,30 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{Config, Family, Rope, RopeScaling};
+use super::{Config, Family, Gemma, Rope, RopeScaling};
 use crate::LoadError;
 use crate::json_fields::{Fields, read_json};
+use crate::weights::gguf::is_gguf;
 
 /// Fields that must be absent, null or one of these values in every family.
 const ONLY: &[(&str, &[&str])] = &[
-    ("hidden_act", &["\"silu\""]),
-    ("hidden_activation", &["\"silu\""]),
     ("quantization_config", &[]),
     ("partial_rotary_factor", &["1", "1.0"]),
     ("use_qk_norm", &["false"]),
     ("attn_logit_softcapping", &[]),
     ("final_logit_softcapping", &[]),
-    ("query_pre_attn_scalar", &[]),
     ("num_experts", &["0"]),
     ("num_local_experts", &["0"]),
     ("no_rope_layers", &[]),
     ("is_encoder_decoder", &["false"]),
     ("add_cross_attention", &["false"]),
+];
+
+/// The same in every family but Gemma.
+const NOT_GEMMA: &[(&str, &[&str])] = &[
+    ("hidden_act", &["\"silu\""]),
+    ("hidden_activation", &["\"silu\""]),
+    ("query_pre_attn_scalar", &[]),
 ];
 
 /// The same for one family. Its code in transformers would ignore other values.
@@ -37,6 +42,11 @@ fn only_here(family: Family) -> &'static [(&'static str, &'static [&'static str]
             ("attention_bias", &["false"]),
             ("mlp_bias", &["false"]),
             ("use_sliding_window", &["true"]),
+        ],
+        Family::Gemma3 => &[
+            ("hidden_activation", &["\"gelu_pytorch_tanh\""]),
+            ("attention_bias", &["false"]),
+            ("mlp_bias", &["false"]),
         ],
     }
 }
@@ -57,7 +67,10 @@ impl Config {
     /// As [`Config::read`].
     pub fn parse(path: &Path, json: &Value) -> Result<Self, LoadError> {
         let fields = Fields::new(path, json)?;
-        let family = family(&fields)?;
+        let family = family(&fields, path)?;
+        if family != Family::Gemma3 {
+            fields.only(NOT_GEMMA)?;
+        }
         fields.only(ONLY)?;
         fields.only(only_here(family))?;
 
@@ -88,21 +101,40 @@ impl Config {
             qkv_bias: family == Family::Qwen2 || bias,
             output_bias: family != Family::Qwen2 && bias,
             mlp_bias: fields.flag("mlp_bias")?.unwrap_or(false),
-            qk_norm: family == Family::Qwen3,
+            qk_norm: matches!(family, Family::Qwen3 | Family::Gemma3),
             windows: windows(&fields, family, layers)?,
+            gemma: (family == Family::Gemma3).then(|| gemma(&fields)).transpose()?,
         };
         config.check(path)?;
         Ok(config)
     }
 }
 
-fn family(fields: &Fields<'_>) -> Result<Family, LoadError> {
+fn gemma(fields: &Fields<'_>) -> Result<Gemma, LoadError> {
+    Ok(Gemma {
+        local_rope: Rope {
+            theta: fields.number("rope_local_base_freq")?.unwrap_or(10_000.0),
+            scaling: RopeScaling::Default,
+        },
+        query_pre_attn_scalar: fields.number("query_pre_attn_scalar")?.unwrap_or(256.0),
+    })
+}
+
+/// The family that `model_type` names. Gemma 3 is read from GGUF files alone: there its norms'
+/// weights include the 1 that is added to those of a folder.
+fn family(fields: &Fields<'_>, path: &Path) -> Result<Family, LoadError> {
     let known = || {
         let names: Vec<_> = Family::ALL.iter().map(|f| format!("\"{}\"", f.model_type())).collect();
         format!("one of {}", names.join(", "))
     };
     let model_type = fields.get("model_type").unwrap_or(&Value::Null);
-    let family = Family::ALL.into_iter().find(|f| model_type.as_str() == Some(f.model_type()));
+    let is = |f: &Family| model_type.as_str() == Some(f.model_type());
+    let of_file = Some(Family::Gemma3).filter(is);
+    if of_file.is_some() && !is_gguf(path) {
+        let expected = format!("{}; Gemma 3 is read from GGUF files alone", known());
+        return Err(fields.bad("model_type", model_type, expected));
+    }
+    let family = Family::ALL.into_iter().find(is).or(of_file);
     let family = family.ok_or_else(|| fields.bad("model_type", model_type, known()))?;
     if let Some(architectures) = fields.get("architectures") {
         let expected = family.architecture();
@@ -197,10 +229,10 @@ fn windows(
     let in_use = fields.flag("use_sliding_window")? == Some(true);
     let window = match family {
         Family::Llama => None,
-        Family::Mistral => window,
+        Family::Mistral | Family::Gemma3 => window,
         Family::Qwen2 | Family::Qwen3 => window.filter(|_| in_use),
     };
-    let qwen = matches!(family, Family::Qwen2 | Family::Qwen3);
+    let qwen = matches!(family, Family::Qwen2 | Family::Qwen3 | Family::Gemma3);
     let Some(types) = fields.get("layer_types") else {
         let full = match (qwen, window) {
             (true, Some(_)) => fields.optional_count("max_window_layers")?.unwrap_or(28),

@@ -23,10 +23,12 @@ pub enum Family {
     Llama,
     /// Mistral: a sliding window in every layer, or none.
     Mistral,
+    /// Gemma 3, from GGUF files alone: what [`Gemma`] has, and windows in five layers of six.
+    Gemma3,
 }
 
 impl Family {
-    /// All of them.
+    /// Those of a folder in Hugging Face layout.
     pub const ALL: [Family; 4] = [Family::Qwen2, Family::Qwen3, Family::Llama, Family::Mistral];
 
     /// `model_type` of `config.json`.
@@ -37,6 +39,7 @@ impl Family {
             Family::Qwen3 => "qwen3",
             Family::Llama => "llama",
             Family::Mistral => "mistral",
+            Family::Gemma3 => "gemma3_text",
         }
     }
 
@@ -48,6 +51,7 @@ impl Family {
             Family::Qwen3 => "Qwen3ForCausalLM",
             Family::Llama => "LlamaForCausalLM",
             Family::Mistral => "MistralForCausalLM",
+            Family::Gemma3 => "Gemma3ForCausalLM",
         }
     }
 }
@@ -93,6 +97,18 @@ pub struct Config {
     pub qk_norm: bool,
     /// Positions that a row sees in each layer, its own included; `None` is all.
     pub windows: Vec<Option<usize>>,
+    /// What only Gemma 3 has.
+    pub gemma: Option<Gemma>,
+}
+
+/// What only Gemma 3 has: an embedding times √hidden, RMS norms after attention and MLP, GELU
+/// (its tanh form) for SiLU, and these constants.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Gemma {
+    /// The rotary embedding of layers with a window.
+    pub local_rope: Rope,
+    /// Queries are divided by the root of this number.
+    pub query_pre_attn_scalar: f64,
 }
 
 impl Config {
@@ -155,8 +171,17 @@ impl Config {
         if self.windows.contains(&Some(0)) {
             return Err(bad("sliding_window", "0".to_owned(), "a positive number".to_owned()));
         }
-        self.rope.check().map_err(|(field, value)| {
+        let positive = |(field, value): (&str, f64)| {
             bad(field, value.to_string(), "a positive number that fits the others".to_owned())
-        })
+        };
+        self.rope.check().map_err(positive)?;
+        if let Some(gemma) = &self.gemma {
+            gemma.local_rope.check().map_err(positive)?;
+            let scalar = gemma.query_pre_attn_scalar;
+            if !(scalar.is_finite() && scalar > 0.0) {
+                return Err(positive(("query_pre_attn_scalar", scalar)));
+            }
+        }
+        Ok(())
     }
 }

@@ -6,7 +6,7 @@ use tokenroute_kernels::{Activations, KernelError, Pool};
 use super::attention::{Attend, AttendRow};
 use super::layers::Layer;
 use super::rotary::rotate;
-use super::row_ops::{rms_norm, rms_norm_heads, swiglu};
+use super::row_ops::{geglu, rms_norm, rms_norm_heads, swiglu};
 use super::steps::step;
 use super::transformer::Transformer;
 use super::{KvState, Matrix};
@@ -44,6 +44,8 @@ pub(crate) struct Scratch {
     stream: Vec<f32>,
     /// Rotary angles `[rows, head_dim]`.
     angles: Vec<f32>,
+    /// Those of layers with a window, where they are others.
+    local_angles: Vec<f32>,
     normed: Vec<f32>,
     qkv: Vec<f32>,
     mixed: Vec<f32>,
@@ -73,6 +75,9 @@ impl<'p, 'a> Pass<'p, 'a> {
         let total: usize = feeds.iter().map(|feed| feed.tokens.len()).sum();
         scratch.rows.clear();
         scratch.angles.clear();
+        scratch.local_angles.clear();
+        let gemma = transformer.config.gemma.is_some();
+        let scale = (hidden as f32).sqrt();
         grow(&mut scratch.stream, total * hidden);
         let stream = &mut scratch.stream[..total * hidden];
         let mut embedded = stream.chunks_exact_mut(hidden);
@@ -82,8 +87,14 @@ impl<'p, 'a> Pass<'p, 'a> {
             for (i, (&token, out)) in f.tokens.iter().zip(&mut embedded).enumerate() {
                 scratch.rows.push(ForwardRow { feed, position: start + i, wanted: i >= f.from });
                 transformer.rotary.angles(start + i, &mut scratch.angles);
+                if let Some(local) = &transformer.local_rotary {
+                    local.angles(start + i, &mut scratch.local_angles);
+                }
                 let row = transformer.embedding.row(token as usize, out);
                 row.map_err(|error| backend(transformer, &error))?;
+                if gemma {
+                    out.iter_mut().for_each(|x| *x *= scale);
+                }
             }
         }
         Ok(Pass { transformer, feeds, detail, scratch })
@@ -112,12 +123,18 @@ impl<'p, 'a> Pass<'p, 'a> {
     /// rows whose steps are wanted continue.
     fn attention(&mut self, index: usize, layer: &Layer) -> Result<(), KernelError> {
         let Transformer { info, config, shape, pool, .. } = self.transformer;
-        let Scratch { rows, stream, angles, normed, qkv, mixed, activations, .. } =
+        let Scratch { rows, stream, angles, local_angles, normed, qkv, mixed, activations, .. } =
             &mut *self.scratch;
+        let local = layer.window.is_some() && self.transformer.local_rotary.is_some();
+        let angles = if local { local_angles } else { angles };
         let (hidden, head_dim) = (info.hidden, shape.head_dim);
         let (queries, key_value) = (config.query_size(), config.key_value_size());
         let width = queries + 2 * key_value;
         let eps = config.rms_norm_eps as f32;
+        let scale = match &config.gemma {
+            Some(gemma) => 1.0 / (gemma.query_pre_attn_scalar as f32).sqrt(),
+            None => 1.0 / (head_dim as f32).sqrt(),
+        };
 
         let normed = sized(normed, rows.len() * hidden);
         norm_rows(pool, stream, &layer.attention_norm, eps, normed);
@@ -132,7 +149,7 @@ impl<'p, 'a> Pass<'p, 'a> {
                     rms_norm_heads(q, q_norm, eps);
                     rms_norm_heads(k, k_norm, eps);
                 }
-                rotate(q, angles, 1.0 / (head_dim as f32).sqrt());
+                rotate(q, angles, scale);
                 rotate(k, angles, 1.0);
             }
         });
@@ -178,11 +195,14 @@ impl<'p, 'a> Pass<'p, 'a> {
         });
         let normed = &mut normed[..kept * hidden];
         layer.output.apply(pool, activations, mixed, normed)?; // [rows, hidden]
+        if let Some((norm, _)) = &layer.post_norms {
+            norm_in_place(pool, normed, norm, eps);
+        }
         add(pool, &mut stream[..kept * hidden], normed);
         Ok(())
     }
 
-    /// x += down(silu(gate) · up)(norm x)
+    /// x += down(silu(gate) · up)(norm x), or with GELU and a norm more in Gemma
     fn mlp(&mut self, layer: &Layer) -> Result<(), KernelError> {
         let Transformer { info, config, pool, .. } = self.transformer;
         let Scratch { rows, stream, normed, gate_up, gated, activations, .. } = &mut *self.scratch;
@@ -198,9 +218,17 @@ impl<'p, 'a> Pass<'p, 'a> {
             layer.gate_up.apply(pool, activations, normed, gate_up)?;
             pool.chunks_mut(gated, SHARE * inner, |share, gated| {
                 let from = share * SHARE * 2 * inner;
-                swiglu(&gate_up[from..][..2 * gated.len()], inner, gated);
+                let gate_up = &gate_up[from..][..2 * gated.len()];
+                if config.gemma.is_some() {
+                    geglu(gate_up, inner, gated);
+                } else {
+                    swiglu(gate_up, inner, gated);
+                }
             });
             layer.down.apply(pool, activations, gated, normed)?;
+            if let Some((_, norm)) = &layer.post_norms {
+                norm_in_place(pool, normed, norm, eps);
+            }
             add(pool, x, normed);
         }
         Ok(())
@@ -278,6 +306,10 @@ fn norm_rows(pool: &Pool, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) 
     pool.chunks_mut(out, share, |i, out| {
         rms_norm(&x[i * share..][..out.len()], weight, eps, out);
     });
+}
+
+fn norm_in_place(pool: &Pool, x: &mut [f32], weight: &[f32], eps: f32) {
+    pool.chunks_mut(x, SHARE * weight.len(), |_, x| rms_norm_heads(x, weight, eps));
 }
 
 /// Moves the wanted rows of `x` `[rows, width]` to the front and returns their number.

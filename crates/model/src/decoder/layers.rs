@@ -33,6 +33,8 @@ pub(crate) struct Layer {
     /// hidden → gate and up, stacked
     pub(crate) gate_up: Matrix,
     pub(crate) down: Matrix,
+    /// Weights `[hidden]` of the norms after attention and MLP, in models that have them.
+    pub(crate) post_norms: Option<(Vec<f32>, Vec<f32>)>,
     /// Positions that a row sees, its own included; `None` is all.
     pub(crate) window: Option<usize>,
 }
@@ -66,6 +68,11 @@ impl Layer {
                 .map(|part| norm(part, config.head_dim));
             Ok::<_, LoadError>((q?, k?))
         };
+        let post_norms = || {
+            let [attention, mlp] = ["self_attn.post_norm.weight", "mlp.post_norm.weight"]
+                .map(|part| norm(part, hidden));
+            Ok::<_, LoadError>((attention?, mlp?))
+        };
         Ok(Layer {
             attention_norm: norm("input_layernorm.weight", hidden)?,
             qkv: linear(hidden, config.qkv_bias, &qkv)?,
@@ -78,6 +85,7 @@ impl Layer {
                 &[("mlp.gate_proj", inner), ("mlp.up_proj", inner)],
             )?,
             down: linear(inner, config.mlp_bias, &[("mlp.down_proj", hidden)])?,
+            post_norms: config.gemma.is_some().then(post_norms).transpose()?,
             window: config.windows.get(index).copied().flatten(),
         })
     }

@@ -205,6 +205,34 @@ impl WithSimd for SwiGlu<'_> {
     }
 }
 
+/// As [`swiglu`] with GELU in its tanh form for SiLU: x · ½(1 + tanh(√(2/π)(x + 0.044715 x³))).
+/// Since ½(1 + tanh u) = 1 / (1 + e^(−2u)), one exponential is enough.
+pub(crate) fn geglu(gate_up: &[f32], width: usize, out: &mut [f32]) {
+    arch().dispatch(GeGlu { gate_up, width, out });
+}
+
+struct GeGlu<'a> {
+    gate_up: &'a [f32],
+    width: usize,
+    out: &'a mut [f32],
+}
+
+impl WithSimd for GeGlu<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        const TWICE_ROOT: f32 = 1.595_769_1;
+        let rows = self.gate_up.chunks_exact(2 * self.width);
+        for (row, out) in rows.zip(self.out.chunks_exact_mut(self.width)) {
+            let (gate, up) = row.split_at(self.width);
+            for ((out, &g), &u) in out.iter_mut().zip(gate).zip(up) {
+                let twice = TWICE_ROOT * (g + 0.044_715 * g * g * g);
+                *out = g / (1.0 + exp::<S>(-twice)) * u;
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -24,6 +24,8 @@ pub(super) struct Transformer {
     pub(super) norm: Vec<f32>,
     pub(super) head: Matrix,
     pub(super) rotary: Rotary,
+    /// The rotation of layers with a window, if it is another one.
+    pub(super) local_rotary: Option<Rotary>,
     /// The threads of quantised products and of the work between them. One thread where
     /// weights are f32, since there each thread takes some of the sequences.
     pub(super) pool: Arc<Pool>,
@@ -72,6 +74,10 @@ impl Transformer {
             quantised,
             embedding,
             rotary: Rotary::new(&config.rope, config.head_dim),
+            local_rotary: config
+                .gemma
+                .as_ref()
+                .map(|g| Rotary::new(&g.local_rope, config.head_dim)),
             layers,
             info,
             config,

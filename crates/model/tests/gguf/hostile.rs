@@ -82,6 +82,7 @@ fn false_tensors_are_refused_by_name() {
     refused(one(&[1 << 62, 4], 0, 0), "`t` is of shape");
     refused(one(&[31], 8, 0), "blocks of 32");
     refused(one(&[32], 4, 0), "ggml type 4");
+    refused(one(&[256], 16, 0), "ggml type 16 (IQ2_XXS); expected one of F32, F16");
     refused(one(&[33], 0, 0), "tensor t at byte");
     refused(one(&[32], 0, 32), "tensor t at byte");
     refused(one(&[8], 0, 8), "offset of t");

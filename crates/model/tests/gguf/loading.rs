@@ -209,7 +209,7 @@ fn bad_files_are_refused_by_name() {
     refused(sound, |b| b.truncate(3), &["magic number"]);
     refused(sound, |b| replace(b, "qwen2", "gemma"), &["general.architecture", "gemma", "qwen2"]);
     refused(sound, |b| replace(b, "ffn_up", "ffn_ap"), &["blk.0.ffn_ap.weight"]);
-    refused(sound, whole, &["split.count", "llama-gguf-split --merge"]);
+    refused(sound, whole, &["split.count", "1 to 99999 parts"]);
     let message = load_model("no/such.gguf".as_ref(), &LoadOptions::default());
     let message = message.expect_err("no file").to_string();
     assert!(message.contains("cannot read no/such.gguf"), "{message}");

@@ -2,10 +2,12 @@
 //! models loaded from them.
 
 mod cache;
+mod gemma;
 mod hostile;
 mod loading;
 mod models;
 mod reading;
+mod split;
 #[allow(dead_code, reason = "a part of it is used here")]
 #[path = "../model/support.rs"]
 mod support;

@@ -146,3 +146,47 @@ fn k_quants_are_held_to_the_last_places_of_f16() {
         }
     }
 }
+
+/// Random blocks of 2 to 4 bits have the values of llama.cpp's code (`make_low_bits.py`), and
+/// blocks whose weights are places in a table are held in 8 bits.
+#[test]
+fn low_bits_are_llama_cpps() {
+    let file = Gguf::open(&here("low-bits.gguf")).expect("a sound file");
+    let bytes = std::fs::read(here("low-bits.safetensors")).expect("the values");
+    let expected = SafeTensors::deserialize(&bytes).expect("a sound file");
+    for (name, wanted, held_within) in [
+        ("Q2_K", Kind::Q2K, None),
+        ("Q3_K", Kind::Q3K, None),
+        ("IQ4_NL", Kind::Iq4Nl, Some(0.0)),
+        // Its scales are rounded to the 11 bits of an f16.
+        ("IQ4_XS", Kind::Iq4Xs, Some(1.0 / 2048.0)),
+        ("MXFP4", Kind::Mxfp4, Some(0.0)),
+    ] {
+        let tensor = file.tensor(name).expect(name);
+        assert_eq!((tensor.kind, tensor.kind.name()), (wanted, name));
+        let mut found = vec![0.0; 1024];
+        wanted.dequantise(file.bytes(tensor), &mut found);
+        let values = expected.tensor(name).expect(name);
+        let values = values.data().chunks_exact(4);
+        let values: Vec<f32> =
+            values.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        assert_eq!(found, values, "{name}");
+        let format = wanted.held_in().expect("a format of blocks");
+        assert_eq!(format, Format::Q8_0);
+        let packed = wanted.packed(file.bytes(tensor), format);
+        assert_eq!(packed.is_some(), held_within.is_some(), "{name}");
+        if let (Some(blocks), Some(within)) = (packed, held_within) {
+            let mut held = vec![0.0; 1024];
+            format.dequantise(&blocks, &mut held);
+            for (held, exact) in held.iter().zip(&found) {
+                assert!((held - exact).abs() <= within * exact.abs(), "{name}: {held}, {exact}");
+            }
+        }
+    }
+    // A power of two that no f16 holds: the block is quantised anew.
+    let mut block = [0x21u8; 17];
+    for (power, held) in [(90, false), (103, false), (104, true), (143, true), (144, false)] {
+        block[0] = power;
+        assert_eq!(Kind::Mxfp4.packed(&block, Format::Q8_0).is_some(), held, "2^{power}");
+    }
+}

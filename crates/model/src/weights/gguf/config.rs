@@ -10,12 +10,21 @@ pub(super) const ROPE_FACTORS: &str = "rope_freqs.weight";
 
 /// Architectures: GGUF's name, `model_type`, `architectures`. Mistral is written as
 /// `llama`, which computes the same.
-const ARCHITECTURES: [(&str, &str, &str); 4] = [
+const ARCHITECTURES: [(&str, &str, &str); 5] = [
     ("llama", "llama", "LlamaForCausalLM"),
     ("qwen2", "qwen2", "Qwen2ForCausalLM"),
     ("qwen3", "qwen3", "Qwen3ForCausalLM"),
     ("llama", "mistral", "MistralForCausalLM"),
+    (GEMMA3, "gemma3_text", "Gemma3ForCausalLM"),
 ];
+
+pub(super) const GEMMA3: &str = "gemma3";
+/// Gemma 3's constants that its files leave out (`llm_build_gemma3` of llama.cpp): every sixth
+/// layer sees all positions; base of the others' rotation.
+const GEMMA3_PATTERN: usize = 6;
+const GEMMA3_LOCAL_BASE: f64 = 10_000.0;
+/// Layers of the one Gemma 3 (27B) whose queries are scaled by another width than a head's.
+const GEMMA3_27B: usize = 62;
 
 /// Counts: Hugging Face's field, the key after the architecture.
 pub(super) const COUNTS: [(&str, &str); 6] = [
@@ -31,7 +40,7 @@ impl Gguf {
     /// `general.architecture`, if it is supported.
     pub(super) fn architecture(&self) -> Result<&str, GgufError> {
         let key = "general.architecture";
-        let known = "llama, qwen2 or qwen3";
+        let known = "llama, qwen2, qwen3 or gemma3";
         let value = self.get(key).ok_or_else(|| GgufError::missing(key, known))?;
         let name = value.as_str().filter(|name| ARCHITECTURES.iter().any(|a| a.0 == *name));
         name.ok_or_else(|| GgufError::value(key, value, known))
@@ -106,7 +115,9 @@ impl Gguf {
             self.tensor(embedding).ok_or_else(|| GgufError::missing(embedding, "the embedding"))?;
         put("vocab_size", json!(embedding.shape[0]));
         put("tie_word_embeddings", json!(self.tensor("output.weight").is_none()));
-        put("hidden_act", json!("silu"));
+        if architecture != GEMMA3 {
+            put("hidden_act", json!("silu"));
+        }
         let eps = "attention.layer_norm_rms_epsilon";
         let value = self.of(eps)?.ok_or_else(|| GgufError::missing(eps, "a positive number"))?;
         put("rms_norm_eps", json!(self.positive(eps, value)?));
@@ -117,7 +128,27 @@ impl Gguf {
             put("attention_bias", json!(self.tensor("blk.0.attn_q.bias").is_some()));
             put("mlp_bias", json!(self.tensor("blk.0.ffn_down.bias").is_some()));
         }
-        if let Some(window) = self.of("attention.sliding_window")?.and_then(|w| w.as_u64())
+        let window = self.of("attention.sliding_window")?.and_then(|w| w.as_u64());
+        if architecture == GEMMA3 {
+            let (layers, window) = (self.number("block_count")?, window.filter(|w| *w > 0));
+            let window = window.ok_or_else(|| {
+                GgufError::missing("gemma3.attention.sliding_window", "a number of positions")
+            })?;
+            let kind = |layer: usize| match (layer + 1) % GEMMA3_PATTERN {
+                0 => "full_attention",
+                _ => "sliding_attention",
+            };
+            put("sliding_window", json!(window));
+            put("layer_types", (0..layers.min(1 << 12)).map(kind).collect());
+            put("hidden_activation", json!("gelu_pytorch_tanh"));
+            let local = match self.of("rope.freq_base_swa")? {
+                Some(base) => self.positive("rope.freq_base_swa", base)?,
+                None => GEMMA3_LOCAL_BASE,
+            };
+            put("rope_local_base_freq", json!(local));
+            let width = if layers == GEMMA3_27B { hidden / heads } else { head_dim };
+            put("query_pre_attn_scalar", json!(width));
+        } else if let Some(window) = window
             && window > 0
         {
             // Of the models stored as `llama`, only Mistral has a window.
@@ -209,7 +240,7 @@ pub(super) fn llama3_divisor(
 /// GGUF's architecture for a `model_type`.
 pub(super) fn gguf_architecture(model_type: &str) -> Result<&'static str, GgufError> {
     let known = ARCHITECTURES.iter().find(|(_, known, _)| *known == model_type);
-    known
-        .map(|entry| entry.0)
-        .ok_or_else(|| GgufError::value("model_type", model_type, "llama, mistral, qwen2 or qwen3"))
+    known.map(|entry| entry.0).ok_or_else(|| {
+        GgufError::value("model_type", model_type, "llama, mistral, qwen2, qwen3 or gemma3_text")
+    })
 }

@@ -45,6 +45,14 @@ pub enum GgufError {
         /// The content it should have.
         expected: String,
     },
+    /// A part of a model in several files.
+    #[error("in the part {}: {source}", path.display())]
+    Part {
+        /// The part.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<GgufError>,
+    },
     /// A file that cannot be written.
     #[error("cannot write the GGUF file: {0}")]
     Write(#[from] std::io::Error),

@@ -7,8 +7,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::quants::unsupported;
 use super::value::Cursor;
-use super::{GgufError, Kind, Value};
+use super::{GgufError, Kind, Value, split};
 use crate::weights::MappedFile;
 
 /// Limit of metadata entries and of tensors. Real files have tens or hundreds.
@@ -16,10 +17,12 @@ const MOST_ENTRIES: u64 = 1 << 16;
 /// Length limit of a key or tensor name in bytes.
 const LONGEST_NAME: usize = 1 << 12;
 
-/// A GGUF file.
+/// A GGUF file, or the parts of a model that is in several.
 #[derive(Debug)]
 pub struct Gguf {
     data: Data,
+    /// The bytes of the parts after the first.
+    parts: Vec<Data>,
     /// Type and place of every value.
     metadata: BTreeMap<String, (u32, usize)>,
     tensors: BTreeMap<String, Tensor>,
@@ -40,17 +43,25 @@ pub struct Tensor {
     /// Row-major, the last dimension contiguous. This is Hugging Face's order; the file's is
     /// the reverse.
     pub shape: Vec<usize>,
+    /// The part that it is in; 0 is the first.
+    part: usize,
     /// First byte in the file.
     start: usize,
     bytes: usize,
 }
 
 impl Gguf {
-    /// Maps a file and checks its header. The file must not change while it is open.
+    /// Maps a file and checks its header. Of a model in several files, the first one opens all.
+    /// The files must not change while they are open.
     ///
     /// # Errors
-    /// A file that cannot be read; a damaged header.
+    /// A file that cannot be read; a damaged header; a part that is missing or is not the first.
     pub fn open(path: &Path) -> Result<Self, GgufError> {
+        split::whole(path, Gguf::open_file(path)?)
+    }
+
+    /// [`Gguf::open`] of one file, whether it is a part or not.
+    pub(super) fn open_file(path: &Path) -> Result<Self, GgufError> {
         let read = |source| GgufError::Read { path: path.to_owned(), source };
         Gguf::read(Data::Mapped(MappedFile::open(path).map_err(read)?))
     }
@@ -94,7 +105,7 @@ impl Gguf {
             }
         }
         let end = cursor.at;
-        let mut gguf = Gguf { data, metadata, tensors };
+        let mut gguf = Gguf { data, parts: Vec::new(), metadata, tensors };
         gguf.place(end)?;
         Ok(gguf)
     }
@@ -136,15 +147,29 @@ impl Gguf {
         }
     }
 
-    /// The file, if this is one.
-    pub(super) fn mapped(&self) -> Option<&MappedFile> {
-        match &self.data {
-            Data::Mapped(map) => Some(map),
-            Data::Owned(_) => None,
+    /// Adds the tensors of a further part.
+    pub(super) fn join(&mut self, part: Gguf) -> Result<(), GgufError> {
+        let number = self.parts.len() + 1;
+        for (name, mut tensor) in part.tensors {
+            tensor.part = number;
+            if self.tensors.contains_key(&name) {
+                return Err(GgufError::value(name, "in two parts", "every tensor once"));
+            }
+            self.tensors.insert(name, tensor);
         }
+        self.parts.push(part.data);
+        Ok(())
     }
 
-    /// Everything from the first tensor on.
+    /// The files, if these are some.
+    pub(super) fn mapped(&self) -> impl Iterator<Item = &MappedFile> {
+        std::iter::once(&self.data).chain(&self.parts).filter_map(|data| match data {
+            Data::Mapped(map) => Some(map),
+            Data::Owned(_) => None,
+        })
+    }
+
+    /// Everything from the first tensor on, in the first file.
     pub(super) fn after_header(&self) -> &[u8] {
         let start = self.tensors.values().map(|tensor| tensor.start).min();
         start.map_or(&[], |start| &self.data.bytes()[start..])
@@ -177,7 +202,8 @@ impl Gguf {
     /// A tensor's bytes, as stored.
     #[must_use]
     pub fn bytes(&self, tensor: &Tensor) -> &[u8] {
-        &self.data.bytes()[tensor.start..][..tensor.bytes]
+        let data = tensor.part.checked_sub(1).map_or(&self.data, |part| &self.parts[part]);
+        &data.bytes()[tensor.start..][..tensor.bytes]
     }
 }
 
@@ -220,11 +246,7 @@ fn tensor(cursor: &mut Cursor<'_>, name: &str) -> Result<Tensor, GgufError> {
     let number = cursor.u32(name)?;
     let offset = cursor.u64(name)?;
     let kind = Kind::from_number(number).ok_or_else(|| {
-        GgufError::value(
-            name,
-            format!("of ggml type {number}"),
-            format!("one of {}", Kind::names()),
-        )
+        GgufError::value(name, unsupported(number), format!("one of {}", Kind::names()))
     })?;
     let bad = || {
         let expected = format!("1 or more of each, rows of whole blocks of {}", kind.block());
@@ -240,5 +262,5 @@ fn tensor(cursor: &mut Cursor<'_>, name: &str) -> Result<Tensor, GgufError> {
     let start = start.ok_or_else(|| {
         GgufError::value(format!("offset of {name}"), offset, "a place in the file")
     })?;
-    Ok(Tensor { kind, shape: sizes, start, bytes })
+    Ok(Tensor { kind, shape: sizes, part: 0, start, bytes })
 }

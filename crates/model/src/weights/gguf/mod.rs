@@ -11,9 +11,12 @@ mod config;
 mod container;
 mod error;
 mod header;
+mod low_bits;
 mod names;
 mod quants;
+mod sentencepiece;
 mod source;
+mod split;
 mod tokenizer;
 mod value;
 mod weight;
@@ -28,4 +31,5 @@ pub use weight::Weight;
 pub use writer::{NewTensor, export};
 
 pub(crate) use source::{GgufSource, is_gguf};
+pub(crate) use split::files;
 pub(crate) use weight_cache::WeightCache;

@@ -12,7 +12,7 @@ const GLOBAL: [(&str, &str); 3] = [
 ];
 
 /// Within `blk.N.` and `model.layers.N.`; each may have a weight and a bias.
-const LAYER: [(&str, &str); 11] = [
+const LAYER: [(&str, &str); 13] = [
     ("attn_norm", "input_layernorm"),
     ("attn_q", "self_attn.q_proj"),
     ("attn_k", "self_attn.k_proj"),
@@ -24,6 +24,10 @@ const LAYER: [(&str, &str); 11] = [
     ("ffn_gate", "mlp.gate_proj"),
     ("ffn_up", "mlp.up_proj"),
     ("ffn_down", "mlp.down_proj"),
+    // Of Gemma 3. Hugging Face has these names for other norms of other models, so these are
+    // our own.
+    ("post_attention_norm", "self_attn.post_norm"),
+    ("post_ffw_norm", "mlp.post_norm"),
 ];
 
 /// llama.cpp's name of a Hugging Face tensor.

@@ -7,7 +7,7 @@ use half::f16;
 use tokenroute_kernels::k_quants::{self, scale_min};
 use tokenroute_kernels::{BLOCK, Format};
 
-use super::GgufError;
+use super::{GgufError, low_bits};
 use crate::decoder::arch;
 use crate::weights::floats::{read_bf16, read_f16, read_f32};
 use crate::weights::{EMBEDDING, HEAD};
@@ -37,10 +37,20 @@ pub enum Kind {
     Q5K,
     /// Blocks of 256 of 6 bits.
     Q6K,
+    /// Blocks of 256 of 2 bits.
+    Q2K,
+    /// Blocks of 256 of 3 bits.
+    Q3K,
+    /// Blocks of 32 of 4 bits, which are places in a table.
+    Iq4Nl,
+    /// As [`Kind::Iq4Nl`], in blocks of 256 with scales of 6 bits.
+    Iq4Xs,
+    /// Blocks of 32 floats of 4 bits (E2M1) with a power of two.
+    Mxfp4,
 }
 
 /// ggml's numbers, names, weights and bytes of a block.
-const KINDS: [(Kind, u32, &str, usize, usize); 11] = [
+const KINDS: [(Kind, u32, &str, usize, usize); 16] = [
     (Kind::F32, 0, "F32", 1, 4),
     (Kind::F16, 1, "F16", 1, 2),
     (Kind::BF16, 30, "BF16", 1, 2),
@@ -52,7 +62,42 @@ const KINDS: [(Kind, u32, &str, usize, usize); 11] = [
     (Kind::Q4K, 12, "Q4_K", 256, 144),
     (Kind::Q5K, 13, "Q5_K", 256, 176),
     (Kind::Q6K, 14, "Q6_K", 256, 210),
+    (Kind::Q2K, 10, "Q2_K", 256, low_bits::Q2_K),
+    (Kind::Q3K, 11, "Q3_K", 256, low_bits::Q3_K),
+    (Kind::Iq4Nl, 20, "IQ4_NL", 32, low_bits::IQ4_NL),
+    (Kind::Iq4Xs, 23, "IQ4_XS", 256, low_bits::IQ4_XS),
+    (Kind::Mxfp4, 39, "MXFP4", 32, low_bits::MXFP4),
 ];
+
+/// ggml's numbers and names of other types, so that an error can name them.
+const OTHERS: [(u32, &str); 19] = [
+    (9, "Q8_1"),
+    (15, "Q8_K"),
+    (16, "IQ2_XXS"),
+    (17, "IQ2_XS"),
+    (18, "IQ3_XXS"),
+    (19, "IQ1_S"),
+    (21, "IQ3_S"),
+    (22, "IQ2_S"),
+    (24, "I8"),
+    (25, "I16"),
+    (26, "I32"),
+    (27, "I64"),
+    (28, "F64"),
+    (29, "IQ1_M"),
+    (34, "TQ1_0"),
+    (35, "TQ2_0"),
+    (40, "NVFP4"),
+    (4, "Q4_2"),
+    (5, "Q4_3"),
+];
+
+/// A ggml type that is not supported, as an error names it.
+pub(super) fn unsupported(number: u32) -> String {
+    let known = OTHERS.iter().find(|(other, _)| *other == number);
+    let name = known.map_or_else(String::new, |(_, name)| format!(" ({name})"));
+    format!("of ggml type {number}{name}")
+}
 
 impl Kind {
     fn entry(self) -> (Kind, u32, &'static str, usize, usize) {
@@ -116,6 +161,11 @@ impl Kind {
             convert(bytes, &mut converted);
             Some(converted.into())
         };
+        let tabled = |convert: fn(&[u8], &mut Vec<u8>) -> Option<()>| {
+            let mut converted = Vec::with_capacity(2 * bytes.len());
+            convert(bytes, &mut converted)?;
+            Some(converted.into())
+        };
         match (self, format) {
             (Kind::Q8_0, Format::Q8_0)
             | (Kind::Q4_0, Format::Q4_0)
@@ -126,6 +176,9 @@ impl Kind {
             (Kind::Q5_0, Format::Q8_0) => converted(in_8_bits),
             (Kind::Q5K, Format::Q5K) => converted(k_quants::flatten_5),
             (Kind::Q4K, Format::Q4K) => converted(k_quants::flatten),
+            (Kind::Iq4Nl, Format::Q8_0) => tabled(low_bits::iq4_nl_in_8_bits),
+            (Kind::Iq4Xs, Format::Q8_0) => tabled(low_bits::iq4_xs_in_8_bits),
+            (Kind::Mxfp4, Format::Q8_0) => tabled(low_bits::mxfp4_in_8_bits),
             _ => None,
         }
     }
@@ -139,7 +192,8 @@ impl Kind {
             Kind::Q4_1 | Kind::Q4K => Some(Format::Q4K),
             Kind::Q5_0 => Some(Format::Q5_0),
             Kind::Q5_1 | Kind::Q5K => Some(Format::Q5K),
-            Kind::Q8_0 | Kind::Q6K => Some(Format::Q8_0),
+            Kind::Q8_0 | Kind::Q6K | Kind::Q2K | Kind::Q3K => Some(Format::Q8_0),
+            Kind::Iq4Nl | Kind::Iq4Xs | Kind::Mxfp4 => Some(Format::Q8_0),
         }
     }
 
@@ -147,8 +201,11 @@ impl Kind {
     /// weights. Floats are not looked at.
     pub(super) fn has_finite_scales(self, bytes: &[u8]) -> bool {
         let halves: &[usize] = match self {
-            Kind::F32 | Kind::F16 | Kind::BF16 => return false,
-            Kind::Q4_0 | Kind::Q5_0 | Kind::Q8_0 => &[0],
+            // A power of two of MXFP4 may be too great for its values.
+            Kind::F32 | Kind::F16 | Kind::BF16 | Kind::Mxfp4 => return false,
+            Kind::Q4_0 | Kind::Q5_0 | Kind::Q8_0 | Kind::Iq4Nl | Kind::Iq4Xs => &[0],
+            Kind::Q2K => &[80, 82],
+            Kind::Q3K => &[108],
             Kind::Q4_1 | Kind::Q5_1 | Kind::Q4K | Kind::Q5K => &[0, 2],
             Kind::Q6K => &[208],
         };
@@ -170,6 +227,11 @@ impl Kind {
             Kind::Q4K => q4_k,
             Kind::Q5K => q5_k,
             Kind::Q6K => q6_k,
+            Kind::Q2K => low_bits::q2_k,
+            Kind::Q3K => low_bits::q3_k,
+            Kind::Iq4Nl => low_bits::iq4_nl,
+            Kind::Iq4Xs => low_bits::iq4_xs,
+            Kind::Mxfp4 => low_bits::mxfp4,
         };
         let blocks = bytes.chunks_exact(self.block_bytes()).zip(out.chunks_mut(self.block()));
         if self == Kind::Q6K {

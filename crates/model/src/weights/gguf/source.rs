@@ -42,8 +42,7 @@ impl GgufSource {
     /// Opens a file and looks up its tensors.
     ///
     /// # Errors
-    /// A damaged file, an unsupported architecture, a part of a split file, an unknown
-    /// tensor.
+    /// A damaged file, a missing part, an unsupported architecture, an unknown tensor.
     pub(crate) fn open(path: &Path) -> Result<Self, LoadError> {
         let (file, places) = Gguf::open(path)
             .and_then(|file| {
@@ -121,7 +120,7 @@ impl GgufSource {
 
     /// Counts bytes that have been read or are read next.
     fn done(&self, bytes: usize) {
-        self.file.mapped().into_iter().for_each(|file| file.done(bytes));
+        self.file.mapped().for_each(|file| file.done(bytes));
     }
 
     fn missing(&self, tensor: &str, shape: &[usize]) -> LoadError {
@@ -137,15 +136,9 @@ impl GgufSource {
     }
 }
 
-/// The places of all tensors, in a whole file of a known architecture.
+/// The places of all tensors, in a model of a known architecture.
 fn places(file: &Gguf) -> Result<HashMap<String, Place>, GgufError> {
     file.architecture()?;
-    let parts = "split.count";
-    if let Some(count) = file.get(parts).filter(|count| count.as_u64().is_none_or(|n| n > 1)) {
-        let expected =
-            "one whole file; join the parts with `llama-gguf-split --merge FIRST-PART WHOLE.gguf`";
-        return Err(GgufError::value(parts, count, expected));
-    }
     let mut places = HashMap::new();
     for name in file.weight_names()? {
         if let Some(tensor) = to_gguf(&name).and_then(|name| file.tensor(&name)) {
@@ -159,10 +152,12 @@ fn places(file: &Gguf) -> Result<HashMap<String, Place>, GgufError> {
 
 /// Adds the file's path to an error.
 fn named(path: &Path, error: GgufError) -> LoadError {
-    let path = path.to_owned();
     match error {
-        GgufError::Read { source, .. } => LoadError::Read { path, expected: "a GGUF file", source },
-        source => LoadError::Gguf { path, source },
+        // A part may be missing, so its own path counts.
+        GgufError::Read { path, source } => {
+            LoadError::Read { path, expected: "a GGUF file", source }
+        }
+        source => LoadError::Gguf { path: path.to_owned(), source },
     }
 }
 
@@ -227,7 +222,7 @@ impl WeightSource for GgufSource {
     }
 
     fn give_back(&self) {
-        self.file.mapped().into_iter().for_each(MappedFile::give_back);
+        self.file.mapped().for_each(MappedFile::give_back);
     }
 
     fn path(&self, _: &str) -> &Path {

@@ -1,10 +1,11 @@
 //! Translates `tokenizer.ggml.*` to Hugging Face's `tokenizer.json` and back, for byte-level
-//! BPE.
+//! BPE. Of SentencePiece it reads the list of tokens.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json, json};
 
+use super::config::GEMMA3;
 use super::{Array, Gguf, GgufError, Value};
 
 /// The key under which a GGUF file may hold the whole `tokenizer.json`.
@@ -18,6 +19,9 @@ pub(super) const ENDS: [&str; 3] =
 /// list.
 const KNOWN_ENDS: [&str; 5] =
     ["<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>"];
+
+/// As [`KNOWN_ENDS`], in Gemma's files alone.
+const GEMMA_END: &str = "<end_of_turn>";
 
 pub(super) const TOKENS: &str = "tokenizer.ggml.tokens";
 const TOKEN_TYPES: &str = "tokenizer.ggml.token_type";
@@ -77,8 +81,8 @@ impl Gguf {
     /// vocabulary and merges.
     ///
     /// # Errors
-    /// A tokenizer that is not byte-level BPE; an unknown pre-tokenizer; lists that do not
-    /// fit together. A `tokenizer.json` beside the file avoids all of these.
+    /// A tokenizer of another kind than byte-level BPE and SentencePiece BPE; an unknown
+    /// pre-tokenizer; lists that do not fit together. A `tokenizer.json` beside the file avoids all of these.
     pub fn tokenizer(&self) -> Result<Json, GgufError> {
         if let Some(text) = self.get(WHOLE).and_then(|value| value.as_str()) {
             return serde_json::from_str(text)
@@ -89,9 +93,13 @@ impl Gguf {
             value.as_str().ok_or_else(|| GgufError::value(key, value, expected))
         };
         let beside = "; else put the model's tokenizer.json beside the file";
-        let model = text("tokenizer.ggml.model", "\"gpt2\"")?;
+        let model = text("tokenizer.ggml.model", "\"gpt2\" or \"llama\"")?;
+        if model == "llama" {
+            return self.sentencepiece();
+        }
         if model != "gpt2" {
-            let expected = format!("\"gpt2\", byte-level BPE{beside}");
+            let expected =
+                format!("\"gpt2\", byte-level BPE, or \"llama\", SentencePiece BPE{beside}");
             return Err(GgufError::value("tokenizer.ggml.model", format!("{model:?}"), expected));
         }
         let pre = text("tokenizer.ggml.pre", "the name of a pre-tokenizer")?;
@@ -123,8 +131,8 @@ impl Gguf {
         }))
     }
 
-    /// Ordinary tokens with their ids, and the list of added ones.
-    fn vocabulary(&self) -> Result<(Map<String, Json>, Vec<Json>), GgufError> {
+    /// The tokens and their types, in order of ids.
+    pub(super) fn token_list(&self) -> Result<(Vec<&str>, Vec<i32>), GgufError> {
         let tokens = texts(self.list(TOKENS)?, TOKENS)?;
         let kinds: Vec<i32> = match self.get(TOKEN_TYPES) {
             None => vec![NORMAL; tokens.len()],
@@ -134,6 +142,12 @@ impl Gguf {
             let expected = format!("as many as tokens, {}", tokens.len());
             return Err(GgufError::value(TOKEN_TYPES, kinds.len(), expected));
         }
+        Ok((tokens, kinds))
+    }
+
+    /// Ordinary tokens with their ids, and the list of added ones.
+    pub(super) fn vocabulary(&self) -> Result<(Map<String, Json>, Vec<Json>), GgufError> {
+        let (tokens, kinds) = self.token_list()?;
         let is_added = |kind: i32| matches!(kind, CONTROL | USER_DEFINED);
         // Unused tokens are padding of the embedding.
         let is_ordinary = |kind: i32| !is_added(kind) && kind != UNUSED;
@@ -168,11 +182,14 @@ impl Gguf {
             }
         };
         ENDS.iter().filter_map(|key| self.get(key)?.as_u64()).for_each(&mut add);
+        let gemma = self.architecture().is_ok_and(|name| name == GEMMA3);
         if let (None, Ok(tokens), Ok(kinds)) =
             (self.get(WHOLE), self.list(TOKENS), self.list(TOKEN_TYPES))
         {
             for (id, (token, kind)) in tokens.iter().zip(kinds.iter()).enumerate() {
-                let known = token.as_str().is_some_and(|token| KNOWN_ENDS.contains(&token));
+                let known = token.as_str().is_some_and(|token| {
+                    KNOWN_ENDS.contains(&token) || gemma && token == GEMMA_END
+                });
                 if known && token_type(kind) == CONTROL {
                     add(id as u64);
                 }
@@ -194,7 +211,7 @@ impl Gguf {
             .collect()
     }
 
-    fn list(&self, key: &str) -> Result<Array<'_>, GgufError> {
+    pub(super) fn list(&self, key: &str) -> Result<Array<'_>, GgufError> {
         match self.get(key) {
             Some(Value::Array(array)) => Ok(array),
             Some(other) => Err(GgufError::value(key, other, "an array")),

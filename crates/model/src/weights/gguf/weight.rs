@@ -59,7 +59,11 @@ impl Gguf {
             .filter(|(name, _)| *name != super::config::ROPE_FACTORS)
             .map(|(name, _)| {
                 to_hugging_face(name).ok_or_else(|| {
-                    GgufError::value("tensor", name, "a tensor of Llama, Mistral, Qwen2 or Qwen3")
+                    GgufError::value(
+                        "tensor",
+                        name,
+                        "a tensor of Llama, Mistral, Qwen2, Qwen3 or Gemma 3",
+                    )
                 })
             })
             .collect()
