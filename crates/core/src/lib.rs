@@ -11,6 +11,7 @@
 //! - [`PrefixCache`]: decoder states kept for later prompts with the same beginning.
 //! - [`CommonPrefix`]: a model that has read the beginning that all prompts share.
 //! - [`Llm`], [`Ask`], [`Continuation`], [`Reply`]: the large model as everybody calls it.
+//! - [`Speller`]: a tokenizer as one of another kind meets it.
 //! - [`Sampling`]: how tokens are drawn where decoding is not greedy.
 //! - [`Score`], [`Tau`]: the router's output and the threshold on it.
 //! - [`Scorer`], [`Position`], [`Features`]: from a decoding position to a score.
@@ -39,6 +40,7 @@ mod question;
 mod router;
 mod sampling;
 mod score;
+mod speller;
 mod token_class;
 mod trace;
 mod vocabulary;
@@ -64,6 +66,7 @@ pub use router::{
 };
 pub use sampling::{Sampling, SamplingError, Side};
 pub use score::{LlmStep, Position, Score, ScoreError, Scorer, Tau, TauError};
+pub use speller::{Spelled, Speller, unfinished};
 pub use token_class::TokenClass;
 pub use trace::{Origin, Trace, TraceToken};
 pub use vocabulary::{Breaks, Vocabulary};

@@ -5,6 +5,7 @@
 //! - [`Chain`]: an experiment with its pair loaded; one method per stage. [`Chain::of_part`] does
 //!   a part of one.
 //! - [`LlmUsage`]: requests, positions and bytes that a stage cost on a server.
+//! - [`TextUsage`]: what answers took in the tokens of an LLM that has its own.
 //! - [`Prompter`]: from a question to the tokens of its prompt.
 //!
 //! Usage:
@@ -39,5 +40,5 @@ mod prompts;
 pub use chain::Chain;
 pub use error::LabError;
 pub use experiment::{Experiment, Override, SPLITS, experiment_schema};
-pub use llm_usage::LlmUsage;
+pub use llm_usage::{LlmUsage, TextUsage};
 pub use prompts::Prompter;

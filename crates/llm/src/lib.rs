@@ -6,6 +6,8 @@
 //! - [`Metered`]: an LLM on a server, with its positions counted as [`InProcess`] counts its own.
 //! - [`Patient`]: an LLM whose failed calls are repeated.
 //! - [`Scripted`]: answers and failures from a script.
+//! - [`TextLlm`]: an LLM that shares text alone with the SLM, because its tokenizer is another or
+//!   its server takes no token ids.
 //! - [`ToyModel`]: a tiny deterministic model for tests and demos.
 //! - `http::Http` (feature `http`): vLLM, SGLang, llama.cpp's server, `tokenroute cloud` or any
 //!   OpenAI-compatible completions API as the LLM. `http::Answers` caches any LLM's answers on
@@ -39,6 +41,7 @@ mod patient;
 mod prefixes;
 mod roots;
 mod scripted;
+mod text;
 mod together;
 mod toy;
 
@@ -47,4 +50,8 @@ pub use key::{ApiKey, BadKey, CLOUD_KEY, KeyError};
 pub use metered::Metered;
 pub use patient::Patient;
 pub use scripted::{Scripted, table};
+pub use text::{
+    Begun, LlmPrompt, LlmText, LocalWriter, Prompts, TextCounts, TextLlm, TextTotals, Writer,
+    Written,
+};
 pub use toy::ToyModel;

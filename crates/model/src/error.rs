@@ -141,7 +141,7 @@ pub enum LoadError {
     },
     /// Two models that do not share a tokenizer.
     #[error(
-        "{slm} and {llm} do not share a tokenizer: their {part} differ; a pair needs the same vocabulary, merges, added tokens and pre-tokenizer"
+        "{slm} and {llm} do not share a tokenizer: their {part} differ; a pair needs the same vocabulary, merges, added tokens and pre-tokenizer, or `through_text = true` under [pair] of an experiment"
     )]
     PairMismatch {
         /// The small model's name.

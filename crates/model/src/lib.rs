@@ -13,6 +13,7 @@
 //! - [`KvState`]: one sequence's keys and values; clones share their prefix.
 //! - [`KvType`]: how they are stored: f32, f16 or q8_0.
 //! - [`Tokenizer`]: text to ids and back; its [`Tokenizer::pair_hash`] identifies a pair.
+//! - [`BytewiseTokenizer`]: a tokenizer byte for byte, for pairs with two of them.
 //! - [`ChatTemplate`]: messages to a prompt, by the template that comes with the model.
 //! - [`Detokeniser`]: a stream of tokens to text, always in whole characters.
 //! - [`RouterScorer`]: a router file as a [`tokenroute_core::Scorer`].
@@ -76,6 +77,6 @@ pub use load::{
 pub use model_card::{ModelCard, files_hash, weights_hash};
 pub use router_scorer::RouterScorer;
 pub use text::chat::{ChatError, ChatOptions, ChatTemplate, Message};
-pub use text::{Detokeniser, Tokenizer};
+pub use text::{BytewiseTokenizer, Detokeniser, Tokenizer};
 pub use tokenroute_kernels::{Format, Isa};
 pub use weights::{RandomModel, cache_folder, gguf};

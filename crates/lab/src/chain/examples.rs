@@ -36,6 +36,7 @@ impl Chain<'_> {
 
     /// Decodes the examples and writes them beside the curves.
     pub(super) fn make_examples(&self, asked: &[Asked], folder: &Path) -> Result<()> {
+        self.measure_own_answers(asked, folder)?;
         let wanted = self.experiment.report.examples;
         let pair = self.pair()?;
         let random =

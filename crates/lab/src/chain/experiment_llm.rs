@@ -10,8 +10,9 @@ use tokenroute_llm::{ApiKey, CLOUD_KEY, InProcess, Metered, Patient};
 use tokenroute_model::{Decoder, LoadOptions, ModelCard, load_model};
 use tokenroute_store as store;
 
+use super::other_tokenizer::OtherTokenizer;
 use crate::experiment::Experiment;
-use crate::llm_usage::LlmUsage;
+use crate::llm_usage::{LlmUsage, TextUsage};
 
 /// File under `run/`, or in the folder of a part, with the answers of an LLM behind a URL. Later stages, and sweeps of
 /// other routers, pay for new prefixes alone.
@@ -34,6 +35,8 @@ const PROMPTS: usize = 1024;
 pub enum ExperimentLlm {
     /// In process.
     Here(Box<CommonPrefix<Decoder>>),
+    /// In process, sharing text alone with the SLM.
+    Other(Box<OtherTokenizer>),
     /// On a server.
     There(Box<Patient<Answers<Http>>>),
 }
@@ -65,17 +68,20 @@ pub(super) fn connect(experiment: &Experiment, slm: &ModelCard) -> Result<Http> 
 
 impl ExperimentLlm {
     /// Loads an LLM that runs here. It must share the tokenizer of the SLM, whose name is
-    /// given for errors.
+    /// given for errors, unless the experiment lets them share text alone.
     pub(super) fn here(
         experiment: &Experiment,
-        slm: &ModelCard,
-        name: &str,
+        (slm, name, decoder): (&ModelCard, &str, &Decoder),
         options: &LoadOptions,
         progress: &dyn Progress,
     ) -> Result<Self> {
-        let llm = load_model(&experiment.source(&experiment.pair.llm, progress)?, options)?;
-        slm.check_pair(name, &llm)?;
-        Ok(ExperimentLlm::Here(Box::new(CommonPrefix::new(llm.decoder))))
+        let path = experiment.source(&experiment.pair.llm, progress)?;
+        let llm = load_model(&path, options)?;
+        if !experiment.pair.through_text {
+            slm.check_pair(name, &llm)?;
+            return Ok(ExperimentLlm::Here(Box::new(CommonPrefix::new(llm.decoder))));
+        }
+        Ok(ExperimentLlm::Other(Box::new(OtherTokenizer::new(llm, path, slm, decoder)?)))
     }
 
     /// Opens an LLM on a server, with the answers that it gave before.
@@ -106,6 +112,7 @@ impl ExperimentLlm {
         let prompts = prompts.max(PROMPTS);
         match self {
             ExperimentLlm::Here(llm) => Box::new(InProcess::with_prompts(&**llm, prompts)),
+            ExperimentLlm::Other(llm) => llm.called(prompts),
             ExperimentLlm::There(llm) => Box::new(Metered::new(&**llm, prompts)),
         }
     }
@@ -124,10 +131,17 @@ impl ExperimentLlm {
         Some(LlmUsage { requests, positions: llm.processed(), bytes })
     }
 
+    /// What answers took in the LLM's own tokens; `None` if they are the SLM's.
+    pub fn text_usage(&self) -> Option<TextUsage> {
+        let ExperimentLlm::Other(llm) = self else { return None };
+        Some(llm.usage())
+    }
+
     /// Whether its weights are random. `false` for a server.
     pub fn is_random(&self) -> bool {
         match self {
             ExperimentLlm::Here(llm) => llm.model().config().random_weights,
+            ExperimentLlm::Other(llm) => llm.is_random(),
             ExperimentLlm::There(_) => false,
         }
     }

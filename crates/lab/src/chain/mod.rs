@@ -10,6 +10,7 @@ mod experiment_llm;
 mod grading;
 pub mod labels;
 pub mod latency;
+mod other_tokenizer;
 mod pair;
 mod parts;
 mod questions;
@@ -32,7 +33,7 @@ use tokenroute_model::{ModelCard, process_memory as memory};
 use tokenroute_store::{self as store, Dataset, FileHashes, FolderLock, Manifest};
 
 use crate::experiment::{Experiment, Override, SPLITS};
-use crate::llm_usage::LlmUsage;
+use crate::llm_usage::{LlmUsage, TextUsage};
 use crate::prompts::Prompter;
 pub use estimate::LabelEstimate;
 pub use experiment_llm::ExperimentLlm;
@@ -126,8 +127,12 @@ impl<'a> Chain<'a> {
                 "the LLM's server reads {context} tokens, and the longest prompt with its answer has {needed}; start the server with a longer context, or lower data.max_tokens"
             );
         }
-        let asked = self.splits.iter().filter_map(OnceLock::get);
-        pair.read(common_prefix(asked.flat_map(|a| a.prompts.iter().map(Vec::as_slice))))?;
+        let asked = || self.splits.iter().filter_map(OnceLock::get);
+        if let ExperimentLlm::Other(llm) = &pair.llm {
+            let data = &self.experiment.data;
+            llm.announce(&data.prompt, data.allow_special_tokens, asked())?;
+        }
+        pair.read(common_prefix(asked().flat_map(|a| a.prompts.iter().map(Vec::as_slice))))?;
         Ok(self.loaded.get_or_init(|| pair))
     }
 
@@ -202,10 +207,13 @@ impl<'a> Chain<'a> {
     }
 
     /// A manifest with the pair's hashes among its inputs. Its configuration names the text
-    /// that ends an answer, where there is one.
+    /// that ends an answer, where there is one, and a pair that shares text alone.
     pub fn manifest(&self, stage: &str, mut config: Value) -> Manifest {
         if let Some(separator) = self.slm().vocabulary.separator() {
             config["separator"] = separator.into();
+        }
+        if self.experiment.pair.through_text {
+            config["through_text"] = true.into();
         }
         let hashes = self.named.hashes();
         Manifest::new(stage, config, self.experiment.seed)
@@ -231,6 +239,7 @@ impl<'a> Chain<'a> {
         self.lock()?;
         store::make_dir(folder)?;
         let (before, asked) = (timing::took(folder), self.usage());
+        let written = self.text_usage();
         let begun = Instant::now();
         memory::reset_peak();
         let result = work();
@@ -239,6 +248,14 @@ impl<'a> Chain<'a> {
             seconds: before.seconds + begun.elapsed().as_secs_f64(),
             peak_bytes: memory::peak().max(before.peak_bytes),
             usage: usage.map(|usage| usage.with(before.usage.unwrap_or_default())),
+            text: self.text_usage().and_then(|now| {
+                let new = now.since(written.unwrap_or_default());
+                if new.answers > 0 {
+                    self.progress.note(&new.to_string());
+                }
+                let all = new.with(before.text.unwrap_or_default());
+                (all.answers > 0).then_some(all)
+            }),
         };
         timing::record(folder, took).context("cannot record the cost of the stage")?;
         result
@@ -248,6 +265,11 @@ impl<'a> Chain<'a> {
     fn usage(&self) -> Option<LlmUsage> {
         HttpConfig::url_of(&self.experiment.pair.llm)?;
         Some(self.loaded.get().and_then(|pair| pair.llm.usage()).unwrap_or_default())
+    }
+
+    /// What answers took so far in tokens of an LLM that has its own.
+    fn text_usage(&self) -> Option<TextUsage> {
+        self.loaded.get()?.llm.text_usage()
     }
 
     /// Calls to an LLM on a server by the stage in a folder under `run/`.

@@ -29,7 +29,8 @@ impl LoadedPair {
         self.slm.read(prefix)?;
         match &self.llm {
             ExperimentLlm::Here(llm) => llm.read(prefix),
-            ExperimentLlm::There(_) => Ok(()),
+            // Its prompts are others: `OtherTokenizer::announce` reads what they share.
+            ExperimentLlm::Other(_) | ExperimentLlm::There(_) => Ok(()),
         }
     }
 }
@@ -95,7 +96,7 @@ impl NamedPair {
         }
     }
 
-    /// Loads both models, which must share a tokenizer. The answers of an LLM on a server are
+    /// Loads both models. The answers of an LLM on a server are
     /// kept in `folder`.
     pub(super) fn load(
         &self,
@@ -106,7 +107,8 @@ impl NamedPair {
         let slm = CommonPrefix::new(self.slm.decoder(&self.slm_options)?);
         let llm = match &self.llm {
             NamedLlm::Here { options, .. } => {
-                ExperimentLlm::here(experiment, &self.slm, &self.info.name, options, progress)?
+                let small = (&self.slm, self.info.name.as_str(), slm.model());
+                ExperimentLlm::here(experiment, small, options, progress)?
             }
             NamedLlm::There { .. } => {
                 let llm = ExperimentLlm::there(experiment, folder, &self.slm)?;

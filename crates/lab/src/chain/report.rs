@@ -218,7 +218,7 @@ impl Chain<'_> {
             (FOLDER, None),
         ]
         .map(|(stage, llm_positions)| {
-            let Took { seconds, peak_bytes, usage } = timing::took(&self.experiment.run(stage));
+            let Took { seconds, peak_bytes, usage, .. } = timing::took(&self.experiment.run(stage));
             let bytes = usage.map(|usage| usage.bytes);
             let seconds = (seconds > 0.0).then_some(seconds);
             StageCost { stage: stage.to_owned(), seconds, peak_bytes, llm_positions, bytes }
@@ -247,6 +247,7 @@ impl Chain<'_> {
                 training.measured_on
             ));
         }
+        notices.extend(self.text_notice());
         for policy in self.query_policies() {
             if !curves.iter().any(|c| c.policy == policy.name()) {
                 notices.push(format!(
@@ -264,6 +265,26 @@ impl Chain<'_> {
             ));
         }
         notices
+    }
+
+    /// What a second tokenizer cost, if there is one.
+    fn text_notice(&self) -> Option<String> {
+        let folder = self.experiment.run(SWEEP);
+        let own = self.own_answers(&folder)?;
+        let mut notice = format!(
+            "The models share text alone (`pair.through_text`). \
+             In its own tokens the LLM answers {} of {} test questions right, \
+             with {} tokens and {} positions. \
+             What it answers here (τ = 1) passes through the small model's tokens. \
+             LLM positions below are counted in these.",
+            own.right, own.questions, own.tokens, own.positions
+        );
+        for (stage, name) in [(labels::FOLDER, "labels"), (SWEEP, "sweep")] {
+            if let Some(text) = timing::took(&self.experiment.run(stage)).text {
+                notice += &format!(" Of the {name}: {text}.");
+            }
+        }
+        Some(notice)
     }
 
     fn provenance_facts(&self, work: &Manifest, labels: &str, router: &str) -> Vec<Fact> {

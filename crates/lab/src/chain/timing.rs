@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use tokenroute_store as store;
 
-use crate::llm_usage::LlmUsage;
+use crate::llm_usage::{LlmUsage, TextUsage};
 
 const NAME: &str = "took.json";
 
@@ -20,6 +20,9 @@ pub struct Took {
     /// Calls to an LLM on a server; `None` for one in process.
     #[serde(rename = "paid", default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<LlmUsage>,
+    /// What answers took in tokens of an LLM that has its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<TextUsage>,
 }
 
 /// The record of the stage in a folder. Zero if it is missing.

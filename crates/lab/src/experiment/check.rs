@@ -62,6 +62,13 @@ impl Experiment {
         if named && self.sweep.phrasing.is_empty() {
             return fault("sweep.phrasing", "is empty; \"entropy-but-phrasing\" needs its words");
         }
+        if self.pair.through_text && self.sweep.llm_top() > 0 {
+            let what = format!(
+                "has {:?}, which needs the LLM's probabilities of the SLM's tokens; with pair.through_text there are none",
+                Baseline::SpeculativeCascade.name()
+            );
+            return fault("sweep.baselines", what);
+        }
         if let Some(api) = &self.pair.llm_api
             && self.sweep.llm_top() > 0
             && !api.parse().is_ok_and(Api::lists_probabilities)
@@ -102,6 +109,9 @@ fn pair(pair: &PairSection) -> Result<(), Fault> {
             None => Ok(()),
         };
     };
+    if pair.through_text {
+        return fault("pair.through_text", "is for an LLM that runs here; remove it");
+    }
     if pair.llm_quantize.is_some() {
         let what = format!("is for an LLM that runs here; quantise {url} where it is served");
         return fault("pair.llm_quantize", what);

@@ -26,6 +26,10 @@ pub struct PairSection {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::api")]
     pub llm_api: Option<String>,
+    /// Whether the models share text alone. An LLM that runs here may then have another tokenizer
+    /// than the SLM.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub through_text: bool,
     /// Name of the model on the server. Without it the first model in the server's list is
     /// used.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -2,6 +2,7 @@
 //! A known answer costs none.
 
 mod asks;
+mod best;
 mod continuations;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,6 +14,7 @@ use tokenroute_core::{
 use crate::roots::Roots;
 
 pub use asks::POSITIONS_PER_CALL;
+pub(crate) use best::Choice;
 
 /// Default number of cached prompts.
 const PROMPTS: usize = 1024;
@@ -41,6 +43,14 @@ impl<M: LanguageModel> InProcess<M> {
     /// The model itself.
     pub fn model(&self) -> &M {
         &self.model
+    }
+
+    /// The most probable of some tokens after each context.
+    pub(crate) fn choose(&self, choices: &[Choice<'_>]) -> Vec<Result<Reply, LlmError>> {
+        let mut roots = self.roots();
+        let replies = best::choose(&self.model, &mut roots, choices);
+        roots.evict();
+        replies
     }
 
     fn roots(&self) -> MutexGuard<'_, Roots<M::State>> {

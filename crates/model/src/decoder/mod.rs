@@ -41,10 +41,10 @@ const PART_WORK: usize = 8 << 20;
 
 /// A loaded decoder (RMS norm, grouped-query attention with or without biases, head
 /// norms and windows, `rotate_half` RoPE, SwiGLU, tied or untied LM head). Weights are
-/// f32 or quantised; everything between the matrices is f32.
+/// f32 or quantised; everything between the matrices is f32. Clones share the weights.
 #[derive(Debug)]
 pub struct Decoder {
-    transformer: Transformer,
+    transformer: Arc<Transformer>,
     /// Approximate multiply-adds of one row.
     work: usize,
     /// Buffers of finished passes.
@@ -63,12 +63,16 @@ impl Decoder {
         options: &LoadOptions,
     ) -> Result<Self, LoadError> {
         let transformer = Transformer::read(info, config, weights, options)?;
-        Ok(Decoder { work: transformer.work(), transformer, scratch: Mutex::default() })
+        let work = transformer.work();
+        Ok(Decoder { work, transformer: Arc::new(transformer), scratch: Mutex::default() })
     }
 
     /// The decoder with the hash of its weights.
     pub(crate) fn named(mut self, weights_hash: String) -> Self {
-        self.transformer.info.weights_hash = weights_hash;
+        // A decoder that was just built has no clones.
+        if let Some(transformer) = Arc::get_mut(&mut self.transformer) {
+            transformer.info.weights_hash = weights_hash;
+        }
         self
     }
 
@@ -101,7 +105,7 @@ impl Decoder {
     /// weights are f32.
     #[must_use]
     pub fn kernels(&self) -> Option<(Isa, usize)> {
-        let Transformer { pool, quantised, .. } = &self.transformer;
+        let Transformer { pool, quantised, .. } = &*self.transformer;
         quantised.then(|| (pool.isa(), pool.threads()))
     }
 
@@ -177,6 +181,13 @@ impl Decoder {
             rest = tail;
         }
         split
+    }
+}
+
+impl Clone for Decoder {
+    fn clone(&self) -> Self {
+        let (transformer, work) = (Arc::clone(&self.transformer), self.work);
+        Decoder { transformer, work, scratch: Mutex::default() }
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::Value;
 use tokenizers::{OffsetReferential, OffsetType};
 use tokenroute_core::{Breaks, TokenId, Vocabulary};
 
+use super::BytewiseTokenizer;
 use crate::LoadError;
 use crate::hash::sha256;
 use crate::weights::WeightSource;
@@ -15,8 +16,8 @@ use crate::weights::gguf::{GgufSource, is_gguf};
 /// A `tokenizer.json`.
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
-    path: PathBuf,
-    inner: tokenizers::Tokenizer,
+    pub(super) path: PathBuf,
+    pub(super) inner: tokenizers::Tokenizer,
     /// Hash of each of [`PARTS`].
     parts: [String; 4],
     /// Greatest token id + 1.
@@ -31,7 +32,8 @@ const MOST_IDS: usize = 4 << 20;
 const PARTS: [&str; 4] = ["vocabularies", "merges", "added tokens", "pre-tokenizers"];
 
 /// What a panic of `tokenizers` means.
-const BROKEN: &str = "its parts contradict one another, so that the library `tokenizers` fails";
+pub(super) const BROKEN: &str =
+    "its parts contradict one another, so that the library `tokenizers` fails";
 
 impl Tokenizer {
     /// The tokenizer of a model directory or a GGUF file.
@@ -134,6 +136,14 @@ impl Tokenizer {
         let encoding = catch_unwind(AssertUnwindSafe(|| self.inner.encode(text, special)));
         let encoding = encoding.unwrap_or_else(|_| Err(BROKEN.into()));
         Ok(encoding.map_err(|error| self.error(&*error))?.get_ids().to_vec())
+    }
+
+    /// The same tokenizer byte for byte, for a pair whose models have different ones.
+    ///
+    /// # Errors
+    /// A tokenizer that does not spell every text byte for byte.
+    pub fn bytewise(&self) -> Result<BytewiseTokenizer, LoadError> {
+        BytewiseTokenizer::of(self)
     }
 
     /// The first special token that a text spells out. Encoding the text would turn these

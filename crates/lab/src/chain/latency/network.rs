@@ -40,8 +40,14 @@ pub struct Cloud {
 impl Hosted {
     /// Takes the LLM of an experiment, which must be in process and share the SLM's tokenizer.
     pub fn new(llm: ExperimentLlm, slm: &ModelCard) -> Result<Self> {
-        let ExperimentLlm::Here(llm) = llm else {
-            bail!("pair.llm is a URL; `latency` puts a network before a model that is here")
+        let llm = match llm {
+            ExperimentLlm::Here(llm) => llm,
+            ExperimentLlm::Other(_) => {
+                bail!("the models have different tokenizers; `latency` sends token ids")
+            }
+            ExperimentLlm::There(_) => {
+                bail!("pair.llm is a URL; `latency` puts a network before a model that is here")
+            }
         };
         Ok(Hosted {
             decoder: Arc::new(llm.into_model()),
