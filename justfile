@@ -35,6 +35,10 @@ reports:
     cargo run --release -- report {{quickstart}} --out reports/quickstart
     cargo run --release -- report {{full}} --out reports/word-problems
 
+# Several routers on the labels of the quickstart: reports/router-comparison.
+compare file="experiments/router-comparison/compare.toml" out="reports/router-comparison":
+    cargo run --release -- compare {{file}} --out {{out}}
+
 # The real pair: reports/csqa-qwen2.5-coder and reports/gsm8k-qwen2.5-coder. Loads weights and
 # questions from the Hub, or from its cache with HF_HUB_OFFLINE=1. Takes an hour on two cores.
 real-pair:

@@ -4,6 +4,7 @@
 //! - [`Experiment`]: an experiment.toml, read and checked.
 //! - [`Chain`]: an experiment with its pair loaded; one method per stage. [`Chain::of_part`] does
 //!   a part of one.
+//! - [`Compare`]: a compare.toml, several routers on the label table of one experiment.
 //! - [`LlmUsage`]: requests, positions and bytes that a stage cost on a server.
 //! - [`TextUsage`]: what answers took in the tokens of an LLM that has its own.
 //! - [`Prompter`]: from a question to the tokens of its prompt.
@@ -38,6 +39,7 @@ mod llm_usage;
 mod prompts;
 
 pub use chain::Chain;
+pub use chain::compare::Compare;
 pub use error::LabError;
 pub use experiment::{Experiment, Override, SPLITS, experiment_schema};
 pub use llm_usage::{LlmUsage, TextUsage};

@@ -76,6 +76,14 @@ impl RouterScorer {
         &self.header
     }
 
+    /// Number of weights and biases.
+    #[must_use]
+    pub fn parameters(&self) -> usize {
+        let width = self.header.features.width();
+        let layers = self.header.architecture.layers(width);
+        layers.into_iter().map(|(inputs, outputs)| (inputs + 1) * outputs).sum()
+    }
+
     /// Checks that the router was trained for this SLM and tokenizer, and that the loaded
     /// SLM gives all features that the router reads.
     ///

@@ -16,7 +16,7 @@ use crate::{grid, palette, svg};
 
 const TEMPLATE: &str = include_str!("../templates/report.html");
 const LATENCY: &str = include_str!("../templates/latency.html");
-const STYLE: &str = include_str!("../templates/report.css");
+pub(crate) const STYLE: &str = include_str!("../templates/report.css");
 const SCRIPT: &str = include_str!("../templates/report.js");
 const UPLOT: &str = include_str!("../assets/uPlot.iife.min.js");
 const UPLOT_STYLE: &str = include_str!("../assets/uPlot.min.css");

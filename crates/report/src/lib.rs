@@ -5,10 +5,12 @@
 //! - [`ReportData`]: everything a report shows, already measured.
 //! - [`files`]: every file of the report, name and bytes.
 //! - [`Summary`]: the figures as `summary.json`.
+//! - [`comparison`]: the report of several routers.
 //! - [`CostSummary`]: the cost of a sweep as reports state it.
 //!
 //! Nothing here measures, decodes or touches a file.
 
+pub mod comparison;
 mod cost;
 mod csv;
 mod data;

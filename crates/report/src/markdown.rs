@@ -51,7 +51,7 @@ pub fn latency_markdown(study: &LatencyStudy) -> Result<String, RenderError> {
     Ok(environment.get_template("latency.md")?.render(context! { latency })?)
 }
 
-fn environment() -> Result<Environment<'static>, RenderError> {
+pub(crate) fn environment() -> Result<Environment<'static>, RenderError> {
     let mut environment = Environment::new();
     environment.set_trim_blocks(true);
     environment.set_lstrip_blocks(true);

@@ -67,6 +67,11 @@ fn strokes_of<'p>(policies: impl Iterator<Item = (&'p str, PolicyKind)>) -> Vec<
         .collect()
 }
 
+/// One of the hues, in order; they repeat.
+pub(super) fn hue(i: usize) -> Stroke {
+    OTHERS[i % OTHERS.len()]
+}
+
 /// "#rrggbb"
 pub(super) fn hex([r, g, b]: [u8; 3]) -> String {
     format!("#{r:02x}{g:02x}{b:02x}")

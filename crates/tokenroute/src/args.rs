@@ -33,7 +33,7 @@ pub use setup::{Completions, Man};
 #[cfg(feature = "lab")]
 pub use stages::Inspect;
 #[cfg(feature = "lab")]
-pub use stages::{Calibrate, CheckSweep, Label, Report, Staged, Sweep};
+pub use stages::{Calibrate, CheckSweep, Compare, Label, Report, Staged, Sweep};
 
 /// Most tokens or positions that an option may name.
 const MOST_COUNT: u64 = 1 << 24;
@@ -122,6 +122,9 @@ pub enum Command {
     /// Check the exact sweep against brute-force decoding.
     #[cfg(feature = "lab")]
     CheckSweep(CheckSweep),
+    /// Train several routers on one label table, sweep them and compare them.
+    #[cfg(feature = "lab")]
+    Compare(Compare),
     /// Compute accuracy, PGR, APGR and CPT of any router that decides once a question, from a table.
     #[cfg(feature = "lab")]
     Metrics(Box<Metrics>),

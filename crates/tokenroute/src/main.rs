@@ -55,6 +55,8 @@ fn run(command: &Command, progress: &Terminal) -> Result<()> {
         #[cfg(feature = "lab")]
         Command::CheckSweep(args) => commands::check_sweep::run(args, progress),
         #[cfg(feature = "lab")]
+        Command::Compare(args) => commands::compare::run(args, progress),
+        #[cfg(feature = "lab")]
         Command::Metrics(args) => commands::metrics::run(args),
         Command::Step(args) => commands::step::run(args, progress),
         Command::Generate(args) => commands::generate::run(args, progress),

@@ -24,7 +24,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
         "Stages of an experiment",
         &["label", "inspect", "train", "sweep", "calibrate", "report", "latency", "check-sweep"],
     ),
-    ("Figures of any router", &["metrics"]),
+    ("Several routers", &["compare", "metrics"]),
     ("Models", &["step", "bench", "export"]),
     ("Set up", &["completions", "man"]),
 ];

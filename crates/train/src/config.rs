@@ -31,6 +31,10 @@ pub struct TrainConfig {
     pub top_k: usize,
     /// Split to train on.
     pub train_split: String,
+    /// Share of the questions of `train_split` to train on, above 0 and up to 1. They are chosen
+    /// by their hashes. A smaller share is a part of a greater one.
+    #[serde(skip_serializing_if = "is_whole")]
+    pub share: f64,
     /// Split that decides when to stop and which settings are best. If the table lacks it, a
     /// part of the training questions is used: `validation_share`.
     pub validation_split: String,
@@ -79,6 +83,7 @@ impl Default for TrainConfig {
             dropout: None,
             top_k: 8,
             train_split: "router-train".to_owned(),
+            share: 1.0,
             validation_split: "validation".to_owned(),
             calibration_split: "calibration".to_owned(),
             validation_share: 0.15,
@@ -95,6 +100,11 @@ impl Default for TrainConfig {
             seed: 0,
         }
     }
+}
+
+/// Whether a share is all. It is then left out, as files of earlier versions have it.
+fn is_whole(share: &f64) -> bool {
+    *share >= 1.0
 }
 
 /// Weight of divergent rows: `"balanced"`, `"none"` or a number.
@@ -194,6 +204,10 @@ impl TrainConfig {
                     "expected a number of at least 0 and below 1",
                 );
             }
+        }
+        if !(self.share > 0.0 && self.share <= 1.0) {
+            let expected = "expected a share above 0, and 1 at most";
+            return bad("share", self.share.to_string(), expected);
         }
         if !(self.validation_share > 0.0 && self.validation_share < 1.0) {
             let expected = "expected a share between 0 and 1";

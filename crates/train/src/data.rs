@@ -11,6 +11,10 @@ use crate::{TrainConfig, TrainError};
 /// harm.
 const STD_FLOOR: f64 = 1e-4;
 
+/// The position in the hash by which training questions are ordered for `train.share`. Position
+/// 0 chooses validation questions.
+const SHARE: usize = 1;
+
 /// The rows of a part: training, validation or calibration.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Rows {
@@ -110,8 +114,13 @@ impl TrainingData {
             positions: Vec::new(),
             spec,
         };
+        let taken = taken(config, rows, hashed, calibrated);
         for row in rows {
             let Some(part) = part(config, row, hashed, calibrated) else { continue };
+            let left_out = |taken: &BTreeSet<&str>| !taken.contains(row.question.as_str());
+            if part == Part::Train && taken.as_ref().is_some_and(left_out) {
+                continue;
+            }
             check_row(&data.spec, row)?;
             let features = Features::from_parts(&data.spec, &row.hidden, &row.top, row.entropy).0;
             if let Some(i) = features.iter().position(|x| !x.is_finite()) {
@@ -224,6 +233,26 @@ fn part(config: &TrainConfig, row: &LabelRow, hashed: bool, calibrated: bool) ->
         return Some(if validates { Part::Validation } else { Part::Train });
     }
     (!hashed && row.split == config.validation_split).then_some(Part::Validation)
+}
+
+/// The training questions of `train.share`; `None` if it takes all.
+fn taken<'r>(
+    config: &TrainConfig,
+    rows: &'r [LabelRow],
+    hashed: bool,
+    calibrated: bool,
+) -> Option<BTreeSet<&'r str>> {
+    if config.share >= 1.0 {
+        return None;
+    }
+    let trained = |row: &&LabelRow| part(config, row, hashed, calibrated) == Some(Part::Train);
+    let all: BTreeSet<&str> = rows.iter().filter(trained).map(|r| r.question.as_str()).collect();
+    let mut order: Vec<(f64, &str)> =
+        all.into_iter().map(|question| (unit_hash(0, question, SHARE), question)).collect();
+    order.sort_by(|a, b| a.0.total_cmp(&b.0));
+    // A product such as 0.1 · 400 may lie above the whole number that it stands for.
+    let count = (config.share * order.len() as f64 - 1e-9).ceil() as usize;
+    Some(order.into_iter().take(count.max(1)).map(|(_, question)| question).collect())
 }
 
 fn factor(config: &TrainConfig, relation: Relation) -> f32 {

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokenroute_core::{Part, QuestionCurve, Scorer, Tau};
+use tokenroute_core::{LanguageModel, Part, QuestionCurve, Scorer, Tau};
 use tokenroute_store::{self as store, Columns, PolicyCurves};
-use tokenroute_sweep::policies::BaselineInputs;
+use tokenroute_sweep::policies::{Baseline, BaselineInputs};
 use tokenroute_sweep::query::{QueryPolicy, QuestionFacts};
 use tokenroute_sweep::{Restricted, SharedSteps, SweepCost, SweepOptions};
 use tokenroute_train::QueryHead;
@@ -84,15 +84,26 @@ impl Chain<'_> {
     }
 
     fn swept_policies(&self, partial: &Path) -> Result<Policies> {
-        let taus: Result<Vec<Tau>, _> =
-            self.experiment.sweep.taus.iter().map(|&tau| Tau::new(tau)).collect();
         let (facts, head) = (self.reads_facts(), self.query_head(partial)?);
-        Ok(Policies { by_token: self.policies_by_token()?, taus: taus?, facts, head })
+        let (by_token, taus) = (self.policies_by_token()?, self.restricted_taus()?);
+        Ok(Policies { by_token, taus, facts, head })
     }
 
     /// The routers and the baselines that decide by token, with their names.
     pub fn policies_by_token(&self) -> Result<Vec<(String, Box<dyn Scorer>)>> {
-        let baselines = self.baselines();
+        let mut by_token: Vec<(String, Box<dyn Scorer>)> = Vec::new();
+        for (router, scorer, _) in self.routers(usize::MAX)? {
+            by_token.push((router.policy, Box::new(scorer)));
+        }
+        by_token.extend(self.build_baselines(&self.baselines())?);
+        Ok(by_token)
+    }
+
+    /// Baselines that decide by token, with their names.
+    pub(super) fn build_baselines(
+        &self,
+        baselines: &[Baseline],
+    ) -> Result<Vec<(String, Box<dyn Scorer>)>> {
         let mut rows = Vec::new();
         if baselines.iter().any(|b| b.needs_rows()) {
             rows = self.label_rows(Columns::Scalars)?.1;
@@ -102,12 +113,7 @@ impl Chain<'_> {
         let phrasing = self.phrasing_tokens()?;
         let seed = self.experiment.seed;
         let inputs = BaselineInputs { seed, vocabulary, rows: &rows, phrasing: &phrasing };
-        let mut by_token: Vec<(String, Box<dyn Scorer>)> = Vec::new();
-        for (router, scorer, _) in self.routers(usize::MAX)? {
-            by_token.push((router.policy, Box::new(scorer)));
-        }
-        by_token.extend(baselines.iter().map(|b| (b.name().to_owned(), b.build(&inputs))));
-        Ok(by_token)
+        Ok(baselines.iter().map(|b| (b.name().to_owned(), b.build(&inputs))).collect())
     }
 
     /// Sweeps every policy over a few questions. What a model says after a prefix does not
@@ -121,24 +127,10 @@ impl Chain<'_> {
     ) -> Result<Swept> {
         let slm = SharedSteps::new(&self.pair()?.slm);
         let llm = SharedAnswers::new(self.cloud()?, self.experiment.sweep.llm_top());
-        let mut done = Swept::default();
-        for (name, scorer) in &policies.by_token {
-            let before = (slm.processed(), llm.processed());
-            let restricted = Restricted::new(scorer.as_ref(), &policies.taus);
-            let swept = self.sweep_part(
-                &slm,
-                &llm.as_if_alone(),
-                if policies.taus.is_empty() { scorer.as_ref() } else { &restricted },
-                part,
-                questions.clone(),
-                &SweepOptions::default(),
-            )?;
-            let mut cost: SweepCost = swept.iter().map(|s| s.cost).sum();
-            cost.new_slm_positions = slm.processed() - before.0;
-            cost.new_llm_positions = llm.processed() - before.1;
-            done.costs.insert(name.clone(), cost);
-            done.curves.push(swept.into_iter().map(|s| s.curve).collect());
-        }
+        let by_token: Vec<(&str, &dyn Scorer)> =
+            policies.by_token.iter().map(|(name, s)| (name.as_str(), s.as_ref())).collect();
+        let mut done =
+            self.sweep_sharing(&slm, &llm, &by_token, &policies.taus, part, questions.clone())?;
         if policies.facts {
             let (count, head) = (questions.len() as u64, policies.head.as_ref());
             let (facts, walks) = self.question_facts(&slm, &llm, part, questions, head)?;
@@ -149,6 +141,61 @@ impl Chain<'_> {
             self.progress.advance(count);
         }
         Ok(done)
+    }
+
+    /// Sweeps policies that decide by token over a few questions, one after the other.
+    fn sweep_sharing<S: LanguageModel>(
+        &self,
+        slm: &SharedSteps<'_, S>,
+        llm: &SharedAnswers<'_>,
+        policies: &[(&str, &dyn Scorer)],
+        taus: &[Tau],
+        part: &Asked,
+        questions: Range<usize>,
+    ) -> Result<Swept> {
+        let mut done = Swept::default();
+        for &(name, scorer) in policies {
+            let before = (slm.processed(), llm.processed());
+            let restricted = Restricted::new(scorer, taus);
+            let swept = self.sweep_part(
+                slm,
+                &llm.as_if_alone(),
+                if taus.is_empty() { scorer } else { &restricted },
+                part,
+                questions.clone(),
+                &SweepOptions::default(),
+            )?;
+            let mut cost: SweepCost = swept.iter().map(|s| s.cost).sum();
+            cost.new_slm_positions = slm.processed() - before.0;
+            cost.new_llm_positions = llm.processed() - before.1;
+            done.costs.insert(name.to_owned(), cost);
+            done.curves.push(swept.into_iter().map(|s| s.curve).collect());
+        }
+        Ok(done)
+    }
+
+    /// The curves of policies over some questions of a split, in the order of the policies. What
+    /// the models say after a prefix is asked for once.
+    pub(super) fn curves_of(
+        &self,
+        policies: &[(&str, &dyn Scorer)],
+        asked: &Asked,
+        range: Range<usize>,
+    ) -> Result<(Vec<Vec<QuestionCurve>>, SweepCost)> {
+        let taus = self.restricted_taus()?;
+        let mut whole = Swept::default();
+        for questions in groups(range) {
+            let slm = SharedSteps::new(&self.pair()?.slm);
+            let llm = SharedAnswers::new(self.cloud()?, self.experiment.sweep.llm_top());
+            whole.extend(self.sweep_sharing(&slm, &llm, policies, &taus, asked, questions)?);
+        }
+        Ok((whole.curves, whole.costs.into_values().sum()))
+    }
+
+    fn restricted_taus(&self) -> Result<Vec<Tau>> {
+        let taus: Result<_, _> =
+            self.experiment.sweep.taus.iter().map(|&tau| Tau::new(tau)).collect();
+        Ok(taus?)
     }
 
     /// Joins all chunks into the sweep's files. Returns the files' names.
@@ -230,13 +277,13 @@ impl ChunkFiles {
     }
 }
 
-fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     let mut json = serde_json::to_vec_pretty(value)?;
     json.push(b'\n');
     Ok(store::write(path, &json)?)
 }
 
-fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
     Ok(serde_json::from_slice(&store::read(path)?)?)
 }
 

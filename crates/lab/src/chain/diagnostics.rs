@@ -69,23 +69,32 @@ impl Chain<'_> {
 
 /// A policy's score of a labelled position.
 fn score(scorer: &dyn Scorer, row: &LabelRow) -> Result<Score> {
+    Ok(scorer.score(&position(row, &step(row)))?)
+}
+
+/// The step of a labelled position, as far as it is stored.
+pub(super) fn step(row: &LabelRow) -> Step {
     let greatest = row.top.first().map_or(0.0, |top| f64::from(top.1));
-    let step = Step {
+    Step {
         token: row.slm_token,
         top: row.top.clone(),
         entropy: row.entropy,
         rest: 1.0 - greatest,
         hidden: row.hidden.as_slice().into(),
         logits: None,
-    };
-    Ok(scorer.score(&Position {
+    }
+}
+
+/// A labelled position for policies that do not read the LLM's token.
+pub(super) fn position<'r>(row: &'r LabelRow, step: &'r Step) -> Position<'r> {
+    Position {
         question: &row.question,
         index: row.position as usize,
         previous: row.previous,
-        step: &step,
+        step,
         sentence_entropy: row.sentence_entropy,
         // Not stored. No policy here reads it.
         paragraph_entropy: row.sentence_entropy,
         llm: None,
-    })?)
+    }
 }

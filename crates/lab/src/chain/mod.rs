@@ -3,6 +3,7 @@
 
 mod answers;
 mod chunks;
+pub mod compare;
 mod diagnostics;
 mod estimate;
 mod examples;
@@ -79,7 +80,11 @@ const HASHES: &str = "file-hashes.json";
 impl<'a> Chain<'a> {
     /// Reads the experiment and what names its pair. No model is loaded.
     pub fn open(path: &Path, overrides: &[Override], progress: &'a dyn Progress) -> Result<Self> {
-        let experiment = Experiment::load(path, overrides)?;
+        Self::of(Experiment::load(path, overrides)?, progress)
+    }
+
+    /// Reads what names the pair of an experiment. No model is loaded.
+    pub fn of(experiment: Experiment, progress: &'a dyn Progress) -> Result<Self> {
         let hashes = FileHashes::open(&experiment.run(HASHES));
         let named = NamedPair::read(&experiment, &hashes, progress)?;
         let (loaded, lock, splits) = (OnceLock::new(), OnceLock::new(), Default::default());

@@ -303,7 +303,7 @@ impl Chain<'_> {
 }
 
 /// Copies the files that a manifest lists.
-fn copy(done: &Manifest, from: &Path, to: &Path) -> Result<()> {
+pub(super) fn copy(done: &Manifest, from: &Path, to: &Path) -> Result<()> {
     store::make_dir(to)?;
     let mut files = Vec::new();
     for name in done.outputs.keys() {

@@ -1,11 +1,12 @@
 //! The train stage: label table to router files, one for each seed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use tokenroute_core::LabelRow;
 use tokenroute_model::RouterScorer;
 use tokenroute_store::{self as store, Columns, Manifest};
-use tokenroute_train::Trained;
+use tokenroute_train::{Provenance, TrainConfig, Trained};
 
 use super::sweep::ROUTER;
 use super::{Chain, timing};
@@ -32,6 +33,14 @@ impl SeededRouter {
     }
 }
 
+/// A finished label table.
+pub(super) struct LabelTable {
+    /// What its routers are bound to.
+    pub(super) provenance: Provenance,
+    /// All rounds.
+    pub(super) rows: Vec<LabelRow>,
+}
+
 impl Chain<'_> {
     /// Trains the router, or finds it trained. Returns whether it was skipped.
     pub fn train(&self, device: &str) -> Result<bool> {
@@ -44,34 +53,48 @@ impl Chain<'_> {
         timing::forget(&folder)?;
         self.timed(&folder, || {
             let (labels, rows) = self.label_rows(Columns::All)?;
-            let device = tokenroute_train::device(device)?;
-            let (config, routers) = (self.train_config(), self.seeded_routers());
-            let seeds: Vec<u64> = routers.iter().map(|router| router.seed).collect();
-            let provenance = self.provenance(labels);
-            let trained = tokenroute_train::train_seeds(
-                &config,
-                &seeds,
-                &rows,
-                &provenance,
-                &device,
-                self.progress,
-            )?;
-            let mut work = work;
-            let mut history = Vec::new();
-            for (router, Trained { file, history: epochs }) in routers.iter().zip(trained) {
-                file.write(&folder.join(router.file()))?;
-                work.add_output(&folder, &router.file())?;
-                for epoch in epochs {
-                    serde_json::to_writer(&mut history, &epoch)?;
-                    history.push(b'\n');
-                }
-            }
-            // No stage reads it.
-            store::write(&folder.join(HISTORY), &history)?;
-            Ok(work.save(&folder)?)
+            let files: Vec<(u64, String)> =
+                self.seeded_routers().iter().map(|router| (router.seed, router.file())).collect();
+            let table = LabelTable { provenance: self.provenance(labels), rows };
+            self.train_into(&folder, work, &self.train_config(), &files, &table, device)
         })?;
         self.progress.finish();
         Ok(false)
+    }
+
+    /// Trains a router for each seed, writes them with these names and ends the stage.
+    pub(super) fn train_into(
+        &self,
+        folder: &Path,
+        mut work: Manifest,
+        config: &TrainConfig,
+        files: &[(u64, String)],
+        table: &LabelTable,
+        device: &str,
+    ) -> Result<()> {
+        let device = tokenroute_train::device(device)?;
+        let seeds: Vec<u64> = files.iter().map(|(seed, _)| *seed).collect();
+        let LabelTable { provenance, rows } = table;
+        let trained = tokenroute_train::train_seeds(
+            config,
+            &seeds,
+            rows,
+            provenance,
+            &device,
+            self.progress,
+        )?;
+        let mut history = Vec::new();
+        for ((_, name), Trained { file, history: epochs }) in files.iter().zip(trained) {
+            file.write(&folder.join(name))?;
+            work.add_output(folder, name)?;
+            for epoch in epochs {
+                serde_json::to_writer(&mut history, &epoch)?;
+                history.push(b'\n');
+            }
+        }
+        // No stage reads it.
+        store::write(&folder.join(HISTORY), &history)?;
+        Ok(work.save(folder)?)
     }
 
     /// The first trained router, checked against the pair, and its file's hash.
@@ -91,14 +114,20 @@ impl Chain<'_> {
         let mut found = Vec::new();
         for router in self.seeded_routers().into_iter().take(most) {
             let path = folder.join(router.file());
-            let mut scorer = RouterScorer::open(&path)?;
-            scorer.check(&self.named.info, self.slm().vocabulary.hash())?;
-            if let Some(pair) = self.loaded.get() {
-                scorer.share_threads(pair.slm.model());
-            }
+            let scorer = self.open_router(&path)?;
             found.push((router, scorer, self.hashes.sha256(&path)?));
         }
         Ok(found)
+    }
+
+    /// Opens a router file and checks it against the pair.
+    pub(super) fn open_router(&self, path: &Path) -> Result<RouterScorer> {
+        let mut scorer = RouterScorer::open(path)?;
+        scorer.check(&self.named.info, self.slm().vocabulary.hash())?;
+        if let Some(pair) = self.loaded.get() {
+            scorer.share_threads(pair.slm.model());
+        }
+        Ok(scorer)
     }
 
     /// The routers that the experiment asks for, trained or not.
@@ -117,13 +146,18 @@ impl Chain<'_> {
     }
 
     fn train_work(&self) -> Result<Manifest> {
+        self.train_work_of(&self.train_config())
+    }
+
+    /// The manifest of a training before the work.
+    pub(super) fn train_work_of(&self, config: &TrainConfig) -> Result<Manifest> {
         let asked = self.label_questions()?;
         let manifests = self.labelled(&asked)?.context(
             "the label table is missing or stale; run `tokenroute label` on the experiment first",
         )?;
         let hashes: Vec<String> = manifests.iter().map(Manifest::outputs_hash).collect();
         let labels = store::sha256(hashes.join("\n").as_bytes());
-        let config = serde_json::to_value(self.train_config())?;
+        let config = serde_json::to_value(config)?;
         Ok(self.manifest("train", config).with_input("labels", &labels))
     }
 }

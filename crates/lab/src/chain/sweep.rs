@@ -24,7 +24,7 @@ pub const ROUTER: &str = "router";
 pub(super) const CURVES: &str = "curves.parquet";
 /// Goes up when a column of the curves is new or changes, so that those without it are made
 /// anew.
-const COLUMNS: u32 = 4;
+pub(super) const COLUMNS: u32 = 4;
 pub(super) const COSTS: &str = "costs.json";
 /// What policies that decide once a question read.
 pub(super) const FACTS: &str = "questions.json";
@@ -41,7 +41,10 @@ pub fn llm_positions(costs: &Costs) -> u64 {
 /// How many SLM and LLM positions were processed, and how many the policies alone would take:
 /// the policies share what the models say after a prefix.
 pub fn shared_line(costs: &Costs) -> String {
-    let sum: SweepCost = costs.values().flat_map(BTreeMap::values).copied().sum();
+    shared_words(costs.values().flat_map(BTreeMap::values).copied().sum())
+}
+
+pub(super) fn shared_words(sum: SweepCost) -> String {
     let model = |name, new: u64, alone: u64| {
         let share = 100.0 * (1.0 - new as f64 / alone.max(1) as f64);
         format!("{new} {name} positions processed, {share:.1}% fewer than each policy alone")

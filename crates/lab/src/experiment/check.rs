@@ -10,7 +10,7 @@ use super::{DataSection, Experiment, PairSection, SPLITS, SplitFile};
 use crate::{LabError, prompts};
 
 /// A key, and its value with what is expected.
-type Fault = (String, String);
+pub(crate) type Fault = (String, String);
 
 /// Splits that training may read.
 const LABELLED: [&str; 3] = ["router-train", "validation", "calibration"];
@@ -122,7 +122,8 @@ fn pair(pair: &PairSection) -> Result<(), Fault> {
     }
 }
 
-fn train(train: &TrainConfig) -> Result<(), Fault> {
+/// Checks a `[train]` section.
+pub(crate) fn train(train: &TrainConfig) -> Result<(), Fault> {
     match train.check() {
         Ok(()) => {}
         Err(TrainError::Config { field, value, expected }) => {

@@ -1,7 +1,7 @@
 //! The experiment file: one section per stage. Unknown keys are refused, and paths are
 //! relative to the file.
 
-mod check;
+pub(crate) mod check;
 mod format_name;
 mod overrides;
 mod prices;

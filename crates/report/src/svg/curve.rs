@@ -118,7 +118,7 @@ fn range(split: &SplitResult, grids: &[Vec<GridPoint>]) -> (f64, f64) {
 }
 
 /// A step line: each value holds until the next budget.
-fn steps(grid: &[GridPoint]) -> Vec<(f64, f64)> {
+pub(super) fn steps(grid: &[GridPoint]) -> Vec<(f64, f64)> {
     corners(grid.iter().map(|g| (g.rho, g.accuracy)))
 }
 
@@ -143,7 +143,7 @@ fn corners(points: impl Iterator<Item = (f64, f64)>) -> Vec<(f64, f64)> {
 }
 
 /// The outline of the band: along the upper edge, back along the lower.
-fn band(grid: &[GridPoint]) -> Vec<(f64, f64)> {
+pub(super) fn band(grid: &[GridPoint]) -> Vec<(f64, f64)> {
     let edge =
         |side: usize| corners(grid.iter().filter_map(|g| g.interval.map(|i| (g.rho, i[side]))));
     let mut outline = edge(1);

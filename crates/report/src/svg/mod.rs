@@ -3,11 +3,13 @@
 
 mod answer_costs;
 mod canvas;
+mod comparison;
 mod curve;
 mod labels;
 mod latency;
 mod reliability;
 
+pub(crate) use comparison::comparison_figures;
 pub use curve::{CurveFigure, svg_curve};
 pub use labels::svg_labels;
 pub use latency::{Cost, svg_latency};

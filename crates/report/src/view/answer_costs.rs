@@ -143,7 +143,8 @@ fn lesser(costs: &AnswerCosts, point: &PricedPoint, way: &PricedWay) -> Vec<Stri
     less
 }
 
-fn assumptions(costs: &AnswerCosts) -> Vec<String> {
+/// The stated prices and network, in words.
+pub(crate) fn assumptions(costs: &AnswerCosts) -> Vec<String> {
     let mut stated = Vec::new();
     if let Some(p) = &costs.prices {
         stated.push(format!(

@@ -16,6 +16,7 @@ use crate::cost::{CostSummary, GRID_POINTS};
 use crate::data::{LabelCounts, ReportData, StageCost};
 use crate::number::{count, decimal, duration, percent};
 use answer_costs::AnswerCostsView;
+pub(crate) use answer_costs::assumptions;
 use examples::ExampleView;
 pub(super) use latency::LatencyView;
 use split::SplitView;

@@ -7,6 +7,7 @@ mod offload_met;
 pub mod outcomes;
 mod resampled;
 mod result;
+mod routers;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ pub use compare::{Comparison, Difference};
 pub use offload_met::offload_met;
 use resampled::{CPT, Resampled, Resamples};
 pub use result::{BandPoint, Point, PolicyResult, SplitResult};
+pub use routers::{ComparedRouter, MeanPoint, RouterStudy, SweptRouter, compare_routers};
 
 /// Offload ratios aimed at, rising.
 pub const TARGETS: [f64; 6] = [0.01, 0.02, 0.05, 0.07, 0.10, 0.20];

@@ -71,6 +71,17 @@ struct Areas {
     cpt: [f64; CPT.len()],
 }
 
+/// The figures of one resample that several seeds are averaged over.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Drawn {
+    /// Accuracy at the τ chosen for each target.
+    pub points: [f64; TARGETS.len()],
+    /// `None` without a gap.
+    pub apgr: Option<f64>,
+    /// The same at small budgets.
+    pub apgr20: Option<f64>,
+}
+
 impl Resampled {
     /// Chooses τ in every resample of the one set of questions and measures on the test
     /// questions of the same resample. The gap of each is the router's, or the policy's own
@@ -116,6 +127,16 @@ impl Resampled {
                 Some(BandPoint { offload: offloads[i], lower, upper })
             })
             .collect()
+    }
+
+    /// The figures of every resample.
+    pub fn figures(&self) -> Vec<Drawn> {
+        let of = |draw: &Draw| Drawn {
+            points: draw.points,
+            apgr: draw.areas.as_ref().map(|areas| areas.apgr),
+            apgr20: draw.areas.as_ref().map(|areas| areas.apgr20),
+        };
+        self.draws.iter().map(of).collect()
     }
 
     /// Interval of the APGR, over the resamples that have one.

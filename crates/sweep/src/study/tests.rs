@@ -243,3 +243,43 @@ fn policies_must_fit_together() {
     );
     assert!(matches!(study(SPLITS, &[router, margin(&[])], FEW), Err(StudyError::Empty { .. })));
 }
+
+#[test]
+fn a_router_is_the_mean_of_its_seeds_and_is_compared_with_the_first() {
+    let (sharp, blunt) = (questions(100, 40, 1), questions(100, 40, 6));
+    fn of(questions: &[QuestionCurve]) -> SweptPolicy<'_> {
+        curves("router", PolicyKind::Router, questions)
+    }
+    let routers = [
+        SweptRouter { name: "first", seeds: vec![of(&sharp)], tested: true },
+        SweptRouter { name: "two seeds", seeds: vec![of(&sharp), of(&blunt)], tested: true },
+        SweptRouter { name: "blunt", seeds: vec![of(&blunt)], tested: true },
+        SweptRouter { name: "a share", seeds: vec![of(&blunt)], tested: false },
+    ];
+    let found = compare_routers(SPLITS, &routers, FEW).expect("routers");
+    let apgr: Vec<f64> = found.routers.iter().filter_map(|router| router.apgr).collect();
+    for (found, expected) in apgr.iter().zip([0.9, 0.65, 0.4, 0.4]) {
+        assert!((found - expected).abs() < 1e-9, "{apgr:?}");
+    }
+    let [first, mean, blunt_router, share] = &found.routers[..] else { panic!("four routers") };
+    // At 10% the first seed is right everywhere, and the second where the SLM is.
+    assert!((mean.points[4].accuracy - 0.7).abs() < 1e-9, "{:?}", mean.points[4]);
+    assert_eq!(mean.seeds.len(), 2);
+    assert_eq!((first.difference20, first.difference), (None, None));
+    let small = |router: &ComparedRouter| router.difference20.expect("both have an APGR");
+    assert!((small(mean).difference.value + 0.25).abs() < 1e-9);
+    assert_eq!(small(mean).holm_p, Some(2.0 / 201.0), "a family of two tests");
+    assert_eq!((small(share).p, small(share).holm_p), (None, None));
+
+    // The difference is the one that a report states, with the other sign.
+    let policies = [of(&sharp), curves("blunt", PolicyKind::TrainingFree, &blunt)];
+    let report = study(SPLITS, &policies, FEW).expect("two policies");
+    let stated = report.policies[1].router_advantage20.expect("both have an APGR");
+    assert!((stated.difference.value + small(blunt_router).difference.value).abs() < 1e-12);
+    assert_eq!(stated.p, small(blunt_router).p);
+    assert_eq!((found.gap, found.slm_interval), (report.gap, report.slm_interval));
+
+    let none = SweptRouter { name: "none", seeds: Vec::new(), tested: true };
+    let error = compare_routers(SPLITS, &[none], FEW).expect_err("no seed");
+    assert!(error.to_string().contains("\"none\""), "{error}");
+}

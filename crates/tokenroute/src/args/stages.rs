@@ -135,6 +135,26 @@ pub struct Calibrate {
     pub json: bool,
 }
 
+/// Arguments of `compare`.
+#[derive(Debug, Args)]
+pub struct Compare {
+    /// The compare.toml: an experiment, and routers that differ in [train].
+    #[arg(value_name = "FILE")]
+    pub path: PathBuf,
+    /// Replace a key of the experiment, as in `run`. May be given more than once.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<Override>,
+    /// Run the program that the experiment's grader `command` names.
+    #[arg(long)]
+    pub allow_commands: bool,
+    /// Burn backend for training: flex, ndarray or wgpu, if built in.
+    #[arg(long, default_value = "flex")]
+    pub device: String,
+    /// Copy the report to this folder, as it was rendered.
+    #[arg(long, value_name = "FOLDER")]
+    pub out: Option<PathBuf>,
+}
+
 /// Arguments of `check-sweep`.
 #[derive(Debug, Args)]
 pub struct CheckSweep {

@@ -8,6 +8,8 @@ pub mod chat;
 pub mod check_sweep;
 #[cfg(feature = "server")]
 pub mod cloud;
+#[cfg(feature = "lab")]
+pub mod compare;
 pub mod completions;
 pub mod export;
 pub mod generate;
