@@ -24,7 +24,6 @@ mod timing;
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::time::Instant;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -239,30 +238,35 @@ impl<'a> Chain<'a> {
     }
 
     /// Runs a stage's work and records its cost beside it, added to the cost of earlier
-    /// runs that were killed.
+    /// runs that were killed. The time is recorded while it runs, calls at its end.
     pub fn timed<T>(&self, folder: &Path, work: impl FnOnce() -> Result<T>) -> Result<T> {
         self.lock()?;
         store::make_dir(folder)?;
         let (before, asked) = (timing::took(folder), self.usage());
         let written = self.text_usage();
-        let begun = Instant::now();
         memory::reset_peak();
-        let result = work();
-        let usage = self.usage().zip(asked).map(|(now, asked)| now.since(asked));
-        let took = Took {
-            seconds: before.seconds + begun.elapsed().as_secs_f64(),
+        let so_far = |seconds| Took {
+            seconds: before.seconds + seconds,
             peak_bytes: memory::peak().max(before.peak_bytes),
-            usage: usage.map(|usage| usage.with(before.usage.unwrap_or_default())),
-            text: self.text_usage().and_then(|now| {
-                let new = now.since(written.unwrap_or_default());
-                if new.answers > 0 {
-                    self.progress.note(&new.to_string());
-                }
-                let all = new.with(before.text.unwrap_or_default());
-                (all.answers > 0).then_some(all)
-            }),
+            usage: before.usage,
+            text: before.text,
         };
-        timing::record(folder, took).context("cannot record the cost of the stage")?;
+        let (result, seconds) = timing::noted(timing::PERIOD, work, |seconds| {
+            // A record that fails is written again; the last one must not fail.
+            let _ = timing::record(folder, so_far(seconds));
+        });
+        let usage = self.usage().zip(asked).map(|(now, asked)| now.since(asked));
+        let usage = usage.map(|usage| usage.with(before.usage.unwrap_or_default()));
+        let text = self.text_usage().and_then(|now| {
+            let new = now.since(written.unwrap_or_default());
+            if new.answers > 0 {
+                self.progress.note(&new.to_string());
+            }
+            let all = new.with(before.text.unwrap_or_default());
+            (all.answers > 0).then_some(all)
+        });
+        timing::record(folder, Took { usage, text, ..so_far(seconds) })
+            .context("cannot record the cost of the stage")?;
         result
     }
 

@@ -42,6 +42,8 @@ pub(crate) struct SeedsView {
     pub range: SeedView,
     /// Targets of the accuracies.
     pub columns: Vec<String>,
+    /// Whether all seeds gave the same router, as a fit without random draws does.
+    pub same: bool,
 }
 
 /// One seed, or the range of all.
@@ -97,7 +99,11 @@ impl SeedsView {
         let areas =
             |of: fn(&PolicyResult) -> Option<f64>| routers.iter().filter_map(move |r| of(r));
         let number = |x: f64| decimal(Some(x), 3);
+        let curve = |r: &PolicyResult| {
+            r.points.iter().map(|p| (p.tau, p.offload, p.accuracy)).collect::<Vec<_>>()
+        };
         Some(SeedsView {
+            same: routers.windows(2).all(|pair| curve(pair[0]) == curve(pair[1])),
             range: SeedView {
                 name: format!("range of {} seeds", routers.len()),
                 apgr20: range(areas(|r| r.apgr20), number),
@@ -122,9 +128,13 @@ fn seed(router: &PolicyResult) -> SeedView {
     }
 }
 
-/// As in "0.412–0.437".
+/// As in "0.412–0.437", or "0.412" if all are printed alike.
 fn range(values: impl Iterator<Item = f64>, print: impl Fn(f64) -> String) -> String {
     let (low, high) =
         values.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), x| (l.min(x), h.max(x)));
-    if low > high { "–".to_owned() } else { format!("{}–{}", print(low), print(high)) }
+    match (print(low), print(high)) {
+        _ if low > high => "–".to_owned(),
+        (low, high) if low == high => low,
+        (low, high) => format!("{low}–{high}"),
+    }
 }
