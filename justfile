@@ -54,6 +54,11 @@ bench-real *options:
     cargo build --release
     python3 experiments/csqa-qwen2.5-coder/bench.py {{options}}
 
+# Labelling beside a loop of one-token calls, as CITER's pipeline labels; needs torch and transformers.
+bench-citer *options:
+    cargo build --release
+    python3 experiments/citer/label.py {{options}}
+
 # What CI runs after format and lint checks, and what the README names.
 test:
     cargo test --workspace

@@ -2,6 +2,7 @@
 """Labelling the way CITER's pipeline does, beside `tokenroute label`: questions an hour.
 
     HF_HUB_CACHE=... HF_HUB_OFFLINE=1 python3 experiments/citer/label.py
+                                                  (or: just bench-citer)
 
 Both label the same questions of experiments/csqa-qwen2.5-coder with the same weights. The loop
 here is a script of our own on transformers, after CITER (arXiv 2502.01976, section 3.2): the LLM

@@ -45,11 +45,7 @@ pub fn record(folder: &Path, took: Took) -> Result<()> {
 
 /// Runs `work` and returns its result with its seconds. Meanwhile `note` is called every
 /// `period` with the seconds so far.
-pub fn noted<T>(
-    period: Duration,
-    work: impl FnOnce() -> T,
-    note: impl Fn(f64) + Send,
-) -> (T, f64) {
+pub fn noted<T>(period: Duration, work: impl FnOnce() -> T, note: impl Fn(f64) + Send) -> (T, f64) {
     let begun = Instant::now();
     let seconds = move || begun.elapsed().as_secs_f64();
     let result = thread::scope(|scope| {

@@ -58,7 +58,7 @@ impl Tokenizer {
             return Tokenizer::read(&beside);
         }
         let json = file.tokenizer_json()?;
-        let tokenizer = Tokenizer::parse(path, json.to_string().as_bytes())?;
+        let tokenizer = Tokenizer::of_json(path, &json, json.to_string().as_bytes())?;
         // The library ignores the ids of added tokens and numbers them on from the others.
         let added = json.get("added_tokens").and_then(Value::as_array);
         for token in added.into_iter().flatten() {
@@ -92,6 +92,11 @@ impl Tokenizer {
             path: path.to_owned(),
             message: error.to_string(),
         })?;
+        Tokenizer::of_json(path, &json, bytes)
+    }
+
+    /// [`Tokenizer::parse`] of JSON that is also there in `bytes`.
+    fn of_json(path: &Path, json: &Value, bytes: &[u8]) -> Result<Self, LoadError> {
         let bad = |error: tokenizers::Error| LoadError::Tokenizer {
             path: path.to_owned(),
             message: error.to_string(),
@@ -110,7 +115,7 @@ impl Tokenizer {
             let what = format!("token {token:?} has id {id}; expected ids below {MOST_IDS}");
             return Err(bad(what.into()));
         }
-        Ok(Tokenizer { path: path.to_owned(), inner, parts: part_hashes(&json), size })
+        Ok(Tokenizer { path: path.to_owned(), inner, parts: part_hashes(json), size })
     }
 
     /// Ids of a text; no special tokens are added.
@@ -263,51 +268,70 @@ impl Tokenizer {
 fn part_hashes(json: &Value) -> [String; 4] {
     let null = Value::Null;
     let model = json.get("model").unwrap_or(&null);
-    let get = |object: &Value, key: &str| object.get(key).cloned().unwrap_or(Value::Null);
-    // Merges are written "a b" by older versions and ["a", "b"] by newer ones.
-    let merges = match get(model, "merges") {
-        Value::Array(list) => Value::Array(
-            list.into_iter()
-                .map(|merge| match merge.as_str().and_then(|text| text.split_once(' ')) {
-                    Some((left, right)) => Value::from(vec![left, right]),
-                    None => merge,
-                })
-                .collect(),
-        ),
-        other => other,
-    };
-    let parts =
-        [get(model, "vocab"), merges, get(json, "added_tokens"), get(json, "pre_tokenizer")];
-    parts.map(|part| {
-        let mut text = String::new();
-        canonical(&part, &mut text);
+    let part = |object: &Value, key: &str, write: fn(&Value, &mut Vec<u8>)| {
+        let mut text = Vec::new();
+        write(object.get(key).unwrap_or(&Value::Null), &mut text);
         sha256(text)
-    })
+    };
+    [
+        part(model, "vocab", canonical),
+        part(model, "merges", canonical_merges),
+        part(json, "added_tokens", canonical),
+        part(json, "pre_tokenizer", canonical),
+    ]
+}
+
+/// [`canonical`] of merges, which older versions write "a b" and newer ones ["a", "b"].
+fn canonical_merges(merges: &Value, out: &mut Vec<u8>) {
+    let Value::Array(list) = merges else { return canonical(merges, out) };
+    out.push(b'[');
+    for merge in list {
+        match merge.as_str().and_then(|text| text.split_once(' ')) {
+            Some((left, right)) => {
+                out.push(b'[');
+                for side in [left, right] {
+                    quoted(side, out);
+                    out.push(b',');
+                }
+                out.push(b']');
+            }
+            None => canonical(merge, out),
+        }
+        out.push(b',');
+    }
+    out.push(b']');
 }
 
 /// Writes JSON without spaces and with sorted keys, for any map type of serde_json.
-fn canonical(value: &Value, out: &mut String) {
+fn canonical(value: &Value, out: &mut Vec<u8>) {
     match value {
         Value::Object(map) => {
             let mut entries: Vec<_> = map.iter().collect();
             entries.sort_by_key(|entry| entry.0);
-            out.push('{');
+            out.push(b'{');
             for (key, value) in entries {
-                out.push_str(&Value::from(key.as_str()).to_string());
-                out.push(':');
+                quoted(key, out);
+                out.push(b':');
                 canonical(value, out);
-                out.push(',');
+                out.push(b',');
             }
-            out.push('}');
+            out.push(b'}');
         }
         Value::Array(list) => {
-            out.push('[');
+            out.push(b'[');
             for value in list {
                 canonical(value, out);
-                out.push(',');
+                out.push(b',');
             }
-            out.push(']');
+            out.push(b']');
         }
-        other => out.push_str(&other.to_string()),
+        Value::String(text) => quoted(text, out),
+        other => out.extend(other.to_string().as_bytes()),
     }
+}
+
+/// Writes a text as JSON does.
+fn quoted(text: &str, out: &mut Vec<u8>) {
+    // A vector takes every byte.
+    let _ = serde_json::to_writer(out, text);
 }
