@@ -221,7 +221,7 @@ impl WithSimd for GeGlu<'_> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        const TWICE_ROOT: f32 = 1.595_769_1;
+        const TWICE_ROOT: f32 = 1.595_769;
         let rows = self.gate_up.chunks_exact(2 * self.width);
         for (row, out) in rows.zip(self.out.chunks_exact_mut(self.width)) {
             let (gate, up) = row.split_at(self.width);

@@ -57,11 +57,14 @@ impl Tokenizer {
         if beside.exists() {
             return Tokenizer::read(&beside);
         }
-        let json = file.tokenizer_json()?;
-        let tokenizer = Tokenizer::of_json(path, &json, json.to_string().as_bytes())?;
+        let mut json = file.tokenizer_json()?;
+        let (parts, text) = (part_hashes(&json), json.to_string());
+        // Large vocabularies take much memory in each form, so only one is held at a time.
+        let added = json.get_mut("added_tokens").map(Value::take);
+        drop(json);
+        let tokenizer = Tokenizer::of_parts(path, parts, text.as_bytes())?;
         // The library ignores the ids of added tokens and numbers them on from the others.
-        let added = json.get("added_tokens").and_then(Value::as_array);
-        for token in added.into_iter().flatten() {
+        for token in added.as_ref().and_then(Value::as_array).into_iter().flatten() {
             let content = token["content"].as_str().unwrap_or("");
             if tokenizer.inner.token_to_id(content).map(u64::from) != token["id"].as_u64() {
                 return Err(file.misnumbered(content, &token["id"]));
@@ -92,11 +95,13 @@ impl Tokenizer {
             path: path.to_owned(),
             message: error.to_string(),
         })?;
-        Tokenizer::of_json(path, &json, bytes)
+        let parts = part_hashes(&json);
+        drop(json);
+        Tokenizer::of_parts(path, parts, bytes)
     }
 
-    /// [`Tokenizer::parse`] of JSON that is also there in `bytes`.
-    fn of_json(path: &Path, json: &Value, bytes: &[u8]) -> Result<Self, LoadError> {
+    /// [`Tokenizer::parse`] of bytes whose hashes are known.
+    fn of_parts(path: &Path, parts: [String; 4], bytes: &[u8]) -> Result<Self, LoadError> {
         let bad = |error: tokenizers::Error| LoadError::Tokenizer {
             path: path.to_owned(),
             message: error.to_string(),
@@ -115,7 +120,7 @@ impl Tokenizer {
             let what = format!("token {token:?} has id {id}; expected ids below {MOST_IDS}");
             return Err(bad(what.into()));
         }
-        Ok(Tokenizer { path: path.to_owned(), inner, parts: part_hashes(json), size })
+        Ok(Tokenizer { path: path.to_owned(), inner, parts, size })
     }
 
     /// Ids of a text; no special tokens are added.

@@ -3,7 +3,7 @@
 
 use tokenroute_model::gguf::Gguf;
 
-use crate::tiny;
+use crate::{here, tiny};
 
 /// A file with these metadata entries and tensors, as bytes after the counts.
 fn file(entries: &[Vec<u8>], tensors: &[Vec<u8>], data: usize) -> Vec<u8> {
@@ -106,21 +106,51 @@ fn a_file_cut_anywhere_is_refused() {
 
 #[test]
 fn a_changed_byte_never_panics() {
-    let whole = tiny();
-    let mut seed = 1u64;
-    for at in 0..2048 {
-        for _ in 0..4 {
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            let mut bytes = whole.clone();
-            bytes[at] ^= (seed >> 33) as u8 | 1;
-            let Ok(file) = Gguf::parse(bytes) else { continue };
-            // With any header, reading gives values or errors.
-            let _ = (file.config(), file.tokenizer());
-            for name in file.weight_names().unwrap_or_default() {
-                if let Ok(Some(weight)) = file.weight(&name) {
-                    let _ = weight.to_f32();
+    let gemma = std::fs::read(here("tiny-gemma3.gguf")).expect("the file");
+    // The metadata of the second ends with scores and types of tokens.
+    for (whole, places) in [(tiny(), 2048), (gemma, 8192)] {
+        let mut seed = 1u64;
+        for at in 0..places {
+            for _ in 0..8192 / places {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let mut bytes = whole.clone();
+                bytes[at] ^= (seed >> 33) as u8 | 1;
+                let Ok(file) = Gguf::parse(bytes) else { continue };
+                // With any header, reading gives values or errors.
+                let _ = (file.config(), file.tokenizer());
+                for name in file.weight_names().unwrap_or_default() {
+                    if let Ok(Some(weight)) = file.weight(&name) {
+                        let _ = weight.to_f32();
+                    }
                 }
             }
         }
     }
+}
+
+/// A small file whose tokens can be made in a great number of ways: a table of them would take
+/// far more memory than the file.
+#[test]
+fn a_vocabulary_with_too_many_ways_is_refused() {
+    let letters = |a: usize, b: usize| format!("{}{}", "a".repeat(a), "b".repeat(b));
+    let all: Vec<String> =
+        (0..40).flat_map(|a| (0..40).map(move |b| letters(a, b))).skip(1).collect();
+    let list = |kind: u32, items: &[Vec<u8>]| {
+        [&kind.to_le_bytes()[..], &(items.len() as u64).to_le_bytes(), &items.concat()].concat()
+    };
+    let tokens: Vec<Vec<u8>> = all.iter().map(|token| text(token)).collect();
+    let scores: Vec<Vec<u8>> = (0..all.len()).map(|i| (-(i as f32)).to_le_bytes().into()).collect();
+    let model = entry("tokenizer.ggml.model", 8, &text("llama"));
+    let scores = entry("tokenizer.ggml.scores", 9, &list(6, &scores));
+    let tokenizer = |tokens: &[Vec<u8>]| {
+        let tokens = entry("tokenizer.ggml.tokens", 9, &list(8, tokens));
+        let file = file(&[model.clone(), scores.clone(), tokens], &[], 0);
+        Gguf::parse(file).expect("a sound header").tokenizer().map_err(|e| e.to_string())
+    };
+    let error = tokenizer(&tokens).expect_err("too many ways");
+    assert!(error.contains("more than") && error.contains("ways"), "{error}");
+    let mut long = tokens;
+    long[0] = text(&"é".repeat(129));
+    let error = tokenizer(&long).expect_err("a long token");
+    assert!(error.contains("a token of 258 bytes; expected at most 256"), "{error}");
 }

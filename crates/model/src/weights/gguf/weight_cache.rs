@@ -185,7 +185,7 @@ impl<'a> WeightCache<'a> {
 
 fn checksum(file: &Gguf) -> String {
     let sum = stable_hash(file.after_header());
-    file.mapped().into_iter().for_each(MappedFile::give_back);
+    file.mapped().for_each(MappedFile::give_back);
     hexadecimal(sum)
 }
 
