@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
-use tokenroute_core::{
-    CommonPrefix, Continuation, Llm, PromptFormat, Question, TokenId, common_prefix, grade,
-};
+use tokenroute_core::{CommonPrefix, Continuation, Llm, PromptFormat, TokenId, common_prefix};
 use tokenroute_llm::{
     InProcess, LlmPrompt, LlmText, LocalWriter, Metered, Prompts, TextCounts, TextLlm,
 };
@@ -151,10 +149,10 @@ impl Chain<'_> {
             return Ok(store::remove(&path)?);
         };
         let (texts, tokens, positions) = llm.own(part, self.experiment.data.max_tokens)?;
-        let right = |(question, (text, ended)): &(&Question, &(String, bool))| {
-            grade(question, text, *ended)
-        };
-        let right = part.questions.iter().zip(&texts).filter(right).count();
+        let mut right = 0;
+        for (question, (text, ended)) in part.questions.iter().zip(&texts) {
+            right += usize::from(self.grading.grade(question, text, *ended)?);
+        }
         let own = OwnAnswers { questions: texts.len(), right, tokens, positions };
         Ok(store::write(&path, &serde_json::to_vec(&own)?)?)
     }
