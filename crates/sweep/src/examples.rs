@@ -125,9 +125,18 @@ impl Examples {
     }
 }
 
+/// How answers are read.
+#[derive(Clone, Copy)]
+pub struct Reading<'a> {
+    /// Text of tokens.
+    pub text: &'a dyn Fn(&[TokenId]) -> String,
+    /// Whether a text is a right answer; it ended by itself or was cut.
+    pub grade: &'a dyn Fn(&Question, &str, bool) -> bool,
+}
+
 /// Decodes every question at each threshold, `thresholds` being labels and values
-/// of τ. `requests` are the questions' requests in the same order; `text` gives the
-/// text of tokens; `grade` grades a text that ended by itself or was cut. `progress` advances by one for every threshold.
+/// of τ. `requests` are the questions' requests in the same order. `progress` advances by
+/// one for every threshold.
 ///
 /// # Errors
 /// As [`decode`].
@@ -137,10 +146,10 @@ pub fn decode_examples<S: LanguageModel, L: Llm + ?Sized>(
     questions: &[Question],
     requests: &[Request<'_>],
     thresholds: &[(&str, Tau)],
-    text: &dyn Fn(&[TokenId]) -> String,
-    grade: &dyn Fn(&Question, &str, bool) -> bool,
+    reading: Reading<'_>,
     progress: &dyn Progress,
 ) -> Result<Vec<ExampleQuestion>, RuntimeError> {
+    let Reading { text, grade } = reading;
     let mut examples: Vec<ExampleQuestion> = questions.iter().map(unanswered).collect();
     for &(label, tau) in thresholds {
         let traces = decode(pair, scorer, tau, requests, DEFAULT_BATCH)?;

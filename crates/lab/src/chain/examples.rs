@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use tokenroute_core::{Curve, Tau};
 use tokenroute_runtime::Pair;
 use tokenroute_store::{self as store, Manifest};
-use tokenroute_sweep::examples::{Examples, RandomWeights, decode_examples};
+use tokenroute_sweep::examples::{Examples, RandomWeights, Reading, decode_examples};
 use tokenroute_sweep::study::HEADLINE_TARGET;
 
 use super::grading::Graded;
@@ -60,8 +60,10 @@ impl Chain<'_> {
             &part.questions[..shown],
             &self.requests(part, 0..shown),
             &thresholds,
-            &|ids| self.text(ids),
-            &|question, text, ended| graded.grade(question, text, ended),
+            Reading {
+                text: &|ids| self.text(ids),
+                grade: &|question, text, ended| graded.grade(question, text, ended),
+            },
             self.progress,
         )?;
         graded.check()?;
