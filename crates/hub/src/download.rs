@@ -44,6 +44,10 @@ impl Download {
         // A weak tag names the same content.
         let etag = metadata.etag.trim_start_matches("W/");
         checked("etag", etag)?;
+        // Files share a blob by their etags, so an etag has to be one of their contents.
+        if !(32..=128).contains(&etag.len()) || !etag.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(RequestError::Reply(format!("the etag {etag:?}, which is no hash")));
+        }
         let commit = checked("x-repo-commit", &metadata.commit)?;
         let cache = self.cache.repo(self.repo.clone());
         let blob = Blob { path: cache.blob_path(etag), etag, size: metadata.size };
@@ -54,6 +58,7 @@ impl Download {
         let lock = lock(blob.beside("lock"))?;
         bar.begin(&self.file, blob.size);
         if !blob.is_whole(&blob.path, &mut bar)? {
+            blob.check_other()?;
             let part = self.fetch(&url, &blob, &mut bar)?;
             fs::rename(part, &blob.path)?;
         }
@@ -151,6 +156,26 @@ impl Blob<'_> {
         self.path.with_file_name(format!("{}.{extension}", self.etag))
     }
 
+    /// Whether its etag is the SHA-256 of its content.
+    fn is_hashed(&self) -> bool {
+        self.etag.len() == 64 && self.etag.bytes().all(|b| b.is_ascii_hexdigit())
+    }
+
+    /// Refuses to replace a blob of another size, which other files may link to. With a SHA-256
+    /// the new content is the right one.
+    fn check_other(&self) -> Result<(), RequestError> {
+        let known = fs::metadata(&self.path).map(|found| found.len()).unwrap_or(self.size);
+        if known == self.size || self.is_hashed() {
+            return Ok(());
+        }
+        Err(RequestError::Reply(format!(
+            "the etag {} for {} bytes, which {} with {known} bytes has already",
+            self.etag,
+            self.size,
+            self.path.display()
+        )))
+    }
+
     /// Whether a file exists with this size and, where the etag is a SHA-256, this hash.
     fn is_whole(&self, path: &Path, bar: &mut DownloadProgress) -> io::Result<bool> {
         let mut file = match File::open(path) {
@@ -162,7 +187,7 @@ impl Blob<'_> {
         if !found.is_file() || found.len() != self.size {
             return Ok(false);
         }
-        if self.etag.len() != 64 || !self.etag.bytes().all(|b| b.is_ascii_hexdigit()) {
+        if !self.is_hashed() {
             return Ok(true);
         }
         let (mut hash, mut buffer) = (Sha256::new(), vec![0; BUFFER]);

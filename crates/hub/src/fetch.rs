@@ -24,6 +24,8 @@ const WELCOME: [&str; 5] = [
 ];
 /// Most file names shown in an error.
 const SHOWN: usize = 12;
+/// Most characters of a name there.
+const SHOWN_NAME: usize = 100;
 const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 
@@ -186,6 +188,7 @@ impl Hub<'_> {
                 format!("no data for {} s (HF_HUB_DOWNLOAD_TIMEOUT)", timeout.as_secs_f64())
             }
             Err(Stopped::Panicked) => "its reply cannot be read".to_owned(),
+            Err(Stopped::NoThread(cause)) => format!("the system refuses a thread: {cause}"),
         };
         let (reference, endpoint) = (self.reference.to_string(), self.settings.endpoint.clone());
         Err(HubError::Unreachable { reference, endpoint, what })
@@ -225,8 +228,12 @@ fn parts(file: &str) -> Vec<String> {
     found.unwrap_or_else(|| vec![file.to_owned()])
 }
 
+/// The first of these names, in the form that an error shows: a terminal obeys control characters.
 fn listed<'f>(files: impl Iterator<Item = &'f String>) -> String {
-    let mut files: Vec<&str> = files.map(String::as_str).collect();
+    let printable = |file: &String| -> String {
+        file.chars().filter(|c| !c.is_control()).take(SHOWN_NAME).collect()
+    };
+    let mut files: Vec<String> = files.map(printable).collect();
     let more = files.len().saturating_sub(SHOWN);
     files.truncate(SHOWN);
     match (files.is_empty(), more) {

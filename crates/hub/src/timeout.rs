@@ -22,6 +22,8 @@ pub(crate) enum Stopped {
     TimedOut(Duration),
     /// The worker panicked.
     Panicked,
+    /// The system refuses a thread, for this reason.
+    NoThread(String),
 }
 
 /// Runs `work` on a thread and passes on its progress. After `timeout` without a report the
@@ -34,12 +36,14 @@ pub(crate) fn wait<T: Send + 'static>(
     let (updates, received) = channel();
     let result = Arc::new(Mutex::new(None));
     let place = Arc::clone(&result);
-    thread::spawn(move || {
+    let run = move || {
         let done = work(DownloadProgress { updates: updates.clone(), done: 0 });
         // The result must be stored before `updates` is dropped, which ends the loop below.
         *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
         drop(updates);
-    });
+    };
+    let spawned = thread::Builder::new().name("hub".to_owned()).spawn(run);
+    spawned.map_err(|error| Stopped::NoThread(error.to_string()))?;
     loop {
         match received.recv_timeout(timeout) {
             Ok(Update::Begin(file, size)) => {

@@ -1,6 +1,7 @@
 //! References, settings, and fetching from a local server that replies like the Hub.
 
 mod server;
+mod spoilt;
 
 use std::collections::BTreeMap;
 use std::fs;

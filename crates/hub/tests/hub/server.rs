@@ -6,6 +6,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
+use sha2::{Digest, Sha256};
+
 /// The commit of every repository on this server.
 pub const COMMIT: &str = "7ae557604adf67be50417f59c2c2f167def9a775";
 
@@ -19,6 +21,8 @@ pub struct Hub {
     pub breaks_after: Option<usize>,
     /// Stops sending a whole file after this many bytes, and keeps the connection open.
     pub stalls_after: Option<usize>,
+    /// Gives every file its SHA-256 as its etag, as the Hub does for large ones.
+    pub hashed: bool,
     /// Replaces the etag of every file.
     pub etag: Option<String>,
     /// Replaces the commit, in the repository's information and in the header of files.
@@ -29,6 +33,10 @@ pub struct Hub {
     pub ignores_range: bool,
     /// Sends the first whole file without a length and ends it after this many bytes.
     pub ends_after: Option<usize>,
+    /// Replaces one header of every reply, or leaves it out. Its name is in lower case.
+    pub spoilt: Option<(String, Option<Vec<u8>>)>,
+    /// Sends a resumed download from another place than its header states.
+    pub shifted: usize,
     /// The server that large files are on, if it is another one.
     pub cdn: Option<String>,
     /// Another server that every other request is redirected to.
@@ -91,20 +99,42 @@ fn answer(stream: &TcpStream, hub: &Mutex<Hub>, here: &str) -> Option<()> {
         }
         None => format!("Content-Length: {length}"),
     };
+    let spoilt = hub.spoilt.clone();
     drop(hub);
-    let head = format!("HTTP/1.1 {head}\r\n{length_header}\r\n\r\n");
+    let head = spoil(&format!("{head}\r\n{length_header}"), spoilt.as_ref());
     let mut stream = stream;
-    stream.write_all(head.as_bytes()).ok()?;
+    stream.write_all(&head).ok()?;
     stream.write_all(sent).ok()?;
     stream.flush().ok()?;
     while stalls.is_some() {
         std::thread::park();
     }
     // A broken reply closes the connection.
-    (sent.len() == length).then_some(()).or_else(|| {
+    (sent.len() == length && spoilt.is_none()).then_some(()).or_else(|| {
         let _ = stream.shutdown(std::net::Shutdown::Both);
         None
     })
+}
+
+/// The SHA-256 of bytes in hexadecimal digits.
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The head of a reply, with one header replaced or left out.
+fn spoil(head: &str, spoilt: Option<&(String, Option<Vec<u8>>)>) -> Vec<u8> {
+    let mut bytes = b"HTTP/1.1 ".to_vec();
+    for line in head.split("\r\n") {
+        let name = line.split(": ").next().unwrap_or_default().to_ascii_lowercase();
+        match spoilt.filter(|(spoilt, _)| *spoilt == name) {
+            None => bytes.extend(line.as_bytes()),
+            Some((_, None)) => continue,
+            Some((name, Some(value))) => bytes.extend([name.as_bytes(), b": ", value].concat()),
+        }
+        bytes.extend(b"\r\n");
+    }
+    bytes.extend(b"\r\n");
+    bytes
 }
 
 fn reply(hub: &mut Hub, path: &str, range: Option<&str>, here: &str) -> (String, Vec<u8>) {
@@ -141,6 +171,7 @@ fn reply(hub: &mut Hub, path: &str, range: Option<&str>, here: &str) -> (String,
     let key = (repository.to_owned(), file.to_owned());
     let Some(content) = hub.files.get(&key) else { return missing() };
     let tag = format!("{:040x}", content.iter().map(|&b| u64::from(b)).sum::<u64>());
+    let tag = if hub.hashed { sha256(content) } else { tag };
     let tag = hub.etag.clone().unwrap_or(tag);
     let commit = hub.commit.as_ref().map_or(COMMIT, |(_, header)| header);
     if file.ends_with(".safetensors") && !large {
@@ -165,5 +196,6 @@ fn reply(hub: &mut Hub, path: &str, range: Option<&str>, here: &str) -> (String,
         end - 1,
         content.len()
     );
+    let from = if from > 0 { from.saturating_sub(hub.shifted) } else { from };
     (head, content[from..end].to_vec())
 }
