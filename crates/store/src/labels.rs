@@ -16,7 +16,7 @@ use polars::prelude::{Column, Float32Type, UInt32Type};
 use tokenroute_core::{LabelRow, Relation};
 
 use crate::table::{Table, array_column, encode};
-use crate::{StoreError, atomic};
+use crate::{Manifest, StoreError, atomic, hash};
 
 const KIND: &str = "label table";
 
@@ -123,11 +123,47 @@ pub fn write_labels(path: &Path, rows: &[LabelRow]) -> Result<(), StoreError> {
 /// A file that cannot be read, is truncated, lacks a column, or has nulls or an unknown
 /// relation.
 pub fn read_labels(path: &Path, columns: Columns) -> Result<Vec<LabelRow>, StoreError> {
+    parse_labels(path, atomic::read(path)?, columns)
+}
+
+/// Reads the shards that a manifest records, in name order. The bytes that are read are those
+/// that are held to the recorded hashes; other shards of the directory are not read.
+///
+/// # Errors
+/// A shard that has changed or is missing, and those of [`read_labels`].
+pub fn read_recorded_labels(
+    dir: &Path,
+    manifest: &Manifest,
+    columns: Columns,
+) -> Result<Vec<LabelRow>, StoreError> {
+    let mut rows = Vec::new();
+    let shards = manifest.outputs.iter().filter(|(name, _)| name.ends_with(".parquet"));
+    for (name, recorded) in shards {
+        let path = dir.join(name);
+        let bytes = atomic::read(&path)?;
+        if hash::sha256(&bytes) != *recorded {
+            return Err(StoreError::Format {
+                path,
+                kind: KIND,
+                what: "it has changed since it was labelled; run `tokenroute label` again"
+                    .to_owned(),
+            });
+        }
+        rows.extend(parse_labels(&path, bytes, columns)?);
+    }
+    Ok(rows)
+}
+
+fn parse_labels(
+    path: &Path,
+    bytes: Vec<u8>,
+    columns: Columns,
+) -> Result<Vec<LabelRow>, StoreError> {
     let mut names = SCALARS.to_vec();
     if columns == Columns::All {
         names.extend(LISTS);
     }
-    let table = Table::read(path, KIND, &names)?;
+    let table = Table::parse(path, bytes, KIND, &names)?;
     let mut rows = scalars(&table)?;
     if columns == Columns::All {
         let (ids, k) = table.u32_arrays("top_ids")?;

@@ -50,7 +50,7 @@ pub use hash::{sha256, sha256_file};
 #[cfg(feature = "tables")]
 pub use labels::{
     Columns, encode_judgements, encode_labels, label_shards, read_labels, read_labels_dir,
-    write_labels,
+    read_recorded_labels, write_labels,
 };
 pub use manifest::Manifest;
 pub use outcomes::{OutcomeColumns, read_outcomes};

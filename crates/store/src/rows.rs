@@ -1,5 +1,6 @@
 //! The rows of a JSON, JSON Lines, CSV or Parquet file as JSON objects.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use serde_json::{Map, Value};
@@ -145,8 +146,9 @@ fn each_of_csv(
         Some(names) => names.to_vec().into(),
         None => reader.headers().map_err(|e| unreadable(&e))?.clone(),
     };
-    for (i, name) in names.iter().enumerate() {
-        if names.iter().take(i).any(|earlier| earlier == name) {
+    let mut seen = HashSet::new();
+    for name in &names {
+        if !seen.insert(name) {
             return Err(format_error(path, kind, format!("two of its columns are named {name:?}")));
         }
     }

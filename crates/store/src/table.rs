@@ -67,7 +67,16 @@ impl Table {
         kind: &'static str,
         columns: &[&str],
     ) -> Result<Self, StoreError> {
-        let bytes = atomic::read(path)?;
+        Table::parse(path, atomic::read(path)?, kind, columns)
+    }
+
+    /// Reads the named columns of a file's bytes.
+    pub(crate) fn parse(
+        path: &Path,
+        bytes: Vec<u8>,
+        kind: &'static str,
+        columns: &[&str],
+    ) -> Result<Self, StoreError> {
         let columns = columns.iter().map(|&c| c.to_owned()).collect();
         let read = || ParquetReader::new(Cursor::new(bytes)).with_columns(Some(columns)).finish();
         let bad = |what| StoreError::Format { path: path.to_owned(), kind, what };

@@ -11,7 +11,7 @@ use tokenroute_core::{
 use tokenroute_store::{
     Columns, Dataset, DatasetCard, FileHashes, FolderLock, Manifest, PolicyCurves, RouterFile,
     RouterLayer, curve_csv, encode_labels, read_curves, read_labels, read_labels_dir,
-    read_questions, sha256, write_curves, write_labels,
+    read_questions, read_recorded_labels, sha256, write_curves, write_labels,
 };
 
 fn question(id: &str) -> Question {
@@ -323,6 +323,29 @@ fn a_damaged_shard_is_an_error_and_no_panic() {
             }
         }
     }
+}
+
+#[test]
+fn a_table_has_the_rows_that_its_manifest_records() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let dir = dir.path();
+    let (first, second) = (&rows()[..3], &rows()[3..]);
+    let mut manifest = Manifest::new("label", serde_json::json!({}), 1);
+    for (name, rows) in [("a.parquet", first), ("b.parquet", second)] {
+        write_labels(&dir.join(name), rows).expect("good rows");
+        manifest.add_output(dir, name).expect("the shard");
+    }
+    // A shard that nobody has labelled, and then one with other rows.
+    write_labels(&dir.join("c.parquet"), first).expect("good rows");
+    let read = |columns| read_recorded_labels(dir, &manifest, columns);
+    assert_eq!(read(Columns::All).expect("what was labelled"), rows());
+    write_labels(&dir.join("b.parquet"), first).expect("good rows");
+    for columns in [Columns::All, Columns::Scalars] {
+        let text = message(read(columns));
+        assert!(text.contains("b.parquet") && text.contains("tokenroute label"), "{text}");
+    }
+    fs::remove_file(dir.join("a.parquet")).expect("a removal");
+    assert!(message(read(Columns::All)).contains("a.parquet"));
 }
 
 #[test]
