@@ -139,6 +139,15 @@ fuzz target seconds="600":
     if cargo +nightly --version > /dev/null 2>&1; then toolchain=+nightly; else toolchain=; export RUSTC_BOOTSTRAP=1; fi; \
     cargo $toolchain fuzz run {{target}} fuzz/corpus/{{target}} fuzz/seeds/{{target}} -- -max_total_time={{seconds}} -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=1024
 
+# Time of every reader of what others send, at n and 2n: twice the input may take 2.5 times as long, and /health 100 ms beside it. CI counts allocations instead.
+cost:
+    cargo test --workspace --test cost -- --ignored --nocapture --test-threads=1
+
+# The kernels' tests, with the thread pool, under AddressSanitizer and ThreadSanitizer; needs a nightly compiler with rust-src.
+sanitize target="x86_64-unknown-linux-gnu":
+    RUSTFLAGS=-Zsanitizer=address cargo +nightly test -p tokenroute-kernels --lib --tests --target {{target}} --target-dir target/address
+    RUSTFLAGS=-Zsanitizer=thread cargo +nightly test -Zbuild-std -p tokenroute-kernels --lib --tests --target {{target}} --target-dir target/thread
+
 # Fuzz every reader, one after the other.
 fuzz-all seconds="600":
     for target in gguf config safetensors chat questions router labels answers serve cloud replies; do just fuzz $target {{seconds}} || exit 1; done

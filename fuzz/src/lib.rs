@@ -126,7 +126,8 @@ pub fn unlimited() -> ConnectionLimits {
 /// is sent as it is, or as the body of a request to one of these paths.
 pub fn exchange(address: SocketAddr, paths: &[&str], input: &[u8]) {
     let Some((&first, rest)) = input.split_first() else { return };
-    let mut sent = match paths.get(usize::from(first) % (paths.len() + 1)) {
+    let path = paths.get(usize::from(first) % (paths.len() + 1));
+    let mut sent = match path {
         Some(path) => format!(
             "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
             rest.len()
@@ -139,7 +140,11 @@ pub fn exchange(address: SocketAddr, paths: &[&str], input: &[u8]) {
     socket.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout");
     // A server may refuse before it has read all.
     let _ = socket.write_all(&sent);
-    let _ = socket.shutdown(Shutdown::Write);
+    if path.is_none() {
+        // What is sent may be no whole request. A server takes a client that closes its side for
+        // one that has left, and does not answer it.
+        let _ = socket.shutdown(Shutdown::Write);
+    }
     let _ = socket.read_to_end(&mut Vec::new());
 }
 

@@ -85,7 +85,7 @@ impl Link {
             ends: Mutex::default(),
         });
         let shared = Arc::clone(&wires);
-        let accepting = thread::spawn(move || {
+        let accepting = thread::Builder::new().name("link".to_owned()).spawn(move || {
             for client in listener.incoming() {
                 if shared.closed.load(Ordering::SeqCst) {
                     return;
@@ -93,7 +93,7 @@ impl Link {
                 // A failure closes the client's connection.
                 drop(client.and_then(|client| shared.carry(client)));
             }
-        });
+        })?;
         Ok(Link { address, wires, accepting: Some(accepting) })
     }
 
@@ -145,8 +145,9 @@ impl Wires {
         for (from, to, up) in pairs {
             let (sender, packets) = channel();
             let wires = Arc::clone(self);
-            thread::spawn(move || wires.read(from, up.then_some(open), up, &sender));
-            thread::spawn(move || deliver(&packets, to));
+            let read = move || wires.read(from, up.then_some(open), up, &sender);
+            thread::Builder::new().spawn(read)?;
+            thread::Builder::new().spawn(move || deliver(&packets, to))?;
         }
         Ok(())
     }

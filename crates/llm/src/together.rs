@@ -22,7 +22,8 @@ pub(crate) fn together<T: Send + Sync>(
     };
     thread::scope(|scope| {
         for _ in 1..threads.min(count) {
-            scope.spawn(run);
+            // If the system refuses a thread, those that run do its share.
+            drop(thread::Builder::new().spawn_scoped(scope, run));
         }
         run();
     });

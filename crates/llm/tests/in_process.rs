@@ -264,6 +264,30 @@ fn a_forgotten_end_leaves_what_lies_before_it() {
     assert_eq!(ask(&llm, &long, 7).1, 3, "the prompt itself is not forgotten");
 }
 
+/// A bad ask at every place, in batches of every size.
+#[test]
+fn a_bad_ask_changes_no_other_wherever_it_stands() {
+    const BAD: TokenId = 7;
+    let good: [&[TokenId]; 5] = [&[1, 2, 3], &[4], &[1, 2, 9, 9], &[8, 8, 8, 8, 8, 8], &[2, 1]];
+    let sound = ToyModel::new(5);
+    let bad: [&[TokenId]; 4] = [&[BAD], &[1, 2, BAD], &[1, 99], &[]];
+    for (bad, size) in bad.iter().flat_map(|bad| (1..=good.len()).map(move |size| (bad, size))) {
+        for place in 0..=size {
+            let llm = InProcess::new(ToyModel::new(5).breaking_at(BAD));
+            let mut contexts = good[..size].to_vec();
+            contexts.insert(place, bad);
+            let asks: Vec<Ask<'_>> = contexts.iter().map(|c| Ask::greedy(c, c.len())).collect();
+            let mut replies = llm.ask(&asks);
+            assert!(replies.remove(place).is_err(), "{bad:?} at {place}");
+            for (reply, context) in replies.into_iter().zip(&good) {
+                let tokens = reply.expect("a good ask").tokens;
+                let alone = plain(&sound, context, context.len());
+                assert_eq!(tokens, alone, "{context:?} beside {bad:?} at {place}");
+            }
+        }
+    }
+}
+
 #[test]
 fn one_bad_continuation_leaves_the_others_whole() {
     let llm = InProcess::new(ToyModel::new(5));

@@ -1,13 +1,14 @@
 //! Loads a model from a directory in Hugging Face layout or from a GGUF file, and checks
 //! that two models are a pair.
 
+use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::{self, ScopedJoinHandle};
+use std::thread::{self, Scope, ScopedJoinHandle};
 
 use tokenroute_core::{LanguageModel, ModelInfo, Vocabulary};
-use tokenroute_kernels::Format;
+use tokenroute_kernels::{Format, KernelError};
 
 use crate::hash::sha256_of_file;
 use crate::model_files::ModelFiles;
@@ -90,9 +91,10 @@ pub fn load_model_hashed(
     options: &LoadOptions,
     sha256: Sha256Of<'_>,
 ) -> Result<LoadedModel, LoadError> {
+    start_threads()?;
     let files = ModelFiles::open(path)?;
     thread::scope(|scope| {
-        let text = scope.spawn(|| files.text());
+        let text = beside(scope, || files.text())?;
         let mut made = None;
         let vocabulary = || {
             let (tokenizer, vocabulary) = joined(text)?;
@@ -125,6 +127,7 @@ pub fn load_decoder_hashed(
     options: &LoadOptions,
     sha256: Sha256Of<'_>,
 ) -> Result<Decoder, LoadError> {
+    start_threads()?;
     let files = ModelFiles::open(path)?;
     decode(&files, options, || Ok(files.config.vocab_size), sha256)
 }
@@ -207,10 +210,30 @@ fn hashed(
     build: impl FnOnce() -> Result<Decoder, LoadError>,
 ) -> Result<Decoder, LoadError> {
     thread::scope(|scope| {
-        let hash = scope.spawn(hash);
+        let hash = beside(scope, hash)?;
         let decoder = build()?;
         Ok(decoder.named(weights_hash(&joined(hash)?, options.quantize, options.kv)))
     })
+}
+
+/// Starts rayon's threads. If the system refused one at their first use, rayon would panic.
+pub(crate) fn start_threads() -> Result<(), LoadError> {
+    let refused = rayon::ThreadPoolBuilder::new().build_global().err();
+    // The threads may run already, which is an error without a cause.
+    let cause = refused.as_ref().and_then(|error| error.source()?.downcast_ref::<io::Error>());
+    cause.map_or(Ok(()), |cause| Err(no_thread(io::Error::new(cause.kind(), cause.to_string()))))
+}
+
+/// Starts a thread within a scope.
+fn beside<'s, T: Send + 's>(
+    scope: &'s Scope<'s, '_>,
+    work: impl FnOnce() -> T + Send + 's,
+) -> Result<ScopedJoinHandle<'s, T>, LoadError> {
+    thread::Builder::new().spawn_scoped(scope, work).map_err(no_thread)
+}
+
+fn no_thread(source: io::Error) -> LoadError {
+    KernelError::System { what: "a thread", source }.into()
 }
 
 /// The result of a thread. Its panic goes on here.

@@ -35,7 +35,7 @@ pub fn anonymous() -> Option<u64> {
 pub fn most_anonymous<T>(work: impl FnOnce() -> T) -> (T, Option<u64>) {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
-        let watch = scope.spawn(|| {
+        let watch = thread::Builder::new().spawn_scoped(scope, || {
             let mut most = anonymous();
             while !done.load(Ordering::Relaxed) {
                 thread::sleep(Duration::from_millis(1));
@@ -45,7 +45,8 @@ pub fn most_anonymous<T>(work: impl FnOnce() -> T) -> (T, Option<u64>) {
         });
         let result = work();
         done.store(true, Ordering::Relaxed);
-        (result, watch.join().ok().flatten())
+        // Without a thread the memory is unknown.
+        (result, watch.ok().and_then(|watch| watch.join().ok().flatten()))
     })
 }
 

@@ -12,6 +12,7 @@ use tokenroute_core::{
 use tokenroute_kernels::{Activations, Format, Pool, QuantMatrix};
 
 use crate::decoder::{Decoder, Linear, Matrix};
+use crate::load::start_threads;
 use crate::weights::{WeightFile, WeightSource};
 use crate::{KvType, LoadError};
 
@@ -42,6 +43,7 @@ impl RouterScorer {
         let file = WeightFile::open(path, "a router file")?;
         let header = header(path, &file)?;
         let shapes = header.architecture.layers(header.features.width());
+        start_threads()?;
         let pool = Arc::new(Pool::new(1)?);
         let mut layers = Vec::with_capacity(shapes.len());
         for (i, &(inputs, outputs)) in shapes.iter().enumerate() {

@@ -22,6 +22,8 @@ use args::{Cli, Command};
 use progress::Terminal;
 
 fn main() -> ExitCode {
+    #[cfg(all(feature = "server", unix))]
+    signal::explain_cut_files();
     let cli = Cli::parse();
     let progress = Terminal::new(cli.quiet);
     match run(&cli.command, &progress) {

@@ -1,17 +1,27 @@
 //! Terminal output: results on standard output, warnings and errors on standard error.
 //! Output files are written completely or not at all.
 
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, IsTerminal, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use tempfile::NamedTempFile;
 
-/// Prints a line on standard output.
+/// The text with U+FFFD for control characters, line breaks and tabs excepted. A file, a server
+/// or a model may say anything, and a terminal obeys escape sequences.
+pub fn harmless(text: &str) -> String {
+    let harmless = |c: char| !c.is_control() || c == '\n' || c == '\t';
+    text.chars().map(|c| if harmless(c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
+}
+
+/// Prints a line on standard output: as it is for files and programs, [`harmless`] on a terminal.
 pub fn line(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{text}")?;
+    match out.is_terminal() {
+        true => writeln!(out, "{}", harmless(text))?,
+        false => writeln!(out, "{text}")?,
+    }
     Ok(())
 }
 
@@ -79,11 +89,11 @@ pub fn causes(error: &anyhow::Error) -> String {
 /// Prints an error and its causes.
 #[expect(clippy::print_stderr, reason = "this is where complaints go")]
 pub fn complain(error: &anyhow::Error) {
-    eprintln!("error: {}", causes(error));
+    eprintln!("error: {}", harmless(&causes(error)));
 }
 
 /// Prints a warning on one line.
 #[expect(clippy::print_stderr, reason = "this is where complaints go")]
 pub fn warn(text: &str) {
-    eprintln!("warning: {text}");
+    eprintln!("warning: {}", harmless(text));
 }

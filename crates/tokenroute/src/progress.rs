@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokenroute_core::Progress;
 
+use crate::output::harmless;
+
 /// Time between two plain lines.
 const EVERY: Duration = Duration::from_secs(15);
 
@@ -47,12 +49,13 @@ impl Terminal {
 
 #[expect(clippy::print_stderr, reason = "this is where talk goes")]
 fn say(line: &str) {
-    eprintln!("{line}");
+    eprintln!("{}", harmless(line));
 }
 
 impl Progress for Terminal {
     fn begin(&self, name: &str, total: u64, unit: &str) {
         self.finish();
+        let name = harmless(name);
         let bar = match self.look {
             Look::Bar => {
                 let template =
@@ -60,7 +63,7 @@ impl Progress for Terminal {
                 let style = ProgressStyle::with_template(template);
                 ProgressBar::new(total)
                     .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-                    .with_prefix(name.to_owned())
+                    .with_prefix(name.clone())
                     .with_message(unit.to_owned())
             }
             Look::Plain | Look::Quiet => ProgressBar::hidden(),
@@ -69,7 +72,7 @@ impl Progress for Terminal {
         if let Ok(mut phase) = self.phase.lock() {
             *phase = Some(Phase {
                 bar,
-                name: name.to_owned(),
+                name,
                 unit: unit.to_owned(),
                 total,
                 done: 0,

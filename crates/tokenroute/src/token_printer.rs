@@ -6,6 +6,8 @@ use std::io::{IsTerminal, Write};
 use anyhow::Result;
 use tokenroute::{Origin, Token, TokenStream, TraceToken};
 
+use crate::output::harmless;
+
 /// Resets the colours.
 const PLAIN: &str = "\x1b[0m";
 
@@ -95,12 +97,6 @@ fn style(token: &TraceToken) -> &'static str {
         (Origin::Degraded, false) => "\x1b[33m",
         (Origin::Degraded, true) => "\x1b[4;33m",
     }
-}
-
-/// The text without control characters, since a model may produce any text.
-fn harmless(text: &str) -> String {
-    let harmless = |c: char| !c.is_control() || c == '\n' || c == '\t';
-    text.chars().map(|c| if harmless(c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
 }
 
 #[cfg(test)]

@@ -295,6 +295,61 @@ fn a_key_opens_the_cloud_and_is_never_shown() {
     }
 }
 
+/// What a program says of a server before it asks for a token.
+fn warnings(lab: &TempDir, llm: &str, key: Option<&str>) -> String {
+    let arguments = arguments(lab, llm, "0", &["--llm-deadline", "300"]);
+    let mut command = tokenroute(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    command.env_remove(KEY);
+    if let Some(key) = key {
+        command.env(KEY, key);
+    }
+    let output = command.output().expect("a process");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_key_that_others_can_read_on_the_way_is_warned_of() {
+    let lab = lab();
+    // No such host: the warning comes before the first request.
+    let away = "http://llm.invalid:8433";
+    let text = warnings(&lab, away, Some("sesame-4711"));
+    assert!(text.contains("over plain HTTP") && text.contains("use https"), "{text}");
+    assert!(!text.contains("sesame"), "{text}");
+    for (url, key) in [
+        (away, None),
+        ("https://llm.invalid:8433", Some("sesame-4711")),
+        ("http://127.0.0.1:9", Some("sesame-4711")),
+    ] {
+        let text = warnings(&lab, url, key);
+        assert!(!text.contains("over plain HTTP"), "{url}: {text}");
+    }
+}
+
+#[test]
+fn a_server_with_a_shorter_context_is_named_at_the_start() {
+    let lab = lab();
+    for (length, warned) in [(100, true), (512, false), (4096, false)] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        std::thread::spawn(move || {
+            for mut client in listener.incoming().map_while(Result::ok) {
+                drop(std::io::Read::read(&mut client, &mut [0; 4096]));
+                let body = format!(
+                    r#"{{"data": [{{"id": "m", "owned_by": "vllm", "max_model_len": {length}}}]}}"#
+                );
+                let size = body.len();
+                let head =
+                    format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {size}");
+                let reply = format!("{head}\r\n\r\n{body}");
+                drop(std::io::Write::write_all(&mut client, reply.as_bytes()));
+            }
+        });
+        let text = warnings(&lab, &url, None);
+        let words = format!("the LLM reads {length} tokens and the small model 512");
+        assert_eq!(text.contains(&words), warned, "{text}");
+    }
+}
+
 #[test]
 fn what_names_no_server_and_leaves_no_time_is_refused() {
     let lab = lab();

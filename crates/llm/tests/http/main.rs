@@ -3,6 +3,7 @@
 mod answers;
 mod apis;
 mod client;
+mod damaged;
 mod sampling;
 mod stream;
 mod stub;

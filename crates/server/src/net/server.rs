@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -19,6 +19,9 @@ use crate::net::shutdown::Phase;
 
 /// Pause before the next attempt to accept, and the time that cut-off requests have to end.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// Longest wait for the threads that serve connections to start.
+const START: Duration = Duration::from_secs(5);
 
 /// Why a server does not run.
 #[derive(Debug, thiserror::Error)]
@@ -97,18 +100,28 @@ impl Server {
         let listener = TcpListener::bind(address).map_err(io)?;
         listener.set_nonblocking(true).map_err(io)?;
         let address = listener.local_addr().map_err(io)?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .thread_name("serve")
-            .enable_all()
-            .build()
-            .map_err(io)?;
         let (stop, stopped) = oneshot::channel::<()>();
-        let thread = thread::spawn(move || {
+        let (begin, begun) = mpsc::sync_channel(1);
+        let run = move || {
+            let mut builder = tokio::runtime::Builder::new_multi_thread();
+            let built = builder.worker_threads(2).thread_name("serve").enable_all().build();
+            let runtime = match built {
+                Ok(runtime) => runtime,
+                Err(error) => {
+                    drop(begin.send(Err(error)));
+                    return Ok(());
+                }
+            };
+            drop(begin.send(Ok(())));
             let result = runtime.block_on(serve(listener, router, limits, bodies, stopped));
             runtime.shutdown_background();
             result
-        });
+        };
+        let thread = thread::Builder::new().name("accept".to_owned()).spawn(run).map_err(io)?;
+        // If the system refuses one of tokio's threads, tokio panics, and then waits for the
+        // others for ever.
+        let none = |_| Err(io::Error::other("its threads did not start"));
+        begun.recv_timeout(START).unwrap_or_else(none).map_err(io)?;
         Ok(Server { address, stop: Some(stop), thread: Some(thread), worker })
     }
 

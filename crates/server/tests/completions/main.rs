@@ -2,6 +2,7 @@
 
 mod cable;
 mod http2;
+mod liveness;
 mod memory;
 mod sampling;
 mod server;

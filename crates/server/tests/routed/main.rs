@@ -3,6 +3,7 @@
 mod answers;
 mod doors;
 mod limits;
+mod liveness;
 mod memory;
 mod requests;
 mod sampling;
