@@ -23,6 +23,7 @@ static SERVER: LazyLock<(Folder, Server)> = LazyLock::new(|| {
         tokenizer: model.tokenizer,
         template: Some(template.expect("a template")),
         llm: None,
+        announce: None,
     };
     let config = ServeConfig { connections: unlimited(), ..ServeConfig::default() };
     let server = RoutedService::new(pair, None, config).start(loopback()).expect("a server");

@@ -205,6 +205,24 @@ impl<L: Llm + ?Sized> Llm for &L {
     }
 }
 
+impl<L: Llm + ?Sized> Llm for Box<L> {
+    fn ask(&self, asks: &[Ask<'_>]) -> Vec<Result<Reply, LlmError>> {
+        (**self).ask(asks)
+    }
+
+    fn continuations(
+        &self,
+        wanted: &[Continuation<'_>],
+        vocabulary: &Vocabulary,
+    ) -> Vec<Result<Reply, LlmError>> {
+        (**self).continuations(wanted, vocabulary)
+    }
+
+    fn forget(&self, prompt: &[TokenId]) {
+        (**self).forget(prompt);
+    }
+}
+
 /// Why the LLM gave no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LlmError {

@@ -52,13 +52,19 @@ impl<'f> Prompter<'f> {
         let Some((template, options)) = &self.chat else {
             return Ok(tokenizer.encode_prompt(&self.format.plain(question))?);
         };
-        let system = self.format.system.as_deref().map(|text| Message::new("system", text));
+        let messages = Self::messages(self.format, question);
+        Ok(tokenizer.encode(&template.render(&messages, options)?)?)
+    }
+
+    /// The messages of one question, for a chat template.
+    pub(crate) fn messages(format: &PromptFormat, question: &Question) -> Vec<Message> {
+        let system = format.system.as_deref().map(|text| Message::new("system", text));
         let mut messages: Vec<Message> = system.into_iter().collect();
-        for (asked, answer) in self.format.turns() {
+        for (asked, answer) in format.turns() {
             messages.extend([Message::new("user", &asked), Message::new("assistant", answer)]);
         }
-        messages.push(Message::new("user", &self.format.fill(question)));
-        Ok(tokenizer.encode(&template.render(&messages, options)?)?)
+        messages.push(Message::new("user", &format.fill(question)));
+        messages
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use tokenroute_core::{ModelError, SamplingError, TauError};
 use tokenroute_hub::HubError;
 use tokenroute_llm::BadKey;
-use tokenroute_llm::http::{AnswersError, HttpError};
+use tokenroute_llm::http::{AnswersError, HttpError, TextApi};
 use tokenroute_model::{ChatError, LoadError};
 use tokenroute_runtime::{BudgetError, RuntimeError};
 
@@ -107,6 +107,49 @@ pub enum Error {
     NoTemplate {
         /// The SLM's name.
         slm: PathBuf,
+    },
+    /// A prompt in a form that the LLM's server does not take.
+    #[error(
+        "the LLM's API {api} takes {takes}, and this prompt is {given}; use another --llm-api, or another command"
+    )]
+    PromptForm {
+        /// The server's API.
+        api: TextApi,
+        /// The form that it takes.
+        takes: &'static str,
+        /// The form of the prompt.
+        given: &'static str,
+    },
+    /// A variable of the chat template, which the LLM's server cannot receive.
+    #[error(
+        "the LLM's API {api} takes no variables of the chat template, and `{name}` is set; leave it out"
+    )]
+    TemplateVariable {
+        /// The server's API.
+        api: TextApi,
+        /// The variable.
+        name: String,
+    },
+    /// A text that spells a special token of an LLM with a tokenizer of its own.
+    #[error(
+        "the prompt spells the LLM's special token {token}, which would become a control token; leave it out"
+    )]
+    SpecialToken {
+        /// The token.
+        token: String,
+    },
+    /// A prompt of token ids for an LLM that shares text alone.
+    #[error(
+        "the models share text alone, and this prompt is token ids of the SLM; give it as text or messages"
+    )]
+    PromptOfIds,
+    /// An option of models that run here, for an LLM on a server.
+    #[error(
+        "the LLM {url} runs on a server, and `through_text` is for one that runs here; name an API of text with --llm-api"
+    )]
+    TextServer {
+        /// The server.
+        url: String,
     },
     /// A prompt without tokens.
     #[error("the prompt has no tokens; give at least one")]

@@ -57,7 +57,7 @@ pub use tokenroute_core::{
     Tau, TokenId, Trace, TraceToken, grade,
 };
 pub use tokenroute_llm::ApiKey;
-pub use tokenroute_llm::http::Api;
+pub use tokenroute_llm::http::{Api, Bill, SpendLimit, TextApi, TokenPrices};
 pub use tokenroute_model::{Format, KvType, Message};
 pub use tokenroute_runtime::{Budget, Policy, Request, Wait};
 

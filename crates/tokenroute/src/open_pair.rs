@@ -7,7 +7,7 @@ use anyhow::Result;
 use tokenroute::{ApiKey, Budget, Policy, RoutedPair, RoutedPairBuilder, Sampling, Tau, Wait};
 use tokenroute_core::{LanguageModel, Progress};
 use tokenroute_llm::CLOUD_KEY;
-use tokenroute_llm::http::HttpConfig;
+use tokenroute_llm::http::{HttpConfig, SpendLimit, TextApi};
 
 use crate::args::{Drawing, Remote, Routing};
 use crate::output;
@@ -32,7 +32,7 @@ pub fn open(
         builder = builder.llm_quantize(format);
     }
     if let Some(llm) = &routing.llm {
-        builder = builder.llm(llm);
+        builder = builder.llm(llm).through_text(routing.through_text);
         if let Some(url) = HttpConfig::url_of(llm) {
             builder = remote(builder, url, &routing.remote)?;
         }
@@ -77,7 +77,13 @@ fn remote<'p>(
         builder = builder.llm_key(key);
     }
     if let Some(api) = &remote.llm_api {
-        builder = builder.llm_api(api.parse()?);
+        builder = match TextApi::named(api) {
+            Some(api) => builder.llm_text_api(api),
+            None => builder.llm_api(api.parse()?),
+        };
+    }
+    if let (Some(most), Some(prices)) = (remote.max_spend, remote.llm_prices) {
+        builder = builder.llm_spend(SpendLimit { prices, most });
     }
     if let Some(name) = &remote.llm_model {
         builder = builder.llm_model(name);

@@ -379,6 +379,42 @@ fn a_cloud_with_another_tokenizer_is_no_pair() {
 }
 
 #[test]
+fn a_server_of_text_gives_the_tokens_of_ids() {
+    let lab = lab();
+    let llm = model("word-problems-llm");
+    let cloud = cloud(&llm, None);
+    for tau in ["0.5", "1"] {
+        let ids = generate(&lab, &cloud.url, tau, &[]);
+        let ways =
+            [(cloud.url.as_str(), ["--llm-api", "text"].as_slice()), (&llm, &["--through-text"])];
+        for (llm, how) in ways {
+            let texts = generate(&lab, llm, tau, how);
+            for (ids, text) in ids.iter().zip(&texts) {
+                assert_eq!(text["degraded"], 0);
+                assert_eq!(decided(ids), decided(text), "τ = {tau}, {how:?}");
+            }
+        }
+    }
+    // A server of text may have another tokenizer, and it takes no prompt of ids.
+    let other = lab.path().join("word-problems-llm");
+    copy(Path::new(&llm), &other);
+    swap_two_tokens(&other.join("tokenizer.json"));
+    let other = self::cloud(&other.display().to_string(), None);
+    let texts = generate(&lab, &other.url, "1", &["--llm-api", "text"]);
+    assert!(texts.iter().all(|answer| answer["degraded"] == 0));
+    let arguments = arguments(&lab, &cloud.url, "1", &["--llm-api", "chat-continue"]);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    fail(&arguments, &["chat-continue", "takes chats"]);
+    let ids = arguments.iter().map(|&a| match a {
+        "--questions" => "--ids",
+        "chat-continue" => "text",
+        other if other.ends_with(".jsonl") => "1,2,3",
+        other => other,
+    });
+    fail(&ids.collect::<Vec<_>>(), &["share text alone", "token ids"]);
+}
+
+#[test]
 fn two_processes_draw_the_tokens_of_one() {
     let lab = lab();
     let llm = model("word-problems-llm");

@@ -5,6 +5,8 @@ mod support;
 
 use serde_json::Value;
 use support::{Lab, fail, succeed};
+#[cfg(feature = "server")]
+use support::{Server, tokenroute};
 
 const LLM: &str = "models/word-problems-llm/tokenizer.json";
 
@@ -43,6 +45,33 @@ fn the_chain_runs_on_two_tokenizers_and_its_sweep_is_exact() {
     let curves = lab.bytes("experiments/e/run/sweep/curves.parquet");
     with(&["run", &experiment]);
     assert_eq!(lab.bytes("experiments/e/run/sweep/curves.parquet"), curves);
+}
+
+/// The same LLM behind a server that is asked for text alone.
+#[test]
+#[cfg(feature = "server")]
+fn a_server_of_text_serves_the_whole_chain() {
+    let lab = lab();
+    let llm = lab.path("models/word-problems-llm").display().to_string();
+    let cloud = Server::start(tokenroute(&["cloud", "--model", &llm, "--bind", "127.0.0.1:0"]));
+    let experiment = lab.experiment();
+    let url = format!("pair.llm={}", cloud.url);
+    let with = |command: &[&str], api: &str| -> Vec<String> {
+        let more = ["--set", &url, "--set", api].map(str::to_owned);
+        command.iter().map(|&part| part.to_owned()).chain(more).collect()
+    };
+    let refused = with(&["run", &experiment], "pair.llm_api=chat-continue");
+    fail(&refused.iter().map(String::as_str).collect::<Vec<_>>(), &["chat-continue", "chats"]);
+    for command in [&["run", &experiment][..], &["check-sweep", &experiment, "--questions", "4"]] {
+        let command = with(command, "pair.llm_api=text");
+        let out = succeed(&command.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(out.contains("SLM alone") || out.contains("all equal"), "{out}");
+    }
+    let took: Value =
+        serde_json::from_slice(&lab.bytes("experiments/e/run/sweep/took.json")).expect("JSON");
+    assert!(
+        took["text"]["calls"].as_u64() > Some(0) && took["paid"]["requests"].as_u64() > Some(0)
+    );
 }
 
 #[test]

@@ -5,13 +5,17 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokenroute_core::{Ask, CommonPrefix, Llm, LlmError, Progress, TokenId};
-use tokenroute_llm::http::{Answers, Http, HttpConfig, Spelling, identity};
+use tokenroute_llm::http::{
+    Answers, Bill, Http, HttpConfig, Spelling, SpendLimit, TextApi, TokenPrices, identity,
+};
 use tokenroute_llm::{ApiKey, CLOUD_KEY, InProcess, Metered, Patient};
 use tokenroute_model::{Decoder, LoadOptions, ModelCard, load_model};
 use tokenroute_store as store;
 
+use super::Asked;
+use super::llm_server::LlmServer;
 use super::other_tokenizer::OtherTokenizer;
-use crate::experiment::Experiment;
+use crate::experiment::{DataSection, Experiment};
 use crate::llm_usage::{LlmUsage, TextUsage};
 
 /// File under `run/`, or in the folder of a part, with the answers of an LLM behind a URL. Later stages, and sweeps of
@@ -38,7 +42,7 @@ pub enum ExperimentLlm {
     /// In process, sharing text alone with the SLM.
     Other(Box<OtherTokenizer>),
     /// On a server.
-    There(Box<Patient<Answers<Http>>>),
+    There(Box<Patient<Answers<LlmServer>>>),
 }
 
 /// Adds a hint to an error where the LLM's name reads like a server's.
@@ -52,18 +56,40 @@ pub(super) fn not_here(llm: &Path, error: anyhow::Error) -> anyhow::Error {
     error
 }
 
+/// The API of a server that takes text alone, if the experiment names one.
+fn text_api(experiment: &Experiment) -> Option<TextApi> {
+    experiment.pair.llm_api.as_deref().and_then(TextApi::named)
+}
+
+/// Identifies the model of a server: its name, the form in which it is asked, and the tokens of
+/// its answers.
+pub(super) fn server_identity(experiment: &Experiment, model: &str, slm: &ModelCard) -> String {
+    match text_api(experiment) {
+        None => identity(model, &slm.vocabulary),
+        Some(api) => identity(&format!("{model} through {api}"), &slm.vocabulary),
+    }
+}
+
 /// A client of the server that `pair.llm` names.
 pub(super) fn connect(experiment: &Experiment, slm: &ModelCard) -> Result<Http> {
     let section = &experiment.pair;
     let url = HttpConfig::url_of(&section.llm).context("pair.llm is no URL")?;
     let mut config = HttpConfig::new(url);
-    config.api = section.llm_api.as_deref().map(str::parse).transpose()?;
+    if let Some(api) = &section.llm_api {
+        config.speak(api)?;
+    }
+    if let (Some(most), Some(prices)) = (section.max_spend, &experiment.report.prices) {
+        let (input, cached_input, output) = (prices.input, prices.cached_input, prices.output);
+        let prices = TokenPrices { input, cached_input, output };
+        config.spend = Some(SpendLimit { prices, most });
+    }
     config.model = section.llm_model.clone();
     config.key = ApiKey::from_env(CLOUD_KEY)?;
     (config.first_byte, config.total) = (CALL, CALL);
     config.connections = CONNECTIONS;
-    let texts = Spelling::new(slm.tokenizer.token_texts()?);
-    Ok(Http::new(config, slm.vocabulary.clone(), Some(texts))?)
+    let ids = config.text.is_none();
+    let texts = ids.then(|| slm.tokenizer.token_texts()).transpose()?.map(Spelling::new);
+    Ok(Http::new(config, slm.vocabulary.clone(), texts)?)
 }
 
 impl ExperimentLlm {
@@ -85,11 +111,17 @@ impl ExperimentLlm {
     }
 
     /// Opens an LLM on a server, with the answers that it gave before.
-    pub(super) fn there(experiment: &Experiment, folder: &Path, slm: &ModelCard) -> Result<Self> {
+    pub(super) fn there(
+        experiment: &Experiment,
+        folder: &Path,
+        slm: &ModelCard,
+        decoder: &Decoder,
+    ) -> Result<Self> {
         let http = connect(experiment, slm)?;
-        let identity = identity(&http.server()?.model, &slm.vocabulary);
+        let identity = server_identity(experiment, &http.server()?.model, slm);
+        let server = LlmServer::new(http, text_api(experiment), slm, decoder)?;
         store::make_dir(folder)?;
-        let answers = Answers::open(&folder.join(ANSWERS), &identity, &slm.vocabulary, http)?;
+        let answers = Answers::open(&folder.join(ANSWERS), &identity, &slm.vocabulary, server)?;
         Ok(ExperimentLlm::There(Box::new(Patient::new(answers, PATIENCE, CONNECTIONS))))
     }
 
@@ -120,21 +152,45 @@ impl ExperimentLlm {
     /// Most positions of a sequence on a server, if it says so.
     pub fn server_context(&self) -> Option<usize> {
         let ExperimentLlm::There(llm) = self else { return None };
-        llm.llm().llm().server().ok()?.context
+        llm.llm().llm().context()
     }
 
     /// Calls to a server so far; `None` in process.
     pub fn usage(&self) -> Option<LlmUsage> {
         let ExperimentLlm::There(llm) = self else { return None };
-        let traffic = llm.llm().llm().traffic();
+        let traffic = llm.llm().llm().http().traffic();
         let (requests, bytes) = (traffic.requests, traffic.bytes);
         Some(LlmUsage { requests, positions: llm.processed(), bytes })
     }
 
     /// What answers took in the LLM's own tokens; `None` if they are the SLM's.
     pub fn text_usage(&self) -> Option<TextUsage> {
-        let ExperimentLlm::Other(llm) = self else { return None };
-        Some(llm.usage())
+        match self {
+            ExperimentLlm::Here(_) => None,
+            ExperimentLlm::Other(llm) => Some(llm.usage()),
+            ExperimentLlm::There(llm) => llm.llm().llm().text_usage(),
+        }
+    }
+
+    /// Tokens and money at a server so far; `None` without a limit of spending.
+    pub(super) fn bill(&self) -> Option<Bill> {
+        let ExperimentLlm::There(llm) = self else { return None };
+        llm.llm().llm().http().bill()
+    }
+
+    /// Names what the LLM reads for each prompt, where it shares text alone with the SLM.
+    pub(super) fn announce<'a>(
+        &self,
+        data: &DataSection,
+        asked: impl Iterator<Item = &'a Asked>,
+    ) -> Result<()> {
+        match self {
+            ExperimentLlm::Here(_) => Ok(()),
+            ExperimentLlm::Other(llm) => {
+                llm.announce(&data.prompt, data.allow_special_tokens, asked)
+            }
+            ExperimentLlm::There(llm) => llm.llm().llm().announce(&data.prompt, asked),
+        }
     }
 
     /// Whether its weights are random. `false` for a server.

@@ -11,6 +11,7 @@ mod experiment_llm;
 mod grading;
 pub mod labels;
 pub mod latency;
+mod llm_server;
 mod other_tokenizer;
 mod pair;
 mod parts;
@@ -132,10 +133,7 @@ impl<'a> Chain<'a> {
             );
         }
         let asked = || self.splits.iter().filter_map(OnceLock::get);
-        if let ExperimentLlm::Other(llm) = &pair.llm {
-            let data = &self.experiment.data;
-            llm.announce(&data.prompt, data.allow_special_tokens, asked())?;
-        }
+        pair.llm.announce(&self.experiment.data, asked())?;
         pair.read(common_prefix(asked().flat_map(|a| a.prompts.iter().map(Vec::as_slice))))?;
         Ok(self.loaded.get_or_init(|| pair))
     }
@@ -265,6 +263,9 @@ impl<'a> Chain<'a> {
             let all = new.with(before.text.unwrap_or_default());
             (all.answers > 0).then_some(all)
         });
+        if let Some(bill) = self.loaded.get().and_then(|pair| pair.llm.bill()) {
+            self.progress.note(&bill.to_string());
+        }
         timing::record(folder, Took { usage, text, ..so_far(seconds) })
             .context("cannot record the cost of the stage")?;
         result

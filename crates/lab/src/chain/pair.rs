@@ -6,13 +6,13 @@ use anyhow::Result;
 use tokenroute_core::{CommonPrefix, ModelError, ModelInfo, Progress, TokenId};
 use tokenroute_hub::reference;
 use tokenroute_label::PairHashes;
-use tokenroute_llm::http::{HttpConfig, identity};
+use tokenroute_llm::http::HttpConfig;
 use tokenroute_model::{
     Decoder, Format, LoadOptions, ModelCard, cache_folder, files_hash, weights_hash,
 };
 use tokenroute_store::{self as store, FileHashes};
 
-use super::experiment_llm::{ExperimentLlm, connect, not_here};
+use super::experiment_llm::{ExperimentLlm, connect, not_here, server_identity};
 use crate::experiment::Experiment;
 
 /// Both models, loaded.
@@ -74,7 +74,8 @@ impl NamedPair {
                 None => connect(experiment, &slm)?.server()?.model,
             };
             // Only its name identifies it.
-            NamedLlm::There { hash: store::sha256(identity(&name, &slm.vocabulary).as_bytes()) }
+            let identity = server_identity(experiment, &name, &slm);
+            NamedLlm::There { hash: store::sha256(identity.as_bytes()) }
         } else {
             let path = experiment.source(&section.llm, progress)?;
             let files = files_hash(&path, |file| anyhow::Ok(hashes.sha256(file)?))
@@ -111,7 +112,7 @@ impl NamedPair {
                 ExperimentLlm::here(experiment, small, options, progress)?
             }
             NamedLlm::There { .. } => {
-                let llm = ExperimentLlm::there(experiment, folder, &self.slm)?;
+                let llm = ExperimentLlm::there(experiment, folder, &self.slm, slm.model())?;
                 llm.check_probabilities(experiment.sweep.llm_top(), self.slm.vocabulary.end())?;
                 llm
             }

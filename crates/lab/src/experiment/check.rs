@@ -2,7 +2,7 @@
 
 use tokenroute_core::{Grader, Tau};
 use tokenroute_label::LabelError;
-use tokenroute_llm::http::{Api, HttpConfig};
+use tokenroute_llm::http::{Api, HttpConfig, TextApi};
 use tokenroute_sweep::policies::{self, Baseline};
 use tokenroute_train::{TrainConfig, TrainError};
 
@@ -41,6 +41,15 @@ impl Experiment {
             }
         }
         pair(&self.pair)?;
+        if let Some(most) = self.pair.max_spend {
+            let text = self.pair.llm_api.as_deref().and_then(TextApi::named);
+            if text.is_none() || self.report.prices.is_none() {
+                let what = format!(
+                    "is {most}; it needs an API of text in pair.llm_api, and prices in [report.prices]"
+                );
+                return fault("pair.max_spend", what);
+            }
+        }
         data(&self.data)?;
         match self.label.config(0, self.data.max_tokens, self.seed).check(0) {
             Ok(()) => {}
@@ -116,7 +125,7 @@ fn pair(pair: &PairSection) -> Result<(), Fault> {
         let what = format!("is for an LLM that runs here; quantise {url} where it is served");
         return fault("pair.llm_quantize", what);
     }
-    match pair.llm_api.as_deref().map(str::parse::<Api>) {
+    match pair.llm_api.as_deref().map(|api| HttpConfig::new(url).speak(api)) {
         Some(Err(error)) => fault("pair.llm_api", format!("is refused: {error}")),
         _ => Ok(()),
     }

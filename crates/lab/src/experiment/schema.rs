@@ -2,7 +2,7 @@
 
 use schemars::{Schema, SchemaGenerator, generate::SchemaSettings, json_schema};
 use serde_json::Value;
-use tokenroute_llm::http::Api;
+use tokenroute_llm::http::{Api, TextApi};
 use tokenroute_model::{Format, KvType};
 use tokenroute_sweep::policies;
 
@@ -34,6 +34,7 @@ pub(super) fn kv(_: &mut SchemaGenerator) -> Schema {
 
 /// Names of servers' APIs.
 pub(super) fn api(_: &mut SchemaGenerator) -> Schema {
-    let names = Api::ALL.map(|(name, _)| name);
+    let texts = TextApi::ALL.map(|(name, _)| name);
+    let names = [&Api::ALL.map(|(name, _)| name)[..], &texts].concat();
     json_schema!({"type": "string", "enum": names})
 }

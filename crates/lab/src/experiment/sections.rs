@@ -22,10 +22,14 @@ pub struct PairSection {
     pub slm: PathBuf,
     /// The LLM: as `slm`, or the URL of a server.
     pub llm: PathBuf,
-    /// API of the server at `llm`. Without it the server's list of models decides.
+    /// API of the server at `llm`. Without it the server's list of models decides. With `text`,
+    /// `chat-continue`, `deepseek`, `mistral` or `ollama` the models share text alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::api")]
     pub llm_api: Option<String>,
+    /// Most to spend on the server in one run of a command, by `report.prices`. For an API of text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_spend: Option<f64>,
     /// Whether the models share text alone. An LLM that runs here may then have another tokenizer
     /// than the SLM.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -12,6 +12,7 @@ use tokio::time::sleep;
 
 use crate::http::breaker::{Breaker, OpenCircuit};
 use crate::http::hedge::hedged;
+use crate::http::spend::{Bill, Purse};
 use crate::http::transport::{Counters, Failure, Transport};
 use crate::http::wire::{Facts, Listed, Query, models};
 use crate::http::{Api, HttpConfig, HttpError, Spelling};
@@ -107,6 +108,7 @@ struct Inner {
     server: OnceLock<ServerInfo>,
     breaker: Breaker,
     hedges: AtomicU64,
+    purse: Option<Purse>,
 }
 
 impl Http {
@@ -120,15 +122,22 @@ impl Http {
         vocabulary: Vocabulary,
         spelling: Option<Spelling>,
     ) -> Result<Self, HttpError> {
+        if config.spend.is_some() && config.text.is_none() {
+            return Err(HttpError::UnlimitedApi);
+        }
+        let purse = config.spend.as_ref().map(Purse::new).transpose()?;
         let transport = Transport::new(&config, config.base()?)?;
         let server = OnceLock::new();
-        if let (Some(api), Some(model)) = (config.api, &config.model) {
+        // Text needs no API of token ids.
+        let api = config.api.or(config.text.map(|_| Api::OpenAi));
+        if let (Some(api), Some(model)) = (api, &config.model) {
             server.get_or_init(|| ServerInfo { api, model: model.clone(), context: None });
         }
         let breaker = Breaker::new(config.breaker);
         let facts = Facts { vocabulary, spelling };
         let hedges = AtomicU64::new(0);
-        Ok(Http { inner: Arc::new(Inner { config, transport, facts, server, breaker, hedges }) })
+        let inner = Inner { config, transport, facts, server, breaker, hedges, purse };
+        Ok(Http { inner: Arc::new(inner) })
     }
 
     /// API and model of the server. The server is asked once; later calls reuse its answer.
@@ -155,6 +164,20 @@ impl Http {
         replies.into_iter().map(|reply| reply.unwrap_or_else(lost)).collect()
     }
 
+    /// Makes attempts before a deadline until one succeeds or no more may help.
+    pub(crate) fn persist<T>(
+        &self,
+        deadline: Instant,
+        mut attempt: impl FnMut(Instant) -> Result<T, Failure>,
+    ) -> Result<T, LlmError> {
+        self.inner.persist(deadline, || attempt(deadline))
+    }
+
+    /// As [`Http::server`], within an attempt.
+    pub(crate) fn server_within(&self, deadline: Instant) -> Result<ServerInfo, Failure> {
+        self.inner.server_within(deadline)
+    }
+
     pub(crate) fn config(&self) -> &HttpConfig {
         &self.inner.config
     }
@@ -165,6 +188,16 @@ impl Http {
 
     pub(crate) fn vocabulary(&self) -> &Vocabulary {
         &self.inner.facts.vocabulary
+    }
+
+    /// Tokens and money so far, if there are prices.
+    #[must_use]
+    pub fn bill(&self) -> Option<Bill> {
+        self.inner.purse.as_ref().map(Purse::bill)
+    }
+
+    pub(crate) fn purse(&self) -> Option<&Purse> {
+        self.inner.purse.as_ref()
     }
 
     /// Work done so far.
@@ -214,7 +247,8 @@ impl Inner {
             .exchange("/v1/models", None, LIST_LIMIT, deadline, &Counters::default(), read)
             .map_err(|failure| HttpError::Llm(failure.error))?;
         let ours = self.facts.vocabulary.hash();
-        if let Some(theirs) = model.tokenizer_hash.as_deref().filter(|&hash| hash != ours) {
+        let differs = |hash: &&str| self.config.text.is_none() && *hash != ours;
+        if let Some(theirs) = model.tokenizer_hash.as_deref().filter(differs) {
             return Err(HttpError::OtherTokenizer {
                 model: model.id,
                 url: url.to_owned(),
@@ -254,8 +288,18 @@ impl Inner {
             )));
         }
         let bill = Arc::new(Counters::default());
+        let reply = self.persist(deadline, || self.attempt(ask, deadline, &bill))?;
+        Ok(Reply { bytes: bill.bytes(), ..reply })
+    }
+
+    /// Makes attempts until one succeeds or no more may help.
+    fn persist<T>(
+        self: &Arc<Self>,
+        deadline: Instant,
+        mut attempt: impl FnMut() -> Result<T, Failure>,
+    ) -> Result<T, LlmError> {
         let mut pause = BACKOFF;
-        let mut attempt = 1;
+        let mut attempts = 1;
         let mut last = None;
         loop {
             if self.breaker.is_open() {
@@ -268,10 +312,10 @@ impl Inner {
                 };
                 return Err(last.unwrap_or_else(open));
             }
-            let failure = match self.attempt(ask, deadline, &bill) {
+            let failure = match attempt() {
                 Ok(reply) => {
                     self.breaker.succeeded();
-                    return Ok(Reply { bytes: bill.bytes(), ..reply });
+                    return Ok(reply);
                 }
                 Err(failure) => failure,
             };
@@ -283,13 +327,13 @@ impl Inner {
             let jittered = pause.mul_f64(0.5 + 0.5 * fastrand::f64());
             let wait = failure.retry_after.unwrap_or_default().max(jittered);
             let late = wait >= deadline.saturating_duration_since(Instant::now());
-            if !failure.retry || late || attempt >= self.config.attempts {
+            if !failure.retry || late || attempts >= self.config.attempts {
                 return Err(failure.error);
             }
             last = Some(failure.error);
             thread::sleep(wait);
             pause *= 2;
-            attempt += 1;
+            attempts += 1;
         }
     }
 
@@ -313,6 +357,18 @@ impl Inner {
         })
     }
 
+    /// API and model of the server, which is asked if need be.
+    fn server_within(&self, deadline: Instant) -> Result<ServerInfo, Failure> {
+        if let Some(server) = self.server.get() {
+            return Ok(server.clone());
+        }
+        self.read_info(deadline).map_err(|error| match error {
+            HttpError::Llm(error @ LlmError::Refused(_)) => Failure::lasting(error),
+            HttpError::Llm(error) => Failure::passing(error),
+            other => Failure::lasting(LlmError::Refused(other.to_string())),
+        })
+    }
+
     /// Asks the server once, or once for each position if it answers one at a time.
     fn once(
         &self,
@@ -320,14 +376,7 @@ impl Inner {
         deadline: Instant,
         bill: &Counters,
     ) -> Result<Reply, Failure> {
-        let server = match self.server.get() {
-            Some(server) => server.clone(),
-            None => self.read_info(deadline).map_err(|error| match error {
-                HttpError::Llm(error @ LlmError::Refused(_)) => Failure::lasting(error),
-                HttpError::Llm(error) => Failure::passing(error),
-                other => Failure::lasting(LlmError::Refused(other.to_string())),
-            })?,
-        };
+        let server = self.server_within(deadline)?;
         let Query { context, from, tokens, sampling, top } = *query;
         if top > 0 && !server.api.lists_probabilities() {
             return Err(Failure::lasting(LlmError::Refused(format!(

@@ -8,8 +8,8 @@ use std::time::Duration;
 use reqwest::Url;
 
 use crate::ApiKey;
-use crate::http::HttpError;
 use crate::http::transport::is_loopback;
+use crate::http::{HttpError, SpendLimit, TextApi};
 
 /// API of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -72,6 +72,10 @@ pub struct HttpConfig {
     pub url: String,
     /// Its API; `None` reads it from `/v1/models`.
     pub api: Option<Api>,
+    /// The API of a server that takes text alone; `None` for one that takes token ids.
+    pub text: Option<TextApi>,
+    /// Prices and the most that may be spent, for an API of text.
+    pub spend: Option<SpendLimit>,
     /// The model's name on the server; `None` takes the first that the server lists.
     pub model: Option<String>,
     /// Sent as a bearer token.
@@ -105,6 +109,8 @@ impl HttpConfig {
         HttpConfig {
             url: url.to_owned(),
             api: None,
+            text: None,
+            spend: None,
             model: None,
             key: None,
             authority: None,
@@ -117,6 +123,17 @@ impl HttpConfig {
             http2: false,
             breaker: BreakerConfig::default(),
         }
+    }
+
+    /// Sets the API by its name: one of [`Api::ALL`], or of [`TextApi::ALL`] for a server that
+    /// takes text alone.
+    ///
+    /// # Errors
+    /// An unknown name.
+    pub fn speak(&mut self, name: &str) -> Result<(), HttpError> {
+        self.text = TextApi::named(name);
+        self.api = if self.text.is_some() { None } else { Some(name.parse()?) };
+        Ok(())
     }
 
     /// The URL in the name of an LLM; `None` if it names a model that runs here.

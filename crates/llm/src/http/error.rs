@@ -26,11 +26,26 @@ pub enum HttpError {
         message: String,
     },
     /// An unknown name of an API.
-    #[error("LLM API {name:?}; expected tokenroute, vllm, sglang, llama-cpp or openai")]
+    #[error(
+        "LLM API {name:?}; expected tokenroute, vllm, sglang, llama-cpp or openai; for text alone: text, chat-continue, deepseek, mistral or ollama"
+    )]
     UnknownApi {
         /// The name given.
         name: String,
     },
+    /// A price or a limit of spending that is no amount of money.
+    #[error("the {what} is {value}; expected a number from 0 to 10⁹")]
+    BadMoney {
+        /// What the number is.
+        what: &'static str,
+        /// The number.
+        value: f64,
+    },
+    /// A limit of spending for a server of token ids.
+    #[error(
+        "a limit of spending needs an API of text: text, chat-continue, deepseek, mistral or ollama"
+    )]
+    UnlimitedApi,
     /// The server has another tokenizer.
     #[error(
         "the LLM {model} at {url} has tokenizer {theirs}; the SLM's is {ours}: they are no pair"

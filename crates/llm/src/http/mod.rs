@@ -12,7 +12,8 @@
 //! A mark is a hash of the context. It detects the reply to another request, but does not
 //! prove that the server read the context. If a reply lacks a field, the other checks remain.
 //!
-//! Prompts are sent as token ids alone. A server that accepts only text refuses them itself.
+//! With these APIs, prompts are sent as token ids alone. [`TextServer`] is for servers that accept
+//! only text ([`TextApi`]).
 //!
 //! Tested against a running `tokenroute cloud` and a running llama.cpp server
 //! (`experiments/llama-cpp/server.py`). The other APIs are tested against replies written by
@@ -34,7 +35,9 @@ mod draw;
 mod error;
 mod hedge;
 mod spelling;
+mod spend;
 mod stream;
+mod text;
 mod transport;
 mod wire;
 
@@ -43,3 +46,5 @@ pub use client::{Http, ServerInfo, Traffic};
 pub use config::{Api, BreakerConfig, HttpConfig};
 pub use error::HttpError;
 pub use spelling::Spelling;
+pub use spend::{Bill, SpendLimit, TokenPrices};
+pub use text::{TextApi, TextServer};

@@ -48,6 +48,8 @@ pub(crate) struct Failure {
     pub(crate) retry: bool,
     /// The server failed, as opposed to refusing a request.
     pub(crate) unhealthy: bool,
+    /// The request did not reach the server.
+    pub(crate) unsent: bool,
     /// Earliest time for a retry, by the server's `Retry-After`.
     pub(crate) retry_after: Option<Duration>,
 }
@@ -55,12 +57,17 @@ pub(crate) struct Failure {
 impl Failure {
     /// A failure after which a retry may help.
     pub(crate) fn passing(error: LlmError) -> Self {
-        Failure { error, retry: true, unhealthy: true, retry_after: None }
+        Failure { error, retry: true, unhealthy: true, unsent: false, retry_after: None }
     }
 
     /// A failure that no retry can mend.
     pub(crate) fn lasting(error: LlmError) -> Self {
-        Failure { error, retry: false, unhealthy: true, retry_after: None }
+        Failure { error, retry: false, unhealthy: true, unsent: false, retry_after: None }
+    }
+
+    /// A request that cannot be made, whatever the server does.
+    pub(crate) fn own(error: LlmError) -> Self {
+        Failure { error, retry: false, unhealthy: false, unsent: true, retry_after: None }
     }
 }
 
@@ -202,7 +209,7 @@ impl Transport {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             let error = LlmError::Late(format!("no time left to ask {}", self.base));
-            return Err(Failure { error, retry: false, unhealthy: false, retry_after: None });
+            return Err(Failure::own(error));
         }
         self.counters.requests.fetch_add(1, Ordering::Relaxed);
         let sent = body.map_or(0, <[u8]>::len) as u64;
@@ -314,9 +321,11 @@ impl Transport {
                 format!("{message}; trust its authority with --llm-ca, or check the name");
             return Failure::lasting(LlmError::Refused(message));
         }
-        Failure::passing(if error.is_connect() {
-            LlmError::Unavailable(message)
-        } else if error.is_timeout() {
+        if error.is_connect() {
+            let failure = Failure::passing(LlmError::Unavailable(message));
+            return Failure { unsent: true, ..failure };
+        }
+        Failure::passing(if error.is_timeout() {
             LlmError::Late(message)
         } else if is_not_http(error) {
             LlmError::BadReply(message)
@@ -334,7 +343,8 @@ impl Transport {
         let failing = status.is_server_error();
         let error =
             if failing { LlmError::Unavailable(message) } else { LlmError::Refused(message) };
-        Failure { error, retry: busy || failing, unhealthy: busy || failing, retry_after: after }
+        let unhealthy = busy || failing;
+        Failure { error, retry: unhealthy, unhealthy, unsent: false, retry_after: after }
     }
 }
 

@@ -209,7 +209,7 @@ impl Api {
     }
 }
 
-fn bad<T>(message: String) -> Result<T, LlmError> {
+pub(super) fn bad<T>(message: String) -> Result<T, LlmError> {
     Err(LlmError::BadReply(message))
 }
 

@@ -7,3 +7,4 @@ mod damaged;
 mod sampling;
 mod stream;
 mod stub;
+mod texts;

@@ -56,7 +56,9 @@ impl BytewiseTokenizer {
         let bytes_of = |id: TokenId| -> Box<[u8]> {
             if let Some(token) = tokens.get(&id) {
                 let text = if token.special { "" } else { &token.content };
-                return text.as_bytes().into();
+                // SentencePiece lists runs of spaces among added tokens.
+                let text = if byte_level { text.to_owned() } else { text.replace('▁', " ") };
+                return text.into_bytes().into();
             }
             let name = inner.id_to_token(id).unwrap_or_default();
             if byte_level {

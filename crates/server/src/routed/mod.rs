@@ -28,5 +28,5 @@ mod usage;
 mod worker;
 
 pub use config::ServeConfig;
-pub use pair::{ByteMeter, LlmMemory, ServerLlm, ServerPair};
+pub use pair::{Announce, ByteMeter, LlmMemory, ServerLlm, ServerPair};
 pub use service::RoutedService;

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use tokenroute_core::{Bytes, Llm, ModelInfo, Scorer, Vocabulary};
+use tokenroute_core::{Bytes, Llm, ModelInfo, Scorer, TokenId, Vocabulary};
 use tokenroute_llm::POSITIONS_PER_CALL;
-use tokenroute_model::{ChatTemplate, Tokenizer};
+use tokenroute_model::{ChatOptions, ChatTemplate, Message, Tokenizer};
 use tokenroute_runtime::Calls;
 
 use crate::net::memory::step_bytes;
@@ -23,6 +23,30 @@ pub struct ServerPair<M> {
     pub template: Option<ChatTemplate>,
     /// The LLM; without it the small model answers alone.
     pub llm: Option<ServerLlm>,
+    /// Receives every prompt before it is decoded, for an LLM that shares text alone with the
+    /// small model.
+    pub announce: Option<Box<dyn Announce>>,
+}
+
+/// Names what an LLM reads for a prompt, where it shares text alone with the small model. Errors
+/// are messages for the client.
+pub trait Announce: Send + Sync {
+    /// A plain prompt.
+    ///
+    /// # Errors
+    /// A text that the LLM cannot read.
+    fn text(&self, prompt: &[TokenId], text: &str) -> Result<(), String>;
+
+    /// A conversation.
+    ///
+    /// # Errors
+    /// Messages that the LLM cannot read.
+    fn chat(
+        &self,
+        prompt: &[TokenId],
+        messages: &[Message],
+        options: &ChatOptions,
+    ) -> Result<(), String>;
 }
 
 /// The LLM and the router that asks it.

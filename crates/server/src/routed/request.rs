@@ -215,11 +215,22 @@ fn max_tokens(
 fn text_prompt(fields: &RequestFields, pair: &ServedPair) -> Result<Vec<TokenId>, Refusal> {
     let mut prompts = prompts(fields)?;
     match (prompts.pop(), prompts.is_empty()) {
+        (Some(Prompt::Ids(_)), true) if pair.announce.is_some() => {
+            let message = format!(
+                "`{PROMPT}` holds token ids, and the large model shares text alone; send a text"
+            );
+            Err(Refusal::field(PROMPT, message))
+        }
         (Some(Prompt::Ids(ids)), true) => Ok(ids),
         (Some(Prompt::Text(text)), true) => {
             check_bytes(PROMPT, text, pair.most_prompt.min(pair.context), pair.longest_token)?;
+            let bad = |message| Refusal::field(PROMPT, message);
             let encoded = pair.tokenizer.encode_prompt(text);
-            encoded.map_err(|error| Refusal::field(PROMPT, error.to_string()))
+            let encoded = encoded.map_err(|error| bad(error.to_string()))?;
+            if let Some(announce) = &pair.announce {
+                announce.text(&encoded, text).map_err(bad)?;
+            }
+            Ok(encoded)
         }
         _ => {
             let message = format!("`{PROMPT}` holds several prompts; send one request for each");
@@ -256,7 +267,11 @@ fn chat_prompt(fields: &RequestFields, pair: &ServedPair) -> Result<Vec<TokenId>
     }
     let prompt = template.render(&messages, &options).map_err(|error| bad(error.to_string()))?;
     check_bytes(MESSAGES, &prompt, pair.most_prompt.min(pair.context), pair.longest_token)?;
-    pair.tokenizer.encode(&prompt).map_err(|error| bad(error.to_string()))
+    let encoded = pair.tokenizer.encode(&prompt).map_err(|error| bad(error.to_string()))?;
+    if let Some(announce) = &pair.announce {
+        announce.chat(&encoded, &messages, &options).map_err(bad)?;
+    }
+    Ok(encoded)
 }
 
 /// The template's own variables, under `chat_template_kwargs` as in vLLM and SGLang.

@@ -8,6 +8,7 @@ use tokenroute_core::Vocabulary;
 use tokenroute_model::{ChatTemplate, Tokenizer};
 use tokenroute_runtime::{Policy, Wait};
 
+use super::Announce;
 use crate::net::openai::reply::model;
 
 /// Facts about the served pair; they do not change.
@@ -35,6 +36,7 @@ pub(crate) struct ServedPair {
     pub(crate) tokenizer: Arc<Tokenizer>,
     pub(crate) template: Option<ChatTemplate>,
     pub(crate) ends: Arc<Vocabulary>,
+    pub(crate) announce: Option<Box<dyn Announce>>,
 }
 
 impl ServedPair {

@@ -48,7 +48,7 @@ impl RoutedService {
         M: LanguageModel + Send + 'static,
         M::State: 'static,
     {
-        let ServerPair { name, slm, vocabulary, tokenizer, template, mut llm } = pair;
+        let ServerPair { name, slm, vocabulary, tokenizer, template, mut llm, announce } = pair;
         let info = slm.info();
         let mut policy = config.policy;
         if llm.is_none() {
@@ -80,6 +80,7 @@ impl RoutedService {
             tokenizer: Arc::new(tokenizer),
             template,
             ends: Arc::new(vocabulary.clone()),
+            announce,
         };
         let bytes = llm.as_mut().and_then(|llm| llm.bytes.take());
         let metrics = Arc::new(Metrics::default());

@@ -71,6 +71,7 @@ pub fn served<M>(slm: M, large: Option<ServerLlm>) -> ServerPair<M> {
         tokenizer: tokenizer(),
         template: Some(template()),
         llm: large,
+        announce: None,
     }
 }
 

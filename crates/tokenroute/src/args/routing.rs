@@ -5,12 +5,22 @@ use std::path::PathBuf;
 
 use clap::{Args, value_parser};
 use tokenroute_core::Tau;
+use tokenroute_llm::http::TokenPrices;
 use tokenroute_model::Format;
 
 use super::Kv;
 
 /// Longest wait that an option may name: a day.
 const MOST_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// Three prices with commas between them.
+fn token_prices(text: &str) -> Result<TokenPrices, String> {
+    let prices: Option<Vec<f64>> = text.split(',').map(|price| price.trim().parse().ok()).collect();
+    match prices.as_deref() {
+        Some(&[input, cached_input, output]) => Ok(TokenPrices { input, cached_input, output }),
+        _ => Err("expected three numbers, as 0.10,0.05,0.40".to_owned()),
+    }
+}
 
 /// The large model of a pair, the router, and how the two models work together.
 #[derive(Debug, Args)]
@@ -35,6 +45,10 @@ pub struct Routing {
     /// Quantise the weights of --llm, if it is local.
     #[arg(long, value_name = "FORMAT", requires = "llm")]
     pub llm_quantize: Option<Format>,
+    /// Let the models share text alone, so that --llm may have another tokenizer. For a local
+    /// --llm.
+    #[arg(long, requires = "llm")]
+    pub through_text: bool,
     /// The KV cache.
     #[command(flatten)]
     pub kv: Kv,
@@ -50,12 +64,22 @@ pub struct Routing {
 #[derive(Debug, Args)]
 pub struct Remote {
     /// API of the server at --llm, if its list of models does not show it: tokenroute,
-    /// vllm, sglang, llama-cpp or openai.
+    /// vllm, sglang, llama-cpp or openai. For a server that takes text alone, whatever its
+    /// tokenizer: text, chat-continue, deepseek, mistral or ollama.
     #[arg(long, value_name = "API")]
     pub llm_api: Option<String>,
     /// Name of the model on the server. Default: the first listed.
     #[arg(long, value_name = "NAME")]
     pub llm_model: Option<String>,
+    /// Spend at most this on the LLM's server in one run, in the currency of --llm-prices. Each
+    /// request reserves its worst case first. Beyond the limit the small model's tokens are
+    /// kept and marked degraded. Needs an API of text.
+    #[arg(long, value_name = "MONEY", requires = "llm_prices")]
+    pub max_spend: Option<f64>,
+    /// What the server's provider asks for a million tokens: input, cached input, output, as
+    /// 0.10,0.05,0.40.
+    #[arg(long, value_name = "PRICES", requires = "max_spend", value_parser = token_prices)]
+    pub llm_prices: Option<TokenPrices>,
     /// Longest wait for a call to the LLM, in milliseconds. After that the small model's
     /// token is kept and marked degraded.
     #[arg(long, value_name = "MS", default_value_t = 4000, value_parser = value_parser!(u64).range(1..=MOST_MS))]

@@ -204,6 +204,9 @@ impl<M: LanguageModel, L: Llm + ?Sized> Talk<'_, M, L> {
         };
         line += &format!(", {:.2} s", time.as_secs_f64());
         progress.note(&line);
+        if let Some(bill) = self.pair.bill() {
+            progress.note(&bill.to_string());
+        }
         cost_line::warn_of_degraded(&[trace]);
     }
 }

@@ -76,7 +76,7 @@ fn decode(
     progress: &dyn Progress,
 ) -> Result<()> {
     let slm = pair.slm();
-    let (prompts, mut without) = prompts(args, slm)?;
+    let (prompts, mut without) = prompts(args, pair)?;
     let requests: Vec<Request<'_>> = prompts
         .iter()
         .map(|p| {
@@ -114,6 +114,9 @@ fn decode(
     }
     if pair.is_routed() {
         progress.note(&cost_line::costs(&traces, pair.traffic()));
+        if let Some(bill) = pair.bill() {
+            progress.note(&bill.to_string());
+        }
         cost_line::warn_of_degraded(&traces);
     }
     let all = answered.len() + without;
@@ -127,7 +130,8 @@ fn decode(
 }
 
 /// The prompts, and how many questions are too long to be one. A warning names each of those.
-fn prompts(args: &Generate, model: &LoadedModel) -> Result<(Vec<Prompt>, usize)> {
+fn prompts(args: &Generate, pair: &RoutedPair) -> Result<(Vec<Prompt>, usize)> {
+    let model = pair.slm();
     if let Some(path) = &args.questions {
         let mut without = 0;
         let text = std::fs::read_to_string(path)
@@ -153,7 +157,7 @@ fn prompts(args: &Generate, model: &LoadedModel) -> Result<(Vec<Prompt>, usize)>
                 if let Some(token) = special.filter(|_| !args.allow_special_tokens) {
                     bail!("{}, question {:?}, spells the special token {token}, which would become a control token; change it, or give --allow-special-tokens", place(), question.id);
                 }
-                let ids = model.tokenizer.encode_prompt(&text)?;
+                let ids = pair.text_prompt(&text)?;
                 let (tokens, context) = (ids.len(), model.decoder.info().context);
                 if tokens > context {
                     output::warn(&format!(
@@ -172,7 +176,7 @@ fn prompts(args: &Generate, model: &LoadedModel) -> Result<(Vec<Prompt>, usize)>
     }
     let ids = match (&args.ids, &args.text) {
         (Some(ids), _) => ids.clone(),
-        (None, Some(text)) => model.tokenizer.encode_prompt(&text.replace("\\n", "\n"))?,
+        (None, Some(text)) => pair.text_prompt(&text.replace("\\n", "\n"))?,
         (None, None) => Vec::new(),
     };
     ensure!(!ids.is_empty(), "the prompt has no tokens; give at least one");

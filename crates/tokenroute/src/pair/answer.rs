@@ -38,8 +38,20 @@ impl RoutedPair {
     /// An empty prompt or one that is longer than the SLM's context; a failure of the SLM
     /// or of the scorer.
     pub fn generate(&self, prompt: &str, on_token: impl FnMut(Token)) -> Result<Answer, Error> {
-        let prompt = self.slm.tokenizer.encode_prompt(prompt)?;
+        let prompt = self.text_prompt(prompt)?;
         self.answer(&prompt, self.decoding, on_token)
+    }
+
+    /// The prompt of a text in tokens.
+    ///
+    /// # Errors
+    /// A text that a model of the pair cannot read.
+    pub fn text_prompt(&self, text: &str) -> Result<Vec<TokenId>, Error> {
+        let prompt = self.slm.tokenizer.encode_prompt(text)?;
+        if let Some(prompts) = self.llm_prompts() {
+            prompts.text(&prompt, text)?;
+        }
+        Ok(prompt)
     }
 
     /// Answers a conversation, which the SLM's chat template makes into a prompt.
@@ -73,8 +85,11 @@ impl RoutedPair {
     ) -> Result<Vec<TokenId>, Error> {
         let none = || Error::NoTemplate { slm: self.named.clone() };
         let template = self.template()?.ok_or_else(none)?;
-        let prompt = template.render(messages, options)?;
-        Ok(self.slm.tokenizer.encode(&prompt)?)
+        let prompt = self.slm.tokenizer.encode(&template.render(messages, options)?)?;
+        if let Some(prompts) = self.llm_prompts() {
+            prompts.chat(&prompt, messages, options)?;
+        }
+        Ok(prompt)
     }
 
     /// Answers a prompt of token ids. `decoding` replaces the pair's own.
@@ -145,11 +160,15 @@ impl RoutedPair {
     /// Most tokens of an answer to this prompt, by the SLM's context.
     ///
     /// # Errors
-    /// An empty prompt, or one that is longer than the context.
+    /// An empty prompt, or one that is longer than the context; a prompt that did not come from
+    /// [`RoutedPair::text_prompt`] or [`RoutedPair::chat_prompt`], if the models share text alone.
     pub fn room_after(&self, prompt: &[TokenId]) -> Result<usize, Error> {
         let (tokens, context) = (prompt.len(), self.slm.decoder.info().context);
         match tokens {
             0 => Err(Error::EmptyPrompt),
+            _ if self.llm_prompts().is_some_and(|prompts| !prompts.knows(prompt)) => {
+                Err(Error::PromptOfIds)
+            }
             _ if tokens > context => Err(Error::LongPrompt { tokens, context }),
             // The last token of an answer is not read again.
             _ => Ok(context + 1 - tokens),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokenroute_core::{Progress, Sampling, Scorer, Silent, Tau};
 use tokenroute_llm::ApiKey;
-use tokenroute_llm::http::{Api, HttpConfig};
+use tokenroute_llm::http::{Api, HttpConfig, SpendLimit, TextApi};
 use tokenroute_model::{Format, KvType};
 use tokenroute_runtime::{Budget, Policy, Wait};
 
@@ -28,6 +28,7 @@ pub struct RoutedPairBuilder<'p> {
     pub(super) top_k: usize,
     pub(super) llm: Option<PathBuf>,
     pub(super) llm_quantize: Option<Format>,
+    pub(super) through_text: bool,
     pub(super) router: Option<PathBuf>,
     pub(super) scorer: Option<Box<dyn Scorer + Send>>,
     /// How to reach an LLM on a server; its URL is not set.
@@ -55,6 +56,7 @@ impl RoutedPairBuilder<'static> {
             top_k: 8,
             llm: None,
             llm_quantize: None,
+            through_text: false,
             router: None,
             scorer: None,
             server,
@@ -120,6 +122,14 @@ impl<'p> RoutedPairBuilder<'p> {
     #[must_use]
     pub fn llm_quantize(mut self, format: Format) -> Self {
         self.llm_quantize = Some(format);
+        self
+    }
+
+    /// Whether the models share text alone, so that an LLM that runs here may have another
+    /// tokenizer than the SLM. Prompts are then texts or messages, not token ids.
+    #[must_use]
+    pub fn through_text(mut self, through_text: bool) -> Self {
+        self.through_text = through_text;
         self
     }
 
@@ -249,6 +259,21 @@ impl RoutedPairBuilder<'_> {
     #[must_use]
     pub fn llm_api(mut self, api: Api) -> Self {
         self.server.api = Some(api);
+        self
+    }
+
+    /// The API of a server that takes text alone. Its model may have any tokenizer.
+    #[must_use]
+    pub fn llm_text_api(mut self, api: TextApi) -> Self {
+        self.server.text = Some(api);
+        self
+    }
+
+    /// What the provider asks for tokens, and the most that may be spent. Beyond it no request is
+    /// sent, and the SLM's tokens are kept, marked degraded. Needs an API of text.
+    #[must_use]
+    pub fn llm_spend(mut self, limit: SpendLimit) -> Self {
+        self.server.spend = Some(limit);
         self
     }
 

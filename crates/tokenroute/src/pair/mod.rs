@@ -2,6 +2,7 @@
 
 mod answer;
 mod builder;
+mod llm_prompts;
 mod open;
 #[cfg(feature = "server")]
 mod served;
@@ -12,7 +13,7 @@ use std::sync::OnceLock;
 use std::thread::Scope;
 
 use tokenroute_core::{LanguageModel, Llm, ModelInfo, Scorer, Tau};
-use tokenroute_llm::http::{Http, HttpError, Traffic};
+use tokenroute_llm::http::{Bill, Http, HttpError, Traffic};
 use tokenroute_model::{ChatTemplate, Decoder, LoadedModel};
 use tokenroute_runtime::{
     Absent, Calls, DEFAULT_BATCH, Engine, KeepAll, Pair, Policy, RoutedDecoding, Wait,
@@ -22,6 +23,7 @@ use crate::Error;
 
 pub use answer::Answer;
 pub use builder::RoutedPairBuilder;
+pub(crate) use llm_prompts::LlmPrompts;
 
 /// Most calls to a server at once.
 const CONNECTIONS: usize = 16;
@@ -71,6 +73,8 @@ struct Partner {
     in_process: Option<(ModelInfo, usize)>,
     /// Why the server did not answer when the pair was opened.
     unreachable: Option<HttpError>,
+    /// Makes the LLM's prompts, if the models share text alone.
+    prompts: Option<LlmPrompts>,
 }
 
 impl RoutedPair {
@@ -112,10 +116,21 @@ impl RoutedPair {
         partner.http.as_ref()?.server().ok()?.context
     }
 
+    /// Makes the LLM's prompts; `None` if it reads those of the SLM.
+    pub(crate) fn llm_prompts(&self) -> Option<&LlmPrompts> {
+        self.partner.as_ref()?.prompts.as_ref()
+    }
+
     /// Requests and bytes to the LLM's server so far; `None` without a server.
     #[must_use]
     pub fn traffic(&self) -> Option<Traffic> {
         self.partner.as_ref()?.http.as_ref().map(Http::traffic)
+    }
+
+    /// Tokens and money at the LLM's server so far; `None` without prices.
+    #[must_use]
+    pub fn bill(&self) -> Option<Bill> {
+        self.partner.as_ref()?.http.as_ref()?.bill()
     }
 
     /// How answers are decoded unless a call brings its own.

@@ -2,15 +2,17 @@
 //! against the SLM, the LLM against its tokenizer.
 
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use tokenroute_core::{LanguageModel, Llm, LlmError, ModelInfo, Scorer};
 use tokenroute_hub::local;
-use tokenroute_llm::InProcess;
-use tokenroute_llm::http::{Answers, Api, Http, HttpConfig, HttpError, Spelling, identity};
-use tokenroute_model::{Format, LoadOptions, LoadedModel, RouterScorer, check_pair};
+use tokenroute_llm::http::{
+    Answers, Api, Http, HttpConfig, HttpError, Spelling, TextServer, identity,
+};
+use tokenroute_llm::{InProcess, LlmText, LocalWriter, TextLlm, Writer};
+use tokenroute_model::{ChatTemplate, Format, LoadOptions, LoadedModel, RouterScorer, check_pair};
 
-use super::{Partner, RoutedPair, RoutedPairBuilder};
+use super::{LlmPrompts, Partner, RoutedPair, RoutedPairBuilder};
 use crate::Error;
 use crate::model_source::{load_found, load_named, load_options};
 
@@ -20,6 +22,22 @@ struct Opened {
     http: Option<Http>,
     in_process: Option<(ModelInfo, usize)>,
     unreachable: Option<HttpError>,
+    prompts: Option<LlmPrompts>,
+}
+
+/// Prompts whose SLM states are kept for tokens inside a character.
+const KEPT: usize = 16;
+
+/// An LLM that shares text alone with this SLM.
+fn through_text<W: Writer>(
+    writer: W,
+    slm: &LoadedModel,
+    prompts: &LlmPrompts,
+) -> Result<TextLlm<W>, Error> {
+    let speller = Arc::new(slm.tokenizer.bytewise()?);
+    let kept = Arc::new(InProcess::with_prompts(slm.decoder.clone(), KEPT));
+    let prompts = Arc::clone(&prompts.prompts);
+    Ok(TextLlm::new(writer, speller, kept, slm.vocabulary.end(), prompts))
 }
 
 impl RoutedPairBuilder<'_> {
@@ -65,9 +83,9 @@ impl RoutedPairBuilder<'_> {
         let scorer = router.or_else(|| self.scorer.take());
         let partner = match (self.llm.clone(), scorer) {
             (Some(llm), Some(scorer)) => {
-                let Opened { llm, http, in_process, unreachable } =
+                let Opened { llm, http, in_process, unreachable, prompts } =
                     self.open_llm(&llm, top_k, &slm)?;
-                Some(Partner { llm, scorer, http, in_process, unreachable })
+                Some(Partner { llm, scorer, http, in_process, unreachable, prompts })
             }
             _ => None,
         };
@@ -95,6 +113,7 @@ impl RoutedPairBuilder<'_> {
         if let Some(url) = HttpConfig::url_of(llm) {
             return match self.llm_quantize {
                 Some(_) => Err(Error::QuantisedServer { url: url.to_owned() }),
+                None if self.through_text => Err(Error::TextServer { url: url.to_owned() }),
                 None => self.over_http(url, slm),
             };
         }
@@ -106,10 +125,18 @@ impl RoutedPairBuilder<'_> {
                     false => error,
                 },
             )?;
-        check_pair(slm, &model)?;
         let in_process = Some((model.decoder.info().clone(), model.decoder.position_bytes()));
-        let llm = Box::new(InProcess::new(model.decoder));
-        Ok(Opened { llm, http: None, in_process, unreachable: None })
+        if !self.through_text {
+            check_pair(slm, &model)?;
+            let llm = Box::new(InProcess::new(model.decoder));
+            return Ok(Opened { llm, http: None, in_process, unreachable: None, prompts: None });
+        }
+        let template = ChatTemplate::read(&local(llm, self.progress)?)?;
+        let text = LlmText::new(Arc::new(model.tokenizer.bytewise()?), model.vocabulary);
+        let writer = LocalWriter::new(InProcess::new(model.decoder), Arc::new(text));
+        let prompts = LlmPrompts::here(llm.to_owned(), model.tokenizer, template);
+        let llm = Box::new(through_text(writer, slm, &prompts)?);
+        Ok(Opened { llm, http: None, in_process, unreachable: None, prompts: Some(prompts) })
     }
 
     fn over_http(&mut self, url: &str, slm: &LoadedModel) -> Result<Opened, Error> {
@@ -120,8 +147,8 @@ impl RoutedPairBuilder<'_> {
             let cannot = |source| Error::Authority { path: path.clone(), source };
             config.authority = Some(std::fs::read(path).map_err(cannot)?);
         }
-        let named = config.model.clone();
-        let spelled = matches!(config.api, None | Some(Api::OpenAi));
+        let (named, text) = (config.model.clone(), config.text);
+        let spelled = text.is_none() && matches!(config.api, None | Some(Api::OpenAi));
         let texts = spelled.then(|| slm.tokenizer.token_texts()).transpose()?;
         let http = Http::new(config, slm.vocabulary.clone(), texts.map(Spelling::new))?;
         // A server that is away may come back. One that refuses, or that holds another
@@ -134,13 +161,19 @@ impl RoutedPairBuilder<'_> {
             Err(error) => return Err(error.into()),
         };
         let client = Some(http.clone());
-        let Some(cache) = &self.answers else {
-            return Ok(Opened { llm: Box::new(http), http: client, in_process: None, unreachable });
+        let prompts = text.map(LlmPrompts::server);
+        let llm: Box<dyn Llm + Send> = match (text, &prompts) {
+            (Some(api), Some(prompts)) => {
+                Box::new(through_text(TextServer::new(http, api), slm, prompts)?)
+            }
+            _ => Box::new(http),
         };
+        let opened = |llm| Opened { llm, http: client, in_process: None, unreachable, prompts };
+        let Some(cache) = &self.answers else { return Ok(opened(llm)) };
         let model = server.map(|server| server.model).or(named);
         let model = model.ok_or_else(|| Error::NamelessAnswers { cache: cache.clone() })?;
-        let answers =
-            Answers::open(cache, &identity(&model, &slm.vocabulary), &slm.vocabulary, http)?;
-        Ok(Opened { llm: Box::new(answers), http: client, in_process: None, unreachable })
+        let model = text.map_or(model.clone(), |api| format!("{model} through {api}"));
+        let identity = identity(&model, &slm.vocabulary);
+        Ok(opened(Box::new(Answers::open(cache, &identity, &slm.vocabulary, llm)?)))
     }
 }

@@ -16,9 +16,11 @@ impl RoutedPair {
     /// A chat template that cannot be read or does not parse.
     pub fn into_served(self, name: &str) -> Result<ServerPair<Decoder>, Error> {
         let template = self.template()?.cloned();
+        let announce = self.llm_prompts().cloned().map(|prompts| Box::new(prompts) as _);
         let LoadedModel { decoder, tokenizer, vocabulary } = self.slm;
         let llm = self.partner.map(served_llm);
-        Ok(ServerPair { name: name.to_owned(), slm: decoder, vocabulary, tokenizer, template, llm })
+        let (name, slm) = (name.to_owned(), decoder);
+        Ok(ServerPair { name, slm, vocabulary, tokenizer, template, llm, announce })
     }
 }
 

@@ -1,0 +1,121 @@
+//! What the LLM reads for a prompt, where the models share text alone.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokenroute_core::TokenId;
+use tokenroute_llm::http::TextApi;
+use tokenroute_llm::{LlmPrompt, Prompts};
+use tokenroute_model::{ChatOptions, ChatTemplate, Message, Tokenizer};
+
+use crate::Error;
+
+/// Prompts that are known at a time: more than sessions run at once.
+const PROMPTS: usize = 4096;
+
+/// Makes the LLM's prompts and hands them to it.
+#[derive(Clone)]
+pub(crate) struct LlmPrompts {
+    pub(super) prompts: Arc<Prompts>,
+    reads: Arc<Reads>,
+}
+
+/// The form in which the LLM reads prompts.
+enum Reads {
+    /// In its own tokens, through its own chat template.
+    Tokens { named: PathBuf, tokenizer: Tokenizer, template: Option<ChatTemplate> },
+    /// As its server's API takes them.
+    Server(TextApi),
+}
+
+impl LlmPrompts {
+    pub(super) fn here(
+        named: PathBuf,
+        tokenizer: Tokenizer,
+        template: Option<ChatTemplate>,
+    ) -> Self {
+        Self::new(Reads::Tokens { named, tokenizer, template })
+    }
+
+    pub(super) fn server(api: TextApi) -> Self {
+        Self::new(Reads::Server(api))
+    }
+
+    fn new(reads: Reads) -> Self {
+        LlmPrompts { prompts: Arc::new(Prompts::new(PROMPTS)), reads: Arc::new(reads) }
+    }
+
+    /// Whether a prompt was announced.
+    pub(super) fn knows(&self, prompt: &[TokenId]) -> bool {
+        self.prompts.known(prompt).is_some()
+    }
+
+    /// Announces a plain prompt.
+    pub(crate) fn text(&self, prompt: &[TokenId], text: &str) -> Result<(), Error> {
+        let read = match &*self.reads {
+            Reads::Tokens { tokenizer, .. } => {
+                plain(tokenizer, text)?;
+                LlmPrompt::Tokens(tokenizer.encode_prompt(text)?)
+            }
+            Reads::Server(api) if api.chats() => {
+                return Err(Error::PromptForm { api: *api, takes: "chats", given: "plain text" });
+            }
+            Reads::Server(_) => LlmPrompt::Text(text.to_owned()),
+        };
+        self.prompts.announce(prompt, read);
+        Ok(())
+    }
+
+    /// Announces a conversation.
+    pub(crate) fn chat(
+        &self,
+        prompt: &[TokenId],
+        messages: &[Message],
+        options: &ChatOptions,
+    ) -> Result<(), Error> {
+        let read = match &*self.reads {
+            Reads::Tokens { named, tokenizer, template } => {
+                messages.iter().try_for_each(|message| plain(tokenizer, &message.content))?;
+                let none = || Error::NoTemplate { slm: named.clone() };
+                let text = template.as_ref().ok_or_else(none)?.render(messages, options)?;
+                LlmPrompt::Tokens(tokenizer.encode(&text)?)
+            }
+            Reads::Server(api) if !api.chats() => {
+                return Err(Error::PromptForm { api: *api, takes: "plain text", given: "a chat" });
+            }
+            Reads::Server(api) => {
+                if let Some(name) = options.variables.keys().next() {
+                    return Err(Error::TemplateVariable { api: *api, name: name.clone() });
+                }
+                let pair = |message: &Message| (message.role.clone(), message.content.clone());
+                LlmPrompt::Chat(messages.iter().map(pair).collect())
+            }
+        };
+        self.prompts.announce(prompt, read);
+        Ok(())
+    }
+}
+
+/// Refuses a text that spells a special token of the LLM.
+fn plain(tokenizer: &Tokenizer, text: &str) -> Result<(), Error> {
+    match tokenizer.special_token_in(text) {
+        Some(token) => Err(Error::SpecialToken { token }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(feature = "server")]
+impl tokenroute_server::routed::Announce for LlmPrompts {
+    fn text(&self, prompt: &[TokenId], text: &str) -> Result<(), String> {
+        self.text(prompt, text).map_err(|error| error.to_string())
+    }
+
+    fn chat(
+        &self,
+        prompt: &[TokenId],
+        messages: &[Message],
+        options: &ChatOptions,
+    ) -> Result<(), String> {
+        self.chat(prompt, messages, options).map_err(|error| error.to_string())
+    }
+}
