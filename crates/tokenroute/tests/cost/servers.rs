@@ -59,6 +59,7 @@ fn serve(memory: Option<MemoryLimit>) -> Server {
         tokenizer: model.tokenizer,
         template: Some(template.expect("a template")),
         llm: None,
+        announce: None,
     };
     let connections = ConnectionLimits { per_peer: 4096, ..ConnectionLimits::default() };
     let config = ServeConfig { memory, kept_positions: 0, connections, ..ServeConfig::default() };
