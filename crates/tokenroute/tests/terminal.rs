@@ -9,7 +9,7 @@ use std::net::TcpListener;
 use std::process::Output;
 
 use serde_json::{Value, json};
-use support::{Lab, model, write_router};
+use support::{Lab, model, root, write_router};
 
 /// Changes the terminal's title, clears it, and goes back over what was written.
 const HOSTILE: &str = "\u{1b}]0;owned\u{7}\u{1b}[2J\u{9b}31m\u{8}\r";
@@ -50,6 +50,13 @@ fn stub(status: &'static str, body: String) -> String {
         }
     });
     url
+}
+
+/// Header and data of a safetensors file.
+fn split(file: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    let length = u64::from_le_bytes(file[..8].try_into().expect("eight bytes")) as usize;
+    let (head, data) = file[8..].split_at(length);
+    (head.to_vec(), data.to_vec())
 }
 
 #[test]
@@ -115,6 +122,20 @@ fn a_file_s_words_are_harmless() {
     std::fs::write(lab.path(&path), &weights).expect("a file");
     complains(&generate, "model.safetensors");
     std::fs::write(lab.path(&path), sound).expect("a file");
+    let router = std::fs::read(root().join("models/word-problems-router/router.safetensors"));
+    let (head, data) = split(&router.expect("the bundled router"));
+    let mut header: Value = serde_json::from_slice(&head).expect("JSON");
+    let (from, to) = (data.len(), data.len() + 4);
+    header[HOSTILE] = json!({"dtype": "F32", "shape": [1], "data_offsets": [from, to]});
+    let mut header = header.to_string();
+    header += &" ".repeat(header.len().next_multiple_of(8) - header.len());
+    let length = (header.len() as u64).to_le_bytes();
+    let spoilt = [&length[..], header.as_bytes(), &data, &[0; 4]].concat();
+    std::fs::write(lab.path("router.safetensors"), spoilt).expect("a file");
+    let router = lab.path("router.safetensors").display().to_string();
+    let llm = model("word-problems-llm");
+    let pair = ["generate", "--slm", &slm_path, "--llm", &llm, "--router", &router];
+    complains(&[&pair[..], &["--tau", "0.5", "--text", "Mia"]].concat(), "belongs to no layer");
     lab.write(&format!("{slm}/chat_template.jinja"), &format!("{{% {HOSTILE} %}}"));
     complains(&["chat", "--slm", &slm_path], "chat_template.jinja");
 }
