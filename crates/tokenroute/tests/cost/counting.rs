@@ -34,9 +34,9 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // Large blocks grow in place.
-        LIVE.fetch_sub(layout.size(), Relaxed);
+        // A block that cannot grow in place is there twice for a moment.
         count(size);
+        LIVE.fetch_sub(layout.size(), Relaxed);
         unsafe { System.realloc(at, layout, size) }
     }
 
