@@ -3,11 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{FeatureSpec, Score, ScoreError, Tau};
+use crate::{FeatureSpec, Operator, Score, ScoreError, Tau, WeightShape};
 
 /// Shape of a router head.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Architecture {
     /// One linear layer, features → rewards.
@@ -24,25 +23,74 @@ pub enum Architecture {
         /// 1 (a logit) or 2 (r_keep, r_offload).
         rewards: usize,
     },
+    /// Any other head, by its operators. They end with 1 number (a logit) or 2 (r_keep,
+    /// r_offload).
+    Operators {
+        /// What it is called where it was trained.
+        name: String,
+        /// From the normalised features on.
+        operators: Vec<Operator>,
+    },
 }
 
 impl Architecture {
-    /// (Input, output) width of every linear layer, first to last, for `features` inputs.
-    /// The file holds them as `layers.{i}.weight` `[out, in]` and `layers.{i}.bias`
-    /// `[out]`.
+    /// The operators of the head, for `features` inputs.
+    #[must_use]
+    pub fn operators(&self, features: usize) -> Vec<Operator> {
+        let (widths, activation, rewards): (&[usize], _, usize) = match self {
+            Architecture::Linear { rewards } => (&[], None, *rewards),
+            Architecture::Mlp { widths, activation, rewards } => {
+                (widths, Some(*activation), *rewards)
+            }
+            Architecture::Operators { operators, .. } => return operators.clone(),
+        };
+        let mut operators = Vec::new();
+        let mut inputs = features;
+        for &outputs in widths {
+            operators.push(Operator::Linear { inputs, outputs });
+            operators.extend(activation.map(|activation| Operator::Activation { activation }));
+            inputs = outputs;
+        }
+        operators.push(Operator::Linear { inputs, outputs: rewards });
+        operators
+    }
+
+    /// (Input, output) width of every linear operator, first to last, for `features` inputs.
     #[must_use]
     pub fn layers(&self, features: usize) -> Vec<(usize, usize)> {
-        let (widths, rewards): (&[usize], usize) = match self {
-            Architecture::Linear { rewards } => (&[], *rewards),
-            Architecture::Mlp { widths, rewards, .. } => (widths, *rewards),
+        let widths = |shape: WeightShape| match shape.weight[..] {
+            [outputs, inputs] => Some((inputs, outputs)),
+            _ => None,
         };
-        let mut layers = Vec::new();
-        let mut input = features;
-        for &width in widths.iter().chain([&rewards]) {
-            layers.push((input, width));
-            input = width;
+        self.weights(features).into_iter().filter_map(widths).collect()
+    }
+
+    /// The tensors of the head, for `features` inputs, in the order of the file.
+    #[must_use]
+    pub fn weights(&self, features: usize) -> Vec<WeightShape> {
+        Operator::weights(&self.operators(features))
+    }
+
+    /// Checks that the head gives a logit or two rewards of `features` inputs.
+    ///
+    /// # Errors
+    /// What does not fit, in words.
+    pub fn check(&self, features: usize) -> Result<(), String> {
+        match self {
+            Architecture::Linear { rewards } | Architecture::Mlp { rewards, .. }
+                if !matches!(rewards, 1 | 2) =>
+            {
+                return Err(format!("rewards is {rewards}; expected 1 or 2"));
+            }
+            Architecture::Mlp { widths, .. } if widths.contains(&0) => {
+                return Err(format!("widths are {widths:?}; expected at least 1 each"));
+            }
+            _ => {}
         }
-        layers
+        match Operator::width_after(&self.operators(features), features)? {
+            1 | 2 => Ok(()),
+            given => Err(format!("the head gives {given} numbers; expected 1 or 2")),
+        }
     }
 }
 
@@ -192,6 +240,10 @@ impl Trial {
             (Architecture::Mlp { widths, .. }, _, dropout) => {
                 let dropout = dropout.map_or(String::new(), |share| format!(", dropout {share}"));
                 format!("MLP (widths {widths:?}{dropout})")
+            }
+            (Architecture::Operators { name, .. }, _, dropout) => {
+                let dropout = dropout.map_or(String::new(), |share| format!(" (dropout {share})"));
+                format!("{name}{dropout}")
             }
         };
         let features = match (self.features.hidden, self.features.top_k) {

@@ -2,12 +2,12 @@
 //! at a time.
 
 use std::path::{Path, PathBuf};
+use std::slice;
 use std::sync::Arc;
 
 use serde_json::Value;
 use tokenroute_core::{
-    Activation, Architecture, Features, ModelInfo, Position, RouterHeader, Score, ScoreError,
-    Scorer,
+    Activation, Features, ModelInfo, Operator, Position, RouterHeader, Score, ScoreError, Scorer,
 };
 use tokenroute_kernels::{Activations, Format, Pool, QuantMatrix};
 
@@ -28,8 +28,34 @@ const LARGE: usize = 1 << 20;
 pub struct RouterScorer {
     path: PathBuf,
     header: RouterHeader,
-    layers: Vec<Matrix>,
+    operators: Vec<Operator>,
+    /// Of the operators that have some, in their order.
+    weights: Vec<Weights>,
     pool: Arc<Pool>,
+}
+
+/// The weights of an operator.
+#[derive(Debug)]
+enum Weights {
+    Linear(Matrix),
+    Affine { weight: Vec<f32>, bias: Vec<f32> },
+}
+
+impl Weights {
+    fn new(
+        pool: &Arc<Pool>,
+        shape: &[usize],
+        weight: Vec<f32>,
+        bias: Vec<f32>,
+    ) -> Result<Self, LoadError> {
+        let &[outputs, inputs] = shape else { return Ok(Weights::Affine { weight, bias }) };
+        Ok(Weights::Linear(if inputs * outputs < LARGE {
+            Matrix::Plain(Linear::new(inputs, outputs, &weight, Some(&bias)))
+        } else {
+            let weights = QuantMatrix::from_f32(pool, Format::Q8_0, outputs, inputs, &weight)?;
+            Matrix::Quantised { weights, bias }
+        }))
+    }
 }
 
 impl RouterScorer {
@@ -42,19 +68,16 @@ impl RouterScorer {
     pub fn open(path: &Path) -> Result<Self, LoadError> {
         let file = WeightFile::open(path, "a router file")?;
         let header = header(path, &file)?;
-        let shapes = header.architecture.layers(header.features.width());
+        let width = header.features.width();
+        let operators = header.architecture.operators(width);
+        let shapes = Operator::weights(&operators);
         start_threads()?;
         let pool = Arc::new(Pool::new(1)?);
-        let mut layers = Vec::with_capacity(shapes.len());
-        for (i, &(inputs, outputs)) in shapes.iter().enumerate() {
-            let weight = file.tensor(&format!("layers.{i}.weight"), &[outputs, inputs])?;
-            let bias = file.tensor(&format!("layers.{i}.bias"), &[outputs])?;
-            layers.push(if inputs * outputs < LARGE {
-                Matrix::Plain(Linear::new(inputs, outputs, &weight, Some(&bias)))
-            } else {
-                let weights = QuantMatrix::from_f32(&pool, Format::Q8_0, outputs, inputs, &weight)?;
-                Matrix::Quantised { weights, bias }
-            });
+        let mut weights = Vec::with_capacity(shapes.len());
+        for (i, shape) in shapes.iter().enumerate() {
+            let weight = file.tensor(&format!("layers.{i}.weight"), &shape.weight)?;
+            let bias = file.tensor(&format!("layers.{i}.bias"), &[shape.bias])?;
+            weights.push(Weights::new(&pool, &shape.weight, weight, bias)?);
         }
         let known = |name: &str| {
             (0..shapes.len()).any(|i| {
@@ -69,7 +92,7 @@ impl RouterScorer {
             );
             return Err(LoadError::Router { path: path.to_owned(), message });
         }
-        Ok(RouterScorer { path: path.to_owned(), header, layers, pool })
+        Ok(RouterScorer { path: path.to_owned(), header, operators, weights, pool })
     }
 
     /// The file's header.
@@ -82,8 +105,8 @@ impl RouterScorer {
     #[must_use]
     pub fn parameters(&self) -> usize {
         let width = self.header.features.width();
-        let layers = self.header.architecture.layers(width);
-        layers.into_iter().map(|(inputs, outputs)| (inputs + 1) * outputs).sum()
+        let shapes = self.header.architecture.weights(width);
+        shapes.iter().map(|shape| shape.weights() + shape.bias).sum()
     }
 
     /// Checks that the router was trained for this SLM and tokenizer, and that the loaded
@@ -151,18 +174,10 @@ impl RouterScorer {
             .zip(normalisation.mean.iter().zip(&normalisation.scale))
             .map(|(x, (mean, scale))| (x - mean) * scale)
             .collect();
-        let mut buffer = Activations::default();
-        for (i, layer) in self.layers.iter().enumerate() {
-            if i > 0
-                && let Architecture::Mlp { activation, .. } = &self.header.architecture
-            {
-                activate(*activation, &mut x);
-            }
-            let mut y = vec![0.0; layer.outputs()];
-            if layer.apply(&self.pool, &mut buffer, &x, &mut y).is_err() {
-                return f32::NAN;
-            }
-            x = y;
+        let mut run =
+            Run { pool: &self.pool, weights: self.weights.iter(), buffer: Activations::default() };
+        if run.operators(&self.operators, &mut x).is_none() {
+            return f32::NAN;
         }
         match x.as_slice() {
             [keep, offload] => keep - offload,
@@ -192,6 +207,46 @@ impl RouterScorer {
 impl Scorer for RouterScorer {
     fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError> {
         self.score_features(&Features::of(&self.header.features, position.step).0)
+    }
+}
+
+/// One pass over a head.
+struct Run<'r> {
+    pool: &'r Pool,
+    /// Those that are not used yet.
+    weights: slice::Iter<'r, Weights>,
+    buffer: Activations,
+}
+
+impl Run<'_> {
+    /// Applies operators to `x`. `None` if their weights do not fit, which the header's check
+    /// rules out.
+    fn operators(&mut self, operators: &[Operator], x: &mut Vec<f32>) -> Option<()> {
+        for operator in operators {
+            match operator {
+                Operator::Linear { .. } => {
+                    let Weights::Linear(matrix) = self.weights.next()? else { return None };
+                    let mut y = vec![0.0; matrix.outputs()];
+                    matrix.apply(self.pool, &mut self.buffer, x, &mut y).ok()?;
+                    *x = y;
+                }
+                Operator::Affine { .. } => {
+                    let Weights::Affine { weight, bias } = self.weights.next()? else {
+                        return None;
+                    };
+                    for (x, (w, b)) in x.iter_mut().zip(weight.iter().zip(bias)) {
+                        *x = *x * w + b;
+                    }
+                }
+                Operator::Activation { activation } => activate(*activation, x),
+                Operator::Residual { operators } => {
+                    let kept = x.clone();
+                    self.operators(operators, x)?;
+                    x.iter_mut().zip(kept).for_each(|(x, kept)| *x += kept);
+                }
+            }
+        }
+        Some(())
     }
 }
 
@@ -226,17 +281,8 @@ fn header(path: &Path, file: &WeightFile) -> Result<RouterHeader, LoadError> {
     let header: RouterHeader =
         serde_json::from_value(json).map_err(|e| bad(format!("`{key}`: {e}")))?;
     let header = header.widened();
-    let (Architecture::Linear { rewards } | Architecture::Mlp { rewards, .. }) =
-        &header.architecture;
-    if !matches!(rewards, 1 | 2) {
-        return Err(bad(format!("rewards is {rewards}; expected 1 or 2")));
-    }
-    if let Architecture::Mlp { widths, .. } = &header.architecture
-        && widths.contains(&0)
-    {
-        return Err(bad(format!("widths are {widths:?}; expected at least 1 each")));
-    }
     let width = header.features.width();
+    header.architecture.check(width).map_err(bad)?;
     let normalisation = &header.normalisation;
     for (name, values) in [("mean", &normalisation.mean), ("scale", &normalisation.scale)] {
         if width == 0 || values.len() != width {

@@ -1,5 +1,6 @@
 //! Router files: one safetensors file with the header's JSON in its metadata and F32
-//! tensors `layers.{i}.weight` `[out, in]` and `layers.{i}.bias` `[out]`.
+//! tensors `layers.{i}.weight` and `layers.{i}.bias`, `[out, in]` and `[out]` of a linear operator,
+//! `[width]` each of an affine one.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -11,12 +12,12 @@ use crate::{StoreError, atomic};
 
 const KIND: &str = "router file";
 
-/// One linear layer.
+/// The weights of a linear operator or an affine one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RouterLayer {
-    /// `[out, in]`, row-major.
+    /// `[out, in]`, row-major; of an affine operator `[width]`.
     pub weight: Vec<f32>,
-    /// `[out]`
+    /// `[out]` or `[width]`.
     pub bias: Vec<f32>,
 }
 
@@ -40,12 +41,12 @@ impl RouterFile {
         self.check().map_err(failed)?;
         let json = serde_json::to_string(&self.header).map_err(|e| failed(e.to_string()))?;
         let metadata = HashMap::from([(RouterHeader::METADATA_KEY.to_owned(), json)]);
-        let shapes = self.header.architecture.layers(self.header.features.width());
+        let shapes = self.header.architecture.weights(self.header.features.width());
         let mut tensors = Vec::new();
-        for (i, (layer, (input, output))) in self.layers.iter().zip(shapes).enumerate() {
+        for (i, (layer, shape)) in self.layers.iter().zip(shapes).enumerate() {
             let bytes = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect();
-            tensors.push((format!("layers.{i}.weight"), vec![output, input], bytes(&layer.weight)));
-            tensors.push((format!("layers.{i}.bias"), vec![output], bytes(&layer.bias)));
+            tensors.push((format!("layers.{i}.weight"), shape.weight, bytes(&layer.weight)));
+            tensors.push((format!("layers.{i}.bias"), vec![shape.bias], bytes(&layer.bias)));
         }
         let views = tensors
             .iter()
@@ -97,12 +98,13 @@ impl RouterFile {
         let header: RouterHeader = serde_json::from_str(json).map_err(|e| e.to_string())?;
         let header = header.widened();
         let tensors = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
-        let shapes = header.architecture.layers(header.features.width());
+        header.architecture.check(header.features.width())?;
+        let shapes = header.architecture.weights(header.features.width());
         let mut layers = Vec::with_capacity(shapes.len());
-        for (i, (input, output)) in shapes.into_iter().enumerate() {
+        for (i, shape) in shapes.into_iter().enumerate() {
             layers.push(RouterLayer {
-                weight: values(&tensors, &format!("layers.{i}.weight"), &[output, input])?,
-                bias: values(&tensors, &format!("layers.{i}.bias"), &[output])?,
+                weight: values(&tensors, &format!("layers.{i}.weight"), &shape.weight)?,
+                bias: values(&tensors, &format!("layers.{i}.bias"), &[shape.bias])?,
             });
         }
         let file = RouterFile { header, layers };
@@ -120,7 +122,8 @@ impl RouterFile {
                 norm.scale.len()
             ));
         }
-        let shapes = self.header.architecture.layers(width);
+        self.header.architecture.check(width)?;
+        let shapes = self.header.architecture.weights(width);
         if self.layers.len() != shapes.len() {
             let (found, expected) = (self.layers.len(), shapes.len());
             return Err(format!("it has {found} layers; its architecture has {expected}"));
@@ -129,12 +132,14 @@ impl RouterFile {
         if !finite(&norm.mean) || !finite(&norm.scale) {
             return Err("its normalisation holds a value that is not a finite number".to_owned());
         }
-        for (i, (layer, (input, output))) in self.layers.iter().zip(shapes).enumerate() {
-            if layer.weight.len() != input * output || layer.bias.len() != output {
+        for (i, (layer, shape)) in self.layers.iter().zip(shapes).enumerate() {
+            if layer.weight.len() != shape.weights() || layer.bias.len() != shape.bias {
                 return Err(format!(
-                    "layers.{i} has {} weights and {} biases; expected [{output}, {input}] and [{output}]",
+                    "layers.{i} has {} weights and {} biases; expected {:?} and [{}]",
                     layer.weight.len(),
-                    layer.bias.len()
+                    layer.bias.len(),
+                    shape.weight,
+                    shape.bias
                 ));
             }
             if !finite(&layer.weight) || !finite(&layer.bias) {

@@ -6,7 +6,7 @@ use divan::counter::ItemsCount;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokenroute_core::{Activation, Architecture, LabelRow, Relation, Silent};
-use tokenroute_train::{Settings, TrainConfig, TrainingData, backends, device, fit};
+use tokenroute_train::{HeadConfig, Settings, TrainConfig, TrainingData, backends, device, fit};
 
 const HIDDEN: usize = 64;
 const QUESTIONS: usize = 400;
@@ -54,12 +54,10 @@ fn training_rows(bencher: Bencher<'_, '_>, backend: &str) {
     let config = TrainConfig { epochs: 2, ..TrainConfig::default() };
     let data = TrainingData::new(&config, &rows()).expect("both classes");
     let widths = vec![2 * HIDDEN, HIDDEN];
-    let settings = Settings {
-        architecture: Architecture::Mlp { widths, activation: Activation::Relu, rewards: 2 },
-        features: data.spec.clone(),
-        l2: 0.0,
-        dropout: 0.1,
-    };
+    let head = Architecture::Mlp { widths, activation: Activation::Relu, rewards: 2 };
+    let head = HeadConfig::from(head).head().expect("a head");
+    let settings =
+        Settings { head: head.into(), features: data.spec.clone(), l2: 0.0, dropout: 0.1 };
     let device = device(backend).expect("compiled in");
     bencher
         .counter(ItemsCount::new(2 * data.train.len()))

@@ -1,10 +1,10 @@
 //! The `[train]` section of an experiment file: how a router is trained.
 
 use serde::{Deserialize, Serialize};
-use tokenroute_core::Architecture;
 
+use crate::loss::{Focal, Preference};
 use crate::settings::FeatureSet;
-use crate::{Seeds, TrainError};
+use crate::{Head, HeadConfig, Loss, LossConfig, Seeds, TrainError};
 
 /// How a router is trained. Every field has a default. `architecture`, `features`, `l2` and
 /// `dropout` are chosen by validation unless they are set.
@@ -12,9 +12,13 @@ use crate::{Seeds, TrainError};
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainConfig {
-    /// Shape of the head. Without it validation chooses logistic regression or a small MLP.
+    /// The head. Without it validation chooses logistic regression or a small MLP.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub architecture: Option<Architecture>,
+    pub architecture: Option<HeadConfig>,
+    /// The loss. Without it cross-entropy on the preferences, or the focal loss with
+    /// `focal_gamma`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<LossConfig>,
     /// What the router reads: `"probabilities"`, `"hidden"` or `"both"`. Without it
     /// validation chooses.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -24,7 +28,7 @@ pub struct TrainConfig {
     /// it. Without it validation chooses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub l2: Option<f64>,
-    /// Share of an MLP's activations dropped during training. Without it validation chooses.
+    /// Share of activations dropped during training, of heads with dropout. Without it validation chooses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dropout: Option<f64>,
     /// Number of log-probabilities that a router may read. 0 leaves the hidden state alone.
@@ -78,6 +82,7 @@ impl Default for TrainConfig {
     fn default() -> Self {
         TrainConfig {
             architecture: None,
+            loss: None,
             features: None,
             l2: None,
             dropout: None,
@@ -142,6 +147,26 @@ impl ClassWeight {
 }
 
 impl TrainConfig {
+    /// The head that the configuration sets.
+    ///
+    /// # Errors
+    /// A kind that is not known, or settings that cannot work.
+    pub fn head(&self) -> Result<Option<Box<dyn Head>>, TrainError> {
+        self.architecture.as_ref().map(HeadConfig::head).transpose()
+    }
+
+    /// The loss.
+    ///
+    /// # Errors
+    /// As [`TrainConfig::head`].
+    pub fn loss(&self) -> Result<Box<dyn Loss>, TrainError> {
+        match &self.loss {
+            Some(loss) => loss.loss(),
+            None if self.focal_gamma > 0.0 => Ok(Box::new(Focal { gamma: self.focal_gamma })),
+            None => Ok(Box::new(Preference {})),
+        }
+    }
+
     /// Checks the ranges of all fields.
     ///
     /// # Errors
@@ -150,17 +175,24 @@ impl TrainConfig {
         let bad = |field, value: String, expected: &str| {
             Err(TrainError::Config { field, value, expected: expected.to_owned() })
         };
-        let (rewards, widths): (usize, &[usize]) = match &self.architecture {
-            None => (2, &[]),
-            Some(Architecture::Linear { rewards }) => (*rewards, &[]),
-            Some(Architecture::Mlp { widths, rewards, .. }) => (*rewards, widths),
-        };
-        if !(1..=2).contains(&rewards) {
-            let expected = "expected 1 (a logit) or 2 (r_keep, r_offload)";
-            return bad("architecture.rewards", rewards.to_string(), expected);
+        if let Some(reads) = self.head()?.and_then(|head| head.features())
+            && self.features.is_some_and(|set| set != reads)
+        {
+            let set = self.features.map(|set| set.name()).unwrap_or_default();
+            let expected =
+                format!("train.architecture reads {:?} alone; leave it out", reads.name());
+            return Err(TrainError::Config {
+                field: "features",
+                value: format!("{set:?}"),
+                expected,
+            });
         }
-        if widths.contains(&0) {
-            return bad("architecture.widths", format!("{widths:?}"), "expected widths above 0");
+        if self.loss.is_some() && self.focal_gamma != 0.0 {
+            let expected = "expected 0 beside train.loss, which may be the focal one";
+            return bad("focal_gamma", self.focal_gamma.to_string(), expected);
+        }
+        if let Some(loss) = &self.loss {
+            loss.loss()?;
         }
         if self.epochs == 0 {
             return bad("epochs", "0".to_owned(), "expected at least 1");

@@ -1,7 +1,7 @@
 //! Turns label rows into normalised features, targets and weights, split by question.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokenroute_core::{FeatureSpec, Features, LabelRow, Normalisation, Relation, unit_hash};
 
@@ -24,6 +24,11 @@ pub struct Rows {
     pub targets: Vec<f32>,
     /// Weights `[len]`, above 0.
     pub weights: Vec<f32>,
+    /// Mean grade when the SLM's token is kept, less that of the LLM's `[len]`; 0 where both are
+    /// the same.
+    pub gains: Vec<f32>,
+    /// Number of the answer that a row belongs to `[len]`. Rows of one answer follow each other.
+    pub answers: Vec<u32>,
     /// The SLM's greatest probability and its entropy in nats `[len]`, as they were.
     pub uncertainty: Vec<[f32; 2]>,
 }
@@ -41,10 +46,14 @@ impl Rows {
         self.targets.is_empty()
     }
 
-    fn push(&mut self, features: &[f32], row: &LabelRow, weight: f32) {
+    fn push(&mut self, features: &[f32], row: &LabelRow, weight: f32, answer: u32) {
+        self.answers.push(answer);
         self.features.extend_from_slice(features);
         self.targets.push(row.target);
         self.weights.push(weight);
+        let gain = row.keep_grade - row.offload_grade;
+        // Without grades the target is the grade of keeping where offloading is right.
+        self.gains.push(if gain.is_nan() { row.target - 1.0 } else { gain });
         self.uncertainty.push([row.top.first().map_or(f32::NAN, |t| t.1), row.entropy]);
     }
 
@@ -115,8 +124,11 @@ impl TrainingData {
             spec,
         };
         let taken = taken(config, rows, hashed, calibrated);
+        let mut answers: BTreeMap<(&str, u32), u32> = BTreeMap::new();
         for row in rows {
             let Some(part) = part(config, row, hashed, calibrated) else { continue };
+            let next = answers.len() as u32;
+            let answer = *answers.entry((row.question.as_str(), row.round)).or_insert(next);
             let left_out = |taken: &BTreeSet<&str>| !taken.contains(row.question.as_str());
             if part == Part::Train && taken.as_ref().is_some_and(left_out) {
                 continue;
@@ -141,12 +153,13 @@ impl TrainingData {
             }
             match part {
                 Part::Train => {
-                    data.train.push(&features, row, row.weight * factor(config, row.relation));
+                    let weight = row.weight * factor(config, row.relation);
+                    data.train.push(&features, row, weight, answer);
                 }
-                Part::Validation => data.validation.push(&features, row, row.weight),
+                Part::Validation => data.validation.push(&features, row, row.weight, answer),
                 Part::Calibration => {
                     let rows = data.calibration.get_or_insert_default();
-                    rows.push(&features, row, row.weight);
+                    rows.push(&features, row, row.weight, answer);
                 }
             }
         }
@@ -191,6 +204,8 @@ impl TrainingData {
             features: narrow(&rows.features),
             targets: rows.targets.clone(),
             weights: rows.weights.clone(),
+            gains: rows.gains.clone(),
+            answers: rows.answers.clone(),
             uncertainty: rows.uncertainty.clone(),
         };
         Cow::Owned(TrainingData {

@@ -1,21 +1,22 @@
-//! Fits a head: the Bradley-Terry loss, minimised to the end for a linear head, and in
-//! mini-batches with early stopping for an MLP.
+//! Fits a head to a loss: to the end for a linear head, and in mini-batches with early stopping
+//! for others.
 
 use burn::optim::{AdamWConfig, GradientsParams};
-use burn::tensor::activation::{log_sigmoid, sigmoid};
 use burn::tensor::{Device, Tensor, TensorData};
-use rand::seq::SliceRandom;
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use tokenroute_core::{Architecture, Platt, Progress};
+use tokenroute_core::{Platt, Progress};
 use tokenroute_store::RouterLayer;
 
+use crate::batches::Batches;
+use crate::layer::{Running, dropout_widths, initial, operators};
 use crate::logistic::{Fit, Objective, STEPS};
 use crate::metrics::weighted_cross_entropy;
-use crate::model::initial;
+use crate::model::values;
 use crate::router::scores;
 use crate::{
-    Epoch, RouterHead, Rows, Settings, TrainConfig, TrainError, TrainingData, rank_metrics,
+    Epoch, Layer, Loss, LossRows, RouterHead, Rows, Settings, TrainConfig, TrainError,
+    TrainingData, fit_platt, rank_metrics,
 };
 
 /// The best weights by validation loss, and the course of the training.
@@ -36,10 +37,9 @@ pub struct Fitted {
     pub shift: f64,
 }
 
-/// Minimises the cross-entropy of P(keep ≻ offload | h) = σ(f(h)) against the soft targets
-/// (Bradley-Terry; CITER, arXiv 2502.01976 §3). A linear head is trained until it converges.
-/// An MLP is trained with AdamW, and the weights of the epoch with the lowest validation loss
-/// are kept.
+/// Fits a head to the loss of the configuration. A head of one linear layer is trained until it
+/// converges. Another is trained with AdamW, and the weights of the epoch with the lowest
+/// validation loss are kept.
 ///
 /// # Errors
 /// A loss that is not a number, or a failure of the backend.
@@ -50,17 +50,29 @@ pub fn fit(
     device: &Device,
     progress: &dyn Progress,
 ) -> Result<Fitted, TrainError> {
+    fit_with(config, &*config.loss()?, settings, data, device, progress)
+}
+
+/// As [`fit`], with a loss.
+pub(crate) fn fit_with(
+    config: &TrainConfig,
+    loss: &dyn Loss,
+    settings: &Settings,
+    data: &TrainingData,
+    device: &Device,
+    progress: &dyn Progress,
+) -> Result<Fitted, TrainError> {
     let data = &*data.reading(&settings.features);
-    match settings.architecture {
-        Architecture::Linear { rewards } => {
-            fit_linear(config, settings, rewards, data, device, progress)
-        }
-        Architecture::Mlp { .. } => fit_mlp(config, settings, data, device, progress),
+    let layers = settings.head.layers(data.spec.width());
+    if let &[Layer::Linear { outputs, .. }] = layers.as_slice() {
+        return fit_linear(config, loss, settings, outputs, data, device, progress);
     }
+    fit_layers(config, loss, settings, layers, data, device, progress)
 }
 
 fn fit_linear(
     config: &TrainConfig,
+    loss: &dyn Loss,
     settings: &Settings,
     rewards: usize,
     data: &TrainingData,
@@ -69,13 +81,9 @@ fn fit_linear(
 ) -> Result<Fitted, TrainError> {
     let width = data.spec.width();
     let (coefficients, shift) = coefficients(config, &data.train);
-    let objective = Objective {
-        rows: &data.train,
-        width,
-        coefficients: &coefficients,
-        focal_gamma: config.focal_gamma,
-        l2: settings.penalties(),
-    };
+    let labels = LossRows::of(&data.train, coefficients);
+    let objective =
+        Objective { rows: &data.train, width, labels: &labels, loss, l2: settings.penalties() };
     progress.begin("train", u64::from(STEPS), "steps at most");
     let Fit { parameters, losses } = objective.minimise(vec![0.0; width + 1], progress)?;
     // Two rewards are the halves of the logit, r_keep = −r_offload.
@@ -85,8 +93,8 @@ fn fit_linear(
     };
     let (weight, bias) = parameters.split_at(width);
     let layers = vec![RouterLayer { weight: scaled(weight), bias: scaled(bias) }];
-    let head = RouterHead::new(&settings.architecture, width, &layers, device);
-    let Validated { loss, auroc } = validated(&head, data, shift)?;
+    let head = RouterHead::of_layers(settings.head.layers(width), &layers, device);
+    let Validated { loss, auroc } = validated(&head, data, shift, loss)?;
     let step = |(epoch, &train_loss): (u32, &f64)| Epoch {
         seed: config.seed,
         epoch,
@@ -103,42 +111,47 @@ fn fit_linear(
     Ok(Fitted { layers, history, epochs: steps, best_epoch: steps, loss, shift })
 }
 
-fn fit_mlp(
+fn fit_layers(
     config: &TrainConfig,
+    loss: &dyn Loss,
     settings: &Settings,
+    layers: Vec<Layer>,
     data: &TrainingData,
     device: &Device,
     progress: &dyn Progress,
 ) -> Result<Fitted, TrainError> {
-    let (architecture, dropout) = (&settings.architecture, settings.dropout);
+    let dropout = settings.dropout;
     let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
     let training = device.clone().autodiff();
     let (rows, width) = (&data.train, data.spec.width());
     let (coefficients, shift) = coefficients(config, rows);
-    let mut average = initial(architecture, width, &mut rng);
-    let mut head = RouterHead::new(architecture, width, &average, &training);
+    let labels = LossRows::of(rows, coefficients);
+    let mut average = initial(&layers, &mut rng);
+    let mut running = Running::new(&layers);
+    let validating: Vec<Layer> = operators(&layers).iter().map(Layer::from).collect();
+    let mut head = RouterHead::of_layers(layers.clone(), &average, &training);
     let mut optimizer =
         AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(config.weight_decay as f32).init();
 
-    let mut order: Vec<usize> = (0..rows.len()).collect();
-    let steps_per_epoch = rows.len().div_ceil(config.batch_rows) as u64;
-    let steps = u64::from(config.epochs) * steps_per_epoch;
-    let widths: Vec<usize> = average[..average.len() - 1].iter().map(|l| l.bias.len()).collect();
+    let mut batches = Batches::new(rows, config.batch_rows, loss.compares_rows());
+    let steps = u64::from(config.epochs) * batches.most();
+    let widths = dropout_widths(&layers, width);
     let mut step = 0;
     let mut best: Option<(f64, u32, Vec<RouterLayer>)> = None;
     let mut history = Vec::new();
     progress.begin("train", u64::from(config.epochs) * rows.len() as u64, "rows");
     for epoch in 1..=config.epochs {
-        order.shuffle(&mut rng);
         let (mut train_loss, mut rate) = (0.0, 0.0);
-        for batch in order.chunks(config.batch_rows) {
+        for batch in batches.shuffled(&mut rng) {
             let masks: Vec<_> = widths
                 .iter()
                 .filter(|_| dropout > 0.0)
                 .map(|&w| mask(dropout, batch.len(), w, &mut rng, &training))
                 .collect();
-            let logits = head.logits(gather(rows, width, batch, &training), &masks);
-            let loss = loss(config, logits, &coefficients, batch, &training);
+            let features = gather(rows, width, batch, &training);
+            let (logits, statistics) = head.training_logits(features, &masks);
+            let loss = loss.tensor(logits, &labels.pick(batch), &training)?;
+            running.add(read(statistics)?);
             let value: f32 = loss.clone().into_scalar();
             train_loss += f64::from(value) * batch.len() as f64 / rows.len() as f64;
             let gradients = GradientsParams::from_grads(loss.backward(), &head);
@@ -148,8 +161,9 @@ fn fit_mlp(
             average = running_average(average, head.layers()?, config.average, step);
             progress.advance(batch.len() as u64);
         }
-        let now = RouterHead::new(architecture, width, &average, device);
-        let Validated { loss, auroc } = validated(&now, data, shift)?;
+        let folded = running.folded(&layers, &average);
+        let now = RouterHead::of_layers(validating.clone(), &folded, device);
+        let Validated { loss, auroc } = validated(&now, data, shift, loss)?;
         if !loss.is_finite() {
             let learning_rate = config.learning_rate;
             return Err(TrainError::Diverged { epoch, loss, learning_rate });
@@ -163,13 +177,14 @@ fn fit_mlp(
             learning_rate: Some(rate),
         });
         if best.as_ref().is_none_or(|b| loss < b.0) {
-            best = Some((loss, epoch, average.clone()));
+            best = Some((loss, epoch, folded));
         }
         if best.as_ref().is_some_and(|b| epoch - b.1 >= config.patience.max(1)) {
             break;
         }
     }
-    let (loss, best_epoch, layers) = best.unwrap_or((f64::INFINITY, config.epochs, average));
+    let unfit = || (f64::INFINITY, config.epochs, running.folded(&layers, &average));
+    let (loss, best_epoch, layers) = best.unwrap_or_else(unfit);
     Ok(Fitted { layers, epochs: history.len() as u32, history, best_epoch, loss, shift })
 }
 
@@ -210,26 +225,9 @@ fn mask(p: f64, rows: usize, width: usize, rng: &mut ChaCha8Rng, device: &Device
     Tensor::from_data(TensorData::new(values, [rows, width]), device)
 }
 
-/// −mean(a (1 − p)^γ ln p + b p^γ ln(1 − p)) with p = σ(f) and the rows' [a, b].
-fn loss(
-    config: &TrainConfig,
-    logits: Tensor<1>,
-    coefficients: &[[f32; 2]],
-    batch: &[usize],
-    device: &Device,
-) -> Tensor<1> {
-    let column = |side: usize| -> Tensor<1> {
-        let values: Vec<f32> = batch.iter().map(|&row| coefficients[row][side]).collect();
-        Tensor::from_data(TensorData::new(values, [batch.len()]), device)
-    };
-    let mut keep = log_sigmoid(logits.clone());
-    let mut offload = log_sigmoid(logits.clone().neg());
-    if config.focal_gamma > 0.0 {
-        let gamma = config.focal_gamma as f32;
-        keep = keep * sigmoid(logits.clone().neg()).powf_scalar(gamma);
-        offload = offload * sigmoid(logits).powf_scalar(gamma);
-    }
-    (keep * column(0) + offload * column(1)).mean().neg()
+/// Copies the statistics of a batch out.
+fn read(statistics: Vec<[Tensor<1>; 2]>) -> Result<Vec<[Vec<f32>; 2]>, TrainError> {
+    statistics.into_iter().map(|[mean, variance]| Ok([values(mean)?, values(variance)?])).collect()
 }
 
 /// Rises linearly over the first twentieth of all steps, then falls along a cosine to a
@@ -272,13 +270,29 @@ struct Validated {
     auroc: Option<f64>,
 }
 
-fn validated(head: &RouterHead, data: &TrainingData, shift: f64) -> Result<Validated, TrainError> {
+fn validated(
+    head: &RouterHead,
+    data: &TrainingData,
+    shift: f64,
+    loss: &dyn Loss,
+) -> Result<Validated, TrainError> {
     let Rows { features, targets, weights, .. } = &data.validation;
     let logits = head.score(features)?;
     // A loss that is no number is an error of the caller's, with more to say.
     let ranked = scores(&logits, Platt { scale: 1.0, bias: 0.0 }).ok();
     let auroc = ranked.and_then(|scores| rank_metrics(&scores, targets, weights));
-    let shifted: Vec<f64> = logits.into_iter().map(|f| f64::from(f) + shift).collect();
+    let shifted: Vec<f64> = if loss.gives_log_odds() {
+        logits.into_iter().map(|f| f64::from(f) + shift).collect()
+    } else {
+        match fit_platt(&logits, targets, weights) {
+            Ok(Platt { scale, bias }) => {
+                let scaled = |f: f32| f64::from(scale) * f64::from(f) + f64::from(bias);
+                logits.into_iter().map(scaled).collect()
+            }
+            // A logit is no number, which the caller refuses.
+            Err(_) => vec![f64::NAN; logits.len()],
+        }
+    };
     let loss = weighted_cross_entropy(&shifted, targets, weights);
     Ok(Validated { loss, auroc: auroc.map(|ranks| ranks.auroc) })
 }

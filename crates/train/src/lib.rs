@@ -4,7 +4,9 @@
 //! - [`TrainConfig`]: how a router is trained; the `[train]` section of an experiment file.
 //! - [`TrainingData`]: label rows as normalised features and targets, split by question.
 //! - [`Settings`]: what validation chooses where the configuration leaves it open.
-//! - [`RouterHead`]: the linear or MLP head in Burn.
+//! - [`Head`], [`Loss`]: what is trained and what for; experiment files name those of
+//!   [`HeadConfig`] and [`LossConfig`].
+//! - [`RouterHead`]: a head in Burn.
 //! - [`Epoch`]: the course of a training, epoch by epoch.
 //! - [`QueryHead`]: a head that decides once a question, for comparison.
 //!
@@ -13,18 +15,23 @@
 //! 2. Call [`train`] with the hashes of the rows' sources.
 //! 3. Write the [`tokenroute_store::RouterFile`] it returns.
 
+mod batches;
 mod calibration;
 mod config;
 mod data;
 mod device;
 mod error;
 mod fit;
+mod head;
 mod history;
+mod layer;
 mod logistic;
+mod loss;
 mod metrics;
 mod model;
 mod platt;
 mod query_head;
+mod registry;
 mod router;
 mod seeds;
 mod select;
@@ -36,12 +43,15 @@ pub use data::{Rows, TrainingData};
 pub use device::{backends, device};
 pub use error::TrainError;
 pub use fit::{Fitted, fit};
+pub use head::{Citer, Head, HeadConfig, Linear, Mlp};
 pub use history::Epoch;
+pub use layer::Layer;
+pub use loss::{Focal, Loss, LossConfig, LossRows, PosWeight, Preference, Ranking, Regression};
 pub use metrics::{RankMetrics, expected_calibration_error, rank_metrics, weighted_cross_entropy};
 pub use model::RouterHead;
 pub use platt::fit_platt;
 pub use query_head::{QueryExample, QueryHead};
-pub use router::{Provenance, Trained, train, train_seeds};
+pub use router::{Provenance, Trained, train, train_head, train_seeds};
 pub use seeds::Seeds;
 pub use select::select;
 pub use settings::{FeatureSet, Settings};

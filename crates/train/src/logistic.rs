@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use tokenroute_core::Progress;
 
+use crate::loss::{Loss, LossRows};
 use crate::{Rows, TrainError};
 
 /// Steps and gradients that the inverse Hessian is approximated from.
@@ -27,17 +28,17 @@ pub(crate) struct Fit {
     pub losses: Vec<f64>,
 }
 
-/// The loss of a linear model: mean(−a (1 − p)^γ ln p − b p^γ ln(1 − p)) + ½ Σ λᵢ wᵢ². The
-/// bias is not penalised.
+/// The loss of a linear model: the mean of the rows' losses + ½ Σ λᵢ wᵢ². The bias is not
+/// penalised.
 pub(crate) struct Objective<'a> {
     /// Features `[rows, width]` of the rows.
     pub rows: &'a Rows,
     /// Number of features.
     pub width: usize,
-    /// [a, b] of each row.
-    pub coefficients: &'a [[f32; 2]],
-    /// γ
-    pub focal_gamma: f64,
+    /// What the loss reads of each row.
+    pub labels: &'a LossRows,
+    /// The loss.
+    pub loss: &'a dyn Loss,
     /// λ of each feature `[width]`.
     pub l2: Vec<f64>,
 }
@@ -92,11 +93,9 @@ impl Objective<'_> {
         let mut gradient: Vec<f64> = weights.iter().zip(&self.l2).map(|(w, l2)| l2 * w).collect();
         let mut loss = 0.5 * dot(weights, &gradient);
         gradient.push(0.0);
-        let features = self.rows.features.chunks_exact(self.width);
-        for (x, &[keep, offload]) in features.zip(self.coefficients) {
-            let logit = product(x, &single) + bias[0];
-            let (value, slope) =
-                row_loss(logit, f64::from(keep), f64::from(offload), self.focal_gamma);
+        let features = || self.rows.features.chunks_exact(self.width);
+        let logits: Vec<f64> = features().map(|x| product(x, &single) + bias[0]).collect();
+        for (x, [value, slope]) in features().zip(self.loss.rows(&logits, self.labels)) {
             loss += value / n;
             let slope = slope / n;
             for (g, &x) in gradient.iter_mut().zip(x) {
@@ -106,19 +105,6 @@ impl Objective<'_> {
         }
         (loss, gradient)
     }
-}
-
-/// −a (1 − p)^γ ln p − b p^γ ln(1 − p) with p = σ(logit), and its derivative by the logit.
-fn row_loss(logit: f64, a: f64, b: f64, gamma: f64) -> (f64, f64) {
-    let soft = (-logit.abs()).exp().ln_1p();
-    let (ln_p, ln_q) = (logit.min(0.0) - soft, (-logit).min(0.0) - soft);
-    let (p, q) = (ln_p.exp(), ln_q.exp());
-    if gamma == 0.0 {
-        return (-a * ln_p - b * ln_q, b * p - a * q);
-    }
-    let (pg, qg) = ((gamma * ln_p).exp(), (gamma * ln_q).exp());
-    let slope = a * qg * (gamma * p * ln_p - q) + b * pg * (p - gamma * q * ln_q);
-    (-a * qg * ln_p - b * pg * ln_q, slope)
 }
 
 /// A step s, the change y of the gradient along it, and 1 / s·y.
@@ -193,9 +179,10 @@ mod tests {
     use tokenroute_core::Silent;
 
     use super::*;
+    use crate::loss::{Focal, Preference};
 
     /// Four features of which the second repeats the first.
-    fn rows() -> (Rows, Vec<[f32; 2]>) {
+    fn rows() -> (Rows, LossRows) {
         let mut rows = Rows::default();
         let mut coefficients = Vec::new();
         for i in 0..600u16 {
@@ -207,15 +194,19 @@ mod tests {
             rows.weights.push(1.0);
             coefficients.push([keep, 3.0 * (1.0 - keep)]);
         }
-        (rows, coefficients)
+        let labels = LossRows { coefficients, ..LossRows::default() };
+        (rows, labels)
     }
 
     #[test]
     fn the_gradient_is_that_of_the_loss_and_vanishes_at_the_end() {
-        let (rows, coefficients) = rows();
-        for (l2, focal_gamma) in [(0.1, 0.0), (1e-3, 0.0), (0.0, 0.0), (0.01, 2.0)] {
-            let (coefficients, l2) = (&coefficients, vec![l2; 4]);
-            let objective = Objective { rows: &rows, width: 4, coefficients, focal_gamma, l2 };
+        let (rows, labels) = rows();
+        let (plain, focal) = (Preference {}, Focal { gamma: 2.0 });
+        let cases: [(f64, &dyn Loss); 4] =
+            [(0.1, &plain), (1e-3, &plain), (0.0, &plain), (0.01, &focal)];
+        for (l2, loss) in cases {
+            let l2 = vec![l2; 4];
+            let objective = Objective { rows: &rows, width: 4, labels: &labels, loss, l2 };
             let at = [0.3, -0.2, 0.5, 0.1, -0.4];
             let (_, gradient) = objective.value(&at);
             for i in 0..at.len() {
@@ -239,18 +230,18 @@ mod tests {
 
     #[test]
     fn a_constant_penalty_shrinks_the_weights_and_not_the_bias() {
-        let (rows, coefficients) = rows();
+        let (rows, labels) = rows();
         let of = |l2| {
-            let coefficients = &coefficients;
-            let l2 = vec![l2; 4];
-            let objective = Objective { rows: &rows, width: 4, coefficients, focal_gamma: 0.0, l2 };
+            let (labels, loss, l2) = (&labels, &Preference {}, vec![l2; 4]);
+            let objective = Objective { rows: &rows, width: 4, labels, loss, l2 };
             objective.minimise(vec![0.0; 5], &Silent).expect("finite").parameters
         };
         let size = |p: &[f64]| dot(&p[..4], &p[..4]).sqrt();
         let (weak, strong, pressed) = (of(1e-4), of(0.1), of(1e6));
         assert!(size(&weak) > size(&strong) && size(&strong) > size(&pressed));
         // Without weights the bias is the log-odds of the classes' weights.
-        let sums = coefficients
+        let sums = labels
+            .coefficients
             .iter()
             .fold([0.0f64; 2], |s, c| [s[0] + f64::from(c[0]), s[1] + f64::from(c[1])]);
         assert!((pressed[4] - (sums[0] / sums[1]).ln()).abs() < 1e-3, "{pressed:?}");

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use tokenroute_core::Silent;
 
 use crate::logistic::Objective;
+use crate::loss::{LossRows, Preference};
 use crate::{Rows, TrainError};
 
 /// L2 penalties of which validation chooses one.
@@ -51,16 +52,17 @@ impl QueryHead {
             features: train.iter().flat_map(|e| scale.apply(&e.hidden)).collect(),
             targets: train.iter().map(|e| f32::from(u8::from(e.keep))).collect(),
             weights: vec![1.0; train.len()],
-            uncertainty: Vec::new(),
+            ..Rows::default()
         };
         let coefficients: Vec<[f32; 2]> = rows.targets.iter().map(|&y| [y, 1.0 - y]).collect();
+        let labels = LossRows { coefficients, ..LossRows::default() };
         let mut best: Option<(f64, QueryHead)> = None;
         for l2 in PENALTIES {
             let objective = Objective {
                 rows: &rows,
                 width,
-                coefficients: &coefficients,
-                focal_gamma: 0.0,
+                labels: &labels,
+                loss: &Preference {},
                 l2: vec![l2; width],
             };
             let fit = objective.minimise(vec![0.0; width + 1], &Silent)?;

@@ -1,14 +1,18 @@
 //! Makes router files from label rows: choose settings, fit, calibrate, measure.
 
+use std::sync::Arc;
+
 use burn::tensor::Device;
 use tokenroute_core::{
     LabelRow, Platt, Progress, Ranks, RouterHeader, Score, ScoreError, Selection, TrainingRecord,
 };
 use tokenroute_store::RouterFile;
 
+use crate::fit::fit_with;
+use crate::select::{choose, select};
 use crate::{
-    Epoch, RouterHead, Rows, Settings, TrainConfig, TrainError, TrainingData,
-    expected_calibration_error, fit, fit_platt, metrics, rank_metrics, select, tau_points,
+    Epoch, Fitted, Head, Loss, RouterHead, Rows, Settings, TrainConfig, TrainError, TrainingData,
+    expected_calibration_error, fit_platt, metrics, rank_metrics, tau_points,
 };
 
 /// Hashes of a label table and its sources.
@@ -68,27 +72,54 @@ pub fn train_seeds(
     let seeded = |seed: u64| TrainConfig { seed, ..config.clone() };
     let first = seeded(seeds.first().copied().unwrap_or(config.seed));
     let (settings, selection) = select(&first, &data, device, progress)?;
+    let loss = config.loss()?;
     let data = data.reading(&settings.features);
     seeds
         .iter()
         .map(|&seed| {
             let selection = selection.clone();
-            router(&seeded(seed), &settings, selection, &data, provenance, device, progress)
+            let config = seeded(seed);
+            let fitted = fit_with(&config, &*loss, &settings, &data, device, progress)?;
+            router(&config, &settings, fitted, selection, &data, provenance, device, progress)
         })
         .collect()
 }
 
+/// Trains a router with a head and a loss that no experiment file names.
+///
+/// # Errors
+/// As [`train`].
+pub fn train_head(
+    config: &TrainConfig,
+    head: Arc<dyn Head>,
+    loss: &dyn Loss,
+    rows: &[LabelRow],
+    provenance: &Provenance,
+    device: &Device,
+    progress: &dyn Progress,
+) -> Result<Trained, TrainError> {
+    config.check()?;
+    let data = TrainingData::new(config, rows)?;
+    let candidates = Settings::of_head(&head, config, data.spec.hidden);
+    let (settings, selection) = choose(config, candidates, loss, &data, device, progress)?;
+    let data = data.reading(&settings.features);
+    let fitted = fit_with(config, loss, &settings, &data, device, progress)?;
+    router(config, &settings, fitted, selection, &data, provenance, device, progress)
+}
+
+#[expect(clippy::too_many_arguments, reason = "all that a router file holds")]
 fn router(
     config: &TrainConfig,
     settings: &Settings,
+    fitted: Fitted,
     selection: Option<Selection>,
     data: &TrainingData,
     provenance: &Provenance,
     device: &Device,
     progress: &dyn Progress,
 ) -> Result<Trained, TrainError> {
-    let fitted = fit(config, settings, data, device, progress)?;
-    let head = RouterHead::new(&settings.architecture, data.spec.width(), &fitted.layers, device);
+    let architecture = settings.head.architecture(data.spec.width());
+    let head = RouterHead::new(&architecture, data.spec.width(), &fitted.layers, device);
     let measured = data.measured();
     let Rows { features, targets, weights, .. } = measured;
     let logits = head.score(features)?;
@@ -127,7 +158,7 @@ fn router(
     let positions = head.score(&data.positions)?;
     let header = RouterHeader {
         format: RouterHeader::FORMAT,
-        architecture: settings.architecture.clone(),
+        architecture,
         features: data.spec.clone(),
         normalisation: data.normalisation.clone(),
         platt,

@@ -4,30 +4,44 @@
 use burn::tensor::Device;
 use tokenroute_core::{Progress, Ranks, Selection, Silent, Trial};
 
+use crate::fit::fit_with;
 use crate::metrics::weighted_cross_entropy;
 use crate::{
-    RouterHead, Rows, Settings, TrainConfig, TrainError, TrainingData, fit, fit_platt, rank_metrics,
+    Loss, RouterHead, Rows, Settings, TrainConfig, TrainError, TrainingData, fit_platt,
+    rank_metrics,
 };
 
 /// The best settings by validation, and what was tried. Settings that are all fixed are not
 /// tried.
 ///
 /// # Errors
-/// As [`fit`].
+/// As [`crate::fit`].
 pub fn select(
     config: &TrainConfig,
     data: &TrainingData,
     device: &Device,
     progress: &dyn Progress,
 ) -> Result<(Settings, Option<Selection>), TrainError> {
-    let mut candidates = Settings::candidates(config, data.spec.hidden);
+    let candidates = Settings::candidates(config, data.spec.hidden)?;
+    choose(config, candidates, &*config.loss()?, data, device, progress)
+}
+
+/// The best of some settings by validation.
+pub(crate) fn choose(
+    config: &TrainConfig,
+    mut candidates: Vec<Settings>,
+    loss: &dyn Loss,
+    data: &TrainingData,
+    device: &Device,
+    progress: &dyn Progress,
+) -> Result<(Settings, Option<Selection>), TrainError> {
     if candidates.len() == 1 {
         return Ok((candidates.remove(0), None));
     }
     progress.begin("choose settings", candidates.len() as u64, "settings");
     let mut tried = Vec::with_capacity(candidates.len());
     for settings in &candidates {
-        tried.push(trial(config, settings, data, device)?);
+        tried.push(trial(config, settings, loss, data, device)?);
         progress.advance(1);
     }
     let mut order: Vec<usize> = (0..tried.len()).collect();
@@ -49,12 +63,14 @@ pub fn select(
 fn trial(
     config: &TrainConfig,
     settings: &Settings,
+    loss: &dyn Loss,
     data: &TrainingData,
     device: &Device,
 ) -> Result<Trial, TrainError> {
-    let fitted = fit(config, settings, data, device, &Silent)?;
+    let fitted = fit_with(config, loss, settings, data, device, &Silent)?;
     let data = &*data.reading(&settings.features);
-    let head = RouterHead::new(&settings.architecture, data.spec.width(), &fitted.layers, device);
+    let architecture = settings.head.architecture(data.spec.width());
+    let head = RouterHead::new(&architecture, data.spec.width(), &fitted.layers, device);
     let Rows { features, targets, weights, .. } = &data.validation;
     let logits = head.score(features)?;
     // Two parameters undo what class weights and overfitting do to the logits' scale, which

@@ -6,12 +6,16 @@ mod plain;
 use common::{rows, table};
 use plain::logit;
 use tokenroute_core::{Activation, Architecture, LabelRow, Silent};
-use tokenroute_train::{FeatureSet, Provenance, Seeds, TrainConfig, TrainingData, device, train};
+use tokenroute_train::{
+    FeatureSet, HeadConfig, LossConfig, Provenance, Seeds, TrainConfig, TrainingData, device, train,
+};
 
 fn config() -> TrainConfig {
     let widths = vec![12, 6];
     TrainConfig {
-        architecture: Some(Architecture::Mlp { widths, activation: Activation::Relu, rewards: 2 }),
+        architecture: Some(
+            Architecture::Mlp { widths, activation: Activation::Relu, rewards: 2 }.into(),
+        ),
         features: Some(FeatureSet::Both),
         dropout: Some(0.1),
         top_k: 3,
@@ -70,8 +74,40 @@ fn configurations_out_of_range() {
     check(&of(&|c| c.top_k = 0), &table(), &["train.top_k = 0", "train.features"]);
     check(&of(&|c| c.seeds = Seeds::Count(0)), &table(), &["train.seeds = 0"]);
     check(&of(&|c| c.seeds = Seeds::List(vec![4, 4])), &table(), &["[4, 4]", "each seed once"]);
-    let three = Some(Architecture::Linear { rewards: 3 });
+    let three = Some(Architecture::Linear { rewards: 3 }.into());
     check(&of(&|c| c.architecture.clone_from(&three)), &table(), &["rewards = 3", "1 (a logit)"]);
+    let head = |json: &str| Some(serde_json::from_str(json).expect("a table"));
+    for (json, parts) in [
+        (r#"{"kind": "forest"}"#, ["head `forest`", "`linear`, `mlp`, `citer`"]),
+        (r#"{"widths": [4]}"#, ["head without `kind`", "`mlp`"]),
+        (r#"{"kind": "citer", "rewards": 2}"#, ["head `citer`", "unknown field `rewards`"]),
+    ] {
+        let error = serde_json::from_str::<HeadConfig>(json).expect_err("no head").to_string();
+        assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+    }
+    let error = serde_json::from_str::<LossConfig>(r#"{"kind": "hinge"}"#).expect_err("no loss");
+    assert!(error.to_string().contains("loss `hinge`: expected one of `preference`"), "{error}");
+    for (json, parts) in [
+        (r#"{"kind": "citer", "widths": [0]}"#, ["architecture.widths = [0]", "above 0"]),
+        (r#"{"kind": "citer"}"#, ["train.features = \"both\"", "reads \"hidden\" alone"]),
+    ] {
+        let set = |c: &mut TrainConfig| {
+            (c.architecture, c.features) = (head(json), Some(FeatureSet::Both));
+        };
+        check(&of(&set), &table(), &parts);
+    }
+    let loss = |json: &str| Some(serde_json::from_str(json).expect("a table"));
+    for (json, parts) in [
+        (r#"{"kind": "focal", "gamma": -1}"#, ["train.loss.gamma = -1", "at least 0"]),
+        (r#"{"kind": "pos-weight", "pos_weight": 0}"#, ["loss.pos_weight = 0", "above 0"]),
+    ] {
+        check(&of(&|c| c.loss = loss(json)), &table(), &parts);
+    }
+    let both = |c: &mut TrainConfig| {
+        (c.loss, c.focal_gamma) = (loss(r#"{"kind": "ranking"}"#), 1.0);
+    };
+    check(&of(&both), &table(), &["focal_gamma = 1", "beside train.loss"]);
+    check(&of(&|c| c.share = 1.5), &table(), &["train.share = 1.5"]);
     check(&of(&|c| c.learning_rate = 1e30), &table(), &["lower train.learning_rate (now 1"]);
 }
 

@@ -43,7 +43,7 @@ fn config() -> TrainConfig {
 
 /// Only the penalty and the features are open.
 fn regression() -> TrainConfig {
-    TrainConfig { architecture: Some(Architecture::Linear { rewards: 1 }), ..config() }
+    TrainConfig { architecture: Some(Architecture::Linear { rewards: 1 }.into()), ..config() }
 }
 
 fn run(config: &TrainConfig, rows: &[LabelRow]) -> Result<(RouterFile, String), TrainError> {
@@ -109,14 +109,10 @@ fn the_head_and_the_features_follow_the_data() {
 
 #[test]
 fn keys_that_are_set_are_fixed() {
-    let linear = Some(Architecture::Linear { rewards: 2 });
-    let open = |config: &TrainConfig| Settings::candidates(config, HIDDEN);
+    let linear = Some(Architecture::Linear { rewards: 2 }.into());
+    let open = |config: &TrainConfig| Settings::candidates(config, HIDDEN).expect("known heads");
     let fixed = TrainConfig { architecture: linear, l2: Some(0.1), ..config() };
-    assert!(
-        open(&fixed)
-            .iter()
-            .all(|s| s.l2 == 0.1 && s.architecture == fixed.architecture.clone().expect("set"))
-    );
+    assert!(open(&fixed).iter().all(|s| s.l2 == 0.1 && s.head.name() == "linear"));
     assert_eq!(open(&fixed).len(), 3, "the feature sets are open");
     let fixed = TrainConfig { features: Some(FeatureSet::Hidden), ..fixed };
     assert_eq!(open(&fixed).len(), 1);
@@ -195,7 +191,7 @@ fn seeds_share_the_settings_and_a_linear_head_depends_on_none() {
     assert!(last.auroc.is_some() && steps[0].auroc.is_none() && last.learning_rate.is_none());
     let widths = vec![4];
     let mlp = Architecture::Mlp { widths, activation: Activation::Relu, rewards: 1 };
-    let routers = of(&TrainConfig { architecture: Some(mlp), epochs: 2, ..config() });
+    let routers = of(&TrainConfig { architecture: Some(mlp.into()), epochs: 2, ..config() });
     assert_ne!(routers[0].file.layers, routers[1].file.layers);
     assert_eq!(routers[0].file.header.architecture, routers[1].file.header.architecture);
     for (router, seed) in routers.iter().zip([1, 2]) {

@@ -9,8 +9,8 @@ use plain::logit;
 use tokenroute_core::{Activation, Architecture, Features, LabelRow, Relation, Score, Silent};
 use tokenroute_store::{RouterFile, RouterLayer};
 use tokenroute_train::{
-    ClassRule, ClassWeight, FeatureSet, Provenance, RouterHead, Settings, TrainConfig, TrainError,
-    TrainingData, fit, train,
+    ClassRule, ClassWeight, FeatureSet, HeadConfig, Provenance, RouterHead, Settings, TrainConfig,
+    TrainError, TrainingData, fit, train,
 };
 
 fn cpu() -> Device {
@@ -35,8 +35,12 @@ fn run(config: &TrainConfig, rows: &[LabelRow]) -> Result<RouterFile, TrainError
     train(config, rows, &provenance, &cpu(), &Silent)
 }
 
-fn mlp(activation: Activation, rewards: usize) -> Option<Architecture> {
-    Some(Architecture::Mlp { widths: vec![12, 6], activation, rewards })
+fn mlp(activation: Activation, rewards: usize) -> Option<HeadConfig> {
+    Some(shape(activation, rewards).into())
+}
+
+fn shape(activation: Activation, rewards: usize) -> Architecture {
+    Architecture::Mlp { widths: vec![12, 6], activation, rewards }
 }
 
 #[test]
@@ -103,8 +107,8 @@ fn the_kept_weights_are_those_of_the_best_epoch() {
         ..config()
     };
     let data = TrainingData::new(&config, &noisy).expect("both classes");
-    let settings = Settings::candidates(&config, data.spec.hidden).remove(0);
-    let architecture = settings.architecture.clone();
+    let settings = Settings::candidates(&config, data.spec.hidden).expect("a head").remove(0);
+    let architecture = settings.head.architecture(data.spec.width());
     let fitted = fit(&config, &settings, &data, &cpu(), &Silent).expect("trains");
     let losses: Vec<f64> = fitted.history.iter().filter_map(|e| e.validation_loss).collect();
     let best = losses[fitted.best_epoch as usize - 1];
@@ -136,11 +140,11 @@ fn the_kept_weights_are_those_of_the_best_epoch() {
 #[test]
 fn logits_agree_with_a_plain_implementation() {
     for architecture in [
-        Some(Architecture::Linear { rewards: 1 }),
+        Some(Architecture::Linear { rewards: 1 }.into()),
         mlp(Activation::Relu, 2),
         mlp(Activation::Gelu, 1),
         mlp(Activation::Silu, 2),
-        Some(Architecture::Linear { rewards: 2 }),
+        Some(Architecture::Linear { rewards: 2 }.into()),
     ] {
         let config = TrainConfig { architecture, l2: Some(0.01), epochs: 2, ..config() };
         let router = run(&config, &table()).expect("trains");
@@ -172,7 +176,7 @@ fn two_rewards_are_one_logit_reparametrised() {
         bias: vec![last.bias[0] - last.bias[1]],
     });
     let width = two.header.features.width();
-    let one = RouterHead::new(&mlp(Activation::Gelu, 1).expect("set"), width, &layers, &cpu());
+    let one = RouterHead::new(&shape(Activation::Gelu, 1), width, &layers, &cpu());
     let two = RouterHead::new(&two.header.architecture, width, &two.layers, &cpu());
     let features: Vec<f32> = (0..width * 50).map(|i| (i as f32 * 0.37).sin() * 2.0).collect();
     let (one, two) = (one.score(&features).expect("scores"), two.score(&features).expect("scores"));
@@ -222,7 +226,8 @@ fn configurations_read_from_toml_shaped_json_and_refuse_unknown_keys() {
         read(r#"{"class_weight": 4, "seed": 3, "architecture": {"kind": "linear", "rewards": 1}}"#)
             .expect("known keys");
     assert_eq!(config.class_weight, ClassWeight::Factor(4.0));
-    assert_eq!(config.architecture, Some(Architecture::Linear { rewards: 1 }));
+    let linear = HeadConfig::from(Architecture::Linear { rewards: 1 });
+    assert_eq!(config.architecture, Some(linear));
     assert_eq!(config.epochs, TrainConfig::default().epochs);
     let none = read(r#"{"class_weight": "none"}"#).expect("a rule");
     assert_eq!(none.class_weight, ClassWeight::Rule(ClassRule::None));
@@ -240,11 +245,16 @@ fn the_edge_scores_the_file_as_burn_does() {
     let folder = tempfile::tempdir().expect("a folder");
     for (name, architecture) in [
         ("relu", mlp(Activation::Relu, 2)),
-        ("linear", Some(Architecture::Linear { rewards: 1 })),
+        ("linear", Some(Architecture::Linear { rewards: 1 }.into())),
         ("gelu", mlp(Activation::Gelu, 2)),
         ("silu", mlp(Activation::Silu, 1)),
+        ("citer", Some(head(r#"{"kind": "citer", "widths": [9, 5]}"#))),
     ] {
-        let config = TrainConfig { architecture, l2: Some(0.01), epochs: 2, ..config() };
+        // CITER's head reads the hidden state alone.
+        let features = if name == "citer" { None } else { config().features };
+        let top_k = if name == "citer" { 0 } else { 3 };
+        let config =
+            TrainConfig { architecture, features, top_k, l2: Some(0.01), epochs: 2, ..config() };
         let router = run(&config, &table()).expect("trains");
         let path = folder.path().join(name);
         router.write(&path).expect("writes");
@@ -266,4 +276,59 @@ fn the_edge_scores_the_file_as_burn_does() {
             assert!((burn - edge).abs() < 1e-5, "{name}: {burn} {edge}");
         }
     }
+}
+
+fn head(json: &str) -> HeadConfig {
+    serde_json::from_str(json).expect("a table")
+}
+
+#[test]
+fn every_loss_finds_the_divergent_rows_with_either_head() {
+    for loss in [
+        r#"{"kind": "preference"}"#,
+        r#"{"kind": "focal", "gamma": 2}"#,
+        r#"{"kind": "pos-weight"}"#,
+        r#"{"kind": "regression"}"#,
+        r#"{"kind": "ranking"}"#,
+    ] {
+        let loss = Some(serde_json::from_str(loss).expect("a table"));
+        let mlp = TrainConfig { loss: loss.clone(), ..config() };
+        let linear = TrainConfig {
+            architecture: Some(Architecture::Linear { rewards: 1 }.into()),
+            l2: Some(0.01),
+            loss,
+            ..config()
+        };
+        for (config, least) in [(mlp, 0.93), (linear, 0.85)] {
+            let record = run(&config, &table()).expect("trains").header.training;
+            assert!(record.auroc > least, "{:?}: {}", config.loss, record.auroc);
+            assert!(record.ece_after < 0.08, "{:?}: {record:?}", config.loss);
+        }
+    }
+}
+
+#[test]
+fn a_named_loss_is_the_one_that_its_key_means() {
+    let focal = TrainConfig { focal_gamma: 2.0, epochs: 2, ..config() };
+    let loss = Some(serde_json::from_str(r#"{"kind": "focal", "gamma": 2.0}"#).expect("a table"));
+    let named = TrainConfig { loss, epochs: 2, ..config() };
+    let of = |config: &TrainConfig| run(config, &table()).expect("trains").layers;
+    assert_eq!(of(&focal), of(&named));
+}
+
+#[test]
+fn a_share_takes_whole_questions_and_a_smaller_one_is_a_part_of_it() {
+    let of = |share: f64| {
+        let config = TrainConfig { share, ..config() };
+        TrainingData::new(&config, &table()).expect("both classes")
+    };
+    let (all, half, tenth) = (of(1.0), of(0.5), of(0.1));
+    // 120 questions of 12 rows.
+    assert_eq!([&all, &half, &tenth].map(|data| data.train.len()), [1440, 720, 144]);
+    assert_eq!(tenth.validation.targets, all.validation.targets, "validation stays whole");
+    // Numbers that no two rows share.
+    let rows = |data: &TrainingData| -> Vec<[f32; 2]> { data.train.uncertainty.clone() };
+    let (all, half, tenth) = (rows(&all), rows(&half), rows(&tenth));
+    assert!(tenth.iter().all(|row| half.contains(row)));
+    assert!(half.iter().all(|row| all.contains(row)));
 }

@@ -6,8 +6,8 @@ use candle_core::{D, Device, Tensor};
 use safetensors::Dtype;
 use serde_json::{Value, json};
 use tokenroute_core::{
-    Activation, Architecture, FeatureSpec, Features, ModelInfo, Normalisation, Platt, Position,
-    RouterHeader, Scorer, Step, TrainingRecord,
+    Activation, Architecture, FeatureSpec, Features, ModelInfo, Normalisation, Operator, Platt,
+    Position, RouterHeader, Scorer, Step, TrainingRecord,
 };
 use tokenroute_model::{LoadError, RouterScorer};
 
@@ -24,13 +24,10 @@ impl RouterFile {
         let mut noise = Noise(5);
         let mut values = |n: usize| (0..n).map(|_| noise.next()).collect::<Vec<f32>>();
         let mut tensors = Tensors::new();
-        for (i, (inputs, outputs)) in architecture.layers(features.width()).into_iter().enumerate()
-        {
-            tensors.insert(
-                format!("layers.{i}.weight"),
-                (vec![outputs, inputs], values(outputs * inputs)),
-            );
-            tensors.insert(format!("layers.{i}.bias"), (vec![outputs], values(outputs)));
+        for (i, shape) in architecture.weights(features.width()).into_iter().enumerate() {
+            let (count, bias) = (shape.weights(), shape.bias);
+            tensors.insert(format!("layers.{i}.weight"), (shape.weight, values(count)));
+            tensors.insert(format!("layers.{i}.bias"), (vec![bias], values(bias)));
         }
         let header = RouterHeader {
             format: RouterHeader::FORMAT,
@@ -217,4 +214,44 @@ fn a_router_of_another_pair_is_refused_with_both_hashes() {
     check(&info, "unknown", ["tokenizer-hash", "unknown"]);
     check(&other(&|i| i.hidden = 24), "tokenizer-hash", ["20", "24"]);
     check(&other(&|i| i.top_k = 2), "tokenizer-hash", ["3", "2"]);
+}
+
+/// A head of every operator, and its weights by hand: batch norm folded, a residual block.
+#[test]
+fn operators_run_in_their_order() {
+    let relu = Operator::Activation { activation: Activation::Relu };
+    let linear = |inputs, outputs| Operator::Linear { inputs, outputs };
+    let block = vec![Operator::Affine { width: 2 }, relu, linear(2, 2)];
+    let operators = vec![linear(25, 2), Operator::Residual { operators: block }, linear(2, 1)];
+    let mut file = RouterFile::new(Architecture::Operators { name: "a block".into(), operators });
+    let mut set = |name: &str, shape: Vec<usize>, values: Vec<f32>| {
+        file.tensors.insert(name.to_owned(), (shape, values));
+    };
+    set("layers.0.weight", vec![2, 25], vec![0.0; 50]);
+    set("layers.0.bias", vec![2], vec![1.0, -2.0]);
+    set("layers.1.weight", vec![2], vec![3.0, 0.5]);
+    set("layers.1.bias", vec![2], vec![-1.0, 0.0]);
+    set("layers.2.weight", vec![2, 2], vec![1.0, 10.0, 2.0, 20.0]);
+    set("layers.2.bias", vec![2], vec![0.5, 0.25]);
+    set("layers.3.weight", vec![1, 2], vec![1.0, 100.0]);
+    set("layers.3.bias", vec![1], vec![7.0]);
+    // [1, −2] → affine [2, −1] → ReLU [2, 0] → linear [2.5, 4.25] → added to [1, −2].
+    let router = file.open().expect("a head of operators");
+    assert_eq!(router.logit(&[0.3; 25]), 3.5 + 225.0 + 7.0);
+    assert_eq!(router.parameters(), 52 + 4 + 6 + 3);
+
+    let refuse = |operators: Vec<Operator>, cause: &str| {
+        let mut file = RouterFile::new(Architecture::Linear { rewards: 1 });
+        let architecture = Architecture::Operators { name: String::new(), operators };
+        file.header["architecture"] = serde_json::to_value(architecture).expect("JSON");
+        let error = file.open().expect_err(cause).to_string();
+        assert!(error.contains(cause), "{error}");
+    };
+    refuse(vec![linear(24, 1)], "expected from 25");
+    refuse(vec![linear(25, 3)], "gives 3 numbers; expected 1 or 2");
+    refuse(vec![Operator::Affine { width: 25 }], "gives 25 numbers");
+    refuse(
+        vec![linear(25, 1), Operator::Residual { operators: vec![linear(1, 2)] }],
+        "adds 2 numbers",
+    );
 }
