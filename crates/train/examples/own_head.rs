@@ -94,10 +94,11 @@ pub fn main() -> Result<(), Box<dyn std::error::Error>> {
         ..TrainConfig::default()
     };
     let rows = [labels("router-train", 200), labels("validation", 60)].concat();
-    let (head, loss) = (Arc::new(ResidualHead { width: 8 }), CostAware { cost: 0.5 });
+    let head: Arc<dyn Head> = Arc::new(ResidualHead { width: 8 });
+    let loss = CostAware { cost: 0.5 };
     let (device, provenance) = (device("flex")?, Provenance::default());
     let Trained { file, .. } =
-        train_head(&config, head, &loss, &rows, &provenance, &device, &Silent)?;
+        train_head(&config, &head, &loss, &rows, &provenance, &device, &Silent)?;
     println!("AUROC {:.3}", file.header.training.auroc);
 
     // The file says which operators a device runs: no code there knows this head.

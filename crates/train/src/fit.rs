@@ -67,7 +67,7 @@ pub(crate) fn fit_with(
     if let &[Layer::Linear { outputs, .. }] = layers.as_slice() {
         return fit_linear(config, loss, settings, outputs, data, device, progress);
     }
-    fit_layers(config, loss, settings, layers, data, device, progress)
+    fit_layers(config, loss, settings, &layers, data, device, progress)
 }
 
 fn fit_linear(
@@ -115,7 +115,7 @@ fn fit_layers(
     config: &TrainConfig,
     loss: &dyn Loss,
     settings: &Settings,
-    layers: Vec<Layer>,
+    layers: &[Layer],
     data: &TrainingData,
     device: &Device,
     progress: &dyn Progress,
@@ -126,16 +126,16 @@ fn fit_layers(
     let (rows, width) = (&data.train, data.spec.width());
     let (coefficients, shift) = coefficients(config, rows);
     let labels = LossRows::of(rows, coefficients);
-    let mut average = initial(&layers, &mut rng);
-    let mut running = Running::new(&layers);
-    let validating: Vec<Layer> = operators(&layers).iter().map(Layer::from).collect();
-    let mut head = RouterHead::of_layers(layers.clone(), &average, &training);
+    let mut average = initial(layers, &mut rng);
+    let mut running = Running::new(layers);
+    let validating: Vec<Layer> = operators(layers).iter().map(Layer::from).collect();
+    let mut head = RouterHead::of_layers(layers.to_vec(), &average, &training);
     let mut optimizer =
         AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(config.weight_decay as f32).init();
 
     let mut batches = Batches::new(rows, config.batch_rows, loss.compares_rows());
     let steps = u64::from(config.epochs) * batches.most();
-    let widths = dropout_widths(&layers, width);
+    let widths = dropout_widths(layers, width);
     let mut step = 0;
     let mut best: Option<(f64, u32, Vec<RouterLayer>)> = None;
     let mut history = Vec::new();
@@ -161,7 +161,7 @@ fn fit_layers(
             average = running_average(average, head.layers()?, config.average, step);
             progress.advance(batch.len() as u64);
         }
-        let folded = running.folded(&layers, &average);
+        let folded = running.folded(layers, &average);
         let now = RouterHead::of_layers(validating.clone(), &folded, device);
         let Validated { loss, auroc } = validated(&now, data, shift, loss)?;
         if !loss.is_finite() {
@@ -183,7 +183,7 @@ fn fit_layers(
             break;
         }
     }
-    let unfit = || (f64::INFINITY, config.epochs, running.folded(&layers, &average));
+    let unfit = || (f64::INFINITY, config.epochs, running.folded(layers, &average));
     let (loss, best_epoch, layers) = best.unwrap_or_else(unfit);
     Ok(Fitted { layers, epochs: history.len() as u32, history, best_epoch, loss, shift })
 }

@@ -91,7 +91,7 @@ pub fn train_seeds(
 /// As [`train`].
 pub fn train_head(
     config: &TrainConfig,
-    head: Arc<dyn Head>,
+    head: &Arc<dyn Head>,
     loss: &dyn Loss,
     rows: &[LabelRow],
     provenance: &Provenance,
@@ -100,7 +100,7 @@ pub fn train_head(
 ) -> Result<Trained, TrainError> {
     config.check()?;
     let data = TrainingData::new(config, rows)?;
-    let candidates = Settings::of_head(&head, config, data.spec.hidden);
+    let candidates = Settings::of_head(head, config, data.spec.hidden);
     let (settings, selection) = choose(config, candidates, loss, &data, device, progress)?;
     let data = data.reading(&settings.features);
     let fitted = fit_with(config, loss, &settings, &data, device, progress)?;

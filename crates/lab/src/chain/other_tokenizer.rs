@@ -114,8 +114,8 @@ impl OtherTokenizer {
         self.model.model().config().random_weights
     }
 
-    /// The LLM's answers in its own tokens, and the positions they took.
-    fn own(&self, asked: &Asked, tokens: usize) -> Result<(Vec<(String, bool)>, usize, u64)> {
+    /// The LLM's answers in its own tokens.
+    fn own(&self, asked: &Asked, tokens: usize) -> Result<OwnTexts> {
         let llm = InProcess::with_prompts(&self.model, asked.prompts.len());
         let prompts: Vec<Arc<LlmPrompt>> =
             asked.prompts.iter().filter_map(|prompt| self.prompts.known(prompt)).collect();
@@ -127,15 +127,24 @@ impl OtherTokenizer {
             wanted.push(Continuation { context, tokens, sampling: None, resumed: false });
         }
         let vocabulary = self.text.vocabulary();
-        let (mut texts, mut made, mut positions) = (Vec::new(), 0, 0);
+        let mut own = OwnTexts::default();
         for reply in llm.continuations(&wanted, vocabulary) {
             let reply = reply?;
-            made += reply.tokens.len();
-            positions += reply.positions;
-            texts.push(vocabulary.read(&reply.tokens, |ids| self.tokenizer.decode(ids))?);
+            own.tokens += reply.tokens.len();
+            own.positions += reply.positions;
+            own.texts.push(vocabulary.read(&reply.tokens, |ids| self.tokenizer.decode(ids))?);
         }
-        Ok((texts, made, positions))
+        Ok(own)
     }
+}
+
+/// Answers that an LLM made in its own tokens.
+#[derive(Debug, Default)]
+struct OwnTexts {
+    /// Each answer, and whether it ended by itself.
+    texts: Vec<(String, bool)>,
+    tokens: usize,
+    positions: u64,
 }
 
 impl Chain<'_> {
@@ -148,7 +157,7 @@ impl Chain<'_> {
         else {
             return Ok(store::remove(&path)?);
         };
-        let (texts, tokens, positions) = llm.own(part, self.experiment.data.max_tokens)?;
+        let OwnTexts { texts, tokens, positions } = llm.own(part, self.experiment.data.max_tokens)?;
         let mut right = 0;
         for (question, (text, ended)) in part.questions.iter().zip(&texts) {
             right += usize::from(self.grading.grade(question, text, *ended)?);

@@ -21,6 +21,7 @@ pub(crate) struct LlmPrompts {
 }
 
 /// The form in which the LLM reads prompts.
+#[expect(clippy::large_enum_variant, reason = "a pair has one, behind an Arc")]
 enum Reads {
     /// In its own tokens, through its own chat template.
     Tokens { named: PathBuf, tokenizer: Tokenizer, template: Option<ChatTemplate> },

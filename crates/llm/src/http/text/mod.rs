@@ -68,7 +68,7 @@ impl TextServer {
             if let Some(mut said) = self.ask(begun, text, &mut bill, |said| {
                 rest(said).map_or(!fits(said), |rest| enough(&rest))
             })? && let Some(rest) = rest(&said)
-                && !(rest.is_empty() && !said.ended)
+                && (!rest.is_empty() || said.ended)
             {
                 said.text = rest;
                 return Ok(written(said, true, bill));
