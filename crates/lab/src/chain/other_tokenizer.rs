@@ -157,7 +157,8 @@ impl Chain<'_> {
         else {
             return Ok(store::remove(&path)?);
         };
-        let OwnTexts { texts, tokens, positions } = llm.own(part, self.experiment.data.max_tokens)?;
+        let OwnTexts { texts, tokens, positions } =
+            llm.own(part, self.experiment.data.max_tokens)?;
         let mut right = 0;
         for (question, (text, ended)) in part.questions.iter().zip(&texts) {
             right += usize::from(self.grading.grade(question, text, *ended)?);
