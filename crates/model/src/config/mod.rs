@@ -23,7 +23,7 @@ pub enum Family {
     Llama,
     /// Mistral: a sliding window in every layer, or none.
     Mistral,
-    /// Gemma 3, from GGUF files alone: what [`Gemma`] has, and windows in five layers of six.
+    /// Gemma 3, from GGUF files alone: what `Config::gemma` adds, and windows in five layers of six.
     Gemma3,
 }
 
