@@ -1,26 +1,22 @@
 //! The LLM over HTTP as the runtime calls it. Every ask has a deadline and is retried if
 //! that may help. While the server is down, asks fail at once.
 
+mod retry;
+
 use std::ops::Sub;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
-use std::thread;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokenroute_core::{Ask, Bytes, Continuation, Llm, LlmError, Reply, TokenId, Vocabulary};
-use tokio::time::sleep;
 
-use crate::http::breaker::{Breaker, OpenCircuit};
+use crate::http::breaker::Breaker;
 use crate::http::hedge::hedged;
 use crate::http::spend::{Bill, Purse};
 use crate::http::transport::{Counters, Failure, Transport};
 use crate::http::wire::{Facts, Listed, Query, models};
 use crate::http::{Api, HttpConfig, HttpError, Spelling};
 use crate::together::together;
-
-/// First pause before a retry. It doubles each time, and is shortened at random by up to
-/// a half.
-const BACKOFF: Duration = Duration::from_millis(20);
 
 /// API and model of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,20 +73,6 @@ fn names(listed: &[Listed]) -> String {
     match listed.len() - shown.len() {
         0 => shown.join(", "),
         more => format!("{} and {more} more", shown.join(", ")),
-    }
-}
-
-/// Probes the server in the background, until it answers or the client is dropped. A probe
-/// asks for no token.
-async fn probe(client: Weak<Inner>, opening: OpenCircuit) {
-    loop {
-        let pause = client.upgrade().and_then(|inner| inner.breaker.pause(opening));
-        let Some(pause) = pause else { return };
-        sleep(pause).await;
-        let Some(inner) = client.upgrade() else { return };
-        let path = inner.server.get().map_or("/v1/models", |server| server.api.probe_path());
-        let answered = inner.transport.responds(path, after(inner.config.total)).await;
-        inner.breaker.probed(opening, answered);
     }
 }
 
@@ -290,51 +272,6 @@ impl Inner {
         let bill = Arc::new(Counters::default());
         let reply = self.persist(deadline, || self.attempt(ask, deadline, &bill))?;
         Ok(Reply { bytes: bill.bytes(), ..reply })
-    }
-
-    /// Makes attempts until one succeeds or no more may help.
-    fn persist<T>(
-        self: &Arc<Self>,
-        deadline: Instant,
-        mut attempt: impl FnMut() -> Result<T, Failure>,
-    ) -> Result<T, LlmError> {
-        let mut pause = BACKOFF;
-        let mut attempts = 1;
-        let mut last = None;
-        loop {
-            if self.breaker.is_open() {
-                // A failure of this ask is more precise than the open circuit.
-                let base = self.transport.base();
-                let open = || {
-                    LlmError::Unavailable(format!(
-                        "{base} failed too often; it is probed until it answers"
-                    ))
-                };
-                return Err(last.unwrap_or_else(open));
-            }
-            let failure = match attempt() {
-                Ok(reply) => {
-                    self.breaker.succeeded();
-                    return Ok(reply);
-                }
-                Err(failure) => failure,
-            };
-            if failure.unhealthy
-                && let Some(opening) = self.breaker.failed()
-            {
-                self.transport.spawn(probe(Arc::downgrade(self), opening));
-            }
-            let jittered = pause.mul_f64(0.5 + 0.5 * fastrand::f64());
-            let wait = failure.retry_after.unwrap_or_default().max(jittered);
-            let late = wait >= deadline.saturating_duration_since(Instant::now());
-            if !failure.retry || late || attempts >= self.config.attempts {
-                return Err(failure.error);
-            }
-            last = Some(failure.error);
-            thread::sleep(wait);
-            pause *= 2;
-            attempts += 1;
-        }
     }
 
     /// One attempt, hedged by a second request if the first is slow.

@@ -2,10 +2,9 @@
 //! alive. Redirects are not followed, so that the key goes to no other server. Replies are read
 //! in here, so that the key is removed from every error.
 
-use std::error::Error;
-use std::fmt::Write;
+mod failure;
+
 use std::future::Future;
-use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -20,6 +19,8 @@ use tokio::time::timeout;
 
 use crate::ApiKey;
 use crate::http::{HttpConfig, HttpError};
+pub(crate) use failure::Failure;
+use failure::{inner_cause, is_not_http, is_untrusted};
 
 /// Most bytes of any reply. Each reply has a limit of its own below that, by what was asked:
 /// JSON may take fifty times its bytes in memory.
@@ -39,37 +40,6 @@ const LONGEST_PAUSE: u64 = 24 * 60 * 60;
 
 /// Silence on an HTTP/2 connection with a pending reply, after which it is pinged.
 const SILENT: Duration = Duration::from_secs(1);
-
-/// A failed exchange.
-#[derive(Debug, Clone)]
-pub(crate) struct Failure {
-    pub(crate) error: LlmError,
-    /// A retry may help.
-    pub(crate) retry: bool,
-    /// The server failed, as opposed to refusing a request.
-    pub(crate) unhealthy: bool,
-    /// The request did not reach the server.
-    pub(crate) unsent: bool,
-    /// Earliest time for a retry, by the server's `Retry-After`.
-    pub(crate) retry_after: Option<Duration>,
-}
-
-impl Failure {
-    /// A failure after which a retry may help.
-    pub(crate) fn passing(error: LlmError) -> Self {
-        Failure { error, retry: true, unhealthy: true, unsent: false, retry_after: None }
-    }
-
-    /// A failure that no retry can mend.
-    pub(crate) fn lasting(error: LlmError) -> Self {
-        Failure { error, retry: false, unhealthy: true, unsent: false, retry_after: None }
-    }
-
-    /// A request that cannot be made, whatever the server does.
-    pub(crate) fn own(error: LlmError) -> Self {
-        Failure { error, retry: false, unhealthy: false, unsent: true, retry_after: None }
-    }
-}
 
 /// Bytes and requests so far.
 #[derive(Debug, Default)]
@@ -385,47 +355,4 @@ fn without_controls(text: &str) -> String {
 fn retry_after(response: &Response) -> Option<Duration> {
     let seconds = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
     seconds.trim().parse().ok().map(|s: u64| Duration::from_secs(s.min(LONGEST_PAUSE)))
-}
-
-/// The inner causes of an error: the outermost text repeats the URL.
-fn inner_cause(error: &reqwest::Error) -> String {
-    let mut text = String::new();
-    let mut inner = error.source();
-    while let Some(error) = inner {
-        let separator = if text.is_empty() { "" } else { ": " };
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{separator}{error}");
-        inner = error.source();
-    }
-    if text.is_empty() { "the exchange failed".to_owned() } else { text }
-}
-
-/// Whether the server's certificate is not accepted.
-fn is_untrusted(error: &reqwest::Error) -> bool {
-    let mut inner = error.source();
-    while let Some(error) = inner {
-        // The source of an I/O error is that of the error within, not the error within.
-        let mut within: &(dyn Error + 'static) = error;
-        while let Some(inner) = within.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            within = inner;
-        }
-        let tls = within.downcast_ref::<rustls::Error>();
-        if matches!(tls, Some(rustls::Error::InvalidCertificate(_))) {
-            return true;
-        }
-        inner = error.source();
-    }
-    false
-}
-
-/// Whether the reply was not HTTP.
-fn is_not_http(error: &reqwest::Error) -> bool {
-    let mut inner = error.source();
-    while let Some(error) = inner {
-        if let Some(error) = error.downcast_ref::<hyper::Error>() {
-            return error.is_parse();
-        }
-        inner = error.source();
-    }
-    false
 }
