@@ -7,8 +7,7 @@ Without arguments: all Markdown files that git knows or would add. A broken link
 `file:line: target: reason`, and the exit status is 1. Checked are links, images, reference
 definitions, href and src of HTML tags, anchors, `{{#include}}` lines, and that each page of the
 book (docs/src) stands in its SUMMARY.md. Pages of the book may link to pages and files of the
-book alone, since nothing else is there once it is built. Absolute URLs are not fetched, and
-targets that a template fills in are left out.
+book alone, since nothing else is there once it is built. Absolute URLs are not fetched.
 """
 
 import html.parser
@@ -98,7 +97,7 @@ def in_book(path):
 
 def problem(page, target):
     """Why a link is broken; None if it is not."""
-    if re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*:", target) or target.startswith(("//", "{{")):
+    if re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*:", target) or target.startswith("//"):
         return None
     place, _, anchor = unquote(target).partition("#")
     place = place.partition("?")[0]

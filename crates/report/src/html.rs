@@ -16,6 +16,7 @@ use crate::{grid, palette, svg};
 
 const TEMPLATE: &str = include_str!("../templates/report.html");
 const LATENCY: &str = include_str!("../templates/latency.html");
+const HEAD: &str = include_str!("../templates/head.html");
 pub(crate) const STYLE: &str = include_str!("../templates/report.css");
 const SCRIPT: &str = include_str!("../templates/report.js");
 const UPLOT: &str = include_str!("../assets/uPlot.iife.min.js");
@@ -27,10 +28,7 @@ const UPLOT_STYLE: &str = include_str!("../assets/uPlot.min.css");
 /// A template that does not fit its data, a value that JSON cannot hold, or a figure
 /// that cannot be drawn.
 pub fn html(data: &ReportData) -> Result<String, RenderError> {
-    let mut environment = Environment::new();
-    environment.set_trim_blocks(true);
-    environment.set_lstrip_blocks(true);
-    // The ending `.html` turns on escaping of everything not marked safe.
+    let mut environment = environment()?;
     environment.add_template("report.html", TEMPLATE)?;
     environment.add_template("latency.html", LATENCY)?;
     Ok(environment.get_template("report.html")?.render(context! {
@@ -43,6 +41,16 @@ pub fn html(data: &ReportData) -> Result<String, RenderError> {
         script => SCRIPT,
         charts => script_json(&Charts::of(data))?,
     })?)
+}
+
+/// Pages begin with `head.html`. The ending `.html` turns on escaping of everything not marked
+/// safe.
+pub(crate) fn environment() -> Result<Environment<'static>, RenderError> {
+    let mut environment = Environment::new();
+    environment.set_trim_blocks(true);
+    environment.set_lstrip_blocks(true);
+    environment.add_template("head.html", HEAD)?;
+    Ok(environment)
 }
 
 /// A figure within the page.

@@ -23,7 +23,7 @@ pub fn markdown(data: &ReportData) -> Result<String, RenderError> {
         figures
             .iter()
             .find(|f| f.name == name)
-            .map(|f| format!("![{}]({})", f.caption, f.name))
+            .map(|f| figure(f.caption, f.name))
             .unwrap_or_default()
     };
     let environment = environment()?;
@@ -49,6 +49,11 @@ pub fn latency_markdown(study: &LatencyStudy) -> Result<String, RenderError> {
     let environment = environment()?;
     let latency = LatencyView::of(study);
     Ok(environment.get_template("latency.md")?.render(context! { latency })?)
+}
+
+/// A figure that lies beside the Markdown.
+pub(crate) fn figure(caption: &str, name: &str) -> String {
+    format!("![{caption}]({name})")
 }
 
 pub(crate) fn environment() -> Result<Environment<'static>, RenderError> {

@@ -1,6 +1,6 @@
 //! All files of a comparison's report.
 
-use minijinja::{Environment, context};
+use minijinja::context;
 use serde::Serialize;
 
 use super::data::ComparisonData;
@@ -9,8 +9,8 @@ use super::view::ComparisonView;
 use crate::error::RenderError;
 use crate::files::ReportFile;
 use crate::html::STYLE;
-use crate::markdown;
 use crate::svg::comparison_figures;
+use crate::{html, markdown};
 
 const PAGE: &str = include_str!("../../templates/comparison.html");
 const MARKDOWN: &str = include_str!("../../templates/comparison.md");
@@ -33,17 +33,15 @@ pub fn comparison_files(data: &ComparisonData) -> Result<Vec<ReportFile>, Render
         .into_iter()
         .map(|figure| Shown { name: figure.name, caption: figure.caption, svg: figure.svg })
         .collect();
-    let mut environment = Environment::new();
-    environment.set_trim_blocks(true);
-    environment.set_lstrip_blocks(true);
-    // The ending `.html` turns on escaping of everything not marked safe.
+    let mut environment = html::environment()?;
     environment.add_template("comparison.html", PAGE)?;
     let page = environment.get_template("comparison.html")?;
     let page = page.render(context! { view => &view, figures => &shown, style => STYLE })?;
+    let images: Vec<String> = shown.iter().map(|f| markdown::figure(f.caption, f.name)).collect();
     let mut environment = markdown::environment()?;
     environment.add_template("comparison.md", MARKDOWN)?;
     let text = environment.get_template("comparison.md")?;
-    let text = text.render(context! { view => &view, figures => &shown })?;
+    let text = text.render(context! { view => &view, images => &images })?;
     let file = |name, text: String| ReportFile { name, bytes: text.into_bytes() };
     let mut files = vec![
         file("index.html", page),

@@ -8,6 +8,7 @@ use super::data::{ComparisonData, RouterFacts, TrainedFacts};
 use crate::number::{
     count, decimal, duration, offload, percent, percent_interval, signed, signed_interval, target,
 };
+use crate::view::{DifferenceView, range};
 
 /// The comparison in words.
 #[derive(Debug, Serialize)]
@@ -17,7 +18,7 @@ pub(super) struct ComparisonView {
     pub first: String,
     pub columns: Vec<String>,
     pub routers: Vec<RouterRow>,
-    pub differences: Vec<DifferenceRow>,
+    pub differences: Vec<DifferenceView>,
     /// Number of tests that Holm's correction covers.
     pub family: usize,
     pub resamples: String,
@@ -49,21 +50,6 @@ pub(super) struct RouterRow {
     pub apgr: String,
     pub apgr_interval: String,
     pub accuracies: Vec<String>,
-}
-
-/// A router less the first.
-#[derive(Debug, Serialize)]
-pub(super) struct DifferenceRow {
-    pub name: String,
-    pub apgr20: String,
-    pub apgr20_interval: String,
-    /// Whether the interval excludes 0.
-    pub clear: bool,
-    pub p: String,
-    pub holm_p: String,
-    pub detectable: String,
-    pub apgr: String,
-    pub apgr_interval: String,
 }
 
 /// The cost of an answer.
@@ -118,7 +104,13 @@ impl ComparisonView {
             first: first.map(|router| router.name.clone()).unwrap_or_default(),
             columns: columns.unwrap_or_default(),
             routers: data.whole().map(|(router, facts)| row(router, facts)).collect(),
-            differences: data.whole().filter_map(|(router, _)| difference(router)).collect(),
+            differences: data
+                .whole()
+                .filter_map(|(router, _)| {
+                    let small = router.difference20.as_ref()?;
+                    Some(DifferenceView::of(&router.name, small, router.difference))
+                })
+                .collect(),
             family: study.routers.iter().filter(tested).count(),
             resamples: count(study.resamples),
             without_gap: (study.resamples_without_gap > 0)
@@ -202,7 +194,7 @@ fn row(router: &ComparedRouter, facts: &RouterFacts) -> RouterRow {
         microseconds: trained.map_or_else(dash, |t| decimal(Some(t.microseconds), 1)),
         apgr20: decimal(router.apgr20, 3),
         apgr20_interval: interval(router.apgr20_interval),
-        seeds: range(router, |seed| seed.apgr20),
+        seeds: of_seeds(router, |seed| seed.apgr20),
         apgr: decimal(router.apgr, 3),
         apgr_interval: interval(router.apgr_interval),
         accuracies: router.points.iter().map(|point| percent(point.accuracy)).collect(),
@@ -217,37 +209,11 @@ fn interval(ends: Option<[f64; 2]>) -> String {
 }
 
 /// Least and greatest figure of the seeds; empty with one seed.
-fn range(router: &ComparedRouter, of: fn(&PolicyResult) -> Option<f64>) -> String {
-    let values: Vec<f64> = router.seeds.iter().filter_map(of).collect();
-    if router.seeds.len() < 2 || values.is_empty() {
+fn of_seeds(router: &ComparedRouter, of: fn(&PolicyResult) -> Option<f64>) -> String {
+    if router.seeds.len() < 2 {
         return String::new();
     }
-    let (low, high) = ends(&values);
-    format!("{}–{}", decimal(Some(low), 3), decimal(Some(high), 3))
-}
-
-fn ends(values: &[f64]) -> (f64, f64) {
-    values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), &x| (l.min(x), h.max(x)))
-}
-
-fn difference(router: &ComparedRouter) -> Option<DifferenceRow> {
-    let small = router.difference20?;
-    let [low, high] = small.difference.interval;
-    let p = |p: Option<f64>| p.map(|p| format!("{p:.4}")).unwrap_or_default();
-    Some(DifferenceRow {
-        name: router.name.clone(),
-        apgr20: signed(small.difference.value, 3),
-        apgr20_interval: signed_interval(small.difference.interval, 3),
-        clear: low > 0.0 || high < 0.0,
-        p: p(small.p),
-        holm_p: p(small.holm_p),
-        detectable: decimal(Some(small.detectable), 3),
-        apgr: router.difference.map(|d| signed(d.value, 3)).unwrap_or_default(),
-        apgr_interval: router
-            .difference
-            .map(|d| signed_interval(d.interval, 3))
-            .unwrap_or_default(),
-    })
+    range(router.seeds.iter().filter_map(of), |x| decimal(Some(x), 3))
 }
 
 /// Both models alone, then every router at the headline's target.
@@ -289,22 +255,17 @@ fn seeds(router: &ComparedRouter, facts: &RouterFacts) -> Vec<SeedRow> {
         })
         .collect();
     if router.seeds.len() > 1 {
-        let of = |values: Vec<f64>, print: &dyn Fn(f64) -> String| {
-            let (low, high) = ends(&values);
-            format!("{}–{}", print(low), print(high))
-        };
         let four = |x: f64| decimal(Some(x), 4);
-        let accuracies = |i: usize| -> Vec<f64> {
-            router.seeds.iter().filter_map(|s| Some(s.points.get(i)?.accuracy)).collect()
-        };
+        let accuracies =
+            |i: usize| router.seeds.iter().filter_map(move |s| Some(s.points.get(i)?.accuracy));
         rows.push(SeedRow {
             name: router.name.clone(),
             seed: "range".to_owned(),
-            auroc: of(trained.seeds.iter().map(|s| s.auroc).collect(), &four),
-            auprc: of(trained.seeds.iter().map(|s| s.auprc).collect(), &four),
-            apgr20: range(router, |seed| seed.apgr20),
-            apgr: range(router, |seed| seed.apgr),
-            accuracies: (0..router.points.len()).map(|i| of(accuracies(i), &percent)).collect(),
+            auroc: range(trained.seeds.iter().map(|s| s.auroc), four),
+            auprc: range(trained.seeds.iter().map(|s| s.auprc), four),
+            apgr20: of_seeds(router, |seed| seed.apgr20),
+            apgr: of_seeds(router, |seed| seed.apgr),
+            accuracies: (0..router.points.len()).map(|i| range(accuracies(i), percent)).collect(),
         });
     }
     rows

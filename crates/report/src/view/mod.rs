@@ -20,6 +20,7 @@ pub(crate) use answer_costs::assumptions;
 use examples::ExampleView;
 pub(super) use latency::LatencyView;
 use split::SplitView;
+pub(crate) use statistics::{DifferenceView, range};
 
 /// The report in words.
 #[derive(Debug, Serialize)]

@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 use tokenroute_sweep::policies::PolicyKind;
-use tokenroute_sweep::study::{Comparison, PolicyResult, SplitResult};
+use tokenroute_sweep::study::{Comparison, Difference, PolicyResult, SplitResult};
 
 use crate::number::{count, decimal, percent, signed, signed_interval, target};
 
@@ -18,7 +18,8 @@ pub(crate) struct DifferencesView {
     pub without_gap: Option<String>,
 }
 
-/// The router's figures less one policy's.
+/// A difference with its test: the router's figures less one policy's, or one router's less the
+/// first's.
 #[derive(Debug, Serialize)]
 pub(crate) struct DifferenceView {
     pub name: String,
@@ -59,8 +60,12 @@ impl DifferencesView {
     /// `None` if there is nothing to compare.
     pub(super) fn of(split: &SplitResult) -> Option<Self> {
         let others = || split.policies.iter().filter(|p| p.kind != PolicyKind::Router);
-        let rows: Vec<DifferenceView> =
-            others().filter_map(|p| Some(difference(p, p.router_advantage20.as_ref()?))).collect();
+        let rows: Vec<DifferenceView> = others()
+            .filter_map(|p| {
+                let small = p.router_advantage20.as_ref()?;
+                Some(DifferenceView::of(&p.name, small, p.router_advantage))
+            })
+            .collect();
         let tested = |p: &&PolicyResult| p.router_advantage20.is_some_and(|c| c.p.is_some());
         (!rows.is_empty()).then(|| DifferencesView {
             rows,
@@ -72,20 +77,22 @@ impl DifferencesView {
     }
 }
 
-fn difference(policy: &PolicyResult, small: &Comparison) -> DifferenceView {
-    let interval = small.difference.interval;
-    let p = |p: Option<f64>| p.map(|p| format!("{p:.4}")).unwrap_or_default();
-    let all = policy.router_advantage;
-    DifferenceView {
-        name: policy.name.clone(),
-        apgr20: signed(small.difference.value, 3),
-        apgr20_interval: signed_interval(interval, 3),
-        clear: interval[0] > 0.0 || interval[1] < 0.0,
-        p: p(small.p),
-        holm_p: p(small.holm_p),
-        detectable: decimal(Some(small.detectable), 3),
-        apgr: all.map(|d| signed(d.value, 3)).unwrap_or_default(),
-        apgr_interval: all.map(|d| signed_interval(d.interval, 3)).unwrap_or_default(),
+impl DifferenceView {
+    /// A difference in APGR at small budgets, and the same over all budgets.
+    pub(crate) fn of(name: &str, small: &Comparison, all: Option<Difference>) -> Self {
+        let interval = small.difference.interval;
+        let p = |p: Option<f64>| p.map(|p| format!("{p:.4}")).unwrap_or_default();
+        DifferenceView {
+            name: name.to_owned(),
+            apgr20: signed(small.difference.value, 3),
+            apgr20_interval: signed_interval(interval, 3),
+            clear: interval[0] > 0.0 || interval[1] < 0.0,
+            p: p(small.p),
+            holm_p: p(small.holm_p),
+            detectable: decimal(Some(small.detectable), 3),
+            apgr: all.map(|d| signed(d.value, 3)).unwrap_or_default(),
+            apgr_interval: all.map(|d| signed_interval(d.interval, 3)).unwrap_or_default(),
+        }
     }
 }
 
@@ -129,7 +136,7 @@ fn seed(router: &PolicyResult) -> SeedView {
 }
 
 /// As in "0.412–0.437", or "0.412" if all are printed alike.
-fn range(values: impl Iterator<Item = f64>, print: impl Fn(f64) -> String) -> String {
+pub(crate) fn range(values: impl Iterator<Item = f64>, print: impl Fn(f64) -> String) -> String {
     let (low, high) =
         values.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), x| (l.min(x), h.max(x)));
     match (print(low), print(high)) {

@@ -134,7 +134,7 @@ pub fn study(
         }
         results.push(result);
     }
-    correct_family(&mut results);
+    correct_family(results.iter_mut().filter_map(|result| result.router_advantage20.as_mut()));
     let n = router.test.len() as u64;
     let [slm_interval, llm_interval] = main.ends();
     Ok(SplitResult {
@@ -151,13 +151,9 @@ pub fn study(
     })
 }
 
-/// Holm's correction over the family: the router against each training-free policy.
-fn correct_family(results: &mut [PolicyResult]) {
-    let mut family: Vec<&mut Comparison> = results
-        .iter_mut()
-        .filter_map(|result| result.router_advantage20.as_mut())
-        .filter(|compared| compared.p.is_some())
-        .collect();
+/// Holm's correction over the family: those comparisons that are tested.
+fn correct_family<'c>(compared: impl Iterator<Item = &'c mut Comparison>) {
+    let mut family: Vec<&mut Comparison> = compared.filter(|c| c.p.is_some()).collect();
     let p: Vec<f64> = family.iter().filter_map(|compared| compared.p).collect();
     for (compared, holm_p) in family.iter_mut().zip(holm(&p)) {
         compared.holm_p = Some(holm_p);

@@ -4,11 +4,10 @@
 use serde::{Deserialize, Serialize};
 use tokenroute_core::{Curve, Gap};
 
-use super::compare::holm;
 use super::resampled::{Drawn, Resampled, Resamples};
 use super::{
     Comparison, Difference, PolicyResult, Resampling, Splits, StudyError, SweptPolicy, TARGETS,
-    check, exact_at_the_ends, policy_result,
+    check, correct_family, exact_at_the_ends, policy_result,
 };
 use crate::bootstrap::interval;
 
@@ -137,7 +136,7 @@ pub fn compare_routers(
         }
         compared.push(found);
     }
-    correct_family(&mut compared);
+    correct_family(compared.iter_mut().filter_map(|router| router.difference20.as_mut()));
     let [slm_interval, llm_interval] = main.ends();
     let questions = lead.test.len() as u64;
     Ok(RouterStudy {
@@ -152,16 +151,6 @@ pub fn compare_routers(
         llm_interval: llm_interval.map(|i| exact_at_the_ends(gap.llm, questions, i)),
         routers: compared,
     })
-}
-
-/// Holm's correction over the family: each tested router against the first.
-fn correct_family(routers: &mut [ComparedRouter]) {
-    let family = routers.iter_mut().filter_map(|router| router.difference20.as_mut());
-    let mut family: Vec<&mut Comparison> = family.filter(|c| c.p.is_some()).collect();
-    let p: Vec<f64> = family.iter().filter_map(|compared| compared.p).collect();
-    for (compared, holm_p) in family.iter_mut().zip(holm(&p)) {
-        compared.holm_p = Some(holm_p);
-    }
 }
 
 /// The mean over the seeds `[seeds][resamples]` in every resample.
