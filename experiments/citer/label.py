@@ -32,17 +32,10 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT / "experiments/llama-cpp"))
 from bench import machine  # noqa: E402
-from real import cached  # noqa: E402
+from real import cached, rendered  # noqa: E402
 
 EXPERIMENT = ROOT / "experiments/csqa-qwen2.5-coder/experiment.toml"
 REPORT = ROOT / "reports" / HERE.name
-
-
-def rendered(prompt, question, labels, texts):
-    """A question as the experiment's format writes it."""
-    choices = prompt["separator"].join(
-        prompt["choice"].format(label=label, text=text) for label, text in zip(labels, texts))
-    return prompt["template"].lstrip("\n").format(question=question, choices=choices)
 
 
 def prompts(experiment, count):
@@ -119,9 +112,7 @@ def ours(program, count, work):
     work.mkdir(parents=True)
     shutil.copy(EXPERIMENT, work)
     keys = [f"data.router_train={count}", "data.validation=1", "data.calibration=0", "data.test=1",
-            "label.test=false", "label.rounds=0"]
-    if count > 1:
-        keys.append(f"label.questions_per_shard={count}")
+            "label.test=false", "label.rounds=0", f"label.questions_per_shard={count}"]
     sets = [part for key in keys for part in ("--set", key)]
     subprocess.run([program, "label", work / "experiment.toml", *sets], check=True,
                    stdout=subprocess.DEVNULL)

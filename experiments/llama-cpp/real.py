@@ -46,16 +46,20 @@ def cached(reference):
     return file
 
 
+def rendered(prompt, question, labels, texts):
+    """A question with its choices, as an experiment's `[data.prompt]` writes it."""
+    choices = prompt["separator"].join(
+        prompt["choice"].format(label=label, text=text) for label, text in zip(labels, texts))
+    return prompt["template"].lstrip("\n").format(question=question, choices=choices)
+
+
 def prompts(experiment, count):
     """The first calibration questions in Qwen2.5's chat format, without examples."""
     data, prompt = experiment["data"], experiment["data"]["prompt"]
     split = data["files"]["calibration"]
     rows = pyarrow.parquet.read_table(cached(split["file"])).slice(split["skip"], count).to_pylist()
     for row in rows:
-        choices = prompt["separator"].join(
-            prompt["choice"].format(label=label, text=text)
-            for label, text in zip(row["choices"]["label"], row["choices"]["text"]))
-        text = prompt["template"].lstrip("\n").format(question=row["question"], choices=choices)
+        text = rendered(prompt, row["question"], row["choices"]["label"], row["choices"]["text"])
         yield (f"<|im_start|>system\n{prompt['system']}<|im_end|>\n"
                f"<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n")
 

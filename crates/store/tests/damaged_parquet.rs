@@ -1,47 +1,22 @@
 //! Parquet files with changed bytes give rows or an error. They never end the process and
 //! never take more memory than the file's size allows.
-#![allow(unsafe_code)]
 
-use std::alloc::{GlobalAlloc, Layout, System};
+mod counting;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokenroute_store::{Schema, load_questions};
-
-/// The system's allocator, with counts of live and peak bytes.
-struct Counting;
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call is passed on to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let live = LIVE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(live, Ordering::Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
 
 /// Held by the test that measures: one at a time.
 static ALONE: Mutex<()> = Mutex::new(());
 
 /// Loads a file. Returns the number of questions, and the peak memory in bytes.
 fn load(path: &Path, schema: Schema) -> (Result<usize, String>, usize) {
-    let before = LIVE.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
-    let found = load_questions(path, schema, None).map(|q| q.len()).map_err(|e| e.to_string());
-    (found, PEAK.load(Ordering::Relaxed).saturating_sub(before))
+    let read = || load_questions(path, schema, None).map(|q| q.len()).map_err(|e| e.to_string());
+    let (found, [_, _, peak]) = counting::counted(read);
+    (found, peak)
 }
 
 fn file(name: &str) -> PathBuf {

@@ -1,40 +1,12 @@
 //! Parquet files of questions take work and memory in proportion to their size, counted by an
 //! allocator: twice the file may cost 2.5 times as much.
-#![allow(unsafe_code)]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+mod counting;
 
+use counting::counted;
 use polars::prelude::{Column, DataFrame, ParquetWriter};
 use tempfile::TempDir;
 use tokenroute_store::{Schema, load_questions};
-
-/// The system's allocator, with counts of calls, bytes, and live bytes at most.
-struct Counting;
-
-static CALLS: AtomicUsize = AtomicUsize::new(0);
-static BYTES: AtomicUsize = AtomicUsize::new(0);
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call is passed on to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        CALLS.fetch_add(1, Relaxed);
-        BYTES.fetch_add(layout.size(), Relaxed);
-        let live = LIVE.fetch_add(layout.size(), Relaxed) + layout.size();
-        PEAK.fetch_max(live, Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Relaxed);
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
 
 /// Writes a table with groups of this many rows.
 fn parquet(height: usize, columns: Vec<Column>, group: usize) -> Vec<u8> {
@@ -62,13 +34,12 @@ fn cost(bytes: &[u8]) -> [usize; 3] {
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("rows.parquet");
     std::fs::write(&path, bytes).expect("a file");
-    let before = [CALLS.load(Relaxed), BYTES.load(Relaxed), LIVE.load(Relaxed)];
-    PEAK.store(before[2], Relaxed);
-    for schema in [Schema::Gsm8k, Schema::CommonsenseQa, Schema::Plain] {
-        drop(load_questions(&path, schema, None));
-    }
-    let after = [CALLS.load(Relaxed), BYTES.load(Relaxed), PEAK.load(Relaxed)];
-    [0, 1, 2].map(|i| after[i] - before[i])
+    let read = || {
+        for schema in [Schema::Gsm8k, Schema::CommonsenseQa, Schema::Plain] {
+            drop(load_questions(&path, schema, None));
+        }
+    };
+    counted(read).1
 }
 
 #[test]

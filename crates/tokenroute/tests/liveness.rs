@@ -168,29 +168,27 @@ fn serves_or_ends(arguments: &[&str], library: &Path, at: i32, mark: &Path) -> b
     mark.exists()
 }
 
+/// The options of a pair whose router is in this folder. It speculates, which takes threads.
+fn pair(folder: &Path) -> Vec<String> {
+    let router = folder.join("router.safetensors");
+    write_router(&router);
+    let (slm, llm) = (model("word-problems-slm"), model("word-problems-llm"));
+    let router = router.display().to_string();
+    let options =
+        ["--slm", &slm, "--llm", &llm, "--router", &router, "--tau", "0.5", "--speculate"];
+    options.map(str::to_owned).to_vec()
+}
+
 #[test]
 fn a_server_without_one_of_its_threads_answers_or_says_so() {
     let folder = TempDir::new().expect("a folder");
     let Some(library) = library(folder.path()) else { return };
     let path = |name: &str| folder.path().join(name);
-    write_router(&path("router.safetensors"));
-    let (slm, llm) = (model("word-problems-slm"), model("word-problems-llm"));
-    let router = path("router.safetensors").display().to_string();
+    let pair = pair(folder.path());
+    let pair: Vec<&str> = pair.iter().map(String::as_str).collect();
+    let slm = model("word-problems-slm");
     let cloud = ["cloud", "--model", &slm, "--bind", "127.0.0.1:0"];
-    let serve = [
-        "serve",
-        "--bind",
-        "127.0.0.1:0",
-        "--slm",
-        &slm,
-        "--llm",
-        &llm,
-        "--router",
-        &router,
-        "--tau",
-        "0.5",
-        "--speculate",
-    ];
+    let serve = [&["serve", "--bind", "127.0.0.1:0"], &pair[..]].concat();
     for arguments in [&cloud[..], &serve[..]] {
         let mut refused = 0;
         for number in 0..MOST as i32 {
@@ -243,25 +241,10 @@ fn a_command_without_one_of_its_threads_ends() {
     let folder = TempDir::new().expect("a folder");
     let Some(library) = library(folder.path()) else { return };
     let path = |name: &str| folder.path().join(name);
-    write_router(&path("router.safetensors"));
-    let (slm, llm) = (model("word-problems-slm"), model("word-problems-llm"));
-    let router = path("router.safetensors").display().to_string();
-    let arguments = [
-        "generate",
-        "--slm",
-        &slm,
-        "--llm",
-        &llm,
-        "--router",
-        &router,
-        "--tau",
-        "0.5",
-        "--speculate",
-        "--text",
-        "Mia has 3 apples.",
-        "--max-tokens",
-        "8",
-    ];
+    let pair = pair(folder.path());
+    let pair: Vec<&str> = pair.iter().map(String::as_str).collect();
+    let text = ["--text", "Mia has 3 apples.", "--max-tokens", "8"];
+    let arguments = [&["generate"], &pair[..], &text].concat();
     let mark = path("mark");
     let sound = tokenroute(&arguments).output().expect("a process");
     assert!(sound.status.success());

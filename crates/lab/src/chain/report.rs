@@ -272,7 +272,7 @@ impl Chain<'_> {
         let folder = self.experiment.run(SWEEP);
         let own = self.own_answers(&folder)?;
         let mut notice = format!(
-            "The models share text alone (`pair.through_text`). \
+            "The models share text alone (through_text). \
              In its own tokens the LLM answers {} of {} test questions right, \
              with {} tokens and {} positions. \
              What it answers here (τ = 1) passes through the small model's tokens. \
