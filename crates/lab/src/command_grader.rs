@@ -7,20 +7,17 @@
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use tokenroute_core::Question;
 use tokenroute_store as store;
+use wait_timeout::ChildExt;
 
 use crate::experiment::CommandSection;
-
-/// Time between two looks at a running program: short at first.
-const FIRST_LOOK: Duration = Duration::from_micros(200);
-const LONGEST_LOOK: Duration = Duration::from_millis(20);
 
 /// A program that judges answers. Each answer to a question is judged once in a process.
 #[derive(Debug)]
@@ -117,19 +114,11 @@ impl CommandGrader {
             // A program may end before it has read everything, which is no fault of its own.
             thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
         }
-        let (begun, mut pause) = (Instant::now(), FIRST_LOOK);
-        let status: ExitStatus = loop {
-            if let Some(status) = child.try_wait()? {
-                break status;
-            }
-            if begun.elapsed() >= self.limit {
-                child.kill()?;
-                child.wait()?;
-                let seconds = self.limit.as_secs_f64();
-                bail!("it ran longer than data.command.seconds, {seconds}, and was ended");
-            }
-            thread::sleep(pause);
-            pause = (2 * pause).min(LONGEST_LOOK);
+        let Some(status) = child.wait_timeout(self.limit)? else {
+            child.kill()?;
+            child.wait()?;
+            let seconds = self.limit.as_secs_f64();
+            bail!("it ran longer than data.command.seconds, {seconds}, and was ended");
         };
         match status.code() {
             Some(0) => Ok(true),
