@@ -212,6 +212,7 @@ def measure(prepared, peer, weights, setting, args):
         steps = {"decode": 1, "sequences": SEQUENCES}.get(case)
         share = lambda rate: last["bytes_per_token"] * rate / steps / bandwidth if steps else None
         row["of_bandwidth"] = share(row["tokenroute"]["median"])
+        row["of_product_limit"] = products(rounds, case)
         if peer:
             peers = [rates[case] for _, rates, *_ in rounds]
             row["llama_cpp"] = summary(peers)
@@ -230,8 +231,17 @@ def measure(prepared, peer, weights, setting, args):
                            "score_microseconds": middle("score_microseconds")}
     keys = ["isa", "threads", "bytes_per_token", "memory"]
     begun = start(program, peer, file, args) if peer and setting.get("real") and not setting["isa"] else None
-    return {"start": begun, "read_bandwidth": bandwidth, **{key: last[key] for key in keys}, "cases": rows,
-            "torch": torch, "routing": routing}
+    limits = [report["product_limit"] for *_, report in rounds]
+    limit = statistics.median(limits) if None not in limits else None
+    return {"start": begun, "read_bandwidth": bandwidth, "product_limit": limit,
+            **{key: last[key] for key in keys}, "cases": rows, "torch": torch, "routing": routing}
+
+
+def products(rounds, case):
+    """The median share of the integer products' limit; None where there is none."""
+    shares = [found["of_product_limit"] for *_, report in rounds for found in report["cases"]
+              if found["case"] == case]
+    return statistics.median(shares) if shares and None not in shares else None
 
 
 def plain(setting):
@@ -285,10 +295,11 @@ def percent(share):
 def markdown(report):
     lines = [
         "# tokenroute beside llama.cpp", "",
-        f"Random weights in the shape of {SHAPE}, or published files; the same GGUF file for both. Numbers are tokens "
-        "per second: the median and the range of the turns. The ratio is that of the medians, with "
+        f"Random weights in the shape of {SHAPE}, or published files; the same GGUF file for "
+        "both. Numbers are tokens per second: the median and the range of the turns. The ratio is that of the medians, with "
         "the range of the turns' ratios. The share of the read bandwidth counts the weights "
-        "alone. llama.cpp runs with fused and with plain attention, and the faster one counts.",
+        "alone. The share of products is that of the rate of 8-bit products in registers. "
+        "llama.cpp runs with fused and with plain attention, and the faster one counts.",
         "",
     ]
     for name in SETTINGS:
@@ -307,8 +318,8 @@ def section(name, setting):
         f"{SEQUENCES} sequences together. llama.cpp: {setting['peer'] or 'not measured'}. Made by",
         "",
         "```sh", setting["command"], "```", "",
-        "| weights | case | tokenroute | llama.cpp | ratio | of bandwidth | llama.cpp's |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| weights | case | tokenroute | llama.cpp | ratio | of bandwidth | llama.cpp's | of products |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     results = setting["results"]
     for weights, result in results.items():
@@ -316,11 +327,14 @@ def section(name, setting):
             lines.append(
                 f"| {weights} | {row['case']} | {spread(row['tokenroute'], 1)} | "
                 f"{spread(row.get('llama_cpp'), 1)} | {spread(row.get('ratio'), 2)} | "
-                f"{percent(row['of_bandwidth'])} | {percent(row.get('llama_cpp_of_bandwidth'))} |")
+                f"{percent(row['of_bandwidth'])} | {percent(row.get('llama_cpp_of_bandwidth'))} | "
+                f"{percent(row.get('of_product_limit'))} |")
     lines.append("")
     for weights, result in results.items():
         fact = (f"- {weights}: {result['isa']}, {result['bytes_per_token'] / 1e6:.0f} MB of "
                 f"weights per token, {result['read_bandwidth'] / 1e9:.1f} GB/s")
+        if result.get("product_limit"):
+            fact += f", {result['product_limit'] / 1e9:.0f} Gop/s of products"
         memory = result["memory"]
         if memory:
             fact += (f", at most {memory['peak_rss'] / 1e6:.0f} MB resident; anonymous memory: "

@@ -61,6 +61,7 @@ mod matrix;
 mod memory;
 mod pool;
 mod product;
+mod product_limit;
 
 pub use activations::Activations;
 pub use error::KernelError;

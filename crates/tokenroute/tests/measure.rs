@@ -46,6 +46,9 @@ fn bench_prints_rates_bytes_and_memory() {
     let weights = report["bytes_per_token"].as_u64().expect("bytes");
     assert!((1338 * 68..4 * 1338 * 68).contains(&weights), "{weights}");
     assert!(report["read_bandwidth"].as_f64().expect("bytes a second") > 1e8);
+    let registers = ["avx2", "avxvnni", "avx512"].map(Value::from).contains(&report["isa"]);
+    let limit = report["product_limit"].as_f64();
+    assert!(limit.map_or(!registers, |operations| registers && operations > 1e8));
     if cfg!(target_os = "linux") {
         let memory = |key: &str| report["memory"][key].as_u64().expect(key);
         assert!(memory("peak_rss") >= memory("rss"));
@@ -62,6 +65,8 @@ fn bench_prints_rates_bytes_and_memory() {
         assert!(0.0 < rate("least") && rate("least") <= rate("median"));
         assert!(rate("median") <= rate("most"));
         assert_eq!(case["of_bandwidth"].is_null(), case["case"] == "prefill");
+        let bounded = registers && case["case"] != "decode";
+        assert_eq!(case["of_product_limit"].is_number(), bounded);
     }
     let text = succeed(&quantised);
     for part in ["q8_0", "KV cache in f32", "of bandwidth", "decode", "sequences", "prefill"] {

@@ -63,7 +63,7 @@ impl Decoder {
         options: &LoadOptions,
     ) -> Result<Self, LoadError> {
         let transformer = Transformer::read(info, config, weights, options)?;
-        let work = transformer.work();
+        let work = transformer.multiply_adds(1, 1);
         Ok(Decoder { work, transformer: Arc::new(transformer), scratch: Mutex::default() })
     }
 
@@ -86,6 +86,13 @@ impl Decoder {
     #[must_use]
     pub fn bytes_per_token(&self) -> usize {
         self.transformer.bytes()
+    }
+
+    /// Multiply-adds of `rows` tokens with the layers' weights, and of `head_rows` of them with
+    /// the LM head's. Attention is not counted.
+    #[must_use]
+    pub fn multiply_adds(&self, rows: usize, head_rows: usize) -> usize {
+        self.transformer.multiply_adds(rows, head_rows)
     }
 
     /// The type of the KV cache.

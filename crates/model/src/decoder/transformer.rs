@@ -84,12 +84,14 @@ impl Transformer {
         })
     }
 
-    /// Approximate multiply-adds of one row.
-    pub(super) fn work(&self) -> usize {
+    /// Multiply-adds of `rows` rows with the weights of all layers, and of `head_rows` rows
+    /// with those of the LM head.
+    pub(super) fn multiply_adds(&self, rows: usize, head_rows: usize) -> usize {
         let Transformer { info, config, layers, .. } = self;
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         let attention = 2 * hidden * (config.query_size() + config.key_value_size());
-        layers.len() * (attention + 3 * hidden * inner) + hidden * info.vocabulary
+        let layers = layers.len() * (attention + 3 * hidden * inner);
+        rows * layers + head_rows * hidden * info.vocabulary
     }
 
     /// Bytes of weights that a step of one token reads, LM head included.

@@ -2,7 +2,7 @@
 //! cheaper than the router at no less accuracy.
 
 use serde::Serialize;
-use tokenroute_sweep::answer_cost::{AnswerCost, AnswerCosts, PricedPoint, PricedWay};
+use tokenroute_sweep::answer_cost::{AnswerCost, AnswerCosts, DRAFTS, PricedPoint, PricedWay};
 use tokenroute_sweep::policies::PolicyKind;
 use tokenroute_sweep::study::HEADLINE_TARGET;
 
@@ -146,6 +146,13 @@ fn lesser(costs: &AnswerCosts, point: &PricedPoint, way: &PricedWay) -> Vec<Stri
 /// The stated prices and network, in words.
 pub(crate) fn assumptions(costs: &AnswerCosts) -> Vec<String> {
     let mut stated = Vec::new();
+    if costs.policies.iter().any(|p| p.kind == PolicyKind::Speculative) {
+        stated.push(format!(
+            "In the speculative cascade the LLM checks drafts of {} tokens. Tokens that it rejects \
+             count as evenly spread over the answer.",
+            DRAFTS[0]
+        ));
+    }
     if let Some(p) = &costs.prices {
         stated.push(format!(
             "Prices in {} for a million tokens: input {}, cached input {}, output {}.",

@@ -57,16 +57,17 @@ pub enum Decoding {
     Whole,
     /// As [`Decoding::Whole`], but the SLM has answered first.
     AfterSlm,
+    /// The LLM checks drafts of [`DRAFTS`]'s first length, as speculative decoding does.
+    Checked,
 }
 
 impl Decoding {
-    /// How a policy decodes. `None` for an oracle, which has no price of its own, and for a
-    /// policy whose every token the LLM checks: its price depends on where the drafts were
-    /// rejected, which a curve does not tell.
+    /// How a policy decodes. `None` for an oracle, which has no price of its own.
     #[must_use]
     pub fn of(name: &str, kind: PolicyKind) -> Option<Self> {
         match kind {
-            PolicyKind::Oracle | PolicyKind::Speculative => None,
+            PolicyKind::Oracle => None,
+            PolicyKind::Speculative => Some(Decoding::Checked),
             PolicyKind::QueryLevel if name == QueryPolicy::Cascade.name() => {
                 Some(Decoding::AfterSlm)
             }
@@ -89,6 +90,7 @@ impl AnswerCost {
             let piece = curve.at(tau);
             match decoding {
                 Decoding::Blocking => Self::blocking(prompt, &piece),
+                Decoding::Checked => Self::checked(prompt, &piece, DRAFTS[0]),
                 _ if piece.offloaded == 0 => Self::slm_alone(piece.generated),
                 Decoding::Whole => Self::streamed(prompt, piece.generated),
                 Decoding::AfterSlm => {
@@ -131,6 +133,16 @@ impl AnswerCost {
             ..AnswerCost::default()
         }
         .with_bytes(calls)
+    }
+
+    /// Speculative decoding with drafts of `draft` tokens. A curve tells how many tokens the LLM
+    /// rejected, not where: they count as evenly spread over the answer.
+    #[must_use]
+    pub fn checked(prompt: u32, piece: &Piece, draft: usize) -> AnswerCost {
+        let (tokens, rejected) = (u64::from(piece.generated), u64::from(piece.offloaded));
+        let before = |i: u64| i * rejected / tokens.max(1);
+        let agrees: Vec<bool> = (0..tokens).map(|i| before(i) == before(i + 1)).collect();
+        speculative_decoding(prompt, &agrees, draft)
     }
 
     /// The SLM alone.

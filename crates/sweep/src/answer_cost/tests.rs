@@ -53,6 +53,20 @@ fn drafts_are_kept_up_to_the_first_difference() {
 }
 
 #[test]
+fn a_cascade_costs_what_speculative_decoding_does() {
+    // 2 of 8 rejected, evenly: ✓✓✓✗✓✓✓✗.
+    let agrees = [true, true, true, false, true, true, true, false];
+    let checked = |offloaded| AnswerCost::checked(10, &piece(0.5, offloaded, 8, 17), 4);
+    assert_eq!(checked(2), speculative_decoding(10, &agrees, 4));
+    // Nothing is rejected, but everything is checked.
+    assert_eq!(checked(0), speculative_decoding(10, &[true; 8], 4));
+    assert_eq!(checked(8), speculative_decoding(10, &[false; 8], 4));
+    assert_eq!(Decoding::of("cascade", PolicyKind::Speculative), Some(Decoding::Checked));
+    let none = Piece { generated: 0, offloaded: 0, ..piece(1.0, 0, 0, 0) };
+    assert_eq!(AnswerCost::checked(10, &none, 4), AnswerCost::default());
+}
+
+#[test]
 fn query_level_answers_cost_a_stream_and_discarded_tokens() {
     let curve = QuestionCurve {
         question: "q".into(),

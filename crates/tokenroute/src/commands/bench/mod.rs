@@ -1,5 +1,5 @@
-//! `tokenroute bench`: measures a model on this machine, and compares it with the limit of
-//! the memory bandwidth.
+//! `tokenroute bench`: measures a model on this machine, and compares it with the limits of
+//! the memory bandwidth and of the integer products.
 
 mod routing;
 
@@ -36,6 +36,9 @@ struct Report {
     kv_bytes_per_position: usize,
     /// Bytes per second, measured in this run.
     read_bandwidth: f64,
+    /// Integer operations per second of a loop on registers alone, measured in this run. `null`
+    /// if there is no such loop for `isa`.
+    product_limit: Option<f64>,
     cases: Vec<Case>,
     /// Only with `--router`.
     routing: Option<routing::Routing>,
@@ -56,6 +59,8 @@ struct Case {
     /// Bytes of weights read, as a share of the memory bandwidth. `null` if weights are
     /// read once for many tokens.
     of_bandwidth: Option<f64>,
+    /// Operations with weights, two for each multiply-add, as a share of `product_limit`.
+    of_product_limit: Option<f64>,
 }
 
 /// Over all repetitions.
@@ -123,19 +128,33 @@ pub fn run(args: &Bench, progress: &dyn Progress) -> Result<()> {
             // Bytes per second for now. The bandwidth is not known yet.
             let of_bandwidth = Some(bytes as f64 * rates.median / sequences as f64);
             let prompt = prompts.last().map_or(0, Vec::len);
+            let of_product_limit =
+                (sequences > 1).then(|| operations(&decoder, 1, 1) * rates.median);
             let (tokens, tokens_per_second) = (args.decode, rates);
-            cases.push(Case { case, sequences, prompt, tokens, tokens_per_second, of_bandwidth });
+            cases.push(Case {
+                case,
+                sequences,
+                prompt,
+                tokens,
+                tokens_per_second,
+                of_bandwidth,
+                of_product_limit,
+            });
         }
     }
     if args.prefill > 0 {
         let prompt = [ids(&decoder, args.prefill, 0)];
+        let tokens_per_second = repeat(args.repeat, || prefill(&decoder, &prompt))?;
+        let prompts_per_second = tokens_per_second.median / args.prefill as f64;
+        let of_product_limit = Some(operations(&decoder, args.prefill, 1) * prompts_per_second);
         cases.push(Case {
             case: "prefill",
             sequences: 1,
             prompt: 0,
             tokens: args.prefill,
-            tokens_per_second: repeat(args.repeat, || prefill(&decoder, &prompt))?,
+            tokens_per_second,
             of_bandwidth: None,
+            of_product_limit,
         });
     }
     let memory = Memory::now(loading);
@@ -148,9 +167,14 @@ pub fn run(args: &Bench, progress: &dyn Progress) -> Result<()> {
     let threads = args.threads.or(kernels.map(|k| k.1));
     let threads =
         threads.map_or_else(|| std::thread::available_parallelism().map(Into::into), Ok)?;
-    let read_bandwidth = Pool::new(threads)?.read_bandwidth();
-    for share in cases.iter_mut().filter_map(|case| case.of_bandwidth.as_mut()) {
-        *share /= read_bandwidth;
+    let pool = Pool::new(threads)?;
+    let read_bandwidth = pool.read_bandwidth();
+    // Weights in f32 are not multiplied in integers.
+    let product_limit = kernels.and_then(|_| pool.product_limit());
+    for case in &mut cases {
+        case.of_bandwidth = case.of_bandwidth.map(|bytes| bytes / read_bandwidth);
+        case.of_product_limit =
+            case.of_product_limit.zip(product_limit).map(|(operations, limit)| operations / limit);
     }
     let report = Report {
         model,
@@ -162,6 +186,7 @@ pub fn run(args: &Bench, progress: &dyn Progress) -> Result<()> {
         kv: kv.to_string(),
         kv_bytes_per_position,
         read_bandwidth,
+        product_limit,
         cases,
         routing,
         memory,
@@ -189,6 +214,11 @@ fn open(args: &Bench, progress: &dyn Progress) -> Result<Decoder> {
 /// Prompts of different lengths.
 fn prompts(decoder: &Decoder, sequences: usize) -> Vec<Vec<TokenId>> {
     (0..sequences).map(|i| ids(decoder, PROMPT + i * LONGER, i as u64 + 1)).collect()
+}
+
+/// Operations of tokens with weights, two for each multiply-add.
+fn operations(decoder: &Decoder, tokens: usize, with_head: usize) -> f64 {
+    2.0 * decoder.multiply_adds(tokens, with_head) as f64
 }
 
 /// Pseudo-random token ids.
@@ -270,14 +300,23 @@ fn show(report: &Report) -> Result<()> {
             mega(memory.loading_peak_rss as f64)
         ))?;
     }
-    output::line("case        sequences  tokens  tokens/s (least to most)     of bandwidth")?;
+    if let Some(limit) = report.product_limit {
+        output::line(&format!("{:.0} Gop/s of 8-bit products in registers", limit / 1e9))?;
+    }
+    output::line(
+        "case        sequences  tokens  tokens/s (least to most)     of bandwidth  of products",
+    )?;
     for case in &report.cases {
         let rate = &case.tokens_per_second;
         let rates = format!("{:.1} ({:.1} to {:.1})", rate.median, rate.least, rate.most);
-        let share = case.of_bandwidth.map_or("-".to_owned(), |s| format!("{:.0}%", 100.0 * s));
+        let share = |s: Option<f64>| s.map_or("-".to_owned(), |s| format!("{:.0}%", 100.0 * s));
         output::line(&format!(
-            "{:10}  {:>9}  {:>6}  {rates:27}  {share:>12}",
-            case.case, case.sequences, case.tokens
+            "{:10}  {:>9}  {:>6}  {rates:27}  {:>12}  {:>11}",
+            case.case,
+            case.sequences,
+            case.tokens,
+            share(case.of_bandwidth),
+            share(case.of_product_limit)
         ))?;
     }
     if let Some(routing) = &report.routing {
