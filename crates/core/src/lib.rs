@@ -55,7 +55,7 @@ pub use label::{Counts, LabelRow, Relation, Shares, Tally, soft_target};
 pub use llm::{Ask, Bytes, Cause, Continuation, Llm, LlmError, Reply, TopTokens};
 pub use metrics::{Gap, apgr, apgr_of_tenths, apgr_to, cpt};
 pub use model::{Detail, Feed, LanguageModel, ModelError, ModelInfo, Step, TokenId};
-pub use operator::{Operator, WeightShape};
+pub use operator::{Operator, OperatorPart, WeightKind, WeightShape};
 pub use outcome::{Outcome, OutcomeTable, RouterScores};
 pub use part::{Part, PartError};
 pub use prefix_cache::PrefixCache;

@@ -14,6 +14,8 @@ pub struct Step {
     /// The most probable tokens with their probabilities, best first; empty
     /// with [`Detail::Token`].
     pub top: Vec<(TokenId, f32)>,
+    /// The logits of `top`, in its order.
+    pub top_logits: Vec<f32>,
     /// Entropy of the next-token distribution, in nats; 0 with [`Detail::Token`].
     pub entropy: f32,
     /// Probability of all tokens but the greedy one. It is summed without the greedy token,

@@ -26,20 +26,68 @@ pub enum Operator {
         /// The function.
         activation: Activation,
     },
-    /// x + f(x). f gives as many numbers as it reads.
+    /// s(x) + f(x). f and s give as many numbers.
     Residual {
         /// The operators of f.
         operators: Vec<Operator>,
+        /// The operators of s. Without them s(x) = x.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        skip: Vec<Operator>,
+    },
+    /// (x − m) / √(v + 1e-5) · w + b with mean m and variance v of all numbers (layer norm, Ba et
+    /// al. 2016, as in PyTorch).
+    LayerNorm {
+        /// Numbers read and given.
+        width: usize,
+    },
+    /// exp(x) / Σ exp(x).
+    Softmax,
+    /// One number names a row of a table, such as the embedding of a token. No row has a bias.
+    Embedding {
+        /// Rows of the table.
+        rows: usize,
+        /// Numbers given.
+        width: usize,
+    },
+    /// Consecutive parts of x, each through operators of its own, one after another.
+    Parts {
+        /// The parts, first to last.
+        parts: Vec<OperatorPart>,
     },
 }
 
+/// A part of the numbers, and what it goes through.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OperatorPart {
+    /// Numbers read.
+    pub inputs: usize,
+    /// Without operators the part stays as it is.
+    pub operators: Vec<Operator>,
+}
+
+/// What the weights of an operator are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WeightKind {
+    /// A matrix and a bias.
+    Linear,
+    /// A factor and a bias for each number.
+    Scale,
+    /// A table without a bias.
+    Table,
+}
+
 /// The tensors of an operator that has weights: `layers.{i}.weight` and `layers.{i}.bias`, where
-/// i counts such operators from the first to the last, those of a residual among them.
+/// i counts such operators from the first to the last. Those of a residual (first those of s) and
+/// of parts count in their place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WeightShape {
-    /// `[outputs, inputs]` of a linear operator, `[width]` of an affine one.
+    /// What they are.
+    pub kind: WeightKind,
+    /// `[outputs, inputs]` of a linear operator, `[width]` of an affine one or a layer norm,
+    /// `[rows, width]` of an embedding.
     pub weight: Vec<usize>,
-    /// Length of the bias.
+    /// Length of the bias. An embedding has 0 and no such tensor.
     pub bias: usize,
 }
 
@@ -52,22 +100,45 @@ impl WeightShape {
 }
 
 impl Operator {
+    /// Calls `of` with every operator that has weights, in the order of the file.
+    fn each_with_weights(operators: &[Operator], of: &mut dyn FnMut(&Operator)) {
+        for operator in operators {
+            match operator {
+                Operator::Linear { .. }
+                | Operator::Affine { .. }
+                | Operator::LayerNorm { .. }
+                | Operator::Embedding { .. } => of(operator),
+                Operator::Activation { .. } | Operator::Softmax => {}
+                Operator::Residual { operators, skip } => {
+                    Operator::each_with_weights(skip, of);
+                    Operator::each_with_weights(operators, of);
+                }
+                Operator::Parts { parts } => {
+                    for part in parts {
+                        Operator::each_with_weights(&part.operators, of);
+                    }
+                }
+            }
+        }
+    }
+
     /// The tensors of some operators, in the order of their use.
     #[must_use]
     pub fn weights(operators: &[Operator]) -> Vec<WeightShape> {
         let mut shapes = Vec::new();
-        for operator in operators {
-            match operator {
+        Operator::each_with_weights(operators, &mut |operator| {
+            let (kind, weight, bias) = match *operator {
                 Operator::Linear { inputs, outputs } => {
-                    shapes.push(WeightShape { weight: vec![*outputs, *inputs], bias: *outputs });
+                    (WeightKind::Linear, vec![outputs, inputs], outputs)
                 }
-                Operator::Affine { width } => {
-                    shapes.push(WeightShape { weight: vec![*width], bias: *width });
+                Operator::Affine { width } | Operator::LayerNorm { width } => {
+                    (WeightKind::Scale, vec![width], width)
                 }
-                Operator::Activation { .. } => {}
-                Operator::Residual { operators } => shapes.extend(Operator::weights(operators)),
-            }
-        }
+                Operator::Embedding { rows, width } => (WeightKind::Table, vec![rows, width], 0),
+                _ => return,
+            };
+            shapes.push(WeightShape { kind, weight, bias });
+        });
         shapes
     }
 
@@ -78,31 +149,55 @@ impl Operator {
     pub fn width_after(operators: &[Operator], width: usize) -> Result<usize, String> {
         let mut now = width;
         for (i, operator) in operators.iter().enumerate() {
-            let bad = |what: String| Err(format!("operator {i} {what}"));
-            match operator {
-                Operator::Linear { inputs, outputs } if *inputs == now && *outputs > 0 => {
-                    now = *outputs;
-                }
-                Operator::Linear { inputs, outputs } => {
-                    return bad(format!(
-                        "is linear from {inputs} to {outputs} numbers; expected from {now}, to 1 at least"
-                    ));
-                }
-                Operator::Affine { width } if *width == now => {}
-                Operator::Affine { width } => {
-                    return bad(format!("is affine over {width} numbers; expected {now}"));
-                }
-                Operator::Activation { .. } => {}
-                Operator::Residual { operators } => {
-                    let given = Operator::width_after(operators, now)
-                        .map_err(|error| format!("operator {i}, residual: {error}"))?;
-                    if given != now {
-                        return bad(format!("adds {given} numbers to {now}; expected as many"));
-                    }
-                }
-            }
+            now = operator.width_of(now).map_err(|what| format!("operator {i} {what}"))?;
         }
         Ok(now)
+    }
+
+    /// How many numbers the operator makes of `now`.
+    fn width_of(&self, now: usize) -> Result<usize, String> {
+        match self {
+            Operator::Linear { inputs, outputs } if *inputs == now && *outputs > 0 => Ok(*outputs),
+            Operator::Linear { inputs, outputs } => Err(format!(
+                "is linear from {inputs} to {outputs} numbers; expected from {now}, to 1 at least"
+            )),
+            Operator::Affine { width } | Operator::LayerNorm { width } if *width == now => Ok(now),
+            Operator::Affine { width } => {
+                Err(format!("is affine over {width} numbers; expected {now}"))
+            }
+            Operator::LayerNorm { width } => {
+                Err(format!("is a layer norm over {width} numbers; expected {now}"))
+            }
+            Operator::Activation { .. } | Operator::Softmax => Ok(now),
+            Operator::Residual { operators, skip } => {
+                let within = |error| format!("is a residual: {error}");
+                let given = Operator::width_after(operators, now).map_err(within)?;
+                let kept = Operator::width_after(skip, now).map_err(within)?;
+                if given != kept {
+                    return Err(format!("adds {given} numbers to {kept}; expected as many"));
+                }
+                Ok(given)
+            }
+            Operator::Embedding { rows, width } if now == 1 && *rows > 0 && *width > 0 => {
+                Ok(*width)
+            }
+            Operator::Embedding { rows, width } => Err(format!(
+                "looks up one of {rows} rows of {width} numbers for {now} numbers; expected 1 number, and a table that is not empty"
+            )),
+            Operator::Parts { parts } => {
+                let (mut read, mut given) = (0usize, 0usize);
+                for (i, part) in parts.iter().enumerate() {
+                    read = read.saturating_add(part.inputs);
+                    let width = Operator::width_after(&part.operators, part.inputs)
+                        .map_err(|error| format!("has the part {i}: {error}"))?;
+                    given = given.saturating_add(width);
+                }
+                if read != now {
+                    return Err(format!("has parts of {read} numbers; expected {now}"));
+                }
+                Ok(given)
+            }
+        }
     }
 }
 
@@ -114,7 +209,8 @@ mod tests {
     fn widths_and_tensors_follow_the_operators() {
         let linear = |inputs, outputs| Operator::Linear { inputs, outputs };
         let block = vec![Operator::Affine { width: 4 }, linear(4, 4)];
-        let head = [linear(7, 4), Operator::Residual { operators: block }, linear(4, 1)];
+        let head =
+            [linear(7, 4), Operator::Residual { operators: block, skip: vec![] }, linear(4, 1)];
         assert_eq!(Operator::width_after(&head, 7), Ok(1));
         let shapes: Vec<Vec<usize>> =
             Operator::weights(&head).into_iter().map(|shape| shape.weight).collect();
@@ -122,10 +218,52 @@ mod tests {
         for (operators, width, cause) in [
             (vec![linear(7, 4)], 6, "expected from 6"),
             (vec![Operator::Affine { width: 3 }], 7, "expected 7"),
-            (vec![Operator::Residual { operators: vec![linear(7, 2)] }], 7, "adds 2 numbers to 7"),
+            (
+                vec![Operator::Residual { operators: vec![linear(7, 2)], skip: vec![] }],
+                7,
+                "adds 2 numbers to 7",
+            ),
+            (vec![Operator::Embedding { rows: 9, width: 3 }], 2, "for 2 numbers; expected 1"),
+            (vec![Operator::LayerNorm { width: 3 }], 7, "layer norm over 3 numbers; expected 7"),
         ] {
             let error = Operator::width_after(&operators, width).expect_err(cause);
             assert!(error.contains(cause), "{error}");
         }
+    }
+
+    #[test]
+    fn parts_are_read_one_after_another_and_joined() {
+        let linear = |inputs, outputs| Operator::Linear { inputs, outputs };
+        let part = |inputs, operators| OperatorPart { inputs, operators };
+        let parts = |token| {
+            vec![Operator::Parts {
+                parts: vec![
+                    part(4, vec![]),
+                    part(token, vec![Operator::Embedding { rows: 10, width: 3 }]),
+                    part(2, vec![Operator::Softmax, linear(2, 5)]),
+                ],
+            }]
+        };
+        assert_eq!(Operator::width_after(&parts(1), 7), Ok(12));
+        let shapes = Operator::weights(&parts(1));
+        assert_eq!((shapes[0].kind, shapes[0].bias), (WeightKind::Table, 0));
+        assert_eq!((shapes[1].kind, &shapes[1].weight), (WeightKind::Linear, &vec![5, 2]));
+        let error = Operator::width_after(&parts(1), 8).expect_err("one number too few");
+        assert!(error.contains("parts of 7 numbers; expected 8"), "{error}");
+        let error = Operator::width_after(&parts(2), 8).expect_err("two tokens");
+        assert!(error.contains("the part 1: operator 0 looks up"), "{error}");
+    }
+
+    #[test]
+    fn a_residual_may_change_the_width_on_both_ways() {
+        let linear = |inputs, outputs| Operator::Linear { inputs, outputs };
+        let block = Operator::Residual {
+            operators: vec![Operator::LayerNorm { width: 4 }, linear(4, 2)],
+            skip: vec![linear(4, 2)],
+        };
+        let shapes: Vec<Vec<usize>> =
+            Operator::weights(std::slice::from_ref(&block)).into_iter().map(|s| s.weight).collect();
+        assert_eq!(shapes, [vec![2, 4], vec![4], vec![2, 4]], "the way past the block is first");
+        assert_eq!(Operator::width_after(&[block], 4), Ok(2));
     }
 }

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{FeatureSpec, Operator, Score, ScoreError, Tau, WeightShape};
+use crate::{FeatureSpec, Operator, Score, ScoreError, Tau, WeightKind, WeightShape};
 
 /// Shape of a router head.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,8 +58,8 @@ impl Architecture {
     /// (Input, output) width of every linear operator, first to last, for `features` inputs.
     #[must_use]
     pub fn layers(&self, features: usize) -> Vec<(usize, usize)> {
-        let widths = |shape: WeightShape| match shape.weight[..] {
-            [outputs, inputs] => Some((inputs, outputs)),
+        let widths = |shape: WeightShape| match (shape.kind, &shape.weight[..]) {
+            (WeightKind::Linear, &[outputs, inputs]) => Some((inputs, outputs)),
             _ => None,
         };
         self.weights(features).into_iter().filter_map(widths).collect()
@@ -246,7 +246,9 @@ impl Trial {
                 format!("{name}{dropout}")
             }
         };
-        let features = match (self.features.hidden, self.features.top_k) {
+        let FeatureSpec { hidden, top_k, token, top_logits } = &self.features;
+        let features = match (hidden, top_k) {
+            _ if *token || *top_logits > 0 => "hidden state, token and logits",
             (0, _) => "the probabilities",
             (_, 0) => "the hidden state",
             _ => "hidden state and probabilities",
@@ -268,6 +270,9 @@ pub struct RouterHeader {
     pub normalisation: Normalisation,
     /// How its logit becomes a score.
     pub platt: Platt,
+    /// Whether large layers run in f32 too, as where the head was made. Else they run in 8 bits.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub full_precision: bool,
     /// Hash of the SLM's weights.
     pub slm_hash: String,
     /// Hash of the LLM's weights.
@@ -320,9 +325,10 @@ mod tests {
         RouterHeader {
             format,
             architecture: Architecture::Linear { rewards: 1 },
-            features: FeatureSpec { hidden: 1, top_k: 0 },
+            features: FeatureSpec { hidden: 1, ..FeatureSpec::default() },
             normalisation: Normalisation { mean: vec![0.0], scale: vec![1.0] },
             platt: Platt { scale: 1.0, bias: 0.0 },
+            full_precision: false,
             slm_hash: String::new(),
             llm_hash: String::new(),
             tokenizer_hash: String::new(),

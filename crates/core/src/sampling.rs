@@ -162,7 +162,15 @@ mod tests {
     fn step(logits: &[f32]) -> Step {
         let token = 2;
         let logits = Some(logits.to_vec());
-        Step { token, top: Vec::new(), entropy: 0.0, rest: 1.0, hidden: [].into(), logits }
+        Step {
+            token,
+            top: Vec::new(),
+            top_logits: Vec::new(),
+            entropy: 0.0,
+            rest: 1.0,
+            hidden: [].into(),
+            logits,
+        }
     }
 
     fn sampling(temperature: f64, top_p: f64, seed: u64) -> Sampling {

@@ -104,6 +104,7 @@ impl ToyModel {
             return Step {
                 token,
                 top: Vec::new(),
+                top_logits: Vec::new(),
                 entropy: 0.0,
                 rest: 1.0,
                 hidden: Arc::new([]),
@@ -112,12 +113,11 @@ impl ToyModel {
         }
         let sum: f32 = logits.iter().map(|x| x.exp()).sum();
         let p = logits.map(|x| x.exp() / sum);
+        let top = &order[..self.info.top_k.min(VOCABULARY)];
         Step {
             token,
-            top: order[..self.info.top_k.min(VOCABULARY)]
-                .iter()
-                .map(|&t| (t, p[t as usize]))
-                .collect(),
+            top: top.iter().map(|&t| (t, p[t as usize])).collect(),
+            top_logits: top.iter().map(|&t| logits[t as usize]).collect(),
             entropy: -p.iter().map(|p| p * p.ln()).sum::<f32>(),
             rest: order[1..].iter().map(|&t| f64::from(p[t as usize])).sum(),
             hidden: (0..HIDDEN).map(|i| unit(self.seed ^ 0x41D, prefix, i)).collect(),

@@ -97,7 +97,7 @@ fn model() -> LoadedModel {
 
 /// A router of CITER's shape on this model's features.
 fn router() -> RouterScorer {
-    let features = FeatureSpec { hidden: HIDDEN, top_k: 8 };
+    let features = FeatureSpec { hidden: HIDDEN, top_k: 8, ..FeatureSpec::default() };
     let width = features.width();
     let architecture =
         Architecture::Mlp { widths: vec![2 * HIDDEN], activation: Activation::Relu, rewards: 1 };
@@ -112,6 +112,7 @@ fn router() -> RouterScorer {
         features,
         normalisation: Normalisation { mean: vec![0.0; width], scale: vec![1.0; width] },
         platt: Platt { scale: 1.0, bias: 0.0 },
+        full_precision: false,
         slm_hash: String::new(),
         llm_hash: String::new(),
         tokenizer_hash: String::new(),

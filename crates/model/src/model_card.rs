@@ -10,7 +10,7 @@ use crate::hash::{sha256 as sha256_of, sha256_of_file};
 use crate::load::{check_tokenizers, decode, info};
 use crate::model_files::ModelFiles;
 use crate::weights::gguf::{self, is_gguf};
-use crate::weights::{Shards, WeightSource};
+use crate::weights::{EMBEDDING, Shards, WeightSource};
 use crate::{Config, Decoder, KvType, LoadError, LoadOptions, LoadedModel, Tokenizer};
 
 /// A model without its weights.
@@ -43,6 +43,18 @@ impl ModelCard {
     pub fn decoder(&self, options: &LoadOptions) -> Result<Decoder, LoadError> {
         let files = ModelFiles::open(&self.path)?;
         decode(&files, options, || Ok(self.tokenizer.size()), &sha256_of_file)
+    }
+
+    /// The embeddings of its tokens `[vocabulary, hidden]`.
+    ///
+    /// # Errors
+    /// Weights that are missing, damaged or not finite.
+    pub fn token_embedding(&self) -> Result<Vec<f32>, LoadError> {
+        let shape = [self.config.vocab_size, self.config.hidden_size];
+        match ModelFiles::open(&self.path)?.gguf {
+            Some(source) => source.tensor(EMBEDDING, &shape),
+            None => Shards::open(&self.path)?.tensor(EMBEDDING, &shape),
+        }
     }
 
     /// Facts about the model as it will be loaded.

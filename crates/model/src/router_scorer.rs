@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokenroute_core::{
     Activation, Features, ModelInfo, Operator, Position, RouterHeader, Score, ScoreError, Scorer,
+    WeightKind, WeightShape,
 };
 use tokenroute_kernels::{Activations, Format, Pool, QuantMatrix};
 
@@ -22,8 +23,9 @@ const LARGE: usize = 1 << 20;
 
 /// A trained router: features → normalisation → layers → logit → Platt → score.
 ///
-/// Layers of 2^20 weights and more run in 8 bits (Q8_0, activations likewise). Labelling,
-/// sweep and decoding all use this scorer and see the same scores.
+/// Layers of 2^20 weights and more run in 8 bits (Q8_0, activations likewise), unless the file
+/// asks for full precision. Labelling, sweep and decoding all use this scorer and see the same
+/// scores.
 #[derive(Debug)]
 pub struct RouterScorer {
     path: PathBuf,
@@ -38,18 +40,24 @@ pub struct RouterScorer {
 #[derive(Debug)]
 enum Weights {
     Linear(Matrix),
-    Affine { weight: Vec<f32>, bias: Vec<f32> },
+    Scale { weight: Vec<f32>, bias: Vec<f32> },
+    Table { rows: Vec<f32>, width: usize },
 }
 
 impl Weights {
     fn new(
         pool: &Arc<Pool>,
-        shape: &[usize],
+        shape: &WeightShape,
+        full_precision: bool,
         weight: Vec<f32>,
         bias: Vec<f32>,
     ) -> Result<Self, LoadError> {
-        let &[outputs, inputs] = shape else { return Ok(Weights::Affine { weight, bias }) };
-        Ok(Weights::Linear(if inputs * outputs < LARGE {
+        let (outputs, inputs) = match (shape.kind, &shape.weight[..]) {
+            (WeightKind::Linear, &[outputs, inputs]) => (outputs, inputs),
+            (WeightKind::Table, &[_, width]) => return Ok(Weights::Table { rows: weight, width }),
+            _ => return Ok(Weights::Scale { weight, bias }),
+        };
+        Ok(Weights::Linear(if full_precision || inputs * outputs < LARGE {
             Matrix::Plain(Linear::new(inputs, outputs, &weight, Some(&bias)))
         } else {
             let weights = QuantMatrix::from_f32(pool, Format::Q8_0, outputs, inputs, &weight)?;
@@ -76,13 +84,16 @@ impl RouterScorer {
         let mut weights = Vec::with_capacity(shapes.len());
         for (i, shape) in shapes.iter().enumerate() {
             let weight = file.tensor(&format!("layers.{i}.weight"), &shape.weight)?;
-            let bias = file.tensor(&format!("layers.{i}.bias"), &[shape.bias])?;
-            weights.push(Weights::new(&pool, &shape.weight, weight, bias)?);
+            let bias = match shape.bias {
+                0 => Vec::new(),
+                bias => file.tensor(&format!("layers.{i}.bias"), &[bias])?,
+            };
+            weights.push(Weights::new(&pool, shape, header.full_precision, weight, bias)?);
         }
         let known = |name: &str| {
-            (0..shapes.len()).any(|i| {
-                [format!("layers.{i}.weight"), format!("layers.{i}.bias")]
-                    .contains(&name.to_owned())
+            shapes.iter().enumerate().any(|(i, shape)| {
+                name == format!("layers.{i}.weight")
+                    || (shape.bias > 0 && name == format!("layers.{i}.bias"))
             })
         };
         if let Some(name) = file.names().into_iter().find(|name| !known(name)) {
@@ -131,8 +142,8 @@ impl RouterScorer {
             let (router, model) = (features.hidden.to_string(), slm.hidden.to_string());
             return Err(self.mismatch("hidden width", &router, &model));
         }
-        if features.top_k > slm.top_k.min(slm.vocabulary) {
-            let (router, model) = (features.top_k.to_string(), slm.top_k.to_string());
+        if features.top() > slm.top_k.min(slm.vocabulary) {
+            let (router, model) = (features.top().to_string(), slm.top_k.to_string());
             return Err(self.mismatch("a top-k of", &router, &model));
         }
         Ok(())
@@ -230,24 +241,68 @@ impl Run<'_> {
                     matrix.apply(self.pool, &mut self.buffer, x, &mut y).ok()?;
                     *x = y;
                 }
-                Operator::Affine { .. } => {
-                    let Weights::Affine { weight, bias } = self.weights.next()? else {
-                        return None;
-                    };
-                    for (x, (w, b)) in x.iter_mut().zip(weight.iter().zip(bias)) {
-                        *x = *x * w + b;
-                    }
+                Operator::Affine { .. } => self.scale(x)?,
+                Operator::LayerNorm { .. } => {
+                    normalise(x);
+                    self.scale(x)?;
                 }
                 Operator::Activation { activation } => activate(*activation, x),
-                Operator::Residual { operators } => {
-                    let kept = x.clone();
+                Operator::Softmax => softmax(x),
+                Operator::Residual { operators, skip } => {
+                    let mut kept = x.clone();
+                    self.operators(skip, &mut kept)?;
                     self.operators(operators, x)?;
                     x.iter_mut().zip(kept).for_each(|(x, kept)| *x += kept);
+                }
+                Operator::Embedding { .. } => {
+                    let Weights::Table { rows, width } = self.weights.next()? else { return None };
+                    let &[id] = x.as_slice() else { return None };
+                    // A number that is no row of the table has no score.
+                    let row = Some(id as usize).filter(|&row| row as f32 == id)?;
+                    *x = rows.chunks_exact(*width).nth(row)?.to_vec();
+                }
+                Operator::Parts { parts } => {
+                    let (mut rest, mut joined) = (x.as_slice(), Vec::new());
+                    for part in parts {
+                        let (now, later) = rest.split_at_checked(part.inputs)?;
+                        let mut now = now.to_vec();
+                        self.operators(&part.operators, &mut now)?;
+                        joined.extend(now);
+                        rest = later;
+                    }
+                    *x = joined;
                 }
             }
         }
         Some(())
     }
+
+    /// w · x + b, with the next weights.
+    fn scale(&mut self, x: &mut [f32]) -> Option<()> {
+        let Weights::Scale { weight, bias } = self.weights.next()? else { return None };
+        for (x, (w, b)) in x.iter_mut().zip(weight.iter().zip(bias)) {
+            *x = *x * w + b;
+        }
+        Some(())
+    }
+}
+
+/// (x − mean) / √(variance + 1e-5).
+fn normalise(x: &mut [f32]) {
+    let count = x.len().max(1) as f64;
+    let mean = x.iter().map(|&x| f64::from(x)).sum::<f64>() / count;
+    let variance = x.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / count;
+    let scale = 1.0 / (variance + 1e-5).sqrt();
+    for x in x {
+        *x = ((f64::from(*x) - mean) * scale) as f32;
+    }
+}
+
+fn softmax(x: &mut [f32]) {
+    let most = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    x.iter_mut().for_each(|x| *x = (*x - most).exp());
+    let total: f32 = x.iter().sum();
+    x.iter_mut().for_each(|x| *x /= total);
 }
 
 fn activate(activation: Activation, x: &mut [f32]) {

@@ -167,7 +167,15 @@ mod tests {
     use super::*;
 
     fn step(token: TokenId, entropy: f32) -> Step {
-        Step { token, top: Vec::new(), entropy, rest: 1.0, hidden: [].into(), logits: None }
+        Step {
+            token,
+            top: Vec::new(),
+            top_logits: Vec::new(),
+            entropy,
+            rest: 1.0,
+            hidden: [].into(),
+            logits: None,
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Router files: one safetensors file with the header's JSON in its metadata and F32
 //! tensors `layers.{i}.weight` and `layers.{i}.bias`, `[out, in]` and `[out]` of a linear operator,
-//! `[width]` each of an affine one.
+//! `[width]` each of an affine one or a layer norm; a table has `layers.{i}.weight` alone.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -12,12 +12,13 @@ use crate::{StoreError, atomic};
 
 const KIND: &str = "router file";
 
-/// The weights of a linear operator or an affine one.
+/// The weights of an operator that has some.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RouterLayer {
-    /// `[out, in]`, row-major; of an affine operator `[width]`.
+    /// `[out, in]`, row-major; of an affine operator or a layer norm `[width]`; of an embedding
+    /// `[rows, width]`.
     pub weight: Vec<f32>,
-    /// `[out]` or `[width]`.
+    /// `[out]` or `[width]`; empty of an embedding.
     pub bias: Vec<f32>,
 }
 
@@ -46,7 +47,9 @@ impl RouterFile {
         for (i, (layer, shape)) in self.layers.iter().zip(shapes).enumerate() {
             let bytes = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect();
             tensors.push((format!("layers.{i}.weight"), shape.weight, bytes(&layer.weight)));
-            tensors.push((format!("layers.{i}.bias"), vec![shape.bias], bytes(&layer.bias)));
+            if shape.bias > 0 {
+                tensors.push((format!("layers.{i}.bias"), vec![shape.bias], bytes(&layer.bias)));
+            }
         }
         let views = tensors
             .iter()
@@ -104,7 +107,10 @@ impl RouterFile {
         for (i, shape) in shapes.into_iter().enumerate() {
             layers.push(RouterLayer {
                 weight: values(&tensors, &format!("layers.{i}.weight"), &shape.weight)?,
-                bias: values(&tensors, &format!("layers.{i}.bias"), &[shape.bias])?,
+                bias: match shape.bias {
+                    0 => Vec::new(),
+                    bias => values(&tensors, &format!("layers.{i}.bias"), &[bias])?,
+                },
             });
         }
         let file = RouterFile { header, layers };
@@ -112,7 +118,7 @@ impl RouterFile {
         Ok(file)
     }
 
-    fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         let width = self.header.features.width();
         let norm = &self.header.normalisation;
         if norm.mean.len() != width || norm.scale.len() != width {

@@ -66,7 +66,7 @@ fn rows() -> Vec<LabelRow> {
 }
 
 fn router() -> RouterFile {
-    let features = FeatureSpec { hidden: 2, top_k: 1 };
+    let features = FeatureSpec { hidden: 2, top_k: 1, ..FeatureSpec::default() };
     let header = RouterHeader {
         format: RouterHeader::FORMAT,
         architecture: Architecture::Mlp {
@@ -77,6 +77,7 @@ fn router() -> RouterFile {
         features,
         normalisation: Normalisation { mean: vec![0.1; 5], scale: vec![1.5; 5] },
         platt: Platt { scale: 1.25, bias: -0.3 },
+        full_precision: false,
         slm_hash: "a".into(),
         llm_hash: "b".into(),
         tokenizer_hash: "c".into(),

@@ -246,9 +246,14 @@ impl<M: LanguageModel> SharedSteps<'_, M> {
 /// A remembered step in the wanted detail.
 fn of(step: &Step, detail: Detail) -> Step {
     match detail {
-        Detail::Token => {
-            Step { top: Vec::new(), entropy: 0.0, rest: 1.0, hidden: [].into(), ..step.clone() }
-        }
+        Detail::Token => Step {
+            top: Vec::new(),
+            top_logits: Vec::new(),
+            entropy: 0.0,
+            rest: 1.0,
+            hidden: [].into(),
+            ..step.clone()
+        },
         Detail::Full | Detail::Logits => step.clone(),
     }
 }

@@ -113,7 +113,7 @@ impl TrainingData {
                 .contains(&&config.calibration_split);
         let hidden =
             rows.iter().find(|r| r.split == config.train_split).map_or(0, |r| r.hidden.len());
-        let spec = FeatureSpec { hidden, top_k: config.top_k };
+        let spec = FeatureSpec { hidden, top_k: config.top_k, ..FeatureSpec::default() };
 
         let mut data = TrainingData {
             normalisation: Normalisation { mean: Vec::new(), scale: Vec::new() },

@@ -68,6 +68,14 @@ pub enum TrainError {
         /// The configured rate.
         learning_rate: f64,
     },
+    /// An operator that a device runs and that is not trained here.
+    #[error(
+        "the operator {operator} is run, not trained here; train the head elsewhere and import it"
+    )]
+    Untrained {
+        /// Its name in router files.
+        operator: &'static str,
+    },
     /// The backend failed.
     #[error("the tensor backend failed: {0}; try another `--device`")]
     Backend(String),

@@ -128,7 +128,8 @@ fn fit_layers(
     let labels = LossRows::of(rows, coefficients);
     let mut average = initial(layers, &mut rng);
     let mut running = Running::new(layers);
-    let validating: Vec<Layer> = operators(layers).iter().map(Layer::from).collect();
+    let validating: Vec<Layer> =
+        operators(layers).iter().map(Layer::try_from).collect::<Result<_, _>>()?;
     let mut head = RouterHead::of_layers(layers.to_vec(), &average, &training);
     let mut optimizer =
         AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(config.weight_decay as f32).init();

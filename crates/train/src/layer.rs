@@ -5,6 +5,8 @@ use rand_chacha::ChaCha8Rng;
 use tokenroute_core::{Activation, Operator};
 use tokenroute_store::RouterLayer;
 
+use crate::TrainError;
+
 /// Added to a variance before its root, as in PyTorch's batch norm.
 pub(crate) const EPSILON: f32 = 1e-5;
 
@@ -37,15 +39,24 @@ pub enum Layer {
     Residual(Vec<Layer>),
 }
 
-impl From<&Operator> for Layer {
-    fn from(operator: &Operator) -> Self {
+impl TryFrom<&Operator> for Layer {
+    type Error = TrainError;
+
+    fn try_from(operator: &Operator) -> Result<Self, TrainError> {
+        let refuse = |name| Err(TrainError::Untrained { operator: name });
         match operator {
-            &Operator::Linear { inputs, outputs } => Layer::Linear { inputs, outputs },
-            &Operator::Affine { width } => Layer::Affine { width },
-            &Operator::Activation { activation } => Layer::Activation(activation),
-            Operator::Residual { operators } => {
-                Layer::Residual(operators.iter().map(Layer::from).collect())
+            &Operator::Linear { inputs, outputs } => Ok(Layer::Linear { inputs, outputs }),
+            &Operator::Affine { width } => Ok(Layer::Affine { width }),
+            &Operator::Activation { activation } => Ok(Layer::Activation(activation)),
+            Operator::Residual { operators, skip } if skip.is_empty() => {
+                let inner: Result<_, _> = operators.iter().map(Layer::try_from).collect();
+                Ok(Layer::Residual(inner?))
             }
+            Operator::Residual { .. } => refuse("residual with a skip of its own"),
+            Operator::LayerNorm { .. } => refuse("layer-norm"),
+            Operator::Softmax => refuse("softmax"),
+            Operator::Embedding { .. } => refuse("embedding"),
+            Operator::Parts { .. } => refuse("parts"),
         }
     }
 }
@@ -57,7 +68,9 @@ pub(crate) fn operators(layers: &[Layer]) -> Vec<Operator> {
         &Layer::Affine { width } | &Layer::BatchNorm { width } => Some(Operator::Affine { width }),
         &Layer::Activation(activation) => Some(Operator::Activation { activation }),
         Layer::Dropout => None,
-        Layer::Residual(inner) => Some(Operator::Residual { operators: operators(inner) }),
+        Layer::Residual(inner) => {
+            Some(Operator::Residual { operators: operators(inner), skip: Vec::new() })
+        }
     };
     layers.iter().filter_map(of).collect()
 }

@@ -48,15 +48,18 @@ struct Pass<'p> {
 impl RouterHead {
     /// A head with these weights, which must have the architecture's shapes. Training needs
     /// an autodiff device.
-    #[must_use]
+    ///
+    /// # Errors
+    /// An operator that is not trained here.
     pub fn new(
         architecture: &Architecture,
         features: usize,
-        layers: &[RouterLayer],
+        weights: &[RouterLayer],
         device: &Device,
-    ) -> Self {
+    ) -> Result<Self, TrainError> {
         let operators = architecture.operators(features);
-        Self::of_layers(operators.iter().map(Layer::from).collect(), layers, device)
+        let layers: Result<_, _> = operators.iter().map(Layer::try_from).collect();
+        Ok(Self::of_layers(layers?, weights, device))
     }
 
     /// The same of layers.

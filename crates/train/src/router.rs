@@ -119,7 +119,7 @@ fn router(
     progress: &dyn Progress,
 ) -> Result<Trained, TrainError> {
     let architecture = settings.head.architecture(data.spec.width());
-    let head = RouterHead::new(&architecture, data.spec.width(), &fitted.layers, device);
+    let head = RouterHead::new(&architecture, data.spec.width(), &fitted.layers, device)?;
     let measured = data.measured();
     let Rows { features, targets, weights, .. } = measured;
     let logits = head.score(features)?;
@@ -162,6 +162,7 @@ fn router(
         features: data.spec.clone(),
         normalisation: data.normalisation.clone(),
         platt,
+        full_precision: false,
         slm_hash: provenance.slm.clone(),
         llm_hash: provenance.llm.clone(),
         tokenizer_hash: provenance.tokenizer.clone(),

@@ -70,7 +70,7 @@ fn trial(
     let fitted = fit_with(config, loss, settings, data, device, &Silent)?;
     let data = &*data.reading(&settings.features);
     let architecture = settings.head.architecture(data.spec.width());
-    let head = RouterHead::new(&architecture, data.spec.width(), &fitted.layers, device);
+    let head = RouterHead::new(&architecture, data.spec.width(), &fitted.layers, device)?;
     let Rows { features, targets, weights, .. } = &data.validation;
     let logits = head.score(features)?;
     // Two parameters undo what class weights and overfitting do to the logits' scale, which

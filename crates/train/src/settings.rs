@@ -48,9 +48,9 @@ impl FeatureSet {
     #[must_use]
     pub fn spec(self, hidden: usize, top_k: usize) -> FeatureSpec {
         match self {
-            FeatureSet::Probabilities => FeatureSpec { hidden: 0, top_k },
-            FeatureSet::Hidden => FeatureSpec { hidden, top_k: 0 },
-            FeatureSet::Both => FeatureSpec { hidden, top_k },
+            FeatureSet::Probabilities => FeatureSpec { hidden: 0, top_k, ..FeatureSpec::default() },
+            FeatureSet::Hidden => FeatureSpec { hidden, top_k: 0, ..FeatureSpec::default() },
+            FeatureSet::Both => FeatureSpec { hidden, top_k, ..FeatureSpec::default() },
         }
     }
 }

@@ -118,7 +118,8 @@ fn the_kept_weights_are_those_of_the_best_epoch() {
     let learnt: Vec<f64> = fitted.history.iter().map(|e| e.train_loss).collect();
     assert!(learnt[9] < learnt[0], "{learnt:?}");
 
-    let head = RouterHead::new(&architecture, data.spec.width(), &fitted.layers, &cpu());
+    let head =
+        RouterHead::new(&architecture, data.spec.width(), &fitted.layers, &cpu()).expect("a head");
     let logits = head.score(&data.validation.features).expect("scores");
     let loss: f64 = logits
         .iter()
@@ -150,7 +151,8 @@ fn logits_agree_with_a_plain_implementation() {
         let router = run(&config, &table()).expect("trains");
         let header = &router.header;
         let head =
-            RouterHead::new(&header.architecture, header.features.width(), &router.layers, &cpu());
+            RouterHead::new(&header.architecture, header.features.width(), &router.layers, &cpu())
+                .expect("a head");
         for row in rows("test", 3, 9) {
             let raw = Features::from_parts(&header.features, &row.hidden, &row.top, row.entropy).0;
             let norm = &header.normalisation;
@@ -176,8 +178,9 @@ fn two_rewards_are_one_logit_reparametrised() {
         bias: vec![last.bias[0] - last.bias[1]],
     });
     let width = two.header.features.width();
-    let one = RouterHead::new(&shape(Activation::Gelu, 1), width, &layers, &cpu());
-    let two = RouterHead::new(&two.header.architecture, width, &two.layers, &cpu());
+    let one = RouterHead::new(&shape(Activation::Gelu, 1), width, &layers, &cpu()).expect("a head");
+    let two =
+        RouterHead::new(&two.header.architecture, width, &two.layers, &cpu()).expect("a head");
     let features: Vec<f32> = (0..width * 50).map(|i| (i as f32 * 0.37).sin() * 2.0).collect();
     let (one, two) = (one.score(&features).expect("scores"), two.score(&features).expect("scores"));
     assert!(one.iter().zip(&two).all(|(a, b)| (a - b).abs() < 1e-5));
@@ -195,7 +198,8 @@ fn a_row_scores_the_same_alone_and_in_a_batch() {
     let config = TrainConfig { epochs: 1, ..config() };
     let router = run(&config, &table()).expect("trains");
     let width = router.header.features.width();
-    let head = RouterHead::new(&router.header.architecture, width, &router.layers, &cpu());
+    let head = RouterHead::new(&router.header.architecture, width, &router.layers, &cpu())
+        .expect("a head");
     let features: Vec<f32> = (0..width * 5000).map(|i| (i as f32 * 0.13).cos()).collect();
     let batch = head.score(&features).expect("scores"); // more than one chunk
     for row in [0, 1, 4095, 4096, 4999] {
@@ -265,7 +269,8 @@ fn the_edge_scores_the_file_as_burn_does() {
             router.header.features.width(),
             &router.layers,
             &cpu(),
-        );
+        )
+        .expect("a head");
         let data = TrainingData::new(&config, &table()).expect("both classes");
         let burn = head.score(&data.validation.features).expect("scores");
         let rows = rows("validation", 50, 2); // as in the table

@@ -78,6 +78,7 @@ pub(super) fn step(row: &LabelRow) -> Step {
     Step {
         token: row.slm_token,
         top: row.top.clone(),
+        top_logits: Vec::new(),
         entropy: row.entropy,
         rest: 1.0 - greatest,
         hidden: row.hidden.as_slice().into(),

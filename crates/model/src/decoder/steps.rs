@@ -30,6 +30,7 @@ pub(crate) fn step(
         return Some(Step {
             token,
             top: vec![],
+            top_logits: vec![],
             entropy: 0.0,
             rest: 1.0,
             hidden: [].into(),
@@ -56,12 +57,14 @@ pub(crate) fn step(
     top.sort_by(|a: &(TokenId, f32), b| b.1.partial_cmp(&a.1).unwrap_or(Ordering::Equal));
     let token = top.first()?.0;
     top.truncate(top_k);
+    let top_logits = top.iter().map(|&(_, logit)| logit).collect();
     for (_, p) in &mut top {
         *p = arch().dispatch(Exp(*p - most)) / total;
     }
     Some(Step {
         token,
         top,
+        top_logits,
         entropy: (total.ln() - weighted / total).max(0.0),
         rest: others / (1.0 + others),
         hidden: hidden.into(),
@@ -225,6 +228,7 @@ mod tests {
         let entropy: f64 = p.iter().map(|p| -p * p.ln()).sum();
         assert_eq!(s.token, 1);
         assert_eq!(s.top.iter().map(|t| t.0).collect::<Vec<_>>(), [1, 3, 0]);
+        assert_eq!(s.top_logits, [3.0, 3.0, 1.0]);
         assert!((f64::from(s.top[2].1) - p[0]).abs() < 1e-6);
         assert!((f64::from(s.entropy) - entropy).abs() < 1e-6);
         assert!((s.max_probability() - p[1]).abs() < 1e-6, "a tie is in the rest");

@@ -139,6 +139,7 @@ fn less_detail_gives_the_same_tokens() {
         let expected = Step {
             token: full.token,
             top: vec![],
+            top_logits: vec![],
             entropy: 0.0,
             rest: 1.0,
             hidden: [].into(),

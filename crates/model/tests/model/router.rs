@@ -6,8 +6,8 @@ use candle_core::{D, Device, Tensor};
 use safetensors::Dtype;
 use serde_json::{Value, json};
 use tokenroute_core::{
-    Activation, Architecture, FeatureSpec, Features, ModelInfo, Normalisation, Operator, Platt,
-    Position, RouterHeader, Scorer, Step, TrainingRecord,
+    Activation, Architecture, FeatureSpec, Features, ModelInfo, Normalisation, Operator,
+    OperatorPart, Platt, Position, RouterHeader, Scorer, Step, TrainingRecord,
 };
 use tokenroute_model::{LoadError, RouterScorer};
 
@@ -20,14 +20,16 @@ struct RouterFile {
 
 impl RouterFile {
     fn new(architecture: Architecture) -> Self {
-        let features = FeatureSpec { hidden: 20, top_k: 3 };
+        let features = FeatureSpec { hidden: 20, top_k: 3, ..FeatureSpec::default() };
         let mut noise = Noise(5);
         let mut values = |n: usize| (0..n).map(|_| noise.next()).collect::<Vec<f32>>();
         let mut tensors = Tensors::new();
         for (i, shape) in architecture.weights(features.width()).into_iter().enumerate() {
             let (count, bias) = (shape.weights(), shape.bias);
             tensors.insert(format!("layers.{i}.weight"), (shape.weight, values(count)));
-            tensors.insert(format!("layers.{i}.bias"), (vec![bias], values(bias)));
+            if bias > 0 {
+                tensors.insert(format!("layers.{i}.bias"), (vec![bias], values(bias)));
+            }
         }
         let header = RouterHeader {
             format: RouterHeader::FORMAT,
@@ -35,6 +37,7 @@ impl RouterFile {
             normalisation: Normalisation { mean: values(25), scale: values(25) },
             features,
             platt: Platt { scale: 0.7, bias: -0.2 },
+            full_precision: false,
             slm_hash: "slm-hash".into(),
             llm_hash: "llm-hash".into(),
             tokenizer_hash: "tokenizer-hash".into(),
@@ -93,6 +96,7 @@ fn step() -> Step {
     Step {
         token: 4,
         top: vec![(4, 0.6), (1, 0.3), (2, 0.05)],
+        top_logits: vec![2.0, 1.5, -0.5],
         entropy: 0.9,
         rest: 0.4,
         hidden: (0..20).map(|_| noise.next()).collect(),
@@ -103,7 +107,7 @@ fn step() -> Step {
 #[test]
 fn scores_match_candle() {
     let step = step();
-    let spec = FeatureSpec { hidden: 20, top_k: 3 };
+    let spec = FeatureSpec { hidden: 20, top_k: 3, ..FeatureSpec::default() };
     let x = Features::of(&spec, &step).0;
     let check = |architecture: Architecture, activation| {
         let file = RouterFile::new(architecture);
@@ -222,7 +226,8 @@ fn operators_run_in_their_order() {
     let relu = Operator::Activation { activation: Activation::Relu };
     let linear = |inputs, outputs| Operator::Linear { inputs, outputs };
     let block = vec![Operator::Affine { width: 2 }, relu, linear(2, 2)];
-    let operators = vec![linear(25, 2), Operator::Residual { operators: block }, linear(2, 1)];
+    let operators =
+        vec![linear(25, 2), Operator::Residual { operators: block, skip: vec![] }, linear(2, 1)];
     let mut file = RouterFile::new(Architecture::Operators { name: "a block".into(), operators });
     let mut set = |name: &str, shape: Vec<usize>, values: Vec<f32>| {
         file.tensors.insert(name.to_owned(), (shape, values));
@@ -251,7 +256,55 @@ fn operators_run_in_their_order() {
     refuse(vec![linear(25, 3)], "gives 3 numbers; expected 1 or 2");
     refuse(vec![Operator::Affine { width: 25 }], "gives 25 numbers");
     refuse(
-        vec![linear(25, 1), Operator::Residual { operators: vec![linear(1, 2)] }],
+        vec![linear(25, 1), Operator::Residual { operators: vec![linear(1, 2)], skip: vec![] }],
         "adds 2 numbers",
     );
+    let mut file = RouterFile::new(Architecture::Linear { rewards: 1 });
+    file.header["architecture"] =
+        json!({ "kind": "operators", "name": "new", "operators": [{ "op": "attention" }] });
+    let error = file.open().expect_err("an operator of a later version").to_string();
+    assert!(error.contains("`attention`") && error.contains("`layer-norm`"), "{error}");
+}
+
+/// A token's row, a layer norm, a softmax and a residual that changes its width, by hand.
+#[test]
+fn a_token_is_looked_up_and_parts_are_joined() {
+    let linear = |inputs, outputs| Operator::Linear { inputs, outputs };
+    let part = |inputs, operators| OperatorPart { inputs, operators };
+    let operators = vec![
+        Operator::Parts {
+            parts: vec![
+                part(2, vec![Operator::LayerNorm { width: 2 }]),
+                part(1, vec![Operator::Embedding { rows: 6, width: 2 }]),
+                part(2, vec![Operator::Softmax]),
+            ],
+        },
+        Operator::Residual { operators: vec![linear(6, 1)], skip: vec![linear(6, 1)] },
+    ];
+    let mut file = RouterFile::new(Architecture::Operators { name: "parts".into(), operators });
+    file.header["features"] = json!({ "hidden": 2, "top_k": 0, "token": true, "top_logits": 2 });
+    file.header["normalisation"] = json!({ "mean": [0, 0, 0, 0, 0], "scale": [1, 1, 1, 1, 1] });
+    let mut set = |name: &str, shape: Vec<usize>, values: Vec<f32>| {
+        file.tensors.insert(name.to_owned(), (shape, values));
+    };
+    set("layers.0.weight", vec![2], vec![2.0, 1.0]);
+    set("layers.0.bias", vec![2], vec![0.0, 0.5]);
+    set("layers.1.weight", vec![6, 2], (0..12u8).map(f32::from).collect());
+    // First the way past the block, then the block.
+    set("layers.2.weight", vec![1, 6], vec![1.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+    set("layers.2.bias", vec![1], vec![0.0]);
+    set("layers.3.weight", vec![1, 6], vec![0.0, 1.0, 1.0, 10.0, 100.0, 0.0]);
+    set("layers.3.bias", vec![1], vec![0.25]);
+    let router = file.open().expect("a head of parts");
+    let step = Step { hidden: [3.0, 5.0].into(), top_logits: vec![1.5, 1.5], ..step() };
+    let x = Features::of(&router.header().features, &step).0;
+    assert_eq!(x, [3.0, 5.0, 4.0, 1.5, 1.5]);
+    // Layer norm [−1, 1] → [−2, 1.5]; row 4 is [8, 9]; softmax [.5, .5].
+    let expected = -2.0 + (1.5 + 8.0 + 90.0 + 50.0 + 0.25);
+    assert!((router.logit(&x) - expected).abs() < 1e-4, "{}", router.logit(&x));
+    for no_token in [6.0, -1.0, 0.5, f32::NAN] {
+        assert!(router.logit(&[3.0, 5.0, no_token, 1.5, 1.5]).is_nan(), "{no_token}");
+    }
+    let bare = Step { top_logits: Vec::new(), ..step };
+    assert!(Features::of(&router.header().features, &bare).0[3].is_nan());
 }

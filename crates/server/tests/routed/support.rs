@@ -247,6 +247,7 @@ impl<F: Fn(&[TokenId]) -> TokenId + Sync> LanguageModel for Script<F> {
         let step = |tokens: &[TokenId]| Step {
             token: (self.says)(tokens),
             top: Vec::new(),
+            top_logits: Vec::new(),
             entropy: 0.0,
             rest: 0.0,
             hidden: Arc::new([0.5]),

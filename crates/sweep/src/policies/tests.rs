@@ -43,6 +43,7 @@ fn scored(
     let step = Step {
         token: 7,
         top: vec![(7, 0.6), (3, 0.25), (1, 0.1)],
+        top_logits: Vec::new(),
         entropy: 1.0,
         rest: 0.4,
         hidden: [].into(),

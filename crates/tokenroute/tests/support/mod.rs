@@ -122,7 +122,7 @@ pub fn write_router(path: &Path) {
     let slm = load_model(model("word-problems-slm").as_ref(), &LoadOptions::default());
     let slm = slm.expect("the bundled SLM");
     let info = slm.decoder.info();
-    let features = FeatureSpec { hidden: info.hidden, top_k: 4 };
+    let features = FeatureSpec { hidden: info.hidden, top_k: 4, ..FeatureSpec::default() };
     let width = features.width();
     let header = RouterHeader {
         format: RouterHeader::FORMAT,
@@ -130,6 +130,7 @@ pub fn write_router(path: &Path) {
         normalisation: Normalisation { mean: vec![0.0; width], scale: vec![1.0; width] },
         features,
         platt: Platt { scale: 1.0, bias: 0.0 },
+        full_precision: false,
         slm_hash: info.weights_hash.clone(),
         llm_hash: String::new(),
         tokenizer_hash: slm.vocabulary.hash().to_owned(),

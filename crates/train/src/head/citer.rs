@@ -1,5 +1,6 @@
 //! A head after CITER's published router (arXiv 2502.01976): hidden state alone, batch norm and
-//! dropout after each hidden layer, one logit. The paper's widths are not known here.
+//! dropout after each hidden layer, one logit. CITER's published code has the widths 2 · hidden and
+//! hidden, and neither norm nor activation after the last of them.
 
 use serde::Deserialize;
 use tokenroute_core::Activation;

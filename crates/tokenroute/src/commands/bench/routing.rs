@@ -32,12 +32,12 @@ pub(super) fn measure(decoder: &Decoder, file: &Path, args: &Bench) -> Result<Ro
     router.share_threads(decoder);
     let (spec, info) = (&router.header().features, decoder.info());
     ensure!(
-        spec.hidden == info.hidden && spec.top_k <= info.top_k,
+        spec.hidden == info.hidden && spec.top() <= info.top_k,
         "{} reads a hidden state of {} and the {} likeliest tokens; expected {} and at most {}, \
          those of {}",
         file.display(),
         spec.hidden,
-        spec.top_k,
+        spec.top(),
         info.hidden,
         info.top_k,
         info.name,
