@@ -56,7 +56,12 @@ class Program:
         # A hidden command has help too.
         names = re.findall(r"^ {2}([a-z][a-z-]*)", listed, re.MULTILINE) + ["random-model"]
         for name in names:
-            self.known[name] = set(OPTION.findall(self.help("help", name))) | {"--help", "--quiet"}
+            text = self.help("help", name)
+            self.known[name] = set(OPTION.findall(text)) | {"--help", "--quiet"}
+            nested = text.partition("Commands:")[2].partition("Options:")[0]
+            for inner in set(re.findall(r"^ {2}([a-z][a-z-]*)", nested, re.MULTILINE)) - {"help"}:
+                options = OPTION.findall(self.help("help", name, inner))
+                self.known[f"{name} {inner}"] = set(options) | {"--help", "--quiet"}
         self.all = set().union(*self.known.values())
 
     def help(self, *arguments):
@@ -70,9 +75,9 @@ def unknown(program, recipes, text, block):
     for recipe in re.findall(r"(?:^|[;&|]\s*)just ([a-z][a-z0-9-]*)", text):
         if recipe not in recipes:
             yield f"just {recipe}"
-    command = re.search(r"(?:^|\s)tokenroute ([a-z][a-z-]*)", text)
+    command = re.search(r"(?:^|\s)tokenroute ([a-z][a-z-]*)((?: [a-z][a-z-]*)?)", text)
     if command and command[1] != "help":
-        name = command[1]
+        name = command[1] + (command[2] if command[1] + command[2] in program.known else "")
         if name not in program.known:
             yield f"tokenroute {name}"
             return

@@ -9,6 +9,7 @@
 //! - [`Settings`]: endpoint, cache, token, offline mode and timeout.
 //! - [`fetch`]: turns a reference into a path.
 //! - [`local`]: the same for a path or a reference.
+//! - [`router`]: the same for a router's file, its folder or a reference.
 //!
 //! Usage:
 //! ```no_run
@@ -36,6 +37,6 @@ mod timeout;
 
 pub use error::HubError;
 pub use fetch::fetch;
-pub use locate::{fetched, local, reference};
+pub use locate::{ROUTER_FILE, fetched, local, reference, router};
 pub use reference::{HubReference, PREFIX, RepoKind};
 pub use settings::{AccessToken, Settings};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tokenroute_core::Progress;
 
-use crate::{HubError, PREFIX, Settings, fetch};
+use crate::{HubError, HubReference, PREFIX, Settings, fetch};
 
 /// The text of an `hf:` reference. `None` for a path.
 ///
@@ -32,6 +32,23 @@ pub fn fetched(named: &Path, progress: &dyn Progress) -> Result<Option<PathBuf>,
 /// As [`fetched`].
 pub fn local(named: &Path, progress: &dyn Progress) -> Result<PathBuf, HubError> {
     Ok(fetched(named, progress)?.unwrap_or_else(|| named.to_owned()))
+}
+
+/// The file name of a router in a folder or a repository.
+pub const ROUTER_FILE: &str = "router.safetensors";
+
+/// The local path of a router file that is named by its path, by its folder, or by an `hf:`
+/// reference to either. A folder holds [`ROUTER_FILE`].
+///
+/// # Errors
+/// As [`fetched`].
+pub fn router(named: &Path, progress: &dyn Progress) -> Result<PathBuf, HubError> {
+    let Some(text) = reference(named) else {
+        return Ok(if named.is_dir() { named.join(ROUTER_FILE) } else { named.to_owned() });
+    };
+    let mut reference: HubReference = text.parse()?;
+    reference.file.get_or_insert_with(|| ROUTER_FILE.to_owned());
+    fetch(&reference, &Settings::from_env(), progress)
 }
 
 #[cfg(test)]

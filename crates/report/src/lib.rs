@@ -6,10 +6,12 @@
 //! - [`files`]: every file of the report, name and bytes.
 //! - [`Summary`]: the figures as `summary.json`.
 //! - [`comparison`]: the report of several routers.
+//! - [`RouterCard`]: the model card of a router.
 //! - [`CostSummary`]: the cost of a sweep as reports state it.
 //!
 //! Nothing here measures, decodes or touches a file.
 
+mod card;
 pub mod comparison;
 mod cost;
 mod csv;
@@ -31,6 +33,7 @@ mod svg;
 mod tests;
 mod view;
 
+pub use card::RouterCard;
 pub use cost::{CostSummary, GRID_POINTS};
 pub use csv::curves_csv;
 pub use data::{ClassCount, Fact, LabelCounts, ReportData, StageCost};

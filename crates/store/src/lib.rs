@@ -8,8 +8,9 @@
 //! - [`read_outcomes`]: tables of both models' grades and routers' scores, from anywhere.
 //! - [`Columns`]: which columns of a label table to read. The table itself is a `Vec` of
 //!   [`tokenroute_core::LabelRow`].
-//! - [`RouterFile`]: a router's header and layers.
+//! - [`RouterFile`]: a router's header and layers; also as an ONNX model.
 //! - [`PolicyCurves`]: the exact step functions of one policy on one split.
+//! - [`PublishedHead`]: a head that others trained, from a PyTorch state dict.
 //! - [`FileHashes`]: hashes of files, remembered while the files stay as they are.
 //! - [`Manifest`]: the inputs, configuration and outputs of a finished stage.
 //! - [`StoreError`]: every failure, with the file and the cause.
@@ -28,9 +29,11 @@ mod hash;
 #[cfg(feature = "tables")]
 mod labels;
 mod manifest;
+mod onnx;
 mod outcomes;
 mod parquet;
 mod public;
+mod published;
 mod router;
 mod rows;
 #[cfg(feature = "tables")]
@@ -55,4 +58,5 @@ pub use labels::{
 pub use manifest::Manifest;
 pub use outcomes::{OutcomeColumns, read_outcomes};
 pub use public::{AnswerForm, ColumnMap, Names, Schema, load_mapped, load_questions};
+pub use published::{PublishedHead, Publisher, TokenEmbedding};
 pub use router::{RouterFile, RouterLayer};

@@ -5,6 +5,8 @@ mod kv;
 mod measure;
 #[cfg(feature = "lab")]
 mod metrics;
+#[cfg(feature = "lab")]
+mod router;
 mod routing;
 mod setup;
 #[cfg(feature = "lab")]
@@ -28,6 +30,8 @@ pub use measure::Latency;
 pub use measure::{Bench, Export, RandomModelArgs};
 #[cfg(feature = "lab")]
 pub use metrics::Metrics;
+#[cfg(feature = "lab")]
+pub use router::{RouterCard, RouterCommand, RouterExport, RouterImport};
 pub use routing::{Remote, Routing};
 pub use setup::{Completions, Man};
 #[cfg(feature = "lab")]
@@ -128,6 +132,10 @@ pub enum Command {
     /// Compute accuracy, PGR, APGR and CPT of any router that decides once a question, from a table.
     #[cfg(feature = "lab")]
     Metrics(Box<Metrics>),
+    /// Take routers out to other programs, and take in published ones.
+    #[cfg(feature = "lab")]
+    #[command(subcommand)]
+    Router(RouterCommand),
     /// Print a model's predictions at every position of a text.
     Step(StepArgs),
     /// Measure tokens per second, memory, and the share of the memory bandwidth.

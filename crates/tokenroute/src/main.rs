@@ -60,6 +60,8 @@ fn run(command: &Command, progress: &Terminal) -> Result<()> {
         Command::Compare(args) => commands::compare::run(args, progress),
         #[cfg(feature = "lab")]
         Command::Metrics(args) => commands::metrics::run(args),
+        #[cfg(feature = "lab")]
+        Command::Router(command) => commands::router::run(command, progress),
         Command::Step(args) => commands::step::run(args, progress),
         Command::Generate(args) => commands::generate::run(args, progress),
         Command::Chat(args) => commands::chat::run(args, progress),

@@ -18,13 +18,14 @@ and errors alone.
 ";
 
 /// The order of use, with a heading for each kind.
-const GROUPS: [(&str, &[&str]); 5] = [
+const GROUPS: [(&str, &[&str]); 6] = [
     ("Run and use a pair", &["run", "chat", "generate", "serve", "cloud"]),
     (
         "Stages of an experiment",
         &["label", "inspect", "train", "sweep", "calibrate", "report", "latency", "check-sweep"],
     ),
     ("Several routers", &["compare", "metrics"]),
+    ("Router files", &["router export", "router import", "router card"]),
     ("Models", &["step", "bench", "export"]),
     ("Set up", &["completions", "man"]),
 ];
@@ -35,15 +36,15 @@ fn page(cli: &Command) -> String {
     for (heading, names) in GROUPS {
         let _ = write!(page, "\n## {heading}\n");
         for name in names {
-            let command = cli.find_subcommand(name).expect("a command of the groups");
-            section(command, &mut page);
+            let inner = |found: &Command, word| found.find_subcommand(word).cloned();
+            let command = name.split(' ').try_fold(cli.clone(), |found, word| inner(&found, word));
+            section(name, &command.expect("a command of the groups"), &mut page);
         }
     }
     page
 }
 
-fn section(command: &Command, page: &mut String) {
-    let name = command.get_name();
+fn section(name: &str, command: &Command, page: &mut String) {
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
     let usage = command.clone().render_usage().to_string();
     let usage = usage.trim_start_matches("Usage: ").replace("\n       ", "\n");
@@ -98,7 +99,13 @@ fn cli() -> Command {
 fn every_command_has_its_group_and_help_lists_them_in_that_order() {
     let cli = cli();
     let shown = cli.get_subcommands().filter(|command| !command.is_hide_set());
-    let listed: Vec<&str> = shown.map(Command::get_name).collect();
+    let mut listed = Vec::new();
+    for command in shown {
+        let name = command.get_name().to_owned();
+        let inner: Vec<String> =
+            command.get_subcommands().map(|inner| format!("{name} {}", inner.get_name())).collect();
+        listed.extend(if inner.is_empty() { vec![name] } else { inner });
+    }
     let grouped: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| *names).copied().collect();
     assert_eq!(listed, grouped);
 }

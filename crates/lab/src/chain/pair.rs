@@ -130,7 +130,7 @@ fn load_options(
 ) -> LoadOptions {
     LoadOptions {
         name: reference(named).map(str::to_owned),
-        top_k: experiment.train.top_k.max(8),
+        top_k: experiment.train.top_k.max(8).max(experiment.top),
         quantize,
         kv: experiment.pair.kv.unwrap_or_default(),
         files_hash: Some(files_hash.to_owned()),

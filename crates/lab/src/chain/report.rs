@@ -102,10 +102,7 @@ impl Chain<'_> {
 
     /// Where the report goes.
     pub fn report_folder(&self) -> PathBuf {
-        match &self.experiment.report.folder {
-            Some(folder) => self.experiment.path(folder),
-            None => self.experiment.run(FOLDER),
-        }
+        self.experiment.report_folder()
     }
 
     fn gather(

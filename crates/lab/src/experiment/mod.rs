@@ -17,7 +17,7 @@ use tokenroute_hub::{HubError, fetched};
 use tokenroute_train::TrainConfig;
 use toml::Table;
 
-use crate::LabError;
+use crate::{LabError, chain};
 pub use overrides::Override;
 pub use schema::experiment_schema;
 pub use sections::{
@@ -55,6 +55,9 @@ pub struct Experiment {
     /// What replaced keys of the file.
     #[serde(skip)]
     pub overrides: Vec<Override>,
+    /// Most probable tokens that a router which was made elsewhere reads of a step.
+    #[serde(skip)]
+    pub top: usize,
 }
 
 impl Experiment {
@@ -117,6 +120,15 @@ impl Experiment {
         let parts: PathBuf = parts.into_iter().rev().collect();
         let sets: String = self.overrides.iter().map(|set| format!(" --set '{set}'")).collect();
         format!("tokenroute run {}{sets}", parts.display())
+    }
+
+    /// Where the report lies.
+    #[must_use]
+    pub fn report_folder(&self) -> PathBuf {
+        match &self.report.folder {
+            Some(folder) => self.path(folder),
+            None => self.run(chain::report::FOLDER),
+        }
     }
 
     /// Where a stage keeps its artefacts.

@@ -63,10 +63,10 @@ pub struct TrainedFacts {
 pub struct SeedRecord {
     /// The seed.
     pub seed: u64,
-    /// Area under the ROC curve.
-    pub auroc: f64,
-    /// Area under the precision-recall curve.
-    pub auprc: f64,
+    /// Area under the ROC curve; `None` of a router that came without a record.
+    pub auroc: Option<f64>,
+    /// Area under the precision-recall curve, likewise.
+    pub auprc: Option<f64>,
 }
 
 impl ComparisonData {

@@ -162,8 +162,8 @@ fn summary(data: &ComparisonData, router: &ComparedRouter, facts: &RouterFacts) 
         apgr20: seed.apgr20,
         apgr: seed.apgr,
         accuracies: seed.points.iter().map(|point| point.accuracy).collect(),
-        auroc: records.get(i).map(|record| record.auroc),
-        auprc: records.get(i).map(|record| record.auprc),
+        auroc: records.get(i).and_then(|record| record.auroc),
+        auprc: records.get(i).and_then(|record| record.auprc),
     };
     let cost = |point: &PricedPoint| CostPoint {
         target: point.target,

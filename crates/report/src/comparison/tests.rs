@@ -15,7 +15,9 @@ fn trained(part_of: Option<usize>, share: f64, seeds: u64) -> TrainedFacts {
         parameters: 5678,
         microseconds: 4.25,
         measured_on: "calibration".to_owned(),
-        seeds: (1..=seeds).map(|seed| SeedRecord { seed, auroc: 0.9, auprc: 0.4 }).collect(),
+        seeds: (1..=seeds)
+            .map(|seed| SeedRecord { seed, auroc: Some(0.9), auprc: Some(0.4) })
+            .collect(),
     }
 }
 

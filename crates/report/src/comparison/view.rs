@@ -247,8 +247,8 @@ fn seeds(router: &ComparedRouter, facts: &RouterFacts) -> Vec<SeedRow> {
         .map(|(seed, record)| SeedRow {
             name: router.name.clone(),
             seed: record.seed.to_string(),
-            auroc: decimal(Some(record.auroc), 4),
-            auprc: decimal(Some(record.auprc), 4),
+            auroc: decimal(record.auroc, 4),
+            auprc: decimal(record.auprc, 4),
             apgr20: decimal(seed.apgr20, 3),
             apgr: decimal(seed.apgr, 3),
             accuracies: seed.points.iter().map(|point| percent(point.accuracy)).collect(),
@@ -261,8 +261,8 @@ fn seeds(router: &ComparedRouter, facts: &RouterFacts) -> Vec<SeedRow> {
         rows.push(SeedRow {
             name: router.name.clone(),
             seed: "range".to_owned(),
-            auroc: range(trained.seeds.iter().map(|s| s.auroc), four),
-            auprc: range(trained.seeds.iter().map(|s| s.auprc), four),
+            auroc: range(trained.seeds.iter().filter_map(|s| s.auroc), four),
+            auprc: range(trained.seeds.iter().filter_map(|s| s.auprc), four),
             apgr20: of_seeds(router, |seed| seed.apgr20),
             apgr: of_seeds(router, |seed| seed.apgr),
             accuracies: (0..router.points.len()).map(|i| range(accuracies(i), percent)).collect(),

@@ -29,7 +29,8 @@ pub struct Routing {
     /// key is read from TOKENROUTE_CLOUD_KEY.
     #[arg(long, requires_all = ["slm", "router", "threshold"])]
     pub llm: Option<PathBuf>,
-    /// The router file that `tokenroute train` wrote for the small model.
+    /// The router for the small model: a file that `tokenroute train` wrote, a folder of `router
+    /// card`, or an hf: reference to one.
     #[arg(long, requires = "llm")]
     pub router: Option<PathBuf>,
     /// Offload tokens with a score below this, 0 to 1. `tokenroute calibrate` chooses it.

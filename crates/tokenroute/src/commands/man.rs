@@ -15,8 +15,9 @@ pub fn run(args: &args::Man) -> Result<()> {
         .with_context(|| format!("cannot make the folder {}", args.out.display()))?;
     let mut cli = Cli::command().disable_help_subcommand(true);
     cli.build();
-    let commands = cli.get_subcommands().filter(|command| !command.is_hide_set());
-    for command in std::iter::once(&cli).chain(commands) {
+    let commands = || cli.get_subcommands().filter(|command| !command.is_hide_set());
+    let inner = commands().flat_map(|command| command.get_subcommands());
+    for command in std::iter::once(&cli).chain(commands()).chain(inner) {
         let page = Man::new(command.clone());
         let path = args.out.join(page.get_filename());
         output::whole_file(&path, |file| {

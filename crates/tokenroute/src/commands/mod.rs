@@ -28,6 +28,8 @@ pub mod random_model;
 #[cfg(feature = "lab")]
 pub mod report;
 #[cfg(feature = "lab")]
+pub mod router;
+#[cfg(feature = "lab")]
 pub mod run;
 #[cfg(feature = "server")]
 pub mod serve;

@@ -57,7 +57,7 @@ impl RoutedPairBuilder<'_> {
         }
         self.check()?;
         let mut router = match &self.router {
-            Some(file) => Some(RouterScorer::open(&local(file, self.progress)?)?),
+            Some(file) => Some(RouterScorer::open(&tokenroute_hub::router(file, self.progress)?)?),
             None => None,
         };
         if let Some(router) = &router {
@@ -68,7 +68,7 @@ impl RoutedPairBuilder<'_> {
             let router = self.router.clone();
             self.decoding.policy.tau = found.ok_or(Error::NoCalibration { router })?;
         }
-        let needed = router.as_ref().map_or(0, |router| router.header().features.top_k);
+        let needed = router.as_ref().map_or(0, |router| router.header().features.top());
         let top_k = self.top_k.max(needed);
         let path = local(&self.slm, self.progress)?;
         let mut slm = load_found(&path, &self.load_options(&self.slm, top_k, self.quantize))?;

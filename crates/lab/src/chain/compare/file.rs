@@ -39,19 +39,23 @@ pub(super) struct CompareFile {
 #[serde(deny_unknown_fields)]
 struct Entry {
     name: String,
+    /// A router file that was made elsewhere, relative to the compare.toml.
+    file: Option<PathBuf>,
     /// Keys that replace those of the experiment's `[train]`.
     #[serde(default)]
     train: Table,
 }
 
-/// A router to train.
+/// A router to train or to take in.
 #[derive(Debug, Clone)]
 pub(super) struct Candidate {
     /// Its name on the page.
     pub(super) name: String,
     /// The name of its folder.
     pub(super) folder: String,
-    /// How it is trained.
+    /// Its file, if it was made elsewhere.
+    pub(super) file: Option<PathBuf>,
+    /// How it is trained, if it is trained here.
     pub(super) train: TrainConfig,
     /// How it differs from the experiment's router, in words.
     pub(super) changes: String,
@@ -104,6 +108,18 @@ impl CompareFile {
                 };
                 return Err(refuse(key("name"), what));
             }
+            if let Some(file) = &entry.file {
+                if !entry.train.is_empty() {
+                    let what = "is there beside `file`; expected one of them".to_owned();
+                    return Err(refuse(key("train"), what));
+                }
+                let name = entry.name.clone();
+                let changes = format!("the file {}", file.display());
+                let file = Some(path.parent().unwrap_or(Path::new("")).join(file));
+                let train = TrainConfig { seed: experiment.seed, ..TrainConfig::default() };
+                whole.push(Candidate { name, folder, file, train, changes, part_of: None });
+                continue;
+            }
             let mut table = entry.train.clone();
             let shares = shares(&mut table).map_err(|what| refuse(key("train.share"), what))?;
             let train =
@@ -114,10 +130,10 @@ impl CompareFile {
                 let folder = format!("{folder}-share-{share}");
                 let train = TrainConfig { share, ..train.clone() };
                 let (changes, part_of) = (changes.clone(), Some(at));
-                parts.push(Candidate { name, folder, train, changes, part_of });
+                parts.push(Candidate { name, folder, file: None, train, changes, part_of });
             }
             let name = entry.name.clone();
-            whole.push(Candidate { name, folder, train, changes, part_of: None });
+            whole.push(Candidate { name, folder, file: None, train, changes, part_of: None });
         }
         whole.extend(parts);
         Ok(whole)

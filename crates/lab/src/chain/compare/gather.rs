@@ -169,8 +169,10 @@ impl Compare<'_> {
         let seeds = self.trained(candidate)?;
         let first = seeds.first().context("a router without a seed")?;
         let record = |trained: &TrainedRouter| {
-            let TrainingRecord { auroc, auprc, .. } = trained.scorer.header().training;
-            SeedRecord { seed: trained.seed, auroc, auprc }
+            let TrainingRecord { auroc, auprc, rows, .. } = trained.scorer.header().training;
+            // A published head comes without a record of its training.
+            let known = |figure| (rows[0] > 0).then_some(figure);
+            SeedRecord { seed: trained.seed, auroc: known(auroc), auprc: known(auprc) }
         };
         Ok(TrainedFacts {
             changes: candidate.changes.clone(),

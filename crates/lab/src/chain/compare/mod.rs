@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use tokenroute_core::Progress;
+use tokenroute_model::RouterScorer;
 use tokenroute_sweep::policies::Baseline;
 
 use super::Chain;
@@ -28,6 +29,8 @@ pub struct Compare<'a> {
     title: String,
     candidates: Vec<Candidate>,
     baselines: Vec<Baseline>,
+    /// Whether the program of the grader `command` may run.
+    allowed: bool,
 }
 
 impl<'a> Compare<'a> {
@@ -36,18 +39,26 @@ impl<'a> Compare<'a> {
     pub fn open(path: &Path, overrides: &[Override], progress: &'a dyn Progress) -> Result<Self> {
         let file = CompareFile::read(path)?;
         let beside = path.parent().unwrap_or(Path::new(""));
-        let experiment = Experiment::load(&beside.join(&file.experiment), overrides)?;
+        let mut experiment = Experiment::load(&beside.join(&file.experiment), overrides)?;
         let candidates = file.candidates(path, &experiment)?;
         let baselines = file.baselines(path, &experiment)?;
+        for taken in candidates.iter().filter_map(|candidate| candidate.file.as_ref()) {
+            let features = RouterScorer::open(taken)?.header().features.clone();
+            experiment.top = experiment.top.max(features.top());
+        }
         let chain = Chain::of(experiment, progress)?;
+        // A router of another pair is refused before anything is labelled.
+        for taken in candidates.iter().filter_map(|candidate| candidate.file.as_ref()) {
+            chain.open_router(taken)?;
+        }
         let (path, title) = (path.to_owned(), file.title);
-        Ok(Compare { chain, path, title, candidates, baselines })
+        Ok(Compare { chain, path, title, candidates, baselines, allowed: false })
     }
 
     /// The same comparison, with leave to run the program of the grader `command`.
     #[must_use]
     pub fn allowing_commands(self, allowed: bool) -> Self {
-        Compare { chain: self.chain.allowing_commands(allowed), ..self }
+        Compare { chain: self.chain.allowing_commands(allowed), allowed, ..self }
     }
 
     /// Labels what is not labelled, then trains, sweeps and reports. What has not changed is
@@ -58,11 +69,22 @@ impl<'a> Compare<'a> {
                 self.chain.progress.note(&format!("{stage}: unchanged, skipped"));
             }
         };
-        skipped("label", self.chain.label(device)?);
+        skipped("label", self.label(device)?);
         skipped("train", self.train(device)?);
         skipped("sweep", self.sweep()?);
         skipped("report", self.report(out)?);
         Ok(())
+    }
+
+    /// Labels what is not labelled. Returns whether all was.
+    fn label(&self, device: &str) -> Result<bool> {
+        if self.chain.experiment.top == 0 {
+            return self.chain.label(device);
+        }
+        // The table is the same whether or not a router of this comparison reads more of a step.
+        let experiment = Experiment { top: 0, ..self.chain.experiment.clone() };
+        let plain = Chain::of(experiment, self.chain.progress)?;
+        plain.allowing_commands(self.allowed).label(device)
     }
 
     /// Where the report lies.

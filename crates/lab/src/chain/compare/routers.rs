@@ -1,4 +1,5 @@
 //! The routers of a comparison: each is trained for all its seeds and timed, or found trained.
+//! One that was made elsewhere is checked and copied.
 
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
@@ -6,9 +7,10 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tokenroute_core::{LabelRow, Position, Scorer, Step};
 use tokenroute_model::RouterScorer;
-use tokenroute_store::{self as store, Columns};
+use tokenroute_store::{self as store, Columns, Manifest};
 
 use super::super::chunks::{read_json, write_json};
 use super::super::diagnostics::{position, step};
@@ -53,7 +55,7 @@ impl Compare<'_> {
         let mut known: Option<LabelTable> = None;
         for candidate in &self.candidates {
             let folder = self.router_folder(candidate);
-            let work = self.chain.train_work_of(&candidate.train)?;
+            let work = self.router_work(candidate)?;
             let done = work.finished(&folder, &self.chain.hashes)?.is_some();
             if done && store::exists(&folder.join(TIMED)) {
                 continue;
@@ -69,20 +71,48 @@ impl Compare<'_> {
                 if !done {
                     store::remove(&folder.join(TIMED))?;
                     let files = candidate.files();
-                    self.chain.train_into(
-                        &folder,
-                        work,
-                        &candidate.train,
-                        &files,
-                        table,
-                        device,
-                    )?;
+                    match &candidate.file {
+                        Some(file) => self.take_in(file, &folder, work, &files)?,
+                        None => self.chain.train_into(
+                            &folder,
+                            work,
+                            &candidate.train,
+                            &files,
+                            table,
+                            device,
+                        )?,
+                    }
                 }
                 self.time(candidate, &table.rows)
             })?;
             self.chain.progress.finish();
         }
         Ok(known.is_none())
+    }
+
+    /// The manifest of a router before it is made or taken in.
+    fn router_work(&self, candidate: &Candidate) -> Result<Manifest> {
+        let Some(file) = &candidate.file else {
+            return self.chain.train_work_of(&candidate.train);
+        };
+        let hash = self.chain.hashes.sha256(file)?;
+        Ok(self.chain.manifest("router", json!({})).with_input("file", &hash))
+    }
+
+    /// Copies a router that was made elsewhere, and ends the stage.
+    fn take_in(
+        &self,
+        file: &Path,
+        folder: &Path,
+        mut work: Manifest,
+        files: &[(u64, String)],
+    ) -> Result<()> {
+        let bytes = store::read(file)?;
+        for (_, name) in files {
+            store::write(&folder.join(name), &bytes)?;
+            work.add_output(folder, name)?;
+        }
+        Ok(work.save(folder)?)
     }
 
     fn label_table(&self) -> Result<LabelTable> {
@@ -93,8 +123,7 @@ impl Compare<'_> {
     /// The trained routers of a candidate, first seed first.
     pub(super) fn trained(&self, candidate: &Candidate) -> Result<Vec<TrainedRouter>> {
         let folder = self.router_folder(candidate);
-        self.chain
-            .train_work_of(&candidate.train)?
+        self.router_work(candidate)?
             .finished(&folder, &self.chain.hashes)?
             .with_context(|| format!("router {:?} is missing or stale", candidate.name))?;
         let mut found = Vec::new();
@@ -124,7 +153,10 @@ impl Compare<'_> {
         let scorer = RouterScorer::open(&folder.join(first))?;
         let split = self.chain.experiment.data.calibration_split();
         let rows = || rows.iter().filter(|row| row.split == split).take(POSITIONS);
-        let steps: Vec<Step> = rows().map(step).collect();
+        // The table holds no logits, and their values take no time.
+        let logits = vec![0.0; scorer.header().features.top_logits];
+        let with = |step| Step { top_logits: logits.clone(), ..step };
+        let steps: Vec<Step> = rows().map(step).map(with).collect();
         let positions: Vec<Position<'_>> =
             rows().zip(&steps).map(|(row, step)| position(row, step)).collect();
         record(&folder.join(TIMED), fastest(&scorer, &positions)?)

@@ -1,0 +1,33 @@
+//! `tokenroute router`: routers in ONNX, published heads that are taken in, model cards, and
+//! routers that were made elsewhere in a comparison.
+#![cfg(feature = "lab")]
+
+mod card;
+#[allow(dead_code, reason = "the tests of `hub` use all of it")]
+#[path = "../../../hub/tests/hub/server.rs"]
+mod hub;
+mod onnx;
+mod published;
+#[path = "../support/mod.rs"]
+mod support;
+mod swept;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The folder of fixtures.
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/router").join(name)
+}
+
+/// Python with these modules: `TOKENROUTE_PYTHON`, or `python3`. `None` if they are not installed,
+/// which is printed.
+fn python(modules: &str) -> Option<Command> {
+    let program = std::env::var("TOKENROUTE_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let import = Command::new(&program).args(["-c", &format!("import {modules}")]).output();
+    if import.is_ok_and(|output| output.status.success()) {
+        return Some(Command::new(program));
+    }
+    eprintln!("skipped: {program} has not all of {modules}; set TOKENROUTE_PYTHON to one that has");
+    None
+}
