@@ -7,6 +7,7 @@ use tokenroute_core::{Bytes, Counts};
 use tokenroute_sweep::SweepCost;
 use tokenroute_sweep::answer_cost::AnswerCosts;
 use tokenroute_sweep::diagnostics::Diagnostics;
+use tokenroute_sweep::errors::Errors;
 use tokenroute_sweep::examples::ExampleQuestion;
 use tokenroute_sweep::latency::LatencyStudy;
 use tokenroute_sweep::study::SplitResult;
@@ -28,6 +29,8 @@ pub struct ReportData {
     pub divergent_classes: Vec<ClassCount>,
     /// The router as a detector of divergent positions.
     pub diagnostics: Option<Diagnostics>,
+    /// The router's errors at the headline's target.
+    pub errors: Option<Errors>,
     /// Cost of the router's sweep on the headline's split.
     pub cost: CostSummary,
     /// Cost of every sweep, by split and policy, for `summary.json`.

@@ -11,6 +11,7 @@ use tokenroute_core::{
 };
 
 use tokenroute_sweep::diagnostics::{Diagnostics, HistogramBin, PolicyRanking, ReliabilityBin};
+use tokenroute_sweep::errors::{CostlyMiss, ErrorCounts, ErrorGroup, Errors, MissedQuestions};
 use tokenroute_sweep::examples::{AnswerToken, ExampleAnswer, ExampleQuestion};
 use tokenroute_sweep::policies::PolicyKind;
 use tokenroute_sweep::study::{
@@ -47,6 +48,7 @@ pub(super) fn report_of(questions: usize) -> ReportData {
         .map(|(class, count)| ClassCount { class: class.into(), count })
         .to_vec(),
         diagnostics: Some(diagnostics()),
+        errors: Some(errors()),
         cost: CostSummary {
             decoded_tokens: 261_311,
             slm_only_tokens: 51_234,
@@ -247,6 +249,40 @@ fn labels(split: &str, times: u64) -> LabelCounts {
         unjudged: 0,
     };
     LabelCounts { split: split.into(), counts }
+}
+
+fn errors() -> Errors {
+    let counts = |positions, divergent, misses, false_alarms| ErrorCounts {
+        positions,
+        divergent,
+        misses,
+        false_alarms,
+    };
+    let group = |name: &str, counts| ErrorGroup { name: name.to_owned(), counts };
+    Errors {
+        split: "test".to_owned(),
+        budget: 0.07,
+        tau: Tau::new(0.31).expect("in range"),
+        total: counts(4000.0, 170.0, 34.0, 120.5),
+        by_class: vec![
+            group("digit", counts(1000.0, 120.0, 20.0, 60.5)),
+            group("word", counts(3000.0, 50.0, 14.0, 60.0)),
+        ],
+        by_step: vec![group("0 to 4", counts(4000.0, 170.0, 34.0, 120.5))],
+        by_question: vec![
+            MissedQuestions { misses: 0, questions: 90, false_alarms: 1.25 },
+            MissedQuestions { misses: 3, questions: 10, false_alarms: 0.8 },
+        ],
+        costliest: vec![CostlyMiss {
+            question: "q1".to_owned(),
+            position: 7,
+            context: format!("12 + 5 = {HOSTILE}"),
+            slm: "16".to_owned(),
+            llm: "17".to_owned(),
+            score: 0.987,
+            loss: 1.0,
+        }],
+    }
 }
 
 fn diagnostics() -> Diagnostics {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tokenroute_core::{Bytes, Counts, Shares, Tau};
 use tokenroute_sweep::answer_cost::AnswerCosts;
+use tokenroute_sweep::errors::Errors;
 use tokenroute_sweep::policies::PolicyKind;
 use tokenroute_sweep::study::{Comparison, Difference, HEADLINE_TARGET, PolicyResult, SplitResult};
 
@@ -26,6 +27,9 @@ pub struct Summary {
     pub answer_costs: Option<AnswerCosts>,
     /// Shares of labelled positions.
     pub labels: Shares,
+    /// The router's errors on labelled positions, at the headline's target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errors: Option<Errors>,
     /// Cost of the router's exact sweep on the test split.
     pub sweep: CostSummary,
     /// Wall time by stage.
@@ -59,6 +63,7 @@ impl Summary {
             ood: data.ood.as_ref().map(Into::into),
             answer_costs: Some(without_curves(&data.answer_costs)),
             labels: counts.shares(),
+            errors: data.errors.clone(),
             sweep: data.cost,
             seconds: by_stage(&data.stages, |s| s.seconds),
             peak_bytes: by_stage(&data.stages, |s| s.peak_bytes),
@@ -309,6 +314,7 @@ mod tests {
             test: SplitSummary::from(&split),
             ood: None,
             labels: counts.shares(),
+            errors: None,
             sweep: CostSummary::default(),
             seconds: [("label".to_owned(), 1.5)].into(),
             peak_bytes: [("label".to_owned(), 9)].into(),

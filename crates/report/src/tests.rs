@@ -26,6 +26,7 @@ fn bare() -> ReportData {
     data.labels.clear();
     data.divergent_classes.clear();
     data.diagnostics = None;
+    data.errors = None;
     data.latency = None;
     data.examples.clear();
     data

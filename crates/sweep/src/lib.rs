@@ -9,6 +9,7 @@
 //! - [`study::outcomes`]: the same of routers in anybody's table of outcomes.
 //! - [`guarantee::guarantee`]: a τ whose accuracy is guaranteed.
 //! - [`diagnostics::Diagnostics`]: the router's scores beside the labels.
+//! - [`errors::Errors`]: its misses and false alarms at one τ.
 //! - [`query`]: policies that decide once a question.
 //! - [`answer_cost::AnswerCost`]: what an answer costs.
 //! - [`examples::Examples`]: answers kept token by token.
@@ -23,6 +24,7 @@ pub mod answer_cost;
 pub mod binomial;
 pub mod bootstrap;
 pub mod diagnostics;
+pub mod errors;
 mod exact;
 pub mod examples;
 pub mod guarantee;

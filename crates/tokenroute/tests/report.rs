@@ -18,6 +18,7 @@ fn a_run_writes_under_run_alone_and_a_copy_goes_where_it_is_asked() {
     let home = |name: &str| lab.bytes(&format!("{RUN}/report/{name}"));
     let summary: serde_json::Value = serde_json::from_slice(&home("summary.json")).expect("JSON");
     assert_eq!(summary["questions"], 6);
+    errors_add_up(&summary["errors"]);
     let page = String::from_utf8(home("README.md")).expect("UTF-8");
     assert!(page.contains("experiment.toml --set 'data.test=6'"), "{page}");
 
@@ -33,6 +34,30 @@ fn a_run_writes_under_run_alone_and_a_copy_goes_where_it_is_asked() {
         assert_eq!(lab.bytes(&format!("copy/{name}")), home(name), "{name}");
     }
     assert!(!lab.path("copy/manifest.json").exists());
+}
+
+/// Every group has all positions, and an error is at most what it is a part of.
+fn errors_add_up(errors: &serde_json::Value) {
+    assert_eq!(errors["split"], "validation", "test questions are not labelled here");
+    let number = |value: &serde_json::Value| value.as_f64().expect("a number");
+    let total = &errors["total"];
+    assert!(number(&total["positions"]) > 0.0 && number(&total["divergent"]) > 0.0, "{total}");
+    assert!(number(&total["misses"]) <= number(&total["divergent"]));
+    for groups in ["by_class", "by_step"] {
+        for key in ["positions", "divergent", "misses", "false_alarms"] {
+            let groups = errors[groups].as_array().expect("a list");
+            let sum: f64 = groups.iter().map(|group| number(&group["counts"][key])).sum();
+            assert!((sum - number(&total[key])).abs() < 1e-6, "{key}: {sum}");
+        }
+    }
+    let questions = errors["by_question"].as_array().expect("a list");
+    assert_eq!(questions.iter().filter_map(|group| group["questions"].as_u64()).sum::<u64>(), 8);
+    for miss in errors["costliest"].as_array().expect("a list") {
+        assert!(miss["score"].as_f64() >= errors["tau"].as_f64(), "{miss}");
+        assert_ne!(miss["slm"], miss["llm"], "{miss}");
+        let begins = miss["position"] == 0;
+        assert_eq!(miss["context"].as_str().is_some_and(str::is_empty), begins, "{miss}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod answers;
 mod chunks;
 pub mod compare;
 mod diagnostics;
+mod errors;
 mod estimate;
 mod examples;
 mod experiment_llm;

@@ -22,7 +22,7 @@ use super::{Chain, labels, router};
 /// Where the report's manifest lies, under `run/`.
 pub const FOLDER: &str = "report";
 /// Goes up when figures of the same curves change, so that older reports are rendered anew.
-const STATISTICS: u32 = 5;
+const STATISTICS: u32 = 6;
 /// A figure that only a report with a network study has.
 const LATENCY_FIGURE: &str = "latency.svg";
 
@@ -137,6 +137,7 @@ impl Chain<'_> {
             labels: label_counts(&rows),
             divergent_classes: self.divergent_classes(&rows),
             diagnostics: Some(self.diagnostics(&scorer, &rows, measured)?),
+            errors: self.errors(&scorer, &rows, measured, &test)?,
             cost,
             costs: costs.clone(),
             answer_costs: self.answer_costs(&test, curves, &rows),

@@ -3,6 +3,7 @@
 
 mod answer_costs;
 mod cut;
+mod errors;
 mod examples;
 mod latency;
 mod split;
@@ -17,6 +18,7 @@ use crate::data::{LabelCounts, ReportData, StageCost};
 use crate::number::{count, decimal, duration, percent};
 use answer_costs::AnswerCostsView;
 pub(crate) use answer_costs::assumptions;
+use errors::ErrorsView;
 use examples::ExampleView;
 pub(super) use latency::LatencyView;
 use split::SplitView;
@@ -37,6 +39,7 @@ pub(super) struct View {
     /// The split of those in its figures.
     pub figures_on: String,
     pub ranking: Vec<RankingRow>,
+    pub errors: Option<ErrorsView>,
     pub cost: Vec<Row>,
     pub examples: Vec<ExampleView>,
     pub notices: Vec<String>,
@@ -88,6 +91,7 @@ impl View {
             measured_on: measured_on(data.diagnostics.as_ref()),
             ranking: data.diagnostics.iter().flat_map(|d| &d.ranking).map(RankingRow::of).collect(),
             figures_on: data.diagnostics.as_ref().map(|d| d.split.clone()).unwrap_or_default(),
+            errors: data.errors.as_ref().map(ErrorsView::of),
             cost: cost_rows(&data.cost),
             examples: data.examples.iter().map(ExampleView::of).collect(),
             notices: data.notices.clone(),
