@@ -22,6 +22,7 @@ fn fixture(name: &str) -> PathBuf {
 
 /// Python with these modules: `TOKENROUTE_PYTHON`, or `python3`. `None` if they are not installed,
 /// which is printed.
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn python(modules: &str) -> Option<Command> {
     let program = std::env::var("TOKENROUTE_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let import = Command::new(&program).args(["-c", &format!("import {modules}")]).output();

@@ -63,6 +63,9 @@ fn imported_heads_give_what_pytorch_gives() {
     }
 }
 
+/// Names and shapes of tensors.
+pub type Shapes = Vec<(String, Vec<usize>)>;
+
 /// Writes tensors `[rows, columns]` or `[rows]`, all of small numbers.
 pub fn write(path: &Path, tensors: &[(&str, &[usize])]) {
     let mut seed = 5u32;
@@ -93,7 +96,7 @@ pub fn hidden() -> usize {
 }
 
 /// R2R's head for the bundled SLM, without its embeddings, as R2R saves it.
-pub fn r2r(hidden: usize) -> Vec<(String, Vec<usize>)> {
+pub fn r2r(hidden: usize) -> Shapes {
     let mut found = Vec::new();
     let mut linear = |name: &str, outputs: usize, inputs: usize| {
         found.push((format!("{name}.weight"), vec![outputs, inputs]));
@@ -178,7 +181,7 @@ fn an_imported_r2r_head_routes_the_bundled_pair() {
         &["calibration"],
     );
 
-    let refuse = |from: &str, change: &dyn Fn(&mut Vec<(String, Vec<usize>)>), parts: &[&str]| {
+    let refuse = |from: &str, change: &dyn Fn(&mut Shapes), parts: &[&str]| {
         let mut tensors = r2r(hidden);
         change(&mut tensors);
         write(state.as_ref(), &as_slices(&tensors));
