@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
-use tokenroute_core::ModelInfo;
+use tokenroute_core::{ModelInfo, TokenId};
 
 use crate::completions::batcher::Batcher;
 use crate::completions::texts::Texts;
@@ -20,6 +20,8 @@ pub(crate) struct ServedModel {
     pub(crate) texts: Box<dyn Texts>,
     /// Bytes of the token with the longest text.
     pub(crate) longest_token: usize,
+    /// The special tokens that the tokenizer puts before a text.
+    pub(crate) opening: Vec<TokenId>,
     pub(crate) batcher: Batcher,
     /// Memory for requests.
     pub(crate) memory: Room,

@@ -34,7 +34,8 @@ impl ChoiceSoFar {
         Ok(text)
     }
 
-    /// The choice number `index` of a request, with `tokens[from..]` and their `text`.
+    /// The choice number `index` of a request, with `tokens[from..]` and their `text`. With
+    /// `echo` the prompt precedes both.
     pub(crate) fn json(
         &self,
         index: usize,
@@ -44,22 +45,36 @@ impl ChoiceSoFar {
         texts: &dyn Texts,
     ) -> Result<Value, Refusal> {
         let tokens = &self.tokens[from..];
+        let prompt = &request.prompts[index];
+        let mut pieces = Vec::new();
+        if request.echo {
+            pieces = texts.pieces(prompt).map_err(Refusal::Failed)?;
+            pieces.iter_mut().take(request.openings[index]).for_each(String::clear);
+        }
         let mut choice = json!({
             "index": index,
-            "text": text,
+            "text": pieces.concat() + text,
             "finish_reason": self.finish.map(Finish::name),
             "logprobs": null,
         });
         if request.top.is_some() {
-            choice["logprobs"] = logprobs(tokens, request.named_by_id, texts)?;
+            let mut listed: Vec<Listed<'_>> = Vec::new();
+            if request.echo {
+                listed.extend(prompt.first().map(|&id| (id, None)));
+                listed.extend(self.prompt.iter().map(|scored| (scored.token, Some(scored))));
+            }
+            listed.extend(tokens.iter().map(|scored| (scored.token, Some(scored))));
+            let made: Vec<TokenId> = tokens.iter().map(|scored| scored.token).collect();
+            pieces.extend(texts.pieces(&made).map_err(Refusal::Failed)?);
+            choice["logprobs"] = logprobs(&listed, &pieces, request.named_by_id, texts)?;
         }
         if request.ids {
             choice["token_ids"] = tokens.iter().map(|t| t.token).collect();
             if from == 0 {
-                choice["prompt_token_ids"] = request.prompts[index].as_slice().into();
+                choice["prompt_token_ids"] = prompt.as_slice().into();
             }
         }
-        if let Some((start, _)) = request.prompt_top {
+        if let Some((start, _)) = request.prompt_top.filter(|_| !request.echo) {
             let mut all = vec![Value::Null; start];
             for scored in &self.prompt {
                 all.push(prompt_entry(scored, texts)?);
@@ -74,8 +89,17 @@ fn token_text(id: TokenId, texts: &dyn Texts) -> Result<String, Refusal> {
     texts.token(id).map_err(Refusal::Failed)
 }
 
-/// Log-probabilities in OpenAI's shape. By id, tokens are named as vLLM names them.
-fn logprobs(tokens: &[Scored], by_id: bool, texts: &dyn Texts) -> Result<Value, Refusal> {
+/// A token of a reply. A prompt's first has no log-probability.
+type Listed<'a> = (TokenId, Option<&'a Scored>);
+
+/// Log-probabilities in OpenAI's shape; `pieces` are what the tokens add to the text. By id,
+/// tokens are named as vLLM names them.
+fn logprobs(
+    tokens: &[Listed<'_>],
+    pieces: &[String],
+    by_id: bool,
+    texts: &dyn Texts,
+) -> Result<Value, Refusal> {
     let name = |id: TokenId, text: &str| match by_id {
         true => format!("token_id:{id}"),
         false => text.to_owned(),
@@ -84,18 +108,22 @@ fn logprobs(tokens: &[Scored], by_id: bool, texts: &dyn Texts) -> Result<Value, 
     let mut tops = Vec::with_capacity(tokens.len());
     let mut offsets = Vec::with_capacity(tokens.len());
     let mut offset = 0;
-    for scored in tokens {
-        let text = token_text(scored.token, texts)?;
+    for (&(token, scored), piece) in tokens.iter().zip(pieces) {
         offsets.push(offset);
-        offset += text.chars().count();
-        spelled.push(name(scored.token, &text));
+        offset += piece.chars().count();
+        spelled.push(name(token, &token_text(token, texts)?));
+        let Some(scored) = scored else {
+            tops.push(Value::Null);
+            continue;
+        };
         let mut top = Map::new();
         for &(id, logprob) in &scored.top {
-            top.insert(name(id, &token_text(id, texts)?), json!(logprob));
+            // Tokens of one text share a name; the most probable one has it.
+            top.entry(name(id, &token_text(id, texts)?)).or_insert_with(|| json!(logprob));
         }
-        tops.push(top);
+        tops.push(top.into());
     }
-    let own: Vec<_> = tokens.iter().map(|t| t.logprob).collect();
+    let own: Vec<_> = tokens.iter().map(|(_, scored)| scored.and_then(|s| s.logprob)).collect();
     Ok(json!({
         "tokens": spelled, "token_logprobs": own, "top_logprobs": tops, "text_offset": offsets,
     }))

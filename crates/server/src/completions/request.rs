@@ -25,11 +25,19 @@ const LISTED_BYTES: usize = 1 << 10;
 /// Bytes of a prompt's or an answer's token, in all its copies.
 const TOKEN_BYTES: usize = 64;
 
+/// Copies of an echoed token's text while a reply is built, and the bytes beside it.
+const ECHO_COPIES: usize = 6;
+const ECHO_BYTES: usize = 64;
+
 /// A request that can be met. It has OpenAI's fields, and vLLM's for token ids and prompt
 /// log-probabilities; unknown fields are ignored, as other servers do.
 #[derive(Debug)]
 pub(crate) struct CompletionRequest {
     pub(crate) prompts: Vec<Vec<TokenId>>,
+    /// How many tokens of each prompt the tokenizer put before its text.
+    pub(crate) openings: Vec<usize>,
+    /// Whether the reply repeats the prompts, with their log-probabilities if there are any.
+    pub(crate) echo: bool,
     pub(crate) max_tokens: usize,
     pub(crate) sampling: Option<Sampling>,
     /// How many of the most probable tokens come with each generated one.
@@ -50,10 +58,14 @@ impl CompletionRequest {
         let fields = RequestFields::parse(body)?;
         check_model(&fields, &model.name)?;
         check_single(&fields)?;
-        check_unsupported(&fields, &["echo", "stop", "suffix"])?;
-        let stream = fields.flag("stream")?;
-        let prompt_top = prompt_top(&fields, stream)?;
-        let prompts = encoded(&fields, model)?;
+        check_unsupported(&fields, &["stop", "suffix"])?;
+        let (stream, echo) = (fields.flag("stream")?, fields.flag(ECHO)?);
+        let top = fields.count("logprobs", 0, TOP)?;
+        let prompt_top = match echo {
+            true => echoed_top(&fields, stream, top)?,
+            false => prompt_top(&fields, stream)?,
+        };
+        let (prompts, openings) = encoded(&fields, model)?;
         for prompt in &prompts {
             check_prompt(PROMPT, prompt, info.context, info.vocabulary)?;
             if let Some((start, _)) = prompt_top.filter(|&(start, _)| start > prompt.len()) {
@@ -64,9 +76,11 @@ impl CompletionRequest {
         }
         let request = CompletionRequest {
             prompts,
+            openings,
+            echo,
             max_tokens: fields.count("max_tokens", 0, usize::MAX)?.unwrap_or(COMPLETION_TOKENS),
             sampling: sampling(&fields)?,
-            top: fields.count("logprobs", 0, TOP)?,
+            top,
             prompt_top,
             stream,
             ids: fields.flag("return_token_ids")?,
@@ -82,7 +96,8 @@ impl CompletionRequest {
         if self.stream || listed <= LISTED {
             return Ok(());
         }
-        let field = if self.prompt_top.is_some() { "prompt_logprobs" } else { "logprobs" };
+        let prompt_field = self.prompt_top.is_some() && !self.echo;
+        let field = if prompt_field { PROMPT_TOP } else { "logprobs" };
         let message = format!(
             "the reply would list {listed} tokens with log-probabilities; expected at most {LISTED}, so ask for fewer prompts, tokens or log-probabilities"
         );
@@ -105,8 +120,12 @@ impl CompletionRequest {
     }
 
     /// Most bytes of the reply while it is built, with the tokens that it comes from.
-    pub(crate) fn reply_bytes(&self, context: usize) -> usize {
+    pub(crate) fn reply_bytes(&self, model: &ServedModel) -> usize {
+        let context = model.info.context;
         let listed = self.listed(context).min(LISTED).saturating_mul(LISTED_BYTES);
+        let echoed = self.prompts.iter().map(Vec::len).filter(|_| self.echo).sum::<usize>();
+        let each = model.longest_token.saturating_mul(ECHO_COPIES).saturating_add(ECHO_BYTES);
+        let listed = listed.saturating_add(echoed.saturating_mul(each));
         let tokens = |prompt: &Vec<TokenId>| prompt.len() + self.made(prompt, context);
         let tokens: usize = self.prompts.iter().map(tokens).sum();
         listed.saturating_add(tokens.saturating_mul(TOKEN_BYTES))
@@ -128,19 +147,47 @@ impl CompletionRequest {
 /// First prompt position to score, from 1. It is our own field; vLLM scores all positions.
 const START: &str = "prompt_logprobs_start";
 
+const PROMPT_TOP: &str = "prompt_logprobs";
+const ECHO: &str = "echo";
+
 fn prompt_top(fields: &RequestFields, stream: bool) -> Result<Option<(usize, usize)>, Refusal> {
-    let name = "prompt_logprobs";
     let start = fields.count(START, 1, usize::MAX)?.unwrap_or(1);
-    let top = fields.count(name, 0, TOP)?;
-    if stream && top.is_some() {
-        let message = format!("`{name}` cannot be streamed; leave it or `stream` out");
-        return Err(Refusal::field(name, message));
-    }
+    let top = fields.count(PROMPT_TOP, 0, TOP)?;
+    check_whole(PROMPT_TOP, stream && top.is_some())?;
     Ok(top.map(|top| (start, top)))
 }
 
-/// The prompts as tokens.
-fn encoded(fields: &RequestFields, model: &ServedModel) -> Result<Vec<Vec<TokenId>>, Refusal> {
+/// With `echo`, `logprobs` asks for those of the prompt too.
+fn echoed_top(
+    fields: &RequestFields,
+    stream: bool,
+    top: Option<usize>,
+) -> Result<Option<(usize, usize)>, Refusal> {
+    check_whole(ECHO, stream)?;
+    if fields.get(PROMPT_TOP).is_some() {
+        let message = format!(
+            "`{PROMPT_TOP}` and `{ECHO}` are two ways to get one thing; leave one of them out"
+        );
+        return Err(Refusal::field(PROMPT_TOP, message));
+    }
+    Ok(top.map(|top| (1, top)))
+}
+
+fn check_whole(name: &'static str, streams: bool) -> Result<(), Refusal> {
+    match streams {
+        false => Ok(()),
+        true => {
+            let message = format!("`{name}` cannot be streamed; leave it or `stream` out");
+            Err(Refusal::field(name, message))
+        }
+    }
+}
+
+/// The prompts as tokens, and how many of each precede its text.
+fn encoded(
+    fields: &RequestFields,
+    model: &ServedModel,
+) -> Result<(Vec<Vec<TokenId>>, Vec<usize>), Refusal> {
     let prompts = prompts(fields)?;
     if prompts.len() > PROMPTS {
         let message = format!("{} prompts; expected 1 to {PROMPTS}", prompts.len());
@@ -149,9 +196,12 @@ fn encoded(fields: &RequestFields, model: &ServedModel) -> Result<Vec<Vec<TokenI
     let encode = |prompt| match prompt {
         Prompt::Text(text) => {
             check_bytes(PROMPT, text, model.info.context, model.longest_token)?;
-            model.texts.encode(text).map_err(|message| Refusal::field(PROMPT, message))
+            let ids = model.texts.encode(text);
+            let ids = ids.map_err(|message| Refusal::field(PROMPT, message))?;
+            let opening = ids.iter().zip(&model.opening).take_while(|(a, b)| a == b).count();
+            Ok((ids, opening))
         }
-        Prompt::Ids(ids) => Ok(ids),
+        Prompt::Ids(ids) => Ok((ids, 0)),
     };
     prompts.into_iter().map(encode).collect()
 }

@@ -18,6 +18,9 @@ use crate::net::openai::events::{DONE, Events};
 use crate::net::openai::reply::{Finish, Stamp};
 use crate::net::refusal::Refusal;
 
+/// Bytes of a request that take as long to read as a token to spell.
+const SPELLED_BYTES: usize = 16;
+
 /// A request whose prompts are in the batch.
 pub(crate) struct RunningCompletion {
     pub(crate) request: CompletionRequest,
@@ -35,7 +38,7 @@ impl RunningCompletion {
         model: Arc<ServedModel>,
         request: CompletionRequest,
     ) -> Result<Self, Refusal> {
-        let memory = model.memory.reserve(request.reply_bytes(model.info.context))?;
+        let memory = model.memory.reserve(request.reply_bytes(&model))?;
         // All sequences have their memory before the first one begins.
         let bytes = |prompt: &Vec<TokenId>| request.sequence_bytes(prompt, &model);
         let all: Vec<usize> = request.prompts.iter().map(bytes).collect();
@@ -100,13 +103,22 @@ pub(crate) async fn whole(mut running: RunningCompletion) -> Result<Response, Re
         }
         choices.push(choice);
     }
+    // A token is spelled about as fast as these bytes of a request are read.
+    let echoed = running.request.prompts.iter().map(Vec::len).filter(|_| running.request.echo);
+    let bytes = echoed.sum::<usize>().saturating_mul(SPELLED_BYTES);
+    let reading = running.model.reading.clone();
+    reading.run(bytes, move || shaped(running, &choices)).await
+}
+
+/// The reply with all choices.
+fn shaped(running: RunningCompletion, choices: &[ChoiceSoFar]) -> Result<Response, Refusal> {
     let mut shaped = Vec::with_capacity(choices.len());
     for (at, choice) in choices.iter().enumerate() {
         let text = choice.text(&*running.model.texts)?;
         shaped.push(running.choice(at, choice, 0, &text)?);
     }
     let mut reply = running.completion(&shaped);
-    reply["usage"] = usage(&running.request.prompts, &choices);
+    reply["usage"] = usage(&running.request.prompts, choices);
     Ok(holding(Json(reply).into_response(), running.memory))
 }
 

@@ -54,12 +54,15 @@ impl CompletionService {
         let batcher = Batcher::start(model, vocabulary, config);
         let replies = AtomicU64::new(0);
         let (longest_token, reading) = (texts.longest_token(), LongWork::new());
+        // A tokenizer without texts has no opening either.
+        let opening = texts.encode("").unwrap_or_default();
         let model = ServedModel {
             name,
             info,
             tokenizer_hash,
             texts,
             longest_token,
+            opening,
             batcher,
             memory: room,
             position_bytes,

@@ -1,7 +1,7 @@
 //! Text to tokens and back, in the model's vocabulary.
 
 use tokenroute_core::TokenId;
-use tokenroute_model::Tokenizer;
+use tokenroute_model::{Detokeniser, LoadError, Tokenizer};
 
 /// Text to tokens and back. Errors are messages for the client.
 pub trait Texts: Send + Sync {
@@ -25,6 +25,16 @@ pub trait Texts: Send + Sync {
     /// # Errors
     /// A token that the tokenizer refuses.
     fn token(&self, id: TokenId) -> Result<String, String>;
+
+    /// What each token adds to the text of those before it, special ones included. A character
+    /// of several tokens belongs to the last of them. As provided, every token is whole
+    /// characters.
+    ///
+    /// # Errors
+    /// A token that the tokenizer refuses.
+    fn pieces(&self, ids: &[TokenId]) -> Result<Vec<String>, String> {
+        ids.iter().map(|&id| self.token(id)).collect()
+    }
 }
 
 impl Texts for Tokenizer {
@@ -42,5 +52,23 @@ impl Texts for Tokenizer {
 
     fn token(&self, id: TokenId) -> Result<String, String> {
         self.token_text(id).map_err(|error| error.to_string())
+    }
+
+    fn pieces(&self, ids: &[TokenId]) -> Result<Vec<String>, String> {
+        let text = |error: LoadError| error.to_string();
+        let mut detokeniser = Detokeniser::new(self);
+        let mut pieces = Vec::with_capacity(ids.len());
+        for &id in ids {
+            let mut piece = detokeniser.push(id).map_err(text)?;
+            // The stream leaves special tokens out.
+            if piece.is_empty() && Tokenizer::decode(self, &[id]).map_err(text)?.is_empty() {
+                piece = self.token_text(id).map_err(text)?;
+            }
+            pieces.push(piece);
+        }
+        if let Some(last) = pieces.last_mut() {
+            last.push_str(&detokeniser.finish().map_err(text)?);
+        }
+        Ok(pieces)
     }
 }

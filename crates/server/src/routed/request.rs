@@ -25,6 +25,7 @@ const STOP_BYTES: usize = 4096;
 const TOKEN_BYTES: usize = 256;
 const SHOWN_TOKEN_BYTES: usize = 2048;
 
+const ECHO: &str = "echo";
 const MESSAGES: &str = "messages";
 const VARIABLES: &str = "chat_template_kwargs";
 
@@ -52,7 +53,7 @@ impl AnswerKind {
             AnswerKind::Chat => {
                 &["tools", "functions", "logit_bias", "audio", "logprobs", "top_logprobs"]
             }
-            AnswerKind::Text => &["suffix", "echo", "logit_bias", "logprobs"],
+            AnswerKind::Text => &["suffix", "logit_bias", "logprobs"],
         }
     }
 }
@@ -133,6 +134,12 @@ fn check_supported(kind: AnswerKind, fields: &RequestFields) -> Result<(), Refus
         if fields.number(name)?.unwrap_or(0.0) != 0.0 {
             return Err(unsupported(name));
         }
+    }
+    if kind == AnswerKind::Text && fields.flag(ECHO)? {
+        let message = format!(
+            "`{ECHO}` is not supported: a pair has two models, so a prompt has no log-probabilities of its own; `tokenroute cloud` answers it for one model"
+        );
+        return Err(Refusal::field(ECHO, message));
     }
     check_unsupported(fields, kind.unsupported())?;
     match fields.get("response_format").map(|format| &format["type"]) {

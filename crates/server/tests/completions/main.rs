@@ -1,6 +1,7 @@
 //! The completions server as our own client sees it, with toy models behind it.
 
 mod cable;
+mod echo;
 mod http2;
 mod liveness;
 mod memory;

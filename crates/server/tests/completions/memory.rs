@@ -28,6 +28,7 @@ fn a_reply_that_lists_too_many_tokens_is_refused_before_it_is_computed() {
     for (field, body) in [
         ("prompt_logprobs", json!({"prompt": prompts, "max_tokens": 1, "prompt_logprobs": 20})),
         ("logprobs", json!({"prompt": [[1], [2]], "max_tokens": 4096, "logprobs": 20})),
+        ("logprobs", json!({"prompt": prompts, "max_tokens": 0, "logprobs": 20, "echo": true})),
     ] {
         let (status, text) = post(&server, None, &body.to_string());
         let error: Value = serde_json::from_str(&text).expect("JSON");
@@ -53,6 +54,8 @@ fn requests_beyond_the_limit_are_refused_and_memory_comes_back() {
         json!({"prompt": [1], "max_tokens": 4000}),
         // The parsed numbers.
         json!({"prompt": vec![1; 4000], "max_tokens": 1}),
+        // The echoed tokens: without `echo` the same request has room.
+        json!({"prompt": vec![1; 500], "max_tokens": 1, "echo": true, "logprobs": 1}),
     ] {
         let (status, text) = post(&server, None, &body.to_string());
         assert_eq!(status, 503, "{text}");

@@ -33,6 +33,21 @@ impl Texts for Letters {
             _ => char::from(b'a' + id as u8).to_string(),
         })
     }
+
+    fn pieces(&self, ids: &[TokenId]) -> Result<Vec<String>, String> {
+        let mut shown = 0;
+        let piece = |n| {
+            let text = self.decode(&ids[..n])?;
+            let whole = match n == ids.len() {
+                true => text.as_str(),
+                false => text.trim_end_matches('\u{FFFD}'),
+            };
+            let piece = whole[shown..].to_owned();
+            shown = whole.len();
+            Ok(piece)
+        };
+        (1..=ids.len()).map(piece).collect()
+    }
 }
 
 fn loopback() -> SocketAddr {
