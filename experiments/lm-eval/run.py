@@ -116,7 +116,7 @@ def likelihoods(samples):
 
 def choice(args):
     """The harness on `cloud`, beside its own `hf`."""
-    task = "word_problems_conclusion"
+    task = "word_problems_at_once"
     with Served(args, "cloud", "--model", LLM) as server:
         model = (f"model={server.name},base_url={server.url}/v1/completions,tokenizer={LLM},"
                  f"tokenizer_backend=huggingface,num_concurrent=1")
@@ -182,9 +182,9 @@ def main():
         sys.exit(f"{args.program} does not exist; make it with: cargo build --release")
     args.work = args.work.resolve()
     args.work.mkdir(parents=True, exist_ok=True)
-    stages = ["label", "train", "sweep"]
-    for stage in stages:
-        subprocess.run([str(args.program), "--quiet", stage, str(args.experiment)], check=True)
+    for stage in ["label", "train", "sweep"]:
+        command = [str(args.program), "--quiet", stage, str(args.experiment)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     versions = {name: importlib.metadata.version(name) for name in ["lm_eval", "transformers", "torch"]}
     report = {"command": "python3 experiments/lm-eval/run.py", "versions": versions}
     report["generation"] = [generation(args, tau) for tau in args.taus.split(",")]

@@ -7,18 +7,14 @@ mod support;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
-use support::{Server, complain, fail, model, root, tokenroute, write_router};
+use support::{Server, complain, fail, model, python, root, tokenroute, write_router};
 use tempfile::TempDir;
 
 const KEY: &str = "TOKENROUTE_SERVE_KEY";
 const SECRET: &str = "sesame-4711";
 const QUESTIONS: &str = "datasets/word-problems/test.jsonl";
-
-/// Exit code of a client that cannot run.
-const SKIPPED: i32 = 77;
 
 /// `tokenroute serve` with this key.
 fn serve(arguments: &[&str], key: Option<&str>) -> Server {
@@ -52,20 +48,7 @@ fn client(script: &str, llm: &str, tau: &str) -> String {
     let pair = ["--slm", &slm, "--llm", llm, "--router", &router, "--tau", tau, "--speculate"];
     let server = serve(&pair, Some(SECRET));
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(script);
-    let python = std::env::var("TOKENROUTE_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let run = Command::new(python).arg(path).args([&server.url, SECRET, &question(), tau]).output();
-    let said = match run {
-        Err(error) => format!("skipped: no Python: {error}"),
-        Ok(output) => {
-            let said = [output.stdout, output.stderr].concat();
-            let said = String::from_utf8_lossy(&said).into_owned();
-            match output.status.code() {
-                Some(0) => said,
-                Some(SKIPPED) => format!("skipped: {said}"),
-                code => panic!("{script} ends with {code:?}: {said}"),
-            }
-        }
-    };
+    let said = python(&path, &[&server.url, SECRET, &question(), tau]);
     let complaints = server.stop();
     assert!(!complaints.contains("4711"), "{complaints}");
     format!("{script}: {}", said.trim())

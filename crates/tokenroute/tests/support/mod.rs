@@ -162,6 +162,26 @@ pub fn swap_two_tokens(path: &Path) {
     std::fs::write(path, tokenizer.to_string()).expect("a file");
 }
 
+/// Exit code of a script whose packages or programs are missing.
+const SKIPPED: i32 = 77;
+
+/// Runs a Python script that must succeed. Returns what it prints, or why it was skipped.
+pub fn python(script: &Path, arguments: &[&str]) -> String {
+    let python = std::env::var("TOKENROUTE_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    match Command::new(python).arg(script).args(arguments).output() {
+        Err(error) => format!("skipped: no Python: {error}"),
+        Ok(output) => {
+            let said = [output.stdout, output.stderr].concat();
+            let said = String::from_utf8_lossy(&said).into_owned();
+            match output.status.code() {
+                Some(0) => said,
+                Some(SKIPPED) => format!("skipped: {said}"),
+                code => panic!("{} ends with {code:?}: {said}", script.display()),
+            }
+        }
+    }
+}
+
 /// The program with arguments.
 pub fn tokenroute(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tokenroute"));
