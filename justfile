@@ -124,6 +124,11 @@ test-aarch64:
 check:
     bash .ci/run
 
+# lm-evaluation-harness on `serve` and `cloud`: reports/lm-eval; needs lm-eval, torch and transformers.
+lm-eval *options:
+    cargo build --release
+    python3 experiments/lm-eval/run.py {{options}}
+
 # The documents: links, the README's numbers and picture, the book; needs mdbook.
 docs:
     python3 tools/check-links.py

@@ -29,6 +29,7 @@ mod grading;
 mod hash;
 mod label;
 mod llm;
+mod log_probability;
 mod metrics;
 mod model;
 mod operator;
@@ -53,6 +54,7 @@ pub use grading::{Grader, answer_letter, grade, is_number, last_boxed, same_answ
 pub use hash::{prefix_hash, stable_hash, unit_hash};
 pub use label::{Counts, LabelRow, Relation, Shares, Tally, soft_target};
 pub use llm::{Ask, Bytes, Cause, Continuation, Llm, LlmError, Reply, TopTokens};
+pub use log_probability::LogProbability;
 pub use metrics::{Gap, apgr, apgr_of_tenths, apgr_to, cpt};
 pub use model::{Detail, Feed, LanguageModel, ModelError, ModelInfo, Step, TokenId};
 pub use operator::{Operator, OperatorPart, WeightKind, WeightShape};

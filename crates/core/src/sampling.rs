@@ -85,6 +85,12 @@ impl Sampling {
         self.seed
     }
 
+    /// The same with the seed `by` higher, for the further answers to one prompt.
+    #[must_use]
+    pub fn shifted(self, by: u64) -> Self {
+        Sampling { seed: self.seed.wrapping_add(by), ..self }
+    }
+
     /// The 64 random bits of a position; the same on every call.
     fn bits(&self, side: Side, position: usize) -> u64 {
         let mut key = [0; 32];

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use tokenroute_core::{Score, Scorer, Step, TokenId, TraceToken};
+use tokenroute_core::{LogProbability, Score, Scorer, Step, TokenId, TraceToken};
 
 use crate::calls::CallId;
 use crate::lookahead::Lookahead;
@@ -30,9 +30,16 @@ pub(crate) struct Made {
     pub(crate) relayed: bool,
     /// The SLM's step, if steps are recorded.
     pub(crate) step: Option<Step>,
+    /// The SLM's log-probability of the token, if it is listed.
+    pub(crate) listed: Option<LogProbability>,
 }
 
 impl Made {
+    /// A token without step and log-probability, which come when it is appended.
+    pub(crate) fn new(token: TraceToken, held: bool, relayed: bool) -> Self {
+        Made { token, held, relayed, step: None, listed: None }
+    }
+
     /// Marks the token as decided ahead of the answer.
     pub(crate) fn ahead(mut self) -> Self {
         self.token.speculated = true;

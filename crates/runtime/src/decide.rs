@@ -4,7 +4,9 @@
 use std::collections::VecDeque;
 use std::mem;
 
-use tokenroute_core::{Cause, LlmStep, Origin, Score, Side, Step, TokenId, TopTokens, TraceToken};
+use tokenroute_core::{
+    Cause, LlmStep, LogProbability, Origin, Score, Side, Step, TokenId, TopTokens, TraceToken,
+};
 
 use crate::branch::{AskState, Branch, Dropped, Head, Made, Routed, Rules};
 use crate::{RuntimeError, Wait};
@@ -16,8 +18,10 @@ impl<S: Clone> Branch<'_, S> {
             let position = self.path.tokens().len();
             let own = step.said(rules.policy.sampling, Side::Slm, position);
             let own = self.path.canonical(own);
-            // The logits are large, and no later code reads them.
-            step.logits = None;
+            // The logits are large, and later code reads them for a listed token alone.
+            if rules.policy.listed.is_none() {
+                step.logits = None;
+            }
             let heard = match self.relayed.pop_front() {
                 Some(token) => self.relay(token, own, &step, rules),
                 None => self.decide(own, step, rules),
@@ -62,11 +66,7 @@ impl<S: Clone> Branch<'_, S> {
                     cause: None,
                     speculated: false,
                 };
-                self.append(
-                    Made { token: made, held: !keeps, relayed: false, step: None },
-                    &step,
-                    rules,
-                );
+                self.append(Made::new(made, !keeps, false), &step, rules);
                 return Ok(());
             }
         }
@@ -99,14 +99,18 @@ impl<S: Clone> Branch<'_, S> {
             speculated: false,
         };
         self.asked += 1;
-        self.append(Made { token: made, held: false, relayed: true, step: None }, step, rules);
+        self.append(Made::new(made, false, true), step, rules);
         Ok(())
     }
 
     /// Appends a token. The SLM processes it next unless it closes the answer.
     fn append(&mut self, mut made: Made, step: &Step, rules: &Rules<'_>) {
         made.token.token = self.path.commit(made.token.token, step);
-        made.step = rules.records.then(|| step.clone());
+        let token = made.token.token;
+        let logits = step.logits.as_deref().filter(|logits| (token as usize) < logits.len());
+        let listed = rules.policy.listed.zip(logits);
+        made.listed = listed.map(|(top, logits)| LogProbability::of(logits, token, top));
+        made.step = rules.records.then(|| Step { logits: None, ..step.clone() });
         self.pending = vec![made.token.token];
         self.made.push(made);
         self.head = if self.path.closed(rules.max_tokens) { Head::Closed } else { Head::Open };
@@ -165,7 +169,7 @@ impl<S: Clone> Branch<'_, S> {
             speculated: false,
         };
         let held = origin == Origin::Slm && routes;
-        self.append(Made { token: made, held, relayed: false, step: None }, &step, rules);
+        self.append(Made::new(made, held, false), &step, rules);
 
         let token = self.path.previous();
         for (first, branch) in branches {

@@ -1,6 +1,6 @@
 //! Sessions of an engine and their events.
 
-use tokenroute_core::{Bytes, TokenId, Trace, TraceToken};
+use tokenroute_core::{Bytes, LogProbability, TokenId, Trace, TraceToken};
 
 use crate::{Policy, RuntimeError};
 
@@ -31,6 +31,8 @@ pub enum Event {
         session: SessionId,
         /// The token and how it was made.
         token: TraceToken,
+        /// The SLM's log-probability of it, with [`Policy::listed`].
+        listed: Option<LogProbability>,
     },
     /// The answer is complete, and the session has ended.
     Ended {

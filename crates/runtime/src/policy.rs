@@ -58,6 +58,9 @@ pub struct Policy {
     /// How both models draw their tokens. `None` is greedy. The router sees the greedy step,
     /// and its τ and curve hold for greedy decoding only.
     pub sampling: Option<Sampling>,
+    /// Whether the SLM's log-probability of every token comes with it, and how many of the SLM's
+    /// most probable tokens come too. It changes no token, whichever model makes it.
+    pub listed: Option<usize>,
     /// Whether a failure of the LLM ends the session with [`crate::RuntimeError::Llm`]. By
     /// default it degrades a token.
     pub strict: bool,
@@ -77,6 +80,7 @@ impl Policy {
             max_extra: None,
             warm: None,
             sampling: None,
+            listed: None,
             strict: false,
         }
     }
@@ -86,6 +90,11 @@ impl Policy {
     /// Whether the LLM is never called.
     pub(crate) fn alone(&self) -> bool {
         self.tau == Tau::SLM_ONLY || self.budget.share() == 0.0
+    }
+
+    /// Whether the SLM's logits are read.
+    pub(crate) fn reads_logits(&self) -> bool {
+        self.sampling.is_some() || self.listed.is_some()
     }
 
     /// Whether tokens of the LLM after the routed one are taken as well.

@@ -192,7 +192,7 @@ impl<S: Clone> RunningSession<'_, S> {
             self.trace.relayed += u64::from(made.relayed);
             self.trace.tokens.push(made.token.clone());
             self.steps.extend(made.step);
-            events.push(Event::Token { session: self.id, token: made.token });
+            events.push(Event::Token { session: self.id, token: made.token, listed: made.listed });
         }
         match &self.root.head {
             Head::Open | Head::Routed(_) => None,

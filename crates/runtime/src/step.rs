@@ -44,9 +44,9 @@ impl<S: LanguageModel, L: Llm + ?Sized> Engine<'_, S, L> {
             let fits = self.fits(held + *tokens);
             fits.map_err(|error| branch.head = Head::Broken(error.into())).is_ok()
         });
-        // One call gives logits to all branches if any samples. This costs a copy.
-        let draws = parts.iter().any(|part| part.rules.policy.sampling.is_some());
-        let detail = if draws { Detail::Logits } else { Detail::Full };
+        // One call gives logits to all branches if any needs them. This costs a copy.
+        let needs = |part: &Part<'_, '_, S::State>| part.rules.policy.reads_logits();
+        let detail = if parts.iter().any(needs) { Detail::Logits } else { Detail::Full };
         let mut feeds: Vec<_> = parts
             .iter_mut()
             .map(|Part { branch, tokens, .. }| {

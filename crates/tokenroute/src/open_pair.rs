@@ -122,6 +122,7 @@ pub fn policy(routing: &Routing, drawing: Option<&Drawing>) -> Result<Policy> {
         max_extra: waiting.max_extra_calls,
         warm: waiting.warm,
         sampling,
+        listed: None,
         strict: false,
     })
 }

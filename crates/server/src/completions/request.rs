@@ -57,7 +57,7 @@ impl CompletionRequest {
         let info = &model.info;
         let fields = RequestFields::parse(body)?;
         check_model(&fields, &model.name)?;
-        check_single(&fields)?;
+        check_single(&fields, &["n", "best_of"])?;
         check_unsupported(&fields, &["stop", "suffix"])?;
         let (stream, echo) = (fields.flag("stream")?, fields.flag(ECHO)?);
         let top = fields.count("logprobs", 0, TOP)?;

@@ -14,7 +14,7 @@ use crate::completions::reply::{ChoiceSoFar, completion, usage};
 use crate::completions::request::CompletionRequest;
 use crate::completions::sequence::{NewSequence, SequenceEvent};
 use crate::net::memory::{Reservation, holding};
-use crate::net::openai::events::{DONE, Events};
+use crate::net::openai::events::{DONE, EventData, Events};
 use crate::net::openai::reply::{Finish, Stamp};
 use crate::net::refusal::Refusal;
 
@@ -139,11 +139,11 @@ pub(crate) fn chunks(running: RunningCompletion) -> impl Events {
 }
 
 impl Events for Chunks {
-    async fn next(&mut self) -> Option<String> {
+    async fn next(&mut self) -> Option<EventData> {
         while !self.over {
             let Some(events) = self.running.events.get_mut(self.at) else {
                 self.over = true;
-                return Some(DONE.to_owned());
+                return Some(DONE.to_owned().into());
             };
             let event = events.recv().await;
             let adds_nothing =
@@ -151,11 +151,11 @@ impl Events for Chunks {
             match take(&mut self.choice, event) {
                 Ok(()) if adds_nothing => continue,
                 Ok(()) => {}
-                Err(refusal) => return Some(self.fail(&refusal)),
+                Err(refusal) => return Some(self.fail(&refusal).into()),
             }
-            return Some(
-                self.chunk().map_or_else(|refusal| self.fail(&refusal), |c| c.to_string()),
-            );
+            let chunk = self.chunk();
+            let data = chunk.map_or_else(|refusal| self.fail(&refusal), |chunk| chunk.to_string());
+            return Some(data.into());
         }
         None
     }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tokenroute_core::{TokenId, TraceToken, Vocabulary};
+use tokenroute_core::{LogProbability, TokenId, TraceToken, Vocabulary};
 use tokenroute_model::{Detokeniser, LoadError, Tokenizer};
 
 /// A token with its text. A character of several tokens belongs to the last of them.
@@ -11,6 +11,8 @@ use tokenroute_model::{Detokeniser, LoadError, Tokenizer};
 pub(crate) struct TokenText {
     pub(crate) token: TraceToken,
     pub(crate) text: String,
+    /// The small model's log-probability of it, if it is listed.
+    pub(crate) listed: Option<LogProbability>,
 }
 
 /// The text of an answer under way.
@@ -36,12 +38,16 @@ impl AnswerText {
 
     /// Adds a token and returns the tokens whose text is final now. After
     /// [`AnswerText::stopped`] no more tokens may be added.
-    pub(crate) fn push(&mut self, token: TraceToken) -> Result<Vec<TokenText>, LoadError> {
+    pub(crate) fn push(
+        &mut self,
+        token: TraceToken,
+        listed: Option<LogProbability>,
+    ) -> Result<Vec<TokenText>, LoadError> {
         let text = match self.is_end(token.token) {
             true => String::new(),
             false => self.detokeniser.push(token.token)?,
         };
-        self.held.push(TokenText { token, text });
+        self.held.push(TokenText { token, text, listed });
         let text: String = self.held.iter().map(|held| held.text.as_str()).collect();
         if let Some(at) = self.stops.iter().filter_map(|stop| text.find(stop.as_str())).min() {
             self.stopped = true;

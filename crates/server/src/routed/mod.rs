@@ -8,15 +8,18 @@
 //!
 //! A request is read (`request`) and gets a slot (`worker`). The thread that decodes admits
 //! it between turns (`scheduler`) and sends its tokens back (`ticket`). They become text
-//! (`answer`) and a reply (`running`, `reply`).
+//! (`answer`, `running`), and the answers to one request become a reply (`answers`, `reply`,
+//! `response`).
 
 mod answer;
+mod answers;
 mod config;
 mod metrics;
 mod page;
 mod pair;
 mod reply;
 mod request;
+mod response;
 mod routes;
 mod running;
 mod scheduler;

@@ -1,81 +1,82 @@
-//! Replies in OpenAI's shapes, whole and in chunks.
+//! Replies in the shapes of OpenAI's chat and completions APIs, whole and in chunks.
 
 use std::collections::VecDeque;
 
-use axum::Json;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde_json::{Value, json};
-use tokenroute_core::Sampling;
 
-use crate::net::memory::holding;
-use crate::net::openai::events::{DONE, Events, streamed};
+use crate::net::openai::events::{DONE, EventData, Events, streamed};
 use crate::net::openai::reply::{Finish, frame};
 use crate::net::refusal::Refusal;
 use crate::routed::answer::TokenText;
-use crate::routed::metrics::{cause_name, origin_name};
+use crate::routed::answers::{Answers, text};
 use crate::routed::request::AnswerKind;
-use crate::routed::running::RunningAnswer;
-use crate::routed::served::ServedPair;
 
 /// The reply, whole or in chunks as the request asks.
-pub(crate) async fn reply(running: RunningAnswer) -> Result<Response, Refusal> {
-    if running.request.stream { Ok(chunks(running)) } else { whole(running).await }
+pub(crate) async fn reply(answers: Answers) -> Result<Response, Refusal> {
+    if answers.request.stream { Ok(chunks(answers)) } else { whole(answers).await }
 }
 
-async fn whole(mut running: RunningAnswer) -> Result<Response, Refusal> {
-    let mut tokens = Vec::new();
-    let finish = loop {
-        let (more, finish) = running.next().await?;
-        tokens.extend(more);
-        if let Some(finish) = finish {
-            break finish;
+async fn whole(mut answers: Answers) -> Result<Response, Refusal> {
+    let (mut choices, mut origins) = (Vec::new(), None);
+    while let Some(running) = answers.running.front_mut() {
+        let (tokens, finish) = running.rest().await?;
+        choices.push(choice(&answers, choices.len(), &tokens, finish)?);
+        if answers.request.tokens {
+            origins = Some(answers.origins(&tokens)?);
         }
-    };
-    let text = text(&tokens);
-    let choice = match running.request.kind {
-        AnswerKind::Chat => json!({
-            "index": 0, "message": {"role": "assistant", "content": text, "refusal": null},
-            "logprobs": null, "finish_reason": finish.name(),
-        }),
-        AnswerKind::Text => json!({
-            "index": 0, "text": text, "logprobs": null, "finish_reason": finish.name(),
-        }),
-    };
-    let mut reply = framed(&running, false, &[choice]);
-    add_sampling(&mut reply, &running);
-    reply["usage"] = running.usage.json(running.request.prompt.len());
-    if running.request.tokens {
-        reply["tokenroute"] = origins(&running.shared.pair, &tokens)?;
+        answers.finish_first();
     }
-    let reply = Json(reply).into_response();
-    Ok(match running.take_memory() {
-        Some(memory) => holding(reply, memory),
-        None => reply,
+    let mut reply = framed(&answers, false, &choices);
+    answers.add_sampling(&mut reply);
+    reply["usage"] = answers.usage();
+    if let Some(origins) = origins {
+        reply["tokenroute"] = origins;
+    }
+    Ok(answers.send(reply))
+}
+
+fn choice(
+    answers: &Answers,
+    index: usize,
+    tokens: &[TokenText],
+    finish: Finish,
+) -> Result<Value, Refusal> {
+    let (text, finish) = (text(tokens), finish.name());
+    let listed = answers.listed(tokens)?;
+    Ok(match answers.request.kind {
+        AnswerKind::Text => {
+            json!({"index": index, "text": text, "logprobs": listed, "finish_reason": finish})
+        }
+        AnswerKind::Chat | AnswerKind::Response => json!({
+            "index": index, "message": {"role": "assistant", "content": text, "refusal": null},
+            "logprobs": listed, "finish_reason": finish,
+        }),
     })
 }
 
-fn chunks(running: RunningAnswer) -> Response {
-    let mut queue = VecDeque::new();
-    if running.request.kind == AnswerKind::Chat {
-        let role = json!({"role": "assistant", "content": ""});
-        queue.push_back(chunk(&running, &role, None).to_string());
-    }
-    streamed(Chunks { running, queue, over: false })
+fn chunks(answers: Answers) -> Response {
+    let mut chunks = Chunks { answers, index: 0, queue: VecDeque::new(), over: false };
+    chunks.begin();
+    streamed(chunks)
 }
 
-/// A reply in chunks: one for the tokens that are there, one for the end, one for usage.
+/// A reply in chunks, one answer after the other: a chunk for the tokens that are there, one
+/// for the end of each, one for usage.
 struct Chunks {
-    running: RunningAnswer,
+    answers: Answers,
+    /// The answer whose tokens are being sent.
+    index: usize,
     /// Data to send.
     queue: VecDeque<String>,
     over: bool,
 }
 
 impl Events for Chunks {
-    async fn next(&mut self) -> Option<String> {
+    async fn next(&mut self) -> Option<EventData> {
         loop {
             if let Some(data) = self.queue.pop_front() {
-                return Some(data);
+                return Some(data.into());
             }
             if self.over {
                 return None;
@@ -93,18 +94,32 @@ impl Chunks {
         self.queue.push_back(chunk.to_string());
     }
 
+    /// Queues the chunk that begins an answer.
+    fn begin(&mut self) {
+        if self.answers.request.kind == AnswerKind::Chat {
+            let role = json!({"role": "assistant", "content": ""});
+            self.push(&self.chunk(&role, Value::Null, None));
+        }
+    }
+
     /// Queues the chunks for the next tokens.
     async fn fill(&mut self) -> Result<(), Refusal> {
-        let (tokens, finish) = self.running.next().await?;
-        let (request, text) = (&self.running.request, text(&tokens));
-        if !text.is_empty() || (request.tokens && !tokens.is_empty()) {
+        let Some(running) = self.answers.running.front_mut() else {
+            self.end();
+            return Ok(());
+        };
+        let (tokens, finish) = running.next().await?;
+        let (request, text) = (&self.answers.request, text(&tokens));
+        let listed = self.answers.listed(&tokens)?;
+        let shows = request.tokens || request.policy.listed.is_some();
+        if !text.is_empty() || (shows && !tokens.is_empty()) {
             let new = match request.kind {
-                AnswerKind::Chat => json!({"content": text}),
                 AnswerKind::Text => Value::String(text),
+                AnswerKind::Chat | AnswerKind::Response => json!({"content": text}),
             };
-            let mut chunk = chunk(&self.running, &new, None);
+            let mut chunk = self.chunk(&new, listed, None);
             if request.tokens {
-                chunk["tokenroute"] = origins(&self.running.shared.pair, &tokens)?;
+                chunk["tokenroute"] = self.answers.origins(&tokens)?;
             }
             self.push(&chunk);
         }
@@ -114,83 +129,58 @@ impl Chunks {
         Ok(())
     }
 
-    /// Queues the last chunks.
+    /// Queues the last chunk of an answer.
     fn finish(&mut self, finish: Finish) {
-        let nothing = match self.running.request.kind {
-            AnswerKind::Chat => json!({}),
+        let nothing = match self.answers.request.kind {
             AnswerKind::Text => Value::String(String::new()),
+            AnswerKind::Chat | AnswerKind::Response => json!({}),
         };
-        let mut end = chunk(&self.running, &nothing, Some(finish));
-        add_sampling(&mut end, &self.running);
+        let mut end = self.chunk(&nothing, Value::Null, Some(finish));
+        self.answers.add_sampling(&mut end);
         self.push(&end);
-        if self.running.request.usage {
-            let mut last = framed(&self.running, true, &[]);
-            last["usage"] = self.running.usage.json(self.running.request.prompt.len());
+        self.answers.finish_first();
+        self.index += 1;
+        if self.answers.running.is_empty() {
+            self.end();
+        } else {
+            self.begin();
+        }
+    }
+
+    /// Queues the end of the stream.
+    fn end(&mut self) {
+        if self.answers.request.usage {
+            let mut last = framed(&self.answers, true, &[]);
+            last["usage"] = self.answers.usage();
             self.push(&last);
         }
         self.queue.push_back(DONE.to_owned());
         self.over = true;
     }
-}
 
-/// One chunk of a stream, with the new part of the choice.
-fn chunk(running: &RunningAnswer, new: &Value, finish: Option<Finish>) -> Value {
-    let field = match running.request.kind {
-        AnswerKind::Chat => "delta",
-        AnswerKind::Text => "text",
-    };
-    let finish = finish.map(Finish::name);
-    let choice = json!({"index": 0, field: new, "logprobs": null, "finish_reason": finish});
-    let mut chunk = framed(running, true, &[choice]);
-    if running.request.usage {
-        chunk["usage"] = Value::Null;
+    /// One chunk, with the new part of the choice.
+    fn chunk(&self, new: &Value, listed: Value, finish: Option<Finish>) -> Value {
+        let field = match self.answers.request.kind {
+            AnswerKind::Text => "text",
+            AnswerKind::Chat | AnswerKind::Response => "delta",
+        };
+        let (index, finish) = (self.index, finish.map(Finish::name));
+        let choice =
+            json!({"index": index, field: new, "logprobs": listed, "finish_reason": finish});
+        let mut chunk = framed(&self.answers, true, &[choice]);
+        if self.answers.request.usage {
+            chunk["usage"] = Value::Null;
+        }
+        chunk
     }
-    chunk
 }
 
 /// The frame around choices.
-fn framed(running: &RunningAnswer, is_chunk: bool, choices: &[Value]) -> Value {
-    let object = match (running.request.kind, is_chunk) {
-        (AnswerKind::Chat, false) => "chat.completion",
-        (AnswerKind::Chat, true) => "chat.completion.chunk",
+fn framed(answers: &Answers, is_chunk: bool, choices: &[Value]) -> Value {
+    let object = match (answers.request.kind, is_chunk) {
         (AnswerKind::Text, _) => "text_completion",
+        (AnswerKind::Chat | AnswerKind::Response, false) => "chat.completion",
+        (AnswerKind::Chat | AnswerKind::Response, true) => "chat.completion.chunk",
     };
-    frame(object, &running.stamp, &running.shared.pair.name, choices)
-}
-
-/// Adds the sampling of a drawn answer, and a note that τ is measured for greedy ones.
-fn add_sampling(reply: &mut Value, running: &RunningAnswer) {
-    if let Some(sampling) = running.request.policy.sampling {
-        reply["sampling"] = json!(sampling);
-        reply["note"] = Sampling::NOTE.into();
-    }
-}
-
-fn text(tokens: &[TokenText]) -> String {
-    tokens.iter().map(|token| token.text.as_str()).collect()
-}
-
-/// Every token with its origin, score and cause.
-fn origins(pair: &ServedPair, tokens: &[TokenText]) -> Result<Value, Refusal> {
-    tokens.iter().map(|token| origin(pair, token)).collect::<Result<Vec<_>, _>>().map(Value::from)
-}
-
-fn origin(pair: &ServedPair, TokenText { token, text }: &TokenText) -> Result<Value, Refusal> {
-    let mut origin = json!({
-        "id": token.token,
-        "text": text,
-        "origin": origin_name(token.origin),
-        "score": pair.routed.then_some(token.score),
-    });
-    if token.slm_token != token.token {
-        let slm = pair.tokenizer.token_text(token.slm_token);
-        origin["slm"] = slm.map_err(|error| Refusal::Failed(error.to_string()))?.into();
-    }
-    if token.speculated {
-        origin["speculated"] = true.into();
-    }
-    if let Some(cause) = token.cause {
-        origin["cause"] = cause_name(cause).into();
-    }
-    Ok(origin)
+    frame(object, &answers.stamp, &answers.shared.pair.name, choices)
 }

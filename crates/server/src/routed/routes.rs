@@ -15,19 +15,22 @@ use crate::net::front::{body, guarded};
 use crate::net::openai::fields::parsed_bytes;
 use crate::net::openai::reply::models as list;
 use crate::net::refusal::Refusal;
+use crate::routed::answers::Answers;
 use crate::routed::metrics::Outcome;
 use crate::routed::page::page;
 use crate::routed::reply::reply;
 use crate::routed::request::{AnswerKind, RoutedRequest};
-use crate::routed::running::RunningAnswer;
+use crate::routed::response::response;
 use crate::routed::shared::Shared;
 
 pub(crate) fn router(shared: &Arc<Shared>, key: Option<ApiKey>) -> Router {
     let chat = async |state, request| answer(state, AnswerKind::Chat, request).await;
     let text = async |state, request| answer(state, AnswerKind::Text, request).await;
+    let response = async |state, request| answer(state, AnswerKind::Response, request).await;
     let keyed = Router::new()
         .route("/v1/chat/completions", post(chat))
         .route("/v1/completions", post(text))
+        .route("/v1/responses", post(response))
         .route("/v1/models", get(models))
         .route("/v1/models/{*name}", get(model))
         .route("/metrics", get(metrics))
@@ -62,7 +65,10 @@ async fn answer(
 ) -> Result<Response, Refusal> {
     let start = Instant::now();
     match begin(&shared, kind, request, start).await {
-        Ok(running) => reply(running).await,
+        Ok(answers) => match kind {
+            AnswerKind::Chat | AnswerKind::Text => reply(answers).await,
+            AnswerKind::Response => response(answers).await,
+        },
         Err(refusal) => {
             let busy = matches!(refusal, Refusal::Busy | Refusal::NoMemory { .. });
             shared.metrics.outcome(if busy { Outcome::Busy } else { Outcome::Refused });
@@ -71,13 +77,13 @@ async fn answer(
     }
 }
 
-/// Reads a request and hands its prompt to the decoding thread.
+/// Reads a request and hands its prompt to the decoding thread, once for each answer.
 async fn begin(
     shared: &Arc<Shared>,
     kind: AnswerKind,
     request: Request,
     start: Instant,
-) -> Result<RunningAnswer, Refusal> {
+) -> Result<Answers, Refusal> {
     let pair = &shared.pair;
     let (body, held) = body(request, pair.body).await?;
     let bytes = body.len();
@@ -89,8 +95,17 @@ async fn begin(
         RoutedRequest::read(kind, &body, &reads.pair)
     };
     let request = shared.reading.run(bytes, read).await?;
-    let memory = shared.memory.reserve(request.reply_bytes())?;
-    let session = shared.memory.reserve(request.session_bytes(pair))?;
-    let ticket = shared.worker.submit(&slot, session, &request)?;
-    Ok(RunningAnswer::new(Arc::clone(shared), request, (ticket, memory), start))
+    let more = (1..request.answers).map(|_| shared.worker.slot().ok_or(Refusal::Busy));
+    let mut slots = vec![slot];
+    slots.extend(more.collect::<Result<Vec<_>, _>>()?);
+    // All answers have their memory before the first one begins.
+    let memory = shared.memory.reserve(request.reply_bytes(pair))?;
+    let session = request.session_bytes(pair);
+    let mut sessions = shared.memory.reserve(session.saturating_mul(request.answers))?;
+    let mut tickets = Vec::with_capacity(slots.len());
+    for (slot, number) in slots.iter().zip(0..) {
+        let memory = sessions.part(session);
+        tickets.push(shared.worker.submit(slot, memory, &request, number)?);
+    }
+    Ok(Answers::new(shared, request, tickets, memory, start))
 }

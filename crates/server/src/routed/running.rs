@@ -1,10 +1,9 @@
-//! A request under way: events of the thread that decodes become text, with counts.
+//! An answer under way: events of the thread that decodes become text, with counts.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::net::memory::Reservation;
-use crate::net::openai::reply::{Finish, Stamp};
+use crate::net::openai::reply::Finish;
 use crate::net::refusal::Refusal;
 use crate::routed::answer::{AnswerText, TokenText};
 use crate::routed::metrics::Outcome;
@@ -17,15 +16,11 @@ use crate::routed::usage::AnswerUsage;
 /// read faster, and a chunk costs as much as a small model's token or more.
 const PACE: Duration = Duration::from_millis(5);
 
-/// A request that the decoding thread has.
+/// One answer to a request that the decoding thread has.
 pub(crate) struct RunningAnswer {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) request: RoutedRequest,
-    pub(crate) stamp: Stamp,
+    shared: Arc<Shared>,
     pub(crate) usage: AnswerUsage,
     ticket: Ticket,
-    /// Memory of the reply.
-    memory: Option<Reservation>,
     text: AnswerText,
     start: Instant,
     /// When the last token was made.
@@ -36,25 +31,21 @@ pub(crate) struct RunningAnswer {
 }
 
 impl RunningAnswer {
-    /// A request that arrived at `start`, with the memory of its reply.
+    /// An answer to a request that arrived at `start`.
     pub(crate) fn new(
         shared: Arc<Shared>,
-        request: RoutedRequest,
-        (ticket, memory): (Ticket, Reservation),
+        request: &RoutedRequest,
+        ticket: Ticket,
         start: Instant,
     ) -> Self {
         let pair = &shared.pair;
         let stops = request.stops.clone();
         let text = AnswerText::new(Arc::clone(&pair.tokenizer), Arc::clone(&pair.ends), stops);
         shared.metrics.asked(request.prompt.len());
-        let stamp = shared.stamp(request.kind.id_prefix());
         RunningAnswer {
             shared,
-            request,
-            stamp,
             usage: AnswerUsage::default(),
             ticket,
-            memory: Some(memory),
             text,
             start,
             last: None,
@@ -63,9 +54,16 @@ impl RunningAnswer {
         }
     }
 
-    /// The memory of the reply, which a whole reply holds until it is sent.
-    pub(crate) fn take_memory(&mut self) -> Option<Reservation> {
-        self.memory.take()
+    /// All tokens that are still to come, and the reason for the end.
+    pub(crate) async fn rest(&mut self) -> Result<(Vec<TokenText>, Finish), Refusal> {
+        let mut tokens = Vec::new();
+        loop {
+            let (more, finish) = self.next().await?;
+            tokens.extend(more);
+            if let Some(finish) = finish {
+                return Ok((tokens, finish));
+            }
+        }
     }
 
     /// The next tokens with their text. The last ones come with the reason for the end.
@@ -115,10 +113,10 @@ impl RunningAnswer {
         match event {
             // The token was made before the stop reached the decoding thread.
             AnswerEvent::Token(..) if self.text.stopped() => {}
-            AnswerEvent::Token(token, made) => {
+            AnswerEvent::Token(token, listed, made) => {
                 self.clock(made);
                 self.usage.count(&token);
-                let tokens = self.text.push(token);
+                let tokens = self.text.push(token, listed);
                 out.extend(tokens.map_err(|error| Refusal::Failed(error.to_string()))?);
                 if self.text.stopped() {
                     self.ticket.stop();

@@ -94,10 +94,10 @@ impl Scheduler {
 
     fn hand_out(&mut self, event: EngineEvent, now: Instant) {
         match event {
-            EngineEvent::Token { session, token } => {
+            EngineEvent::Token { session, token, listed } => {
                 self.metrics.made(token.origin, token.cause);
                 if let Some(subscriber) = self.live.get(&session) {
-                    subscriber.send(AnswerEvent::Token(token, now));
+                    subscriber.send(AnswerEvent::Token(token, listed, now));
                 }
             }
             EngineEvent::Ended { session, trace } => {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use tokenroute_core::{Bytes, Trace, TraceToken};
+use tokenroute_core::{Bytes, LogProbability, Trace, TraceToken};
 use tokenroute_runtime::Waker;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
@@ -16,8 +16,8 @@ use crate::net::refusal::Refusal;
 /// Events of an answer, in order.
 #[derive(Debug)]
 pub(crate) enum AnswerEvent {
-    /// A token, and when it was made.
-    Token(TraceToken, Instant),
+    /// A token, its log-probability if it is listed, and when it was made.
+    Token(TraceToken, Option<LogProbability>, Instant),
     /// The answer is complete, or was stopped.
     Done(AnswerEnd),
     /// Decoding failed.

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Sender, channel, sync_channel};
 use std::thread;
 
 use tokenroute_core::{LanguageModel, Vocabulary};
-use tokenroute_runtime::{Absent, Calls, KeepAll, Pair, RoutedDecoding, Session, Waker};
+use tokenroute_runtime::{Absent, Calls, KeepAll, Pair, Policy, RoutedDecoding, Session, Waker};
 use tokio::sync::Semaphore;
 
 use crate::net::liveness::Liveness;
@@ -88,18 +88,20 @@ impl Worker {
         self.slots
     }
 
-    /// Hands a request to the thread.
+    /// Hands a request to the thread, for its answer with this number.
     pub(crate) fn submit(
         &self,
         slot: &Slot,
         memory: Reservation,
         request: &RoutedRequest,
+        number: u64,
     ) -> Result<Ticket, Refusal> {
+        let sampling = request.policy.sampling.map(|sampling| sampling.shifted(number));
         let session = Session {
             question: String::new(),
             prompt: request.prompt.clone(),
             max_tokens: request.max_tokens,
-            policy: request.policy,
+            policy: Policy { sampling, ..request.policy },
         };
         let waker = self.waker.as_ref().ok_or(Refusal::WorkerEnded)?;
         let (ticket, subscriber) = subscribe(slot, memory, waker);

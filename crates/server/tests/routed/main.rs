@@ -3,9 +3,11 @@
 mod answers;
 mod doors;
 mod limits;
+mod listed;
 mod liveness;
 mod memory;
 mod requests;
+mod responses;
 mod sampling;
 mod slow;
 mod support;

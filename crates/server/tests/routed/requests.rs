@@ -180,7 +180,14 @@ fn requests_that_cannot_be_met_are_refused_by_name() {
             json!("seed"),
             "is 1.5; expected a whole number from -2^63 to 2^64 - 1",
         ),
-        (with(json!({"n": 2})), 400, json!("n"), "must be 1"),
+        (with(json!({"n": 2})), 400, json!("n"), "at temperature 0"),
+        (with(json!({"n": 17})), 400, json!("n"), "from 1 to 16"),
+        (
+            with(json!({"n": 2, "temperature": 1, "tokenroute": true})),
+            400,
+            json!("tokenroute"),
+            "leave it out, or `n`",
+        ),
         (with(json!({"best_of": 3})), 400, json!("best_of"), "must be 1"),
         (with(json!({"echo": true})), 400, json!("echo"), "not supported"),
         (with(json!({"logprobs": 3})), 400, json!("logprobs"), "not supported"),
@@ -220,8 +227,9 @@ fn requests_that_cannot_be_met_are_refused_by_name() {
     }
     for (field, value) in [
         ("tools", json!([{"type": "function"}])),
-        ("logprobs", json!(true)),
+        ("top_logprobs", json!(2)),
         ("response_format", json!({"type": "json_object"})),
+        ("response_format", json!({"type": "json_schema", "json_schema": {"name": "a"}})),
         ("frequency_penalty", json!(0.5)),
     ] {
         let mut body = user(&json!("abc"));

@@ -75,6 +75,55 @@ first, again = warm(client), warm(client)
 assert first.choices == again.choices, "the same seed gives the same answer"
 assert first.model_extra["sampling"] == {"temperature": 1.5, "top_p": 0.95, "seed": 3}, first
 assert "greedy" in first.model_extra["note"] and "note" not in whole.model_extra, first
+
+# Log-probabilities beside every token, whole and streamed.
+listed = ask(max_completion_tokens=40, logprobs=True, top_logprobs=3, extra_body={"tau": 0.5})(client)
+content = listed.choices[0].logprobs.content
+assert listed.choices[0].message.content == choice.message.content
+assert "".join(entry.token for entry in content) == choice.message.content
+assert all(entry.logprob <= 0 and len(entry.top_logprobs) == 3 for entry in content)
+assert all(bytes(entry.bytes).decode() == entry.token for entry in content)
+streamed = []
+for chunk in ask(max_completion_tokens=40, logprobs=True, top_logprobs=3, stream=True,
+                 extra_body={"tau": 0.5})(client):
+    for piece in chunk.choices:
+        streamed += piece.logprobs.content if piece.logprobs else []
+assert streamed == content
+
+# Several answers, text as the format, stop strings.
+several = ask(temperature=1.5, top_p=0.95, seed=3, n=3, max_completion_tokens=40,
+              extra_body={"tau": 0.5})(client)
+assert [one.index for one in several.choices] == [0, 1, 2]
+assert several.choices[0].message == first.choices[0].message
+assert len({one.message.content for one in several.choices}) > 1
+formatted = ask(max_completion_tokens=40, response_format={"type": "text"}, stop=[text[3:6], "never"],
+                extra_body={"tau": 0.5})(client)
+assert formatted.choices[0].message.content == cut.choices[0].text
+assert formatted.choices[0].finish_reason == "stop"
+for field, value in [("response_format", {"type": "json_object"}), ("n", 2),
+                     ("tools", [{"type": "function", "function": {"name": "f"}}])]:
+    error = refused(openai.BadRequestError, ask(**{field: value}))
+    assert error.param == field, error
+
+# The responses API: a text, messages with instructions, a stream.
+response = client.responses.create(model=model, input=prompt, max_output_tokens=40, extra_body={"tau": 0.5})
+assert response.output_text == choice.message.content
+assert response.usage.output_tokens == whole.usage.completion_tokens
+assert response.status == ("completed" if choice.finish_reason == "stop" else "incomplete")
+again = client.responses.create(model=model, input=messages, max_output_tokens=40, store=False,
+                                extra_body={"tau": 0.5})
+assert again.output_text == response.output_text
+with client.responses.stream(model=model, input=prompt, max_output_tokens=40,
+                             extra_body={"tau": 0.5}) as events:
+    deltas = "".join(event.delta for event in events if event.type == "response.output_text.delta")
+assert deltas == response.output_text
+kinds = [event.type for event in client.responses.create(model=model, input=prompt, stream=True,
+                                                         max_output_tokens=40, extra_body={"tau": 0.5})]
+assert kinds[0] == "response.created" and kinds[-1] == f"response.{response.status}", kinds
+for field, value in [("previous_response_id", "resp-1"), ("store", True), ("tools", [{"type": "web_search"}])]:
+    error = refused(openai.BadRequestError, lambda client: client.responses.create(
+        model=model, input=prompt, **{field: value}))
+    assert error.param == field, error
 error = refused(openai.BadRequestError, ask(temperature=2.5))
 assert error.param == "temperature" and "2.5" in error.message, error
 error = refused(openai.BadRequestError, ask(extra_body={"tau": 2}))

@@ -14,17 +14,31 @@ pub(crate) const DONE: &str = "[DONE]";
 /// Silence after which a comment is sent, so that proxies do not drop the connection.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// The data of a stream's events.
+/// One event: its data, and its name if it has one.
+#[derive(Debug)]
+pub(crate) struct EventData {
+    pub(crate) name: Option<&'static str>,
+    pub(crate) data: String,
+}
+
+impl From<String> for EventData {
+    fn from(data: String) -> Self {
+        EventData { name: None, data }
+    }
+}
+
+/// A stream's events.
 pub(crate) trait Events: Send + 'static {
-    /// The next event's data; `None` after the last.
-    fn next(&mut self) -> impl Future<Output = Option<String>> + Send;
+    /// The next event; `None` after the last.
+    fn next(&mut self) -> impl Future<Output = Option<EventData>> + Send;
 }
 
 /// The reply that sends these events.
 pub(crate) fn streamed(events: impl Events) -> Response {
     let stream = stream::unfold(events, |mut events| async move {
-        let data = events.next().await?;
-        Some((Ok::<_, Infallible>(Event::default().data(data)), events))
+        let EventData { name, data } = events.next().await?;
+        let named = name.into_iter().fold(Event::default(), Event::event);
+        Some((Ok::<_, Infallible>(named.data(data)), events))
     });
     Sse::new(stream).keep_alive(KeepAlive::new().interval(SILENCE)).into_response()
 }

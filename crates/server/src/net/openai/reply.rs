@@ -38,6 +38,16 @@ impl Stamp {
         let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
         Stamp { id: format!("{prefix}-{created}-{number}"), created }
     }
+
+    /// The reply's id.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// When it was made, in seconds since 1970.
+    pub(crate) fn created(&self) -> u64 {
+        self.created
+    }
 }
 
 /// A reply, or one chunk of it, around its choices. `object` is OpenAI's name for it.

@@ -120,9 +120,9 @@ pub(crate) fn sampling(fields: &RequestFields) -> Result<Option<Sampling>, Refus
     })
 }
 
-/// Refuses a request for several answers to one prompt.
-pub(crate) fn check_single(fields: &RequestFields) -> Result<(), Refusal> {
-    for name in ["n", "best_of"] {
+/// Refuses a request for several answers to one prompt, by these fields.
+pub(crate) fn check_single(fields: &RequestFields, names: &[&'static str]) -> Result<(), Refusal> {
+    for &name in names {
         if fields.count(name, 1, usize::MAX)?.unwrap_or(1) != 1 {
             let message = format!(
                 "`{name}` must be 1: a prompt and a seed have one answer; send a request for each"
