@@ -129,6 +129,10 @@ lm-eval *options:
     cargo build --release
     python3 experiments/lm-eval/run.py {{options}}
 
+# Size and number of crates of the C library: reports/ffi.
+ffi *options:
+    python3 experiments/ffi/measure.py {{options}}
+
 # The documents: links, the README's numbers and picture, the book; needs mdbook.
 docs:
     python3 tools/check-links.py

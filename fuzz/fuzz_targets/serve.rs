@@ -32,6 +32,7 @@ static SERVER: LazyLock<(Folder, Server)> = LazyLock::new(|| {
 
 fuzz_target!(|bytes: &[u8]| {
     let server = &SERVER.1;
-    exchange(server.address(), &["/v1/chat/completions", "/v1/completions"], bytes);
+    let paths = ["/v1/chat/completions", "/v1/completions", "/v1/responses"];
+    exchange(server.address(), &paths, bytes);
     assert!(server.is_alive());
 });

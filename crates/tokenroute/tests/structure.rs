@@ -32,6 +32,9 @@ const ARROWS: &[(&str, &str)] = &[
     ("server", "runtime"),
     ("server", "model"),
     ("server", "llm"),
+    ("ffi", "llm"),
+    ("ffi", "model"),
+    ("ffi", "runtime"),
 ];
 
 /// Arrows that only tests and benches may draw: parity with the decoder, scripted LLMs, and

@@ -21,6 +21,7 @@ const HEALTH: Duration = Duration::from_millis(100);
 
 const CHAT: &str = "/v1/chat/completions";
 const TEXT: &str = "/v1/completions";
+const RESPONSES: &str = "/v1/responses";
 
 /// The folder of a bundled model.
 pub fn bundled(name: &str) -> PathBuf {
@@ -110,11 +111,11 @@ const BOTH: [Family<'static>; 10] = [
     ("numbers with many digits", 40_000, TEXT, &|n| format!("{{\"prompt\":[1{}]}}", "0".repeat(n))),
 ];
 
-/// The family whose replies list tokens.
+/// How the families are named whose replies list tokens.
 const LISTED: &str = "listed probabilities";
 
 /// What `cloud` answers.
-const CLOUD: [Family<'static>; 3] = [
+const CLOUD: [Family<'static>; 5] = [
     ("prompts", 60, TEXT, &|n| json!({"prompt": vec![[1, 2, 3]; n], "max_tokens": 1}).to_string()),
     ("texts", 60, TEXT, &|n| json!({"prompt": vec!["Mia"; n], "max_tokens": 1}).to_string()),
     (LISTED, 60, TEXT, &|n| {
@@ -122,10 +123,17 @@ const CLOUD: [Family<'static>; 3] = [
                "prompt_logprobs": 20})
         .to_string()
     }),
+    ("listed probabilities of an echo", 60, TEXT, &|n| {
+        json!({"prompt": vec![[1, 2, 3]; n], "max_tokens": 1, "logprobs": 20, "echo": true})
+            .to_string()
+    }),
+    ("an echo", 220, TEXT, &|n| {
+        json!({"prompt": "a ".repeat(n), "max_tokens": 0, "echo": true}).to_string()
+    }),
 ];
 
 /// What `serve` answers.
-const SERVE: [Family<'static>; 6] = [
+const SERVE: [Family<'static>; 8] = [
     ("messages", 2000, CHAT, &|n| {
         let message = json!({"role": "user", "content": "a"});
         json!({"messages": vec![message; n], "max_tokens": 1}).to_string()
@@ -138,6 +146,14 @@ const SERVE: [Family<'static>; 6] = [
         let part = json!({"type": "text", "text": "a"});
         json!({"messages": [{"role": "user", "content": vec![part; n]}], "max_tokens": 1})
             .to_string()
+    }),
+    ("items of a response", 2000, RESPONSES, &|n| {
+        let part = json!({"type": "input_text", "text": "a"});
+        let item = json!({"type": "message", "role": "user", "content": [part]});
+        json!({"input": vec![item; n], "max_output_tokens": 1}).to_string()
+    }),
+    ("instructions", 40_000, RESPONSES, &|n| {
+        json!({"instructions": "a".repeat(n), "input": "a", "max_output_tokens": 1}).to_string()
     }),
     ("variables of the template", 10_000, CHAT, &|n| {
         format!(
@@ -280,7 +296,7 @@ pub fn amplification() {
             });
             println!("{name}: {} bytes take {} at once", body.len(), spent.peak);
             // Four positions of each prompt list 20 tokens.
-            let listed = if *name == LISTED { 2 * n * 4 * 20 } else { 0 };
+            let listed = if name.starts_with(LISTED) { 2 * n * 4 * 20 } else { 0 };
             if spent.peak > BASE + PER_BYTE * body.len() + PER_LISTED * listed {
                 found.push(format!("{name}: {} bytes take {} at once", body.len(), spent.peak));
             }
