@@ -239,6 +239,8 @@ for target in ["labels", "answers"]:
     put(target, "unchanged", bytes([1]))
     put(target, "first", bytes([1, 0, 0, 0, 255]))
     put(target, "several", bytes([1, 0, 1, 7, 1, 0, 16, 3, 128, 0, 32, 9, 0]))
+# A shard for which polars asked for 2^61 bytes.
+put("labels", "found", bytes.fromhex("0103ad10033a120181"))
 
 # Requests: a byte for the path (the last choice sends the rest as it is), then a body.
 HEALTH = b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n"

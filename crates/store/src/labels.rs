@@ -123,7 +123,7 @@ pub fn write_labels(path: &Path, rows: &[LabelRow]) -> Result<(), StoreError> {
 /// A file that cannot be read, is truncated, lacks a column, or has nulls or an unknown
 /// relation.
 pub fn read_labels(path: &Path, columns: Columns) -> Result<Vec<LabelRow>, StoreError> {
-    parse_labels(path, atomic::read(path)?, columns)
+    parse_labels(path, &atomic::read(path)?, columns)
 }
 
 /// Reads the shards that a manifest records, in name order. The bytes that are read are those
@@ -149,16 +149,12 @@ pub fn read_recorded_labels(
                     .to_owned(),
             });
         }
-        rows.extend(parse_labels(&path, bytes, columns)?);
+        rows.extend(parse_labels(&path, &bytes, columns)?);
     }
     Ok(rows)
 }
 
-fn parse_labels(
-    path: &Path,
-    bytes: Vec<u8>,
-    columns: Columns,
-) -> Result<Vec<LabelRow>, StoreError> {
+fn parse_labels(path: &Path, bytes: &[u8], columns: Columns) -> Result<Vec<LabelRow>, StoreError> {
     let mut names = SCALARS.to_vec();
     if columns == Columns::All {
         names.extend(LISTS);
@@ -215,12 +211,12 @@ pub fn read_labels_dir(dir: &Path, columns: Columns) -> Result<Vec<LabelRow>, St
 }
 
 fn scalars(table: &Table) -> Result<Vec<LabelRow>, StoreError> {
-    let whole = |name| table.u32s(name).map(Vec::into_iter);
-    let float = |name| table.f32s(name).map(Vec::into_iter);
+    let text = |name| table.strings(name).map(|values| values.iter());
+    let whole = |name| table.u32s(name).map(|values| values.iter().copied());
+    let float = |name| table.f32s(name).map(|values| values.iter().copied());
     let questions = table.strings("question")?;
-    let mut splits = table.strings("split")?.into_iter();
-    let mut relations = table.strings("relation")?.into_iter();
-    let mut hashes = table.u64s("prefix_hash")?.into_iter();
+    let (mut splits, mut relations) = (text("split")?, text("relation")?);
+    let mut hashes = table.u64s("prefix_hash")?.iter().copied();
     let (mut rounds, mut positions) = (whole("round")?, whole("position")?);
     let (mut previous, mut slm) = (whole("previous")?, whole("slm_token")?);
     let (mut llm, mut rollouts) = (whole("llm_token")?, whole("rollouts")?);
@@ -230,12 +226,12 @@ fn scalars(table: &Table) -> Result<Vec<LabelRow>, StoreError> {
     let mut rows = Vec::with_capacity(questions.len());
     for question in questions {
         // All columns have the same height, so `next` always returns a value.
-        let name = relations.next().unwrap_or_default();
-        let relation = Relation::from_name(&name)
+        let name = relations.next().map_or("", String::as_str);
+        let relation = Relation::from_name(name)
             .ok_or_else(|| table.error(format!("`relation` holds {name:?}, which is unknown")))?;
         rows.push(LabelRow {
-            question,
-            split: splits.next().unwrap_or_default(),
+            question: question.clone(),
+            split: splits.next().cloned().unwrap_or_default(),
             round: rounds.next().unwrap_or_default(),
             position: positions.next().unwrap_or_default(),
             prefix_hash: hashes.next().unwrap_or_default(),

@@ -1,5 +1,5 @@
 //! Reads and writes core values as files: question sets, label tables, router files,
-//! curves, manifests. Only this crate uses polars.
+//! curves, manifests. Only this crate uses polars, to write.
 //!
 //! Key types:
 //! - [`Dataset`]: a data-set directory with its card and question files.

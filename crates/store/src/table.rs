@@ -1,11 +1,11 @@
-//! Reads and writes columns as Parquet. The only module that calls polars.
+//! Our own tables as Parquet. polars writes them; [`parquet`] reads them. The only module that
+//! calls polars.
 
-use std::io::Cursor;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use polars::prelude::*;
 
+use crate::parquet::{self, Cells, TypedColumn};
 use crate::{StoreError, atomic};
 
 /// Encodes columns of `height` rows as Parquet with Zstandard. Equal columns give equal
@@ -53,9 +53,10 @@ where
     Ok(arrays.into_column())
 }
 
-/// A Parquet file in memory.
+/// Columns of a Parquet file in memory.
 pub(crate) struct Table {
-    frame: DataFrame,
+    /// By name.
+    columns: Vec<(String, TypedColumn)>,
     path: PathBuf,
     kind: &'static str,
 }
@@ -67,24 +68,20 @@ impl Table {
         kind: &'static str,
         columns: &[&str],
     ) -> Result<Self, StoreError> {
-        Table::parse(path, atomic::read(path)?, kind, columns)
+        Table::parse(path, &atomic::read(path)?, kind, columns)
     }
 
     /// Reads the named columns of a file's bytes.
     pub(crate) fn parse(
         path: &Path,
-        bytes: Vec<u8>,
+        bytes: &[u8],
         kind: &'static str,
         columns: &[&str],
     ) -> Result<Self, StoreError> {
-        let columns = columns.iter().map(|&c| c.to_owned()).collect();
-        let read = || ParquetReader::new(Cursor::new(bytes)).with_columns(Some(columns)).finish();
-        let bad = |what| StoreError::Format { path: path.to_owned(), kind, what };
-        // polars panics at some damaged files.
-        let frame = catch_unwind(AssertUnwindSafe(read))
-            .map_err(|_| bad("its pages contradict one another".to_owned()))?
-            .map_err(|error| bad(error.to_string()))?;
-        Ok(Table { frame, path: path.to_owned(), kind })
+        let read = parquet::columns(bytes, columns);
+        let read = read.map_err(|what| StoreError::Format { path: path.to_owned(), kind, what })?;
+        let columns = columns.iter().map(|&name| name.to_owned()).zip(read).collect();
+        Ok(Table { columns, path: path.to_owned(), kind })
     }
 
     /// An error about this file.
@@ -92,73 +89,94 @@ impl Table {
         StoreError::Format { path: self.path.clone(), kind: self.kind, what }
     }
 
-    fn column(&self, name: &str) -> Result<&Column, StoreError> {
-        let column = self.frame.column(name).map_err(|e| self.error(e.to_string()))?;
-        if column.null_count() > 0 {
-            return Err(self.error(format!("column `{name}` has {} nulls", column.null_count())));
-        }
+    fn column(&self, name: &str) -> Result<&TypedColumn, StoreError> {
+        let found = self.columns.iter().find(|(known, _)| known == name);
+        let (_, column) = found.ok_or_else(|| self.error(format!("it has no column `{name}`")))?;
         Ok(column)
     }
 
+    fn mistyped(&self, name: &str, expected: &str) -> StoreError {
+        self.error(format!("column `{name}` has another type; expected {expected}"))
+    }
+
+    /// The values of a column without lists.
+    fn cells(&self, name: &str) -> Result<&Cells, StoreError> {
+        let column = self.column(name)?;
+        match column.width {
+            None => Ok(&column.cells),
+            Some(_) => Err(self.mistyped(name, "one value a row")),
+        }
+    }
+
+    /// The values of a column of lists, and the width of these.
+    fn lists(&self, name: &str) -> Result<(&Cells, usize), StoreError> {
+        let column = self.column(name)?;
+        let width = column.width.ok_or_else(|| self.mistyped(name, "lists"))?;
+        Ok((&column.cells, width))
+    }
+
     /// A column of strings.
-    pub(crate) fn strings(&self, name: &str) -> Result<Vec<String>, StoreError> {
-        let values = self.column(name)?.str().map_err(|e| self.error(e.to_string()))?;
-        Ok(values.no_null_iter().map(str::to_owned).collect())
+    pub(crate) fn strings(&self, name: &str) -> Result<&[String], StoreError> {
+        match self.cells(name)? {
+            Cells::Text(values) => Ok(values),
+            _ => Err(self.mistyped(name, "texts")),
+        }
     }
 
     /// A column of booleans.
-    pub(crate) fn bools(&self, name: &str) -> Result<Vec<bool>, StoreError> {
-        let values = self.column(name)?.bool().map_err(|e| self.error(e.to_string()))?;
-        Ok(values.no_null_iter().collect())
+    pub(crate) fn bools(&self, name: &str) -> Result<&[bool], StoreError> {
+        match self.cells(name)? {
+            Cells::Bool(values) => Ok(values),
+            _ => Err(self.mistyped(name, "booleans")),
+        }
     }
 
     /// A column of 32-bit unsigned numbers.
-    pub(crate) fn u32s(&self, name: &str) -> Result<Vec<u32>, StoreError> {
-        let values = self.column(name)?.u32().map_err(|e| self.error(e.to_string()))?;
-        Ok(values.no_null_iter().collect())
+    pub(crate) fn u32s(&self, name: &str) -> Result<&[u32], StoreError> {
+        match self.cells(name)? {
+            Cells::U32(values) => Ok(values),
+            _ => Err(self.mistyped(name, "u32")),
+        }
     }
 
     /// A column of 64-bit unsigned numbers.
-    pub(crate) fn u64s(&self, name: &str) -> Result<Vec<u64>, StoreError> {
-        let values = self.column(name)?.u64().map_err(|e| self.error(e.to_string()))?;
-        Ok(values.no_null_iter().collect())
+    pub(crate) fn u64s(&self, name: &str) -> Result<&[u64], StoreError> {
+        match self.cells(name)? {
+            Cells::U64(values) => Ok(values),
+            _ => Err(self.mistyped(name, "u64")),
+        }
     }
 
     /// A column of 32-bit floats.
-    pub(crate) fn f32s(&self, name: &str) -> Result<Vec<f32>, StoreError> {
-        let values = self.column(name)?.f32().map_err(|e| self.error(e.to_string()))?;
-        Ok(values.no_null_iter().collect())
+    pub(crate) fn f32s(&self, name: &str) -> Result<&[f32], StoreError> {
+        match self.cells(name)? {
+            Cells::F32(values) => Ok(values),
+            _ => Err(self.mistyped(name, "f32")),
+        }
     }
 
     /// A column of floats of 64 bits, or of 32 bits, which are widened.
     pub(crate) fn widened(&self, name: &str) -> Result<Vec<f64>, StoreError> {
-        if self.column(name)?.dtype() == &DataType::Float32 {
-            return Ok(self.f32s(name)?.into_iter().map(f64::from).collect());
+        match self.cells(name)? {
+            Cells::F32(values) => Ok(values.iter().map(|&value| value.into()).collect()),
+            Cells::F64(values) => Ok(values.clone()),
+            _ => Err(self.mistyped(name, "f64 or f32")),
         }
-        let values = self.column(name)?.f64().map_err(|e| self.error(e.to_string()))?;
-        Ok(values.no_null_iter().collect())
     }
 
     /// A fixed-size list column of floats: its values `[rows, width]` and its width.
-    pub(crate) fn f32_arrays(&self, name: &str) -> Result<(Vec<f32>, usize), StoreError> {
-        let (inner, width) = self.arrays(name)?;
-        let values = inner.f32().map_err(|e| self.error(e.to_string()))?;
-        Ok((values.no_null_iter().collect(), width))
+    pub(crate) fn f32_arrays(&self, name: &str) -> Result<(&[f32], usize), StoreError> {
+        match self.lists(name)? {
+            (Cells::F32(values), width) => Ok((values, width)),
+            _ => Err(self.mistyped(name, "lists of f32")),
+        }
     }
 
     /// A fixed-size list column of whole numbers: its values `[rows, width]` and its width.
-    pub(crate) fn u32_arrays(&self, name: &str) -> Result<(Vec<u32>, usize), StoreError> {
-        let (inner, width) = self.arrays(name)?;
-        let values = inner.u32().map_err(|e| self.error(e.to_string()))?;
-        Ok((values.no_null_iter().collect(), width))
-    }
-
-    fn arrays(&self, name: &str) -> Result<(Series, usize), StoreError> {
-        let arrays = self.column(name)?.array().map_err(|e| self.error(e.to_string()))?;
-        let inner = arrays.get_inner();
-        if inner.null_count() > 0 || inner.len() != arrays.len() * arrays.width() {
-            return Err(self.error(format!("column `{name}` has lists with missing values")));
+    pub(crate) fn u32_arrays(&self, name: &str) -> Result<(&[u32], usize), StoreError> {
+        match self.lists(name)? {
+            (Cells::U32(values), width) => Ok((values, width)),
+            _ => Err(self.mistyped(name, "lists of u32")),
         }
-        Ok((inner, arrays.width()))
     }
 }

@@ -2,16 +2,15 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
-
 use super::allowance::Allowance;
 use super::delta::{Deltas, Lengths, Prefixed};
 use super::footer::{ColumnChunk, LeafColumn, Physical};
 use super::hybrid::{Hybrid, unpack};
 use super::page::{self, Page, PageKind};
-use super::value::{plain, string, whole, width};
+use super::value::{Scalar, plain, string, whole, width};
 
-/// Bytes that an entry and a value count against the allowance, besides a text's length.
+/// Bytes that an entry counts against the allowance, and a value that is kept beside a text's
+/// length: as JSON, or in a dictionary.
 const ENTRY: usize = 16;
 pub(super) const VALUE: usize = 64;
 
@@ -29,7 +28,7 @@ pub(super) struct Column<'a> {
     /// Bytes and entries of the pages not yet read.
     rest: &'a [u8],
     entries: usize,
-    dictionary: Vec<Value>,
+    dictionary: Vec<Scalar>,
     page: Data<'a>,
     next: Option<Levels>,
 }
@@ -91,20 +90,21 @@ impl<'a> Column<'a> {
         Ok(self.next)
     }
 
-    /// The value of the next entry; null if its levels mark it as absent.
-    pub(super) fn take(&mut self, allowance: &mut Allowance) -> Result<Value, String> {
+    /// The value of the next entry; none if its levels mark it as absent.
+    pub(super) fn take(&mut self, allowance: &mut Allowance) -> Result<Option<Scalar>, String> {
         let Some(levels) = self.peek(allowance)? else {
             return Err(self.error("it has fewer entries than the rows need"));
         };
         self.next = None;
         allowance.spend(ENTRY)?;
         if levels.definition < self.leaf.definition {
-            return Ok(Value::Null);
+            return Ok(None);
         }
-        self.value(allowance).map_err(|what| self.error(&what))
+        self.value(allowance).map(Some).map_err(|what| self.error(&what))
     }
 
-    fn error(&self, what: &str) -> String {
+    /// An error about this column.
+    pub(super) fn error(&self, what: &str) -> String {
         format!("column `{}`: {what}", self.leaf.column)
     }
 
@@ -218,17 +218,16 @@ impl<'a> Column<'a> {
         Ok(())
     }
 
-    fn value(&mut self, allowance: &mut Allowance) -> Result<Value, String> {
-        allowance.spend(VALUE)?;
+    fn value(&mut self, allowance: &mut Allowance) -> Result<Scalar, String> {
         let bytes = &self.page.bytes;
         match &mut self.page.values {
             Values::Plain(at) => plain(self.leaf, bytes, at, allowance),
             Values::Bits(bit) => {
                 let value = unpack(bytes, *bit, 1)?;
                 *bit += 1;
-                Ok(Value::Bool(value == 1))
+                Ok(Scalar::Bool(value == 1))
             }
-            Values::Runs(runs) => Ok(Value::Bool(runs.next(bytes)? == 1)),
+            Values::Runs(runs) => Ok(Scalar::Bool(runs.next(bytes)? == 1)),
             Values::Indices(runs) => {
                 let index = runs.next(bytes)?;
                 let place = usize::try_from(index).ok().and_then(|i| self.dictionary.get(i));
@@ -236,7 +235,9 @@ impl<'a> Column<'a> {
                     let most = self.dictionary.len();
                     format!("it refers to value {index} of a dictionary of {most}")
                 })?;
-                allowance.spend(value.as_str().map_or(0, str::len))?;
+                if let Scalar::Text(text) = value {
+                    allowance.spend(text.len())?;
+                }
                 Ok(value.clone())
             }
             Values::Deltas(deltas) => Ok(whole(self.leaf, deltas.next(bytes)?)),

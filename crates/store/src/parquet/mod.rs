@@ -1,9 +1,10 @@
-//! Reads the rows of any Parquet file as JSON objects.
+//! Reads Parquet files: the rows of any file as JSON objects ([`each_row`]), the columns of our
+//! own tables with their types ([`columns`]).
 //!
-//! Polars reads and writes our own tables. Files from elsewhere are read here, because fast
-//! readers trust the sizes that a page states: with one changed byte, polars asked for
-//! exabytes and the process died. This module allocates only what the file's bytes can
-//! justify, and limits the unpacked size ([`allowance`]).
+//! polars only writes. Every file is read here, because fast readers trust the sizes that a page
+//! states: with one changed byte, polars asked for exabytes and the process died. This module
+//! allocates only what the file's bytes can justify, and limits the unpacked size
+//! ([`allowance`]).
 //!
 //! It reads PLAIN, dictionary, delta and byte-stream-split encodings, data pages of both
 //! versions, and Snappy, gzip, Brotli, Zstandard, LZ4 (raw) or no compression. Anything else
@@ -17,6 +18,8 @@ mod footer;
 mod hybrid;
 mod page;
 mod thrift;
+#[cfg(feature = "tables")]
+mod typed;
 mod value;
 
 use serde_json::{Map, Value};
@@ -24,6 +27,8 @@ use serde_json::{Map, Value};
 use self::allowance::Allowance;
 use self::column::{Column, VALUE};
 use self::footer::{Footer, Node, Repetition, RowGroup};
+#[cfg(feature = "tables")]
+pub(crate) use self::typed::{Cells, TypedColumn, columns};
 
 /// Calls `row` with the number (from 1) and the fields of each row. Stops at the first
 /// error. `unreadable` turns an error of the file into an `E`.
@@ -104,7 +109,10 @@ impl<'a, 'b> Rows<'a, 'b> {
     /// The value of a field that is not null.
     fn present(&mut self, node: &Node, list: bool) -> Result<Value, String> {
         match (&node.children[..], self.columns.get_mut(node.leaves.start)) {
-            ([], Some(column)) => column.take(self.allowance),
+            ([], Some(column)) => {
+                self.allowance.spend(VALUE)?;
+                Ok(column.take(self.allowance)?.map_or(Value::Null, Value::from))
+            }
             ([items], _) if list => self.items(items, true),
             _ => self.object(node).map(Value::Object),
         }

@@ -1,9 +1,36 @@
-//! Turns the bytes of one value into JSON.
+//! The values of a column, from their bytes and as JSON.
 
 use serde_json::Value;
 
 use super::allowance::Allowance;
 use super::footer::{LeafColumn, Meaning, Physical};
+
+/// A value that is not null.
+#[derive(Debug, Clone)]
+pub(super) enum Scalar {
+    /// A date, a picture or another value that is not used.
+    Other,
+    Bool(bool),
+    Signed(i64),
+    Unsigned(u64),
+    Single(f32),
+    Double(f64),
+    Text(String),
+}
+
+impl From<Scalar> for Value {
+    fn from(scalar: Scalar) -> Self {
+        match scalar {
+            Scalar::Other => Value::Null,
+            Scalar::Bool(value) => value.into(),
+            Scalar::Signed(value) => value.into(),
+            Scalar::Unsigned(value) => value.into(),
+            Scalar::Single(value) => value.into(),
+            Scalar::Double(value) => value.into(),
+            Scalar::Text(value) => value.into(),
+        }
+    }
+}
 
 /// Reads the PLAIN value at `at` and moves `at` behind it.
 pub(super) fn plain(
@@ -11,18 +38,18 @@ pub(super) fn plain(
     page: &[u8],
     at: &mut usize,
     allowance: &mut Allowance,
-) -> Result<Value, String> {
+) -> Result<Scalar, String> {
     fn word<const N: usize>(page: &[u8], at: &mut usize) -> Result<[u8; N], String> {
         let word = page.get(*at..).and_then(<[u8]>::first_chunk);
         *at += N;
         word.copied().ok_or_else(short)
     }
     let value = match leaf.physical {
-        Physical::Boolean => Value::Bool(word::<1>(page, at)? == [1]),
+        Physical::Boolean => Scalar::Bool(word::<1>(page, at)? == [1]),
         Physical::Int32 => return Ok(whole(leaf, i32::from_le_bytes(word(page, at)?).into())),
         Physical::Int64 => return Ok(whole(leaf, i64::from_le_bytes(word(page, at)?))),
-        Physical::Float => f32::from_le_bytes(word(page, at)?).into(),
-        Physical::Double => f64::from_le_bytes(word(page, at)?).into(),
+        Physical::Float => Scalar::Single(f32::from_le_bytes(word(page, at)?)),
+        Physical::Double => Scalar::Double(f64::from_le_bytes(word(page, at)?)),
         Physical::Bytes | Physical::Fixed(_) => {
             let length = match leaf.physical {
                 Physical::Fixed(length) => length,
@@ -33,33 +60,33 @@ pub(super) fn plain(
             return string(leaf, bytes, allowance);
         }
     };
-    Ok(if leaf.meaning == Meaning::Other { Value::Null } else { value })
+    Ok(if leaf.meaning == Meaning::Other { Scalar::Other } else { value })
 }
 
 /// A whole number. Of a 32-bit column the lower 32 bits count.
-pub(super) fn whole(leaf: &LeafColumn, value: i64) -> Value {
+pub(super) fn whole(leaf: &LeafColumn, value: i64) -> Scalar {
     match (leaf.physical, leaf.meaning) {
-        (_, Meaning::Other) => Value::Null,
-        (Physical::Int32, Meaning::Unsigned) => (value as u32).into(),
-        (Physical::Int32, _) => (value as i32).into(),
-        (_, Meaning::Unsigned) => value.cast_unsigned().into(),
-        _ => value.into(),
+        (_, Meaning::Other) => Scalar::Other,
+        (Physical::Int32, Meaning::Unsigned) => Scalar::Unsigned((value as u32).into()),
+        (Physical::Int32, _) => Scalar::Signed((value as i32).into()),
+        (_, Meaning::Unsigned) => Scalar::Unsigned(value.cast_unsigned()),
+        _ => Scalar::Signed(value),
     }
 }
 
-/// A byte string: text, or null for binary data such as pictures.
+/// A byte string: text, or nothing for binary data such as pictures.
 pub(super) fn string(
     leaf: &LeafColumn,
     bytes: &[u8],
     allowance: &mut Allowance,
-) -> Result<Value, String> {
+) -> Result<Scalar, String> {
     match (std::str::from_utf8(bytes), leaf.meaning) {
         (Ok(text), Meaning::Text | Meaning::Plain) => {
             allowance.spend(text.len())?;
-            Ok(text.into())
+            Ok(Scalar::Text(text.to_owned()))
         }
         (Err(_), Meaning::Text) => Err("it holds a text that is not UTF-8".into()),
-        _ => Ok(Value::Null),
+        _ => Ok(Scalar::Other),
     }
 }
 
