@@ -115,8 +115,8 @@ fn drawn(path: &Path, mut seed: u64) {
     }
 }
 
-/// Changes every byte: of the footer, of page headers, and, where pages are not compressed, of
-/// levels, dictionaries and indices.
+/// Changes one byte after the other: of the footer, of page headers, and, where pages are not
+/// compressed, of levels, dictionaries and indices. Of compressed ones every third.
 fn each_byte(path: &Path, plain: bool) {
     let mut sound = encode_labels(&(0..12).map(row).collect::<Vec<_>>()).expect("good rows");
     if plain {
@@ -128,7 +128,7 @@ fn each_byte(path: &Path, plain: bool) {
     }
     fs::write(path, &sound).expect("a write");
     assert_eq!(read_labels(path, Columns::All).expect("a sound shard").len(), 12);
-    for place in 0..sound.len() {
+    for place in (0..sound.len()).step_by(if plain { 1 } else { 3 }) {
         let changes = [sound[place] ^ (1 << (place % 8)), 0xff];
         for byte in &changes[..1 + usize::from(plain)] {
             let mut bytes = sound.clone();

@@ -24,6 +24,9 @@ pub struct Tokenizer {
     size: usize,
 }
 
+/// Most bytes that encoding takes for each byte of a text.
+const ENCODING: usize = 512;
+
 /// Most token ids. The largest known vocabularies have a few hundred thousand. Every id up to
 /// the greatest is visited, whether or not it has a token.
 const MOST_IDS: usize = 4 << 20;
@@ -121,6 +124,12 @@ impl Tokenizer {
             return Err(bad(what.into()));
         }
         Ok(Tokenizer { path: path.to_owned(), inner, parts, size })
+    }
+
+    /// Most bytes that [`Tokenizer::encode`] takes beside the text.
+    #[must_use]
+    pub fn memory(text: &str) -> usize {
+        ENCODING.saturating_mul(text.len())
     }
 
     /// Ids of a text; no special tokens are added.

@@ -1,6 +1,7 @@
 //! Requests to `/v1/completions`, checked before they cost anything.
 
 use tokenroute_core::{Sampling, TokenId};
+use tokenroute_model::Tokenizer;
 
 use crate::completions::model::ServedModel;
 use crate::net::memory::state_bytes;
@@ -196,6 +197,7 @@ fn encoded(
     let encode = |prompt| match prompt {
         Prompt::Text(text) => {
             check_bytes(PROMPT, text, model.info.context, model.longest_token)?;
+            let _held = model.memory.reserve(Tokenizer::memory(text))?;
             let ids = model.texts.encode(text);
             let ids = ids.map_err(|message| Refusal::field(PROMPT, message))?;
             let opening = ids.iter().zip(&model.opening).take_while(|(a, b)| a == b).count();

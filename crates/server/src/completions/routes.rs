@@ -12,7 +12,8 @@ use tokenroute_llm::ApiKey;
 use crate::completions::model::ServedModel;
 use crate::completions::request::CompletionRequest;
 use crate::completions::running::{RunningCompletion, chunks, whole};
-use crate::net::front::{body, guarded};
+use crate::net::arrival::Arrived;
+use crate::net::front::guarded;
 use crate::net::openai::events::streamed;
 use crate::net::openai::fields::parsed_bytes;
 use crate::net::openai::reply;
@@ -26,7 +27,7 @@ pub(crate) fn router(model: &Arc<ServedModel>, key: Option<ApiKey>) -> Router {
         .route("/v1/completions", post(completions))
         .route("/v1/models", get(models))
         .with_state(Arc::clone(model));
-    guarded(keyed, Router::new(), key, BODY_LIMIT, model.batcher.liveness.clone())
+    guarded(keyed, Router::new(), key, model.batcher.liveness.clone())
 }
 
 async fn models(State(model): State<Arc<ServedModel>>) -> Json<Value> {
@@ -37,15 +38,19 @@ async fn completions(
     State(model): State<Arc<ServedModel>>,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let (body, held) = body(request, BODY_LIMIT).await?;
-    let bytes = body.len();
+    let arrived = Arrived::receive(request, BODY_LIMIT, &model.memory).await?;
+    let bytes = arrived.bytes.len();
     let (reading, reads) = (model.reading.clone(), Arc::clone(&model));
     let read = move || {
-        let _held = (held, reads.memory.reserve(parsed_bytes(&body))?);
-        CompletionRequest::read(&body, &reads)
+        let mut parsed = reads.memory.reserve(parsed_bytes(&arrived.bytes))?;
+        let request = CompletionRequest::read(&arrived.bytes, &reads)?;
+        let ids = request.prompts.iter().map(|prompt| size_of_val(prompt.as_slice())).sum();
+        Ok((request, parsed.part(ids)))
     };
-    let request = reading.run(bytes, read).await?;
+    let (request, ids) = reading.run(bytes, read).await?;
     let running = RunningCompletion::begin(model, request)?;
+    // The memory of the reply counts the prompts.
+    drop(ids);
     match running.request.stream {
         true => Ok(streamed(chunks(running))),
         false => whole(running).await,

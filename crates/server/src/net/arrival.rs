@@ -1,19 +1,21 @@
-//! The body of a request on its way in, cut off when its time is up or its memory is refused.
+//! The body of a request on its way in, cut off when its time is up or its memory is refused,
+//! and in one piece once it has arrived.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::extract::Request;
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use tokio::time::{Sleep, sleep};
 
-use crate::net::memory::Reservation;
+use crate::net::memory::{Reservation, Room};
 use crate::net::refusal::Refusal;
 
-/// The memory of a request's body. The endpoint holds it until the body is read.
+/// The memory of the bytes of a request's body. The endpoint holds it until the body is read.
 #[derive(Debug, Clone)]
 pub(crate) struct BodyMemory(Arc<Reservation>);
 
@@ -89,5 +91,57 @@ impl Body for LimitedBody {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+/// A body that has arrived, with its memory.
+pub(crate) struct Arrived {
+    pub(crate) bytes: Vec<u8>,
+    /// Memory of the bytes.
+    _memory: Option<BodyMemory>,
+    /// Memory of the capacity beyond them.
+    spare: Reservation,
+}
+
+impl Arrived {
+    /// Receives the body of a request of at most this many bytes. Its pieces are copied as they
+    /// come: each would hold the whole buffer into which it was read.
+    pub(crate) async fn receive(
+        request: Request,
+        most: usize,
+        room: &Room,
+    ) -> Result<Arrived, Refusal> {
+        let memory = request.extensions().get::<BodyMemory>().cloned();
+        let mut body = request.into_body();
+        let stated = body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
+        let greatest = stated.unwrap_or(most).min(most);
+        let mut arrived = Arrived { bytes: Vec::new(), _memory: memory, spare: room.nothing() };
+        while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+            let frame = frame.map_err(|error| {
+                Refusal::body(format!("the body of the request does not arrive: {error}"))
+            })?;
+            if let Ok(piece) = frame.into_data() {
+                if most - arrived.bytes.len() < piece.len() {
+                    return Err(Refusal::TooLarge { most });
+                }
+                arrived.add(&piece, greatest)?;
+            }
+        }
+        Ok(arrived)
+    }
+
+    /// Adds a piece, whose memory is counted. The capacity doubles up to `greatest`; until the
+    /// bytes have moved, the old one is there as well.
+    fn add(&mut self, piece: &[u8], greatest: usize) -> Result<(), Refusal> {
+        let (length, capacity) = (self.bytes.len() + piece.len(), self.bytes.capacity());
+        if length > capacity {
+            let wanted = capacity.saturating_mul(2).min(greatest).max(length);
+            self.spare.grow(wanted)?;
+            self.bytes.reserve_exact(wanted - self.bytes.len());
+            self.spare.shrink(capacity);
+        }
+        self.bytes.extend_from_slice(piece);
+        self.spare.shrink(piece.len());
+        Ok(())
     }
 }

@@ -28,6 +28,14 @@ use crate::net::shutdown::{Phase, reached};
 /// Content type of server-sent events, without parameters.
 const EVENTS: &[u8] = b"text/event-stream";
 
+/// Most bytes that are read from an HTTP/1 connection before a request takes them; its head
+/// must fit.
+const READ_BUFFER: usize = 64 << 10;
+
+/// The same of an HTTP/2 connection, and of each of its streams.
+const CONNECTION_WINDOW: u32 = 256 << 10;
+const STREAM_WINDOW: u32 = 64 << 10;
+
 /// Time for the end of a reply to leave.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -71,8 +79,12 @@ pub(super) async fn answer(
         }
     });
     let mut http = auto::Builder::new(Streams(limits.stalled));
-    http.http1().timer(TokioTimer::new()).header_read_timeout(limits.head);
-    http.http2().timer(TokioTimer::new()).keep_alive_interval(limits.head);
+    let mut first = http.http1();
+    first.timer(TokioTimer::new()).header_read_timeout(limits.head).max_buf_size(READ_BUFFER);
+    let mut second = http.http2();
+    second.timer(TokioTimer::new()).keep_alive_interval(limits.head);
+    second.initial_connection_window_size(CONNECTION_WINDOW);
+    second.initial_stream_window_size(STREAM_WINDOW);
     let mut connection = pin!(http.serve_connection(TokioIo::new(socket), service));
     // An error that ends a connection early concerns its client alone.
     tokio::select! {

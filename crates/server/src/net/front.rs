@@ -3,15 +3,13 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokenroute_llm::ApiKey;
 
-use crate::net::arrival::BodyMemory;
 use crate::net::guard::{check_key, check_origin};
 use crate::net::liveness::Liveness;
 use crate::net::refusal::Refusal;
@@ -19,13 +17,11 @@ use crate::net::refusal::Refusal;
 type Key = Arc<Option<ApiKey>>;
 
 /// Puts the checks before the endpoints: those of `keyed` need the key, if there is one,
-/// those of `open` do not. Adds `/health`, which fails once the worker is not alive. Bodies
-/// beyond `most` bytes are refused.
+/// those of `open` do not. Adds `/health`, which fails once the worker is not alive.
 pub(crate) fn guarded(
     keyed: Router,
     open: Router,
     key: Option<ApiKey>,
-    most: usize,
     worker: Liveness,
 ) -> Router {
     let key = Arc::new(key);
@@ -40,7 +36,6 @@ pub(crate) fn guarded(
         .fallback(async |request: Request| Refusal::NotFound {
             path: request.uri().path().to_owned(),
         })
-        .layer(DefaultBodyLimit::max(most))
         .layer(from_fn_with_state(key, require_own_origin))
         .layer(from_fn(add_headers))
 }
@@ -72,18 +67,4 @@ async fn add_headers(request: Request, next: Next) -> Response {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     response
-}
-
-/// The body of a request with its memory; `most` is the limit that [`guarded`] was given.
-pub(crate) async fn body(
-    request: Request,
-    most: usize,
-) -> Result<(Bytes, Option<BodyMemory>), Refusal> {
-    let memory = request.extensions().get::<BodyMemory>().cloned();
-    let bytes =
-        Bytes::from_request(request, &()).await.map_err(|rejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Refusal::TooLarge { most },
-            _ => Refusal::body(rejection.body_text()),
-        })?;
-    Ok((bytes, memory))
 }

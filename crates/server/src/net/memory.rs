@@ -188,6 +188,11 @@ impl Reservation {
         Ok(())
     }
 
+    /// Gives this many of its bytes back, or all of them.
+    pub(crate) fn shrink(&mut self, bytes: usize) {
+        drop(self.part(bytes));
+    }
+
     /// Splits this many of its bytes off, or all of them.
     pub(crate) fn part(&mut self, bytes: usize) -> Reservation {
         let held = self.bytes.get_mut();

@@ -11,7 +11,7 @@
 //! `refusal`.
 
 mod activity;
-mod arrival;
+pub(crate) mod arrival;
 mod connection;
 pub(crate) mod front;
 mod guard;

@@ -11,7 +11,8 @@ use axum::{Json, Router};
 use serde_json::Value;
 use tokenroute_llm::ApiKey;
 
-use crate::net::front::{body, guarded};
+use crate::net::arrival::Arrived;
+use crate::net::front::guarded;
 use crate::net::openai::fields::parsed_bytes;
 use crate::net::openai::reply::models as list;
 use crate::net::refusal::Refusal;
@@ -36,7 +37,7 @@ pub(crate) fn router(shared: &Arc<Shared>, key: Option<ApiKey>) -> Router {
         .route("/metrics", get(metrics))
         .with_state(Arc::clone(shared));
     let open = Router::new().route("/", get(async || page()));
-    guarded(keyed, open, key, shared.pair.body, shared.worker.liveness.clone())
+    guarded(keyed, open, key, shared.worker.liveness.clone())
 }
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
@@ -85,16 +86,18 @@ async fn begin(
     start: Instant,
 ) -> Result<Answers, Refusal> {
     let pair = &shared.pair;
-    let (body, held) = body(request, pair.body).await?;
-    let bytes = body.len();
+    let arrived = Arrived::receive(request, pair.body, &shared.memory).await?;
+    let bytes = arrived.bytes.len();
     // The slot comes first: tokenising a long prompt is work too.
     let slot = shared.worker.slot().ok_or(Refusal::Busy)?;
     let reads = Arc::clone(shared);
     let read = move || {
-        let _held = (held, reads.memory.reserve(parsed_bytes(&body))?);
-        RoutedRequest::read(kind, &body, &reads.pair)
+        let mut parsed = reads.memory.reserve(parsed_bytes(&arrived.bytes))?;
+        let request = RoutedRequest::read(kind, &arrived.bytes, &reads.pair, &reads.memory)?;
+        let prompt = parsed.part(size_of_val(request.prompt.as_slice()));
+        Ok((request, prompt))
     };
-    let request = shared.reading.run(bytes, read).await?;
+    let (request, prompt) = shared.reading.run(bytes, read).await?;
     let more = (1..request.answers).map(|_| shared.worker.slot().ok_or(Refusal::Busy));
     let mut slots = vec![slot];
     slots.extend(more.collect::<Result<Vec<_>, _>>()?);
@@ -102,6 +105,8 @@ async fn begin(
     let memory = shared.memory.reserve(request.reply_bytes(pair))?;
     let session = request.session_bytes(pair);
     let mut sessions = shared.memory.reserve(session.saturating_mul(request.answers))?;
+    // The memory of the reply counts the prompt.
+    drop(prompt);
     let mut tickets = Vec::with_capacity(slots.len());
     for (slot, number) in slots.iter().zip(0..) {
         let memory = sessions.part(session);

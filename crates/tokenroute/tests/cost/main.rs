@@ -42,6 +42,7 @@ fn replies_take_work_in_proportion() {
 fn requests_and_replies_take_memory_in_a_bounded_proportion() {
     servers::amplification();
     client::amplification();
+    texts::amplification();
 }
 
 #[test]

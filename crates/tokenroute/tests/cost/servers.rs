@@ -267,8 +267,8 @@ pub fn within_memory() {
             });
         });
         assert!(server.is_alive());
-        // Buffers that grow may hold as much again as is in them, for a moment.
-        let most = ROOM + ROOM / 2;
+        // What connections read before a request takes it, and what threads hold.
+        let most = ROOM + ROOM / 10;
         println!("{} bytes at once beside {ROOM}", spent.peak);
         assert!(spent.peak < most, "{} bytes at once; expected at most {most}", spent.peak);
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use tokenroute_model::{ChatOptions, ChatTemplate, Message, Tokenizer};
 
+use crate::counting::{alone, cost};
 use crate::growth::{Measure, growth};
 
 /// Compares the families of templates and texts.
@@ -91,20 +92,37 @@ fn messages(measure: Measure) -> Vec<String> {
     found
 }
 
-/// Texts for the tokenizer of the bundled pair.
-fn tokenised(measure: Measure) -> Vec<String> {
+const TEXTS: [Family<'static>; 8] = [
+    ("one long word", 20_000, &|n| "a".repeat(n)),
+    ("words", 10_000, &|n| "apples ".repeat(n)),
+    ("spaces", 20_000, &|n| " ".repeat(n)),
+    ("digits", 20_000, &|n| "7".repeat(n)),
+    ("line breaks", 20_000, &|n| "\n".repeat(n)),
+    ("accents", 10_000, &|n| "a\u{301}\u{323}".repeat(n)),
+    ("beginnings of a special token", 5000, &|n| "<|endoftext".repeat(n)),
+    ("special tokens", 3000, &|n| "<|endoftext|>".repeat(n)),
+];
+
+/// The tokenizer of the bundled pair.
+fn tokenizer() -> Tokenizer {
     let path = crate::servers::bundled("word-problems-slm").join("tokenizer.json");
-    let tokenizer = Tokenizer::read(&path).expect("a tokenizer");
-    let families: [Family<'_>; 8] = [
-        ("one long word", 20_000, &|n| "a".repeat(n)),
-        ("words", 10_000, &|n| "apples ".repeat(n)),
-        ("spaces", 20_000, &|n| " ".repeat(n)),
-        ("digits", 20_000, &|n| "7".repeat(n)),
-        ("line breaks", 20_000, &|n| "\n".repeat(n)),
-        ("accents", 10_000, &|n| "a\u{301}\u{323}".repeat(n)),
-        ("beginnings of a special token", 5000, &|n| "<|endoftext".repeat(n)),
-        ("special tokens", 3000, &|n| "<|endoftext|>".repeat(n)),
-    ];
+    Tokenizer::read(&path).expect("a tokenizer")
+}
+
+/// Tokenising takes no more memory than servers reserve for it.
+pub fn amplification() {
+    let _alone = alone();
+    let tokenizer = tokenizer();
+    for (name, n, text) in TEXTS {
+        let text = text(n);
+        let spent = cost(|| drop(tokenizer.encode(&text)));
+        println!("tokenised, {name}: {} bytes take {} at once", text.len(), spent.peak);
+        assert!(spent.peak < Tokenizer::memory(&text), "{name}: {} bytes", spent.peak);
+    }
+}
+
+fn tokenised(measure: Measure) -> Vec<String> {
+    let tokenizer = tokenizer();
     let read = |text: &String| {
         drop(tokenizer.special_token_in(text));
         if let Ok(ids) = tokenizer.encode(text) {
@@ -113,5 +131,5 @@ fn tokenised(measure: Measure) -> Vec<String> {
     };
     let grow =
         |(name, n, text): Family<'_>| growth(measure, &format!("tokenised, {name}"), n, text, read);
-    families.map(grow).concat()
+    TEXTS.map(grow).concat()
 }

@@ -1,6 +1,8 @@
 //! A request body, field by field. A field that is absent or null has its default; a field
 //! of the wrong type is refused by name.
 
+use std::fmt::{self, Write as _};
+
 use serde_json::{Map, Value};
 
 use crate::net::refusal::Refusal;
@@ -8,14 +10,18 @@ use crate::net::refusal::Refusal;
 /// Most characters of a value shown in a refusal.
 const SHOWN: usize = 60;
 
-/// Approximate bytes of an item of a list in memory, and of an object with few fields.
-const ITEM: usize = 32;
+/// Bytes of an item of a list or of a field while a list grows, which is there twice for a
+/// moment, and of an object with one field.
+const ITEM: usize = 128;
 const OBJECT: usize = 640;
 
-/// Most bytes that a JSON text takes in memory once it is read. Brackets and commas within
+/// Copies of a text while it is read: the one with escapes undone, which grows, and the result.
+const COPIES: usize = 4;
+
+/// Most bytes that a JSON text takes in memory while it is read. Brackets and commas within
 /// strings do not count.
 pub(crate) fn parsed_bytes(body: &[u8]) -> usize {
-    let (mut bytes, mut at) = (body.len(), 0);
+    let (mut bytes, mut at) = (COPIES * body.len(), 0);
     while at < body.len() {
         match body[at] {
             b'"' => {
@@ -132,11 +138,27 @@ impl RequestFields {
 
 /// The refusal of a field with the wrong type of value.
 pub(crate) fn wrong(name: &'static str, value: &Value, expected: &str) -> Refusal {
-    let mut shown = value.to_string();
-    if shown.chars().count() > SHOWN {
-        shown = shown.chars().take(SHOWN).chain("...".chars()).collect();
+    let mut shown = Shown { text: String::new(), left: SHOWN };
+    if write!(shown, "{value}").is_err() {
+        shown.text.push_str("...");
     }
-    Refusal::field(name, format!("`{name}` is {shown}; expected {expected}"))
+    Refusal::field(name, format!("`{name}` is {}; expected {expected}", shown.text))
+}
+
+/// The first characters of a value. The rest of a long one is not written.
+struct Shown {
+    text: String,
+    left: usize,
+}
+
+impl fmt::Write for Shown {
+    fn write_str(&mut self, part: &str) -> fmt::Result {
+        for c in part.chars() {
+            self.left = self.left.checked_sub(1).ok_or(fmt::Error)?;
+            self.text.push(c);
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -152,7 +174,7 @@ mod tests {
             ("\"", 0, 0),
             ("\"\\", 0, 0),
         ] {
-            let expected = body.len() + items * ITEM + objects * OBJECT;
+            let expected = COPIES * body.len() + items * ITEM + objects * OBJECT;
             assert_eq!(parsed_bytes(body.as_bytes()), expected, "{body}");
         }
     }

@@ -11,7 +11,7 @@ mod responses;
 use tokenroute_core::{LogProbability, TokenId};
 use tokenroute_runtime::{Policy, Wait};
 
-use crate::net::memory::state_bytes;
+use crate::net::memory::{Room, state_bytes};
 use crate::net::openai::fields::RequestFields;
 use crate::net::openai::request::{PROMPT, check_model, check_prompt, sampling};
 use crate::net::refusal::Refusal;
@@ -78,11 +78,13 @@ pub(crate) struct RoutedRequest {
 
 impl RoutedRequest {
     /// Reads a request and checks it against the pair. Unknown fields are ignored, as
-    /// OpenAI does; known ones that would change the answer are refused.
+    /// OpenAI does; known ones that would change the answer are refused. Tokenising takes memory
+    /// of `room`.
     pub(crate) fn read(
         kind: AnswerKind,
         body: &[u8],
         pair: &ServedPair,
+        room: &Room,
     ) -> Result<RoutedRequest, Refusal> {
         let fields = RequestFields::parse(body)?;
         check_model(&fields, &pair.name)?;
@@ -93,13 +95,14 @@ impl RoutedRequest {
         let stops = limits::stops(&fields)?;
         let (field, prompt) = match kind {
             AnswerKind::Chat => {
-                (prompt::MESSAGES, prompt::chat_prompt(&prompt::chat(&fields)?, &fields, pair)?)
+                let conversation = prompt::chat(&fields)?;
+                (prompt::MESSAGES, prompt::chat_prompt(&conversation, &fields, pair, room)?)
             }
-            AnswerKind::Text => (PROMPT, prompt::text_prompt(&fields, pair)?),
+            AnswerKind::Text => (PROMPT, prompt::text_prompt(&fields, pair, room)?),
             AnswerKind::Response => {
                 responses::check_stateless(&fields)?;
                 let conversation = responses::conversation(&fields)?;
-                (responses::INPUT, prompt::chat_prompt(&conversation, &fields, pair)?)
+                (responses::INPUT, prompt::chat_prompt(&conversation, &fields, pair, room)?)
             }
         };
         check_prompt(field, &prompt, pair.most_prompt.min(pair.context), pair.vocabulary)?;

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use tokenroute_core::TokenId;
-use tokenroute_model::{ChatOptions, Message};
+use tokenroute_model::{ChatOptions, Message, Tokenizer};
 
+use crate::net::memory::Room;
 use crate::net::openai::fields::{RequestFields, wrong};
 use crate::net::openai::request::{PROMPT, Prompt, check_bytes, prompts};
 use crate::net::refusal::Refusal;
@@ -17,6 +18,7 @@ const VARIABLES: &str = "chat_template_kwargs";
 pub(super) fn text_prompt(
     fields: &RequestFields,
     pair: &ServedPair,
+    room: &Room,
 ) -> Result<Vec<TokenId>, Refusal> {
     let mut prompts = prompts(fields)?;
     match (prompts.pop(), prompts.is_empty()) {
@@ -29,6 +31,7 @@ pub(super) fn text_prompt(
         (Some(Prompt::Ids(ids)), true) => Ok(ids),
         (Some(Prompt::Text(text)), true) => {
             check_bytes(PROMPT, text, pair.most_prompt.min(pair.context), pair.longest_token)?;
+            let _held = room.reserve(Tokenizer::memory(text))?;
             let bad = |message| Refusal::field(PROMPT, message);
             let encoded = pair.tokenizer.encode_prompt(text);
             let encoded = encoded.map_err(|error| bad(error.to_string()))?;
@@ -85,6 +88,7 @@ pub(super) fn chat_prompt(
     conversation: &Conversation,
     fields: &RequestFields,
     pair: &ServedPair,
+    room: &Room,
 ) -> Result<Vec<TokenId>, Refusal> {
     let field = conversation.field;
     let bad = |message| Refusal::field(field, message);
@@ -106,6 +110,7 @@ pub(super) fn chat_prompt(
     let messages = &conversation.messages;
     let prompt = template.render(messages, &options).map_err(|error| bad(error.to_string()))?;
     check_bytes(field, &prompt, pair.most_prompt.min(pair.context), pair.longest_token)?;
+    let _held = room.reserve(Tokenizer::memory(&prompt))?;
     let encoded = pair.tokenizer.encode(&prompt).map_err(|error| bad(error.to_string()))?;
     if let Some(announce) = &pair.announce {
         announce.chat(&encoded, messages, &options).map_err(bad)?;
