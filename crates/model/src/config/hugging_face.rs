@@ -14,16 +14,20 @@ use crate::weights::gguf::is_gguf;
 /// Fields that must be absent, null or one of these values in every family.
 const ONLY: &[(&str, &[&str])] = &[
     ("quantization_config", &[]),
-    ("partial_rotary_factor", &["1", "1.0"]),
     ("use_qk_norm", &["false"]),
     ("attn_logit_softcapping", &[]),
     ("final_logit_softcapping", &[]),
     ("num_experts", &["0"]),
     ("num_local_experts", &["0"]),
-    ("no_rope_layers", &[]),
     ("is_encoder_decoder", &["false"]),
     ("add_cross_attention", &["false"]),
 ];
+
+/// The same in every family but Phi-3.
+const NOT_PHI: &[(&str, &[&str])] = &[("partial_rotary_factor", &["1", "1.0"])];
+
+/// The same in every family but SmolLM3.
+const NOT_SMOLLM3: &[(&str, &[&str])] = &[("no_rope_layers", &[])];
 
 /// The same in every family but Gemma.
 const NOT_GEMMA: &[(&str, &[&str])] = &[
@@ -42,6 +46,12 @@ fn only_here(family: Family) -> &'static [(&'static str, &'static [&'static str]
             ("attention_bias", &["false"]),
             ("mlp_bias", &["false"]),
             ("use_sliding_window", &["true"]),
+        ],
+        Family::SmolLm3 => &[("use_sliding_window", &["false"])],
+        Family::Phi3 => &[
+            ("attention_bias", &["false"]),
+            ("mlp_bias", &["false"]),
+            ("lm_head_bias", &["false"]),
         ],
         Family::Gemma3 => &[
             ("hidden_activation", &["\"gelu_pytorch_tanh\""]),
@@ -71,6 +81,12 @@ impl Config {
         if family != Family::Gemma3 {
             fields.only(NOT_GEMMA)?;
         }
+        if family != Family::Phi3 {
+            fields.only(NOT_PHI)?;
+        }
+        if family != Family::SmolLm3 {
+            fields.only(NOT_SMOLLM3)?;
+        }
         fields.only(ONLY)?;
         fields.only(only_here(family))?;
 
@@ -78,12 +94,20 @@ impl Config {
         let heads = fields.count("num_attention_heads")?;
         let key_value_heads = match fields.optional_count("num_key_value_heads")? {
             Some(heads) => heads,
-            // Only the first Llama models leave it out; they have one for each head.
-            None if family == Family::Llama || fields.is_null("num_key_value_heads") => heads,
+            // The first Llama and Phi-3 models leave it out; they have one for each head.
+            None if matches!(family, Family::Llama | Family::Phi3)
+                || fields.is_null("num_key_value_heads") =>
+            {
+                heads
+            }
             None => return Err(fields.missing("num_key_value_heads")),
         };
         let bias = fields.flag("attention_bias")?.unwrap_or(false);
         let layers = fields.count("num_hidden_layers")?;
+        let head_dim = head_dim(&fields, family, hidden_size, heads)?;
+        let context = fields.count("max_position_embeddings")?;
+        let (rope, longest) = rope(&fields, family, context)?;
+        let eps = if family == Family::Phi3 { 1e-5 } else { 1e-6 };
         let config = Config {
             family,
             vocab_size: fields.count("vocab_size")?,
@@ -92,12 +116,16 @@ impl Config {
             num_hidden_layers: layers,
             num_attention_heads: heads,
             num_key_value_heads: key_value_heads,
-            head_dim: head_dim(&fields, family, hidden_size, heads)?,
-            max_position_embeddings: fields.count("max_position_embeddings")?,
-            rms_norm_eps: fields.number("rms_norm_eps")?.unwrap_or(1e-6),
-            rope: rope(&fields)?,
+            head_dim,
+            max_position_embeddings: longest,
+            rms_norm_eps: fields.number("rms_norm_eps")?.unwrap_or(eps),
+            rope,
+            rotary_dim: rotary_dim(&fields, head_dim)?,
+            rotates: rotates(&fields, family, layers)?,
             random_weights: fields.flag("random_weights")?.unwrap_or(false),
-            tie_word_embeddings: fields.flag("tie_word_embeddings")?.unwrap_or(false),
+            tie_word_embeddings: fields
+                .flag("tie_word_embeddings")?
+                .unwrap_or(family == Family::SmolLm3),
             qkv_bias: family == Family::Qwen2 || bias,
             output_bias: family != Family::Qwen2 && bias,
             mlp_bias: fields.flag("mlp_bias")?.unwrap_or(false),
@@ -165,8 +193,39 @@ fn head_dim(
     Ok(hidden / heads)
 }
 
-/// `rope_parameters` (transformers 5), or `rope_theta` with `rope_scaling` (before 5).
-fn rope(fields: &Fields<'_>) -> Result<Rope, LoadError> {
+/// Dimensions of a head that are rotated, rounded down.
+fn rotary_dim(fields: &Fields<'_>, head_dim: usize) -> Result<usize, LoadError> {
+    let nested = fields.object("rope_parameters")?;
+    let nested = nested.map(|rope| rope.number("partial_rotary_factor")).transpose()?.flatten();
+    let share = nested.or(fields.number("partial_rotary_factor")?).unwrap_or(1.0);
+    // The little more is for shares such as 20/24, whose product may end below the number.
+    Ok((share * head_dim as f64 + 1e-9) as usize)
+}
+
+/// Which layers rotate: in SmolLM3 those with a 1 in `no_rope_layers`, or all but every fourth.
+fn rotates(fields: &Fields<'_>, family: Family, layers: usize) -> Result<Vec<bool>, LoadError> {
+    // The check that follows refuses a count beyond the limit.
+    let layers = layers.min(1 << 12);
+    if family != Family::SmolLm3 {
+        return Ok(vec![true; layers]);
+    }
+    let Some(listed) = fields.get("no_rope_layers") else {
+        let interval = fields.optional_count("no_rope_layer_interval")?.unwrap_or(4);
+        return Ok((1..=layers).map(|i| interval == 0 || i % interval != 0).collect());
+    };
+    let flags: Option<Vec<bool>> = listed.as_array().and_then(|list| {
+        let flag = |one: &Value| one.as_u64().filter(|n| *n < 2).map(|n| n == 1);
+        list.iter().take(layers).map(flag).collect()
+    });
+    flags.filter(|flags| flags.len() == layers).ok_or_else(|| {
+        fields.bad("no_rope_layers", listed, format!("a 0 or 1 for each of {layers} layers"))
+    })
+}
+
+/// The rotation and the longest sequence. `rope_parameters` (transformers 5), or `rope_theta` with
+/// `rope_scaling` (before 5).
+fn rope(fields: &Fields<'_>, family: Family, context: usize) -> Result<(Rope, usize), LoadError> {
+    let base = if family == Family::SmolLm3 { 2_000_000.0 } else { 10_000.0 };
     let (newer, older) = (fields.object("rope_parameters")?, fields.object("rope_scaling")?);
     let nested = match (newer, older) {
         (Some(_), Some(_)) => {
@@ -178,9 +237,13 @@ fn rope(fields: &Fields<'_>) -> Result<Rope, LoadError> {
     };
     let theta = fields.number("rope_theta")?;
     let Some(nested) = nested else {
-        return Ok(Rope { theta: theta.unwrap_or(10_000.0), scaling: RopeScaling::Default });
+        let rope = Rope { theta: theta.unwrap_or(base), scaling: RopeScaling::Default };
+        return Ok((rope, context));
     };
-    nested.only(&[("partial_rotary_factor", &["1", "1.0"])])?;
+    if family != Family::Phi3 {
+        nested.only(NOT_PHI)?;
+    }
+    let mut longest = context;
     let kind = ["rope_type", "type"].into_iter().find(|key| nested.get(key).is_some());
     let (key, kind) = match kind {
         Some(key) => (key, nested.get(key).unwrap_or(&Value::Null)),
@@ -205,13 +268,40 @@ fn rope(fields: &Fields<'_>) -> Result<Rope, LoadError> {
             original_max_position_embeddings: nested
                 .positive("original_max_position_embeddings")?,
         },
+        Some("longrope" | "su") if family == Family::Phi3 => {
+            let original = "original_max_position_embeddings";
+            let first = match nested.optional_count(original)? {
+                Some(first) => first,
+                None => fields.count(original)?,
+            };
+            longest = context.min(first);
+            long_rope(&nested, context as f64 / first as f64, first as f64)?
+        }
         _ => {
-            let expected = "\"default\", \"linear\" or \"llama3\"".to_owned();
-            return Err(nested.bad(key, kind, expected));
+            let expected = "\"default\", \"linear\" or \"llama3\"; in Phi-3 \"longrope\" too";
+            return Err(nested.bad(key, kind, expected.to_owned()));
         }
     };
-    let theta = nested.number("rope_theta")?.or(theta).unwrap_or(10_000.0);
-    Ok(Rope { theta, scaling })
+    let theta = nested.number("rope_theta")?.or(theta).unwrap_or(base);
+    Ok((Rope { theta, scaling }, longest))
+}
+
+/// The rotation of sequences up to the context of the first training, `first`, of a model whose
+/// context is `factor` times that.
+fn long_rope(nested: &Fields<'_>, factor: f64, first: f64) -> Result<RopeScaling, LoadError> {
+    let field = "short_factor";
+    let listed = nested.get(field).ok_or_else(|| nested.missing(field))?;
+    let numbers: Option<Vec<f64>> =
+        listed.as_array().and_then(|list| list.iter().map(Value::as_f64).collect());
+    let short_factor =
+        numbers.ok_or_else(|| nested.bad(field, listed, "a list of numbers".to_owned()))?;
+    let factor = nested.number("factor")?.unwrap_or(factor);
+    let attention_factor = match nested.number("attention_factor")? {
+        Some(given) => given,
+        None if factor <= 1.0 => 1.0,
+        None => (1.0 + factor.ln() / first.ln()).sqrt(),
+    };
+    Ok(RopeScaling::LongRope { short_factor, attention_factor })
 }
 
 /// The window of every layer. With `use_sliding_window`, Qwen gives one to its upper layers
@@ -225,11 +315,12 @@ fn windows(
     let layers = layers.min(1 << 12);
     let written = fields.optional_count("sliding_window")?;
     // An absent field is transformers' default; null is no window.
-    let window = if fields.is_null("sliding_window") { None } else { written.or(Some(4096)) };
+    let default = (family != Family::Phi3).then_some(4096);
+    let window = if fields.is_null("sliding_window") { None } else { written.or(default) };
     let in_use = fields.flag("use_sliding_window")? == Some(true);
     let window = match family {
-        Family::Llama => None,
-        Family::Mistral | Family::Gemma3 => window,
+        Family::Llama | Family::SmolLm3 => None,
+        Family::Mistral | Family::Phi3 | Family::Gemma3 => window,
         Family::Qwen2 | Family::Qwen3 => window.filter(|_| in_use),
     };
     let qwen = matches!(family, Family::Qwen2 | Family::Qwen3 | Family::Gemma3);

@@ -23,13 +23,25 @@ pub enum Family {
     Llama,
     /// Mistral: a sliding window in every layer, or none.
     Mistral,
+    /// SmolLM3: some layers do not rotate queries and keys.
+    SmolLm3,
+    /// Phi-3, Phi-3.5 and Phi-4-mini: queries, keys and values in one tensor, gate and up in
+    /// another; a part of each head may be rotated.
+    Phi3,
     /// Gemma 3, from GGUF files alone: what `Config::gemma` adds, and windows in five layers of six.
     Gemma3,
 }
 
 impl Family {
     /// Those of a folder in Hugging Face layout.
-    pub const ALL: [Family; 4] = [Family::Qwen2, Family::Qwen3, Family::Llama, Family::Mistral];
+    pub const ALL: [Family; 6] = [
+        Family::Qwen2,
+        Family::Qwen3,
+        Family::Llama,
+        Family::Mistral,
+        Family::SmolLm3,
+        Family::Phi3,
+    ];
 
     /// `model_type` of `config.json`.
     #[must_use]
@@ -39,6 +51,8 @@ impl Family {
             Family::Qwen3 => "qwen3",
             Family::Llama => "llama",
             Family::Mistral => "mistral",
+            Family::SmolLm3 => "smollm3",
+            Family::Phi3 => "phi3",
             Family::Gemma3 => "gemma3_text",
         }
     }
@@ -51,6 +65,8 @@ impl Family {
             Family::Qwen3 => "Qwen3ForCausalLM",
             Family::Llama => "LlamaForCausalLM",
             Family::Mistral => "MistralForCausalLM",
+            Family::SmolLm3 => "SmolLM3ForCausalLM",
+            Family::Phi3 => "Phi3ForCausalLM",
             Family::Gemma3 => "Gemma3ForCausalLM",
         }
     }
@@ -76,12 +92,17 @@ pub struct Config {
     /// Width of one attention head, an even number. The heads together need not be as wide
     /// as the residual stream.
     pub head_dim: usize,
-    /// Longest sequence.
+    /// Longest sequence. With [`RopeScaling::LongRope`] it is that of the first training: for longer
+    /// ones the rotation of every key would change.
     pub max_position_embeddings: usize,
     /// Added to the mean square before the root.
     pub rms_norm_eps: f64,
     /// The rotary embedding.
     pub rope: Rope,
+    /// Dimensions of a head that are rotated, the first ones; an even number.
+    pub rotary_dim: usize,
+    /// Whether each layer rotates queries and keys.
+    pub rotates: Vec<bool>,
     /// Whether the weights are random, as `tokenroute random-model` marks them. The answers
     /// of such a model mean nothing.
     pub random_weights: bool,
@@ -156,6 +177,10 @@ impl Config {
             let expected = "an even number, since the rotary embedding rotates pairs".to_owned();
             return Err(bad("head_dim", self.head_dim.to_string(), expected));
         }
+        if !(self.rotary_dim.is_multiple_of(2) && (2..=self.head_dim).contains(&self.rotary_dim)) {
+            let expected = format!("a share of a head of {} that rotates pairs", self.head_dim);
+            return Err(bad("partial_rotary_factor", self.rotary_dim.to_string(), expected));
+        }
         if !heads.is_multiple_of(self.num_key_value_heads) {
             let expected = format!("a divisor of num_attention_heads = {heads}");
             return Err(bad("num_key_value_heads", self.num_key_value_heads.to_string(), expected));
@@ -168,15 +193,19 @@ impl Config {
             let expected = format!("one entry for each of {} layers", self.num_hidden_layers);
             return Err(bad("layer_types", format!("{} long", self.windows.len()), expected));
         }
+        if self.rotates.len() != self.num_hidden_layers {
+            let expected = format!("one entry for each of {} layers", self.num_hidden_layers);
+            return Err(bad("no_rope_layers", format!("{} long", self.rotates.len()), expected));
+        }
         if self.windows.contains(&Some(0)) {
             return Err(bad("sliding_window", "0".to_owned(), "a positive number".to_owned()));
         }
         let positive = |(field, value): (&str, f64)| {
             bad(field, value.to_string(), "a positive number that fits the others".to_owned())
         };
-        self.rope.check().map_err(positive)?;
+        self.rope.check(self.rotary_dim).map_err(positive)?;
         if let Some(gemma) = &self.gemma {
-            gemma.local_rope.check().map_err(positive)?;
+            gemma.local_rope.check(self.rotary_dim).map_err(positive)?;
             let scalar = gemma.query_pre_attn_scalar;
             if !(scalar.is_finite() && scalar > 0.0) {
                 return Err(positive(("query_pre_attn_scalar", scalar)));

@@ -1,7 +1,7 @@
 //! Constants of the rotary embedding and the frequencies that follow from them.
 
 /// Base and scaling of the rotary frequencies.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Rope {
     /// Base of the frequencies, θ.
     pub theta: f64,
@@ -10,7 +10,7 @@ pub struct Rope {
 }
 
 /// Scaling of the rotary frequencies, named as in `config.json`.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum RopeScaling {
     /// `default`: θ^(−2i/d) as they are.
     Default,
@@ -31,16 +31,32 @@ pub enum RopeScaling {
         /// Context of the first training.
         original_max_position_embeddings: f64,
     },
+    /// `longrope`: each frequency divided by a factor of its own, and cosines and sines times one
+    /// (transformers' `_compute_longrope_parameters`). The factors are those of sequences up to the
+    /// context of the first training.
+    LongRope {
+        /// The divisors.
+        short_factor: Vec<f64>,
+        /// The factor of cosines and sines.
+        attention_factor: f64,
+    },
 }
 
 impl Rope {
     /// Checks the constants. The error is the first one that is out of range, by name.
-    pub(crate) fn check(&self) -> Result<(), (&'static str, f64)> {
+    pub(crate) fn check(&self, rotary_dim: usize) -> Result<(), (&'static str, f64)> {
         let mut constants = vec![("rope_theta", self.theta)];
-        match self.scaling {
+        match &self.scaling {
             RopeScaling::Default => {}
-            RopeScaling::Linear { factor } => constants.push(("rope factor", factor)),
-            RopeScaling::Llama3 {
+            RopeScaling::Linear { factor } => constants.push(("rope factor", *factor)),
+            RopeScaling::LongRope { short_factor, attention_factor } => {
+                constants.push(("rope attention_factor", *attention_factor));
+                constants.extend(short_factor.iter().map(|factor| ("rope short_factor", *factor)));
+                if short_factor.len() != rotary_dim / 2 {
+                    return Err(("number of rope short_factor", short_factor.len() as f64));
+                }
+            }
+            &RopeScaling::Llama3 {
                 factor,
                 low_freq_factor: low,
                 high_freq_factor: high,
@@ -57,15 +73,27 @@ impl Rope {
         constants.into_iter().find(|c| !usable(c.1)).map_or(Ok(()), Err)
     }
 
-    /// The `head_dim / 2` angles between neighbouring positions, in radians. θ^(−2i/d) is
-    /// rounded to f32 before it is scaled, as transformers does.
-    pub(crate) fn frequencies(&self, head_dim: usize) -> Vec<f32> {
-        let plain = (0..head_dim / 2)
-            .map(|i| 1.0 / self.theta.powf((2 * i) as f64 / head_dim as f64) as f32);
+    /// The factor of cosines and sines.
+    pub(crate) fn attention_factor(&self) -> f32 {
         match self.scaling {
+            RopeScaling::LongRope { attention_factor, .. } => attention_factor as f32,
+            _ => 1.0,
+        }
+    }
+
+    /// The `rotary_dim / 2` angles between neighbouring positions, in radians. θ^(−2i/d) is
+    /// rounded to f32 before it is scaled, as transformers does.
+    pub(crate) fn frequencies(&self, rotary_dim: usize) -> Vec<f32> {
+        let powers =
+            (0..rotary_dim / 2).map(|i| self.theta.powf((2 * i) as f64 / rotary_dim as f64) as f32);
+        let plain = powers.clone().map(|power| 1.0 / power);
+        match &self.scaling {
             RopeScaling::Default => plain.collect(),
-            RopeScaling::Linear { factor } => plain.map(|f| f / factor as f32).collect(),
-            RopeScaling::Llama3 {
+            RopeScaling::Linear { factor } => plain.map(|f| f / *factor as f32).collect(),
+            RopeScaling::LongRope { short_factor, .. } => {
+                powers.zip(short_factor).map(|(p, &factor)| 1.0 / (factor as f32 * p)).collect()
+            }
+            &RopeScaling::Llama3 {
                 factor,
                 low_freq_factor: low,
                 high_freq_factor: high,
@@ -113,7 +141,7 @@ mod tests {
             high_freq_factor: high,
             original_max_position_embeddings: 32.0,
         };
-        let check = |theta, scaling| Rope { theta, scaling }.check().map_err(|bad| bad.0);
+        let check = |theta, scaling| Rope { theta, scaling }.check(32).map_err(|bad| bad.0);
         assert_eq!(check(1e4, llama3(1.0, 4.0)), Ok(()));
         assert_eq!(check(1e4, llama3(4.0, 4.0)), Err("rope high_freq_factor"));
         assert_eq!(check(-1.0, RopeScaling::Default), Err("rope_theta"));

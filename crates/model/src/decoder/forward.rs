@@ -42,7 +42,7 @@ pub(crate) struct Scratch {
     rows: Vec<ForwardRow>,
     /// Residual stream `[rows, hidden]`.
     stream: Vec<f32>,
-    /// Rotary angles `[rows, head_dim]`.
+    /// Rotary angles `[rows, rotary_dim]`.
     angles: Vec<f32>,
     /// Those of layers with a window, where they are others.
     local_angles: Vec<f32>,
@@ -129,7 +129,7 @@ impl<'p, 'a> Pass<'p, 'a> {
         let angles = if local { local_angles } else { angles };
         let (hidden, head_dim) = (info.hidden, shape.head_dim);
         let (queries, key_value) = (config.query_size(), config.key_value_size());
-        let width = queries + 2 * key_value;
+        let (width, rotary) = (queries + 2 * key_value, config.rotary_dim);
         let eps = config.rms_norm_eps as f32;
         let scale = match &config.gemma {
             Some(gemma) => 1.0 / (gemma.query_pre_attn_scalar as f32).sqrt(),
@@ -141,16 +141,17 @@ impl<'p, 'a> Pass<'p, 'a> {
         let qkv = sized(qkv, rows.len() * width); // [rows, queries + 2 key_value]
         layer.qkv.apply(pool, activations, normed, qkv)?;
         pool.chunks_mut(qkv, SHARE * width, |share, qkv| {
-            let angles = angles[share * SHARE * head_dim..].chunks_exact(head_dim);
+            let angles = angles[share * SHARE * rotary..].chunks_exact(rotary);
             for (qkv, angles) in qkv.chunks_exact_mut(width).zip(angles) {
+                let angles = if layer.rotates { angles } else { &[] };
                 let (q, kv) = qkv.split_at_mut(queries);
                 let k = &mut kv[..key_value];
                 if let Some((q_norm, k_norm)) = &layer.qk_norm {
                     rms_norm_heads(q, q_norm, eps);
                     rms_norm_heads(k, k_norm, eps);
                 }
-                rotate(q, angles, scale);
-                rotate(k, angles, 1.0);
+                rotate(q, head_dim, angles, scale);
+                rotate(k, head_dim, angles, 1.0);
             }
         });
         for (row, qkv) in rows.iter().zip(qkv.chunks_exact(width)) {

@@ -8,7 +8,7 @@ use tokenroute_kernels::{Format, Pool, QuantMatrix};
 
 use super::{Linear, Matrix};
 use crate::weights::{EMBEDDING, HEAD, WeightSource};
-use crate::{Config, LoadError};
+use crate::{Config, Family, LoadError};
 
 /// The source of the matrices and the format to hold them in.
 #[derive(Clone, Copy)]
@@ -35,6 +35,8 @@ pub(crate) struct Layer {
     pub(crate) down: Matrix,
     /// Weights `[hidden]` of the norms after attention and MLP, in models that have them.
     pub(crate) post_norms: Option<(Vec<f32>, Vec<f32>)>,
+    /// Whether queries and keys are rotated.
+    pub(crate) rotates: bool,
     /// Positions that a row sees, its own included; `None` is all.
     pub(crate) window: Option<usize>,
 }
@@ -63,6 +65,14 @@ impl Layer {
             ("self_attn.k_proj", key_value),
             ("self_attn.v_proj", key_value),
         ];
+        let gate_up = [("mlp.gate_proj", inner), ("mlp.up_proj", inner)];
+        // Phi-3 stores them stacked, as they are held here.
+        let stacked_qkv = [("self_attn.qkv_proj", queries + 2 * key_value)];
+        let stacked_gate_up = [("mlp.gate_up_proj", 2 * inner)];
+        let (qkv, gate_up) = match config.family {
+            Family::Phi3 => (&stacked_qkv[..], &stacked_gate_up[..]),
+            _ => (&qkv[..], &gate_up[..]),
+        };
         let qk_norm = || {
             let [q, k] = ["self_attn.q_norm.weight", "self_attn.k_norm.weight"]
                 .map(|part| norm(part, config.head_dim));
@@ -75,17 +85,14 @@ impl Layer {
         };
         Ok(Layer {
             attention_norm: norm("input_layernorm.weight", hidden)?,
-            qkv: linear(hidden, config.qkv_bias, &qkv)?,
+            qkv: linear(hidden, config.qkv_bias, qkv)?,
             qk_norm: config.qk_norm.then(qk_norm).transpose()?,
             output: linear(queries, config.output_bias, &[("self_attn.o_proj", hidden)])?,
             mlp_norm: norm("post_attention_layernorm.weight", hidden)?,
-            gate_up: linear(
-                hidden,
-                config.mlp_bias,
-                &[("mlp.gate_proj", inner), ("mlp.up_proj", inner)],
-            )?,
+            gate_up: linear(hidden, config.mlp_bias, gate_up)?,
             down: linear(inner, config.mlp_bias, &[("mlp.down_proj", hidden)])?,
             post_norms: config.gemma.is_some().then(post_norms).transpose()?,
+            rotates: config.rotates.get(index).copied().unwrap_or(true),
             window: config.windows.get(index).copied().flatten(),
         })
     }

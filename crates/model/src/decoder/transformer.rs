@@ -73,11 +73,11 @@ impl Transformer {
             pool: Arc::new(pool),
             quantised,
             embedding,
-            rotary: Rotary::new(&config.rope, config.head_dim),
+            rotary: Rotary::new(&config.rope, config.rotary_dim),
             local_rotary: config
                 .gemma
                 .as_ref()
-                .map(|g| Rotary::new(&g.local_rope, config.head_dim)),
+                .map(|g| Rotary::new(&g.local_rope, config.rotary_dim)),
             layers,
             info,
             config,

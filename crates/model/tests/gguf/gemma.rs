@@ -1,40 +1,20 @@
 //! Gemma 3 and SentencePiece: a small file of random weights, held against what llama.cpp makes
 //! of it (`make_gemma3.py`).
 
-use serde_json::Value;
-use tokenroute_core::{Detail, Feed, LanguageModel, Step, TokenId};
+use tokenroute_core::TokenId;
 use tokenroute_model::{KvType, LoadOptions, LoadedModel, Tokenizer, load_model};
 
-use crate::here;
+use crate::peer::{self, ids, steps};
 
-fn expected() -> Value {
-    let text = std::fs::read_to_string(here("tiny-gemma3.json")).expect("tiny-gemma3.json");
-    serde_json::from_str(&text).expect("JSON")
-}
+const NAME: &str = "tiny-gemma3";
 
 fn load(options: &LoadOptions) -> LoadedModel {
-    load_model(&here("tiny-gemma3.gguf"), options).unwrap_or_else(|error| panic!("{error}"))
-}
-
-fn ids(value: &Value) -> Vec<TokenId> {
-    let list = value.as_array().expect("a list");
-    list.iter().map(|id| id.as_u64().expect("an id") as TokenId).collect()
-}
-
-/// The steps of a sequence that is fed in parts of some length.
-fn steps(model: &LoadedModel, ids: &[TokenId], part: usize) -> Vec<Step> {
-    let mut state = model.decoder.start();
-    let mut steps = Vec::new();
-    for tokens in ids.chunks(part) {
-        let mut feeds = [Feed { state: &mut state, tokens, from: 0 }];
-        steps.extend(model.decoder.advance(&mut feeds, Detail::Logits).expect("steps").remove(0));
-    }
-    steps
+    peer::load(NAME, options)
 }
 
 #[test]
 fn ids_are_llama_cpps() {
-    let (model, expected) = (load(&LoadOptions::default()), expected());
+    let (model, expected) = (load(&LoadOptions::default()), peer::expected(NAME));
     let texts = expected["texts"].as_array().expect("texts");
     assert!(texts.len() >= 19);
     for pair in texts {
@@ -82,28 +62,13 @@ fn ids_of_a_published_vocabulary_are_llama_cpps() {
 
 #[test]
 fn logits_are_llama_cpps() {
-    let (model, expected) = (load(&LoadOptions::default()), expected());
-    let ids = ids(&expected["ids"]);
-    let steps = steps(&model, &ids, ids.len());
-    let (mut worst, mut most) = (0.0_f64, 0.0_f64);
-    for (position, logits) in expected["logits"].as_object().expect("positions") {
-        let step = &steps[position.parse::<usize>().expect("a position")];
-        let found = step.logits.as_ref().expect("logits");
-        let logits = logits.as_array().expect("logits");
-        assert_eq!(found.len(), logits.len());
-        for (found, logit) in found.iter().zip(logits) {
-            let logit = logit.as_f64().expect("a number");
-            worst = worst.max((f64::from(*found) - logit).abs());
-            most = most.max(logit.abs());
-        }
-    }
     // llama.cpp looks its GELU up in a table of f16.
-    assert!(worst < 2e-3 * most, "logits differ by {worst}, the greatest is {most}");
+    peer::logits_agree(NAME, 2e-3);
 }
 
 #[test]
 fn a_row_does_not_depend_on_how_it_is_fed() {
-    let ids = ids(&expected()["ids"]);
+    let ids = ids(&peer::expected(NAME)["ids"]);
     for kv in KvType::ALL {
         let model = load(&LoadOptions { kv, ..LoadOptions::default() });
         let whole = steps(&model, &ids, ids.len());

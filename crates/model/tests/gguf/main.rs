@@ -4,8 +4,10 @@
 mod cache;
 mod gemma;
 mod hostile;
+mod layouts;
 mod loading;
 mod models;
+mod peer;
 mod reading;
 mod split;
 #[allow(dead_code, reason = "a part of it is used here")]

@@ -14,11 +14,12 @@ use crate::support::{ModelFiles, Noise, Tensors, alone, bits, tokenizer};
 const STEPS: f32 = 256.0;
 
 /// A model of width 64 with 4 heads and two layers: `qwen2` with biases and a tied LM head,
-/// `qwen3` with head norms, `llama` with all biases and an untied LM head.
+/// `qwen3` with head norms, `llama` with all biases and an untied LM head, `smollm3` without either.
 pub fn model(kind: &str) -> ModelFiles {
     let class = match kind {
         "qwen2" => "Qwen2ForCausalLM",
         "qwen3" => "Qwen3ForCausalLM",
+        "smollm3" => "SmolLM3ForCausalLM",
         _ => "LlamaForCausalLM",
     };
     // Rows of 256 are whole blocks of Q4_K.
@@ -28,7 +29,7 @@ pub fn model(kind: &str) -> ModelFiles {
         "intermediate_size": inner, "num_hidden_layers": 2, "num_attention_heads": 4,
         "num_key_value_heads": 2, "head_dim": 16, "hidden_act": "silu",
         "max_position_embeddings": 96, "rms_norm_eps": 1e-6, "rope_theta": 10000.0,
-        "tie_word_embeddings": kind == "qwen2", "attention_bias": kind != "qwen3",
+        "tie_word_embeddings": kind == "qwen2", "attention_bias": matches!(kind, "llama" | "qwen2"),
         "eos_token_id": 0,
     });
     let mut noise = Noise(kind.len() as u32);

@@ -48,7 +48,7 @@ fn accepted(mut config: Value, changes: &[(&str, Value)]) -> Config {
 
 #[test]
 fn other_architectures_are_refused_by_name() {
-    for other in ["gemma3", "qwen2_moe", "phi3", "mistral3", ""] {
+    for other in ["gemma3", "qwen2_moe", "phi", "lfm2", "mistral3", ""] {
         refused(qwen2(), "model_type", json!(other), &[other, "\"qwen3\"", "\"mistral\""]);
     }
     refused(qwen2(), "model_type", Value::Null, &["null"]);
@@ -118,7 +118,7 @@ fn both_ways_of_writing_the_rotation_are_read() {
         accepted(of(Family::Llama), &old),
         accepted(of(Family::Llama), &[("rope_parameters", newer)]),
     ] {
-        assert_eq!((config.rope.theta, config.rope.scaling), (500_000.0, expected));
+        assert_eq!((config.rope.theta, &config.rope.scaling), (500_000.0, &expected));
     }
     let linear = [("rope_scaling", json!({"type": "linear", "factor": 4}))];
     let scaling = accepted(of(Family::Llama), &linear).rope.scaling;
@@ -150,6 +150,60 @@ fn rotations_that_are_not_implemented_are_refused_by_name() {
     both["rope_parameters"] = json!({"rope_type": "default"});
     both["rope_scaling"] = json!({"rope_type": "linear", "factor": 2.0});
     assert!(parse(&both).is_err_and(|e| e.contains("rope_scaling")));
+}
+
+#[test]
+fn some_layers_of_smollm3_do_not_rotate() {
+    let rotates = |changes: &[(&str, Value)]| accepted(of(Family::SmolLm3), changes).rotates;
+    assert_eq!(rotates(&[]), [true, true, true, false]);
+    assert_eq!(rotates(&[("no_rope_layer_interval", json!(2))]), [true, false, true, false]);
+    assert_eq!(rotates(&[("no_rope_layers", json!([0, 1, 1, 0]))]), [false, true, true, false]);
+    let config = accepted(of(Family::SmolLm3), &[("rope_theta", Value::Null)]);
+    assert_eq!((config.rope.theta, config.tie_word_embeddings), (2e6, true));
+    for listed in [json!([0, 1]), json!([0, 1, 1, 2]), json!("all")] {
+        let words = [listed.to_string(), "4 layers".to_owned()];
+        refused(of(Family::SmolLm3), "no_rope_layers", listed, &words.each_ref().map(|w| &**w));
+    }
+    refused(qwen2(), "no_rope_layers", json!([0, 1, 1, 1]), &["[0,1,1,1]"]);
+    refused(of(Family::SmolLm3), "use_sliding_window", json!(true), &["true"]);
+}
+
+#[test]
+fn a_part_of_a_head_rotates_in_phi3() {
+    let long =
+        json!({"type": "longrope", "short_factor": [1.0, 1.5, 2.0], "long_factor": [1, 2, 3]});
+    let changes = |rope: &Value| {
+        [
+            ("rope_scaling", rope.clone()),
+            ("partial_rotary_factor", json!(0.5)),
+            ("original_max_position_embeddings", json!(24)),
+            ("num_key_value_heads", Value::Null),
+        ]
+    };
+    let config = accepted(of(Family::Phi3), &changes(&long));
+    assert_eq!((config.head_dim, config.rotary_dim), (12, 6));
+    // The context of the first training, of which the model's is four times.
+    assert_eq!(config.max_position_embeddings, 24);
+    assert_eq!(config.windows, [None; 4]);
+    let attention_factor = (1.0 + 4f64.ln() / 24f64.ln()).sqrt();
+    let expected = RopeScaling::LongRope { short_factor: vec![1.0, 1.5, 2.0], attention_factor };
+    assert_eq!(config.rope.scaling, expected);
+    let phi = |rope: Value| {
+        let mut config = of(Family::Phi3);
+        changes(&rope).into_iter().for_each(|(key, value)| config[key] = value);
+        parse(&config).expect_err("a rotation to refuse")
+    };
+    let short = phi(json!({"type": "longrope", "short_factor": [1.0, 2.0]}));
+    assert!(short.contains("short_factor") && short.contains('2'), "{short}");
+    let zero = phi(json!({"type": "longrope", "short_factor": [1.0, 0.0, 2.0]}));
+    assert!(zero.contains("short_factor") && zero.contains('0'), "{zero}");
+    let none = phi(json!({"type": "longrope"}));
+    assert!(none.contains("rope_scaling.short_factor"), "{none}");
+    let words = phi(json!({"type": "longrope", "short_factor": "all"}));
+    assert!(words.contains("a list of numbers"), "{words}");
+    let mut odd = of(Family::Phi3);
+    odd["partial_rotary_factor"] = json!(0.25);
+    assert!(parse(&odd).is_err_and(|e| e.contains("partial_rotary_factor") && e.contains('3')));
 }
 
 #[test]

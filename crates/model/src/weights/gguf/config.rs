@@ -7,17 +7,27 @@ use super::{Gguf, GgufError, Value};
 
 /// The tensor that holds Llama 3's rotary factors.
 pub(super) const ROPE_FACTORS: &str = "rope_freqs.weight";
+/// The tensors that hold Phi-3's, for sequences up to the context of the first training and for
+/// longer ones.
+const SHORT_FACTORS: &str = "rope_factors_short.weight";
+const LONG_FACTORS: &str = "rope_factors_long.weight";
+/// All tensors that belong to the configuration.
+pub(super) const FACTORS: [&str; 3] = [ROPE_FACTORS, SHORT_FACTORS, LONG_FACTORS];
 
 /// Architectures: GGUF's name, `model_type`, `architectures`. Mistral is written as
 /// `llama`, which computes the same.
-const ARCHITECTURES: [(&str, &str, &str); 5] = [
+const ARCHITECTURES: [(&str, &str, &str); 7] = [
     ("llama", "llama", "LlamaForCausalLM"),
     ("qwen2", "qwen2", "Qwen2ForCausalLM"),
     ("qwen3", "qwen3", "Qwen3ForCausalLM"),
     ("llama", "mistral", "MistralForCausalLM"),
+    (SMOLLM3, "smollm3", "SmolLM3ForCausalLM"),
+    (PHI3, "phi3", "Phi3ForCausalLM"),
     (GEMMA3, "gemma3_text", "Gemma3ForCausalLM"),
 ];
 
+pub(super) const SMOLLM3: &str = "smollm3";
+pub(super) const PHI3: &str = "phi3";
 pub(super) const GEMMA3: &str = "gemma3";
 /// Gemma 3's constants that its files leave out (`llm_build_gemma3` of llama.cpp): every sixth
 /// layer sees all positions; base of the others' rotation.
@@ -40,7 +50,7 @@ impl Gguf {
     /// `general.architecture`, if it is supported.
     pub(super) fn architecture(&self) -> Result<&str, GgufError> {
         let key = "general.architecture";
-        let known = "llama, qwen2, qwen3 or gemma3";
+        let known = "llama, qwen2, qwen3, smollm3, phi3 or gemma3";
         let value = self.get(key).ok_or_else(|| GgufError::missing(key, known))?;
         let name = value.as_str().filter(|name| ARCHITECTURES.iter().any(|a| a.0 == *name));
         name.ok_or_else(|| GgufError::value(key, value, known))
@@ -100,11 +110,19 @@ impl Gguf {
             Some(_) => self.number("attention.key_length")?,
             None => hidden / heads,
         };
+        let mut rotary_dim = head_dim;
         for key in ["attention.value_length", "rope.dimension_count"] {
             if self.of(key)?.is_some() && self.number(key)? != head_dim {
+                if architecture == PHI3 && key == "rope.dimension_count" {
+                    rotary_dim = self.number(key)?;
+                    continue;
+                }
                 let expected = format!("the width of a head, {head_dim}");
                 return Err(GgufError::value(key, self.number(key)?, expected));
             }
+        }
+        if architecture == PHI3 {
+            put("partial_rotary_factor", json!(rotary_dim as f64 / head_dim as f64));
         }
         put("head_dim", json!(head_dim));
         if let Some(experts) = self.of("expert_count")?.filter(|n| n.as_u64() != Some(0)) {
@@ -148,6 +166,8 @@ impl Gguf {
             put("rope_local_base_freq", json!(local));
             let width = if layers == GEMMA3_27B { hidden / heads } else { head_dim };
             put("query_pre_attn_scalar", json!(width));
+        } else if architecture == PHI3 {
+            put("sliding_window", json!(window.filter(|w| *w > 0)));
         } else if let Some(window) = window
             && window > 0
         {
@@ -158,7 +178,7 @@ impl Gguf {
             config.remove("attention_bias");
             config.remove("mlp_bias");
         }
-        if let Some(scaling) = self.rope_scaling(head_dim)? {
+        if let Some(scaling) = self.rope_scaling(rotary_dim)? {
             config.insert("rope_scaling".to_owned(), scaling);
         }
         config.insert("eos_token_id".to_owned(), json!(self.end_tokens()));
@@ -166,6 +186,9 @@ impl Gguf {
     }
 
     fn rope_scaling(&self, head_dim: usize) -> Result<Option<Json>, GgufError> {
+        if self.tensor(SHORT_FACTORS).is_some() {
+            return self.long_rope(head_dim).map(Some);
+        }
         if self.tensor(ROPE_FACTORS).is_some() {
             return self.llama3_scaling(head_dim).map(Some);
         }
@@ -187,15 +210,35 @@ impl Gguf {
         }
     }
 
+    /// The divisors of Phi-3's frequencies.
+    fn long_rope(&self, rotary_dim: usize) -> Result<Json, GgufError> {
+        let short_factor = self.factors(SHORT_FACTORS, rotary_dim)?;
+        let first = self.number("rope.scaling.original_context_length")?;
+        let attention = match self.of("rope.scaling.attn_factor")? {
+            Some(factor) => Some(self.positive("rope.scaling.attn_factor", factor)?),
+            None => None,
+        };
+        Ok(json!({
+            "rope_type": "longrope", "short_factor": short_factor,
+            "original_max_position_embeddings": first, "attention_factor": attention,
+        }))
+    }
+
+    /// A tensor of one rotary factor for each frequency.
+    fn factors(&self, name: &str, rotary_dim: usize) -> Result<Vec<f32>, GgufError> {
+        let tensor = self.tensor(name).filter(|t| t.shape == [rotary_dim / 2]);
+        let tensor = tensor.ok_or_else(|| {
+            GgufError::missing(name, format!("{} rotary factors", rotary_dim / 2))
+        })?;
+        let mut factors = vec![0.0; rotary_dim / 2];
+        tensor.kind.dequantise(self.bytes(tensor), &mut factors);
+        Ok(factors)
+    }
+
     /// llama.cpp stores Llama 3's rotary scaling as one divisor per frequency. This finds the
     /// four constants behind the divisors by trying those of the released models.
     fn llama3_scaling(&self, head_dim: usize) -> Result<Json, GgufError> {
-        let tensor = self.tensor(ROPE_FACTORS).filter(|t| t.shape == [head_dim / 2]);
-        let tensor = tensor.ok_or_else(|| {
-            GgufError::missing(ROPE_FACTORS, format!("{} rotary factors", head_dim / 2))
-        })?;
-        let mut factors = vec![0.0; head_dim / 2];
-        tensor.kind.dequantise(self.bytes(tensor), &mut factors);
+        let factors = self.factors(ROPE_FACTORS, head_dim)?;
         let theta = self.of("rope.freq_base")?.and_then(|t| t.as_f64()).unwrap_or(10_000.0);
         let factor = factors.iter().copied().fold(1.0f32, f32::max);
         let (low, high, original) = (1.0, 4.0, 8192.0);
@@ -241,6 +284,7 @@ pub(super) fn llama3_divisor(
 pub(super) fn gguf_architecture(model_type: &str) -> Result<&'static str, GgufError> {
     let known = ARCHITECTURES.iter().find(|(_, known, _)| *known == model_type);
     known.map(|entry| entry.0).ok_or_else(|| {
-        GgufError::value("model_type", model_type, "llama, mistral, qwen2, qwen3 or gemma3_text")
+        let known = ARCHITECTURES.map(|entry| entry.1).join(", ");
+        GgufError::value("model_type", model_type, format!("one of {known}"))
     })
 }

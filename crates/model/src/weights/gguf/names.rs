@@ -2,6 +2,7 @@
 //! keys of Llama models.
 
 use super::GgufError;
+use super::config::{PHI3, SMOLLM3};
 use crate::weights::{EMBEDDING, HEAD};
 
 /// Outside the layers: GGUF name, Hugging Face name.
@@ -12,7 +13,7 @@ const GLOBAL: [(&str, &str); 3] = [
 ];
 
 /// Within `blk.N.` and `model.layers.N.`; each may have a weight and a bias.
-const LAYER: [(&str, &str); 13] = [
+const LAYER: [(&str, &str); 15] = [
     ("attn_norm", "input_layernorm"),
     ("attn_q", "self_attn.q_proj"),
     ("attn_k", "self_attn.k_proj"),
@@ -24,11 +25,17 @@ const LAYER: [(&str, &str); 13] = [
     ("ffn_gate", "mlp.gate_proj"),
     ("ffn_up", "mlp.up_proj"),
     ("ffn_down", "mlp.down_proj"),
+    // Of Phi-3, which stacks them.
+    ("attn_qkv", "self_attn.qkv_proj"),
+    ("ffn_up", GATE_UP),
     // Of Gemma 3. Hugging Face has these names for other norms of other models, so these are
     // our own.
     ("post_attention_norm", "self_attn.post_norm"),
     ("post_ffw_norm", "mlp.post_norm"),
 ];
+
+/// Gate and up in one tensor, for which llama.cpp has no name of its own.
+const GATE_UP: &str = "mlp.gate_up_proj";
 
 /// llama.cpp's name of a Hugging Face tensor.
 pub(super) fn to_gguf(name: &str) -> Option<String> {
@@ -41,14 +48,16 @@ pub(super) fn to_gguf(name: &str) -> Option<String> {
     Some(format!("blk.{}.{gguf}.{}", number(layer)?, weight_or_bias(part)?))
 }
 
-/// Hugging Face's name of a llama.cpp tensor.
-pub(super) fn to_hugging_face(name: &str) -> Option<String> {
+/// Hugging Face's name of a llama.cpp tensor of an architecture.
+pub(super) fn to_hugging_face(architecture: &str, name: &str) -> Option<String> {
     if let Some((_, hf)) = GLOBAL.iter().find(|(gguf, _)| *gguf == name) {
         return Some((*hf).to_owned());
     }
     let (layer, rest) = name.strip_prefix("blk.")?.split_once('.')?;
     let (module, part) = rest.split_once('.')?;
-    let (_, hf) = LAYER.iter().find(|(gguf, _)| *gguf == module)?;
+    let stacked = architecture == PHI3 && module == "ffn_up";
+    let (_, hf) =
+        LAYER.iter().find(|(gguf, hf)| *gguf == module && (!stacked || *hf == GATE_UP))?;
     Some(format!("model.layers.{}.{hf}.{}", number(layer)?, weight_or_bias(part)?))
 }
 
@@ -61,14 +70,14 @@ fn weight_or_bias(part: &str) -> Option<&str> {
 }
 
 /// The number of heads in which a tensor's rows are permuted; `None` if they are not. Only
-/// queries and keys of Llama models are.
+/// queries and keys of Llama models and SmolLM3 are.
 pub(super) fn permuted(
     architecture: &str,
     hf: &str,
     heads: usize,
     kv_heads: usize,
 ) -> Option<usize> {
-    if architecture != "llama" {
+    if architecture != "llama" && architecture != SMOLLM3 {
         return None;
     }
     let is = |module: &str| hf.contains(&format!(".self_attn.{module}."));

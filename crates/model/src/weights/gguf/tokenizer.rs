@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::config::GEMMA3;
+use super::config::{GEMMA3, PHI3};
 use super::{Array, Gguf, GgufError, Value};
 
 /// The key under which a GGUF file may hold the whole `tokenizer.json`.
@@ -20,8 +20,8 @@ pub(super) const ENDS: [&str; 3] =
 const KNOWN_ENDS: [&str; 5] =
     ["<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>"];
 
-/// As [`KNOWN_ENDS`], in Gemma's files alone.
-const GEMMA_END: &str = "<end_of_turn>";
+/// As [`KNOWN_ENDS`], in the files of one architecture.
+const ENDS_OF: [(&str, &str); 2] = [(GEMMA3, "<end_of_turn>"), (PHI3, "<|end|>")];
 
 pub(super) const TOKENS: &str = "tokenizer.ggml.tokens";
 const TOKEN_TYPES: &str = "tokenizer.ggml.token_type";
@@ -34,6 +34,8 @@ pub(super) const UNUSED: i32 = 5;
 
 const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+/// Of GPT-4o, which Phi-4-mini has too.
+const GPT4O: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 fn byte_level(regex: bool, trim: bool) -> Json {
     json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": trim, "use_regex": regex})
@@ -51,6 +53,7 @@ fn pre_tokenizer(pre: &str) -> Option<Json> {
     Some(match pre {
         "qwen2" | "deepseek-r1-qwen" => split(QWEN2, true),
         "llama-bpe" | "llama3" => split(LLAMA3, true),
+        "gpt-4o" => split(GPT4O, true),
         "gpt-2" | "default" => byte_level(true, true),
         "smollm" => json!({"type": "Sequence", "pretokenizers": [
             {"type": "Digits", "individual_digits": true}, byte_level(true, true),
@@ -72,7 +75,7 @@ pub(super) fn pre_name(pre: &Json) -> Option<&'static str> {
             other => other.clone(),
         }
     }
-    let names = ["qwen2", "llama-bpe", "gpt-2", "smollm"];
+    let names = ["qwen2", "llama-bpe", "gpt-4o", "gpt-2", "smollm"];
     names.into_iter().find(|name| pre_tokenizer(name).is_some_and(|p| plain(&p) == plain(pre)))
 }
 
@@ -182,13 +185,13 @@ impl Gguf {
             }
         };
         ENDS.iter().filter_map(|key| self.get(key)?.as_u64()).for_each(&mut add);
-        let gemma = self.architecture().is_ok_and(|name| name == GEMMA3);
+        let architecture = self.architecture().unwrap_or_default();
         if let (None, Ok(tokens), Ok(kinds)) =
             (self.get(WHOLE), self.list(TOKENS), self.list(TOKEN_TYPES))
         {
             for (id, (token, kind)) in tokens.iter().zip(kinds.iter()).enumerate() {
                 let known = token.as_str().is_some_and(|token| {
-                    KNOWN_ENDS.contains(&token) || gemma && token == GEMMA_END
+                    KNOWN_ENDS.contains(&token) || ENDS_OF.contains(&(architecture, token))
                 });
                 if known && token_type(kind) == CONTROL {
                     add(id as u64);

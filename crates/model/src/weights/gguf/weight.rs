@@ -1,5 +1,6 @@
 //! Tensors under their Hugging Face names, with rows in Hugging Face's order.
 
+use super::config::FACTORS;
 use super::names::{interleaved, permuted, to_gguf, to_hugging_face};
 use super::{Gguf, GgufError, Kind, Tensor};
 
@@ -55,15 +56,14 @@ impl Gguf {
     /// A tensor that no supported architecture has, by name. Leaving it out would change the
     /// model's results. Precomputed rotary factors are part of the configuration instead.
     pub fn weight_names(&self) -> Result<Vec<String>, GgufError> {
+        let architecture = self.architecture()?;
         self.tensors()
-            .filter(|(name, _)| *name != super::config::ROPE_FACTORS)
+            .filter(|(name, _)| !FACTORS.contains(name))
             .map(|(name, _)| {
-                to_hugging_face(name).ok_or_else(|| {
-                    GgufError::value(
-                        "tensor",
-                        name,
-                        "a tensor of Llama, Mistral, Qwen2, Qwen3 or Gemma 3",
-                    )
+                to_hugging_face(architecture, name).ok_or_else(|| {
+                    let expected =
+                        "a tensor of Llama, Mistral, Qwen2, Qwen3, SmolLM3, Phi-3 or Gemma 3";
+                    GgufError::value("tensor", name, expected)
                 })
             })
             .collect()

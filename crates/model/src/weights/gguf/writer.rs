@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde_json::Value as Json;
 
-use super::config::{COUNTS, ROPE_FACTORS, gguf_architecture, llama3_divisor};
+use super::config::{COUNTS, PHI3, ROPE_FACTORS, SMOLLM3, gguf_architecture, llama3_divisor};
 use super::container::{Entries, Part, header, matrix, padding};
 use super::names::{permuted, stored_order, to_gguf};
 use super::quants::stored_kind;
@@ -42,6 +42,7 @@ pub fn export(
 ) -> Result<(), GgufError> {
     let model_type = config.get("model_type").and_then(Json::as_str).unwrap_or("");
     let architecture = gguf_architecture(model_type)?;
+    check_written(architecture, config)?;
     let (heads, kv_heads) = heads(config)?;
     let factors = rope_factors(config)?;
     let fill = |_: usize, row: &mut [f32]| row.copy_from_slice(&factors);
@@ -49,7 +50,8 @@ pub fn export(
     let mut sources: Vec<(String, &NewTensor<'_>)> = Vec::new();
     for source in tensors {
         let name = to_gguf(source.name).ok_or_else(|| {
-            GgufError::value("tensor", source.name, "a tensor of Llama, Mistral, Qwen2 or Qwen3")
+            let expected = "a tensor of Llama, Mistral, Qwen2, Qwen3 or SmolLM3";
+            GgufError::value("tensor", source.name, expected)
         })?;
         sources.push((name, source));
     }
@@ -104,6 +106,24 @@ pub fn export(
         out.write_all(padding(written))?;
     }
     Ok(())
+}
+
+/// Refuses what a file cannot say, or what is not written yet.
+fn check_written(architecture: &str, config: &Json) -> Result<(), GgufError> {
+    if architecture == PHI3 {
+        let expected = "llama, mistral, qwen2, qwen3 or smollm3; Phi-3 is read, not written";
+        return Err(GgufError::value("model_type", architecture, expected));
+    }
+    // llama.cpp takes every fourth layer of SmolLM3 for one without a rotation.
+    let listed = config.get("no_rope_layers").and_then(Json::as_array);
+    let fourth = |list: &Vec<Json>| (1..).zip(list).all(|(i, flag)| (i % 4 != 0) == (flag == 1));
+    match listed {
+        Some(list) if architecture == SMOLLM3 && !fourth(list) => {
+            let expected = "0 in every fourth layer alone, as llama.cpp has it";
+            Err(GgufError::value("no_rope_layers", Json::from(list.clone()), expected))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn count(config: &Json, field: &str) -> Result<u32, GgufError> {

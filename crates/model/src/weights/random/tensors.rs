@@ -3,8 +3,8 @@
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
-use crate::Config;
 use crate::weights::{EMBEDDING, HEAD};
+use crate::{Config, Family};
 
 /// Fills a row of a tensor with numbers that are uniform about its mean.
 ///
@@ -37,15 +37,23 @@ pub(super) fn tensors(config: &Config) -> Vec<(String, Vec<usize>)> {
         let mut put = |name: &str, shape: &[usize]| {
             tensors.push((format!("model.layers.{layer}.{name}"), shape.to_vec()));
         };
-        for (name, outputs, inputs, bias) in [
+        let apart = [
             ("self_attn.q_proj", queries, hidden, config.qkv_bias),
             ("self_attn.k_proj", key_value, hidden, config.qkv_bias),
             ("self_attn.v_proj", key_value, hidden, config.qkv_bias),
-            ("self_attn.o_proj", hidden, queries, config.output_bias),
             ("mlp.gate_proj", inner, hidden, config.mlp_bias),
             ("mlp.up_proj", inner, hidden, config.mlp_bias),
+        ];
+        let stacked = [
+            ("self_attn.qkv_proj", queries + 2 * key_value, hidden, config.qkv_bias),
+            ("mlp.gate_up_proj", 2 * inner, hidden, config.mlp_bias),
+        ];
+        let first = if config.family == Family::Phi3 { &stacked[..] } else { &apart[..] };
+        let last = [
+            ("self_attn.o_proj", hidden, queries, config.output_bias),
             ("mlp.down_proj", hidden, inner, config.mlp_bias),
-        ] {
+        ];
+        for &(name, outputs, inputs, bias) in first.iter().chain(&last) {
             put(&format!("{name}.weight"), &[outputs, inputs]);
             if bias {
                 put(&format!("{name}.bias"), &[outputs]);
