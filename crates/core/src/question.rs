@@ -68,7 +68,8 @@ pub struct Question {
     /// The values that determine the solution, if the data set gives them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operands: Option<Vec<String>>,
-    /// Identity of the program of [`Grader::Command`], a hash. Experiments set it.
+    /// Identity of what judges answers, if the grader [is asked](Grader::is_asked): a hash.
+    /// Experiments set it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<String>,
 }
@@ -121,7 +122,7 @@ impl Question {
 
     fn check_free(&self, bad: impl Fn(&str) -> QuestionError) -> Result<(), QuestionError> {
         let (name, expected) = match self.grader {
-            Grader::Command => return Ok(()),
+            grader if grader.is_asked() => return Ok(()),
             _ if reads_key(self) => return Ok(()),
             Grader::FinalNumber => ("final-number", "a number of at most 30 digits"),
             Grader::YesNo => ("yes-no", "yes, no, true or false"),

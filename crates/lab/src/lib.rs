@@ -35,6 +35,7 @@ mod command_grader;
 pub mod cpu_pinning;
 mod error;
 mod experiment;
+mod judge_grader;
 mod llm_usage;
 mod prompts;
 

@@ -22,6 +22,9 @@ pub struct KeyError {
 /// The environment variable that holds the LLM's key, on both sides.
 pub const CLOUD_KEY: &str = "TOKENROUTE_CLOUD_KEY";
 
+/// The environment variable that holds the key of the server that judges answers.
+pub const JUDGE_KEY: &str = "TOKENROUTE_JUDGE_KEY";
+
 /// A secret that neither `Debug` nor any error shows.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ApiKey(String);

@@ -46,7 +46,7 @@ mod together;
 mod toy;
 
 pub use in_process::{InProcess, POSITIONS_PER_CALL};
-pub use key::{ApiKey, BadKey, CLOUD_KEY, KeyError};
+pub use key::{ApiKey, BadKey, CLOUD_KEY, JUDGE_KEY, KeyError};
 pub use metered::Metered;
 pub use patient::Patient;
 pub use scripted::{Scripted, table};

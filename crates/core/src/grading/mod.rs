@@ -50,9 +50,17 @@ pub enum Grader {
     Latex,
     /// A program of the user's judges the answer. Experiments run it; [`grade`] does not.
     Command,
+    /// A language model on a server judges the answer. Experiments ask it; [`grade`] does not.
+    Judge,
 }
 
 impl Grader {
+    /// Whether something outside this program judges: a program of the user's, or a server.
+    #[must_use]
+    pub fn is_asked(self) -> bool {
+        matches!(self, Grader::Command | Grader::Judge)
+    }
+
     /// Whether the grader needs a question with choices.
     #[must_use]
     pub fn needs_choices(self) -> bool {
@@ -85,8 +93,8 @@ pub fn answer_letter<'q>(question: &'q Question, answer: &str) -> Option<&'q str
 
 /// Whether an answer is right by the question's own [`Grader`]. `ended` is false for an
 /// answer that was cut at its greatest length. Such an answer is right only if its marker is
-/// complete: no further text could change what it commits to. No answer is right here by
-/// [`Grader::Command`].
+/// complete: no further text could change what it commits to. No answer is right here by a grader
+/// that [is asked](Grader::is_asked).
 ///
 /// ```
 /// use tokenroute_core::{Grader, Question, grade};
@@ -166,8 +174,8 @@ fn committed(question: &Question, answer: &str, ended: bool) -> Option<Commitmen
         Grader::Text => texts::committed(answer, ended).map(Commitment::Text),
         Grader::YesNo => yes_no::committed(answer, ended).map(Commitment::Yes),
         Grader::Latex => latex::committed(answer, ended).map(Commitment::Latex),
-        // Programs judge whole answers.
-        Grader::Command => Some(Commitment::Text(answer.trim().to_owned())),
+        // Others judge whole answers.
+        Grader::Command | Grader::Judge => Some(Commitment::Text(answer.trim().to_owned())),
     }
 }
 
@@ -179,7 +187,7 @@ fn right(question: &Question) -> Option<Commitment> {
         Grader::Text => Some(Commitment::Text(texts::normalise(key))),
         Grader::YesNo => yes_no::whole(key).map(Commitment::Yes),
         Grader::Latex => latex::expression(key).map(Commitment::Latex),
-        Grader::Command => None,
+        Grader::Command | Grader::Judge => None,
         grader => {
             let choice = question.choices.label.iter().position(|label| label == key)?;
             let by_text = matches!(grader, Grader::ChoiceText | Grader::Choice);

@@ -1,13 +1,17 @@
-//! Grades answers for the stages: by core's graders, or by the experiment's program.
+//! Grades answers for the stages: by core's graders, or by the experiment's program or judge.
 
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Error, Result, ensure};
+use anyhow::{Context, Error, Result, ensure};
 use tokenroute_core::{Grader, Question, grade};
 
 use super::Chain;
 use crate::command_grader::CommandGrader;
 use crate::experiment::Experiment;
+use crate::judge_grader::JudgeGrader;
+
+/// The run folder's part that keeps the judge's verdicts.
+const VERDICTS: &str = "verdicts";
 
 /// The graders of an experiment.
 #[derive(Debug, Default)]
@@ -16,36 +20,48 @@ pub(super) struct Grading {
     command: Option<CommandGrader>,
     /// Whether it may be run.
     allowed: bool,
+    /// The model on a server, if the experiment has one.
+    judge: Option<JudgeGrader>,
 }
 
 impl Grading {
     pub(super) fn of(experiment: &Experiment) -> Result<Self> {
         let command = experiment.data.command.as_ref();
         let command = command.map(|c| CommandGrader::new(c, experiment.folder())).transpose()?;
-        Ok(Grading { command, allowed: false })
+        let judge = experiment.data.judge.as_ref();
+        let judge = judge.map(|j| JudgeGrader::new(j, experiment.run(VERDICTS))).transpose()?;
+        Ok(Grading { command, allowed: false, judge })
     }
 
     /// Whether an answer is right. An answer that was cut at its greatest length is given to no
-    /// program: it is wrong.
+    /// program and no judge: it is wrong.
     ///
     /// # Errors
-    /// A program that does not say.
+    /// A program or a judge that does not say.
     pub(super) fn grade(&self, question: &Question, answer: &str, ended: bool) -> Result<bool> {
-        match (&self.command, question.grader) {
-            (Some(command), Grader::Command) => Ok(ended && command.judge(question, answer)?),
+        match (question.grader, &self.command, &self.judge) {
+            (Grader::Command, Some(command), _) => Ok(ended && command.judge(question, answer)?),
+            (Grader::Judge, _, Some(judge)) => Ok(ended && judge.judge(question, answer)?),
             _ => Ok(grade(question, answer, ended)),
         }
     }
 
-    /// Writes the program's identity into the questions that it judges, so that their labels and
-    /// curves belong to it.
+    /// Writes the program's or the judge's identity into the questions that it judges, so that
+    /// their labels and curves belong to it.
     pub(super) fn mark(&self, questions: &mut [Question]) -> Result<()> {
-        for question in questions.iter_mut().filter(|q| q.grader == Grader::Command) {
-            let Some(command) = &self.command else {
-                let id = &question.id;
-                anyhow::bail!("question {id:?} has the grader `command`; set data.command");
-            };
-            question.program = Some(command.identity().to_owned());
+        for question in questions.iter_mut().filter(|q| q.grader.is_asked()) {
+            let id = &question.id;
+            let identity = match question.grader {
+                Grader::Judge => {
+                    self.judge.as_ref().map(JudgeGrader::identity).with_context(|| {
+                        format!("question {id:?} has the grader `judge`; set data.judge")
+                    })
+                }
+                _ => self.command.as_ref().map(CommandGrader::identity).with_context(|| {
+                    format!("question {id:?} has the grader `command`; set data.command")
+                }),
+            }?;
+            question.program = Some(identity.to_owned());
         }
         Ok(())
     }

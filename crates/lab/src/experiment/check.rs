@@ -1,12 +1,12 @@
 //! Checks an experiment file before anything is loaded.
 
-use tokenroute_core::{Grader, Tau};
+use tokenroute_core::Tau;
 use tokenroute_label::LabelError;
 use tokenroute_llm::http::{Api, HttpConfig, TextApi};
 use tokenroute_sweep::policies::{self, Baseline};
 use tokenroute_train::{TrainConfig, TrainError};
 
-use super::{DataSection, Experiment, PairSection, SPLITS, SplitFile};
+use super::{DataSection, Experiment, PairSection, SPLITS, SplitFile, graders};
 use crate::{LabError, prompts};
 
 /// A key, and its value with what is expected.
@@ -160,7 +160,7 @@ fn data(data: &DataSection) -> Result<(), Fault> {
     let refused = |error: String| ("data.prompt".to_owned(), error);
     data.prompt.check().map_err(|error| refused(error.to_string()))?;
     prompts::options(&data.prompt).map_err(refused)?;
-    command(data)?;
+    graders::check(data)?;
     let described = data.schema.is_some() || data.columns.is_some();
     if data.dataset.is_some() {
         if described || !data.files.is_empty() || data.grader.is_some() {
@@ -215,28 +215,6 @@ fn data(data: &DataSection) -> Result<(), Fault> {
     Ok(())
 }
 
-fn command(data: &DataSection) -> Result<(), Fault> {
-    let graded = data.grader == Some(Grader::Command);
-    let Some(section) = &data.command else {
-        return match graded {
-            true => fault("data.grader", "is \"command\"; name its program in data.command"),
-            false => Ok(()),
-        };
-    };
-    if !graded && data.dataset.is_none() {
-        return fault("data.command", "is not used; set data.grader = \"command\", or remove it");
-    }
-    if section.program.first().is_none_or(String::is_empty) {
-        return fault("data.command.program", "is empty; expected a program and its arguments");
-    }
-    // The upper end is a day.
-    if !(section.seconds > 0.0 && section.seconds <= 86_400.0) {
-        let what = format!("is {}; expected more than 0, at most 86400", section.seconds);
-        return fault("data.command.seconds", what);
-    }
-    Ok(())
-}
-
-fn fault(key: &str, what: impl Into<String>) -> Result<(), Fault> {
+pub(super) fn fault(key: &str, what: impl Into<String>) -> Result<(), Fault> {
     Err((key.to_owned(), what.into()))
 }

@@ -3,6 +3,7 @@
 
 pub(crate) mod check;
 mod format_name;
+mod graders;
 mod overrides;
 mod prices;
 mod schema;
@@ -18,11 +19,11 @@ use tokenroute_train::TrainConfig;
 use toml::Table;
 
 use crate::{LabError, chain};
+pub use graders::{CommandSection, JudgeSection};
 pub use overrides::Override;
 pub use schema::experiment_schema;
 pub use sections::{
-    CommandSection, DataSection, LabelSection, PairSection, ReportSection, SPLITS, SplitFile,
-    SweepSection,
+    DataSection, LabelSection, PairSection, ReportSection, SPLITS, SplitFile, SweepSection,
 };
 
 /// An experiment.

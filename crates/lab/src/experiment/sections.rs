@@ -11,6 +11,7 @@ use tokenroute_model::{Format, KvType};
 use tokenroute_store::{ColumnMap, Schema};
 use tokenroute_sweep::policies::Baseline;
 
+use super::graders::{CommandSection, JudgeSection};
 use super::prices::{NetworkSection, PricesSection};
 use super::{format_name, schema};
 
@@ -76,6 +77,9 @@ pub struct DataSection {
     /// The program of the grader `command`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<CommandSection>,
+    /// The server of the grader `judge`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judge: Option<JudgeSection>,
     /// How a question becomes a prompt. Without it the bundled pair's format is used.
     #[serde(default)]
     pub prompt: PromptFormat,
@@ -99,22 +103,6 @@ pub struct DataSection {
     /// Test questions of families that the training questions leave out.
     #[serde(default)]
     pub test_ood: usize,
-}
-
-/// The program of the grader `command`. It gets `{"answer", "key"}` as JSON on standard input, and
-/// ends with status 0 (right) or 1 (wrong). It runs with `--allow-commands` only.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct CommandSection {
-    /// The program and its arguments. It runs in the folder of the experiment file.
-    pub program: Vec<String>,
-    /// Most seconds for one answer. A program that takes longer is ended, which is an error.
-    #[serde(default = "default_seconds")]
-    pub seconds: f64,
-}
-
-fn default_seconds() -> f64 {
-    10.0
 }
 
 /// The file of one split.

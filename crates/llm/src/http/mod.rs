@@ -29,6 +29,7 @@
 
 mod answers;
 mod breaker;
+mod chat;
 mod client;
 mod config;
 mod draw;

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 use tokenroute::{RoutedPair, TokenStream};
 use tokenroute_core::{
-    Grader, LanguageModel, Progress, Question, Sampling, TokenId, Trace, TraceToken, grade,
+    LanguageModel, Progress, Question, Sampling, TokenId, Trace, TraceToken, grade,
 };
 use tokenroute_model::LoadedModel;
 use tokenroute_runtime::{Policy, Request};
@@ -147,8 +147,8 @@ fn prompts(args: &Generate, pair: &RoutedPair) -> Result<(Vec<Prompt>, usize)> {
                 })?;
                 question.check().with_context(place)?;
                 ensure!(
-                    question.grader != Grader::Command,
-                    "{}, question {:?}, has the grader `command`, whose program only experiments run",
+                    !question.grader.is_asked(),
+                    "{}, question {:?}, has a grader that only experiments ask, `command` or `judge`",
                     place(),
                     question.id
                 );

@@ -1,10 +1,7 @@
 //! The grader `command`: a program judges every answer, and only with leave.
 
-#![cfg(unix)]
-
-mod support;
-
-use support::{Lab, fail, succeed};
+use crate::support::{Lab, fail, succeed};
+use crate::{accuracies, lab as any_lab};
 
 /// Right if the answer states the key in parentheses, as the bundled pair does.
 const GRADE: &str = r#"line=$(cat)
@@ -12,49 +9,14 @@ key=$(printf '%s' "$line" | sed 's/.*"key":"\([A-Z]\)".*/\1/')
 case "$line" in *"answer is "*"($key)"*) exit 0 ;; *) exit 1 ;; esac
 "#;
 
-/// A laboratory whose questions are read by their columns.
 fn lab(grader: &str) -> Lab {
-    let lab = Lab::new(20, 8, 8);
-    let files = ["router-train", "validation", "test"].map(|split| {
-        format!("files.{split} = {{ file = \"../../datasets/word-problems/{split}.jsonl\" }}\n")
-    });
-    let columns = "columns = { id = \"id\", question = \"question\", choices = \"choices\", answer = \"answerKey\" }";
-    lab.replace(
-        "experiments/e/experiment.toml",
-        "dataset = \"../../datasets/word-problems\"\n",
-        &format!("{columns}\n{grader}\n{}", files.concat()),
-    );
+    let lab = any_lab(grader);
     lab.write("experiments/e/grade.sh", GRADE);
     lab
 }
 
 fn command(program: &str, more: &str) -> String {
     format!("grader = \"command\"\ncommand = {{ program = {program}{more} }}")
-}
-
-/// Accuracies of both models alone.
-fn accuracies(lab: &Lab) -> String {
-    let csv = lab.bytes("reports/e/summary.json");
-    let summary: serde_json::Value = serde_json::from_slice(&csv).expect("JSON");
-    let mut found = Vec::new();
-    collect(&summary, "", &mut found);
-    assert!(!found.is_empty(), "the summary has accuracies");
-    found.join("\n")
-}
-
-fn collect(value: &serde_json::Value, path: &str, found: &mut Vec<String>) {
-    match value {
-        serde_json::Value::Object(map) => {
-            map.iter().for_each(|(key, value)| collect(value, &format!("{path}.{key}"), found));
-        }
-        serde_json::Value::Array(list) => {
-            list.iter().for_each(|value| collect(value, &format!("{path}[]"), found));
-        }
-        // The walk asks whether two answers are the same. Of a program it knows only their texts.
-        _ if path.contains("rollout-oracle") => {}
-        value if path.contains("accuracy") => found.push(format!("{path} {value}")),
-        _ => {}
-    }
 }
 
 #[test]

@@ -1,0 +1,49 @@
+//! Graders that ask: a program of the user's, and a model on a server.
+#![cfg(all(unix, feature = "lab"))]
+
+mod command;
+mod judge;
+#[path = "../support/mod.rs"]
+mod support;
+
+use support::Lab;
+
+/// A laboratory whose questions are read by their columns.
+pub fn lab(grader: &str) -> Lab {
+    let lab = Lab::new(20, 8, 8);
+    let files = ["router-train", "validation", "test"].map(|split| {
+        format!("files.{split} = {{ file = \"../../datasets/word-problems/{split}.jsonl\" }}\n")
+    });
+    let columns = "columns = { id = \"id\", question = \"question\", choices = \"choices\", answer = \"answerKey\" }";
+    lab.replace(
+        "experiments/e/experiment.toml",
+        "dataset = \"../../datasets/word-problems\"\n",
+        &format!("{columns}\n{grader}\n{}", files.concat()),
+    );
+    lab
+}
+
+/// Accuracies of both models alone.
+pub fn accuracies(lab: &Lab) -> String {
+    let csv = lab.bytes("reports/e/summary.json");
+    let summary: serde_json::Value = serde_json::from_slice(&csv).expect("JSON");
+    let mut found = Vec::new();
+    collect(&summary, "", &mut found);
+    assert!(!found.is_empty(), "the summary has accuracies");
+    found.join("\n")
+}
+
+fn collect(value: &serde_json::Value, path: &str, found: &mut Vec<String>) {
+    match value {
+        serde_json::Value::Object(map) => {
+            map.iter().for_each(|(key, value)| collect(value, &format!("{path}.{key}"), found));
+        }
+        serde_json::Value::Array(list) => {
+            list.iter().for_each(|value| collect(value, &format!("{path}[]"), found));
+        }
+        // The walk asks whether two answers are the same. Of a program it knows only their texts.
+        _ if path.contains("rollout-oracle") => {}
+        value if path.contains("accuracy") => found.push(format!("{path} {value}")),
+        _ => {}
+    }
+}
