@@ -126,7 +126,7 @@ impl Answers {
     fn entry(&self, id: TokenId, value: f32) -> Result<Value, Refusal> {
         let text = self.spelled(id)?;
         // Part of a character has no text of its own.
-        let bytes = (!text.contains(char::REPLACEMENT_CHARACTER)).then(|| text.as_bytes());
+        let bytes = (!text.contains(char::REPLACEMENT_CHARACTER)).then_some(text.as_bytes());
         Ok(json!({"token": text, "logprob": value, "bytes": bytes}))
     }
 

@@ -98,7 +98,7 @@ impl Chunks {
     fn begin(&mut self) {
         if self.answers.request.kind == AnswerKind::Chat {
             let role = json!({"role": "assistant", "content": ""});
-            self.push(&self.chunk(&role, Value::Null, None));
+            self.push(&self.chunk(&role, &Value::Null, None));
         }
     }
 
@@ -117,7 +117,7 @@ impl Chunks {
                 AnswerKind::Text => Value::String(text),
                 AnswerKind::Chat | AnswerKind::Response => json!({"content": text}),
             };
-            let mut chunk = self.chunk(&new, listed, None);
+            let mut chunk = self.chunk(&new, &listed, None);
             if request.tokens {
                 chunk["tokenroute"] = self.answers.origins(&tokens)?;
             }
@@ -135,7 +135,7 @@ impl Chunks {
             AnswerKind::Text => Value::String(String::new()),
             AnswerKind::Chat | AnswerKind::Response => json!({}),
         };
-        let mut end = self.chunk(&nothing, Value::Null, Some(finish));
+        let mut end = self.chunk(&nothing, &Value::Null, Some(finish));
         self.answers.add_sampling(&mut end);
         self.push(&end);
         self.answers.finish_first();
@@ -159,7 +159,7 @@ impl Chunks {
     }
 
     /// One chunk, with the new part of the choice.
-    fn chunk(&self, new: &Value, listed: Value, finish: Option<Finish>) -> Value {
+    fn chunk(&self, new: &Value, listed: &Value, finish: Option<Finish>) -> Value {
         let field = match self.answers.request.kind {
             AnswerKind::Text => "text",
             AnswerKind::Chat | AnswerKind::Response => "delta",
