@@ -17,7 +17,7 @@ fn chat() -> Value {
 }
 
 #[test]
-fn a_listed_token_has_the_small_model_s_log_probability_whoever_made_it() {
+fn a_listed_token_has_the_small_model_s_log_probability_even_if_the_large_one_made_it() {
     let two = const { NonZeroUsize::new(2).expect("positive") };
     for wait in [Wait::Block, Wait::Speculate { branches: two, max_ahead: 3 }] {
         let policy = Policy { wait, ..Policy::new(Tau::SLM_ONLY) };
