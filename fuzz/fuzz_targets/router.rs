@@ -23,6 +23,7 @@ fuzz_target!(|bytes: &[u8]| {
         top: vec![(0, 0.9), (1, 0.1)],
         entropy: 0.3,
         rest: 0.1,
+        top_logits: vec![1.5, -0.5],
         hidden: vec![0.5; width].into(),
         logits: None,
     };
