@@ -1,5 +1,5 @@
 # `tokenroute` with both servers. This file was never built: it was written where no container
-# engine could run. What it runs is the build of the README.
+# engine could run. It runs the build of the README.
 #
 #     docker build --tag tokenroute .
 #     docker run --rm tokenroute --help

@@ -7,7 +7,7 @@
 // A pair may be used from several threads, and may have several answers at once. An answer belongs
 // to one thread at a time; tr_cancel alone may be called from any.
 //
-// No function ends the program or throws: what goes wrong is TR_ERROR, and tr_last_error says why.
+// No function ends the program or throws: a failure is TR_ERROR, and tr_last_error says why.
 
 
 #ifndef TOKENROUTE_H

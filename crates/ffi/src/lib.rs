@@ -1,7 +1,7 @@
 //! A routed pair for programs in other languages: a C interface over the runtime, with the header
 //! `include/tokenroute.h`.
 //!
-//! - [`types`]: what crosses the border: options, messages, tokens, statuses.
+//! - [`types`]: the values that cross the border: options, messages, tokens, statuses.
 //! - [`api`]: the functions: open, begin, step, stream, cancel, close, last error.
 //!
 //! Usage, in C:

@@ -1,4 +1,4 @@
-//! What crosses the border: options, messages, tokens and statuses. All texts are UTF-8.
+//! The values that cross the border: options, messages, tokens and statuses. All texts are UTF-8.
 #![allow(unsafe_code, reason = "types of functions in C")]
 
 use std::ffi::{c_char, c_void};

@@ -1,4 +1,4 @@
-//! What crosses the border: errors with words, a large model that the program asks, cancelling
+//! The border: errors with words, a large model that the program asks, cancelling
 //! from another thread, and no panic.
 #![allow(unsafe_code, reason = "calls the functions as C does")]
 

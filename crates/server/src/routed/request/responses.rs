@@ -1,5 +1,5 @@
-//! The fields of `/v1/responses`. Each response stands for itself: what asks the server to
-//! remember, to call tools or to answer in another form than text is refused by name.
+//! The fields of `/v1/responses`. Each response stands for itself: fields that ask the server to
+//! remember, to call tools or to answer in another form than text are refused by name.
 
 use serde_json::Value;
 use tokenroute_model::Message;
