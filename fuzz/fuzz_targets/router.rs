@@ -34,6 +34,7 @@ fuzz_target!(|bytes: &[u8]| {
         step: &step,
         sentence_entropy: 0.3,
         paragraph_entropy: 0.3,
+        lowest: 0.7,
         llm: None,
     };
     // Overflowing weights are an error of the router, not of the reader.

@@ -163,6 +163,9 @@ pub struct Position<'a> {
     /// The SLM's entropy at the first token of the current paragraph, in nats. Paragraphs end
     /// with an empty line.
     pub paragraph_entropy: f32,
+    /// The scorer's lowest score at an earlier position of this answer; 1 if there is none, or if
+    /// the scorer needs the LLM.
+    pub lowest: f64,
     /// What the LLM says here; `None` unless the scorer needs it, or if the LLM failed.
     pub llm: Option<LlmStep<'a>>,
 }

@@ -225,7 +225,7 @@ impl Judged {
                     rollouts: judgement.rollouts,
                     top: step.top.clone(),
                 });
-                path.commit(track.answer[i], &step);
+                path.commit(track.answer[i], &step, None);
             }
         }
         rows

@@ -102,7 +102,7 @@ impl<S: LanguageModel, L: Llm + ?Sized> Labeller<'_, S, L> {
                 row.entropy = step.entropy;
                 row.hidden = step.hidden.to_vec();
                 row.top.clone_from(&step.top);
-                path.commit(taken, &step);
+                path.commit(taken, &step, None);
             }
         }
         let ShardRecord { slm_positions, llm_positions, .. } = *record;

@@ -51,7 +51,7 @@ pub(crate) fn label<S: LanguageModel, L: Llm + ?Sized>(
             let path = |((item, track), state): ((&Item<'_>, &Track), S::State)| {
                 let mut path = Path::new(vocabulary, &item.prompt);
                 for (&token, step) in track.answer.iter().zip(&track.steps) {
-                    path.commit(token, step);
+                    path.commit(token, step, None);
                 }
                 Committed { question: item.question.id.clone(), path, state, steps: Vec::new() }
             };

@@ -40,7 +40,7 @@ fn next(
             let vocabulary = ToyModel::vocabulary();
             let mut path = Path::new(&vocabulary, &item.prompt);
             for i in item.prompt.len()..tokens.len() {
-                path.commit(tokens[i], &says(&slm, &tokens[..i]));
+                path.commit(tokens[i], &says(&slm, &tokens[..i]), None);
             }
             let step = says(&slm, tokens);
             let score = Sure.score(&path.position(&item.question.id, &step, None));

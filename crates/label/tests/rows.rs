@@ -26,7 +26,7 @@ fn routed(
     let vocabulary = ToyModel::vocabulary();
     let mut path = Path::new(&vocabulary, &item.prompt);
     for i in item.prompt.len()..tokens.len() {
-        path.commit(tokens[i], &says(slm, &tokens[..i]));
+        path.commit(tokens[i], &says(slm, &tokens[..i]), None);
     }
     let (small, large) = (says(slm, tokens), says(llm, tokens).token);
     let known = scorer.needs_llm().then_some(LlmStep { token: large, top: None });

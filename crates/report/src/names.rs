@@ -10,6 +10,7 @@ pub(crate) fn kind_name(kind: PolicyKind) -> &'static str {
         PolicyKind::TrainingFree => "training-free",
         PolicyKind::Lookup => "lookup table",
         PolicyKind::QueryLevel => "query-level",
+        PolicyKind::Handoff => "handoff, once an answer",
         PolicyKind::Speculative => "LLM checks every token",
         PolicyKind::Oracle => "oracle",
     }

@@ -87,6 +87,7 @@ mod tests {
             vec![PolicyKind::Router],
             vec![PolicyKind::TrainingFree; 7],
             vec![PolicyKind::Lookup; 2],
+            vec![PolicyKind::Handoff],
             vec![PolicyKind::Speculative],
             vec![PolicyKind::QueryLevel; 4],
             vec![PolicyKind::Oracle; 3],

@@ -216,7 +216,7 @@ impl<'v, S: Clone> Branch<'v, S> {
         }
         for (token, p) in candidates {
             let mut path = self.path.clone();
-            path.commit(token, &routed.step);
+            path.commit(token, &routed.step, routed.score.map(Score::get));
             let branch = Branch {
                 head: if path.closed(rules.max_tokens) { Head::Closed } else { Head::Open },
                 path,

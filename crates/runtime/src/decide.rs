@@ -105,7 +105,8 @@ impl<S: Clone> Branch<'_, S> {
 
     /// Appends a token. The SLM processes it next unless it closes the answer.
     fn append(&mut self, mut made: Made, step: &Step, rules: &Rules<'_>) {
-        made.token.token = self.path.commit(made.token.token, step);
+        let score = (!rules.scorer.needs_llm()).then_some(made.token.score);
+        made.token.token = self.path.commit(made.token.token, step, score);
         let token = made.token.token;
         let logits = step.logits.as_deref().filter(|logits| (token as usize) < logits.len());
         let listed = rules.policy.listed.zip(logits);

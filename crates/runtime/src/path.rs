@@ -11,6 +11,8 @@ pub struct Path<'v> {
     tokens: Vec<TokenId>,
     /// What is in force at every committed token.
     opening: Vec<Opening>,
+    /// The lowest score up to every committed token, its own included.
+    lowest: Vec<f64>,
 }
 
 /// The SLM's entropy at the first token of the sentence and of the paragraph that contain a
@@ -25,7 +27,13 @@ impl<'v> Path<'v> {
     /// A trajectory without committed tokens. `prompt` holds at least one token.
     #[must_use]
     pub fn new(vocabulary: &'v Vocabulary, prompt: &[TokenId]) -> Self {
-        Path { vocabulary, prompt: prompt.len(), tokens: prompt.to_vec(), opening: Vec::new() }
+        Path {
+            vocabulary,
+            prompt: prompt.len(),
+            tokens: prompt.to_vec(),
+            opening: Vec::new(),
+            lowest: Vec::new(),
+        }
     }
 
     /// Number of committed tokens, which is the index of the next position.
@@ -106,15 +114,24 @@ impl<'v> Path<'v> {
             step,
             sentence_entropy: sentence,
             paragraph_entropy: paragraph,
+            lowest: self.lowest_before(index),
             llm,
         }
     }
 
-    /// Commits a token at the next position, where `step` is the SLM's step. Returns the
-    /// committed token; end tokens become canonical.
-    pub fn commit(&mut self, token: TokenId, step: &Step) -> TokenId {
+    /// The lowest score before position `index`.
+    fn lowest_before(&self, index: usize) -> f64 {
+        index.checked_sub(1).and_then(|last| self.lowest.get(last)).copied().unwrap_or(1.0)
+    }
+
+    /// Commits a token at the next position, where `step` is the SLM's step and `score` its
+    /// score, if it has one before the LLM is asked. Returns the committed token; end tokens
+    /// become canonical.
+    pub fn commit(&mut self, token: TokenId, step: &Step, score: Option<f64>) -> TokenId {
         let token = self.vocabulary.canonical(token);
         let opening = self.opening(self.index(), step);
+        let lowest = self.lowest_before(self.index());
+        self.lowest.push(score.map_or(lowest, |score| lowest.min(score)));
         self.opening.push(opening);
         self.tokens.push(token);
         token
@@ -142,6 +159,7 @@ impl<'v> Path<'v> {
             prompt: self.prompt,
             tokens,
             opening: self.opening[..=index].to_vec(),
+            lowest: self.lowest[..=index].to_vec(),
         }
     }
 
@@ -194,7 +212,7 @@ mod tests {
             assert_eq!(position.index, path.index());
             assert_eq!(position.previous, path.previous());
             assert!(!path.closed(5));
-            path.commit(token, &step);
+            path.commit(token, &step, None);
         }
         assert_eq!(path.answer(), [1, 3, 2, 4, 8], "the end token is canonical");
         assert!(path.ended());
@@ -235,7 +253,7 @@ mod tests {
             let step = step(token, 1.0 + index as f32);
             let in_force = path.position("q", &step, None).paragraph_entropy;
             assert_eq!(in_force == step.entropy, begins, "index {index}");
-            path.commit(token, &step);
+            path.commit(token, &step, None);
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use tokenroute_core::{
-    Ask, Curve, Detail, Feed, LanguageModel, Llm, LlmError, Origin, Position, Reply, Score,
-    ScoreError, Scorer, Silent, Tau, TokenId, stable_hash, unit_hash,
+    Ask, Curve, Detail, Feed, Handoff, LanguageModel, Llm, LlmError, Origin, Position, Reply,
+    Score, ScoreError, Scorer, Silent, Tau, TokenId, Trace, stable_hash, unit_hash,
 };
 use tokenroute_llm::{InProcess, Metered, Scripted, ToyModel};
 use tokenroute_runtime::{Pair, Request, decode};
@@ -155,6 +155,8 @@ fn the_sweep_is_exact_for_every_kind_of_policy() {
                 &Random { seed },
                 &DifferenceOracle { seed },
                 &SpeculativeCascade,
+                &Handoff::by(Box::new(Hidden)),
+                &Handoff::by(Box::new(Coarse)),
             ] {
                 check_against_brute_force(seed, scorer, share);
             }
@@ -382,4 +384,29 @@ fn policies_that_share_steps_have_the_sweeps_they_have_alone() {
     assert!(shared_llm.model().processed() < llm.model().processed() / 2);
     let all: u64 = read.iter().sum();
     assert!(3 * all < 2 * read_alone, "{all} of {read_alone}: {read:?}");
+}
+
+#[test]
+fn an_answer_that_is_handed_over_stays_with_the_llm() {
+    let vocabulary = ToyModel::vocabulary();
+    let slm = ToyModel::new(5);
+    let llm = InProcess::new(ToyModel::following(1005, &slm, 0.6));
+    let prompts = prompts(20);
+    let requests = requests(&prompts);
+    let pair = Pair::new(&slm, &llm, &vocabulary);
+    let handoff = Handoff::by(Box::new(Hidden));
+    let mut mixed = 0;
+    for tau in [0.2, 0.5, 0.8] {
+        let tau = Tau::new(tau).expect("within [0, 1]");
+        let plain = decode(pair, &Hidden, tau, &requests, 4).expect("no errors");
+        let handed = decode(pair, &handoff, tau, &requests, 4).expect("no errors");
+        for (plain, handed) in plain.iter().zip(&handed) {
+            let first = |trace: &Trace| trace.tokens.iter().position(|t| t.origin == Origin::Llm);
+            let at = first(handed).unwrap_or(handed.tokens.len());
+            assert_eq!(first(plain), first(handed), "the router decides when");
+            assert!(handed.tokens[at..].iter().all(|t| t.origin == Origin::Llm));
+            mixed += usize::from(at > 0 && at < handed.tokens.len());
+        }
+    }
+    assert!(mixed > 5, "{mixed} answers of both models");
 }

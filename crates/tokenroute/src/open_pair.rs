@@ -1,5 +1,6 @@
 //! Opens a pair from the command's arguments.
 
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,6 +12,9 @@ use tokenroute_llm::http::{HttpConfig, SpendLimit, TextApi};
 
 use crate::args::{Drawing, Remote, Routing};
 use crate::output;
+
+/// More tokens than an answer has.
+const REST: NonZeroUsize = NonZeroUsize::new(1 << 16).expect("positive");
 
 /// Opens the pair of the arguments. An unreachable server causes a warning. The pair's own
 /// policy has the τ of `--offload`.
@@ -38,7 +42,7 @@ pub fn open(
         }
     }
     if let Some(router) = &routing.router {
-        builder = builder.router(router);
+        builder = builder.router(router).handoff(routing.handoff);
     }
     if let Some(share) = routing.offload {
         builder = builder.offload(share);
@@ -107,6 +111,8 @@ pub fn policy(routing: &Routing, drawing: Option<&Drawing>) -> Result<Policy> {
     let wait = match (waiting.speculate, waiting.relay) {
         (Some(branches), _) => Wait::Speculate { branches, max_ahead: waiting.max_ahead },
         (None, Some(tokens)) => Wait::Relay { tokens },
+        // All tokens after the first are the LLM's too, so that they may come in one call.
+        (None, None) if routing.handoff => Wait::Relay { tokens: REST },
         (None, None) => Wait::Block,
     };
     let sampling = match drawing {

@@ -62,6 +62,23 @@ fn tokens_are_streamed_with_text_and_origin() {
 }
 
 #[test]
+fn an_answer_is_handed_over_once_and_in_one_call() {
+    let answer = |builder: RoutedPairBuilder<'_>| {
+        let pair = builder.tau(0.9).open().expect("the bundled pair");
+        pair.generate(QUESTION, |_| ()).expect("an answer")
+    };
+    let (routed, blocking) = (answer(pair()), answer(pair().handoff(true)));
+    let origins: Vec<Origin> = blocking.trace.tokens.iter().map(|t| t.origin).collect();
+    let at = origins.iter().position(|&o| o == Origin::Llm).expect("a token of the LLM");
+    let first = routed.trace.tokens.iter().position(|t| t.origin == Origin::Llm);
+    assert!(at > 0 && first == Some(at), "{origins:?}");
+    assert!(origins[at..].iter().all(|&o| o == Origin::Llm), "{origins:?}");
+    let relayed = answer(pair().handoff(true).relay(60));
+    assert_eq!(relayed.trace.ids().collect::<Vec<_>>(), blocking.trace.ids().collect::<Vec<_>>());
+    assert_eq!((relayed.trace.llm_calls, relayed.trace.waits), (1, 1));
+}
+
+#[test]
 fn the_ends_of_tau_are_the_two_models_and_waiting_changes_no_token() {
     let answer = |builder: RoutedPairBuilder<'_>| {
         let pair = builder.open().expect("the bundled pair");

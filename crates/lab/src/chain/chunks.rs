@@ -1,11 +1,12 @@
 //! The sweep in chunks of questions: each is written when it is done, so that a killed sweep
 //! resumes.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokenroute_core::{LanguageModel, Part, QuestionCurve, Scorer, Tau};
@@ -112,8 +113,23 @@ impl Chain<'_> {
         let vocabulary = self.named.info.vocabulary;
         let phrasing = self.phrasing_tokens()?;
         let seed = self.experiment.seed;
-        let inputs = BaselineInputs { seed, vocabulary, rows: &rows, phrasing: &phrasing };
-        Ok(baselines.iter().map(|b| (b.name().to_owned(), b.build(&inputs))).collect())
+        let mut routers = Vec::new();
+        if baselines.iter().any(|b| b.needs_router()) {
+            routers = self.routers(1)?;
+        }
+        let routers = RefCell::new(routers);
+        let router = || {
+            let (_, scorer, _) = routers.borrow_mut().pop()?;
+            Some(Box::new(scorer) as Box<dyn Scorer + Send>)
+        };
+        let (rows, phrasing) = (&rows[..], &phrasing[..]);
+        let inputs = BaselineInputs { seed, vocabulary, rows, phrasing, router: &router };
+        let built = |b: &Baseline| {
+            let scorer =
+                b.build(&inputs).with_context(|| format!("{} needs a router", b.name()))?;
+            Ok((b.name().to_owned(), scorer))
+        };
+        baselines.iter().map(built).collect()
     }
 
     /// Sweeps every policy over a few questions. What a model says after a prefix does not

@@ -48,7 +48,8 @@ impl Chain<'_> {
         let weights: Vec<f32> = rows.iter().map(|row| row.weight).collect();
         let mut ranking = Vec::new();
         for (policy, scorer) in self.policies_by_token()? {
-            if scorer.needs_llm() || policy == Baseline::GlimpRouter.name() {
+            let along = [Baseline::GlimpRouter.name(), Baseline::Handoff.name()];
+            if scorer.needs_llm() || along.contains(&policy.as_str()) {
                 continue;
             }
             let scores: Result<Vec<Score>, _> =
@@ -96,6 +97,7 @@ pub(super) fn position<'r>(row: &'r LabelRow, step: &'r Step) -> Position<'r> {
         sentence_entropy: row.sentence_entropy,
         // Not stored. No policy here reads it.
         paragraph_entropy: row.sentence_entropy,
+        lowest: 1.0,
         llm: None,
     }
 }

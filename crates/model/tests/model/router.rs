@@ -121,6 +121,7 @@ fn scores_match_candle() {
             step: &step,
             sentence_entropy: 0.0,
             paragraph_entropy: 0.0,
+            lowest: 1.0,
             llm: None,
         };
         let score = router.score(&position).expect("a number");

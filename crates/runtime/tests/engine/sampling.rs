@@ -61,6 +61,7 @@ fn by_hand(
             step: &small,
             sentence_entropy: 0.0,
             paragraph_entropy: 0.0,
+            lowest: 1.0,
             llm: None,
         };
         let score = Hidden.score(&position).expect("a number");

@@ -59,6 +59,8 @@ pub enum Decoding {
     AfterSlm,
     /// The LLM checks drafts of [`DRAFTS`]'s first length, as speculative decoding does.
     Checked,
+    /// The SLM begins. The LLM reads what there is and streams the rest.
+    Handoff,
 }
 
 impl Decoding {
@@ -72,6 +74,7 @@ impl Decoding {
                 Some(Decoding::AfterSlm)
             }
             PolicyKind::QueryLevel => Some(Decoding::Whole),
+            PolicyKind::Handoff => Some(Decoding::Handoff),
             _ => Some(Decoding::Blocking),
         }
     }
@@ -93,6 +96,12 @@ impl AnswerCost {
                 Decoding::Checked => Self::checked(prompt, &piece, DRAFTS[0]),
                 _ if piece.offloaded == 0 => Self::slm_alone(piece.generated),
                 Decoding::Whole => Self::streamed(prompt, piece.generated),
+                Decoding::Handoff => {
+                    let kept = piece.generated - piece.offloaded;
+                    // The token at which it is handed over was scored too.
+                    let slm_tokens = f64::from(kept) + 1.0;
+                    AnswerCost { slm_tokens, ..Self::streamed(prompt + kept, piece.offloaded) }
+                }
                 Decoding::AfterSlm => {
                     let discarded = curve.at(Tau::SLM_ONLY).generated;
                     let slm_tokens = f64::from(discarded);

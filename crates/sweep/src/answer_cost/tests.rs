@@ -77,6 +77,11 @@ fn query_level_answers_cost_a_stream_and_discarded_tokens() {
         AnswerCost::mean(std::slice::from_ref(&curve), &[10], tau, decoding)
     };
     assert_eq!(mean(0.9, Decoding::Whole), AnswerCost::streamed(10, 4));
+    // One token of the SLM, and the one that was handed over; then a stream of three.
+    let begun = QuestionCurve { question: "q".into(), pieces: vec![piece(1.0, 3, 4, 13)] };
+    let handed =
+        AnswerCost::mean(std::slice::from_ref(&begun), &[10], Tau::LLM_ONLY, Decoding::Handoff);
+    assert_eq!(handed, AnswerCost { slm_tokens: 2.0, ..AnswerCost::streamed(11, 3) });
     assert_eq!(mean(0.9, Decoding::AfterSlm).slm_tokens, 6.0);
     assert_eq!(mean(0.5, Decoding::AfterSlm), AnswerCost::slm_alone(6));
     assert_eq!(

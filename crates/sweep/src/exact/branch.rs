@@ -70,7 +70,8 @@ impl<'v, S: Clone> SweepBranch<'v, S> {
                 .map_err(|source| BadScore { index: position.index, source })?;
             self.scores.push(score.get());
         }
-        let token = self.path.commit(step.token, &step);
+        let score = self.scores.get(self.path.index()).copied();
+        let token = self.path.commit(step.token, &step, score);
         self.pending.clear();
         self.pending.push(token);
         if waits {

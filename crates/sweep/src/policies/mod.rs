@@ -12,7 +12,7 @@ mod tests;
 mod uncertainty;
 
 use serde::{Deserialize, Serialize};
-use tokenroute_core::{LabelRow, Scorer, TokenId};
+use tokenroute_core::{Handoff, LabelRow, Scorer, TokenId};
 
 use crate::query::QueryPolicy;
 pub use cascade::SpeculativeCascade;
@@ -34,6 +34,8 @@ pub enum PolicyKind {
     Lookup,
     /// Decides once a question: one model makes the whole answer.
     QueryLevel,
+    /// The SLM begins, and the LLM makes the rest of the answer in one call.
+    Handoff,
     /// The LLM checks every token of the SLM. It reads the whole answer, and its tokens are
     /// those of the drafts that it rejects.
     Speculative,
@@ -63,14 +65,19 @@ pub enum Baseline {
     LookupTokens,
     /// [`LookupPosition`]
     LookupPosition,
+    /// [`Handoff`] by the router
+    Handoff,
     /// [`SpeculativeCascade`]
     SpeculativeCascade,
     /// [`DifferenceOracle`]
     DifferenceOracle,
 }
 
+/// Opens the trained router once more.
+pub type OpenRouter<'a> = &'a dyn Fn() -> Option<Box<dyn Scorer + Send>>;
+
 /// The inputs of [`Baseline::build`].
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct BaselineInputs<'a> {
     /// Seed of the hashes.
     pub seed: u64,
@@ -80,6 +87,8 @@ pub struct BaselineInputs<'a> {
     pub rows: &'a [LabelRow],
     /// The tokens that [`EntropyButPhrasing`] keeps.
     pub phrasing: &'a [TokenId],
+    /// The trained router, for [`Handoff`].
+    pub router: OpenRouter<'a>,
 }
 
 /// Names of all policies that an experiment may list under `sweep.baselines`.
@@ -95,7 +104,7 @@ pub fn names() -> Vec<&'static str> {
 
 impl Baseline {
     /// All of them, in the order of reports.
-    pub const ALL: [Baseline; 11] = [
+    pub const ALL: [Baseline; 12] = [
         Baseline::Random,
         Baseline::MaxProbability,
         Baseline::Margin,
@@ -105,6 +114,7 @@ impl Baseline {
         Baseline::GlimpRouter,
         Baseline::LookupTokens,
         Baseline::LookupPosition,
+        Baseline::Handoff,
         Baseline::SpeculativeCascade,
         Baseline::DifferenceOracle,
     ];
@@ -122,6 +132,7 @@ impl Baseline {
             Baseline::GlimpRouter => "glimp-router",
             Baseline::LookupTokens => "lookup-tokens",
             Baseline::LookupPosition => "lookup-position",
+            Baseline::Handoff => "handoff",
             Baseline::SpeculativeCascade => "speculative-cascade",
             Baseline::DifferenceOracle => "difference-oracle",
         }
@@ -138,6 +149,7 @@ impl Baseline {
     pub fn kind(self) -> PolicyKind {
         match self {
             Baseline::LookupTokens | Baseline::LookupPosition => PolicyKind::Lookup,
+            Baseline::Handoff => PolicyKind::Handoff,
             Baseline::SpeculativeCascade => PolicyKind::Speculative,
             Baseline::DifferenceOracle => PolicyKind::Oracle,
             _ => PolicyKind::TrainingFree,
@@ -156,11 +168,18 @@ impl Baseline {
         if self == Baseline::SpeculativeCascade { SpeculativeCascade.llm_top() } else { 0 }
     }
 
-    /// Builds the policy.
+    /// Whether it goes by the scores of a trained router.
     #[must_use]
-    pub fn build(self, inputs: &BaselineInputs<'_>) -> Box<dyn Scorer> {
-        let BaselineInputs { seed, vocabulary, rows, phrasing } = *inputs;
-        match self {
+    pub fn needs_router(self) -> bool {
+        self == Baseline::Handoff
+    }
+
+    /// Builds the policy; `None` if it needs a router and there is none.
+    #[must_use]
+    pub fn build(self, inputs: &BaselineInputs<'_>) -> Option<Box<dyn Scorer>> {
+        let BaselineInputs { seed, vocabulary, rows, phrasing, router } = *inputs;
+        Some(match self {
+            Baseline::Handoff => Box::new(Handoff::by(router()?)),
             Baseline::Random => Box::new(Random { seed }),
             Baseline::MaxProbability => Box::new(MaxProbability),
             Baseline::Margin => Box::new(Margin),
@@ -175,6 +194,6 @@ impl Baseline {
             Baseline::LookupPosition => Box::new(LookupPosition::learn(rows)),
             Baseline::SpeculativeCascade => Box::new(SpeculativeCascade),
             Baseline::DifferenceOracle => Box::new(DifferenceOracle { seed }),
-        }
+        })
     }
 }

@@ -56,6 +56,7 @@ fn scored(
         step: &step,
         sentence_entropy: 2.0,
         paragraph_entropy: 0.5,
+        lowest: 0.3,
         llm,
     };
     scorer.score(&position).map(Score::get)
@@ -71,6 +72,8 @@ fn uncertainty_becomes_a_score() {
         (&SentenceEntropy { vocabulary: 16 }, 1.0 - 2.0 / ln16),
         (&GlimpRouter { vocabulary: 16 }, 1.0 - 0.5 / ln16),
         (&Random { seed: 3 }, unit_hash(3, "q", 5)),
+        (&Handoff::by(Box::new(MaxProbability)), 0.3),
+        (&Handoff::by(Box::new(Random { seed: 3 })), unit_hash(3, "q", 5).min(0.3)),
     ] {
         assert!((score(scorer, 0, 5, None) - expected).abs() < 1e-6);
     }

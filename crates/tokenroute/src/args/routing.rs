@@ -40,6 +40,10 @@ pub struct Routing {
     /// own calibration.
     #[arg(long, value_name = "SHARE", requires = "llm", group = "threshold")]
     pub offload: Option<f64>,
+    /// Hand the answer over at its first token with a score below τ: the large model makes all
+    /// tokens from there on, in as few calls as its server allows.
+    #[arg(long, requires = "router", conflicts_with_all = ["offload", "speculate", "relay", "lookahead", "max_offload"])]
+    pub handoff: bool,
     /// Quantise the weights of the local model: q8_0, q4_0 or q4_k.
     #[arg(long, value_name = "FORMAT")]
     pub quantize: Option<Format>,

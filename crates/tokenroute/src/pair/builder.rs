@@ -31,6 +31,7 @@ pub struct RoutedPairBuilder<'p> {
     pub(super) through_text: bool,
     pub(super) router: Option<PathBuf>,
     pub(super) scorer: Option<Box<dyn Scorer + Send>>,
+    pub(super) handoff: bool,
     /// How to reach an LLM on a server; its URL is not set.
     pub(super) server: HttpConfig,
     pub(super) authority: Option<PathBuf>,
@@ -59,6 +60,7 @@ impl RoutedPairBuilder<'static> {
             through_text: false,
             router: None,
             scorer: None,
+            handoff: false,
             server,
             authority: None,
             answers: None,
@@ -92,6 +94,14 @@ impl<'p> RoutedPairBuilder<'p> {
     #[must_use]
     pub fn scorer(mut self, scorer: impl Scorer + Send + 'static) -> Self {
         self.scorer = Some(Box::new(scorer));
+        self
+    }
+
+    /// Whether an answer is handed over at its first token with a score below τ: the LLM makes
+    /// all tokens from there on. With [`RoutedPairBuilder::relay`] they come in few calls.
+    #[must_use]
+    pub fn handoff(mut self, handoff: bool) -> Self {
+        self.handoff = handoff;
         self
     }
 

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use tokenroute_core::{LanguageModel, Llm, LlmError, ModelInfo, Scorer};
+use tokenroute_core::{Handoff, LanguageModel, Llm, LlmError, ModelInfo, Scorer};
 use tokenroute_hub::local;
 use tokenroute_llm::http::{
     Answers, Api, Http, HttpConfig, HttpError, Spelling, TextServer, identity,
@@ -81,6 +81,10 @@ impl RoutedPairBuilder<'_> {
         }
         let router = router.map(|router| Box::new(router) as Box<dyn Scorer + Send>);
         let scorer = router.or_else(|| self.scorer.take());
+        let scorer = scorer.map(|scorer| match self.handoff {
+            true => Box::new(Handoff::by(scorer)),
+            false => scorer,
+        });
         let partner = match (self.llm.clone(), scorer) {
             (Some(llm), Some(scorer)) => {
                 let Opened { llm, http, in_process, unreachable, prompts } =

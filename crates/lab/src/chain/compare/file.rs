@@ -150,6 +150,8 @@ impl CompareFile {
     ) -> Result<Vec<Baseline>, LabError> {
         let known: Vec<Baseline> =
             experiment.sweep.baselines.iter().filter_map(|b| Baseline::from_name(b)).collect();
+        // A comparison has several routers.
+        let known: Vec<Baseline> = known.into_iter().filter(|b| !b.needs_router()).collect();
         let Some(names) = &self.baselines else {
             let free = |baseline: &Baseline| baseline.kind() == PolicyKind::TrainingFree;
             return Ok(known.into_iter().filter(free).collect());

@@ -1,0 +1,25 @@
+//! The policy that hands an answer over: the SLM begins, and from some token on the LLM makes all.
+
+use crate::{Position, Score, ScoreError, Scorer};
+
+/// Offloads every token from the first on whose score is below τ: the score is the lowest of the
+/// router's scores so far. So an answer changes hands at most once, and the LLM can make its rest
+/// in one call.
+pub struct Handoff {
+    router: Box<dyn Scorer + Send>,
+}
+
+impl Handoff {
+    /// By the scores of this router, which must not need the LLM.
+    #[must_use]
+    pub fn by(router: Box<dyn Scorer + Send>) -> Self {
+        Handoff { router }
+    }
+}
+
+impl Scorer for Handoff {
+    fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError> {
+        let here = self.router.score(position)?;
+        Score::new(here.get().min(position.lowest))
+    }
+}
