@@ -7,6 +7,7 @@
 //! - [`Compare`]: a compare.toml, several routers on the label table of one experiment.
 //! - [`LlmUsage`]: requests, positions and bytes that a stage cost on a server.
 //! - [`TextUsage`]: what answers took in the tokens of an LLM that has its own.
+//! - [`Watch`]: what a running experiment has done so far.
 //! - [`Prompter`]: from a question to the tokens of its prompt.
 //!
 //! Usage:
@@ -38,6 +39,7 @@ mod experiment;
 mod judge_grader;
 mod llm_usage;
 mod prompts;
+mod watch;
 
 pub use chain::Chain;
 pub use chain::compare::Compare;
@@ -45,3 +47,4 @@ pub use error::LabError;
 pub use experiment::{Experiment, Override, SPLITS, experiment_schema};
 pub use llm_usage::{LlmUsage, TextUsage};
 pub use prompts::Prompter;
+pub use watch::{Watch, WatchState};

@@ -3,6 +3,7 @@
 //!
 //! - [`completions`]: a local model behind OpenAI's completions API.
 //! - [`routed`]: the pair behind OpenAI's chat and completions API.
+//! - [`watch`]: the page that follows a running experiment.
 //! - [`net`]: sockets, connection limits, access checks, refusals, OpenAI's shapes.
 //!
 //! Usage:
@@ -14,3 +15,4 @@
 pub mod completions;
 pub mod net;
 pub mod routed;
+pub mod watch;

@@ -37,7 +37,7 @@ pub use setup::{Completions, Man};
 #[cfg(feature = "lab")]
 pub use stages::Inspect;
 #[cfg(feature = "lab")]
-pub use stages::{Calibrate, CheckSweep, Compare, Label, Report, Staged, Sweep};
+pub use stages::{Calibrate, CheckSweep, Compare, Label, Report, Run, Staged, Sweep};
 
 /// Most tokens or positions that an option may name.
 const MOST_COUNT: u64 = 1 << 24;
@@ -91,7 +91,7 @@ pub struct Cli {
 pub enum Command {
     /// Label, train, sweep and report, skipping what has not changed.
     #[cfg(feature = "lab")]
-    Run(Staged),
+    Run(Run),
     /// Chat with a routed pair, or a small model alone, in the terminal.
     Chat(Box<Chat>),
     /// Decode with one model, or with a routed pair.

@@ -1,4 +1,4 @@
-//! Where a router errs: its decisions on the judged positions along the LLM's own answers, at the
+//! Where a router errs: its decisions on the judged positions along the reference answers, at the
 //! headline's target.
 
 use anyhow::Result;
@@ -25,7 +25,7 @@ impl Chain<'_> {
         split: &str,
         test: &SplitResult,
     ) -> Result<Option<Errors>> {
-        // The first round follows the LLM's answers, so each position occurs once.
+        // The first round follows the reference answers, so each position occurs once.
         let along: Vec<&LabelRow> =
             rows.iter().filter(|row| row.split == split && row.round == 0).collect();
         let judged: Vec<usize> = (0..along.len()).filter(|&i| along[i].weight > 0.0).collect();

@@ -20,6 +20,7 @@ pub(crate) mod liveness;
 pub(crate) mod long_work;
 pub(crate) mod memory;
 pub(crate) mod openai;
+pub(crate) mod page;
 mod peers;
 mod reading;
 pub(crate) mod refusal;

@@ -15,7 +15,6 @@ mod answer;
 mod answers;
 mod config;
 mod metrics;
-mod page;
 mod pair;
 mod reply;
 mod request;

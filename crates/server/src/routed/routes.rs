@@ -15,14 +15,16 @@ use crate::net::arrival::Arrived;
 use crate::net::front::guarded;
 use crate::net::openai::fields::parsed_bytes;
 use crate::net::openai::reply::models as list;
+use crate::net::page::page;
 use crate::net::refusal::Refusal;
 use crate::routed::answers::Answers;
 use crate::routed::metrics::Outcome;
-use crate::routed::page::page;
 use crate::routed::reply::reply;
 use crate::routed::request::{AnswerKind, RoutedRequest};
 use crate::routed::response::response;
 use crate::routed::shared::Shared;
+
+const PAGE: &str = include_str!("page.html");
 
 pub(crate) fn router(shared: &Arc<Shared>, key: Option<ApiKey>) -> Router {
     let chat = async |state, request| answer(state, AnswerKind::Chat, request).await;
@@ -36,7 +38,7 @@ pub(crate) fn router(shared: &Arc<Shared>, key: Option<ApiKey>) -> Router {
         .route("/v1/models/{*name}", get(model))
         .route("/metrics", get(metrics))
         .with_state(Arc::clone(shared));
-    let open = Router::new().route("/", get(async || page()));
+    let open = Router::new().route("/", get(async || page(PAGE)));
     guarded(keyed, open, key, shared.worker.liveness.clone())
 }
 

@@ -1,5 +1,7 @@
 //! Arguments of the stages of an experiment.
 
+#[cfg(feature = "server")]
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -29,7 +31,20 @@ impl ExperimentFile {
     }
 }
 
-/// Arguments of `run` and `train`.
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The experiment.
+    #[command(flatten)]
+    pub staged: Staged,
+    /// Serve a page on this machine that follows the run: stages, rates, labels so far, and the
+    /// curve as it grows. `--watch=127.0.0.1:9000` chooses the address.
+    #[cfg(feature = "server")]
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true, default_missing_value = "127.0.0.1:8435")]
+    pub watch: Option<SocketAddr>,
+}
+
+/// Arguments of `train`, and those of `run` beside the page.
 #[derive(Debug, Args)]
 pub struct Staged {
     /// The experiment.

@@ -38,3 +38,5 @@ pub mod step;
 pub mod sweep;
 #[cfg(feature = "lab")]
 pub mod train;
+#[cfg(all(feature = "lab", feature = "server"))]
+mod watch;

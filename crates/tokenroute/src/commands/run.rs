@@ -5,12 +5,22 @@ use tokenroute_core::Progress;
 use tokenroute_report::{Summary, headline};
 use tokenroute_store as store;
 
-use crate::args::Staged;
+use crate::args::{Run, Staged};
+#[cfg(feature = "server")]
+use crate::commands::watch;
 use crate::output;
-use crate::progress::Terminal;
 
-/// Labels, trains, sweeps and reports.
-pub fn run(args: &Staged, progress: &Terminal) -> Result<()> {
+/// Labels, trains, sweeps and reports. With `--watch` a page follows it.
+pub fn run(args: &Run, progress: &dyn Progress) -> Result<()> {
+    #[cfg(feature = "server")]
+    if let Some(address) = args.watch {
+        let path = &args.staged.experiment.path;
+        return watch::follow(address, path, progress, |watched| stages(&args.staged, watched));
+    }
+    stages(&args.staged, progress)
+}
+
+fn stages(args: &Staged, progress: &dyn Progress) -> Result<()> {
     let chain = args.experiment.open(progress)?;
     let stages: [(&str, &dyn Fn() -> Result<bool>); 4] = [
         ("label", &|| chain.label(&args.device)),

@@ -1,6 +1,5 @@
-//! The page at `/`: one file in the binary. It sends requests to this server alone. Its
-//! content security policy has the hashes of its own script and style, so that no other
-//! script runs.
+//! A page that is one file in the binary. It sends requests to its server alone. Its content
+//! security policy has the hashes of its own script and style, so that no other script runs.
 
 use axum::http::{HeaderName, header};
 use axum::response::{Html, IntoResponse, Response};
@@ -8,27 +7,25 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
-const PAGE: &str = include_str!("page.html");
-
 /// The page with its security headers.
-pub(crate) fn page() -> Response {
+pub(crate) fn page(text: &'static str) -> Response {
     let policy = format!(
         "default-src 'none'; script-src {}; style-src {}; img-src data:; connect-src 'self'; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-        source("script"),
-        source("style"),
+        source(text, "script"),
+        source(text, "style"),
     );
     let headers: [(HeaderName, String); 3] = [
         (header::CONTENT_SECURITY_POLICY, policy),
         (header::REFERRER_POLICY, "no-referrer".to_owned()),
         (header::X_FRAME_OPTIONS, "DENY".to_owned()),
     ];
-    (headers, Html(PAGE)).into_response()
+    (headers, Html(text)).into_response()
 }
 
 /// The hash of the text between the tags of the one element with this name.
-fn source(element: &str) -> String {
-    let within = PAGE
+fn source(text: &str, element: &str) -> String {
+    let within = text
         .split_once(&format!("<{element}>"))
         .and_then(|(_, rest)| rest.split_once(&format!("</{element}>")))
         .map_or("", |(within, _)| within);
