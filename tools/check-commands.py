@@ -18,7 +18,7 @@ OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 # Options of other programs, which documents name in passing.
 FOREIGN = {
     "--check", "--features", "--no-default-features", "--locked", "--path", "--release", "--root", "--workspace",
-    "--all-targets", "--example", "--version", "--enable-deterministic-inference", "--model-path", "--torch",
+    "--all-targets", "--example", "--test", "--version", "--enable-deterministic-inference", "--model-path", "--torch",
 }
 
 
