@@ -54,9 +54,9 @@ fn changed_bytes_give_rows_or_an_error() {
     }
 }
 
-/// A run of definition levels with a false length, for which polars asks for 2^61 bytes.
+/// A page that states a negative number of values, for which polars asks for 2^61 bytes.
 #[test]
-fn a_false_run_length_is_an_error() {
+fn a_false_number_of_values_is_an_error() {
     let _alone = ALONE.lock();
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("rows.parquet");
