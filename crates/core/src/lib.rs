@@ -44,6 +44,7 @@ mod router;
 mod sampling;
 mod score;
 mod speller;
+pub mod template;
 mod token_class;
 mod trace;
 mod vocabulary;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::Question;
+use crate::template::{fill, places};
 
 /// How a question becomes a prompt. The default is the bundled pair's format: the question,
 /// then a line with the choices, each followed by its letter. Small models copy a letter
@@ -81,13 +82,13 @@ impl PromptFormat {
     /// # Errors
     /// [`PromptError`] names the key.
     pub fn check(&self) -> Result<(), PromptError> {
-        let places = places(&self.template, &["question", "choices"])
+        let found = places(&self.template, &["question", "choices"])
             .map_err(|what| PromptError { key: "template", what })?;
-        if !places.contains(&"question") {
+        if !found.contains(&"question") {
             let what = format!("{:?} has no {{question}}", self.template);
             return Err(PromptError { key: "template", what });
         }
-        self::places(&self.choice, &["label", "text"])
+        places(&self.choice, &["label", "text"])
             .map_err(|what| PromptError { key: "choice", what })?;
         let kwargs = !self.chat_template_kwargs.is_empty();
         for (key, given) in [
@@ -180,73 +181,6 @@ pub struct PromptError {
     pub key: &'static str,
     /// The problem and what was expected.
     pub what: String,
-}
-
-/// Literal text, a placeholder's name, or a brace without a partner.
-enum Part<'t> {
-    Text(&'t str),
-    Place(&'t str),
-    Unclosed(&'t str),
-}
-
-fn parts(template: &str) -> impl Iterator<Item = Part<'_>> {
-    let mut rest = template;
-    std::iter::from_fn(move || {
-        let at = match rest.find(['{', '}']) {
-            None if rest.is_empty() => return None,
-            None => return Some(Part::Text(std::mem::take(&mut rest))),
-            Some(0) => 0,
-            Some(at) => {
-                let text;
-                (text, rest) = rest.split_at(at);
-                return Some(Part::Text(text));
-            }
-        };
-        let tail = &rest[at..];
-        if tail.starts_with("{{") || tail.starts_with("}}") {
-            rest = &tail[2..];
-            return Some(Part::Text(&tail[..1]));
-        }
-        let Some(end) = tail.find('}').filter(|&end| end > 0) else {
-            rest = "";
-            return Some(Part::Unclosed(tail));
-        };
-        rest = &tail[end + 1..];
-        Some(Part::Place(&tail[1..end]))
-    })
-}
-
-fn places<'t>(template: &'t str, known: &[&str]) -> Result<Vec<&'t str>, String> {
-    let mut found = Vec::new();
-    for part in parts(template) {
-        match part {
-            Part::Text(_) => {}
-            Part::Place(name) if known.contains(&name) => found.push(name),
-            Part::Place(name) => {
-                let known = known.join("}, {");
-                return Err(format!(
-                    "{{{name}}} is unknown; expected {{{known}}}, or {{{{ for a literal brace"
-                ));
-            }
-            Part::Unclosed(rest) => {
-                return Err(format!(
-                    "the brace at {rest:?} is not matched; write {{{{ or }}}} for a literal brace"
-                ));
-            }
-        }
-    }
-    Ok(found)
-}
-
-fn fill(template: &str, values: &[(&str, &str)]) -> String {
-    parts(template)
-        .map(|part| match part {
-            Part::Text(text) | Part::Unclosed(text) => text,
-            Part::Place(name) => {
-                values.iter().find(|(known, _)| *known == name).map_or("", |(_, value)| value)
-            }
-        })
-        .collect()
 }
 
 #[cfg(test)]

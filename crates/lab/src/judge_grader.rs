@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
-use tokenroute_core::{Question, Vocabulary};
+use tokenroute_core::{Question, Vocabulary, template};
 use tokenroute_llm::http::{Http, HttpConfig, TextApi};
 use tokenroute_llm::{ApiKey, JUDGE_KEY};
 use tokenroute_store as store;
@@ -158,21 +158,12 @@ fn message(prompt: &str, question: &Question, answer: &str) -> String {
     let choices: Vec<String> = choices.map(|(label, text)| format!("{label}. {text}")).collect();
     let choices = choices.join("\n");
     let values = [
-        ("{question}", question.question.as_str()),
-        ("{choices}", &choices),
-        ("{key}", &question.answer_key),
-        ("{answer}", answer),
+        ("question", question.question.as_str()),
+        ("choices", &choices),
+        ("key", &question.answer_key),
+        ("answer", answer),
     ];
-    let (mut message, mut rest) = (String::new(), prompt);
-    let next = |rest: &str| {
-        values.iter().filter_map(|(name, value)| Some((rest.find(name)?, *name, *value))).min()
-    };
-    while let Some((at, name, value)) = next(rest) {
-        message.push_str(&rest[..at]);
-        message.push_str(value);
-        rest = &rest[at + name.len()..];
-    }
-    message + rest
+    template::fill(prompt, &values)
 }
 
 /// The verdict that a reply begins with.
@@ -212,8 +203,8 @@ mod tests {
     fn placeholders_in_an_answer_stay_as_they_are() {
         let json = r#"{"id": "q", "question": "Why {key}?", "answerKey": "42", "grader": "judge"}"#;
         let question: Question = serde_json::from_str(json).expect("a question");
-        let prompt = "Q: {question}\n{choices}K: {key}\nA: {answer} ({other})";
-        let expected = "Q: Why {key}?\nK: 42\nA: {question} ({other})";
+        let prompt = "Q: {question}\n{choices}K: {key}\nA: {answer} {{ok}}";
+        let expected = "Q: Why {key}?\nK: 42\nA: {question} {ok}";
         assert_eq!(message(prompt, &question, "{question}"), expected);
     }
 }

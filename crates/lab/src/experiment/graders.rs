@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokenroute_core::Grader;
+use tokenroute_core::template::places;
 
 use super::DataSection;
 use super::check::{Fault, fault};
@@ -72,22 +73,42 @@ fn seconds(key: &str, seconds: f64) -> Result<(), Fault> {
     fault(key, format!("is {seconds}; expected more than 0, at most {LONGEST}"))
 }
 
-fn judge(data: &DataSection) -> Result<(), Fault> {
-    let graded = data.grader == Some(Grader::Judge);
-    let Some(section) = &data.judge else {
-        return match graded {
-            true => fault("data.grader", "is \"judge\"; name its server in data.judge"),
-            false => Ok(()),
-        };
+/// The section of a grader that is asked, if it is in use. `names` is what the section names.
+fn used<'d, T>(
+    data: &DataSection,
+    grader: Grader,
+    section: Option<&'d T>,
+    [name, names]: [&str; 2],
+) -> Result<Option<&'d T>, Fault> {
+    let graded = data.grader == Some(grader);
+    let (key, what) = match section {
+        None if graded => {
+            ("data.grader".to_owned(), format!("is \"{name}\"; name its {names} in data.{name}"))
+        }
+        Some(_) if !graded && data.dataset.is_none() => (
+            format!("data.{name}"),
+            format!("is not used; set data.grader = \"{name}\", or remove it"),
+        ),
+        section => return Ok(section),
     };
-    if !graded && data.dataset.is_none() {
-        return fault("data.judge", "is not used; set data.grader = \"judge\", or remove it");
-    }
+    Err((key, what))
+}
+
+fn judge(data: &DataSection) -> Result<(), Fault> {
+    let judge = used(data, Grader::Judge, data.judge.as_ref(), ["judge", "server"])?;
+    let Some(section) = judge else { return Ok(()) };
     if section.model.is_empty() {
         return fault("data.judge.model", "is empty; expected the model's name on the server");
     }
-    if !section.prompt.contains("{answer}") {
-        return fault("data.judge.prompt", "has no {answer}; expected it where the answer goes");
+    match places(&section.prompt, &["question", "choices", "key", "answer"]) {
+        Ok(found) if found.contains(&"answer") => {}
+        Ok(_) => {
+            return fault(
+                "data.judge.prompt",
+                "has no {answer}; expected it where the answer goes",
+            );
+        }
+        Err(what) => return fault("data.judge.prompt", what),
     }
     if section.max_tokens == 0 {
         return fault("data.judge.max_tokens", "is 0; expected at least 1");
@@ -96,16 +117,8 @@ fn judge(data: &DataSection) -> Result<(), Fault> {
 }
 
 fn command(data: &DataSection) -> Result<(), Fault> {
-    let graded = data.grader == Some(Grader::Command);
-    let Some(section) = &data.command else {
-        return match graded {
-            true => fault("data.grader", "is \"command\"; name its program in data.command"),
-            false => Ok(()),
-        };
-    };
-    if !graded && data.dataset.is_none() {
-        return fault("data.command", "is not used; set data.grader = \"command\", or remove it");
-    }
+    let command = used(data, Grader::Command, data.command.as_ref(), ["command", "program"])?;
+    let Some(section) = command else { return Ok(()) };
     if section.program.first().is_none_or(String::is_empty) {
         return fault("data.command.program", "is empty; expected a program and its arguments");
     }

@@ -5,6 +5,7 @@ mod echo;
 mod http2;
 mod liveness;
 mod memory;
+mod overload;
 mod sampling;
 mod server;
 mod stream;

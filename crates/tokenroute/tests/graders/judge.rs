@@ -139,6 +139,7 @@ fn a_judge_that_cannot_be_asked_is_refused_before_a_model_is_loaded() {
         ("data.judge.url=\"nowhere\"", &["data.judge.url", "nowhere"][..]),
         ("data.judge.model=\"\"", &["data.judge.model", "is empty"]),
         ("data.judge.prompt=\"is it?\"", &["data.judge.prompt", "{answer}"]),
+        ("data.judge.prompt=\"{answer} {kee}\"", &["data.judge.prompt", "{kee} is unknown"]),
         ("data.judge.max_tokens=0", &["data.judge.max_tokens", "is 0"]),
         ("data.judge.seconds=-1", &["data.judge.seconds", "is -1"]),
         ("data.grader=choice", &["data.judge", "is not used"]),
