@@ -186,7 +186,8 @@ def main():
         command = [str(args.program), "--quiet", stage, str(args.experiment)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     versions = {name: importlib.metadata.version(name) for name in ["lm_eval", "transformers", "torch"]}
-    report = {"command": "python3 experiments/lm-eval/run.py", "versions": versions}
+    command = " ".join(["python3", "experiments/lm-eval/run.py", *sys.argv[1:]])
+    report = {"command": command, "versions": versions}
     report["generation"] = [generation(args, tau) for tau in args.taus.split(",")]
     report["choice"] = choice(args)
     args.out.mkdir(parents=True, exist_ok=True)

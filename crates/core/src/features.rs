@@ -34,22 +34,37 @@ impl FeatureSpec {
     #[must_use]
     pub fn width(&self) -> usize {
         // Saturating, because a damaged file may hold any number.
-        self.layout().iter().fold(0, |sum: usize, (_, width)| sum.saturating_add(*width))
+        self.parts().iter().fold(0, |sum: usize, (_, width)| sum.saturating_add(*width))
     }
 
     /// What the features are, in their order, and how many numbers each is.
     #[must_use]
     pub fn layout(&self) -> Vec<(&'static str, usize)> {
+        self.parts().into_iter().filter(|(_, width)| *width > 0).collect()
+    }
+
+    /// [`FeatureSpec::layout`] in words, with places, as in "0..8: hidden state after the final norm".
+    #[must_use]
+    pub fn places(&self) -> Vec<String> {
+        let mut from = 0;
+        let place = |(what, width): (&str, usize)| {
+            let to = from + width;
+            format!("{}..{to}: {what}", std::mem::replace(&mut from, to))
+        };
+        self.layout().into_iter().map(place).collect()
+    }
+
+    /// [`FeatureSpec::layout`], with the parts that are left out.
+    fn parts(&self) -> [(&'static str, usize); 6] {
         let single = |there| usize::from(there);
-        let parts = [
+        [
             ("hidden state after the final norm", self.hidden),
             ("ln max(p, 1e-7) of the most probable tokens, greatest first", self.top_k),
             ("margin: the greatest probability less the second", single(self.top_k > 0)),
             ("entropy in nats", single(self.top_k > 0)),
             ("id of the SLM's token", single(self.token)),
             ("greatest logits, greatest first", self.top_logits),
-        ];
-        parts.into_iter().filter(|(_, width)| *width > 0).collect()
+        ]
     }
 
     /// How many of its most probable tokens a step must hold.

@@ -25,8 +25,9 @@ impl LogProbability {
         let above = |&(id, x): &(usize, &f32)| *x > logits[own] || (*x == logits[own] && id < own);
         let rank = 1 + logits.iter().enumerate().filter(above).count();
         let better = |a: &usize, b: &usize| logits[*b].total_cmp(&logits[*a]).then(a.cmp(b));
-        let mut order: Vec<usize> = (0..logits.len()).collect();
-        if top > 0 && top < order.len() {
+        let candidates = if top > 0 { logits.len() } else { 0 };
+        let mut order: Vec<usize> = (0..candidates).collect();
+        if top < order.len() {
             order.select_nth_unstable_by(top - 1, better);
         }
         order.truncate(top);

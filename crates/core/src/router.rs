@@ -295,6 +295,13 @@ impl RouterHeader {
     /// The key of the header's JSON in the safetensors metadata.
     pub const METADATA_KEY: &'static str = "tokenroute.router";
 
+    /// Number of weights and biases.
+    #[must_use]
+    pub fn parameters(&self) -> usize {
+        let shapes = self.architecture.weights(self.features.width());
+        shapes.iter().map(|shape| shape.weights() + shape.bias).sum()
+    }
+
     /// Takes the decimals of τ in layout 1 for the f32 that they stood for.
     #[must_use]
     pub fn widened(mut self) -> Self {

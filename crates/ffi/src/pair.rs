@@ -53,7 +53,7 @@ impl Opened {
             (_, Some(router)) => Some(RouterScorer::open(Path::new(router))?),
         };
         let mut options = LoadOptions { threads, ..LoadOptions::default() };
-        let needed = router.as_ref().map_or(0, |router| router.header().features.top_k);
+        let needed = router.as_ref().map_or(0, |router| router.header().features.top());
         options.top_k = options.top_k.max(needed);
         let slm = load_model(&path, &options)?;
         if let Some(router) = &mut router {
@@ -137,12 +137,20 @@ fn over_http(
     key: Option<&str>,
     slm: &LoadedModel,
 ) -> Result<Box<dyn Llm + Send>, Fault> {
+    use tokenroute_core::LlmError;
     use tokenroute_llm::ApiKey;
-    use tokenroute_llm::http::{Http, HttpConfig, Spelling};
+    use tokenroute_llm::http::{Http, HttpConfig, HttpError, Spelling};
     let key = key.map(ApiKey::new).transpose()?;
     let config = HttpConfig { key, ..HttpConfig::new(url) };
     let spelling = Spelling::new(slm.tokenizer.token_texts()?);
-    Ok(Box::new(Http::new(config, slm.vocabulary.clone(), Some(spelling))?))
+    let http = Http::new(config, slm.vocabulary.clone(), Some(spelling))?;
+    match http.server() {
+        // A server that is away may come back.
+        Ok(_) | Err(HttpError::Llm(LlmError::Unavailable(_) | LlmError::Late(_))) => {
+            Ok(Box::new(http))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 #[cfg(not(feature = "http"))]

@@ -2,6 +2,7 @@
 //! they grow. The stages tell it as they report progress; the rest is read from `run/`.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -10,14 +11,13 @@ use serde::Serialize;
 use tokenroute_core::{Counts, Curve, Progress, QuestionCurve};
 use tokenroute_store::{self as store, Columns};
 
+use crate::chain::sweep::PARTIAL;
 use crate::chain::{labels, sweep};
 
 /// Lines that are kept.
 const LINES: usize = 40;
 /// Budgets that a curve is read at: 0, 1/40, … 1.
 const BUDGETS: u32 = 40;
-/// Where a stage keeps what it has of unfinished work.
-const PARTIAL: &str = "partial";
 /// The split whose curves are shown.
 const TEST: &str = "test";
 
@@ -29,10 +29,17 @@ pub struct Watch {
     run: PathBuf,
     begun: Instant,
     told: Mutex<Told>,
-    /// Label counts of shards that were read, by file name.
-    shards: Mutex<BTreeMap<String, (u64, Counts)>>,
-    /// Curves on test of chunks that were read, by file name and policy.
-    chunks: Mutex<BTreeMap<String, Chunk>>,
+    /// Label counts of shards that were read.
+    shards: Mutex<BTreeMap<PathBuf, (u64, Counts)>>,
+    swept: Mutex<Swept>,
+}
+
+/// The curves on test of the chunks that were read.
+#[derive(Default)]
+struct Swept {
+    chunks: BTreeMap<PathBuf, Chunk>,
+    /// What they make together.
+    curves: Vec<CurveState>,
 }
 
 /// What the stages told.
@@ -68,7 +75,7 @@ pub struct WatchState {
     /// Labelled questions.
     pub labelled: u64,
     /// Labelled positions by relation.
-    pub labels: LabelState,
+    pub labels: Counts,
     /// Curves on the test questions that are swept.
     pub curves: Vec<CurveState>,
 }
@@ -94,21 +101,6 @@ pub struct PhaseState {
     pub over: bool,
 }
 
-/// Label composition.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
-pub struct LabelState {
-    /// The same token.
-    pub identical: u64,
-    /// Different tokens, nothing is lost.
-    pub neutral: u64,
-    /// Different tokens, both answers are wrong.
-    pub both_wrong: u64,
-    /// Keeping loses the answer.
-    pub divergent: u64,
-    /// Not judged.
-    pub unjudged: u64,
-}
-
 /// The curve of one policy.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CurveState {
@@ -125,8 +117,8 @@ impl Watch {
     #[must_use]
     pub fn new(run: PathBuf) -> Self {
         let told = Mutex::default();
-        let (shards, chunks) = (Mutex::default(), Mutex::default());
-        Watch { run, begun: Instant::now(), told, shards, chunks }
+        let (shards, swept) = (Mutex::default(), Mutex::default());
+        Watch { run, begun: Instant::now(), told, shards, swept }
     }
 
     /// Progress that is shown elsewhere too.
@@ -167,82 +159,94 @@ impl Watch {
         told.asked = Some(Instant::now());
         let phases: Vec<PhaseState> = told.phases.iter().map(Phase::state).collect();
         let (lines, ended) = (told.lines.iter().cloned().collect(), told.ended.clone());
-        // A finished sweep is this run's once its stage has passed.
-        let swept = phases.iter().any(|phase| phase.name == "sweep" && phase.over)
-            || told.lines.iter().any(|line| line.starts_with("sweep: unchanged"));
+        // Chunks are this run's once its sweep has begun, a finished sweep once it is over.
+        let sweep = phases.iter().rfind(|phase| phase.name == "sweep");
+        let unchanged = told.lines.iter().any(|line| line.starts_with("sweep: unchanged"));
+        let (begun, over) = (sweep.is_some(), unchanged || sweep.is_some_and(|phase| phase.over));
         drop(told);
-        let seconds = self.begun.elapsed().as_secs_f64();
-        WatchState { seconds, ended, phases, lines, labelled, labels, curves: self.curves(swept) }
+        let (seconds, curves) = (self.begun.elapsed().as_secs_f64(), self.curves(begun, over));
+        WatchState { seconds, ended, phases, lines, labelled, labels, curves }
     }
 
     /// Questions and composition of the label shards that are there.
-    fn labels(&self) -> (u64, LabelState) {
+    fn labels(&self) -> (u64, Counts) {
         let Ok(mut known) = self.shards.lock() else { return Default::default() };
-        let mut there = Vec::new();
+        // A shard that is made anew lies in `partial` beside the old one.
+        let mut there: BTreeMap<OsString, PathBuf> = BTreeMap::new();
         for round in store::list(&self.run.join(labels::FOLDER)).unwrap_or_default() {
             for folder in [round.clone(), round.join(PARTIAL)] {
-                there.extend(parquet(&folder));
+                let named = |path: PathBuf| Some((path.file_name()?.to_owned(), path));
+                there.extend(parquet(&folder).into_iter().filter_map(named));
             }
         }
-        for path in &there {
-            let name = file_name(path);
-            if !known.contains_key(&name)
-                && let Ok(rows) = store::read_labels(path, Columns::Scalars)
+        known.retain(|path, _| there.values().any(|found| found == path));
+        for path in there.into_values() {
+            if !known.contains_key(&path)
+                && let Ok(rows) = store::read_labels(&path, Columns::Scalars)
             {
                 let mut counts = Counts::default();
                 let mut questions: Vec<&str> = rows.iter().map(|row| &*row.question).collect();
                 questions.dedup();
                 rows.iter().for_each(|row| counts.add(row.relation));
-                known.insert(name, (questions.len() as u64, counts));
+                let questions = questions.len() as u64;
+                known.insert(path, (questions, counts));
             }
         }
-        known.retain(|name, _| there.iter().any(|path| file_name(path) == *name));
         let (mut questions, mut sum) = (0, Counts::default());
         for (count, counts) in known.values() {
             questions += count;
             sum += *counts;
         }
-        let Counts { identical, neutral, both_wrong, divergent, unjudged } = sum;
-        (questions, LabelState { identical, neutral, both_wrong, divergent, unjudged })
+        (questions, sum)
     }
 
-    /// The curves of the chunks that are there, or of the finished sweep.
-    fn curves(&self, swept: bool) -> Vec<CurveState> {
-        let Ok(mut known) = self.chunks.lock() else { return Vec::new() };
+    /// The curves of this run's chunks, or of its finished sweep.
+    fn curves(&self, begun: bool, over: bool) -> Vec<CurveState> {
+        let Ok(mut swept) = self.swept.lock() else { return Vec::new() };
+        let Swept { chunks, curves } = &mut *swept;
         let folder = self.run.join(sweep::FOLDER);
-        let mut there = parquet(&folder.join(PARTIAL));
-        if there.is_empty() && swept {
+        let mut there = if begun { parquet(&folder.join(PARTIAL)) } else { Vec::new() };
+        if there.is_empty() && over {
             there.extend(parquet(&folder));
         }
-        for path in &there {
-            let name = file_name(path);
-            if !known.contains_key(&name)
-                && let Ok(curves) = store::read_curves(path)
+        let before = chunks.len();
+        chunks.retain(|path, _| there.contains(path));
+        let mut changed = chunks.len() < before;
+        for path in there {
+            if !chunks.contains_key(&path)
+                && let Ok(read) = store::read_curves(&path)
             {
-                let of_test = curves.into_iter().filter(|found| found.split == TEST);
-                known.insert(name, of_test.map(|found| (found.policy, found.curves)).collect());
+                let of_test = read.into_iter().filter(|found| found.split == TEST);
+                chunks.insert(path, of_test.map(|found| (found.policy, found.curves)).collect());
+                changed = true;
             }
         }
-        known.retain(|name, _| there.iter().any(|path| file_name(path) == *name));
-        let mut order: Vec<&str> = Vec::new();
-        let mut policies: BTreeMap<&str, Vec<QuestionCurve>> = BTreeMap::new();
-        for (policy, curves) in known.values().flatten() {
-            if !policies.contains_key(policy.as_str()) {
-                order.push(policy);
-            }
-            policies.entry(policy).or_default().extend(curves.iter().cloned());
+        if changed {
+            *curves = together(chunks.values().flatten());
         }
-        let state = |policy: &str| {
-            let curve = Curve::of(policies.get(policy)?);
-            let point = |i| {
-                let at = curve.at(curve.tau_at_offload(f64::from(i) / f64::from(BUDGETS)));
-                [at.offload(), curve.accuracy(&at)]
-            };
-            let points = (0..=BUDGETS).map(point).collect();
-            Some(CurveState { policy: policy.to_owned(), questions: curve.questions, points })
-        };
-        order.into_iter().filter_map(state).collect()
+        curves.clone()
     }
+}
+
+/// The curve of each policy over all chunks, in the order of the policies.
+fn together<'c>(chunks: impl Iterator<Item = &'c (String, Vec<QuestionCurve>)>) -> Vec<CurveState> {
+    let mut policies: Vec<(&str, Vec<QuestionCurve>)> = Vec::new();
+    for (policy, curves) in chunks {
+        match policies.iter_mut().find(|(known, _)| known == policy) {
+            Some((_, all)) => all.extend(curves.iter().cloned()),
+            None => policies.push((policy, curves.clone())),
+        }
+    }
+    let state = |(policy, curves): (&str, Vec<QuestionCurve>)| {
+        let curve = Curve::of(&curves);
+        let point = |i| {
+            let at = curve.at(curve.tau_at_offload(f64::from(i) / f64::from(BUDGETS)));
+            [at.offload(), curve.accuracy(&at)]
+        };
+        let points = (0..=BUDGETS).map(point).collect();
+        CurveState { policy: policy.to_owned(), questions: curve.questions, points }
+    };
+    policies.into_iter().map(state).collect()
 }
 
 impl Phase {
@@ -331,6 +335,53 @@ fn parquet(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+#[cfg(test)]
+mod tests {
+    use tokenroute_core::{LabelRow, Relation};
+
+    use super::*;
+
+    fn row(relation: Relation) -> LabelRow {
+        LabelRow {
+            question: "q".into(),
+            split: "router-train".into(),
+            round: 0,
+            position: 0,
+            prefix_hash: 0,
+            previous: 1,
+            slm_token: 2,
+            llm_token: 2,
+            top: vec![(2, 1.0)],
+            entropy: 0.0,
+            sentence_entropy: 0.0,
+            hidden: vec![0.0],
+            relation,
+            keep_grade: 1.0,
+            offload_grade: 1.0,
+            target: 1.0,
+            weight: 1.0,
+            rollouts: 0,
+        }
+    }
+
+    #[test]
+    fn a_shard_that_is_made_anew_counts_in_the_old_one_s_place() {
+        let run = tempfile::tempdir().expect("a folder");
+        let round = run.path().join(labels::FOLDER).join("round-0");
+        let partial = round.join(PARTIAL);
+        store::make_dir(&partial).expect("a folder");
+        let watch = Watch::new(run.path().to_owned());
+        let write = |folder: &Path, relation| {
+            store::write_labels(&folder.join("a.parquet"), &[row(relation)]).expect("a shard");
+        };
+        write(&round, Relation::Identical);
+        assert_eq!((watch.state().labels.identical, watch.state().labelled), (1, 1));
+        write(&partial, Relation::Divergent);
+        let state = watch.state();
+        assert_eq!((state.labels.identical, state.labels.divergent, state.labelled), (0, 1, 1));
+        // Finished, the new one lies where the old one did.
+        std::fs::rename(partial.join("a.parquet"), round.join("a.parquet")).expect("a move");
+        let state = watch.state();
+        assert_eq!((state.labels.identical, state.labels.divergent), (0, 1));
+    }
 }

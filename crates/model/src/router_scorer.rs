@@ -115,9 +115,7 @@ impl RouterScorer {
     /// Number of weights and biases.
     #[must_use]
     pub fn parameters(&self) -> usize {
-        let width = self.header.features.width();
-        let shapes = self.header.architecture.weights(width);
-        shapes.iter().map(|shape| shape.weights() + shape.bias).sum()
+        self.header.parameters()
     }
 
     /// Checks that the router was trained for this SLM and tokenizer, and that the loaded

@@ -7,7 +7,7 @@ use tokenroute_core::{Bytes, Counts, Shares, Tau};
 use tokenroute_sweep::answer_cost::AnswerCosts;
 use tokenroute_sweep::errors::Errors;
 use tokenroute_sweep::policies::PolicyKind;
-use tokenroute_sweep::study::{Comparison, Difference, HEADLINE_TARGET, PolicyResult, SplitResult};
+use tokenroute_sweep::study::{Comparison, Difference, PolicyResult, SplitResult, is_headline};
 
 use crate::cost::CostSummary;
 use crate::data::{ReportData, StageCost};
@@ -256,7 +256,7 @@ impl From<&SplitResult> for SplitSummary {
             offloaded_tokens_per_question: router
                 .points
                 .iter()
-                .find(|p| p.target == HEADLINE_TARGET)
+                .find(|p| is_headline(p.target))
                 .map(|p| p.offloaded_tokens_per_question),
             router,
             baselines: others().map(|p| (p.name.clone(), p.into())).collect(),

@@ -75,7 +75,15 @@ impl RouterFile {
     /// A missing or damaged file, an unknown format, shapes that do not fit, or weights
     /// that are not finite numbers.
     pub fn read(path: &Path) -> Result<Self, StoreError> {
-        Self::from_bytes(&atomic::read(path)?).map_err(|what| StoreError::Format {
+        Self::parse(path, &atomic::read(path)?)
+    }
+
+    /// As [`RouterFile::read`], from the file's bytes.
+    ///
+    /// # Errors
+    /// Those of the content. `path` only appears in them.
+    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, StoreError> {
+        Self::from_bytes(bytes).map_err(|what| StoreError::Format {
             path: path.to_owned(),
             kind: KIND,
             what,

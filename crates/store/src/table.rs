@@ -115,44 +115,40 @@ impl Table {
         Ok((&column.cells, width))
     }
 
+    /// The values of a column without lists, of one type.
+    fn of<T>(
+        &self,
+        name: &str,
+        expected: &str,
+        pick: impl FnOnce(&Cells) -> Option<&Vec<T>>,
+    ) -> Result<&[T], StoreError> {
+        let values = pick(self.cells(name)?).ok_or_else(|| self.mistyped(name, expected))?;
+        Ok(values)
+    }
+
     /// A column of strings.
     pub(crate) fn strings(&self, name: &str) -> Result<&[String], StoreError> {
-        match self.cells(name)? {
-            Cells::Text(values) => Ok(values),
-            _ => Err(self.mistyped(name, "texts")),
-        }
+        self.of(name, "texts", |cells| if let Cells::Text(of) = cells { Some(of) } else { None })
     }
 
     /// A column of booleans.
     pub(crate) fn bools(&self, name: &str) -> Result<&[bool], StoreError> {
-        match self.cells(name)? {
-            Cells::Bool(values) => Ok(values),
-            _ => Err(self.mistyped(name, "booleans")),
-        }
+        self.of(name, "booleans", |cells| if let Cells::Bool(of) = cells { Some(of) } else { None })
     }
 
     /// A column of 32-bit unsigned numbers.
     pub(crate) fn u32s(&self, name: &str) -> Result<&[u32], StoreError> {
-        match self.cells(name)? {
-            Cells::U32(values) => Ok(values),
-            _ => Err(self.mistyped(name, "u32")),
-        }
+        self.of(name, "u32", |cells| if let Cells::U32(of) = cells { Some(of) } else { None })
     }
 
     /// A column of 64-bit unsigned numbers.
     pub(crate) fn u64s(&self, name: &str) -> Result<&[u64], StoreError> {
-        match self.cells(name)? {
-            Cells::U64(values) => Ok(values),
-            _ => Err(self.mistyped(name, "u64")),
-        }
+        self.of(name, "u64", |cells| if let Cells::U64(of) = cells { Some(of) } else { None })
     }
 
     /// A column of 32-bit floats.
     pub(crate) fn f32s(&self, name: &str) -> Result<&[f32], StoreError> {
-        match self.cells(name)? {
-            Cells::F32(values) => Ok(values),
-            _ => Err(self.mistyped(name, "f32")),
-        }
+        self.of(name, "f32", |cells| if let Cells::F32(of) = cells { Some(of) } else { None })
     }
 
     /// A column of floats of 64 bits, or of 32 bits, which are widened.

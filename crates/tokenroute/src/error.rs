@@ -32,6 +32,11 @@ pub enum Error {
         /// The router file.
         router: PathBuf,
     },
+    /// A handoff by a scorer that reads the LLM.
+    #[error(
+        "the scorer needs the LLM at every token, so it cannot hand an answer over; leave out handoff"
+    )]
+    HandoffNeedsLlm,
     /// A pair without a threshold.
     #[error(
         "there is no τ; give a number from 0 (SLM-only) to 1 (LLM-only), an offload ratio, \

@@ -36,6 +36,19 @@ impl Scorer for Sure {
     }
 }
 
+/// Needs the LLM's token.
+struct Needy;
+
+impl Scorer for Needy {
+    fn score(&self, _: &Position<'_>) -> Result<Score, ScoreError> {
+        Score::new(0.5)
+    }
+
+    fn needs_llm(&self) -> bool {
+        true
+    }
+}
+
 /// Keeps by the SLM's entropy.
 struct Steady;
 
@@ -176,6 +189,8 @@ fn errors_name_value_expectation_and_remedy() {
     let llm = || slm().llm(bundled("word-problems-llm"));
     says(llm().tau(0.5), &["word-problems-llm", "no router"]);
     says(slm().scorer(Sure), &["no LLM"]);
+    let needs = slm().llm(bundled("word-problems-llm")).scorer(Needy).tau(0.5).handoff(true);
+    says(needs, &["needs the LLM", "leave out handoff"]);
     says(llm().router("nowhere").tau(0.5), &["nowhere", "router file"]);
     says(slm().llm("127.0.0.1:1").scorer(Sure).tau(0.5), &["127.0.0.1:1", "http://"]);
     let backwards = RoutedPair::builder(bundled("word-problems-llm"))

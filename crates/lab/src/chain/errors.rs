@@ -5,7 +5,7 @@ use anyhow::Result;
 use tokenroute_core::{LabelRow, Relation, Scorer, TokenClass, TokenId};
 use tokenroute_model::RouterScorer;
 use tokenroute_sweep::errors::{CostlyMiss, DecidedRow, Errors, costliest};
-use tokenroute_sweep::study::{HEADLINE_TARGET, SplitResult};
+use tokenroute_sweep::study::{SplitResult, is_headline};
 
 use super::Chain;
 use super::diagnostics::{position, step};
@@ -29,9 +29,9 @@ impl Chain<'_> {
         let along: Vec<&LabelRow> =
             rows.iter().filter(|row| row.split == split && row.round == 0).collect();
         let judged: Vec<usize> = (0..along.len()).filter(|&i| along[i].weight > 0.0).collect();
-        let point = test.router().and_then(|router| {
-            router.points.iter().find(|point| (point.target - HEADLINE_TARGET).abs() < 1e-9)
-        });
+        let point = test
+            .router()
+            .and_then(|router| router.points.iter().find(|point| is_headline(point.target)));
         let Some(point) = point.filter(|_| !judged.is_empty()) else { return Ok(None) };
         let mut decided = Vec::with_capacity(judged.len());
         for &i in &judged {

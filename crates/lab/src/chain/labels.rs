@@ -10,6 +10,7 @@ use tokenroute_model::{Decoder, RouterScorer};
 use tokenroute_store::{self as store, Columns, Manifest};
 use tokenroute_train::{Provenance, TrainConfig};
 
+use super::sweep::PARTIAL;
 use super::{Asked, Chain, LoadedPair, timing};
 
 /// Where the label rounds lie, under `run/`.
@@ -36,7 +37,7 @@ impl Chain<'_> {
         }
         self.lock()?;
         if !self.round_folder(0).join(Manifest::NAME).exists()
-            && !self.round_folder(0).join("partial").exists()
+            && !self.round_folder(0).join(PARTIAL).exists()
         {
             timing::forget(&folder)?;
         }

@@ -123,11 +123,16 @@ impl Chain<'_> {
     /// Opens a router file and checks it against the pair.
     pub(super) fn open_router(&self, path: &Path) -> Result<RouterScorer> {
         let mut scorer = RouterScorer::open(path)?;
-        scorer.check(&self.named.info, self.slm().vocabulary.hash())?;
+        self.check_router(&scorer)?;
         if let Some(pair) = self.loaded.get() {
             scorer.share_threads(pair.slm.model());
         }
         Ok(scorer)
+    }
+
+    /// Checks that a router belongs to the pair.
+    pub(super) fn check_router(&self, scorer: &RouterScorer) -> Result<()> {
+        Ok(scorer.check(&self.named.info, self.slm().vocabulary.hash())?)
     }
 
     /// The routers that the experiment asks for, trained or not.

@@ -28,7 +28,7 @@ pub(super) const COLUMNS: u32 = 4;
 pub(super) const COSTS: &str = "costs.json";
 /// What policies that decide once a question read.
 pub(super) const FACTS: &str = "questions.json";
-const PARTIAL: &str = "partial";
+pub(crate) const PARTIAL: &str = "partial";
 
 /// Costs by split and policy.
 pub type Costs = BTreeMap<String, BTreeMap<String, SweepCost>>;

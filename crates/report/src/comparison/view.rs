@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use tokenroute_sweep::answer_cost::AnswerCost;
-use tokenroute_sweep::study::{ComparedRouter, HEADLINE_TARGET, PolicyResult};
+use tokenroute_sweep::study::{ComparedRouter, HEADLINE_TARGET, PolicyResult, is_headline};
 
 use super::data::{ComparisonData, RouterFacts, TrainedFacts};
 use crate::number::{
@@ -233,7 +233,7 @@ fn costs(data: &ComparisonData) -> Vec<CostRow> {
     let mut rows: Vec<CostRow> = ways.collect();
     for (router, facts) in data.whole() {
         let mut points = facts.costs.iter();
-        let at = points.find(|point| (point.target - HEADLINE_TARGET).abs() < 1e-9);
+        let at = points.find(|point| is_headline(point.target));
         rows.extend(at.map(|p| of(&router.name, Some(p.offload), p.accuracy, &p.cost)));
     }
     rows

@@ -4,7 +4,7 @@
 use serde::Serialize;
 use tokenroute_sweep::answer_cost::{AnswerCost, AnswerCosts, DRAFTS, PricedPoint, PricedWay};
 use tokenroute_sweep::policies::PolicyKind;
-use tokenroute_sweep::study::HEADLINE_TARGET;
+use tokenroute_sweep::study::{HEADLINE_TARGET, is_headline};
 
 use crate::number::{decimal, offload, percent, target};
 
@@ -46,7 +46,7 @@ impl AnswerCostsView {
             rows.push(CostRow::of(costs, way.name.clone(), None, way.accuracy, &way.cost));
         }
         let compared = |p: &PricedPoint| COMPARED.iter().any(|t| (t - p.target).abs() < 1e-9);
-        let headline = |p: &PricedPoint| (p.target - HEADLINE_TARGET).abs() < 1e-9;
+        let headline = |p: &PricedPoint| is_headline(p.target);
         let mut main = true;
         for policy in &costs.policies {
             let router = policy.kind == PolicyKind::Router && std::mem::take(&mut main);

@@ -100,9 +100,9 @@ fn logprobs(
     by_id: bool,
     texts: &dyn Texts,
 ) -> Result<Value, Refusal> {
-    let name = |id: TokenId, text: &str| match by_id {
-        true => format!("token_id:{id}"),
-        false => text.to_owned(),
+    let name = |id: TokenId| match by_id {
+        true => Ok(format!("token_id:{id}")),
+        false => token_text(id, texts),
     };
     let mut spelled = Vec::with_capacity(tokens.len());
     let mut tops = Vec::with_capacity(tokens.len());
@@ -111,7 +111,7 @@ fn logprobs(
     for (&(token, scored), piece) in tokens.iter().zip(pieces) {
         offsets.push(offset);
         offset += piece.chars().count();
-        spelled.push(name(token, &token_text(token, texts)?));
+        spelled.push(name(token)?);
         let Some(scored) = scored else {
             tops.push(Value::Null);
             continue;
@@ -119,7 +119,7 @@ fn logprobs(
         let mut top = Map::new();
         for &(id, logprob) in &scored.top {
             // Tokens of one text share a name; the most probable one has it.
-            top.entry(name(id, &token_text(id, texts)?)).or_insert_with(|| json!(logprob));
+            top.entry(name(id)?).or_insert_with(|| json!(logprob));
         }
         tops.push(top.into());
     }

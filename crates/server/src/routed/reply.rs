@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use axum::response::Response;
+use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 
 use crate::net::openai::events::{DONE, EventData, Events, streamed};
@@ -11,6 +12,7 @@ use crate::net::refusal::Refusal;
 use crate::routed::answer::TokenText;
 use crate::routed::answers::{Answers, text};
 use crate::routed::request::AnswerKind;
+use crate::routed::running::RunningAnswer;
 
 /// The reply, whole or in chunks as the request asks.
 pub(crate) async fn reply(answers: Answers) -> Result<Response, Refusal> {
@@ -18,10 +20,11 @@ pub(crate) async fn reply(answers: Answers) -> Result<Response, Refusal> {
 }
 
 async fn whole(mut answers: Answers) -> Result<Response, Refusal> {
-    let (mut choices, mut origins) = (Vec::new(), None);
-    while let Some(running) = answers.running.front_mut() {
-        let (tokens, finish) = running.rest().await?;
-        choices.push(choice(&answers, choices.len(), &tokens, finish)?);
+    // All at once: a stop string ends its answer when it comes.
+    let all = try_join_all(answers.running.iter_mut().map(RunningAnswer::rest)).await?;
+    let (mut choices, mut origins) = (Vec::with_capacity(all.len()), None);
+    for (index, (tokens, finish)) in all.into_iter().enumerate() {
+        choices.push(choice(&answers, index, &tokens, finish)?);
         if answers.request.tokens {
             origins = Some(answers.origins(&tokens)?);
         }

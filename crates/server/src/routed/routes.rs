@@ -100,6 +100,11 @@ async fn begin(
         Ok((request, prompt))
     };
     let (request, prompt) = shared.reading.run(bytes, read).await?;
+    let (n, slots) = (request.answers, shared.worker.slots());
+    if n > slots {
+        let message = format!("`n` is {n}; this server makes at most {slots} answers at a time");
+        return Err(Refusal::field("n", message));
+    }
     let more = (1..request.answers).map(|_| shared.worker.slot().ok_or(Refusal::Busy));
     let mut slots = vec![slot];
     slots.extend(more.collect::<Result<Vec<_>, _>>()?);

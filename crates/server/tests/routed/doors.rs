@@ -9,7 +9,7 @@ use tokenroute_server::routed::{RoutedService, ServeConfig};
 use crate::support::{Client, guarded, pair, routed, served};
 
 const CHAT: &str = "/v1/chat/completions";
-const SECRET: &str = "sesame-4711";
+const SECRET: &str = "sesame-xanadu";
 
 #[test]
 fn an_address_that_others_reach_wants_a_key() {
@@ -27,8 +27,8 @@ fn the_key_opens_and_is_shown_nowhere() {
     let mut seen = vec![format!("{service:?}")];
     for (key, opens) in [
         (None, false),
-        (Some("sesame-471"), false),
-        (Some("sesame-47111"), false),
+        (Some("sesame-xanad"), false),
+        (Some("sesame-xanadu1"), false),
         (Some(SECRET), true),
     ] {
         let client = Client { key, ..Client::of(&service) };
@@ -55,7 +55,7 @@ fn the_key_opens_and_is_shown_nowhere() {
     for (scheme, key, status) in [
         ("bearer", SECRET, 200),
         ("BEARER", SECRET, 200),
-        ("Bearer", "SESAME-4711", 401),
+        ("Bearer", "SESAME-XANADU", 401),
         ("Basic", SECRET, 401),
     ] {
         let header = format!("{scheme} {key}");
@@ -63,7 +63,7 @@ fn the_key_opens_and_is_shown_nowhere() {
         assert_eq!(reply.status, status, "{scheme}");
     }
     for text in seen {
-        assert!(!text.contains("4711"), "{text}");
+        assert!(!text.contains("xanadu"), "{text}");
     }
     // A page of another origin does not know the key, so its origin is not checked.
     let client = Client::with_key(&service, SECRET);

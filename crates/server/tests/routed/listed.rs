@@ -85,6 +85,19 @@ fn a_reply_that_lists_too_much_is_refused() {
 }
 
 #[test]
+fn more_answers_than_the_server_makes_are_refused_for_good() {
+    let client = routed(ServeConfig { sessions: 2, queue: 1, ..forgetful() });
+    let mut body = chat();
+    body["temperature"] = json!(1);
+    body["n"] = json!(3);
+    assert_eq!(client.post(CHAT, &body.to_string()).status, 200);
+    body["n"] = json!(4);
+    let reply = client.post(CHAT, &body.to_string());
+    assert_eq!((reply.status, &reply.json()["error"]["param"]), (400, &json!("n")));
+    assert!(reply.text.contains("at most 3 answers"), "{}", reply.text);
+}
+
+#[test]
 fn several_answers_are_those_of_one_request_for_each_seed() {
     let client = routed(forgetful());
     for path in [CHAT, TEXT] {

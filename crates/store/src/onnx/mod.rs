@@ -5,7 +5,7 @@ mod graph;
 mod message;
 
 use prost::Message;
-use tokenroute_core::{FeatureSpec, RouterHeader, Score};
+use tokenroute_core::{RouterHeader, Score};
 
 use crate::{RouterFile, StoreError};
 use graph::Builder;
@@ -34,8 +34,7 @@ impl RouterFile {
     pub fn to_onnx(&self) -> Result<Vec<u8>, StoreError> {
         let failed = |what: String| StoreError::Encode { kind: KIND, what };
         self.check().map_err(failed)?;
-        let numbers = |layer: &crate::RouterLayer| layer.weight.len() + layer.bias.len();
-        let bytes = 4 * self.layers.iter().map(numbers).sum::<usize>();
+        let bytes = 4 * self.header.parameters();
         if bytes > MOST_BYTES {
             return Err(failed(format!(
                 "its weights have {bytes} bytes; an ONNX file without further files holds at most {MOST_BYTES}"
@@ -85,24 +84,13 @@ impl RouterFile {
             node: builder.nodes,
             name: "router".to_owned(),
             initializer: builder.tensors,
-            input: vec![value("features", FLOAT, Some(width), layout(features))],
+            input: vec![value("features", FLOAT, Some(width), features.places().join("; "))],
             output: vec![
                 value("logit", FLOAT, None, "Not calibrated".to_owned()),
                 value("score", DOUBLE, None, "P(the small model's token may be kept)".to_owned()),
             ],
         })
     }
-}
-
-/// What the features are, with their places.
-fn layout(features: &FeatureSpec) -> String {
-    let mut at = 0;
-    let place = |(what, width): (&str, usize)| {
-        let from = at;
-        at += width;
-        format!("{from}..{at}: {what}")
-    };
-    features.layout().into_iter().map(place).collect::<Vec<_>>().join("; ")
 }
 
 /// A value of `[rows]` or `[rows, width]`.

@@ -29,6 +29,12 @@ pub const TARGETS: [f64; 6] = [0.01, 0.02, 0.05, 0.07, 0.10, 0.20];
 /// The target of the headline, one of [`TARGETS`].
 pub const HEADLINE_TARGET: f64 = 0.07;
 
+/// Whether an offload target is [`HEADLINE_TARGET`].
+#[must_use]
+pub fn is_headline(target: f64) -> bool {
+    (target - HEADLINE_TARGET).abs() < 1e-9
+}
+
 /// The greatest of the small budgets, over which APGR is stated besides the one over all: a
 /// policy that recovers nothing until most tokens are offloaded has a high APGR over all.
 pub const SMALL_BUDGETS: f64 = 0.2;

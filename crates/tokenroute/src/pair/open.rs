@@ -104,6 +104,7 @@ impl RoutedPairBuilder<'_> {
             (None, ..) => Err(Error::NoLlm),
             (Some(llm), None, None) => Err(Error::NoRouter { llm: llm.clone() }),
             (_, Some(router), Some(_)) => Err(Error::TwoScorers { router: router.clone() }),
+            (.., Some(scorer)) if self.handoff && scorer.needs_llm() => Err(Error::HandoffNeedsLlm),
             (Some(_), ..) if !self.has_tau => Err(Error::NoTau),
             (Some(_), ..) => Ok(()),
         }

@@ -4,8 +4,9 @@ use std::process::Output;
 
 use serde_json::Value;
 
+use super::generate;
 use super::hub::{Hub, serve};
-use super::support::{Lab, complain, fail, model, succeed, tokenroute, write_router};
+use super::support::{Lab, complain, fail, succeed, write_router};
 
 /// A laboratory whose experiment has run.
 fn run() -> Lab {
@@ -58,30 +59,14 @@ fn a_router_is_named_by_its_file_its_folder_or_on_the_hub() {
     let files = [("owner/router", "router.safetensors", bytes), ("owner/none", "a.txt", vec![1])]
         .map(|(repository, file, bytes)| ((repository.to_owned(), file.to_owned()), bytes));
     let (endpoint, _hub) = serve(Hub { files: files.into_iter().collect(), ..Hub::default() });
-    let (slm, llm) = (model("word-problems-slm"), model("word-problems-llm"));
-    let generate = |router: &str| -> Output {
-        let mut command = tokenroute(&[
-            "generate",
-            "--slm",
-            &slm,
-            "--llm",
-            &llm,
-            "--router",
-            router,
-            "--tau",
-            "0.5",
-            "--text",
-            "Mia has 12 pens.",
-            "--max-tokens",
-            "16",
-            "--json",
-        ]);
+    let decode = |router: &str| -> Output {
+        let mut command = generate(router, &["--tau", "0.5", "--max-tokens", "16", "--json"]);
         command.env("HF_ENDPOINT", &endpoint).env("HF_HOME", lab.path().join("hub"));
         command.env_remove("HF_HUB_CACHE").env_remove("HF_HUB_OFFLINE").env_remove("HF_TOKEN");
         command.output().expect("a process")
     };
     let tokens = |router: &str| -> Value {
-        let output = generate(router);
+        let output = decode(router);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let answer: Value = serde_json::from_slice(&output.stdout).expect("JSON");
         answer["tokens"].clone()
@@ -93,6 +78,6 @@ fn a_router_is_named_by_its_file_its_folder_or_on_the_hub() {
     {
         assert_eq!(tokens(router), local, "{router}");
     }
-    complain(&generate("hf:owner/none"), &["hf:owner/none:router.safetensors"]);
-    complain(&generate("hf:owner"), &["hf:owner", "owner/name"]);
+    complain(&decode("hf:owner/none"), &["hf:owner/none:router.safetensors"]);
+    complain(&decode("hf:owner"), &["hf:owner", "owner/name"]);
 }

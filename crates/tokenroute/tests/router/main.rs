@@ -15,9 +15,20 @@ mod swept;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use support::{model, tokenroute};
+
 /// The folder of fixtures.
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/router").join(name)
+}
+
+/// Decodes with the bundled pair, this router and further arguments.
+fn generate(router: &str, more: &[&str]) -> Command {
+    let [slm, llm] = ["word-problems-slm", "word-problems-llm"].map(model);
+    let mut command =
+        tokenroute(&["generate", "--slm", &slm, "--llm", &llm, "--router", router, "--text"]);
+    command.arg("Mia has 12 pens.").args(more);
+    command
 }
 
 /// Python with these modules: `TOKENROUTE_PYTHON`, or `python3`. `None` if they are not installed,

@@ -10,7 +10,8 @@ use tokenroute_model::RouterScorer;
 use tokenroute_store::{PublishedHead, Publisher, StoreError, TokenEmbedding};
 
 use super::fixture;
-use super::support::{fail, model, succeed};
+use super::generate;
+use super::support::{complain, fail, model, succeed};
 
 /// The state dict of a fixture.
 fn read(name: &str, publisher: Publisher) -> Result<PublishedHead, StoreError> {
@@ -140,46 +141,19 @@ fn an_imported_r2r_head_routes_the_bundled_pair() {
         |arguments: &[String]| succeed(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
     let printed = ask(&import("r2r"));
     assert!(printed.contains(&format!("{} features", hidden + 1 + 20)), "{printed}");
-    let llm = model("word-problems-llm");
     let answer = |tau: &str| {
-        succeed(&[
-            "generate",
-            "--slm",
-            &slm,
-            "--llm",
-            &llm,
-            "--router",
-            &router,
-            "--tau",
-            tau,
-            "--text",
-            "Mia has 12 pens.",
-            "--max-tokens",
-            "24",
-            "--json",
-        ])
+        let more = ["--tau", tau, "--max-tokens", "24", "--json"];
+        let output = generate(&router, &more).output().expect("a process");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("UTF-8")
     };
     let counts = ["0", "0.5", "1"].map(|tau| {
         let trace: Value = serde_json::from_str(&answer(tau)).expect("JSON");
         trace["offload"].as_f64().expect("a ratio")
     });
     assert!(counts[0] == 0.0 && counts[2] == 1.0, "{counts:?}");
-    fail(
-        &[
-            "generate",
-            "--slm",
-            &slm,
-            "--llm",
-            &llm,
-            "--router",
-            &router,
-            "--offload",
-            "0.1",
-            "--text",
-            "Mia",
-        ],
-        &["calibration"],
-    );
+    let uncalibrated = generate(&router, &["--offload", "0.1"]).output().expect("a process");
+    complain(&uncalibrated, &["calibration"]);
 
     let refuse = |from: &str, change: &dyn Fn(&mut Shapes), parts: &[&str]| {
         let mut tensors = r2r(hidden);

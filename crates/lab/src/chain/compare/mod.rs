@@ -42,15 +42,13 @@ impl<'a> Compare<'a> {
         let mut experiment = Experiment::load(&beside.join(&file.experiment), overrides)?;
         let candidates = file.candidates(path, &experiment)?;
         let baselines = file.baselines(path, &experiment)?;
-        for taken in candidates.iter().filter_map(|candidate| candidate.file.as_ref()) {
-            let features = RouterScorer::open(taken)?.header().features.clone();
-            experiment.top = experiment.top.max(features.top());
-        }
+        let files = candidates.iter().filter_map(|candidate| candidate.file.as_ref());
+        let taken: Vec<_> = files.map(|file| RouterScorer::open(file)).collect::<Result<_, _>>()?;
+        let tops = taken.iter().map(|scorer| scorer.header().features.top());
+        experiment.top = tops.fold(experiment.top, usize::max);
         let chain = Chain::of(experiment, progress)?;
         // A router of another pair is refused before anything is labelled.
-        for taken in candidates.iter().filter_map(|candidate| candidate.file.as_ref()) {
-            chain.open_router(taken)?;
-        }
+        taken.iter().try_for_each(|scorer| chain.check_router(scorer))?;
         let (path, title) = (path.to_owned(), file.title);
         Ok(Compare { chain, path, title, candidates, baselines, allowed: false })
     }

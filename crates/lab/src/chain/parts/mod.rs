@@ -14,15 +14,13 @@ use anyhow::{Context, Result, bail, ensure};
 use tokenroute_core::Part;
 use tokenroute_store as store;
 
+use super::sweep::PARTIAL;
 use super::{Chain, timing};
 
 pub use labels::Merged;
 
 /// Where the parts work, under `run/`.
 const FOLDER: &str = "parts";
-
-/// Folder of an unfinished stage's files, within the stage's folder.
-const PARTIAL: &str = "partial";
 
 /// A part and its folder of a stage.
 type Found = (Part, PathBuf);

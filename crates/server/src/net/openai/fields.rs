@@ -121,14 +121,20 @@ impl RequestFields {
         Ok(texts.unwrap_or_default())
     }
 
+    pub(crate) fn object(
+        &self,
+        name: &'static str,
+    ) -> Result<Option<&Map<String, Value>>, Refusal> {
+        self.typed(name, "an object", Value::as_object)
+    }
+
     /// A field of an object within the request.
     pub(crate) fn flag_within(
         &self,
         name: &'static str,
         inner: &'static str,
     ) -> Result<bool, Refusal> {
-        let object = self.typed(name, "an object", Value::as_object)?;
-        match object.and_then(|object| object.get(inner)) {
+        match self.object(name)?.and_then(|object| object.get(inner)) {
             None | Some(Value::Null) => Ok(false),
             Some(Value::Bool(flag)) => Ok(*flag),
             Some(value) => Err(wrong(inner, value, "true or false")),

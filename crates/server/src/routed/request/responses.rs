@@ -28,10 +28,8 @@ pub(super) fn check_stateless(fields: &RequestFields) -> Result<(), Refusal> {
             return Err(Refusal::field(name, message));
         }
     }
-    check_text_format(
-        "text",
-        fields.get("text").map(|text| &text["format"]).filter(|f| !f.is_null()),
-    )?;
+    let format = fields.object("text")?.and_then(|text| text.get("format"));
+    check_text_format("text", format.filter(|format| !format.is_null()))?;
     if fields.text("truncation")?.is_some_and(|how| how != "disabled") {
         let message = "`truncation` must be disabled: a prompt that does not fit is refused";
         return Err(Refusal::field("truncation", message.to_owned()));
@@ -40,7 +38,7 @@ pub(super) fn check_stateless(fields: &RequestFields) -> Result<(), Refusal> {
         let message = "`top_logprobs` is not supported here; /v1/chat/completions has them";
         return Err(Refusal::field("top_logprobs", message.to_owned()));
     }
-    match fields.get("reasoning").and_then(Value::as_object) {
+    match fields.object("reasoning")? {
         Some(reasoning) if reasoning.values().any(|value| !value.is_null()) => {
             let message = "`reasoning` is not supported; `chat_template_kwargs` sets what the chat template knows";
             Err(Refusal::field("reasoning", message.to_owned()))

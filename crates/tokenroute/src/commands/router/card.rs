@@ -20,12 +20,13 @@ pub fn run(args: &args::RouterCard) -> Result<()> {
     let path = args.router.clone().unwrap_or_else(first);
     let rendered = || experiment.report_folder().join("summary.json");
     let summary_path = args.summary.clone().unwrap_or_else(rendered);
-    let file = RouterFile::read(&path)?;
+    let bytes = store::read(&path)?;
+    let file = RouterFile::parse(&path, &bytes)?;
     let summary = store::read(&summary_path)
         .context("the report is missing; run `tokenroute run` on the experiment first")?;
     let summary: Summary = serde_json::from_slice(&summary)
         .with_context(|| format!("{} is no summary of a report", summary_path.display()))?;
-    let (hash, measured) = (store::sha256_file(&path)?, summary.provenance.get("router"));
+    let (hash, measured) = (store::sha256(&bytes), summary.provenance.get("router"));
     ensure!(
         measured.and_then(|hash| hash.as_str()) == Some(hash.as_str()),
         "{} is of the router {}, and {} has the hash {hash}; name the summary of this router",
@@ -37,35 +38,32 @@ pub fn run(args: &args::RouterCard) -> Result<()> {
     let [slm, llm] = pair.map(|named| on_hub(named).unwrap_or_else(|| short_name(named)));
     let data = &experiment.data;
     let questions = SPLITS.into_iter().map(|split| (split, data.wanted(split)));
-    let mut sources: Vec<&Path> = data
+    let sources: Vec<&Path> = data
         .dataset
         .iter()
         .map(AsRef::as_ref)
         .chain(data.files.values().map(|f| &*f.file))
         .collect();
-    sources.dedup();
     let mut datasets: Vec<String> = sources.iter().filter_map(|source| on_hub(source)).collect();
     datasets.sort();
     datasets.dedup();
-    let named = if datasets.is_empty() {
-        sources.first().map(|source| short_name(source)).unwrap_or_default()
-    } else {
-        datasets.join(", ")
-    };
+    let named = |source: &&Path| on_hub(source).unwrap_or_else(|| short_name(source));
+    let mut named: Vec<String> = sources.iter().map(named).collect();
+    named.sort();
+    named.dedup();
     let card = RouterCard {
         title: &experiment.title,
         header: &file.header,
-        parameters: file.layers.iter().map(|l| l.weight.len() + l.bias.len()).sum::<usize>() as u64,
+        parameters: file.header.parameters() as u64,
         summary: &summary,
         slm: &slm,
         llm: &llm,
         base_models: pair.into_iter().filter_map(|named| on_hub(named)).collect(),
         datasets,
-        data: &named,
+        data: &named.join(", "),
         questions: questions.filter(|(_, count)| *count > 0).collect(),
         license: args.license.as_deref(),
     };
-    let bytes = store::read(&path)?;
     store::make_dir(&args.out)?;
     store::write_all(
         &args.out,

@@ -16,10 +16,8 @@ pub fn run(args: &RouterExport, progress: &dyn Progress) -> Result<()> {
     output::whole_file(&args.onnx, |file| Ok(file.write_all(&bytes)?))?;
     let features = &router.header.features;
     output::line(&format!("features [rows, {}], f32:", features.width()))?;
-    let mut from = 0;
-    for (what, width) in features.layout() {
-        output::line(&format!("  {from}..{}: {what}", from + width))?;
-        from += width;
+    for place in features.places() {
+        output::line(&format!("  {place}"))?;
     }
     output::line("logit [rows], f32; score [rows], f64: P(the small model's token may be kept)")
 }

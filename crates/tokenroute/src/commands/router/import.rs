@@ -33,10 +33,10 @@ pub fn run(args: &RouterImport, progress: &dyn Progress) -> Result<()> {
     let mut router = head.router(&info, card.vocabulary.hash());
     router.header.full_precision = !args.eight_bits;
     router.write(&args.out)?;
-    let numbers: usize = router.layers.iter().map(|l| l.weight.len() + l.bias.len()).sum();
     output::line(&format!(
-        "{}: {numbers} weights on {} features; it has no calibration, so give --tau",
+        "{}: {} weights on {} features; it has no calibration, so give --tau",
         output::shown(&args.out),
+        router.header.parameters(),
         router.header.features.width()
     ))
 }
