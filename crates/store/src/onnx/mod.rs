@@ -25,9 +25,9 @@ const MOST_BYTES: usize = 2_000_000_000;
 impl RouterFile {
     /// The router as an ONNX model, in f32 whatever its size.
     ///
-    /// The input `features` is `[rows, width]`, f32, as `FeatureSpec::layout` of `tokenroute-core` lists them, not
-    /// normalised. The output `logit` `[rows]` is f32 and not calibrated. `score` `[rows]` is f64,
-    /// as in [`Score`]. The metadata has the router's header.
+    /// The input `features` is `[rows, width]`, f32, as `FeatureSpec::layout` of `tokenroute-core`
+    /// lists them, not normalised. The output `logit` `[rows]` is f32 and not calibrated. `score`
+    /// `[rows]` is f64, as in [`Score`]. The metadata has the router's header.
     ///
     /// # Errors
     /// Layers that do not fit the header, or too many weights for a message.
