@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokenroute_core::{LanguageModel, Part, QuestionCurve, Scorer, Tau};
 use tokenroute_store::{self as store, Columns, PolicyCurves};
-use tokenroute_sweep::policies::{Baseline, BaselineInputs};
+use tokenroute_sweep::policies::{Baseline, PolicyInputs};
 use tokenroute_sweep::query::{QueryPolicy, QuestionFacts};
 use tokenroute_sweep::{Restricted, SharedSteps, SweepCost, SweepOptions};
 use tokenroute_train::QueryHead;
@@ -106,7 +106,7 @@ impl Chain<'_> {
         baselines: &[Baseline],
     ) -> Result<Vec<(String, Box<dyn Scorer>)>> {
         let mut rows = Vec::new();
-        if baselines.iter().any(|b| b.needs_rows()) {
+        if baselines.iter().any(|b| b.needs().rows) {
             rows = self.label_rows(Columns::Scalars)?.1;
             rows.retain(|row| row.split == "router-train");
         }
@@ -114,7 +114,7 @@ impl Chain<'_> {
         let phrasing = self.phrasing_tokens()?;
         let seed = self.experiment.seed;
         let mut routers = Vec::new();
-        if baselines.iter().any(|b| b.needs_router()) {
+        if baselines.iter().any(|b| b.needs().router) {
             routers = self.routers(1)?;
         }
         let routers = RefCell::new(routers);
@@ -123,7 +123,7 @@ impl Chain<'_> {
             Some(Box::new(scorer) as Box<dyn Scorer + Send>)
         };
         let (rows, phrasing) = (&rows[..], &phrasing[..]);
-        let inputs = BaselineInputs { seed, vocabulary, rows, phrasing, router: &router };
+        let inputs = PolicyInputs { seed, vocabulary, rows, phrasing, router: &router };
         let built = |b: &Baseline| {
             let scorer =
                 b.build(&inputs).with_context(|| format!("{} needs a router", b.name()))?;

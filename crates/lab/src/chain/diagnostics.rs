@@ -48,8 +48,8 @@ impl Chain<'_> {
         let weights: Vec<f32> = rows.iter().map(|row| row.weight).collect();
         let mut ranking = Vec::new();
         for (policy, scorer) in self.policies_by_token()? {
-            let along = [Baseline::GlimpRouter.name(), Baseline::Handoff.name()];
-            if scorer.needs_llm() || along.contains(&policy.as_str()) {
+            let along = Baseline::from_name(&policy).is_some_and(|known| known.needs().path);
+            if scorer.needs_llm() || along {
                 continue;
             }
             let scores: Result<Vec<Score>, _> =

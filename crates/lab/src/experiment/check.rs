@@ -3,7 +3,7 @@
 use tokenroute_core::Tau;
 use tokenroute_label::LabelError;
 use tokenroute_llm::http::{Api, HttpConfig, TextApi};
-use tokenroute_sweep::policies::{self, Baseline};
+use tokenroute_sweep::policies::{self, Baseline, Needs};
 use tokenroute_train::{TrainConfig, TrainError};
 
 use super::{DataSection, Experiment, PairSection, SPLITS, SplitFile, graders};
@@ -67,24 +67,30 @@ impl Experiment {
                 return fault("sweep.baselines", format!("has {name:?}; expected some of {known}"));
             }
         }
-        let named = self.sweep.baselines.iter().any(|b| b == Baseline::EntropyButPhrasing.name());
-        if named && self.sweep.phrasing.is_empty() {
-            return fault("sweep.phrasing", "is empty; \"entropy-but-phrasing\" needs its words");
+        let named = self.sweep.baselines.iter().filter_map(|name| Baseline::from_name(name));
+        let first = |wanted: fn(Needs) -> bool| {
+            named.clone().find(|baseline| wanted(baseline.needs())).map(Baseline::name)
+        };
+        if let Some(name) = first(|needs| needs.phrasing)
+            && self.sweep.phrasing.is_empty()
+        {
+            return fault("sweep.phrasing", format!("is empty; {name:?} needs its words"));
         }
-        if self.pair.through_text && self.sweep.llm_top() > 0 {
+        let probabilities = first(|needs| needs.llm_top > 0);
+        if let Some(name) = probabilities
+            && self.pair.through_text
+        {
             let what = format!(
-                "has {:?}, which needs the LLM's probabilities of the SLM's tokens; with pair.through_text there are none",
-                Baseline::SpeculativeCascade.name()
+                "has {name:?}, which needs the LLM's probabilities of the SLM's tokens; with pair.through_text there are none"
             );
             return fault("sweep.baselines", what);
         }
-        if let Some(api) = &self.pair.llm_api
-            && self.sweep.llm_top() > 0
+        if let Some(name) = probabilities
+            && let Some(api) = &self.pair.llm_api
             && !api.parse().is_ok_and(Api::lists_probabilities)
         {
             let what = format!(
-                "has {:?}, which needs the LLM's probabilities; pair.llm_api = {api:?} gives none by token id (vllm and tokenroute do)",
-                Baseline::SpeculativeCascade.name()
+                "has {name:?}, which needs the LLM's probabilities; pair.llm_api = {api:?} gives none by token id (vllm and tokenroute do)"
             );
             return fault("sweep.baselines", what);
         }

@@ -240,7 +240,7 @@ impl SweepSection {
     #[must_use]
     pub fn llm_top(&self) -> usize {
         let named = self.baselines.iter().filter_map(|name| Baseline::from_name(name.as_str()));
-        named.map(Baseline::llm_top).max().unwrap_or(0)
+        named.map(|baseline| baseline.needs().llm_top).max().unwrap_or(0)
     }
 }
 

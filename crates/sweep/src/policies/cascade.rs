@@ -3,6 +3,8 @@
 
 use tokenroute_core::{Position, Score, ScoreError, Scorer};
 
+use super::{Needs, Policy, PolicyInputs, PolicyKind};
+
 /// The optimal deferral rule of speculative cascades (arXiv 2405.19261, Eq. 10). With the SLM's
 /// distribution q and the LLM's p, the LLM's token is taken iff
 ///
@@ -25,6 +27,19 @@ use tokenroute_core::{Position, Score, ScoreError, Scorer};
 #[derive(Debug, Clone, Copy)]
 pub struct SpeculativeCascade;
 
+impl Policy for SpeculativeCascade {
+    const NAME: &'static str = "speculative-cascade";
+    const KIND: PolicyKind = PolicyKind::Speculative;
+    const SCORE: &'static str = "where the models differ, (1 − r) / 2 with r the LLM's greatest \
+        probability less the SLM's; else the highest (speculative cascades, arXiv 2405.19261)";
+    /// The most probable token alone.
+    const NEEDS: Needs = Needs { llm_top: 1, ..Needs::NOTHING };
+
+    fn build(_: &PolicyInputs<'_>) -> Option<Self> {
+        Some(SpeculativeCascade)
+    }
+}
+
 impl Scorer for SpeculativeCascade {
     fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError> {
         let step = position.step;
@@ -39,8 +54,7 @@ impl Scorer for SpeculativeCascade {
         true
     }
 
-    /// The most probable token alone.
     fn llm_top(&self) -> usize {
-        1
+        Self::NEEDS.llm_top
     }
 }

@@ -1,26 +1,39 @@
-//! The policies that a router is compared with: chance, the SLM's own
-//! uncertainty, tables learnt from the labels, speculative cascades, and the oracle of
-//! differences.
+//! The policies that a router is compared with. Each is one type behind [`Policy`], in a file of
+//! its own, and a line in [`Baseline::ALL`].
 
 mod cascade;
-mod lookup;
+mod entropy;
+mod glimp_router;
+mod handoff;
+mod keep_rate;
+mod lookup_position;
+mod lookup_tokens;
+mod margin;
+mod max_probability;
 mod oracle;
 mod phrasing;
 mod random;
+mod sentence_entropy;
 #[cfg(test)]
 mod tests;
-mod uncertainty;
+
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use tokenroute_core::{Handoff, LabelRow, Scorer, TokenId};
 
 use crate::query::QueryPolicy;
 pub use cascade::SpeculativeCascade;
-pub use lookup::{LookupPosition, LookupTokens};
+pub use entropy::Entropy;
+pub use glimp_router::GlimpRouter;
+pub use lookup_position::LookupPosition;
+pub use lookup_tokens::LookupTokens;
+pub use margin::Margin;
+pub use max_probability::MaxProbability;
 pub use oracle::DifferenceOracle;
 pub use phrasing::EntropyButPhrasing;
 pub use random::Random;
-pub use uncertainty::{Entropy, GlimpRouter, Margin, MaxProbability, SentenceEntropy};
+pub use sentence_entropy::SentenceEntropy;
 
 /// The sort of a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,51 +57,143 @@ pub enum PolicyKind {
     Oracle,
 }
 
-/// The policies of this module by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Baseline {
-    /// [`Random`]
-    Random,
-    /// [`MaxProbability`]
-    MaxProbability,
-    /// [`Margin`]
-    Margin,
-    /// [`Entropy`]
-    Entropy,
-    /// [`EntropyButPhrasing`]
-    EntropyButPhrasing,
-    /// [`SentenceEntropy`]
-    SentenceEntropy,
-    /// [`GlimpRouter`]
-    GlimpRouter,
-    /// [`LookupTokens`]
-    LookupTokens,
-    /// [`LookupPosition`]
-    LookupPosition,
-    /// [`Handoff`] by the router
-    Handoff,
-    /// [`SpeculativeCascade`]
-    SpeculativeCascade,
-    /// [`DifferenceOracle`]
-    DifferenceOracle,
+/// What a policy needs beyond the SLM's step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Needs {
+    /// The labels of the router-train split.
+    pub rows: bool,
+    /// A trained router.
+    pub router: bool,
+    /// The words of `sweep.phrasing`.
+    pub phrasing: bool,
+    /// What came before in the answer. A label row does not hold it.
+    pub path: bool,
+    /// How many of the LLM's most probable tokens at every position.
+    pub llm_top: usize,
+}
+
+impl Needs {
+    /// The step alone.
+    pub const NOTHING: Needs =
+        Needs { rows: false, router: false, phrasing: false, path: false, llm_top: 0 };
+}
+
+/// A policy that an experiment can name: a scorer, and how it comes about.
+pub trait Policy: Scorer + Sized + 'static {
+    /// The name in experiment files, curves and reports. It never changes.
+    const NAME: &'static str;
+
+    /// The sort of the policy.
+    const KIND: PolicyKind;
+
+    /// What its score is, in a line, as the docs have it.
+    const SCORE: &'static str;
+
+    /// What it needs.
+    const NEEDS: Needs = Needs::NOTHING;
+
+    /// Builds it; `None` if it needs a router and there is none.
+    fn build(inputs: &PolicyInputs<'_>) -> Option<Self>;
 }
 
 /// Opens the trained router once more.
 pub type OpenRouter<'a> = &'a dyn Fn() -> Option<Box<dyn Scorer + Send>>;
 
-/// The inputs of [`Baseline::build`].
+/// The inputs of [`Policy::build`]. What no policy needs ([`Needs`]) may be empty.
 #[derive(Clone, Copy)]
-pub struct BaselineInputs<'a> {
+pub struct PolicyInputs<'a> {
     /// Seed of the hashes.
     pub seed: u64,
     /// Number of token ids of the pair.
     pub vocabulary: usize,
-    /// The labels of the router-train split, for the tables.
+    /// The labels of the router-train split.
     pub rows: &'a [LabelRow],
-    /// The tokens that [`EntropyButPhrasing`] keeps.
+    /// The tokens of `sweep.phrasing`.
     pub phrasing: &'a [TokenId],
-    /// The trained router, for [`Handoff`].
+    /// The trained router.
     pub router: OpenRouter<'a>,
+}
+
+/// A policy as lists hold it, before it is built.
+#[derive(Clone, Copy)]
+pub struct Baseline {
+    name: &'static str,
+    kind: PolicyKind,
+    score: &'static str,
+    needs: Needs,
+    build: fn(&PolicyInputs<'_>) -> Option<Box<dyn Scorer>>,
+}
+
+impl Baseline {
+    /// All that an experiment can name, in the order of reports. A new one is a line here.
+    pub const ALL: [Baseline; 12] = [
+        Baseline::of::<Random>(),
+        Baseline::of::<MaxProbability>(),
+        Baseline::of::<Margin>(),
+        Baseline::of::<Entropy>(),
+        Baseline::of::<EntropyButPhrasing>(),
+        Baseline::of::<SentenceEntropy>(),
+        Baseline::of::<GlimpRouter>(),
+        Baseline::of::<LookupTokens>(),
+        Baseline::of::<LookupPosition>(),
+        Baseline::of::<Handoff>(),
+        Baseline::of::<SpeculativeCascade>(),
+        Baseline::of::<DifferenceOracle>(),
+    ];
+
+    /// The policy of a type.
+    #[must_use]
+    pub const fn of<P: Policy>() -> Self {
+        Baseline {
+            name: P::NAME,
+            kind: P::KIND,
+            score: P::SCORE,
+            needs: P::NEEDS,
+            build: |inputs| Some(Box::new(P::build(inputs)?)),
+        }
+    }
+
+    /// The baseline of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|baseline| baseline.name == name)
+    }
+
+    /// The name in experiment files and reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.name
+    }
+
+    /// The sort of the policy.
+    #[must_use]
+    pub fn kind(self) -> PolicyKind {
+        self.kind
+    }
+
+    /// What its score is, in a line.
+    #[must_use]
+    pub fn score(self) -> &'static str {
+        self.score
+    }
+
+    /// What it needs beyond the SLM's step.
+    #[must_use]
+    pub fn needs(self) -> Needs {
+        self.needs
+    }
+
+    /// Builds the policy; `None` if it needs a router and there is none.
+    #[must_use]
+    pub fn build(self, inputs: &PolicyInputs<'_>) -> Option<Box<dyn Scorer>> {
+        (self.build)(inputs)
+    }
+}
+
+impl fmt::Debug for Baseline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Baseline").field(&self.name).finish()
+    }
 }
 
 /// Names of all policies that an experiment may list under `sweep.baselines`.
@@ -100,100 +205,4 @@ pub fn names() -> Vec<&'static str> {
         .into_iter()
         .chain(by_question.map(QueryPolicy::name))
         .collect()
-}
-
-impl Baseline {
-    /// All of them, in the order of reports.
-    pub const ALL: [Baseline; 12] = [
-        Baseline::Random,
-        Baseline::MaxProbability,
-        Baseline::Margin,
-        Baseline::Entropy,
-        Baseline::EntropyButPhrasing,
-        Baseline::SentenceEntropy,
-        Baseline::GlimpRouter,
-        Baseline::LookupTokens,
-        Baseline::LookupPosition,
-        Baseline::Handoff,
-        Baseline::SpeculativeCascade,
-        Baseline::DifferenceOracle,
-    ];
-
-    /// The name in experiment files and reports.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Baseline::Random => "random",
-            Baseline::MaxProbability => "max-probability",
-            Baseline::Margin => "margin",
-            Baseline::Entropy => "entropy",
-            Baseline::EntropyButPhrasing => "entropy-but-phrasing",
-            Baseline::SentenceEntropy => "sentence-entropy",
-            Baseline::GlimpRouter => "glimp-router",
-            Baseline::LookupTokens => "lookup-tokens",
-            Baseline::LookupPosition => "lookup-position",
-            Baseline::Handoff => "handoff",
-            Baseline::SpeculativeCascade => "speculative-cascade",
-            Baseline::DifferenceOracle => "difference-oracle",
-        }
-    }
-
-    /// The baseline of that name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|b| b.name() == name)
-    }
-
-    /// The sort of the policy.
-    #[must_use]
-    pub fn kind(self) -> PolicyKind {
-        match self {
-            Baseline::LookupTokens | Baseline::LookupPosition => PolicyKind::Lookup,
-            Baseline::Handoff => PolicyKind::Handoff,
-            Baseline::SpeculativeCascade => PolicyKind::Speculative,
-            Baseline::DifferenceOracle => PolicyKind::Oracle,
-            _ => PolicyKind::TrainingFree,
-        }
-    }
-
-    /// Whether it is learnt from labels.
-    #[must_use]
-    pub fn needs_rows(self) -> bool {
-        self.kind() == PolicyKind::Lookup
-    }
-
-    /// How many of the LLM's most probable tokens it needs at every position.
-    #[must_use]
-    pub fn llm_top(self) -> usize {
-        if self == Baseline::SpeculativeCascade { SpeculativeCascade.llm_top() } else { 0 }
-    }
-
-    /// Whether it goes by the scores of a trained router.
-    #[must_use]
-    pub fn needs_router(self) -> bool {
-        self == Baseline::Handoff
-    }
-
-    /// Builds the policy; `None` if it needs a router and there is none.
-    #[must_use]
-    pub fn build(self, inputs: &BaselineInputs<'_>) -> Option<Box<dyn Scorer>> {
-        let BaselineInputs { seed, vocabulary, rows, phrasing, router } = *inputs;
-        Some(match self {
-            Baseline::Handoff => Box::new(Handoff::by(router()?)),
-            Baseline::Random => Box::new(Random { seed }),
-            Baseline::MaxProbability => Box::new(MaxProbability),
-            Baseline::Margin => Box::new(Margin),
-            Baseline::Entropy => Box::new(Entropy { vocabulary }),
-            Baseline::EntropyButPhrasing => Box::new(EntropyButPhrasing {
-                entropy: Entropy { vocabulary },
-                kept: phrasing.iter().copied().collect(),
-            }),
-            Baseline::SentenceEntropy => Box::new(SentenceEntropy { vocabulary }),
-            Baseline::GlimpRouter => Box::new(GlimpRouter { vocabulary }),
-            Baseline::LookupTokens => Box::new(LookupTokens::learn(rows)),
-            Baseline::LookupPosition => Box::new(LookupPosition::learn(rows)),
-            Baseline::SpeculativeCascade => Box::new(SpeculativeCascade),
-            Baseline::DifferenceOracle => Box::new(DifferenceOracle { seed }),
-        })
-    }
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use tokenroute_core::{Position, Score, ScoreError, Scorer, TokenId};
 
-use super::Entropy;
+use super::{Entropy, Needs, Policy, PolicyInputs, PolicyKind};
 
 /// [`Entropy`], except that listed tokens of the SLM have the highest score.
 #[derive(Debug, Clone)]
@@ -14,6 +14,18 @@ pub struct EntropyButPhrasing {
     pub entropy: Entropy,
     /// Tokens that are always kept below τ = 1.
     pub kept: HashSet<TokenId>,
+}
+
+impl Policy for EntropyButPhrasing {
+    const NAME: &'static str = "entropy-but-phrasing";
+    const KIND: PolicyKind = PolicyKind::TrainingFree;
+    const SCORE: &'static str = "the same, except that words in `sweep.phrasing` are always kept";
+    const NEEDS: Needs = Needs { phrasing: true, ..Needs::NOTHING };
+
+    fn build(inputs: &PolicyInputs<'_>) -> Option<Self> {
+        let kept = inputs.phrasing.iter().copied().collect();
+        Some(EntropyButPhrasing { entropy: Entropy::build(inputs)?, kept })
+    }
 }
 
 impl Scorer for EntropyButPhrasing {

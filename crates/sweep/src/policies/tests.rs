@@ -142,7 +142,30 @@ fn a_cascade_takes_the_llms_token_where_eq_10_holds() {
 #[test]
 fn names_are_found_again() {
     for baseline in Baseline::ALL {
-        assert_eq!(Baseline::from_name(baseline.name()), Some(baseline));
+        let found = Baseline::from_name(baseline.name()).expect("listed");
+        assert_eq!(found.name(), baseline.name());
     }
-    assert_eq!(Baseline::from_name("oracle"), None);
+    assert!(Baseline::from_name("oracle").is_none());
+}
+
+#[test]
+fn a_policy_builds_from_what_it_says_that_it_needs() {
+    let rows = [row(1, 7, 0, 0.0, 1.0)];
+    let router = || Some(Box::new(MaxProbability) as Box<dyn Scorer + Send>);
+    let none = || -> Option<Box<dyn Scorer + Send>> { None };
+    for baseline in Baseline::ALL {
+        let needs = baseline.needs();
+        let inputs = PolicyInputs {
+            seed: 3,
+            vocabulary: 16,
+            rows: if needs.rows { &rows } else { &[] },
+            phrasing: if needs.phrasing { &[7] } else { &[] },
+            router: if needs.router { &router } else { &none },
+        };
+        let scorer = baseline.build(&inputs).unwrap_or_else(|| panic!("{baseline:?}"));
+        assert_eq!(scorer.llm_top(), needs.llm_top, "{baseline:?}");
+        assert!(needs.llm_top == 0 || scorer.needs_llm(), "{baseline:?}");
+        let without = PolicyInputs { router: &none, ..inputs };
+        assert_eq!(baseline.build(&without).is_none(), needs.router, "{baseline:?}");
+    }
 }

@@ -151,7 +151,7 @@ impl CompareFile {
         let known: Vec<Baseline> =
             experiment.sweep.baselines.iter().filter_map(|b| Baseline::from_name(b)).collect();
         // A comparison has several routers.
-        let known: Vec<Baseline> = known.into_iter().filter(|b| !b.needs_router()).collect();
+        let known: Vec<Baseline> = known.into_iter().filter(|b| !b.needs().router).collect();
         let Some(names) = &self.baselines else {
             let free = |baseline: &Baseline| baseline.kind() == PolicyKind::TrainingFree;
             return Ok(known.into_iter().filter(free).collect());

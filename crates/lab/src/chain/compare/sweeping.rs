@@ -62,7 +62,7 @@ impl Compare<'_> {
         for (baseline, (name, scorer)) in self.baselines.iter().zip(built) {
             let (folder, kind) = (format!("baseline-{name}"), Baseline::kind(*baseline));
             let mut inputs = Vec::new();
-            if baseline.needs_rows() {
+            if baseline.needs().rows {
                 let trained = self.chain.train_work_of(&self.chain.train_config())?;
                 inputs.extend(trained.inputs.get("labels").map(|hash| ("labels", hash.clone())));
             }
