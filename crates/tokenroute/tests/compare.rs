@@ -121,7 +121,7 @@ fn a_killed_comparison_ends_with_the_same_bytes_and_a_new_router_is_made_alone()
     assert_eq!(report().modified().expect("a time"), before);
     let old = made(&killed);
     let more = format!(
-        "{COMPARE}\n[[router]]\nname = \"probabilities\"\ntrain.features = \"probabilities\"\ntrain.architecture = {{ kind = \"linear\", rewards = 1 }}\ntrain.l2 = 1.0\n"
+        "{COMPARE}\n[[router]]\nname = \"probabilities\"\ntrain.features = \"probabilities\"\ntrain.architecture = {{ kind = \"linear\", rewards = 1 }}\ntrain.l2 = 1.0\ntrain.rule = {{ kind = \"difference\" }}\n"
     );
     killed.write("experiments/e/compare.toml", &more);
     let mlp = || {
@@ -132,8 +132,12 @@ fn a_killed_comparison_ends_with_the_same_bytes_and_a_new_router_is_made_alone()
         })
     };
     let before = mlp();
+    let labels = || std::fs::metadata(killed.path("experiments/e/run/labels/round-0/manifest.json"));
+    let labelled = || labels().and_then(|file| file.modified()).expect("a time");
+    let table = labelled();
     assert!(succeed(&["compare", &path]).contains("probabilities: APGR[0, .2]"));
     assert_eq!(mlp(), before, "the others are not made again");
+    assert_eq!(labelled(), table, "another label rule reads the same table");
     let new = made(&killed);
     assert!(old.iter().all(|(name, bytes)| new.get(name) == Some(bytes)) && new.len() > old.len());
 }
@@ -157,6 +161,10 @@ fn a_file_that_cannot_work_is_refused_before_anything_is_loaded() {
     check("\"both\"", "\"hiden\"", &["router \"MLP\"", "`hiden`", "`hidden`"]);
     check("widths = [6]", "widths = [0]", &["router \"MLP\"", "architecture.widths is [0]"]);
     check("dropout", "droput", &["router \"MLP\"", "`droput`"]);
+    let rule = r#"train.rule = { kind = "majority" }"#;
+    check("train.dropout = 0.1", rule, &["router \"MLP\"", "`majority`", "`cost-aware`"]);
+    let rule = r#"train.rule = { kind = "cost-aware", lambda = -1 }"#;
+    check("train.dropout = 0.1", rule, &["router \"MLP\"", "train.rule.lambda is -1"]);
     check("train.l2 = 1.0", "train.top_k = 40", &["train.top_k is 40", "hold 8"]);
     check("[0.5, 1]", "[0.5]", &["router \"hidden state\": train.share", "end with 1"]);
     check("[0.5, 1]", "0", &["router \"hidden state\": train.share is 0"]);

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::loss::{Focal, Preference};
+use crate::rule::SoftPreference;
 use crate::settings::FeatureSet;
-use crate::{Head, HeadConfig, Loss, LossConfig, Seeds, TrainError};
+use crate::{Head, HeadConfig, LabelRule, Loss, LossConfig, RuleConfig, Seeds, TrainError};
 
 /// How a router is trained. Every field has a default. `architecture`, `features`, `l2` and
 /// `dropout` are chosen by validation unless they are set.
@@ -19,6 +20,9 @@ pub struct TrainConfig {
     /// `focal_gamma`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss: Option<LossConfig>,
+    /// How a label becomes a target. Without it the soft preference.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<RuleConfig>,
     /// What the router reads: `"probabilities"`, `"hidden"` or `"both"`. Without it
     /// validation chooses.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -83,6 +87,7 @@ impl Default for TrainConfig {
         TrainConfig {
             architecture: None,
             loss: None,
+            rule: None,
             features: None,
             l2: None,
             dropout: None,
@@ -167,6 +172,17 @@ impl TrainConfig {
         }
     }
 
+    /// The label rule.
+    ///
+    /// # Errors
+    /// As [`TrainConfig::head`].
+    pub fn rule(&self) -> Result<Box<dyn LabelRule>, TrainError> {
+        match &self.rule {
+            Some(rule) => rule.rule(),
+            None => Ok(Box::new(SoftPreference {})),
+        }
+    }
+
     /// Checks the ranges of all fields.
     ///
     /// # Errors
@@ -194,6 +210,7 @@ impl TrainConfig {
         if let Some(loss) = &self.loss {
             loss.loss()?;
         }
+        self.rule()?;
         if self.epochs == 0 {
             return bad("epochs", "0".to_owned(), "expected at least 1");
         }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokenroute_core::{FeatureSpec, Features, LabelRow, Normalisation, Relation, unit_hash};
 
+use crate::rule::{LabelRule, Target};
 use crate::{TrainConfig, TrainError};
 
 /// Least standard deviation to divide a feature by, so that a constant feature does no
@@ -24,8 +25,7 @@ pub struct Rows {
     pub targets: Vec<f32>,
     /// Weights `[len]`, above 0.
     pub weights: Vec<f32>,
-    /// Mean grade when the SLM's token is kept, less that of the LLM's `[len]`; 0 where both are
-    /// the same.
+    /// What keeping gains over offloading `[len]`, as the label rule has it.
     pub gains: Vec<f32>,
     /// Number of the answer that a row belongs to `[len]`. Rows of one answer follow each other.
     pub answers: Vec<u32>,
@@ -46,14 +46,12 @@ impl Rows {
         self.targets.is_empty()
     }
 
-    fn push(&mut self, features: &[f32], row: &LabelRow, weight: f32, answer: u32) {
+    fn push(&mut self, features: &[f32], row: &LabelRow, target: Target, answer: u32) {
         self.answers.push(answer);
         self.features.extend_from_slice(features);
-        self.targets.push(row.target);
-        self.weights.push(weight);
-        let gain = row.keep_grade - row.offload_grade;
-        // Without grades the target is the grade of keeping where offloading is right.
-        self.gains.push(if gain.is_nan() { row.target - 1.0 } else { gain });
+        self.targets.push(target.keep);
+        self.weights.push(target.weight);
+        self.gains.push(target.gain);
         self.uncertainty.push([row.top.first().map_or(f32::NAN, |t| t.1), row.entropy]);
     }
 
@@ -91,19 +89,33 @@ pub struct TrainingData {
 
 impl TrainingData {
     /// Reads the features of all rows of the training, validation and calibration splits, and
-    /// normalises them by the training rows. No row of another split is read.
+    /// normalises them by the training rows. No row of another split is read. The targets are
+    /// those of the configuration's label rule.
+    ///
+    /// # Errors
+    /// As [`TrainingData::ruled`], and a rule that cannot work.
+    pub fn new(config: &TrainConfig, rows: &[LabelRow]) -> Result<Self, TrainError> {
+        Self::ruled(config, &*config.rule()?, rows)
+    }
+
+    /// As [`TrainingData::new`], with the targets of another label rule.
     ///
     /// # Errors
     /// No rows, rows of one class, differing hidden widths, too few top
     /// probabilities, or values that are not finite numbers.
-    pub fn new(config: &TrainConfig, rows: &[LabelRow]) -> Result<Self, TrainError> {
+    pub fn ruled(
+        config: &TrainConfig,
+        rule: &dyn LabelRule,
+        rows: &[LabelRow],
+    ) -> Result<Self, TrainError> {
         let no_rows = |split: &str, field| TrainError::NoRows {
             split: split.to_owned(),
             rows: rows.len(),
             found: splits(rows),
             field,
         };
-        let of_split = |split: &str| rows.iter().any(|r| r.split == split && r.weight > 0.0);
+        let counts = |row: &LabelRow| rule.target(row).weight > 0.0;
+        let of_split = |split: &str| rows.iter().any(|r| r.split == split && counts(r));
         if !of_split(&config.train_split) {
             return Err(no_rows(&config.train_split, "train_split"));
         }
@@ -133,7 +145,8 @@ impl TrainingData {
             if part == Part::Train && taken.as_ref().is_some_and(left_out) {
                 continue;
             }
-            check_row(&data.spec, row)?;
+            let target = rule.target(row);
+            check_row(&data.spec, row, target)?;
             let features = Features::from_parts(&data.spec, &row.hidden, &row.top, row.entropy).0;
             if let Some(i) = features.iter().position(|x| !x.is_finite()) {
                 return Err(bad_row(
@@ -148,18 +161,18 @@ impl TrainingData {
             if part == calibrates {
                 data.positions.extend_from_slice(&features);
             }
-            if row.weight <= 0.0 {
+            if target.weight <= 0.0 {
                 continue;
             }
             match part {
                 Part::Train => {
-                    let weight = row.weight * factor(config, row.relation);
-                    data.train.push(&features, row, weight, answer);
+                    let weight = target.weight * factor(config, row.relation);
+                    data.train.push(&features, row, Target { weight, ..target }, answer);
                 }
-                Part::Validation => data.validation.push(&features, row, row.weight, answer),
+                Part::Validation => data.validation.push(&features, row, target, answer),
                 Part::Calibration => {
                     let rows = data.calibration.get_or_insert_default();
-                    rows.push(&features, row, row.weight, answer);
+                    rows.push(&features, row, target, answer);
                 }
             }
         }
@@ -289,7 +302,7 @@ fn bad_row(row: &LabelRow, what: String) -> TrainError {
     TrainError::Row { question: row.question.clone(), position: row.position, what }
 }
 
-fn check_row(spec: &FeatureSpec, row: &LabelRow) -> Result<(), TrainError> {
+fn check_row(spec: &FeatureSpec, row: &LabelRow, target: Target) -> Result<(), TrainError> {
     if row.hidden.len() != spec.hidden || row.hidden.is_empty() {
         return Err(bad_row(
             row,
@@ -310,11 +323,15 @@ fn check_row(spec: &FeatureSpec, row: &LabelRow) -> Result<(), TrainError> {
             ),
         ));
     }
-    if !(0.0..=1.0).contains(&row.target) {
-        return Err(bad_row(row, format!("the target is {}; expected 0 to 1", row.target)));
+    let Target { keep, weight, gain } = target;
+    if !(0.0..=1.0).contains(&keep) {
+        return Err(bad_row(row, format!("the target is {keep}; expected 0 to 1")));
     }
-    if !(row.weight.is_finite() && row.weight >= 0.0) {
-        return Err(bad_row(row, format!("the weight is {}; expected 0 or more", row.weight)));
+    if !(weight.is_finite() && weight >= 0.0) {
+        return Err(bad_row(row, format!("the weight is {weight}; expected 0 or more")));
+    }
+    if !gain.is_finite() {
+        return Err(bad_row(row, format!("the gain is {gain}; expected a finite number")));
     }
     Ok(())
 }

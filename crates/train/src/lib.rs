@@ -33,6 +33,7 @@ mod platt;
 mod query_head;
 mod registry;
 mod router;
+mod rule;
 mod seeds;
 mod select;
 mod settings;
@@ -51,7 +52,10 @@ pub use metrics::{RankMetrics, expected_calibration_error, rank_metrics, weighte
 pub use model::RouterHead;
 pub use platt::fit_platt;
 pub use query_head::{QueryExample, QueryHead};
-pub use router::{Provenance, Trained, train, train_head, train_seeds};
+pub use router::{Provenance, Trained, train, train_head, train_rule, train_seeds};
+pub use rule::{
+    Agreement, CostAware, Difference, LabelRule, RuleConfig, SoftPreference, Target, gain,
+};
 pub use seeds::Seeds;
 pub use select::select;
 pub use settings::{FeatureSet, Settings};

@@ -11,8 +11,8 @@ use tokenroute_store::RouterFile;
 use crate::fit::fit_with;
 use crate::select::{choose, select};
 use crate::{
-    Epoch, Fitted, Head, Loss, RouterHead, Rows, Settings, TrainConfig, TrainError, TrainingData,
-    expected_calibration_error, fit_platt, metrics, rank_metrics, tau_points,
+    Epoch, Fitted, Head, LabelRule, Loss, RouterHead, Rows, Settings, TrainConfig, TrainError,
+    TrainingData, expected_calibration_error, fit_platt, metrics, rank_metrics, tau_points,
 };
 
 /// Hashes of a label table and its sources.
@@ -69,9 +69,38 @@ pub fn train_seeds(
 ) -> Result<Vec<Trained>, TrainError> {
     config.check()?;
     let data = TrainingData::new(config, rows)?;
+    fit_seeds(config, seeds, &data, provenance, device, progress)
+}
+
+/// Trains a router with a label rule that no experiment file names.
+///
+/// # Errors
+/// As [`train`].
+pub fn train_rule(
+    config: &TrainConfig,
+    rule: &dyn LabelRule,
+    rows: &[LabelRow],
+    provenance: &Provenance,
+    device: &Device,
+    progress: &dyn Progress,
+) -> Result<Trained, TrainError> {
+    config.check()?;
+    let data = TrainingData::ruled(config, rule, rows)?;
+    let mut trained = fit_seeds(config, &[config.seed], &data, provenance, device, progress)?;
+    Ok(trained.remove(0))
+}
+
+fn fit_seeds(
+    config: &TrainConfig,
+    seeds: &[u64],
+    data: &TrainingData,
+    provenance: &Provenance,
+    device: &Device,
+    progress: &dyn Progress,
+) -> Result<Vec<Trained>, TrainError> {
     let seeded = |seed: u64| TrainConfig { seed, ..config.clone() };
     let first = seeded(seeds.first().copied().unwrap_or(config.seed));
-    let (settings, selection) = select(&first, &data, device, progress)?;
+    let (settings, selection) = select(&first, data, device, progress)?;
     let loss = config.loss()?;
     let data = data.reading(&settings.features);
     seeds

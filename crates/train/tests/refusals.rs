@@ -5,9 +5,10 @@ mod plain;
 
 use common::{rows, table};
 use plain::logit;
-use tokenroute_core::{Activation, Architecture, LabelRow, Silent};
+use tokenroute_core::{Activation, Architecture, LabelRow, Relation, Silent};
 use tokenroute_train::{
-    FeatureSet, HeadConfig, LossConfig, Provenance, Seeds, TrainConfig, TrainingData, device, train,
+    FeatureSet, HeadConfig, LossConfig, Provenance, RuleConfig, Seeds, TrainConfig, TrainingData,
+    device, train,
 };
 
 fn config() -> TrainConfig {
@@ -103,12 +104,55 @@ fn configurations_out_of_range() {
     ] {
         check(&of(&|c| c.loss = loss(json)), &table(), &parts);
     }
+    let rule = |json: &str| Some(serde_json::from_str(json).expect("a table"));
+    for (json, parts) in [
+        (r#"{"kind": "cost-aware", "lambda": -1}"#, ["train.rule.lambda = -1", "from 0 up"]),
+        (
+            r#"{"kind": "cost-aware", "lambda": 0, "per_position": -2}"#,
+            ["train.rule.per_position = -2", "from 0 up"],
+        ),
+    ] {
+        check(&of(&|c| c.rule = rule(json)), &table(), &parts);
+    }
+    for (json, parts) in [
+        (r#"{"kind": "majority"}"#, ["rule `majority`: expected one of", "`cost-aware`"]),
+        (r#"{"kind": "cost-aware"}"#, ["rule `cost-aware`", "missing field `lambda`"]),
+        (r#"{"kind": "difference", "lambda": 1}"#, ["rule `difference`", "unknown field"]),
+    ] {
+        let error = serde_json::from_str::<RuleConfig>(json).expect_err("no rule").to_string();
+        assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+    }
+    let dear = |c: &mut TrainConfig| c.rule = rule(r#"{"kind": "cost-aware", "lambda": 1}"#);
+    check(&of(&dear), &table(), &["all 1440 training rows should be kept"]);
     let both = |c: &mut TrainConfig| {
         (c.loss, c.focal_gamma) = (loss(r#"{"kind": "ranking"}"#), 1.0);
     };
     check(&of(&both), &table(), &["focal_gamma = 1", "beside train.loss"]);
     check(&of(&|c| c.share = 1.5), &table(), &["train.share = 1.5"]);
     check(&of(&|c| c.learning_rate = 1e30), &table(), &["lower train.learning_rate (now 1"]);
+}
+
+#[test]
+fn one_table_serves_every_rule() {
+    let mut rows = table();
+    // A judged row stands for two that are not: a rule without grades counts all three.
+    for pair in rows.chunks_exact_mut(2) {
+        pair[0].weight = 2.0;
+        pair[1].weight = 0.0;
+        pair[1].relation = Relation::Unjudged;
+    }
+    let data = |json: &str| {
+        let rule = Some(serde_json::from_str(json).expect("a rule"));
+        TrainingData::new(&TrainConfig { rule, ..config() }, &rows).expect("both classes")
+    };
+    let plain = TrainingData::new(&config(), &rows).expect("both classes");
+    assert_eq!(data(r#"{"kind": "preference"}"#), plain);
+    assert_eq!(plain.train.len(), 720);
+    let all = data(r#"{"kind": "difference"}"#);
+    assert_eq!(all.train.len(), 1440);
+    assert!(all.train.weights.iter().all(|&weight| weight == 1.0));
+    // τ ↔ offload is measured on the same positions by every rule.
+    assert_eq!(all.positions.len(), plain.positions.len());
 }
 
 #[test]

@@ -33,8 +33,7 @@ pub struct LossRows {
     pub targets: Vec<f32>,
     /// Weights, above 0.
     pub weights: Vec<f32>,
-    /// Mean grade when the token is kept, less that when it is offloaded; 0 where both tokens are
-    /// the same.
+    /// What keeping gains over offloading, as the label rule has it. By default Q_keep − Q_offload.
     pub gains: Vec<f32>,
     /// Number of the answer that a row belongs to.
     pub answers: Vec<u32>,
