@@ -10,7 +10,7 @@
 //! - [`guarantee::guarantee`]: a τ whose accuracy is guaranteed.
 //! - [`diagnostics::Diagnostics`]: the router's scores beside the labels.
 //! - [`errors::Errors`]: its misses and false alarms at one τ.
-//! - [`query`]: policies that decide once a question.
+//! - [`query::QueryBaseline`]: policies that decide once a question.
 //! - [`answer_cost::AnswerCost`]: what an answer costs.
 //! - [`examples::Examples`]: answers kept token by token.
 //! - [`latency::LatencyStudy`]: time and bytes of an answer behind a network.

@@ -83,6 +83,7 @@ fn the_chain_runs_skips_and_answers_questions_about_itself() {
         "/baselines/lookup-tokens/apgr",
         "/baselines/query-cascade/apgr",
         "/baselines/query-head/apgr",
+        "/baselines/query-agreement/apgr",
         "/baselines/rollout-oracle/points/0/accuracy",
         "/labels/identical",
         "/labels/neutral",

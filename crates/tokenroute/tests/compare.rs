@@ -132,7 +132,8 @@ fn a_killed_comparison_ends_with_the_same_bytes_and_a_new_router_is_made_alone()
         })
     };
     let before = mlp();
-    let labels = || std::fs::metadata(killed.path("experiments/e/run/labels/round-0/manifest.json"));
+    let labels =
+        || std::fs::metadata(killed.path("experiments/e/run/labels/round-0/manifest.json"));
     let labelled = || labels().and_then(|file| file.modified()).expect("a time");
     let table = labelled();
     assert!(succeed(&["compare", &path]).contains("probabilities: APGR[0, .2]"));

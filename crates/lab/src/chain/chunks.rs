@@ -12,11 +12,10 @@ use serde::de::DeserializeOwned;
 use tokenroute_core::{LanguageModel, Part, QuestionCurve, Scorer, Tau};
 use tokenroute_store::{self as store, Columns, PolicyCurves};
 use tokenroute_sweep::policies::{Baseline, PolicyInputs};
-use tokenroute_sweep::query::{QueryPolicy, QuestionFacts};
+use tokenroute_sweep::query::{QueryPolicy, QuestionFacts, RolloutOracle};
 use tokenroute_sweep::{Restricted, SharedSteps, SweepCost, SweepOptions};
-use tokenroute_train::QueryHead;
 
-use super::questions::Facts;
+use super::questions::{Facts, QueryHeads};
 use super::shared_answers::SharedAnswers;
 use super::sweep::{COSTS, CURVES, Costs, FACTS};
 use super::{Asked, Chain};
@@ -33,8 +32,8 @@ struct Policies {
     taus: Vec<Tau>,
     /// Whether policies that decide once a question need facts.
     facts: bool,
-    /// The head of one of them.
-    head: Option<QueryHead>,
+    /// The heads of some of them.
+    heads: QueryHeads,
 }
 
 /// Some questions, swept.
@@ -85,9 +84,9 @@ impl Chain<'_> {
     }
 
     fn swept_policies(&self, partial: &Path) -> Result<Policies> {
-        let (facts, head) = (self.reads_facts(), self.query_head(partial)?);
+        let (facts, heads) = (self.reads_facts(), self.query_heads(partial)?);
         let (by_token, taus) = (self.policies_by_token()?, self.restricted_taus()?);
-        Ok(Policies { by_token, taus, facts, head })
+        Ok(Policies { by_token, taus, facts, heads })
     }
 
     /// The routers and the baselines that decide by token, with their names.
@@ -148,11 +147,11 @@ impl Chain<'_> {
         let mut done =
             self.sweep_sharing(&slm, &llm, &by_token, &policies.taus, part, questions.clone())?;
         if policies.facts {
-            let (count, head) = (questions.len() as u64, policies.head.as_ref());
-            let (facts, walks) = self.question_facts(&slm, &llm, part, questions, head)?;
+            let (count, heads) = (questions.len() as u64, &policies.heads);
+            let (facts, walks) = self.question_facts(&slm, &llm, part, questions, heads)?;
             done.facts = facts;
             if walks != SweepCost::default() {
-                done.costs.insert(QueryPolicy::RolloutOracle.name().to_owned(), walks);
+                done.costs.insert(RolloutOracle::NAME.to_owned(), walks);
             }
             self.progress.advance(count);
         }

@@ -5,38 +5,55 @@ use std::ops::Range;
 use std::path::Path;
 
 use anyhow::Result;
-use tokenroute_core::{Continuation, LanguageModel, Llm, QuestionCurve, TokenId};
+use tokenroute_core::{Continuation, LanguageModel, Llm, QuestionCurve, TokenId, same_answer};
 use tokenroute_label::{Item, LabelConfig, Reference};
 use tokenroute_runtime::Pair;
 use tokenroute_store::{self as store, PolicyCurves};
 use tokenroute_sweep::SweepCost;
-use tokenroute_sweep::query::{QueryPolicy, QuestionFacts, Walked, slm_answers};
+use tokenroute_sweep::query::{Fact, QueryBaseline, QuestionFacts, SlmAnswer, Walked, slm_answers};
 use tokenroute_train::{QueryExample, QueryHead, TrainError};
 
 use super::sweep::ROUTER;
 use super::{Asked, Chain};
 
-/// The head of `query-head`, kept until the sweep is done.
-pub(super) const HEAD: &str = "query-head.json";
+/// The facts that heads give, and the files that keep the heads until the sweep is done.
+pub(super) const HEADS: [(Fact, &str); 2] =
+    [(Fact::Keep, "query-head.json"), (Fact::Agreement, "query-agreement.json")];
 
 /// Questions that the head's examples are decoded from at a time.
 const TOGETHER: usize = 64;
+
+/// The heads that are named, in the order of [`HEADS`]. One whose examples are of one class is
+/// left out.
+#[derive(Debug, Default)]
+pub(super) struct QueryHeads([Option<QueryHead>; 2]);
+
+/// The targets of the heads for one question, in their order, and what they read.
+struct HeadExample {
+    hidden: Vec<f32>,
+    keep: [bool; 2],
+}
 
 /// Facts by split.
 pub(super) type Facts = BTreeMap<String, Vec<QuestionFacts>>;
 
 impl Chain<'_> {
     /// The policies of the report that decide once a question.
-    pub(super) fn query_policies(&self) -> Vec<QueryPolicy> {
-        QueryPolicy::ALL.into_iter().filter(|p| !p.is_named() || self.names(*p)).collect()
+    pub(super) fn query_policies(&self) -> Vec<QueryBaseline> {
+        QueryBaseline::ALL.into_iter().filter(|p| !p.is_named() || self.names(*p)).collect()
     }
 
     /// Whether policies are named that read facts.
     pub(super) fn reads_facts(&self) -> bool {
-        self.query_policies().into_iter().any(QueryPolicy::is_named)
+        self.query_policies().into_iter().any(QueryBaseline::is_named)
     }
 
-    fn names(&self, policy: QueryPolicy) -> bool {
+    /// The policy of the report that reads a fact.
+    fn reader(&self, fact: Fact) -> Option<QueryBaseline> {
+        self.query_policies().into_iter().find(|policy| policy.fact() == Some(fact))
+    }
+
+    fn names(&self, policy: QueryBaseline) -> bool {
         self.experiment.sweep.baselines.iter().any(|name| name == policy.name())
     }
 
@@ -70,16 +87,22 @@ impl Chain<'_> {
         Ok(made)
     }
 
-    /// The head of `query-head`, if the experiment names it: found in a folder, or fitted on
-    /// the answers of both models to the questions that train the router. `None` also where
-    /// these are of one class.
-    pub(super) fn query_head(&self, folder: &Path) -> Result<Option<QueryHead>> {
-        if !self.names(QueryPolicy::Head) {
-            return Ok(None);
+    /// The heads of policies that the experiment names: found in a folder, or fitted on the
+    /// answers of both models to the questions that train the router.
+    pub(super) fn query_heads(&self, folder: &Path) -> Result<QueryHeads> {
+        let mut heads = QueryHeads::default();
+        let mut missing = Vec::new();
+        for (i, (fact, file)) in HEADS.into_iter().enumerate() {
+            let Some(policy) = self.reader(fact) else { continue };
+            let path = folder.join(file);
+            if store::exists(&path) {
+                heads.0[i] = serde_json::from_slice(&store::read(&path)?)?;
+            } else {
+                missing.push((i, policy, path));
+            }
         }
-        let path = folder.join(HEAD);
-        if store::exists(&path) {
-            return Ok(serde_json::from_slice(&store::read(&path)?)?);
+        if missing.is_empty() {
+            return Ok(heads);
         }
         let splits = ["router-train", "validation"];
         let asked = splits.map(|split| self.questions(split));
@@ -87,22 +110,30 @@ impl Chain<'_> {
         let (train, validation) = (train?, validation?);
         let total = train.questions.len() + validation.questions.len();
         self.progress.begin("query head", total as u64, "questions");
-        let fitted =
-            QueryHead::fit(&self.query_examples(&train)?, &self.query_examples(&validation)?);
-        let head = match fitted {
-            Ok(head) => Some(head),
-            Err(error @ TrainError::OneClass { .. }) => {
-                let name = QueryPolicy::Head.name();
-                self.progress.note(&format!("{name} is left out: {error}"));
-                None
-            }
-            Err(error) => return Err(error.into()),
-        };
-        store::write(&path, &serde_json::to_vec(&head)?)?;
-        Ok(head)
+        // Agreement needs no grades, and grading may be dear.
+        let graded = missing.iter().any(|(_, policy, _)| policy.fact() == Some(Fact::Keep));
+        let examples = |asked: &Asked| self.head_examples(asked, graded);
+        let (train, validation) = (examples(&train)?, examples(&validation)?);
+        for (i, policy, path) in missing {
+            let of = |examples: &[HeadExample]| -> Vec<QueryExample> {
+                let one =
+                    |e: &HeadExample| QueryExample { hidden: e.hidden.clone(), keep: e.keep[i] };
+                examples.iter().map(one).collect()
+            };
+            heads.0[i] = match QueryHead::fit(&of(&train), &of(&validation)) {
+                Ok(head) => Some(head),
+                Err(error @ TrainError::OneClass { .. }) => {
+                    self.progress.note(&format!("{} is left out: {error}", policy.name()));
+                    None
+                }
+                Err(error) => return Err(error.into()),
+            };
+            store::write(&path, &serde_json::to_vec(&heads.0[i])?)?;
+        }
+        Ok(heads)
     }
 
-    fn query_examples(&self, asked: &Asked) -> Result<Vec<QueryExample>> {
+    fn head_examples(&self, asked: &Asked, graded: bool) -> Result<Vec<HeadExample>> {
         let slm = &self.pair()?.slm;
         let llm = self.cloud()?;
         let vocabulary = &self.slm().vocabulary;
@@ -118,12 +149,14 @@ impl Chain<'_> {
             let small = slm_answers(Pair::new(slm, &*llm, vocabulary), &requests)?;
             let large = llm.continuations(&wanted, vocabulary);
             for ((question, slm), llm) in asked.questions[range].iter().zip(small).zip(large) {
-                let graded = |ids: &[TokenId]| {
-                    let (text, ended) = self.answer_text(ids);
-                    self.grading.grade(question, &text, ended)
-                };
-                let keep = graded(&slm.tokens)? >= graded(&llm?.tokens)?;
-                examples.push(QueryExample { hidden: slm.hidden.to_vec(), keep });
+                let [small, large] =
+                    [&slm.tokens, &llm?.tokens].map(|ids: &Vec<TokenId>| self.answer_text(ids));
+                let grade =
+                    |(text, ended): &(String, bool)| self.grading.grade(question, text, *ended);
+                let loses_nothing = graded && grade(&small)? >= grade(&large)?;
+                let agree = same_answer(question, (&small.0, small.1), (&large.0, large.1));
+                let keep = [loses_nothing, agree];
+                examples.push(HeadExample { hidden: slm.hidden.to_vec(), keep });
             }
             requests.iter().for_each(|r| llm.forget(r.prompt));
             self.progress.advance(requests.len() as u64);
@@ -138,23 +171,25 @@ impl Chain<'_> {
         llm: &dyn Llm,
         asked: &Asked,
         range: Range<usize>,
-        head: Option<&QueryHead>,
+        heads: &QueryHeads,
     ) -> Result<(Vec<QuestionFacts>, SweepCost)> {
         let pair = Pair::new(slm, llm, &self.slm().vocabulary);
         let answers = slm_answers(pair, &self.requests(asked, range.clone()))?;
         let questions = &asked.questions[range.clone()];
         let fact = |(question, answer): (&tokenroute_core::Question, _)| {
-            let tokenroute_sweep::query::SlmAnswer { certainty, hidden, .. } = answer;
+            let SlmAnswer { certainty, hidden, .. } = answer;
+            let [keep, agreement] = [0, 1].map(|i| Some(heads.0[i].as_ref()?.keep(&hidden)));
             QuestionFacts {
                 question: question.id.clone(),
-                certainty: self.names(QueryPolicy::Cascade).then_some(certainty),
-                keep: head.map(|head| head.keep(&hidden)),
+                certainty: self.reader(Fact::Certainty).map(|_| certainty),
+                keep,
+                agreement,
                 walked: None,
             }
         };
         let mut facts: Vec<QuestionFacts> = questions.iter().zip(answers).map(fact).collect();
         let mut cost = SweepCost::default();
-        if self.names(QueryPolicy::RolloutOracle) {
+        if self.reader(Fact::Walk).is_some() {
             let walks = self.walks(asked, range, &mut cost)?;
             for (facts, walked) in facts.iter_mut().zip(walks) {
                 facts.walked = Some(walked);

@@ -84,10 +84,7 @@ fn query_level_answers_cost_a_stream_and_discarded_tokens() {
     assert_eq!(handed, AnswerCost { slm_tokens: 2.0, ..AnswerCost::streamed(11, 3) });
     assert_eq!(mean(0.9, Decoding::AfterSlm).slm_tokens, 6.0);
     assert_eq!(mean(0.5, Decoding::AfterSlm), AnswerCost::slm_alone(6));
-    assert_eq!(
-        Decoding::of(QueryPolicy::Cascade.name(), PolicyKind::QueryLevel),
-        Some(Decoding::AfterSlm)
-    );
+    assert_eq!(Decoding::of(QueryCascade::NAME, PolicyKind::QueryLevel), Some(Decoding::AfterSlm));
     assert_eq!(Decoding::of("x", PolicyKind::Oracle), None);
 }
 

@@ -22,7 +22,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use tokenroute_core::{Handoff, LabelRow, Scorer, TokenId};
 
-use crate::query::QueryPolicy;
+use crate::query::QueryBaseline;
 pub use cascade::SpeculativeCascade;
 pub use entropy::Entropy;
 pub use glimp_router::GlimpRouter;
@@ -199,10 +199,10 @@ impl fmt::Debug for Baseline {
 /// Names of all policies that an experiment may list under `sweep.baselines`.
 #[must_use]
 pub fn names() -> Vec<&'static str> {
-    let by_question = QueryPolicy::ALL.into_iter().filter(|policy| policy.is_named());
+    let by_question = QueryBaseline::ALL.into_iter().filter(|policy| policy.is_named());
     Baseline::ALL
         .map(Baseline::name)
         .into_iter()
-        .chain(by_question.map(QueryPolicy::name))
+        .chain(by_question.map(QueryBaseline::name))
         .collect()
 }

@@ -11,6 +11,19 @@ use tokenroute_runtime::{Pair, Request, RuntimeError, decode};
 use super::Walked;
 use crate::policies::Entropy;
 
+/// A fact that a policy reads beyond both answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fact {
+    /// [`QuestionFacts::certainty`]
+    Certainty,
+    /// [`QuestionFacts::keep`]
+    Keep,
+    /// [`QuestionFacts::agreement`]
+    Agreement,
+    /// [`QuestionFacts::walked`]
+    Walk,
+}
+
 /// Facts about a question. A policy without its fact has no curve.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct QuestionFacts {
@@ -20,6 +33,9 @@ pub struct QuestionFacts {
     pub certainty: Option<f64>,
     /// Probability that the SLM's answer loses nothing, from the state before its first token.
     pub keep: Option<f64>,
+    /// Probability that both models' answers agree, from the same state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agreement: Option<f64>,
     /// The walk.
     pub walked: Option<Walked>,
 }

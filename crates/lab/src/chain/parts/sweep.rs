@@ -8,7 +8,7 @@ use tokenroute_core::Part;
 use tokenroute_store::{self as store, Manifest};
 
 use super::super::chunks::{ChunkFiles, chunks};
-use super::super::questions::HEAD;
+use super::super::questions::HEADS;
 use super::super::sweep::FOLDER;
 use super::super::{Asked, Chain};
 use super::{Found, PARTIAL};
@@ -55,7 +55,7 @@ impl Chain<'_> {
     fn gather_chunks(&self, asked: &[Asked], work: &Manifest, parts: &[Found]) -> Result<()> {
         let partial = self.begin_sweep(work, &self.experiment.run(FOLDER))?;
         let mut moves: Vec<(PathBuf, PathBuf)> = Vec::new();
-        let mut heads: Vec<(Part, Vec<u8>)> = Vec::new();
+        let mut heads: [Vec<(Part, Vec<u8>)>; 2] = Default::default();
         for (part, folder) in parts {
             let theirs = folder.join(PARTIAL);
             let told = || format!("part {part} in {}", folder.display());
@@ -65,8 +65,10 @@ impl Chain<'_> {
             if let Some(difference) = found.difference(work) {
                 bail!("{}: it belongs to other work: {difference}", told());
             }
-            if store::exists(&theirs.join(HEAD)) {
-                heads.push((*part, store::read(&theirs.join(HEAD))?));
+            for (heads, (_, file)) in heads.iter_mut().zip(HEADS) {
+                if store::exists(&theirs.join(file)) {
+                    heads.push((*part, store::read(&theirs.join(file))?));
+                }
             }
             let (mut own, mut lacking) = (0, Vec::new());
             for (_, asked, range) in self.shares(asked).filter(|(i, ..)| part.takes(*i)) {
@@ -94,13 +96,14 @@ impl Chain<'_> {
                 );
             }
         }
-        if let Some((first, head)) = heads.first() {
+        for (heads, (_, file)) in heads.iter().zip(HEADS) {
+            let Some((first, head)) = heads.first() else { continue };
             if let Some((other, _)) = heads.iter().find(|(_, other)| other != head) {
                 bail!(
-                    "parts {first} and {other} fitted different heads of query-head; sweep all parts on processors of one kind"
+                    "parts {first} and {other} fitted different heads in {file}; sweep all parts on processors of one kind"
                 );
             }
-            store::write(&partial.join(HEAD), head)?;
+            store::write(&partial.join(file), head)?;
         }
         moves.iter().try_for_each(|(from, to)| store::move_file(from, to))?;
         Ok(())
