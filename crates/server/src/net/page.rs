@@ -31,3 +31,19 @@ fn source(text: &str, element: &str) -> String {
         .map_or("", |(within, _)| within);
     format!("'sha256-{}'", STANDARD.encode(Sha256::digest(within)))
 }
+
+#[cfg(test)]
+mod tests {
+    /// The policy refuses a style attribute, whether written or set, and the browser leaves the
+    /// element without it. `element.style` is allowed.
+    #[test]
+    fn no_page_has_a_style_attribute() {
+        for page in [include_str!("../routed/page.html"), include_str!("../watch/page.html")] {
+            let (_, body) = page.split_once("</style>").expect("a style");
+            for line in body.lines() {
+                let attribute = [" style=", "style:", "\"style\""].iter().any(|s| line.contains(s));
+                assert!(!attribute, "{line}");
+            }
+        }
+    }
+}
