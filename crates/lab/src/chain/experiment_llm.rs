@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tokenroute_core::{Ask, CommonPrefix, Llm, LlmError, Progress, TokenId};
 use tokenroute_llm::http::{
-    Answers, Bill, Http, HttpConfig, Spelling, SpendLimit, TextApi, TokenPrices, identity,
+    Answers, Bill, Http, HttpConfig, HttpError, PROBE, Spelling, SpendLimit, Takes, TextApi,
+    TokenPrices, identity,
 };
 use tokenroute_llm::{ApiKey, CLOUD_KEY, InProcess, Metered, Patient};
 use tokenroute_model::{Decoder, LoadOptions, ModelCard, load_model};
@@ -56,22 +57,54 @@ pub(super) fn not_here(llm: &Path, error: anyhow::Error) -> anyhow::Error {
     error
 }
 
-/// The API of a server that takes text alone, if the experiment names one.
-fn text_api(experiment: &Experiment) -> Option<TextApi> {
-    experiment.pair.llm_api.as_deref().and_then(TextApi::named)
+/// A server that an experiment names, and how it is asked.
+pub(super) struct NamedServer {
+    http: Http,
+    /// The API of text; `None` for token ids.
+    text: Option<TextApi>,
 }
 
-/// Identifies the model of a server: its name, the form in which it is asked, and the tokens of
-/// its answers.
-pub(super) fn server_identity(experiment: &Experiment, model: &str, slm: &ModelCard) -> String {
-    match text_api(experiment) {
-        None => identity(model, &slm.vocabulary),
-        Some(api) => identity(&format!("{model} through {api}"), &slm.vocabulary),
+impl NamedServer {
+    /// Makes a client. Where no API is named, the server is asked what it takes; it takes ids
+    /// while it cannot be reached.
+    pub(super) fn find(
+        experiment: &Experiment,
+        slm: &ModelCard,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        let http = connect(experiment, slm)?;
+        if let Some(api) = &experiment.pair.llm_api {
+            return Ok(NamedServer { http, text: TextApi::named(api) });
+        }
+        let found = match http.find(&slm.tokenizer.encode_prompt(PROBE)?) {
+            Err(HttpError::Llm(LlmError::Unavailable(_) | LlmError::Late(_))) => {
+                return Ok(NamedServer { http, text: None });
+            }
+            found => found?,
+        };
+        progress.note(&format!("{found}; name it in pair.llm_api to ask no more"));
+        let Takes::Text(apis) = found.takes else { return Ok(NamedServer { http, text: None }) };
+        // Of another form it refuses every prompt, in words.
+        let text = apis.get(experiment.data.prompt.chat).unwrap_or(apis.first());
+        Ok(NamedServer { http, text: Some(text) })
+    }
+
+    /// Identifies its model: the name, the form in which it is asked, and the tokens of its
+    /// answers.
+    pub(super) fn identity(&self, experiment: &Experiment, slm: &ModelCard) -> Result<String> {
+        let model = match &experiment.pair.llm_model {
+            Some(model) => model.clone(),
+            None => self.http.server()?.model,
+        };
+        Ok(match self.text {
+            None => identity(&model, &slm.vocabulary),
+            Some(api) => identity(&format!("{model} through {api}"), &slm.vocabulary),
+        })
     }
 }
 
 /// A client of the server that `pair.llm` names.
-pub(super) fn connect(experiment: &Experiment, slm: &ModelCard) -> Result<Http> {
+fn connect(experiment: &Experiment, slm: &ModelCard) -> Result<Http> {
     let section = &experiment.pair;
     let url = HttpConfig::url_of(&section.llm).context("pair.llm is no URL")?;
     let mut config = HttpConfig::new(url);
@@ -113,13 +146,14 @@ impl ExperimentLlm {
     /// Opens an LLM on a server, with the answers that it gave before.
     pub(super) fn there(
         experiment: &Experiment,
+        named: &NamedServer,
         folder: &Path,
-        slm: &ModelCard,
-        decoder: &Decoder,
+        (slm, decoder): (&ModelCard, &Decoder),
     ) -> Result<Self> {
-        let http = connect(experiment, slm)?;
-        let identity = server_identity(experiment, &http.server()?.model, slm);
-        let server = LlmServer::new(http, text_api(experiment), slm, decoder)?;
+        // Its tokenizer is checked here.
+        named.http.server()?;
+        let identity = named.identity(experiment, slm)?;
+        let server = LlmServer::new(named.http.clone(), named.text, slm, decoder)?;
         store::make_dir(folder)?;
         let answers = Answers::open(&folder.join(ANSWERS), &identity, &slm.vocabulary, server)?;
         Ok(ExperimentLlm::There(Box::new(Patient::new(answers, PATIENCE, CONNECTIONS))))

@@ -12,7 +12,7 @@ use tokenroute_model::{
 };
 use tokenroute_store::{self as store, FileHashes};
 
-use super::experiment_llm::{ExperimentLlm, connect, not_here, server_identity};
+use super::experiment_llm::{ExperimentLlm, NamedServer, not_here};
 use crate::experiment::Experiment;
 
 /// Both models, loaded.
@@ -49,7 +49,7 @@ enum NamedLlm {
     /// In process.
     Here { options: LoadOptions, hash: String },
     /// On a server.
-    There { hash: String },
+    There { server: Box<NamedServer>, hash: String },
 }
 
 impl NamedPair {
@@ -69,13 +69,11 @@ impl NamedPair {
         let slm_options = load_options(experiment, &section.slm, section.slm_quantize, &files);
         let info = slm.info(&slm_options, &files);
         let llm = if HttpConfig::url_of(&section.llm).is_some() {
-            let name = match &section.llm_model {
-                Some(name) => name.clone(),
-                None => connect(experiment, &slm)?.server()?.model,
-            };
+            let server = NamedServer::find(experiment, &slm, progress)?;
             // Only its name identifies it.
-            let identity = server_identity(experiment, &name, &slm);
-            NamedLlm::There { hash: store::sha256(identity.as_bytes()) }
+            let identity = server.identity(experiment, &slm)?;
+            let hash = store::sha256(identity.as_bytes());
+            NamedLlm::There { server: Box::new(server), hash }
         } else {
             let path = experiment.source(&section.llm, progress)?;
             let files = files_hash(&path, |file| anyhow::Ok(hashes.sha256(file)?))
@@ -89,7 +87,7 @@ impl NamedPair {
 
     /// The pair's identity in manifests and routers.
     pub(super) fn hashes(&self) -> PairHashes<'_> {
-        let (NamedLlm::Here { hash, .. } | NamedLlm::There { hash }) = &self.llm;
+        let (NamedLlm::Here { hash, .. } | NamedLlm::There { hash, .. }) = &self.llm;
         PairHashes {
             slm: &self.info.weights_hash,
             llm: hash,
@@ -111,8 +109,9 @@ impl NamedPair {
                 let small = (&self.slm, self.info.name.as_str(), slm.model());
                 ExperimentLlm::here(experiment, small, options, progress)?
             }
-            NamedLlm::There { .. } => {
-                let llm = ExperimentLlm::there(experiment, folder, &self.slm, slm.model())?;
+            NamedLlm::There { server, .. } => {
+                let small = (&self.slm, slm.model());
+                let llm = ExperimentLlm::there(experiment, server, folder, small)?;
                 llm.check_probabilities(experiment.sweep.llm_top(), self.slm.vocabulary.end())?;
                 llm
             }

@@ -42,10 +42,12 @@ impl Experiment {
         }
         pair(&self.pair)?;
         if let Some(most) = self.pair.max_spend {
-            let text = self.pair.llm_api.as_deref().and_then(TextApi::named);
-            if text.is_none() || self.report.prices.is_none() {
+            let named = self.pair.llm_api.as_deref();
+            let ids = named.is_some_and(|api| TextApi::named(api).is_none());
+            let here = HttpConfig::url_of(&self.pair.llm).is_none();
+            if here || ids || self.report.prices.is_none() {
                 let what = format!(
-                    "is {most}; it needs an API of text in pair.llm_api, and prices in [report.prices]"
+                    "is {most}; it needs an LLM behind an API of text, and prices in [report.prices]"
                 );
                 return fault("pair.max_spend", what);
             }

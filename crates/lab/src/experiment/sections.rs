@@ -23,8 +23,9 @@ pub struct PairSection {
     pub slm: PathBuf,
     /// The LLM: as `slm`, or the URL of a server.
     pub llm: PathBuf,
-    /// API of the server at `llm`. Without it the server's list of models decides. With `text`,
-    /// `chat-continue`, `deepseek`, `mistral` or `ollama` the models share text alone.
+    /// API of the server at `llm`. Without it the server's list of models and a few small requests
+    /// find it. With `text`, `chat-continue`, `llama-cpp-chat`, `deepseek`, `mistral` or `ollama` the
+    /// models share text alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::api")]
     pub llm_api: Option<String>,

@@ -1,6 +1,7 @@
 //! The LLM over HTTP as the runtime calls it. Every ask has a deadline and is retried if
 //! that may help. While the server is down, asks fail at once.
 
+mod find;
 mod retry;
 
 use std::ops::Sub;
@@ -17,6 +18,8 @@ use crate::http::transport::{Counters, Failure, Transport};
 use crate::http::wire::{Facts, Listed, Query, models};
 use crate::http::{Api, HttpConfig, HttpError, Spelling};
 use crate::together::together;
+
+pub use find::{Found, PROBE, Takes};
 
 /// API and model of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,7 +107,7 @@ impl Http {
         vocabulary: Vocabulary,
         spelling: Option<Spelling>,
     ) -> Result<Self, HttpError> {
-        if config.spend.is_some() && config.text.is_none() {
+        if config.spend.is_some() && config.api.is_some() {
             return Err(HttpError::UnlimitedApi);
         }
         let purse = config.spend.as_ref().map(Purse::new).transpose()?;
@@ -223,11 +226,7 @@ impl Inner {
     /// Reads API and model from `/v1/models`.
     fn read_info(&self, deadline: Instant) -> Result<ServerInfo, HttpError> {
         let url = self.transport.base();
-        let read = |bytes: &[u8]| self.choose(models(bytes)?);
-        let model = self
-            .transport
-            .exchange("/v1/models", None, LIST_LIMIT, deadline, &Counters::default(), read)
-            .map_err(|failure| HttpError::Llm(failure.error))?;
+        let model = self.listed(deadline)?;
         let ours = self.facts.vocabulary.hash();
         let differs = |hash: &&str| self.config.text.is_none() && *hash != ours;
         if let Some(theirs) = model.tokenizer_hash.as_deref().filter(differs) {
@@ -241,6 +240,14 @@ impl Inner {
         let api = self.config.api.unwrap_or_else(|| Api::of_owner(&model.owned_by));
         let info = ServerInfo { api, model: model.id, context: model.max_model_len };
         Ok(self.server.get_or_init(|| info).clone())
+    }
+
+    /// The configured model as the server lists it.
+    fn listed(&self, deadline: Instant) -> Result<Listed, HttpError> {
+        let read = |bytes: &[u8]| self.choose(models(bytes)?);
+        self.transport
+            .exchange("/v1/models", None, LIST_LIMIT, deadline, &Counters::default(), read)
+            .map_err(|failure| HttpError::Llm(failure.error))
     }
 
     /// The configured model among those that the server lists.
@@ -268,6 +275,9 @@ impl Inner {
             return Err(LlmError::Refused(format!(
                 "an ask from {from} of {tokens} tokens; expected 1 to {tokens}"
             )));
+        }
+        if self.purse.is_some() {
+            return Err(LlmError::Refused(HttpError::UnlimitedApi.to_string()));
         }
         let bill = Arc::new(Counters::default());
         let reply = self.persist(deadline, || self.attempt(ask, deadline, &bill))?;

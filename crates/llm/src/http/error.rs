@@ -27,7 +27,7 @@ pub enum HttpError {
     },
     /// An unknown name of an API.
     #[error(
-        "LLM API {name:?}; expected tokenroute, vllm, sglang, llama-cpp or openai; for text alone: text, chat-continue, deepseek, mistral or ollama"
+        "LLM API {name:?}; expected tokenroute, vllm, sglang, llama-cpp or openai; for text alone: text, chat-continue, llama-cpp-chat, deepseek, mistral or ollama"
     )]
     UnknownApi {
         /// The name given.
@@ -43,12 +43,12 @@ pub enum HttpError {
     },
     /// A limit of spending for a server of token ids.
     #[error(
-        "a limit of spending needs an API of text: text, chat-continue, deepseek, mistral or ollama"
+        "a limit of spending needs an API of text: text, chat-continue, llama-cpp-chat, deepseek, mistral or ollama"
     )]
     UnlimitedApi,
     /// The server has another tokenizer.
     #[error(
-        "the LLM {model} at {url} has tokenizer {theirs}; the SLM's is {ours}: they are no pair"
+        "the LLM {model} at {url} has tokenizer {theirs}; the SLM's is {ours}: they are no pair by token ids; name an API of text (--llm-api text; in an experiment, pair.llm_api)"
     )]
     OtherTokenizer {
         /// The model's name on the server.
@@ -59,6 +59,16 @@ pub enum HttpError {
         theirs: String,
         /// Hash of the pair's.
         ours: String,
+    },
+    /// Nothing was found by which a server goes on with a text.
+    #[error(
+        "what the LLM's server {url} takes was not found: {why}; name its API with --llm-api (in an experiment, pair.llm_api)"
+    )]
+    NotFound {
+        /// The server's URL.
+        url: String,
+        /// What was tried.
+        why: String,
     },
     /// The server did not list its models.
     #[error(transparent)]

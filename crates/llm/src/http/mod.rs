@@ -13,7 +13,7 @@
 //! prove that the server read the context. If a reply lacks a field, the other checks remain.
 //!
 //! With these APIs, prompts are sent as token ids alone. [`TextServer`] is for servers that accept
-//! only text ([`TextApi`]).
+//! only text ([`TextApi`]). [`Http::find`] finds out what a server takes.
 //!
 //! Tested against a running `tokenroute cloud` and a running llama.cpp server
 //! (`experiments/llama-cpp/server.py`). The other APIs are tested against replies written by
@@ -43,9 +43,9 @@ mod transport;
 mod wire;
 
 pub use answers::{Answers, AnswersError, identity};
-pub use client::{Http, ServerInfo, Traffic};
+pub use client::{Found, Http, PROBE, ServerInfo, Takes, Traffic};
 pub use config::{Api, BreakerConfig, HttpConfig};
 pub use error::HttpError;
 pub use spelling::Spelling;
 pub use spend::{Bill, SpendLimit, TokenPrices};
-pub use text::{TextApi, TextServer};
+pub use text::{TextApi, TextApis, TextServer};

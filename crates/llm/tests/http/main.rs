@@ -4,6 +4,7 @@ mod answers;
 mod apis;
 mod client;
 mod damaged;
+mod find;
 mod sampling;
 mod stream;
 mod stub;

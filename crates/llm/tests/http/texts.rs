@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 use tokenroute_core::{LlmError, Sampling};
-use tokenroute_llm::http::{Http, SpendLimit, TextApi, TextServer, TokenPrices};
+use tokenroute_llm::http::{Api, Http, SpendLimit, TextApi, TextServer, TokenPrices};
 use tokenroute_llm::{ApiKey, Begun, LlmPrompt, ToyModel, Writer, Written};
 
 use crate::stub::{Said, Stub, config};
@@ -36,9 +36,9 @@ fn reply(api: TextApi, text: &str, reason: &str, asked: &Value) -> Value {
             "choices": [{"index": 0, "text": text, "finish_reason": reason, "logprobs": null}],
             "usage": usage}),
         TextApi::ChatContinue | TextApi::DeepSeek => chat(text.to_owned()),
-        TextApi::Mistral => {
+        TextApi::Mistral | TextApi::LlamaCppChat => {
             let last = asked["messages"].as_array().and_then(|all| all.last());
-            let begun = last.filter(|last| last["prefix"] == true);
+            let begun = last.filter(|last| last["role"] == "assistant");
             let begun = begun.and_then(|last| last["content"].as_str()).unwrap_or_default();
             chat(format!("{begun}{text}"))
         }
@@ -76,7 +76,9 @@ fn each_api_is_sent_the_begun_answer_in_its_own_form() {
         let [begun, first] = &stub.requests()[..] else { panic!("{api}: two requests") };
         let path = match api {
             TextApi::Completions => "/v1/completions",
-            TextApi::ChatContinue | TextApi::Mistral => "/v1/chat/completions",
+            TextApi::ChatContinue | TextApi::LlamaCppChat | TextApi::Mistral => {
+                "/v1/chat/completions"
+            }
             TextApi::DeepSeek => "/chat/completions",
             TextApi::Ollama => "/api/generate",
         };
@@ -97,7 +99,7 @@ fn each_api_is_sent_the_begun_answer_in_its_own_form() {
         let continues = begun.get("continue_final_message") == Some(&json!(true));
         let prompted = begun.get("add_generation_prompt");
         match api {
-            TextApi::ChatContinue => {
+            TextApi::ChatContinue | TextApi::LlamaCppChat => {
                 assert!(
                     continues && prompted == Some(&json!(false)) && last.get("prefix").is_none()
                 );
@@ -169,7 +171,7 @@ fn drawn_tokens_have_their_temperature_and_a_seed() {
 
 #[test]
 fn replies_that_do_not_go_on_with_the_text_are_refused() {
-    use TextApi::{ChatContinue, Completions, Mistral, Ollama};
+    use TextApi::{ChatContinue, Completions, LlamaCppChat, Mistral, Ollama};
     for (api, at, value, part) in [
         (Completions, "/choices", json!([]), "0 choices"),
         (Completions, "/choices/0/text", Value::Null, "without text"),
@@ -178,6 +180,7 @@ fn replies_that_do_not_go_on_with_the_text_are_refused() {
         (Completions, "/usage", json!("many"), "JSON"),
         (ChatContinue, "/choices/0/message", Value::Null, "without text"),
         (ChatContinue, "/choices/0/finish_reason", json!("tool_calls"), "tool_calls"),
+        (LlamaCppChat, "/choices/0/message/content", json!(" apples"), "does not begin"),
         (Mistral, "/choices/0/message/content", json!(" apples"), "does not begin with the prefix"),
         (Ollama, "/response", json!(7), "JSON"),
         (Ollama, "/done_reason", json!("load"), "load"),
@@ -339,7 +342,7 @@ fn whatever_a_server_does_the_cap_holds() {
         let error = Http::new(config.clone(), ToyModel::vocabulary(), None).expect_err("no money");
         assert!(error.to_string().contains("price of input"), "{error}");
     }
-    config.text = None;
+    (config.text, config.api) = (None, Some(Api::OpenAi));
     let error = Http::new(config, ToyModel::vocabulary(), None).expect_err("no API of text");
     assert!(error.to_string().contains("needs an API of text"), "{error}");
 }

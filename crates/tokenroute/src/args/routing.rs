@@ -68,9 +68,9 @@ pub struct Routing {
 /// How to reach an LLM over HTTP.
 #[derive(Debug, Args)]
 pub struct Remote {
-    /// API of the server at --llm, if its list of models does not show it: tokenroute,
-    /// vllm, sglang, llama-cpp or openai. For a server that takes text alone, whatever its
-    /// tokenizer: text, chat-continue, deepseek, mistral or ollama.
+    /// API of the server at --llm: tokenroute, vllm, sglang, llama-cpp or openai. For a server
+    /// that takes text alone, whatever its tokenizer: text, chat-continue, llama-cpp-chat,
+    /// deepseek, mistral or ollama. Default: its list of models and a few small requests find it.
     #[arg(long, value_name = "API")]
     pub llm_api: Option<String>,
     /// Name of the model on the server. Default: the first listed.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokenroute_core::TokenId;
-use tokenroute_llm::http::TextApi;
+use tokenroute_llm::http::TextApis;
 use tokenroute_llm::{LlmPrompt, Prompts};
 use tokenroute_model::{ChatOptions, ChatTemplate, Message, Tokenizer};
 
@@ -25,8 +25,8 @@ pub(crate) struct LlmPrompts {
 enum Reads {
     /// In its own tokens, through its own chat template.
     Tokens { named: PathBuf, tokenizer: Tokenizer, template: Option<ChatTemplate> },
-    /// As its server's API takes them.
-    Server(TextApi),
+    /// As its server's APIs take them.
+    Server(TextApis),
 }
 
 impl LlmPrompts {
@@ -38,8 +38,8 @@ impl LlmPrompts {
         Self::new(Reads::Tokens { named, tokenizer, template })
     }
 
-    pub(super) fn server(api: TextApi) -> Self {
-        Self::new(Reads::Server(api))
+    pub(super) fn server(apis: TextApis) -> Self {
+        Self::new(Reads::Server(apis))
     }
 
     fn new(reads: Reads) -> Self {
@@ -58,8 +58,9 @@ impl LlmPrompts {
                 plain(tokenizer, text)?;
                 LlmPrompt::Tokens(tokenizer.encode_prompt(text)?)
             }
-            Reads::Server(api) if api.chats() => {
-                return Err(Error::PromptForm { api: *api, takes: "chats", given: "plain text" });
+            Reads::Server(apis) if apis.get(false).is_none() => {
+                let (api, takes, given) = (apis.first(), "chats", "plain text");
+                return Err(Error::PromptForm { api, takes, given });
             }
             Reads::Server(_) => LlmPrompt::Text(text.to_owned()),
         };
@@ -81,12 +82,13 @@ impl LlmPrompts {
                 let text = template.as_ref().ok_or_else(none)?.render(messages, options)?;
                 LlmPrompt::Tokens(tokenizer.encode(&text)?)
             }
-            Reads::Server(api) if !api.chats() => {
-                return Err(Error::PromptForm { api: *api, takes: "plain text", given: "a chat" });
-            }
-            Reads::Server(api) => {
+            Reads::Server(apis) => {
+                let Some(api) = apis.get(true) else {
+                    let (api, takes, given) = (apis.first(), "plain text", "a chat");
+                    return Err(Error::PromptForm { api, takes, given });
+                };
                 if let Some(name) = options.variables.keys().next() {
-                    return Err(Error::TemplateVariable { api: *api, name: name.clone() });
+                    return Err(Error::TemplateVariable { api, name: name.clone() });
                 }
                 let pair = |message: &Message| (message.role.clone(), message.content.clone());
                 LlmPrompt::Chat(messages.iter().map(pair).collect())

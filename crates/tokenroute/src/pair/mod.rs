@@ -108,11 +108,12 @@ impl RoutedPair {
         self.partner.as_ref()?.unreachable.as_ref()
     }
 
-    /// Most positions of a sequence on the LLM's server, if it answered and says so. A longer
-    /// prompt with its answer gets no tokens of the LLM.
+    /// Most positions of a sequence on the LLM's server in tokens of the pair, if it answered and
+    /// says so. A longer prompt with its answer gets no tokens of the LLM.
     #[must_use]
     pub fn server_context(&self) -> Option<usize> {
-        let partner = self.partner.as_ref().filter(|partner| partner.unreachable.is_none())?;
+        let own = |partner: &&Partner| partner.unreachable.is_none() && partner.prompts.is_none();
+        let partner = self.partner.as_ref().filter(own)?;
         partner.http.as_ref()?.server().ok()?.context
     }
 

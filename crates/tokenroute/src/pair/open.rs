@@ -7,7 +7,8 @@ use std::sync::{Arc, OnceLock};
 use tokenroute_core::{Handoff, LanguageModel, Llm, LlmError, ModelInfo, Scorer};
 use tokenroute_hub::local;
 use tokenroute_llm::http::{
-    Answers, Api, Http, HttpConfig, HttpError, Spelling, TextServer, identity,
+    Answers, Api, Http, HttpConfig, HttpError, PROBE, Spelling, Takes, TextApis, TextServer,
+    identity,
 };
 use tokenroute_llm::{InProcess, LlmText, LocalWriter, TextLlm, Writer};
 use tokenroute_model::{ChatTemplate, Format, LoadOptions, LoadedModel, RouterScorer, check_pair};
@@ -152,24 +153,29 @@ impl RoutedPairBuilder<'_> {
             let cannot = |source| Error::Authority { path: path.clone(), source };
             config.authority = Some(std::fs::read(path).map_err(cannot)?);
         }
-        let (named, text) = (config.model.clone(), config.text);
+        let (named, mut text) = (config.model.clone(), config.text.map(TextApis::from));
+        let unknown = text.is_none() && config.api.is_none();
         let spelled = text.is_none() && matches!(config.api, None | Some(Api::OpenAi));
         let texts = spelled.then(|| slm.tokenizer.token_texts()).transpose()?;
         let http = Http::new(config, slm.vocabulary.clone(), texts.map(Spelling::new))?;
+        let asked = match unknown {
+            true => self.find(&http, slm).map(|found| text = found),
+            false => Ok(()),
+        };
         // A server that is away may come back. One that refuses, or that holds another
         // tokenizer, will not change.
-        let (server, unreachable) = match http.server() {
+        let (server, unreachable) = match asked.and_then(|()| Ok(http.server()?)) {
             Ok(server) => (Some(server), None),
-            Err(error @ HttpError::Llm(LlmError::Unavailable(_) | LlmError::Late(_))) => {
-                (None, Some(error))
-            }
-            Err(error) => return Err(error.into()),
+            Err(Error::Server(
+                error @ HttpError::Llm(LlmError::Unavailable(_) | LlmError::Late(_)),
+            )) => (None, Some(error)),
+            Err(error) => return Err(error),
         };
         let client = Some(http.clone());
         let prompts = text.map(LlmPrompts::server);
         let llm: Box<dyn Llm + Send> = match (text, &prompts) {
-            (Some(api), Some(prompts)) => {
-                Box::new(through_text(TextServer::new(http, api), slm, prompts)?)
+            (Some(apis), Some(prompts)) => {
+                Box::new(through_text(TextServer::new(http, apis), slm, prompts)?)
             }
             _ => Box::new(http),
         };
@@ -177,8 +183,18 @@ impl RoutedPairBuilder<'_> {
         let Some(cache) = &self.answers else { return Ok(opened(llm)) };
         let model = server.map(|server| server.model).or(named);
         let model = model.ok_or_else(|| Error::NamelessAnswers { cache: cache.clone() })?;
-        let model = text.map_or(model.clone(), |api| format!("{model} through {api}"));
+        let model = text.map_or(model.clone(), |apis| format!("{model} through {apis}"));
         let identity = identity(&model, &slm.vocabulary);
         Ok(opened(Box::new(Answers::open(cache, &identity, &slm.vocabulary, llm)?)))
+    }
+
+    /// Finds out what a server takes, and notes it. `None` is token ids.
+    fn find(&self, http: &Http, slm: &LoadedModel) -> Result<Option<TextApis>, Error> {
+        let found = http.find(&slm.tokenizer.encode_prompt(PROBE)?)?;
+        self.progress.note(&format!("{found}; name it with --llm-api to ask no more"));
+        Ok(match found.takes {
+            Takes::Ids(_) => None,
+            Takes::Text(apis) => Some(apis),
+        })
     }
 }

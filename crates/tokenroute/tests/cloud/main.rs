@@ -7,6 +7,7 @@ mod keys;
 mod support;
 
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 #[cfg(feature = "lab")]
@@ -272,16 +273,26 @@ fn what_names_no_server_and_leaves_no_time_is_refused() {
 }
 
 #[test]
-fn a_cloud_with_another_tokenizer_is_no_pair() {
+fn a_cloud_with_another_tokenizer_is_asked_by_text() {
     let lab = lab();
     let other = lab.path().join("word-problems-llm");
     copy(Path::new(&model("word-problems-llm")), &other);
     swap_two_tokens(&other.join("tokenizer.json"));
     let other = other.display().to_string();
     let cloud = cloud(&other, None);
-    let arguments = arguments(&lab, &cloud.url, "1", &[]);
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    fail(&arguments, &["word-problems-llm", "they are no pair"]);
+    let named = arguments(&lab, &cloud.url, "1", &["--llm-api", "tokenroute"]);
+    let named: Vec<&str> = named.iter().map(String::as_str).collect();
+    fail(&named, &["word-problems-llm", "they are no pair", "--llm-api text"]);
+    // A quiet command does not show what was found.
+    let found = arguments(&lab, &cloud.url, "0", &[]);
+    let found = Command::new(env!("CARGO_BIN_EXE_tokenroute")).args(found).env_remove(KEY).output();
+    let found = String::from_utf8(found.expect("a process").stderr).expect("UTF-8");
+    assert!(found.contains("takes text alone (API text); name it with --llm-api"), "{found}");
+    let by_name = generate(&lab, &cloud.url, "1", &["--llm-api", "text"]);
+    for (found, named) in generate(&lab, &cloud.url, "1", &[]).iter().zip(&by_name) {
+        assert_eq!(decided(found), decided(named));
+        assert_eq!(found["degraded"], 0);
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! space at the end of the text is held back, and the reply must begin with it. If it does not,
 //! the whole text is sent.
 
+mod apis;
 mod wire;
 
 use std::time::Instant;
@@ -14,13 +15,14 @@ use tokenroute_core::{Bytes, LlmError};
 
 use super::Http;
 use super::client::after;
-use super::spend::{Cost, Purse, Reserved};
+use super::spend::Cost;
 use super::transport::{Counters, Failure};
 use crate::together::together;
 use crate::{Begun, LlmPrompt, Writer, Written};
 
+pub use apis::TextApis;
 pub use wire::TextApi;
-use wire::{Said, TextQuery};
+pub(super) use wire::{Said, TextQuery};
 
 /// Tokens of the first request for a text, and of the second if they did not suffice.
 const TOKENS: [usize; 2] = [8, 32];
@@ -29,7 +31,7 @@ const TOKENS: [usize; 2] = [8, 32];
 #[derive(Debug, Clone)]
 pub struct TextServer {
     http: Http,
-    api: TextApi,
+    apis: TextApis,
 }
 
 /// The time for one text, and what its requests took.
@@ -41,10 +43,10 @@ struct Bill {
 }
 
 impl TextServer {
-    /// Speaks this API to the server of a client.
+    /// Speaks these APIs to the server of a client.
     #[must_use]
-    pub fn new(http: Http, api: TextApi) -> Self {
-        TextServer { http, api }
+    pub fn new(http: Http, apis: impl Into<TextApis>) -> Self {
+        TextServer { http, apis: apis.into() }
     }
 
     /// The client.
@@ -101,35 +103,45 @@ impl TextServer {
         Ok(last)
     }
 
-    /// Sets the worst case of a request aside, if there is a limit of spending.
-    fn reserve(&self, query: &TextQuery<'_>) -> Result<Option<(&Purse, Reserved)>, Failure> {
-        let Some(purse) = self.http.purse() else { return Ok(None) };
-        let (bytes, messages) = query.size();
-        let reserved = purse.reserve(bytes, messages, query.tokens).map_err(Failure::own)?;
-        Ok(Some((purse, reserved)))
-    }
-
     fn request(&self, query: &TextQuery<'_>, bill: &mut Bill) -> Result<Said, LlmError> {
-        let (most, counters) = (query.reply_limit(), Counters::default());
-        let said = self.http.persist(bill.deadline, |deadline| {
-            let model = self.http.server_within(deadline)?.model;
-            let body = self.api.body(&model, query).map_err(Failure::own)?;
-            let read = |bytes: &[u8]| self.api.read(bytes, query);
-            let reserved = self.reserve(query)?;
-            let transport = self.http.transport();
-            let path = self.api.path();
-            let said = transport.exchange(path, Some(&body), most, deadline, &counters, read);
-            if let Some((purse, reserved)) = &reserved {
-                purse.settle(reserved, cost(&said));
-            }
-            said
-        });
+        let counters = Counters::default();
+        let api = self.apis.of(query.prompt);
+        let said = self
+            .http
+            .persist(bill.deadline, |deadline| said(&self.http, api, query, deadline, &counters));
         bill.requests += 1;
         bill.bytes += counters.bytes();
         let said = said?;
         bill.positions += said.positions;
         Ok(said)
     }
+}
+
+/// One request to a server. Its worst case is set aside before, if there is a limit of spending.
+pub(super) fn said(
+    http: &Http,
+    api: TextApi,
+    query: &TextQuery<'_>,
+    deadline: Instant,
+    counters: &Counters,
+) -> Result<Said, Failure> {
+    let model = http.server_within(deadline)?.model;
+    let body = api.body(&model, query).map_err(Failure::own)?;
+    let read = |bytes: &[u8]| api.read(bytes, query);
+    let (bytes, messages) = query.size();
+    let reserved = match http.purse() {
+        Some(purse) => {
+            let reserved = purse.reserve(bytes, messages, query.tokens).map_err(Failure::own)?;
+            Some((purse, reserved))
+        }
+        None => None,
+    };
+    let (path, most) = (api.path(), query.reply_limit());
+    let said = http.transport().exchange(path, Some(&body), most, deadline, counters, read);
+    if let Some((purse, reserved)) = &reserved {
+        purse.settle(reserved, cost(&said));
+    }
+    said
 }
 
 /// What an exchange costs. A server charges for no request that it refuses, and for none that

@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | `text` | `/v1/completions` with a text prompt | OpenAI's reference; vLLM, SGLang, llama.cpp's server and `tokenroute cloud` have it |
 //! | `chat-continue` | a begun assistant message, `continue_final_message`, no generation prompt | vLLM's and SGLang's `ChatCompletionRequest` |
+//! | `llama-cpp-chat` | as `chat-continue`; the reply repeats the begun message | llama.cpp's server, `tools/server/server-common.cpp`, and its replies |
 //! | `deepseek` | a begun assistant message with `prefix`; the URL ends in `/beta` | DeepSeek's guide "Chat Prefix Completion" |
 //! | `mistral` | a begun assistant message with `prefix`, which the reply repeats | Mistral's guide "Prefix" |
 //! | `ollama` | `/api/generate` with `raw` | Ollama's `docs/api.md` |
@@ -25,6 +26,8 @@ pub enum TextApi {
     Completions,
     /// vLLM's and SGLang's chats that continue the last message.
     ChatContinue,
+    /// The same on llama.cpp's server, whose replies repeat the begun message.
+    LlamaCppChat,
     /// DeepSeek's chat prefix completion.
     DeepSeek,
     /// Mistral's chats with a prefix.
@@ -35,29 +38,29 @@ pub enum TextApi {
 
 /// A text to go on with, and how many tokens are wanted.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct TextQuery<'a> {
-    pub(super) prompt: &'a LlmPrompt,
-    pub(super) text: &'a str,
-    pub(super) tokens: usize,
-    pub(super) sampling: Option<Sampling>,
+pub(in crate::http) struct TextQuery<'a> {
+    pub(in crate::http) prompt: &'a LlmPrompt,
+    pub(in crate::http) text: &'a str,
+    pub(in crate::http) tokens: usize,
+    pub(in crate::http) sampling: Option<Sampling>,
 }
 
 /// What a server goes on with.
 #[derive(Debug, Default)]
-pub(super) struct Said {
-    pub(super) text: String,
-    pub(super) ended: bool,
+pub(in crate::http) struct Said {
+    pub(in crate::http) text: String,
+    pub(in crate::http) ended: bool,
     /// Positions that it processed, if it says so.
-    pub(super) positions: u64,
+    pub(in crate::http) positions: u64,
     /// Its count of tokens, if it has one.
-    pub(super) counted: Option<Counted>,
+    pub(in crate::http) counted: Option<Counted>,
 }
 
 impl TextQuery<'_> {
     /// Bytes of all texts of the request, and its number of messages.
     pub(super) fn size(&self) -> (usize, usize) {
         let (bytes, messages) = match self.prompt {
-            LlmPrompt::Tokens(_) => (0, 0),
+            LlmPrompt::Tokens(ids) => (ids.len(), 0),
             LlmPrompt::Text(text) => (text.len(), 0),
             LlmPrompt::Chat(turns) => {
                 (turns.iter().map(|(role, text)| role.len() + text.len()).sum(), turns.len() + 1)
@@ -78,9 +81,10 @@ impl TextQuery<'_> {
 
 impl TextApi {
     /// Every API with its name in arguments and experiment files.
-    pub const ALL: [(&'static str, TextApi); 5] = [
+    pub const ALL: [(&'static str, TextApi); 6] = [
         ("text", TextApi::Completions),
         ("chat-continue", TextApi::ChatContinue),
+        ("llama-cpp-chat", TextApi::LlamaCppChat),
         ("deepseek", TextApi::DeepSeek),
         ("mistral", TextApi::Mistral),
         ("ollama", TextApi::Ollama),
@@ -96,13 +100,25 @@ impl TextApi {
     /// prompts as text.
     #[must_use]
     pub fn chats(self) -> bool {
-        matches!(self, TextApi::ChatContinue | TextApi::DeepSeek | TextApi::Mistral)
+        !matches!(self, TextApi::Completions | TextApi::Ollama)
+    }
+
+    /// Whether the server needs flags to go on with the last message.
+    fn is_flagged(self) -> bool {
+        matches!(self, TextApi::ChatContinue | TextApi::LlamaCppChat)
+    }
+
+    /// Whether a reply begins with the begun message.
+    pub(in crate::http) fn repeats(self) -> bool {
+        matches!(self, TextApi::LlamaCppChat | TextApi::Mistral)
     }
 
     pub(super) fn path(self) -> &'static str {
         match self {
             TextApi::Completions => "/v1/completions",
-            TextApi::ChatContinue | TextApi::Mistral => "/v1/chat/completions",
+            TextApi::ChatContinue | TextApi::LlamaCppChat | TextApi::Mistral => {
+                "/v1/chat/completions"
+            }
             // The base is the beta URL, which has no version.
             TextApi::DeepSeek => "/chat/completions",
             TextApi::Ollama => "/api/generate",
@@ -121,16 +137,18 @@ impl TextApi {
                 "model": model, "prompt": format!("{prompt}{text}"), "max_tokens": tokens,
                 "temperature": temperature, "frequency_penalty": 0.0, "presence_penalty": 0.0,
             }),
+            // A probe alone sends ids here.
+            (TextApi::Completions, LlmPrompt::Tokens(ids)) if text.is_empty() => json!({
+                "model": model, "prompt": ids, "max_tokens": tokens,
+                "temperature": temperature, "frequency_penalty": 0.0, "presence_penalty": 0.0,
+            }),
             (TextApi::Ollama, LlmPrompt::Text(prompt)) => json!({
                 "model": model, "prompt": format!("{prompt}{text}"), "raw": true, "stream": false,
                 "options": {
                     "num_predict": tokens, "temperature": temperature, "repeat_penalty": 1.0,
                 },
             }),
-            (
-                TextApi::ChatContinue | TextApi::DeepSeek | TextApi::Mistral,
-                LlmPrompt::Chat(messages),
-            ) => {
+            (_, LlmPrompt::Chat(messages)) if self.chats() => {
                 let message =
                     |(role, content): &(String, String)| json!({"role": role, "content": content});
                 let mut messages: Vec<Value> = messages.iter().map(message).collect();
@@ -140,7 +158,7 @@ impl TextApi {
                 });
                 if !text.is_empty() {
                     let mut begun = json!({"role": "assistant", "content": text});
-                    if self == TextApi::ChatContinue {
+                    if self.is_flagged() {
                         body["add_generation_prompt"] = json!(false);
                         body["continue_final_message"] = json!(true);
                     } else {
@@ -153,10 +171,10 @@ impl TextApi {
             }
             (TextApi::Completions | TextApi::Ollama, _) => {
                 return Err(LlmError::Refused(format!(
-                    "the API {self} takes prompts of text, and this is a chat; use one that takes chats (chat-continue, deepseek, mistral)"
+                    "the API {self} takes prompts of text, and this is a chat; use one that takes chats (chat-continue, llama-cpp-chat, deepseek, mistral)"
                 )));
             }
-            (TextApi::ChatContinue | TextApi::DeepSeek | TextApi::Mistral, _) => {
+            _ => {
                 return Err(LlmError::Refused(format!(
                     "the API {self} takes chats, and this prompt is plain text; use `text`"
                 )));
@@ -212,7 +230,7 @@ impl TextApi {
             }
         };
         let Some(mut text) = text else { return bad("a reply without text".to_owned()) };
-        if self == TextApi::Mistral && !query.text.is_empty() {
+        if self.repeats() && !query.text.is_empty() {
             let Some(new) = text.strip_prefix(query.text) else {
                 return bad("a reply that does not begin with the prefix".to_owned());
             };
