@@ -72,6 +72,10 @@ pub struct Trace {
     /// The positions of `speculated` that were rolled back.
     #[serde(default)]
     pub rolled_back: u64,
+    /// The positions of `slm_positions` after the prompt that the SLM decoded before the LLM made
+    /// the whole answer.
+    #[serde(default)]
+    pub discarded: u64,
     /// LLM tokens that came by relay, after the routed one.
     #[serde(default)]
     pub relayed: u64,

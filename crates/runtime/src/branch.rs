@@ -57,6 +57,10 @@ pub(crate) struct Branch<'v, S> {
     /// Tokens after the path that the LLM has already named. The SLM has not stepped there yet.
     pub(crate) relayed: VecDeque<TokenId>,
     pub(crate) made: Vec<Made>,
+    /// Where the answer begins, if the LLM may begin it anew.
+    pub(crate) start: Option<Box<Start<'v, S>>>,
+    /// Whether the LLM has made the whole answer.
+    pub(crate) whole: bool,
     /// Number of tokens of the path that were requested from the LLM.
     pub(crate) asked: usize,
     /// The SLM's probability of this branch.
@@ -64,6 +68,16 @@ pub(crate) struct Branch<'v, S> {
     /// Work spent while the branch was ahead of the committed answer.
     pub(crate) spent: Spent,
     pub(crate) head: Head<'v, S>,
+}
+
+/// The first position of an answer.
+#[derive(Clone)]
+pub(crate) struct Start<'v, S> {
+    pub(crate) path: Path<'v>,
+    pub(crate) state: S,
+    pub(crate) step: Step,
+    /// The SLM's token there.
+    pub(crate) own: TokenId,
 }
 
 /// The end of a branch.
@@ -132,6 +146,8 @@ pub(crate) struct Dropped {
     /// Calls in flight.
     pub(crate) calls: Vec<CallId>,
     pub(crate) spent: Spent,
+    /// Positions of an answer that the LLM begins anew.
+    pub(crate) discarded: u64,
 }
 
 impl AskState {
@@ -167,6 +183,8 @@ impl<'v, S: Clone> Branch<'v, S> {
             state,
             relayed: VecDeque::new(),
             made: Vec::new(),
+            start: None,
+            whole: false,
             asked: 0,
             likelihood: 1.0,
             spent: Spent::default(),
@@ -224,6 +242,8 @@ impl<'v, S: Clone> Branch<'v, S> {
                 pending: vec![token],
                 relayed: VecDeque::new(),
                 made: Vec::new(),
+                start: None,
+                whole: false,
                 asked: self.asked + 1,
                 likelihood: self.likelihood * p,
                 spent: Spent::default(),

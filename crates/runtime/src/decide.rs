@@ -8,10 +8,10 @@ use tokenroute_core::{
     Cause, LlmStep, LogProbability, Origin, Score, Side, Step, TokenId, TopTokens, TraceToken,
 };
 
-use crate::branch::{AskState, Branch, Dropped, Head, Made, Routed, Rules};
+use crate::branch::{AskState, Branch, Dropped, Head, Made, Routed, Rules, Start};
 use crate::{RuntimeError, Wait};
 
-impl<S: Clone> Branch<'_, S> {
+impl<'v, S: Clone> Branch<'v, S> {
     /// Handles the SLM's steps after each of `pending[from..]`.
     pub(crate) fn hear(&mut self, steps: Vec<Step>, rules: &Rules<'_>) {
         for mut step in steps {
@@ -51,6 +51,10 @@ impl<S: Clone> Branch<'_, S> {
     /// Decides the next token, or marks it to be requested.
     fn decide(&mut self, own: TokenId, step: Step, rules: &Rules<'_>) -> Result<(), RuntimeError> {
         let (index, policy) = (self.path.index(), &rules.policy);
+        if index == 0 && policy.begins_anew() {
+            let (path, state, step) = (self.path.clone(), self.state.clone(), step.clone());
+            self.start = Some(Box::new(Start { path, state, step, own }));
+        }
         let score = match rules.scorer.needs_llm() {
             true => None,
             false => Some(self.score(&step, None, rules)?),
@@ -73,6 +77,7 @@ impl<S: Clone> Branch<'_, S> {
         let most = match policy.wait {
             Wait::Relay { tokens } => tokens.get().min(rules.max_tokens - index),
             Wait::Block | Wait::Speculate { .. } => 1,
+            Wait::Whole => rules.max_tokens,
         };
         let tokens = policy.budget.grants(index, self.asked, most).max(1);
         let (ask, branches) = (AskState::Open, Vec::new());
@@ -114,7 +119,19 @@ impl<S: Clone> Branch<'_, S> {
         made.step = rules.records.then(|| Step { logits: None, ..step.clone() });
         self.pending = vec![made.token.token];
         self.made.push(made);
-        self.head = if self.path.closed(rules.max_tokens) { Head::Closed } else { Head::Open };
+        let complete = self.whole && self.relayed.is_empty();
+        let closed = complete || self.path.closed(rules.max_tokens);
+        self.head = if closed { Head::Closed } else { Head::Open };
+    }
+
+    /// Goes back to the first position, where the LLM begins its own answer. Returns the SLM's
+    /// step and token there.
+    fn begin_anew(&mut self, start: Start<'v, S>, dropped: &mut Dropped) -> (Step, TokenId) {
+        dropped.discarded += self.path.index() as u64;
+        self.made.clear();
+        (self.path, self.state, self.asked) = (start.path, start.state, 0);
+        self.whole = true;
+        (start.step, start.own)
     }
 
     /// Continues with the LLM's tokens, or without them after a failure. `top` holds its most
@@ -134,7 +151,12 @@ impl<S: Clone> Branch<'_, S> {
                 return dropped;
             }
         };
-        let Routed { step, own, score, branches, tokens, .. } = routed;
+        let Routed { mut step, mut own, score, branches, tokens, .. } = routed;
+        if said.as_ref().is_ok_and(|run| !run.is_empty())
+            && let Some(start) = self.start.take()
+        {
+            (step, own) = self.begin_anew(*start, &mut dropped);
+        }
         let mut said = said.map(|run| {
             let length = self.path.ends_within(&run).unwrap_or(run.len());
             let run = run.into_iter().take(length.min(tokens));
@@ -154,7 +176,8 @@ impl<S: Clone> Branch<'_, S> {
         };
         // Only a scorer that needs the LLM's token can receive it and keep the SLM's.
         let routes = rules.policy.tau.offloads(score);
-        let granted = rules.policy.budget.allows(score, self.path.index(), self.asked);
+        let granted =
+            self.whole || rules.policy.budget.allows(score, self.path.index(), self.asked);
         let (token, origin, cause) = match first {
             Err(cause) => (own, Origin::Degraded, Some(cause)),
             Ok(token) if routes && granted => (token, Origin::Llm, None),
@@ -200,9 +223,10 @@ impl<S: Clone> Branch<'_, S> {
         if run.is_empty() {
             return;
         }
+        self.head = Head::Open;
         self.pending.extend(&run);
         // No step is needed after the end of the answer.
-        let ends = self.path.ends_within(&Vec::from(run.clone())).is_some();
+        let ends = self.whole || self.path.ends_within(&Vec::from(run.clone())).is_some();
         if ends || self.path.index() + run.len() >= max_tokens {
             self.pending.pop();
         }

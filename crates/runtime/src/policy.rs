@@ -28,6 +28,9 @@ pub enum Wait {
         /// Most tokens per call.
         tokens: NonZeroUsize,
     },
+    /// The LLM makes the whole answer in one call, and the SLM's tokens until then are discarded.
+    /// So tokens are committed when the answer is complete.
+    Whole,
 }
 
 /// How one session is decoded.
@@ -99,6 +102,11 @@ impl Policy {
 
     /// Whether tokens of the LLM after the routed one are taken as well.
     pub(crate) fn relays(&self) -> bool {
-        matches!(self.wait, Wait::Relay { .. })
+        matches!(self.wait, Wait::Relay { .. } | Wait::Whole)
+    }
+
+    /// Whether the LLM begins the answer anew.
+    pub(crate) fn begins_anew(&self) -> bool {
+        self.wait == Wait::Whole
     }
 }

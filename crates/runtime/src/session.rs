@@ -92,7 +92,9 @@ impl<S: Clone> RunningSession<'_, S> {
     /// Lets the LLM prefill the committed tokens although none is routed.
     fn warm<L: Llm + ?Sized>(&mut self, caller: &mut Caller<'_, L>) {
         let (Some(every), Head::Open) = (self.rules.policy.warm, &self.root.head) else { return };
-        if self.rules.policy.alone() || !self.may_waste() {
+        // An answer that the LLM makes anew shares no prefix with the SLM's.
+        let useless = self.rules.policy.alone() || self.rules.policy.begins_anew();
+        if useless || !self.may_waste() {
             return;
         }
         let length = self.root.path.index();
@@ -174,6 +176,7 @@ impl<S: Clone> RunningSession<'_, S> {
 
     fn write_off<L: Llm + ?Sized>(&mut self, dropped: Dropped, caller: &mut Caller<'_, L>) {
         self.trace.rolled_back += dropped.spent.slm_positions;
+        self.trace.discarded += dropped.discarded;
         self.trace.wasted_calls += dropped.spent.llm_calls;
         self.trace.wasted_positions += dropped.spent.llm_positions;
         for call in dropped.calls {
@@ -187,6 +190,10 @@ impl<S: Clone> RunningSession<'_, S> {
 
     /// Moves decided tokens into the trace. Returns the end of the answer, if it has ended.
     pub(crate) fn commit(&mut self, events: &mut Vec<Event>) -> Option<End> {
+        let held_back = self.rules.policy.begins_anew();
+        if held_back && matches!(self.root.head, Head::Open | Head::Routed(_)) {
+            return None;
+        }
         for made in self.root.made.drain(..) {
             self.trace.held += u64::from(made.held);
             self.trace.relayed += u64::from(made.relayed);
@@ -227,7 +234,11 @@ fn send<S: Clone, L: Llm + ?Sized>(
         let tokens = routed.tokens.max(rules.policy.lookahead.get().min(left));
         let (sampling, top) = (rules.policy.sampling, rules.scorer.llm_top());
         let wanted = Wanted { tokens, sampling, top };
-        let call = caller.submit(session, branch.path.tokens(), wanted, urgent);
+        let context = match rules.policy.begins_anew() {
+            true => &branch.path.tokens()[..branch.path.prompt_len()],
+            false => branch.path.tokens(),
+        };
+        let call = caller.submit(session, context, wanted, urgent);
         routed.ask = AskState::Waiting(call);
         routed.sent = trace.waits;
         trace.llm_calls += 1;

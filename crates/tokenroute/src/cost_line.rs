@@ -25,6 +25,7 @@ pub fn costs(traces: &[Trace], traffic: Option<Traffic>) -> String {
         (sum(|t| t.speculated_tokens() as u64), "tokens made during a wait"),
         (sum(|t| t.speculated), "SLM positions speculated"),
         (sum(|t| t.rolled_back), "of them rolled back"),
+        (sum(|t| t.discarded), "SLM positions discarded"),
         (sum(|t| t.relayed), "tokens relayed"),
         (sum(|t| t.held), "tokens held by the budget"),
     ] {

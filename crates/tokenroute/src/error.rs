@@ -125,6 +125,17 @@ pub enum Error {
         /// The form of the prompt.
         given: &'static str,
     },
+    /// An LLM that gives whole answers alone, without handoff.
+    #[error(
+        "the LLM's API chat gives whole answers alone; use --handoff with chat or serve, so that an answer goes to it whole"
+    )]
+    NeedsHandoff,
+    /// An option for tokens of an LLM that gives whole answers alone.
+    #[error("the LLM's API chat gives whole answers alone, and {what}; leave it out")]
+    WholeAnswers {
+        /// The option.
+        what: &'static str,
+    },
     /// A variable of the chat template, which the LLM's server cannot receive.
     #[error(
         "the LLM's API {api} takes no variables of the chat template, and `{name}` is set; leave it out"

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tokenroute_core::{Ask, CommonPrefix, Llm, LlmError, Progress, TokenId};
 use tokenroute_llm::http::{
     Answers, Bill, Http, HttpConfig, HttpError, PROBE, Spelling, SpendLimit, Takes, TextApi,
@@ -84,6 +84,11 @@ impl NamedServer {
         };
         progress.note(&format!("{found}; name it in pair.llm_api to ask no more"));
         let Takes::Text(apis) = found.takes else { return Ok(NamedServer { http, text: None }) };
+        ensure!(
+            !apis.is_whole(),
+            "{}: {found}; a stage needs an LLM that goes on with a begun answer",
+            experiment.pair.llm.display()
+        );
         // Of another form it refuses every prompt, in words.
         let text = apis.get(experiment.data.prompt.chat).unwrap_or(apis.first());
         Ok(NamedServer { http, text: Some(text) })

@@ -133,6 +133,10 @@ fn pair(pair: &PairSection) -> Result<(), Fault> {
         let what = format!("is for an LLM that runs here; quantise {url} where it is served");
         return fault("pair.llm_quantize", what);
     }
+    if pair.llm_api.as_deref().and_then(TextApi::named).is_some_and(TextApi::is_whole) {
+        let what = "is \"chat\", which gives whole answers; a stage needs an LLM that goes on with a begun one";
+        return fault("pair.llm_api", what);
+    }
     match pair.llm_api.as_deref().map(|api| HttpConfig::new(url).speak(api)) {
         Some(Err(error)) => fault("pair.llm_api", format!("is refused: {error}")),
         _ => Ok(()),

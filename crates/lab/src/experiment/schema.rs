@@ -34,7 +34,8 @@ pub(super) fn kv(_: &mut SchemaGenerator) -> Schema {
 
 /// Names of servers' APIs.
 pub(super) fn api(_: &mut SchemaGenerator) -> Schema {
-    let texts = TextApi::ALL.map(|(name, _)| name);
-    let names = [&Api::ALL.map(|(name, _)| name)[..], &texts].concat();
+    let going_on = TextApi::ALL.into_iter().filter(|(_, api)| !api.is_whole());
+    let ids = Api::ALL.into_iter().map(|(name, _)| name);
+    let names: Vec<&str> = ids.chain(going_on.map(|(name, _)| name)).collect();
     json_schema!({"type": "string", "enum": names})
 }

@@ -27,7 +27,7 @@ pub enum HttpError {
     },
     /// An unknown name of an API.
     #[error(
-        "LLM API {name:?}; expected tokenroute, vllm, sglang, llama-cpp or openai; for text alone: text, chat-continue, llama-cpp-chat, deepseek, mistral or ollama"
+        "LLM API {name:?}; expected tokenroute, vllm, sglang, llama-cpp or openai; for text alone: text, chat-continue, llama-cpp-chat, deepseek, mistral, ollama or chat"
     )]
     UnknownApi {
         /// The name given.
@@ -43,7 +43,7 @@ pub enum HttpError {
     },
     /// A limit of spending for a server of token ids.
     #[error(
-        "a limit of spending needs an API of text: text, chat-continue, llama-cpp-chat, deepseek, mistral or ollama"
+        "a limit of spending needs an API of text: text, chat-continue, llama-cpp-chat, deepseek, mistral, ollama or chat"
     )]
     UnlimitedApi,
     /// The server has another tokenizer.

@@ -48,4 +48,4 @@ pub use config::{Api, BreakerConfig, HttpConfig};
 pub use error::HttpError;
 pub use spelling::Spelling;
 pub use spend::{Bill, SpendLimit, TokenPrices};
-pub use text::{TextApi, TextApis, TextServer};
+pub use text::{TextApi, TextApis, TextServer, WholeAnswers};

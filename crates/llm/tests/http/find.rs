@@ -164,7 +164,8 @@ fn client(config: HttpConfig) -> Http {
 fn each_kind_of_server_is_found() {
     let ours = ToyModel::vocabulary().hash().to_owned();
     let ours: &'static str = Box::leak(ours.into_boxed_str());
-    let cases: [(&'static str, Option<&'static str>, Serves, &str, &str, usize); 12] = [
+    let whole = "chats alone, and answers them whole (API chat)";
+    let cases: [(&'static str, Option<&'static str>, Serves, &str, &str, usize); 14] = [
         ("tokenroute", Some(ours), same_tokens, "", "token ids (API tokenroute)", 1),
         ("tokenroute", Some("other"), same_tokens, "", "text alone (API text)", 1),
         ("vllm", None, same_tokens, "", "token ids (API vllm)", 3),
@@ -177,6 +178,8 @@ fn each_kind_of_server_is_found() {
         ("library", None, ollama, "", "text alone (API ollama)", 8),
         ("mistralai", None, mistral, "", "text alone (API mistral)", 7),
         ("deepseek", None, deepseek, "/beta", "text alone (API deepseek)", 6),
+        ("someone", None, strict_chat, "", whole, 8),
+        ("someone", None, lenient_chat, "", whole, 9),
     ];
     for (owner, hash, serves, base, takes, requests) in cases {
         let stub = server(owner, hash, serves);
@@ -206,17 +209,12 @@ fn an_owner_with_an_api_of_its_own_is_believed_where_nothing_can_be_compared() {
 
 #[test]
 fn a_server_that_goes_on_with_nothing_is_refused_with_the_flag_to_set() {
-    let silent: Serves = |_, _| Err(404);
-    for (serves, part) in
-        [(strict_chat as Serves, "whole answers"), (lenient_chat, "whole answers"), (silent, "404")]
-    {
-        let stub = server("someone", None, serves);
-        let error = client(config(&stub.url)).find(&IDS).expect_err("nothing");
-        assert!(matches!(error, HttpError::NotFound { .. }), "{error:?}");
-        let error = error.to_string();
-        assert!(error.contains("--llm-api") && error.contains(part), "{error}");
-        assert!(!error.contains('\n'), "one line: {error}");
-    }
+    let stub = server("someone", None, |_, _| Err(404));
+    let error = client(config(&stub.url)).find(&IDS).expect_err("nothing");
+    assert!(matches!(error, HttpError::NotFound { .. }), "{error:?}");
+    let error = error.to_string();
+    assert!(error.contains("--llm-api") && error.contains("404"), "{error}");
+    assert!(!error.contains('\n'), "one line: {error}");
     // A server without a list of models.
     let stub = Stub::start(|_, _| Said::status(404, "no such page"));
     let error = client(config(&stub.url)).find(&IDS).expect_err("nothing").to_string();

@@ -22,6 +22,11 @@ fn prompt(api: TextApi) -> LlmPrompt {
     if api.chats() { chat_prompt() } else { text_prompt() }
 }
 
+/// The APIs that go on with a begun answer.
+fn going_on() -> impl Iterator<Item = TextApi> {
+    TextApi::ALL.into_iter().map(|(_, api)| api).filter(|api| !api.is_whole())
+}
+
 /// A reply in an API's shape. `asked` is the text that Mistral repeats.
 fn reply(api: TextApi, text: &str, reason: &str, asked: &Value) -> Value {
     let usage = json!({"prompt_tokens": 12, "completion_tokens": 3, "total_tokens": 15,
@@ -35,7 +40,7 @@ fn reply(api: TextApi, text: &str, reason: &str, asked: &Value) -> Value {
         TextApi::Completions => json!({"id": "c-1", "object": "text_completion", "model": "big",
             "choices": [{"index": 0, "text": text, "finish_reason": reason, "logprobs": null}],
             "usage": usage}),
-        TextApi::ChatContinue | TextApi::DeepSeek => chat(text.to_owned()),
+        TextApi::ChatContinue | TextApi::DeepSeek | TextApi::Chat => chat(text.to_owned()),
         TextApi::Mistral | TextApi::LlamaCppChat => {
             let last = asked["messages"].as_array().and_then(|all| all.last());
             let begun = last.filter(|last| last["role"] == "assistant");
@@ -63,7 +68,7 @@ fn write(server: &TextServer, prompt: &LlmPrompt, text: &str) -> Result<Written,
 
 #[test]
 fn each_api_is_sent_the_begun_answer_in_its_own_form() {
-    for (_, api) in TextApi::ALL {
+    for api in going_on() {
         let stub = Stub::start(move |_, asked| {
             Said::ok(&reply(api, " apples", "length", &asked.body).to_string())
         });
@@ -76,7 +81,7 @@ fn each_api_is_sent_the_begun_answer_in_its_own_form() {
         let [begun, first] = &stub.requests()[..] else { panic!("{api}: two requests") };
         let path = match api {
             TextApi::Completions => "/v1/completions",
-            TextApi::ChatContinue | TextApi::LlamaCppChat | TextApi::Mistral => {
+            TextApi::ChatContinue | TextApi::LlamaCppChat | TextApi::Mistral | TextApi::Chat => {
                 "/v1/chat/completions"
             }
             TextApi::DeepSeek => "/chat/completions",
@@ -153,7 +158,7 @@ fn a_few_tokens_are_asked_for_and_more_if_they_do_not_suffice() {
 
 #[test]
 fn drawn_tokens_have_their_temperature_and_a_seed() {
-    for (_, api) in TextApi::ALL {
+    for api in going_on() {
         let stub = Stub::start(move |_, asked| {
             Said::ok(&reply(api, " apples", "stop", &asked.body).to_string())
         });
@@ -171,7 +176,7 @@ fn drawn_tokens_have_their_temperature_and_a_seed() {
 
 #[test]
 fn replies_that_do_not_go_on_with_the_text_are_refused() {
-    use TextApi::{ChatContinue, Completions, LlamaCppChat, Mistral, Ollama};
+    use TextApi::{Chat, ChatContinue, Completions, LlamaCppChat, Mistral, Ollama};
     for (api, at, value, part) in [
         (Completions, "/choices", json!([]), "0 choices"),
         (Completions, "/choices/0/text", Value::Null, "without text"),
@@ -198,6 +203,7 @@ fn replies_that_do_not_go_on_with_the_text_are_refused() {
         (Completions, chat_prompt(), "takes prompts of text"),
         (ChatContinue, text_prompt(), "takes chats"),
         (Ollama, LlmPrompt::Tokens(vec![1]), "takes prompts of text"),
+        (Chat, chat_prompt(), "--handoff"),
     ] {
         let stub = Stub::start(|_, _| Said::status(500, "never asked"));
         let error = write(&server(&stub, api), &prompt, "Two").expect_err("a refusal");

@@ -117,7 +117,8 @@ pub fn check(prompt: &[TokenId], trace: &Trace) {
         assert!(token.origin == Origin::Llm || token.token == token.slm_token);
     }
     let needed = (prompt.len() + trace.tokens.len() - 1) as u64;
-    assert_eq!(trace.slm_positions - trace.rolled_back, needed, "what was kept was needed");
+    let dropped = trace.rolled_back + trace.discarded;
+    assert_eq!(trace.slm_positions - dropped, needed, "what was kept was needed");
     assert!(trace.rolled_back <= trace.speculated);
     // A token decided ahead follows a waiting position whose branch was kept.
     assert!(trace.speculated_tokens() as u64 <= trace.speculated - trace.rolled_back);

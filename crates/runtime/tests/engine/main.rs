@@ -9,3 +9,4 @@ mod sampling;
 mod separator;
 mod sessions;
 mod speculation;
+mod whole;

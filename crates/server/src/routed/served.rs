@@ -53,8 +53,8 @@ impl ServedPair {
     }
 }
 
-/// How answers wait for the LLM. Clients must see a relay: its tokens differ from those of
-/// the other two.
+/// How answers wait for the LLM. Clients must see a relay and a whole answer: their tokens differ
+/// from those of the other two.
 fn wait(wait: Wait) -> Value {
     match wait {
         Wait::Block => json!({"policy": "block"}),
@@ -62,5 +62,6 @@ fn wait(wait: Wait) -> Value {
             json!({"policy": "speculate", "branches": branches, "max_ahead": max_ahead})
         }
         Wait::Relay { tokens } => json!({"policy": "relay", "tokens": tokens}),
+        Wait::Whole => json!({"policy": "whole"}),
     }
 }

@@ -49,6 +49,7 @@ impl AnswerUsage {
         all.waits += more.waits;
         all.speculated += more.speculated;
         all.rolled_back += more.rolled_back;
+        all.discarded += more.discarded;
         all.slm_positions += more.slm_positions;
         all.llm_positions += more.llm_positions;
         all.llm_calls += more.llm_calls;
@@ -87,6 +88,7 @@ impl AnswerUsage {
             "speculated": self.speculated,
             "speculated_positions": trace.speculated,
             "rolled_back_positions": trace.rolled_back,
+            "discarded_positions": trace.discarded,
             "slm_positions": trace.slm_positions,
             "llm_positions": trace.llm_positions,
             "llm_calls": trace.llm_calls,

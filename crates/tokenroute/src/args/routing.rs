@@ -41,7 +41,8 @@ pub struct Routing {
     #[arg(long, value_name = "SHARE", requires = "llm", group = "threshold")]
     pub offload: Option<f64>,
     /// Hand the answer over at its first token with a score below τ: the large model makes all
-    /// tokens from there on, in as few calls as its server allows.
+    /// tokens from there on, in as few calls as its server allows. A server of the API chat makes
+    /// the whole answer, and nothing is shown until it is complete.
     #[arg(long, requires = "router", conflicts_with_all = ["offload", "speculate", "relay", "lookahead", "max_offload"])]
     pub handoff: bool,
     /// Quantise the weights of the local model: q8_0, q4_0 or q4_k.
@@ -70,7 +71,8 @@ pub struct Routing {
 pub struct Remote {
     /// API of the server at --llm: tokenroute, vllm, sglang, llama-cpp or openai. For a server
     /// that takes text alone, whatever its tokenizer: text, chat-continue, llama-cpp-chat,
-    /// deepseek, mistral or ollama. Default: its list of models and a few small requests find it.
+    /// deepseek, mistral or ollama. For a chat that answers whole messages alone, with --handoff:
+    /// chat. Default: its list of models and a few small requests find it.
     #[arg(long, value_name = "API")]
     pub llm_api: Option<String>,
     /// Name of the model on the server. Default: the first listed.

@@ -8,10 +8,11 @@ use tokenroute_core::{Handoff, LanguageModel, Llm, LlmError, ModelInfo, Scorer};
 use tokenroute_hub::local;
 use tokenroute_llm::http::{
     Answers, Api, Http, HttpConfig, HttpError, PROBE, Spelling, Takes, TextApis, TextServer,
-    identity,
+    WholeAnswers, identity,
 };
 use tokenroute_llm::{InProcess, LlmText, LocalWriter, TextLlm, Writer};
 use tokenroute_model::{ChatTemplate, Format, LoadOptions, LoadedModel, RouterScorer, check_pair};
+use tokenroute_runtime::Wait;
 
 use super::{LlmPrompts, Partner, RoutedPair, RoutedPairBuilder};
 use crate::Error;
@@ -147,7 +148,9 @@ impl RoutedPairBuilder<'_> {
 
     fn over_http(&mut self, url: &str, slm: &LoadedModel) -> Result<Opened, Error> {
         let mut config = HttpConfig { url: url.to_owned(), ..self.server.clone() };
-        config.first_byte = config.first_byte.min(config.total);
+        // A reply of many tokens may begin late.
+        let first_byte = if self.handoff { config.total } else { config.first_byte };
+        config.first_byte = first_byte.min(config.total);
         config.connect = config.connect.min(config.total);
         if let Some(path) = &self.authority {
             let cannot = |source| Error::Authority { path: path.clone(), source };
@@ -171,9 +174,18 @@ impl RoutedPairBuilder<'_> {
             )) => (None, Some(error)),
             Err(error) => return Err(error),
         };
+        if text.is_some_and(TextApis::is_whole) {
+            self.check_whole()?;
+            self.decoding.policy.wait = Wait::Whole;
+        }
         let client = Some(http.clone());
         let prompts = text.map(LlmPrompts::server);
         let llm: Box<dyn Llm + Send> = match (text, &prompts) {
+            (Some(apis), Some(prompts)) if apis.is_whole() => {
+                let speller = Arc::new(slm.tokenizer.bytewise()?);
+                let prompts = Arc::clone(&prompts.prompts);
+                Box::new(WholeAnswers::new(http, speller, slm.vocabulary.end(), prompts))
+            }
             (Some(apis), Some(prompts)) => {
                 Box::new(through_text(TextServer::new(http, apis), slm, prompts)?)
             }
@@ -186,6 +198,18 @@ impl RoutedPairBuilder<'_> {
         let model = text.map_or(model.clone(), |apis| format!("{model} through {apis}"));
         let identity = identity(&model, &slm.vocabulary);
         Ok(opened(Box::new(Answers::open(cache, &identity, &slm.vocabulary, llm)?)))
+    }
+
+    /// Whether the options go with an LLM that gives whole answers alone.
+    fn check_whole(&self) -> Result<(), Error> {
+        let refuse = |what| Err(Error::WholeAnswers { what });
+        match &self.decoding.policy {
+            _ if !self.handoff => Err(Error::NeedsHandoff),
+            _ if self.answers.is_some() => refuse("a cache of its answers keeps tokens"),
+            policy if policy.warm.is_some() => refuse("a warm-up prefills tokens"),
+            policy if policy.budget.share() < 1.0 => refuse("a budget counts tokens"),
+            _ => Ok(()),
+        }
     }
 
     /// Finds out what a server takes, and notes it. `None` is token ids.

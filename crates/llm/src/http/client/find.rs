@@ -7,6 +7,7 @@
 //!    API. An owner with an API of its own is believed where it gives no text to compare.
 //! 3. It goes on with a begun text: `text`, or `ollama`. It goes on with a begun message:
 //!    `chat-continue`, `llama-cpp-chat`, `mistral` or `deepseek`. A server may have both.
+//! 4. It answers chats: `chat`.
 //!
 //! A server goes on if, given the first half of its own reply as a begun one, it gives the second
 //! half. A server that begins anew does not begin with a space. Where replies repeat the begun
@@ -66,6 +67,9 @@ impl fmt::Display for Found {
         write!(f, "the LLM {model} at {url} takes ")?;
         match takes {
             Takes::Ids(api) => write!(f, "token ids (API {api})"),
+            Takes::Text(apis) if apis.is_whole() => {
+                write!(f, "chats alone, and answers them whole (API {apis})")
+            }
             Takes::Text(apis) => write!(f, "text alone (API {apis})"),
         }
     }
@@ -148,11 +152,12 @@ impl Http {
         if let Some(apis) = TextApis::found(plain, chats) {
             return Ok(Takes::Text(apis));
         }
-        let tried = "it goes on with no begun text and with no begun message";
-        Err(self.not_found(match whole {
-            Err(error) => format!("{tried} ({error})"),
-            Ok(_) => format!("{tried}; its chats are whole answers"),
-        }))
+        match whole {
+            Ok(_) => Ok(Takes::Text(TextApi::Chat.into())),
+            Err(error) => Err(self.not_found(format!(
+                "it goes on with no begun text and with no begun message, and has no chats ({error})"
+            ))),
+        }
     }
 
     /// The first of some APIs by which the server goes on. They begin an answer alike, so the

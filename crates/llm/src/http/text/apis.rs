@@ -33,6 +33,12 @@ impl TextApis {
         [Some(self.first), self.second].into_iter().flatten().find(|api| api.chats() == chats)
     }
 
+    /// Whether the server gives whole answers alone.
+    #[must_use]
+    pub fn is_whole(self) -> bool {
+        self.first.is_whole()
+    }
+
     /// Any of them.
     #[must_use]
     pub fn first(self) -> TextApi {

@@ -7,6 +7,7 @@
 //! the whole text is sent.
 
 mod apis;
+mod whole;
 mod wire;
 
 use std::time::Instant;
@@ -21,6 +22,7 @@ use crate::together::together;
 use crate::{Begun, LlmPrompt, Writer, Written};
 
 pub use apis::TextApis;
+pub use whole::WholeAnswers;
 pub use wire::TextApi;
 pub(super) use wire::{Said, TextQuery};
 

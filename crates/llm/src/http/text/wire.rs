@@ -7,6 +7,7 @@
 //! | `llama-cpp-chat` | as `chat-continue`; the reply repeats the begun message | llama.cpp's server, `tools/server/server-common.cpp`, and its replies |
 //! | `deepseek` | a begun assistant message with `prefix`; the URL ends in `/beta` | DeepSeek's guide "Chat Prefix Completion" |
 //! | `mistral` | a begun assistant message with `prefix`, which the reply repeats | Mistral's guide "Prefix" |
+//! | `chat` | a chat that cannot go on with a begun message: whole answers | OpenAI's reference |
 //! | `ollama` | `/api/generate` with `raw` | Ollama's `docs/api.md` |
 
 use std::fmt;
@@ -34,6 +35,8 @@ pub enum TextApi {
     Mistral,
     /// Ollama's `/api/generate`, raw.
     Ollama,
+    /// Chats that answer with whole messages alone.
+    Chat,
 }
 
 /// A text to go on with, and how many tokens are wanted.
@@ -81,13 +84,14 @@ impl TextQuery<'_> {
 
 impl TextApi {
     /// Every API with its name in arguments and experiment files.
-    pub const ALL: [(&'static str, TextApi); 6] = [
+    pub const ALL: [(&'static str, TextApi); 7] = [
         ("text", TextApi::Completions),
         ("chat-continue", TextApi::ChatContinue),
         ("llama-cpp-chat", TextApi::LlamaCppChat),
         ("deepseek", TextApi::DeepSeek),
         ("mistral", TextApi::Mistral),
         ("ollama", TextApi::Ollama),
+        ("chat", TextApi::Chat),
     ];
 
     /// The API of this name.
@@ -103,6 +107,12 @@ impl TextApi {
         !matches!(self, TextApi::Completions | TextApi::Ollama)
     }
 
+    /// Whether it gives whole answers alone, so that it cannot go on with a text.
+    #[must_use]
+    pub fn is_whole(self) -> bool {
+        self == TextApi::Chat
+    }
+
     /// Whether the server needs flags to go on with the last message.
     fn is_flagged(self) -> bool {
         matches!(self, TextApi::ChatContinue | TextApi::LlamaCppChat)
@@ -116,7 +126,7 @@ impl TextApi {
     pub(super) fn path(self) -> &'static str {
         match self {
             TextApi::Completions => "/v1/completions",
-            TextApi::ChatContinue | TextApi::LlamaCppChat | TextApi::Mistral => {
+            TextApi::ChatContinue | TextApi::LlamaCppChat | TextApi::Mistral | TextApi::Chat => {
                 "/v1/chat/completions"
             }
             // The base is the beta URL, which has no version.
@@ -148,6 +158,12 @@ impl TextApi {
                     "num_predict": tokens, "temperature": temperature, "repeat_penalty": 1.0,
                 },
             }),
+            (TextApi::Chat, LlmPrompt::Chat(_)) if !text.is_empty() => {
+                return Err(LlmError::Refused(
+                    "the API chat gives whole answers, and goes on with no begun one; use --handoff"
+                        .to_owned(),
+                ));
+            }
             (_, LlmPrompt::Chat(messages)) if self.chats() => {
                 let message =
                     |(role, content): &(String, String)| json!({"role": role, "content": content});

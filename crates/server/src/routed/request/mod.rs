@@ -153,6 +153,8 @@ impl RoutedRequest {
                 (branch.saturating_mul(branches.get()), steps.saturating_add(1))
             }
             Wait::Block | Wait::Relay { .. } => (0, 1),
+            // The state after the prompt is kept, with the step there.
+            Wait::Whole => (state_bytes(pair.position_bytes, self.prompt.len()), 2),
         };
         let logits = size_of::<f32>() * pair.vocabulary;
         let logits = self.policy.listed.map_or(0, |_| waiting.saturating_mul(logits));
