@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokenroute_core::{Sampling, TokenId};
 
 use crate::net::memory::{Reservation, holding};
@@ -14,7 +14,7 @@ use crate::net::openai::reply::Stamp;
 use crate::net::refusal::Refusal;
 use crate::routed::answer::TokenText;
 use crate::routed::metrics::{cause_name, origin_name};
-use crate::routed::request::RoutedRequest;
+use crate::routed::request::{AnswerKind, RoutedRequest};
 use crate::routed::running::RunningAnswer;
 use crate::routed::shared::Shared;
 use crate::routed::ticket::Ticket;
@@ -103,12 +103,45 @@ impl Answers {
         Ok(origin)
     }
 
-    /// The log-probabilities of tokens in the shape of OpenAI's chat API, if they are wanted.
-    /// An end token has none.
-    pub(crate) fn listed(&self, tokens: &[TokenText]) -> Result<Value, Refusal> {
-        if self.request.policy.listed.is_none() {
-            return Ok(Value::Null);
+    /// The log-probabilities of tokens in the shape of the request's API, if they are wanted.
+    /// An end token has none. `before` is the number of characters of the answer before them.
+    pub(crate) fn listed(&self, tokens: &[TokenText], before: usize) -> Result<Value, Refusal> {
+        match (self.request.policy.listed, self.request.kind) {
+            (None, _) => Ok(Value::Null),
+            (Some(_), AnswerKind::Text) => self.lists(tokens, before),
+            (Some(_), AnswerKind::Chat | AnswerKind::Response) => self.entries(tokens),
         }
+    }
+
+    /// As OpenAI's completions have them: a list for each part.
+    fn lists(&self, tokens: &[TokenText], before: usize) -> Result<Value, Refusal> {
+        let (mut names, mut own) = (Vec::new(), Vec::new());
+        let (mut tops, mut offsets) = (Vec::new(), Vec::new());
+        let mut offset = before;
+        for TokenText { token, text, listed } in tokens {
+            let at = offset;
+            offset += text.chars().count();
+            let Some(listed) = listed else { continue };
+            if self.shared.pair.ends.is_end(token.token) {
+                continue;
+            }
+            let mut top = Map::new();
+            for &(id, value) in &listed.top {
+                // Tokens of one text share a name; the most probable one has it.
+                top.entry(self.spelled(id)?).or_insert_with(|| json!(value));
+            }
+            names.push(self.spelled(token.token)?);
+            own.push(listed.value);
+            tops.push(top);
+            offsets.push(at);
+        }
+        Ok(json!({
+            "tokens": names, "token_logprobs": own, "top_logprobs": tops, "text_offset": offsets,
+        }))
+    }
+
+    /// As OpenAI's chats have them: an entry for each token.
+    fn entries(&self, tokens: &[TokenText]) -> Result<Value, Refusal> {
         let mut content = Vec::with_capacity(tokens.len());
         for TokenText { token, listed, .. } in tokens {
             let Some(listed) = listed else { continue };

@@ -46,7 +46,7 @@ fn choice(
     finish: Finish,
 ) -> Result<Value, Refusal> {
     let (text, finish) = (text(tokens), finish.name());
-    let listed = answers.listed(tokens)?;
+    let listed = answers.listed(tokens, 0)?;
     Ok(match answers.request.kind {
         AnswerKind::Text => {
             json!({"index": index, "text": text, "logprobs": listed, "finish_reason": finish})
@@ -59,7 +59,8 @@ fn choice(
 }
 
 fn chunks(answers: Answers) -> Response {
-    let mut chunks = Chunks { answers, index: 0, queue: VecDeque::new(), over: false };
+    let queue = VecDeque::new();
+    let mut chunks = Chunks { answers, index: 0, sent: 0, queue, over: false };
     chunks.begin();
     streamed(chunks)
 }
@@ -70,6 +71,8 @@ struct Chunks {
     answers: Answers,
     /// The answer whose tokens are being sent.
     index: usize,
+    /// Characters of it that were sent.
+    sent: usize,
     /// Data to send.
     queue: VecDeque<String>,
     over: bool,
@@ -113,7 +116,8 @@ impl Chunks {
         };
         let (tokens, finish) = running.next().await?;
         let (request, text) = (&self.answers.request, text(&tokens));
-        let listed = self.answers.listed(&tokens)?;
+        let listed = self.answers.listed(&tokens, self.sent)?;
+        let sent = text.chars().count();
         let shows = request.tokens || request.policy.listed.is_some();
         if !text.is_empty() || (shows && !tokens.is_empty()) {
             let new = match request.kind {
@@ -126,6 +130,7 @@ impl Chunks {
             }
             self.push(&chunk);
         }
+        self.sent += sent;
         if let Some(finish) = finish {
             self.finish(finish);
         }
@@ -142,7 +147,7 @@ impl Chunks {
         self.answers.add_sampling(&mut end);
         self.push(&end);
         self.answers.finish_first();
-        self.index += 1;
+        (self.index, self.sent) = (self.index + 1, 0);
         if self.answers.running.is_empty() {
             self.end();
         } else {

@@ -67,6 +67,50 @@ fn a_listed_token_has_the_small_model_s_log_probability_even_if_the_large_one_ma
 }
 
 #[test]
+fn completions_list_the_same_in_their_own_shape() {
+    let client = routed(forgetful());
+    let mut chat = chat();
+    (chat["logprobs"], chat["top_logprobs"]) = (json!(true), json!(2));
+    let content = client.answer(CHAT, &chat)["choices"][0]["logprobs"]["content"].clone();
+    let content = content.as_array().expect("a list");
+    // The chat's prompt.
+    let mut body = json!({"prompt": [0, 1, 2], "max_tokens": 24, "tau": 0.5, "logprobs": 2});
+    let choice = client.answer(TEXT, &body)["choices"][0].clone();
+    let lists = &choice["logprobs"];
+    let list = |name: &str| lists[name].as_array().expect("a list").clone();
+    let of = |name: &str| content.iter().map(|entry| entry[name].clone()).collect::<Vec<_>>();
+    assert_eq!((list("tokens"), list("token_logprobs")), (of("token"), of("logprob")));
+    for (top, entry) in list("top_logprobs").iter().zip(content) {
+        let best = &entry["top_logprobs"][0];
+        assert_eq!(top[best["token"].as_str().expect("a text")], best["logprob"]);
+    }
+    // A character of several tokens is in the text once, with the last of them.
+    let text: Vec<char> = choice["text"].as_str().expect("a text").chars().collect();
+    let offsets: Vec<usize> =
+        list("text_offset").iter().map(|at| at.as_u64().expect("a place") as usize).collect();
+    assert!(offsets[0] == 0 && offsets.is_sorted() && offsets.len() == content.len());
+    for (token, at) in list("tokens").iter().zip(&offsets) {
+        let token = token.as_str().expect("a text");
+        // A character that was never finished is in the text of the token after it.
+        let there = text[*at..].iter().skip_while(|&&c| c == '\u{FFFD}');
+        let there: String = there.take(token.chars().count()).collect();
+        assert!(token.contains('\u{FFFD}') || there == token, "{token:?} at {at}: {there:?}");
+    }
+    let chunks = client.chunks(TEXT, &body);
+    for name in ["tokens", "token_logprobs", "top_logprobs", "text_offset"] {
+        let parts =
+            chunks.iter().filter_map(|chunk| chunk["choices"][0]["logprobs"][name].as_array());
+        assert_eq!(parts.flatten().cloned().collect::<Vec<_>>(), list(name), "{name}");
+    }
+    body["logprobs"] = json!(0);
+    let none = client.answer(TEXT, &body)["choices"][0]["logprobs"].clone();
+    assert_eq!(none["token_logprobs"], lists["token_logprobs"]);
+    assert_eq!(none["top_logprobs"][0], json!({}));
+    body["logprobs"] = Value::Null;
+    assert_eq!(client.answer(TEXT, &body)["choices"][0]["logprobs"], Value::Null);
+}
+
+#[test]
 fn a_reply_that_lists_too_much_is_refused() {
     let client = routed(forgetful());
     let mut body = chat();

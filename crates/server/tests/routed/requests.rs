@@ -190,7 +190,7 @@ fn requests_that_cannot_be_met_are_refused_by_name() {
         ),
         (with(json!({"best_of": 3})), 400, json!("best_of"), "must be 1"),
         (with(json!({"echo": true})), 400, json!("echo"), "not supported"),
-        (with(json!({"logprobs": 3})), 400, json!("logprobs"), "not supported"),
+        (with(json!({"logprobs": 21})), 400, json!("logprobs"), "20"),
         (with(json!({"stop": [""]})), 400, json!("stop"), "none of them empty"),
         (with(json!({"stop": 3})), 400, json!("stop"), "a list of strings"),
         (with(json!({"stream": "yes"})), 400, json!("stream"), "true or false"),

@@ -89,6 +89,14 @@ for chunk in ask(max_completion_tokens=40, logprobs=True, top_logprobs=3, stream
     for piece in chunk.choices:
         streamed += piece.logprobs.content if piece.logprobs else []
 assert streamed == content
+legacy = client.completions.create(model=model, prompt=prompt + "\n", max_tokens=40, logprobs=3,
+                                   extra_body={"tau": 0.5}).choices[0]
+lists = legacy.logprobs
+assert lists.tokens == [entry.token for entry in content]
+assert lists.token_logprobs == [entry.logprob for entry in content]
+assert all(legacy.text.startswith(token, at) for token, at in zip(lists.tokens, lists.text_offset))
+for top, entry in zip(lists.top_logprobs, content):
+    assert top[entry.top_logprobs[0].token] == max(top.values()) == entry.top_logprobs[0].logprob
 
 # Several answers, text as the format, stop strings.
 several = ask(temperature=1.5, top_p=0.95, seed=3, n=3, max_completion_tokens=40,

@@ -79,8 +79,10 @@ pub(super) fn answers(
 
 /// How many of the most probable tokens come with each one, if log-probabilities are wanted.
 pub(super) fn listed(kind: AnswerKind, fields: &RequestFields) -> Result<Option<usize>, Refusal> {
-    if kind != AnswerKind::Chat {
-        return Ok(None);
+    match kind {
+        AnswerKind::Chat => {}
+        AnswerKind::Text => return fields.count("logprobs", 0, TOP),
+        AnswerKind::Response => return Ok(None),
     }
     let top = fields.count(TOP_LOGPROBS, 0, TOP)?.unwrap_or(0);
     match fields.flag("logprobs")? {

@@ -53,7 +53,7 @@ impl AnswerKind {
     fn unsupported(self) -> &'static [&'static str] {
         match self {
             AnswerKind::Chat => &["tools", "functions", "logit_bias", "audio"],
-            AnswerKind::Text => &["suffix", "logit_bias", "logprobs"],
+            AnswerKind::Text => &["suffix", "logit_bias"],
             AnswerKind::Response => &["tools", "include", "n"],
         }
     }
