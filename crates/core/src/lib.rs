@@ -52,7 +52,9 @@ mod vocabulary;
 pub use common_prefix::{CommonPrefix, common_prefix};
 pub use curve::{Curve, CurvePoint, Piece, QuestionCurve, Sweepable, mean_offload};
 pub use features::{FeatureSpec, Features};
-pub use grading::{Grader, answer_letter, grade, is_number, last_boxed, same_answer, yes_or_no};
+pub use grading::{
+    Grader, after_thinking, answer_letter, grade, is_number, last_boxed, same_answer, yes_or_no,
+};
 pub use handoff::Handoff;
 pub use hash::{prefix_hash, stable_hash, unit_hash};
 pub use label::{Counts, LabelRow, Relation, Shares, Tally, soft_target};

@@ -7,6 +7,7 @@ mod latex;
 mod letters;
 mod numbers;
 mod texts;
+mod thinking;
 mod words;
 mod yes_no;
 
@@ -15,9 +16,11 @@ use serde::{Deserialize, Serialize};
 use crate::Question;
 use latex::Expression;
 use numbers::Number;
+pub use thinking::after_thinking;
 
 /// How an answer is graded. Each question carries its grader, so every stage grades alike.
-/// A text that commits to no answer is wrong. The first complete marker ("the answer is",
+/// A text that commits to no answer is wrong. A model's thinking is no part of its answer
+/// ([`after_thinking`]). The first complete marker ("the answer is",
 /// `\boxed{…}`, `####`) counts, unless the text corrects itself right after it ("Wait, …").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -137,7 +140,7 @@ pub fn same_answer(question: &Question, a: (&str, bool), b: (&str, bool)) -> boo
 
 /// What a text commits to. With `ended` false only what no next character can change.
 fn commitment(question: &Question, answer: &str, ended: bool) -> Option<Commitment> {
-    let answer = cue::before_next_question(answer);
+    let answer = cue::before_next_question(after_thinking(answer)?);
     if ended {
         return committed(question, answer, true);
     }

@@ -40,6 +40,33 @@ fn only_a_stated_right_letter_counts() {
     check(&asked(Grader::StatedLetter, &["1", "2", "3"], "B"), &cases);
 }
 
+/// As Qwen3 answers with thinking on.
+#[test]
+fn a_models_thinking_is_no_part_of_its_answer() {
+    let thinking = "<think>\nThe answer is 1 (A)? No.\n#### 1\n</think>\n\n";
+    let letter = asked(Grader::StatedLetter, &["1", "2", "3"], "B");
+    let number = asked(Grader::FinalNumber, &[], "2");
+    let text = asked(Grader::Text, &[], "two");
+    for (question, answer) in
+        [(&letter, "The answer is 2 (B)."), (&number, "#### 2\n"), (&text, "\\boxed{two}")]
+    {
+        for ended in [true, false] {
+            let with = |before: &str| grade(question, &format!("{before}{answer}"), ended);
+            assert!(with(""), "{answer:?}, ended: {ended}");
+            assert!(with(thinking), "{answer:?} after thinking, ended: {ended}");
+            // With thinking off the template closes an empty one in the prompt.
+            assert!(with("<think>\n\n</think>\n\n"));
+            // A prompt that opens the thinking leaves its end to the answer.
+            assert!(with("So it is 1, the answer is 1 (A).\n</think>\n\n"));
+            assert!(!with("<think>\n"), "{answer:?} within the thinking");
+        }
+    }
+    // A right answer in the thinking alone is none.
+    assert!(!grade(&number, "<think>\n#### 2\n</think>\n\n#### 3", true));
+    assert!(!grade(&number, "<think>\n#### 2\n</think>\n\n", true));
+    assert!(same_answer(&number, ("<think>#### 2\n", true), ("<think>#### 3\n", true)));
+}
+
 #[test]
 fn choice_letters() {
     let texts = ["a cat", "bank", "library", "mall", "new york"];

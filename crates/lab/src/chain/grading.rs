@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Error, Result, ensure};
-use tokenroute_core::{Grader, Question, grade};
+use tokenroute_core::{Grader, Question, after_thinking, grade};
 
 use super::Chain;
 use crate::command_grader::CommandGrader;
@@ -34,15 +34,19 @@ impl Grading {
     }
 
     /// Whether an answer is right. An answer that was cut at its greatest length is given to no
-    /// program and no judge: it is wrong.
+    /// program and no judge: it is wrong. Neither gets the model's thinking before the answer.
     ///
     /// # Errors
     /// A program or a judge that does not say.
     pub(super) fn grade(&self, question: &Question, answer: &str, ended: bool) -> Result<bool> {
+        if !question.grader.is_asked() {
+            return Ok(grade(question, answer, ended));
+        }
+        let Some(answer) = after_thinking(answer).filter(|_| ended) else { return Ok(false) };
         match (question.grader, &self.command, &self.judge) {
-            (Grader::Command, Some(command), _) => Ok(ended && command.judge(question, answer)?),
-            (Grader::Judge, _, Some(judge)) => Ok(ended && judge.judge(question, answer)?),
-            _ => Ok(grade(question, answer, ended)),
+            (Grader::Command, Some(command), _) => command.judge(question, answer),
+            (Grader::Judge, _, Some(judge)) => judge.judge(question, answer),
+            _ => Ok(false),
         }
     }
 
