@@ -1,6 +1,6 @@
 //! Labels one batch of questions in memory.
 
-use tokenroute_core::{LabelRow, LanguageModel, Llm};
+use tokenroute_core::{LabelRow, LanguageModel, Llm, TokenId};
 
 use crate::labeller::Context;
 use crate::{Item, LabelError, Labeller, Reference, Round, on_policy, reference, walk};
@@ -27,6 +27,18 @@ impl<S: LanguageModel, L: Llm + ?Sized> Labeller<'_, S, L> {
     ) -> Result<Vec<LabelRow>, LabelError> {
         self.check(items, round.number())?;
         Ok(self.batch(items, round)?.rows)
+    }
+
+    /// The answers along which round 0 labels, with their end tokens. Those of a walk are not
+    /// known before it.
+    ///
+    /// # Errors
+    /// An LLM that fails, or a missing rationale.
+    pub fn answers(&self, items: &[Item<'_>]) -> Result<Vec<Vec<TokenId>>, LabelError> {
+        self.check(items, 0)?;
+        let answers = reference::answers(&Context::new(self), items);
+        items.iter().for_each(|item| self.llm.forget(&item.prompt));
+        answers
     }
 
     pub(crate) fn batch(&self, items: &[Item<'_>], round: &Round<'_>) -> Result<Batch, LabelError> {

@@ -36,6 +36,9 @@ pub struct LabelConfig {
     /// path is greedy.
     #[serde(default, skip_serializing_if = "is_greedy")]
     pub temperature: f64,
+    /// Whether an engine computed the SLM's hidden states along the path of round 0.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub states: bool,
 }
 
 fn one() -> usize {
@@ -86,6 +89,15 @@ impl LabelConfig {
                 "is \"routed\" in round 0, which has no router yet; expected \"llm\" or \"slm\"";
             return refuse("continuation", what.to_owned());
         }
+        if self.states {
+            let what = "needs more of the SLM than its states along a path; label without --states";
+            if self.reference == Reference::Walk {
+                return refuse("reference", format!("is \"walk\", which {what}"));
+            }
+            if self.continuation == Some(ContinuationPolicy::Slm) {
+                return refuse("continuation", format!("is \"slm\", which {what}"));
+            }
+        }
         if self.reference == Reference::Walk {
             let what = "goes with no `reference = \"walk\"`, whose rollouts are the LLM's greedy ones; remove it";
             if self.continuation == Some(ContinuationPolicy::Slm) {
@@ -135,6 +147,7 @@ impl Default for LabelConfig {
             continuation: None,
             samples: 1,
             temperature: 0.0,
+            states: false,
         }
     }
 }

@@ -17,12 +17,7 @@ pub(crate) fn label<S: LanguageModel, L: Llm + ?Sized>(
 ) -> Result<Vec<LabelRow>, LabelError> {
     let (vocabulary, config) = (context.labeller.vocabulary, &context.labeller.config);
     let gold = config.reference == Reference::Gold;
-    let answers = if gold {
-        items.iter().map(|item| rationale(context, item)).collect::<Result<Vec<_>, _>>()?
-    } else {
-        let opening = |item| Opening::greedy(item, item.prompt.clone(), config.max_tokens, true);
-        context.continued(&items.iter().map(opening).collect::<Vec<_>>())?
-    };
+    let answers = answers(context, items)?;
     let large = if gold {
         let answers: Vec<&[TokenId]> = answers.iter().map(Vec::as_slice).collect();
         context.tokens_along(items, &answers)?
@@ -62,6 +57,19 @@ pub(crate) fn label<S: LanguageModel, L: Llm + ?Sized>(
         Some(ContinuationPolicy::Routed) => config.check(0)?,
     }
     Ok(judged.rows(vocabulary, items, 0, tracks))
+}
+
+/// The reference answers, canonical: rationales, or the LLM's own.
+pub(crate) fn answers<S, L: Llm + ?Sized>(
+    context: &Context<'_, '_, S, L>,
+    items: &[Item<'_>],
+) -> Result<Vec<Vec<TokenId>>, LabelError> {
+    let config = &context.labeller.config;
+    if config.reference == Reference::Gold {
+        return items.iter().map(|item| rationale(context, item)).collect();
+    }
+    let opening = |item| Opening::greedy(item, item.prompt.clone(), config.max_tokens, true);
+    context.continued(&items.iter().map(opening).collect::<Vec<_>>())
 }
 
 /// Positions of a teacher-forced answer. Its last token is not processed.

@@ -22,8 +22,10 @@ mod atomic;
 #[cfg(feature = "tables")]
 mod curves;
 mod dataset;
+mod engine_states;
 mod error;
 mod file_hashes;
+mod floats;
 mod folder_lock;
 mod hash;
 #[cfg(feature = "tables")]
@@ -46,6 +48,7 @@ pub use atomic::{
 #[cfg(feature = "tables")]
 pub use curves::{PolicyCurves, curve_csv, read_curves, write_curves};
 pub use dataset::{Dataset, DatasetCard, Split, questions_jsonl, read_questions, write_questions};
+pub use engine_states::EngineStates;
 pub use error::StoreError;
 pub use file_hashes::FileHashes;
 pub use folder_lock::FolderLock;

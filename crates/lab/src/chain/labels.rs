@@ -4,9 +4,9 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use tokenroute_core::{CommonPrefix, LabelRow, Llm, Question, Tau, TokenId};
+use tokenroute_core::{LabelRow, Llm, Question, Tau, TokenId};
 use tokenroute_label::{Item, LabelConfig, Labeller, PairHashes, Reference, Round, work};
-use tokenroute_model::{Decoder, RouterScorer};
+use tokenroute_model::RouterScorer;
 use tokenroute_store::{self as store, Columns, Manifest};
 use tokenroute_train::{Provenance, TrainConfig};
 
@@ -47,8 +47,13 @@ impl Chain<'_> {
             let trained: Vec<Item<'_>> = trained(&items);
             let (llm, decode) = (self.labelled_by(pair), |ids: &[TokenId]| self.text(ids));
             let grade = self.grade();
-            let mut labeller = self.labeller(&pair.slm, &*llm, &decode, &grade);
             for number in 0..=self.experiment.label.rounds {
+                // An engine may have given the states of the first round of an earlier run.
+                if number == 0 && self.first_round(&items)?.is_some() {
+                    continue;
+                }
+                let slm = self.labelled_slm(&pair.slm, number)?;
+                let mut labeller = self.labeller(&slm, &*llm, &decode, &grade);
                 labeller.config = self.label_config(number);
                 let folder = self.round_folder(number);
                 let items = if number == 0 { &items } else { &trained };
@@ -93,8 +98,8 @@ impl Chain<'_> {
         let mut found = Vec::new();
         for number in 0..=self.experiment.label.rounds {
             let config = self.label_config(number);
-            let due = if number == 0 {
-                work(&config, pair, separator, &items, &Round::Reference)?
+            let done = if number == 0 {
+                self.first_round(&items)?
             } else {
                 let path = self.interim_path(number);
                 if !store::exists(&path) {
@@ -104,15 +109,29 @@ impl Chain<'_> {
                 let tau = self.interim_tau(&scorer);
                 let hash = self.hashes.sha256(&path)?;
                 let round = Round::OnPolicy { number, scorer: &scorer, tau, router_hash: &hash };
-                work(&config, pair, separator, &trained(&items), &round)?
+                let due = work(&config, pair, separator, &trained(&items), &round)?;
+                due.finished(&self.round_folder(number), &self.hashes)?
             };
-            let done = due.finished(&self.round_folder(number), &self.hashes)?;
             match done {
                 Some(manifest) => found.push(manifest),
                 None => return Ok(None),
             }
         }
         Ok(Some(found))
+    }
+
+    /// The manifest of the first round, if it is finished, with or without an engine's states.
+    pub(super) fn first_round(&self, items: &[Item<'_>]) -> Result<Option<Manifest>> {
+        let (pair, separator) = (self.named.hashes(), self.slm().vocabulary.separator());
+        for states in [false, true] {
+            let config = LabelConfig { states, ..self.label_config(0) };
+            let due = work(&config, pair, separator, items, &Round::Reference)?;
+            let done = due.finished(&self.round_folder(0), &self.hashes)?;
+            if done.is_some() {
+                return Ok(done);
+            }
+        }
+        Ok(None)
     }
 
     /// The finished label table: its hash and its rows.
@@ -239,20 +258,22 @@ impl Chain<'_> {
         pair.llm.called(self.experiment.label.questions_per_shard)
     }
 
-    pub(super) fn labeller<'c>(
+    pub(super) fn labeller<'c, S>(
         &'c self,
-        slm: &'c CommonPrefix<Decoder>,
+        slm: &'c S,
         llm: &'c (dyn Llm + 'c),
         decode: &'c dyn Fn(&[TokenId]) -> String,
         grade: &'c dyn Fn(&Question, &str, bool) -> Result<bool, String>,
-    ) -> Labeller<'c, CommonPrefix<Decoder>, dyn Llm + 'c> {
+    ) -> Labeller<'c, S, dyn Llm + 'c> {
         let (llm_hash, config) = (self.named.hashes().llm, self.label_config(0));
         let (vocabulary, kept) = (&self.slm().vocabulary, self.judgements.as_deref());
         Labeller { slm, llm, llm_hash, vocabulary, decode, grade, config, kept }
     }
 
     pub(super) fn label_config(&self, round: u32) -> LabelConfig {
-        self.experiment.label.config(round, self.experiment.data.max_tokens, self.experiment.seed)
+        let (max_tokens, seed) = (self.experiment.data.max_tokens, self.experiment.seed);
+        let states = round == 0 && self.states.is_some();
+        LabelConfig { states, ..self.experiment.label.config(round, max_tokens, seed) }
     }
 
     pub(super) fn items<'q>(&self, asked: &'q [Asked]) -> Result<Vec<Item<'q>>> {

@@ -9,6 +9,7 @@ mod errors;
 mod estimate;
 mod examples;
 mod experiment_llm;
+mod given_states;
 mod grading;
 pub mod labels;
 pub mod latency;
@@ -54,6 +55,8 @@ pub struct Chain<'a> {
     hashes: FileHashes,
     named: NamedPair,
     grading: Grading,
+    /// Where an engine's hidden states of the SLM lie, for the first label round, if anywhere.
+    states: Option<PathBuf>,
     /// Where judgements are kept beside the experiment file, if anywhere.
     judgements: Option<PathBuf>,
     loaded: OnceLock<LoadedPair>,
@@ -97,6 +100,7 @@ impl<'a> Chain<'a> {
             hashes,
             named,
             grading,
+            states: None,
             judgements,
             loaded,
             part,

@@ -209,6 +209,7 @@ impl LabelSection {
             continuation: (given != usual).then_some(given),
             samples: self.samples,
             temperature: self.temperature,
+            states: false,
         }
     }
 }

@@ -298,7 +298,7 @@ fn grow(buffer: &mut Vec<f32>, len: usize) {
     }
 }
 
-fn backend(transformer: &Transformer, error: &dyn std::error::Error) -> ModelError {
+pub(super) fn backend(transformer: &Transformer, error: &dyn std::error::Error) -> ModelError {
     ModelError::Backend { model: transformer.info.name.clone(), message: error.to_string() }
 }
 

@@ -3,6 +3,7 @@
 
 mod attention;
 mod forward;
+mod given_states;
 mod kv_block;
 mod kv_eight_bits;
 mod kv_state;

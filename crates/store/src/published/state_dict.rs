@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use half::{bf16, f16};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{SafeTensors, TensorView};
+
+use crate::floats::floats;
 
 /// The tensors of a file.
 pub(super) struct StateDict<'b> {
@@ -77,16 +78,7 @@ impl<'b> StateDict<'b> {
 
     fn values(&mut self, name: &str) -> Result<Vec<f32>, String> {
         let view = self.view(name)?;
-        let (pairs, fours) = (view.data().as_chunks::<2>().0, view.data().as_chunks::<4>().0);
-        let values: Vec<f32> = match view.dtype() {
-            Dtype::F32 => fours.iter().map(|&b| f32::from_le_bytes(b)).collect(),
-            Dtype::F16 => pairs.iter().map(|&b| f16::from_le_bytes(b).to_f32()).collect(),
-            Dtype::BF16 => pairs.iter().map(|&b| bf16::from_le_bytes(b).to_f32()).collect(),
-            other => return Err(format!("{name} is {other:?}; expected F32, F16 or BF16")),
-        };
-        if let Some(at) = values.iter().position(|value| !value.is_finite()) {
-            return Err(format!("{name}[{at}] is {}; expected a finite number", values[at]));
-        }
+        let values = floats(name, view.dtype(), view.data())?;
         self.taken.insert(name.to_owned());
         Ok(values)
     }

@@ -87,6 +87,15 @@ pub struct Label {
     /// labelling. They are small; with them one pass of the small model makes the table again.
     #[arg(long, conflicts_with = "estimate")]
     pub keep_judgements: bool,
+    /// Take the SLM's hidden states of the first round from this folder: one safetensors file for
+    /// each path, as vLLM's hidden-state extraction writes them. Sampled rows are checked against
+    /// the SLM.
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["estimate", "keep_judgements", "paths"])]
+    pub states: Option<PathBuf>,
+    /// Write the token ids whose states --states needs, one line of JSON for each question,
+    /// without labelling. The LLM answers first.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["estimate", "keep_judgements", "part", "merge"])]
+    pub paths: Option<PathBuf>,
     /// Label part I of N in run/parts/, of the first round that is not finished. All parts may
     /// run at the same time, on any machines that share the folder.
     #[arg(long, value_name = "I/N", conflicts_with_all = ["estimate", "keep_judgements", "merge"])]

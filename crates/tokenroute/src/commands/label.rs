@@ -11,7 +11,11 @@ use crate::progress::Terminal;
 
 /// Labels the questions of an experiment.
 pub fn run(args: &Label, progress: &Terminal) -> Result<()> {
-    let chain = args.experiment.open(progress)?;
+    let chain = args.experiment.open(progress)?.with_states(args.states.clone())?;
+    if let Some(file) = &args.paths {
+        let paths = chain.write_paths(file)?;
+        return output::line(&format!("{paths} paths in {}", output::shown(file)));
+    }
     if args.estimate {
         let found = chain.estimate_labels(args.anew)?;
         if args.json {

@@ -33,7 +33,8 @@ impl Chain<'_> {
             self.timed(&folder, || {
                 let (llm, decode) = (self.labelled_by(pair), |ids: &[TokenId]| self.text(ids));
                 let grade = self.grade();
-                let mut labeller = self.labeller(&pair.slm, &*llm, &decode, &grade);
+                let slm = self.labelled_slm(&pair.slm, number)?;
+                let mut labeller = self.labeller(&slm, &*llm, &decode, &grade);
                 labeller.config = self.label_config(number);
                 let into = self.workplace().join(round_of_part(number));
                 labeller.run_part(&items, round, part, &into, self.progress)?;
@@ -86,6 +87,9 @@ impl Chain<'_> {
         let trained = trained(items);
         for number in 0..=self.experiment.label.rounds {
             let items = if number == 0 { items } else { &trained };
+            if number == 0 && self.first_round(items)?.is_some() {
+                continue;
+            }
             let done = self.with_round(number, device, |round| {
                 let due = work(&self.label_config(number), pair, separator, items, round)?;
                 Ok(due.finished(&self.round_folder(number), &self.hashes)?.is_some())
