@@ -35,6 +35,7 @@ fuzz_target!(|bytes: &[u8]| {
         sentence_entropy: 0.3,
         paragraph_entropy: 0.3,
         lowest: 0.7,
+        state: None,
         llm: None,
     };
     // Overflowing weights are an error of the router, not of the reader.

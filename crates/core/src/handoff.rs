@@ -1,6 +1,6 @@
 //! The policy that hands an answer over: the SLM begins, and from some token on the LLM makes all.
 
-use crate::{Position, Score, ScoreError, Scorer};
+use crate::{Position, Score, ScoreError, Scored, Scorer};
 
 /// Offloads every token from the first on whose score is below τ: the score is the lowest of the
 /// router's scores so far. So an answer changes hands at most once, and the LLM can make its rest
@@ -19,7 +19,11 @@ impl Handoff {
 
 impl Scorer for Handoff {
     fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError> {
-        let here = self.router.score(position)?;
-        Score::new(here.get().min(position.lowest))
+        Ok(self.scored(position)?.score)
+    }
+
+    fn scored(&self, position: &Position<'_>) -> Result<Scored, ScoreError> {
+        let Scored { score, state } = self.router.scored(position)?;
+        Ok(Scored { score: Score::new(score.get().min(position.lowest))?, state })
     }
 }

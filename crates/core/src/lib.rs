@@ -15,6 +15,7 @@
 //! - [`Sampling`]: how tokens are drawn where decoding is not greedy.
 //! - [`Score`], [`Tau`]: the router's output and the threshold on it.
 //! - [`Scorer`], [`Position`], [`Features`]: from a decoding position to a score.
+//! - [`Feature`], [`FeatureSpec`]: what a router reads of a step, and of the steps before.
 //! - [`LabelRow`], [`Relation`]: the result of labelling one position.
 //! - [`RouterHeader`]: the metadata of a router file.
 //! - [`Trace`]: the record of one generation.
@@ -40,9 +41,11 @@ mod prefix_cache;
 mod progress;
 mod prompt;
 mod question;
+pub mod registry;
 mod router;
 mod sampling;
 mod score;
+mod scorer_state;
 mod speller;
 pub mod template;
 mod token_class;
@@ -51,7 +54,9 @@ mod vocabulary;
 
 pub use common_prefix::{CommonPrefix, common_prefix};
 pub use curve::{Curve, CurvePoint, Piece, QuestionCurve, Sweepable, mean_offload};
-pub use features::{FeatureSpec, Features};
+pub use features::{
+    Feature, FeatureConfig, FeatureReader, FeatureSpec, Features, History, Seen, register_feature,
+};
 pub use grading::{
     Grader, after_thinking, answer_letter, grade, is_number, last_boxed, same_answer, yes_or_no,
 };
@@ -75,6 +80,7 @@ pub use router::{
 };
 pub use sampling::{Sampling, SamplingError, Side};
 pub use score::{LlmStep, Position, Score, ScoreError, Scorer, Tau, TauError};
+pub use scorer_state::{Scored, ScorerState};
 pub use speller::{Spelled, Speller, unfinished};
 pub use token_class::TokenClass;
 pub use trace::{Origin, Trace, TraceToken};

@@ -246,13 +246,7 @@ impl Trial {
                 format!("{name}{dropout}")
             }
         };
-        let FeatureSpec { hidden, top_k, token, top_logits } = &self.features;
-        let features = match (hidden, top_k) {
-            _ if *token || *top_logits > 0 => "hidden state, token and logits",
-            (0, _) => "the probabilities",
-            (_, 0) => "the hidden state",
-            _ => "hidden state and probabilities",
-        };
+        let features = self.features.summary();
         format!("{head} on {features}")
     }
 }

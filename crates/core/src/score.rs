@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Step, TokenId, TopTokens};
+use crate::{Scored, ScorerState, Step, TokenId, TopTokens};
 
 /// The router's P(the SLM's token may be kept), clamped to [2⁻⁵³, 1−2⁻⁵³]. It is an f64, so
 /// that different logits have different scores: in f32 all logits above 17 share the
@@ -166,6 +166,9 @@ pub struct Position<'a> {
     /// The scorer's lowest score at an earlier position of this answer; 1 if there is none, or if
     /// the scorer needs the LLM.
     pub lowest: f64,
+    /// What the scorer remembers of the earlier steps of this answer. `None` at the first one, of a
+    /// scorer that remembers nothing, and of one that needs the LLM.
+    pub state: Option<&'a ScorerState>,
     /// What the LLM says here; `None` unless the scorer needs it, or if the LLM failed.
     pub llm: Option<LlmStep<'a>>,
 }
@@ -181,12 +184,24 @@ pub struct LlmStep<'a> {
 
 /// A routing policy: the probability, per position, that the SLM's token may be kept. A
 /// pure function of the position.
+///
+/// A scorer that remembers earlier steps gives its state by [`Scorer::scored`]. A scorer that
+/// wraps another passes that call on.
 pub trait Scorer: Sync {
     /// Scores one position.
     ///
     /// # Errors
     /// [`ScoreError`] if the score is NaN.
     fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError>;
+
+    /// The same score, with what the scorer remembers at the next position of the answer. The
+    /// provided method remembers nothing.
+    ///
+    /// # Errors
+    /// As [`Scorer::score`].
+    fn scored(&self, position: &Position<'_>) -> Result<Scored, ScoreError> {
+        self.score(position).map(Scored::from)
+    }
 
     /// Whether [`Position::llm`] must be set. Then the LLM reads every position.
     fn needs_llm(&self) -> bool {

@@ -12,8 +12,8 @@ use divan::counter::ItemsCount;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::json;
 use tokenroute_core::{
-    Activation, Architecture, FeatureSpec, Features, LanguageModel, Normalisation, Platt,
-    RouterHeader, TrainingRecord,
+    Activation, Architecture, FeatureSpec, LanguageModel, Normalisation, Platt, RouterHeader,
+    TrainingRecord,
 };
 use tokenroute_core::{Detail, Feed, Step};
 use tokenroute_model::{Linear, LoadOptions, LoadedModel, RouterScorer, load_model};
@@ -184,10 +184,9 @@ fn teacher_forced(bencher: Bencher<'_, '_>) {
 fn router_score(bencher: Bencher<'_, '_>) {
     let (router, model) = (router(), model());
     let step = whole(&model, &[vec![1, 2, 3]], Detail::Full).remove(0).remove(2);
-    let spec = router.header().features.clone();
-    bencher.counter(ItemsCount::new(1usize)).bench_local(|| {
-        router.score_features(&Features::of(&spec, black_box(&step)).0).expect("a number")
-    });
+    bencher
+        .counter(ItemsCount::new(1usize))
+        .bench_local(|| router.score_step(black_box(&step)).expect("a number"));
 }
 
 /// Items are multiply-adds.
@@ -221,10 +220,9 @@ fn main() {
     });
     let single = seconds(|| token_by_token(&model, &sequences, Detail::Full));
     let steps = whole(&model, &sequences, Detail::Full);
-    let spec = &router.header().features;
     let scored = seconds(|| {
         for step in steps.iter().flatten() {
-            black_box(router.score_features(&Features::of(spec, step).0)).expect("a number");
+            black_box(router.score_step(step)).expect("a number");
         }
     });
     println!("token by token  {:9.0} tokens/s", tokens / single);

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use tokenroute_core::{
-    Activation, Features, ModelInfo, Operator, Position, RouterHeader, Score, ScoreError, Scorer,
-    WeightKind, WeightShape,
+    Activation, FeatureReader, History, LabelRow, ModelInfo, Operator, Position, RouterHeader,
+    Score, ScoreError, Scored, Scorer, ScorerState, Seen, Step, WeightKind, WeightShape,
 };
 use tokenroute_kernels::{Activations, Format, Pool, QuantMatrix};
 
@@ -30,10 +30,17 @@ const LARGE: usize = 1 << 20;
 pub struct RouterScorer {
     path: PathBuf,
     header: RouterHeader,
+    reader: FeatureReader,
     operators: Vec<Operator>,
     /// Of the operators that have some, in their order.
     weights: Vec<Weights>,
     pool: Arc<Pool>,
+}
+
+/// What a router remembers of an answer's earlier steps. The default is the answer's begin.
+#[derive(Debug, Clone, Default)]
+struct Memory {
+    history: History,
 }
 
 /// The weights of an operator.
@@ -103,7 +110,8 @@ impl RouterScorer {
             );
             return Err(LoadError::Router { path: path.to_owned(), message });
         }
-        Ok(RouterScorer { path: path.to_owned(), header, operators, weights, pool })
+        let reader = FeatureReader::new(&header.features);
+        Ok(RouterScorer { path: path.to_owned(), header, reader, operators, weights, pool })
     }
 
     /// The file's header.
@@ -136,8 +144,9 @@ impl RouterScorer {
             }
         }
         // A router of the probabilities alone reads no hidden state.
-        if features.hidden != 0 && features.hidden != slm.hidden {
-            let (router, model) = (features.hidden.to_string(), slm.hidden.to_string());
+        let read = features.reads_hidden();
+        if read != 0 && read != slm.hidden {
+            let (router, model) = (read.to_string(), slm.hidden.to_string());
             return Err(self.mismatch("hidden width", &router, &model));
         }
         if features.top() > slm.top_k.min(slm.vocabulary) {
@@ -195,12 +204,47 @@ impl RouterScorer {
         }
     }
 
+    /// The uncalibrated logits of label rows. Those of an answer follow each other from its begin.
+    #[must_use]
+    pub fn logits_along<'r>(&self, rows: impl IntoIterator<Item = &'r LabelRow>) -> Vec<f32> {
+        let mut memory = Memory::default();
+        let logit = |row: &'r LabelRow| {
+            if row.position == 0 {
+                memory = Memory::default();
+            }
+            let (logit, after) = self.logit_at(&Seen::of_row(row), &memory);
+            memory = after;
+            logit
+        };
+        rows.into_iter().map(logit).collect()
+    }
+
+    /// The logit of a position, and what is remembered from then on.
+    fn logit_at(&self, now: &Seen<'_>, memory: &Memory) -> (f32, Memory) {
+        let Memory { history } = memory;
+        let logit = self.logit(&self.reader.read(now, history).0);
+        (logit, Memory { history: self.reader.after(now, history) })
+    }
+
+    /// The calibrated score of a step that begins an answer.
+    ///
+    /// # Errors
+    /// A score that is not a number.
+    pub fn score_step(&self, step: &Step) -> Result<Score, ScoreError> {
+        self.score_features(&self.reader.read(&Seen::of_step(0, step), &History::default()).0)
+    }
+
     /// The calibrated score of features `[width]`.
     ///
     /// # Errors
     /// A score that is not a number.
     pub fn score_features(&self, features: &[f32]) -> Result<Score, ScoreError> {
         self.header.platt.score(self.logit(features))
+    }
+
+    /// Whether a score depends on earlier steps.
+    fn remembers(&self) -> bool {
+        self.reader.remembers()
     }
 
     fn mismatch(&self, what: &'static str, router: &str, model: &str) -> LoadError {
@@ -215,7 +259,15 @@ impl RouterScorer {
 
 impl Scorer for RouterScorer {
     fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError> {
-        self.score_features(&Features::of(&self.header.features, position.step).0)
+        Ok(self.scored(position)?.score)
+    }
+
+    fn scored(&self, position: &Position<'_>) -> Result<Scored, ScoreError> {
+        let begin = Memory::default();
+        let memory = position.state.and_then(ScorerState::get).unwrap_or(&begin);
+        let (logit, memory) = self.logit_at(&Seen::of_step(position.index, position.step), memory);
+        let state = self.remembers().then(|| ScorerState::new(memory));
+        Ok(Scored { score: self.header.platt.score(logit)?, state })
     }
 }
 

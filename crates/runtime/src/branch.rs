@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use tokenroute_core::{LogProbability, Score, Scorer, Step, TokenId, TraceToken};
+use tokenroute_core::{LogProbability, Scored, Scorer, Step, TokenId, TraceToken};
 
 use crate::calls::CallId;
 use crate::lookahead::Lookahead;
@@ -98,7 +98,7 @@ pub(crate) struct Routed<'v, S> {
     /// The SLM's token there, drawn or greedy.
     pub(crate) own: TokenId,
     /// `None` if the scorer needs the LLM's token first.
-    pub(crate) score: Option<Score>,
+    pub(crate) scored: Option<Scored>,
     pub(crate) ask: AskState,
     /// When the committed answer began to wait here.
     pub(crate) since: Option<Instant>,
@@ -221,7 +221,7 @@ impl<'v, S: Clone> Branch<'v, S> {
         let Wait::Speculate { branches, .. } = rules.policy.wait else { return };
         let Head::Routed(routed) = &mut self.head else { return };
         // A scorer that needs the LLM's token has not chosen yet.
-        if routed.score.is_none() || !routed.branches.is_empty() {
+        if routed.scored.is_none() || !routed.branches.is_empty() {
             return;
         }
         let top = || routed.step.top.iter().map(|&(t, p)| (self.path.canonical(t), p));
@@ -234,7 +234,7 @@ impl<'v, S: Clone> Branch<'v, S> {
         }
         for (token, p) in candidates {
             let mut path = self.path.clone();
-            path.commit(token, &routed.step, routed.score.map(Score::get));
+            path.commit(token, &routed.step, routed.scored.as_ref());
             let branch = Branch {
                 head: if path.closed(rules.max_tokens) { Head::Closed } else { Head::Open },
                 path,

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::mem;
 
 use tokenroute_core::{
-    Cause, LlmStep, LogProbability, Origin, Score, Side, Step, TokenId, TopTokens, TraceToken,
+    Cause, LlmStep, LogProbability, Origin, Scored, Side, Step, TokenId, TopTokens, TraceToken,
 };
 
 use crate::branch::{AskState, Branch, Dropped, Head, Made, Routed, Rules, Start};
@@ -38,10 +38,10 @@ impl<'v, S: Clone> Branch<'v, S> {
         step: &Step,
         llm: Option<LlmStep<'_>>,
         rules: &Rules<'_>,
-    ) -> Result<Score, RuntimeError> {
+    ) -> Result<Scored, RuntimeError> {
         let llm = llm.filter(|_| rules.scorer.needs_llm());
         let position = self.path.position(&rules.question, step, llm);
-        rules.scorer.score(&position).map_err(|source| RuntimeError::Score {
+        rules.scorer.scored(&position).map_err(|source| RuntimeError::Score {
             question: rules.question.clone(),
             index: position.index,
             source,
@@ -55,11 +55,12 @@ impl<'v, S: Clone> Branch<'v, S> {
             let (path, state, step) = (self.path.clone(), self.state.clone(), step.clone());
             self.start = Some(Box::new(Start { path, state, step, own }));
         }
-        let score = match rules.scorer.needs_llm() {
+        let scored = match rules.scorer.needs_llm() {
             true => None,
             false => Some(self.score(&step, None, rules)?),
         };
-        if let Some(score) = score {
+        if let Some(scored) = &scored {
+            let score = scored.score;
             let keeps = !policy.tau.offloads(score);
             if keeps || !policy.budget.allows(score, index, self.asked) {
                 let made = TraceToken {
@@ -70,7 +71,7 @@ impl<'v, S: Clone> Branch<'v, S> {
                     cause: None,
                     speculated: false,
                 };
-                self.append(Made::new(made, !keeps, false), &step, rules);
+                self.append(Made::new(made, !keeps, false), &step, scored, rules);
                 return Ok(());
             }
         }
@@ -81,7 +82,7 @@ impl<'v, S: Clone> Branch<'v, S> {
         };
         let tokens = policy.budget.grants(index, self.asked, most).max(1);
         let (ask, branches) = (AskState::Open, Vec::new());
-        let routed = Routed { step, own, score, ask, since: None, sent: 0, tokens, branches };
+        let routed = Routed { step, own, scored, ask, since: None, sent: 0, tokens, branches };
         self.head = Head::Routed(Box::new(routed));
         Ok(())
     }
@@ -94,24 +95,24 @@ impl<'v, S: Clone> Branch<'v, S> {
         step: &Step,
         rules: &Rules<'_>,
     ) -> Result<(), RuntimeError> {
-        let score = self.score(step, Some(LlmStep { token, top: None }), rules)?;
+        let scored = self.score(step, Some(LlmStep { token, top: None }), rules)?;
         let made = TraceToken {
             token,
             origin: Origin::Llm,
             slm_token: own,
-            score: score.get(),
+            score: scored.score.get(),
             cause: None,
             speculated: false,
         };
         self.asked += 1;
-        self.append(Made::new(made, false, true), step, rules);
+        self.append(Made::new(made, false, true), step, &scored, rules);
         Ok(())
     }
 
     /// Appends a token. The SLM processes it next unless it closes the answer.
-    fn append(&mut self, mut made: Made, step: &Step, rules: &Rules<'_>) {
-        let score = (!rules.scorer.needs_llm()).then_some(made.token.score);
-        made.token.token = self.path.commit(made.token.token, step, score);
+    fn append(&mut self, mut made: Made, step: &Step, scored: &Scored, rules: &Rules<'_>) {
+        let known = (!rules.scorer.needs_llm()).then_some(scored);
+        made.token.token = self.path.commit(made.token.token, step, known);
         let token = made.token.token;
         let logits = step.logits.as_deref().filter(|logits| (token as usize) < logits.len());
         let listed = rules.policy.listed.zip(logits);
@@ -151,11 +152,16 @@ impl<'v, S: Clone> Branch<'v, S> {
                 return dropped;
             }
         };
-        let Routed { mut step, mut own, score, branches, tokens, .. } = routed;
+        let Routed { mut step, mut own, mut scored, branches, tokens, .. } = routed;
         if said.as_ref().is_ok_and(|run| !run.is_empty())
             && let Some(start) = self.start.take()
         {
             (step, own) = self.begin_anew(*start, &mut dropped);
+            // The score stays that of the token that was offloaded. What the scorer remembers is
+            // that of the first step.
+            if let Some(scored) = scored.as_mut().filter(|scored| scored.state.is_some()) {
+                scored.state = self.score(&step, None, rules).ok().and_then(|first| first.state);
+            }
         }
         let mut said = said.map(|run| {
             let length = self.path.ends_within(&run).unwrap_or(run.len());
@@ -167,14 +173,15 @@ impl<'v, S: Clone> Branch<'v, S> {
             Err(cause) => Err(*cause),
         };
         let llm = first.ok().map(|token| LlmStep { token, top });
-        let score = match score.map_or_else(|| self.score(&step, llm, rules), Ok) {
-            Ok(score) => score,
+        let scored = match scored.map_or_else(|| self.score(&step, llm, rules), Ok) {
+            Ok(scored) => scored,
             Err(error) => {
                 self.head = Head::Broken(error);
                 return dropped;
             }
         };
         // Only a scorer that needs the LLM's token can receive it and keep the SLM's.
+        let score = scored.score;
         let routes = rules.policy.tau.offloads(score);
         let granted =
             self.whole || rules.policy.budget.allows(score, self.path.index(), self.asked);
@@ -193,7 +200,7 @@ impl<'v, S: Clone> Branch<'v, S> {
             speculated: false,
         };
         let held = origin == Origin::Slm && routes;
-        self.append(Made::new(made, held, false), &step, rules);
+        self.append(Made::new(made, held, false), &step, &scored, rules);
 
         let token = self.path.previous();
         for (first, branch) in branches {

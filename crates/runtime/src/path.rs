@@ -1,7 +1,7 @@
 //! The prompt and committed tokens of one trajectory. Decoding, labelling and sweeping all
 //! build a scorer's position here, so their features are the same.
 
-use tokenroute_core::{LlmStep, Position, Step, TokenId, Vocabulary};
+use tokenroute_core::{LlmStep, Position, Scored, ScorerState, Step, TokenId, Vocabulary};
 
 /// One trajectory.
 #[derive(Debug, Clone)]
@@ -13,6 +13,9 @@ pub struct Path<'v> {
     opening: Vec<Opening>,
     /// The lowest score up to every committed token, its own included.
     lowest: Vec<f64>,
+    /// What the scorer remembers after the step of every committed token. Empty as long as it
+    /// remembers nothing.
+    states: Vec<Option<ScorerState>>,
 }
 
 /// The SLM's entropy at the first token of the sentence and of the paragraph that contain a
@@ -33,6 +36,7 @@ impl<'v> Path<'v> {
             tokens: prompt.to_vec(),
             opening: Vec::new(),
             lowest: Vec::new(),
+            states: Vec::new(),
         }
     }
 
@@ -88,7 +92,7 @@ impl<'v> Path<'v> {
     /// The next position as a scorer sees it. `step` is the SLM's step there.
     #[must_use]
     pub fn position<'a>(
-        &self,
+        &'a self,
         question: &'a str,
         step: &'a Step,
         llm: Option<LlmStep<'a>>,
@@ -100,7 +104,7 @@ impl<'v> Path<'v> {
     /// there.
     #[must_use]
     pub fn position_at<'a>(
-        &self,
+        &'a self,
         index: usize,
         question: &'a str,
         step: &'a Step,
@@ -115,6 +119,7 @@ impl<'v> Path<'v> {
             sentence_entropy: sentence,
             paragraph_entropy: paragraph,
             lowest: self.lowest_before(index),
+            state: self.state_before(index),
             llm,
         }
     }
@@ -124,14 +129,24 @@ impl<'v> Path<'v> {
         index.checked_sub(1).and_then(|last| self.lowest.get(last)).copied().unwrap_or(1.0)
     }
 
-    /// Commits a token at the next position, where `step` is the SLM's step and `score` its
-    /// score, if it has one before the LLM is asked. Returns the committed token; end tokens
-    /// become canonical.
-    pub fn commit(&mut self, token: TokenId, step: &Step, score: Option<f64>) -> TokenId {
+    /// What the scorer remembers before position `index`.
+    fn state_before(&self, index: usize) -> Option<&ScorerState> {
+        self.states.get(index.checked_sub(1)?)?.as_ref()
+    }
+
+    /// Commits a token at the next position, where `step` is the SLM's step and `scored` what the
+    /// scorer says there, if it says it before the LLM is asked. Returns the committed token; end
+    /// tokens become canonical.
+    pub fn commit(&mut self, token: TokenId, step: &Step, scored: Option<&Scored>) -> TokenId {
         let token = self.vocabulary.canonical(token);
         let opening = self.opening(self.index(), step);
         let lowest = self.lowest_before(self.index());
-        self.lowest.push(score.map_or(lowest, |score| lowest.min(score)));
+        self.lowest.push(scored.map_or(lowest, |scored| lowest.min(scored.score.get())));
+        let state = scored.and_then(|scored| scored.state.clone());
+        if state.is_some() || !self.states.is_empty() {
+            self.states.resize(self.index(), None);
+            self.states.push(state);
+        }
         self.opening.push(opening);
         self.tokens.push(token);
         token
@@ -160,6 +175,8 @@ impl<'v> Path<'v> {
             tokens,
             opening: self.opening[..=index].to_vec(),
             lowest: self.lowest[..=index].to_vec(),
+            // The state after a step does not depend on the token committed there.
+            states: self.states.iter().take(index + 1).cloned().collect(),
         }
     }
 

@@ -2,8 +2,8 @@
 //! LLM.
 
 use tokenroute_core::{
-    Cause, Detail, LlmError, Origin, Position, Score, ScoreError, Scorer, Tau, TokenId, Trace,
-    TraceToken, unit_hash,
+    Cause, Detail, LlmError, Origin, Position, Score, ScoreError, Scored, Scorer, ScorerState, Tau,
+    TokenId, Trace, TraceToken, unit_hash,
 };
 use tokenroute_llm::{InProcess, Scripted, ToyModel};
 use tokenroute_runtime::{
@@ -131,6 +131,43 @@ fn every_token_follows_the_rule() {
         let fed = prompt.len() + answer.len() - 1;
         assert_eq!(trace.slm_positions, fed as u64);
         assert!(trace.llm_positions <= fed as u64);
+    }
+}
+
+/// Scores by the greatest hidden number of all steps so far.
+struct Greatest;
+
+impl Scorer for Greatest {
+    fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError> {
+        Ok(self.scored(position)?.score)
+    }
+
+    fn scored(&self, position: &Position<'_>) -> Result<Scored, ScoreError> {
+        let before = position.state.and_then(ScorerState::get::<f32>).copied().unwrap_or_default();
+        let now = before.max(0.9 * position.step.hidden[0]);
+        Ok(Scored { score: Score::new(now.into())?, state: Some(ScorerState::new(now)) })
+    }
+}
+
+#[test]
+fn a_scorer_remembers_the_steps_along_the_committed_tokens() {
+    let vocabulary = ToyModel::vocabulary();
+    let prompts = prompts(30);
+    let slm = ToyModel::new(4);
+    let llm = InProcess::new(ToyModel::following(5, &slm, 0.5));
+    let pair = Pair::new(&slm, &llm, &vocabulary);
+    for at in [0.4, 0.6, 0.8] {
+        let traces = decode(pair, &Greatest, tau(at), &requests(&prompts), 8).expect("no errors");
+        for (prompt, trace) in prompts.iter().zip(&traces) {
+            let answer: Vec<TokenId> = trace.ids().collect();
+            let along = teacher_forcing(&slm, &vocabulary, &[(prompt, &answer)], Detail::Full);
+            let mut greatest = 0f32;
+            for (token, step) in trace.tokens.iter().zip(&along.expect("no errors")[0].steps) {
+                greatest = greatest.max(0.9 * step.hidden[0]);
+                let score = Score::new(greatest.into()).expect("a number").get();
+                assert_eq!(token.score, score, "τ {at}");
+            }
+        }
     }
 }
 

@@ -1,11 +1,13 @@
 //! The `[train]` section of an experiment file: how a router is trained.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::loss::{Focal, Preference};
 use crate::rule::SoftPreference;
-use crate::settings::FeatureSet;
-use crate::{Head, HeadConfig, LabelRule, Loss, LossConfig, RuleConfig, Seeds, TrainError};
+use crate::{
+    FeatureSet, Head, HeadConfig, LabelRule, Loss, LossConfig, RuleConfig, Seeds, TrainError,
+};
 
 /// How a router is trained. Every field has a default. `architecture`, `features`, `l2` and
 /// `dropout` are chosen by validation unless they are set.
@@ -23,8 +25,8 @@ pub struct TrainConfig {
     /// How a label becomes a target. Without it the soft preference.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<RuleConfig>,
-    /// What the router reads: `"probabilities"`, `"hidden"` or `"both"`. Without it
-    /// validation chooses.
+    /// What the router reads: `"probabilities"`, `"hidden"`, `"both"`, or a list of the first two and of
+    /// further features. Without it validation chooses one of the three.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub features: Option<FeatureSet>,
     /// Factor λ of the penalty ½ λ w² on each weight of a linear head, whose features are
@@ -192,16 +194,12 @@ impl TrainConfig {
             Err(TrainError::Config { field, value, expected: expected.to_owned() })
         };
         if let Some(reads) = self.head()?.and_then(|head| head.features())
-            && self.features.is_some_and(|set| set != reads)
+            && let Some(set) = self.features.as_ref().filter(|set| **set != reads)
         {
-            let set = self.features.map(|set| set.name()).unwrap_or_default();
             let expected =
                 format!("train.architecture reads {:?} alone; leave it out", reads.name());
-            return Err(TrainError::Config {
-                field: "features",
-                value: format!("{set:?}"),
-                expected,
-            });
+            let value = Value::from(set.clone()).to_string();
+            return Err(TrainError::Config { field: "features", value, expected });
         }
         if self.loss.is_some() && self.focal_gamma != 0.0 {
             let expected = "expected 0 beside train.loss, which may be the focal one";
@@ -228,7 +226,7 @@ impl TrainConfig {
             let expected = "expected \"balanced\", \"none\" or a number above 0";
             return bad("class_weight", factor.to_string(), expected);
         }
-        if self.top_k == 0 && self.features.is_some_and(|set| set != FeatureSet::Hidden) {
+        if self.top_k == 0 && self.features.as_ref().is_some_and(FeatureSet::has_probabilities) {
             let expected = "expected at least 1, because train.features reads the probabilities";
             return bad("top_k", "0".to_owned(), expected);
         }

@@ -2,11 +2,14 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
-use tokenroute_core::{FeatureSpec, Features, LabelRow, Normalisation, Relation, unit_hash};
+use tokenroute_core::{
+    FeatureReader, FeatureSpec, History, LabelRow, Normalisation, Relation, Seen, unit_hash,
+};
 
 use crate::rule::{LabelRule, Target};
-use crate::{TrainConfig, TrainError};
+use crate::{FeatureSet, TrainConfig, TrainError};
 
 /// Least standard deviation to divide a feature by, so that a constant feature does no
 /// harm.
@@ -125,7 +128,9 @@ impl TrainingData {
                 .contains(&&config.calibration_split);
         let hidden =
             rows.iter().find(|r| r.split == config.train_split).map_or(0, |r| r.hidden.len());
-        let spec = FeatureSpec { hidden, top_k: config.top_k, ..FeatureSpec::default() };
+        let more = config.features.as_ref().map_or(&[][..], FeatureSet::more);
+        let spec = FeatureSet::Both.spec(hidden, config.top_k).with(more, hidden);
+        let reader = FeatureReader::new(&spec);
 
         let mut data = TrainingData {
             normalisation: Normalisation { mean: Vec::new(), scale: Vec::new() },
@@ -137,6 +142,7 @@ impl TrainingData {
         };
         let taken = taken(config, rows, hashed, calibrated);
         let mut answers: BTreeMap<(&str, u32), u32> = BTreeMap::new();
+        let mut along = Along::default();
         for row in rows {
             let Some(part) = part(config, row, hashed, calibrated) else { continue };
             let next = answers.len() as u32;
@@ -147,7 +153,7 @@ impl TrainingData {
             }
             let target = rule.target(row);
             check_row(&data.spec, row, target)?;
-            let features = Features::from_parts(&data.spec, &row.hidden, &row.top, row.entropy).0;
+            let features = along.features(&reader, row)?;
             if let Some(i) = features.iter().position(|x| !x.is_finite()) {
                 return Err(bad_row(
                     row,
@@ -201,18 +207,30 @@ impl TrainingData {
         self.calibration.as_ref().unwrap_or(&self.validation)
     }
 
-    /// The same rows with a part of the features: the hidden state, the probabilities or
-    /// both.
+    /// The same rows with a part of the features: the hidden state, the probabilities and the
+    /// others, each wholly or not at all.
     #[must_use]
     pub fn reading(&self, spec: &FeatureSpec) -> Cow<'_, Self> {
         if *spec == self.spec {
             return Cow::Borrowed(self);
         }
         let width = self.spec.width();
-        let columns = if spec.hidden == 0 { self.spec.hidden..width } else { 0..spec.hidden };
-        let narrow = |values: &[f32]| -> Vec<f32> {
-            values.chunks_exact(width).flat_map(|row| &row[columns.clone()]).copied().collect()
+        let hidden = self.spec.hidden;
+        let probabilities =
+            hidden + FeatureSet::Probabilities.spec(hidden, self.spec.top_k).width();
+        let columns: Vec<Range<usize>> = [
+            (spec.hidden > 0, 0..hidden),
+            (spec.top_k > 0, hidden..probabilities),
+            (!spec.more.is_empty(), probabilities..width),
+        ]
+        .into_iter()
+        .filter_map(|(read, columns)| read.then_some(columns))
+        .collect();
+        let of_row = |row: &[f32]| -> Vec<f32> {
+            columns.iter().flat_map(|columns| &row[columns.clone()]).copied().collect()
         };
+        let narrow =
+            |values: &[f32]| -> Vec<f32> { values.chunks_exact(width).flat_map(of_row).collect() };
         let rows = |rows: &Rows| Rows {
             features: narrow(&rows.features),
             targets: rows.targets.clone(),
@@ -224,8 +242,8 @@ impl TrainingData {
         Cow::Owned(TrainingData {
             spec: spec.clone(),
             normalisation: Normalisation {
-                mean: self.normalisation.mean[columns.clone()].to_vec(),
-                scale: self.normalisation.scale[columns.clone()].to_vec(),
+                mean: of_row(&self.normalisation.mean),
+                scale: of_row(&self.normalisation.scale),
             },
             train: rows(&self.train),
             validation: rows(&self.validation),
@@ -238,6 +256,50 @@ impl TrainingData {
     #[must_use]
     pub fn sizes(&self) -> [u64; 2] {
         [self.train.len() as u64, self.validation.len() as u64]
+    }
+}
+
+/// The way along the answers of a table.
+#[derive(Default)]
+struct Along<'r> {
+    /// Of the row before.
+    before: Option<&'r LabelRow>,
+    history: History,
+}
+
+impl<'r> Along<'r> {
+    /// The features of the next row. Features of earlier steps need every position of an answer,
+    /// in order.
+    fn features(
+        &mut self,
+        reader: &FeatureReader,
+        row: &'r LabelRow,
+    ) -> Result<Vec<f32>, TrainError> {
+        if reader.remembers() {
+            self.follow(row)?;
+        }
+        let now = Seen::of_row(row);
+        let features = reader.read(&now, &self.history).0;
+        self.history = reader.after(&now, &self.history);
+        Ok(features)
+    }
+
+    /// Checks that a row follows the one before, or begins an answer.
+    fn follow(&mut self, row: &'r LabelRow) -> Result<(), TrainError> {
+        let before = self.before.replace(row);
+        if row.position == 0 {
+            self.history = History::default();
+            return Ok(());
+        }
+        let same =
+            |before: &&LabelRow| (&before.question, before.round) == (&row.question, row.round);
+        match before.filter(same) {
+            Some(before) if before.position + 1 == row.position => Ok(()),
+            _ => {
+                let what = "the row before it is missing, which this router reads; label this question again";
+                Err(bad_row(row, what.to_owned()))
+            }
+        }
     }
 }
 
@@ -313,15 +375,20 @@ fn check_row(spec: &FeatureSpec, row: &LabelRow, target: Target) -> Result<(), T
             ),
         ));
     }
-    if row.top.len() < spec.top_k {
-        return Err(bad_row(
-            row,
-            format!(
-                "it has {} top probabilities; expected at least train.top_k = {}; lower it or label again",
-                row.top.len(),
-                spec.top_k
-            ),
-        ));
+    let found = row.top.len();
+    if found < spec.top_k {
+        let what = format!(
+            "it has {found} top probabilities; expected at least train.top_k = {}; lower it or label again",
+            spec.top_k
+        );
+        return Err(bad_row(row, what));
+    }
+    if found < spec.top() {
+        let what = format!(
+            "it has {found} top probabilities; expected at least {}, which train.features reads; label again",
+            spec.top()
+        );
+        return Err(bad_row(row, what));
     }
     let Target { keep, weight, gain } = target;
     if !(0.0..=1.0).contains(&keep) {

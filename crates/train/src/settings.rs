@@ -3,57 +3,21 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-use tokenroute_core::{Activation, Architecture, FeatureSpec, Ranks, Trial};
+use tokenroute_core::{Activation, Architecture, Feature, FeatureSpec, Ranks, Trial};
 
 use crate::layer::Layer;
-use crate::{Head, HeadConfig, TrainConfig, TrainError};
+use crate::{FeatureSet, Head, HeadConfig, TrainConfig, TrainError};
 
 /// L2 penalties to try, strong to weak. Features are standardised and the loss is a mean, so
 /// scikit-learn's C is 1 / (L2 · rows).
 const L2: [f64; 7] = [10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01];
-/// Part of the penalty that the weights of the probabilities have. These features are few,
-/// and each says more than one number of a hidden state.
+/// Part of the penalty that the weights of the probabilities have, and of all features that are no
+/// hidden state. These features are few, and each says more than one number of a hidden state.
 const PROBABILITIES: f64 = 0.01;
 /// Widths of the MLP's hidden layer to try.
 const WIDTHS: [usize; 2] = [16, 64];
 /// Shares of dropout to try.
 const DROPOUT: [f64; 2] = [0.1, 0.5];
-
-/// Parts of a step that a router reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
-pub enum FeatureSet {
-    /// The top log-probabilities, the margin and the entropy.
-    Probabilities,
-    /// The hidden state.
-    Hidden,
-    /// Both.
-    Both,
-}
-
-impl FeatureSet {
-    /// The name in experiment files.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            FeatureSet::Probabilities => "probabilities",
-            FeatureSet::Hidden => "hidden",
-            FeatureSet::Both => "both",
-        }
-    }
-
-    /// The features of this set.
-    #[must_use]
-    pub fn spec(self, hidden: usize, top_k: usize) -> FeatureSpec {
-        match self {
-            FeatureSet::Probabilities => FeatureSpec { hidden: 0, top_k, ..FeatureSpec::default() },
-            FeatureSet::Hidden => FeatureSpec { hidden, top_k: 0, ..FeatureSpec::default() },
-            FeatureSet::Both => FeatureSpec { hidden, top_k, ..FeatureSpec::default() },
-        }
-    }
-}
 
 /// The settings of one fit that validation may choose.
 #[derive(Debug, Clone)]
@@ -62,8 +26,8 @@ pub struct Settings {
     pub head: Arc<dyn Head>,
     /// Which features it reads.
     pub features: FeatureSpec,
-    /// L2 penalty on the weights of the hidden state; those of the probabilities have a
-    /// hundredth of it. Linear heads alone.
+    /// L2 penalty on the weights of hidden states and their means; those of the other features have
+    /// a hundredth of it. Linear heads alone.
     pub l2: f64,
     /// Dropout; heads with dropout alone.
     pub dropout: f64,
@@ -97,7 +61,7 @@ impl Settings {
     /// All settings of a head that the configuration leaves open.
     #[must_use]
     pub fn of_head(head: &Arc<dyn Head>, config: &TrainConfig, hidden: usize) -> Vec<Self> {
-        let sets = match head.features().or(config.features) {
+        let sets = match head.features().or_else(|| config.features.clone()) {
             Some(set) => vec![set],
             None if config.top_k == 0 => vec![FeatureSet::Hidden],
             None => vec![FeatureSet::Probabilities, FeatureSet::Hidden, FeatureSet::Both],
@@ -126,8 +90,12 @@ impl Settings {
 
     /// The penalty on each feature's weight.
     pub(crate) fn penalties(&self) -> Vec<f64> {
-        let of = |i| if i < self.features.hidden { self.l2 } else { self.l2 * PROBABILITIES };
-        (0..self.features.width()).map(of).collect()
+        let hidden = self.features.reads_hidden();
+        let of = |feature: &Arc<dyn Feature>| {
+            let factor = if feature.reads_hidden() { 1.0 } else { PROBABILITIES };
+            vec![factor * self.l2; feature.width(hidden)]
+        };
+        self.features.features().iter().flat_map(of).collect()
     }
 
     /// These settings, with how they did.

@@ -1,4 +1,4 @@
-//! The example of the page "Add a head or a loss" runs.
+//! The example of a head and a loss on the page "Add a feature, a head or a loss" runs.
 
 #[path = "../examples/own_head.rs"]
 mod own_head;

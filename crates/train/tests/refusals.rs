@@ -57,6 +57,13 @@ fn rows_that_cannot_be_trained_on() {
     check(&config(), &spoil(&|r| r.weight = -1.0), &[place, "weight is -1"]);
     let wide = TrainConfig { top_k: 8, ..config() };
     check(&wide, &table(), &["router-train-0", "3 top probabilities", "train.top_k = 8"]);
+    let features = r#"["hidden", {"kind": "mean", "of": "margin", "steps": 2}]"#;
+    let features = Some(serde_json::from_str(features).expect("features"));
+    let earlier = TrainConfig { features, top_k: 0, ..config() };
+    let gap = spoil(&|r| r.position = 40);
+    check(&earlier, &gap, &["question \"router-train-2\", position 40", "the row before it"]);
+    let few = spoil(&|r| r.top.truncate(1));
+    check(&earlier, &few, &[place, "1 top probabilities", "at least 2, which train.features"]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod common;
 mod plain;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use common::{rows, table};
+use common::{HIDDEN, rows, table};
 use plain::logit;
 use tokenroute_core::{Activation, Architecture, Features, LabelRow, Relation, Score, Silent};
 use tokenroute_store::{RouterFile, RouterLayer};
@@ -238,6 +238,12 @@ fn configurations_read_from_toml_shaped_json_and_refuse_unknown_keys() {
     for (json, says) in [
         (r#"{"epoch": 3}"#, "unknown field `epoch`"),
         (r#"{"class_weight": "heavy"}"#, "\"balanced\", \"none\" or a number"),
+        (r#"{"features": "all"}"#, "features `all`: expected `probabilities`"),
+        (r#"{"features": []}"#, "features []: expected"),
+        (r#"{"features": ["place"]}"#, "feature `place`: expected one of `position`, `mean`"),
+        (r#"{"features": ["mean"]}"#, "feature `mean`: missing field `of`"),
+        (r#"{"features": ["position", "position"]}"#, "is named twice"),
+        (r#"{"features": ["hidden", 3]}"#, "features: 3: expected a name"),
     ] {
         let error = read(json).expect_err("not a configuration").to_string();
         assert!(error.contains(says), "{error}");
@@ -280,6 +286,44 @@ fn the_edge_scores_the_file_as_burn_does() {
             let edge = edge.logit(&raw);
             assert!((burn - edge).abs() < 1e-5, "{name}: {burn} {edge}");
         }
+    }
+}
+
+#[test]
+fn features_of_earlier_steps_are_those_of_the_edge() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let features = r#"["probabilities", "position", {"kind": "mean", "of": "entropy", "steps": 4},
+        {"kind": "mean", "of": "hidden", "steps": 3}]"#;
+    let features: FeatureSet = serde_json::from_str(features).expect("features");
+    for architecture in [Some(Architecture::Linear { rewards: 1 }.into()), mlp(Activation::Relu, 1)]
+    {
+        let features = Some(features.clone());
+        let config = TrainConfig { architecture, features, l2: Some(0.01), epochs: 2, ..config() };
+        // Unjudged rows count as earlier steps.
+        let mut table = table();
+        table.iter_mut().filter(|row| row.position % 5 == 1).for_each(|row| row.weight = 0.0);
+        let router = run(&config, &table).expect("trains");
+        let spec = &router.header.features;
+        assert_eq!((spec.hidden, spec.top_k, spec.width()), (0, 3, 5 + 1 + 1 + HIDDEN));
+        let path = folder.path().join("router");
+        router.write(&path).expect("writes");
+        let edge = tokenroute_model::RouterScorer::open(&path).expect("reads");
+        assert_eq!(edge.header(), &router.header);
+
+        let data = TrainingData::new(&config, &table).expect("both classes");
+        let data = data.reading(spec);
+        let shape = &router.header.architecture;
+        let head = RouterHead::new(shape, spec.width(), &router.layers, &cpu()).expect("a head");
+        let burn = head.score(&data.positions).expect("scores");
+        let rows: Vec<_> = table.iter().filter(|row| row.split == "validation").collect();
+        let along = edge.logits_along(rows.iter().copied());
+        assert_eq!(burn.len(), along.len());
+        for (burn, edge) in burn.iter().zip(&along) {
+            assert!((burn - edge).abs() < 1e-5, "{burn} {edge}");
+        }
+        let alone: Vec<f32> =
+            rows.iter().flat_map(|row| edge.logits_along(std::iter::once(*row))).collect();
+        assert_ne!(alone, along, "earlier steps count");
     }
 }
 

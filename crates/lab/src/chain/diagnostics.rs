@@ -2,7 +2,7 @@
 //! token ranks the labelled positions.
 
 use anyhow::Result;
-use tokenroute_core::{Features, LabelRow, Position, Score, Scorer, Step};
+use tokenroute_core::{LabelRow, Position, Score, Scorer, Step};
 use tokenroute_model::RouterScorer;
 use tokenroute_sweep::diagnostics::{
     Diagnostics, PolicyRanking, ScoredRow, histogram, reliability,
@@ -21,16 +21,16 @@ impl Chain<'_> {
         split: &str,
     ) -> Result<Diagnostics> {
         let header = scorer.header();
-        let rows: Vec<&LabelRow> =
-            rows.iter().filter(|r| r.split == split && r.weight > 0.0).collect();
+        let rows: Vec<&LabelRow> = rows.iter().filter(|r| r.split == split).collect();
+        // Along whole answers, for a router that remembers earlier steps.
+        let logits = scorer.logits_along(rows.iter().copied());
+        let judged = rows.into_iter().zip(logits).filter(|(row, _)| row.weight > 0.0);
+        let (rows, logits): (Vec<_>, Vec<_>) = judged.unzip();
         let (mut before, mut after) = (Vec::new(), Vec::new());
-        for row in &rows {
-            let features =
-                Features::from_parts(&header.features, &row.hidden, &row.top, row.entropy);
+        for (row, logit) in rows.iter().zip(logits) {
             let scored = |score| ScoredRow { score, target: row.target, weight: row.weight };
-            let plain = Score::from_logit(f64::from(scorer.logit(&features.0)))?;
-            before.push(scored(plain));
-            after.push(scored(scorer.score_features(&features.0)?));
+            before.push(scored(Score::from_logit(f64::from(logit))?));
+            after.push(scored(header.platt.score(logit)?));
         }
         Ok(Diagnostics {
             split: split.to_owned(),
@@ -98,6 +98,7 @@ pub(super) fn position<'r>(row: &'r LabelRow, step: &'r Step) -> Position<'r> {
         // Not stored. No policy here reads it.
         paragraph_entropy: row.sentence_entropy,
         lowest: 1.0,
+        state: None,
         llm: None,
     }
 }

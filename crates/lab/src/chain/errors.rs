@@ -2,13 +2,12 @@
 //! headline's target.
 
 use anyhow::Result;
-use tokenroute_core::{LabelRow, Relation, Scorer, TokenClass, TokenId};
+use tokenroute_core::{LabelRow, Relation, TokenClass, TokenId};
 use tokenroute_model::RouterScorer;
 use tokenroute_sweep::errors::{CostlyMiss, DecidedRow, Errors, costliest};
 use tokenroute_sweep::study::{SplitResult, is_headline};
 
 use super::Chain;
-use super::diagnostics::{position, step};
 
 /// Misses that are shown in context.
 const SHOWN: usize = 10;
@@ -33,6 +32,7 @@ impl Chain<'_> {
             .router()
             .and_then(|router| router.points.iter().find(|point| is_headline(point.target)));
         let Some(point) = point.filter(|_| !judged.is_empty()) else { return Ok(None) };
+        let logits = scorer.logits_along(along.iter().copied());
         let mut decided = Vec::with_capacity(judged.len());
         for &i in &judged {
             let row = along[i];
@@ -40,7 +40,7 @@ impl Chain<'_> {
                 question: &row.question,
                 position: row.position,
                 class: TokenClass::of(&self.text(&[row.slm_token])),
-                score: scorer.score(&position(row, &step(row)))?,
+                score: scorer.header().platt.score(logits[i])?,
                 divergent: row.relation == Relation::Divergent,
                 loss: 1.0 - row.target,
                 weight: row.weight,

@@ -122,6 +122,7 @@ fn scores_match_candle() {
             sentence_entropy: 0.0,
             paragraph_entropy: 0.0,
             lowest: 1.0,
+            state: None,
             llm: None,
         };
         let score = router.score(&position).expect("a number");

@@ -7,8 +7,8 @@ use std::thread;
 use std::time::Duration;
 
 use tokenroute_core::{
-    Ask, Llm, LlmError, Origin, Position, Reply, Score, ScoreError, Scorer, Tau, TokenId, Trace,
-    TraceToken, stable_hash, unit_hash,
+    Ask, Llm, LlmError, Origin, Position, Reply, Score, ScoreError, Scored, Scorer, ScorerState,
+    Step, Tau, TokenId, Trace, TraceToken, stable_hash, unit_hash,
 };
 use tokenroute_llm::{InProcess, ToyModel};
 use tokenroute_runtime::{Calls, Pair, Policy, Request, RoutedDecoding, Wait};
@@ -48,6 +48,29 @@ pub struct Sentence;
 impl Scorer for Sentence {
     fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError> {
         Score::new((position.sentence_entropy * 7.0 + position.step.hidden[1]).fract().into())
+    }
+}
+
+/// Remembers: every score depends on all steps so far, and a wrong one shows in all later scores.
+pub struct Remembers;
+
+impl Remembers {
+    /// What it remembers after a step, which is also its score there.
+    pub fn after(before: f64, step: &Step) -> f64 {
+        (5.3 * before + f64::from(step.hidden[0])).rem_euclid(1.0)
+    }
+}
+
+impl Scorer for Remembers {
+    fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError> {
+        Ok(self.scored(position)?.score)
+    }
+
+    fn scored(&self, position: &Position<'_>) -> Result<Scored, ScoreError> {
+        let before = position.state.and_then(ScorerState::get::<f64>).copied().unwrap_or_default();
+        assert_eq!(position.state.is_none(), position.index == 0, "a state after the first step");
+        let now = Remembers::after(before, position.step);
+        Ok(Scored { score: Score::new(now)?, state: Some(ScorerState::new(now)) })
     }
 }
 

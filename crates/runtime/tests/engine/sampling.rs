@@ -62,6 +62,7 @@ fn by_hand(
             sentence_entropy: 0.0,
             paragraph_entropy: 0.0,
             lowest: 1.0,
+            state: None,
             llm: None,
         };
         let score = Hidden.score(&position).expect("a number");

@@ -5,8 +5,8 @@ use tokenroute_llm::{InProcess, Scripted, ToyModel};
 use tokenroute_runtime::{Budget, Pair, Policy, Wait, decode};
 
 use crate::lab::{
-    Distant, Hidden, MAX_TOKENS, Oracle, Sentence, decided, lookahead, policy, prompts, requests,
-    run, speculate, tau,
+    Distant, Hidden, MAX_TOKENS, Oracle, Remembers, Sentence, decided, lookahead, policy, prompts,
+    requests, run, speculate, tau,
 };
 
 /// The tokens, without the fields that depend on time.
@@ -26,6 +26,7 @@ fn the_tokens_are_those_of_blocking_decoding() {
         let scorer: &dyn Scorer = match seed % 4 {
             0 => &Oracle,
             1 => &Sentence,
+            2 => &Remembers,
             _ => &Hidden,
         };
         let t = [0.1, 0.3, 0.6, 1.0][(seed / 2 % 4) as usize];
@@ -61,7 +62,7 @@ fn what_the_llm_says_beyond_its_token_saves_calls_and_changes_no_token() {
     for seed in 0..12 {
         let slm = ToyModel::new(seed);
         let make = || ToyModel::following(seed + 100, &slm, 0.7);
-        let scorer: &dyn Scorer = if seed % 4 == 0 { &Oracle } else { &Hidden };
+        let scorer: &dyn Scorer = [&Oracle as &dyn Scorer, &Hidden, &Remembers][seed as usize % 3];
         let t = [0.2, 0.5, 0.9][(seed % 3) as usize];
         let llm = InProcess::new(make());
         let pair = Pair::new(&slm, &llm, &vocabulary);

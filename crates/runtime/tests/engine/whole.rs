@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use tokenroute_core::{
-    Ask, Continuation, Handoff, Llm, LlmError, Origin, Position, Reply, Score, ScoreError, Scorer,
-    Tau, TokenId, Vocabulary,
+    Ask, Continuation, Detail, Handoff, Llm, LlmError, Origin, Position, Reply, Score, ScoreError,
+    Scorer, Tau, TokenId, Vocabulary,
 };
 use tokenroute_llm::{InProcess, Scripted, ToyModel};
-use tokenroute_runtime::{Engine, Event, Pair, Policy, RoutedDecoding, Session, Wait, greedy};
+use tokenroute_runtime::{
+    Engine, Event, Pair, Policy, RoutedDecoding, Session, Wait, greedy, teacher_forcing,
+};
 
-use crate::lab::{Distant, Hidden, MAX_TOKENS, check, policy, prompts, requests, run};
+use crate::lab::{Distant, Hidden, MAX_TOKENS, Remembers, check, policy, prompts, requests, run};
 
 fn handoff() -> Handoff {
     Handoff::by(Box::new(Hidden))
@@ -47,6 +49,30 @@ fn the_slm_keeps_its_answer_or_the_llm_makes_all_of_it() {
         }
     }
     assert!(kept > 10 && handed > 10 && late > 5, "{kept} kept, {handed} handed, {late} late");
+}
+
+#[test]
+fn a_scorer_remembers_the_steps_of_the_whole_answer() {
+    let (slm, vocabulary, prompts) = (ToyModel::new(5), ToyModel::vocabulary(), prompts(30));
+    let llm = Distant::new(ToyModel::following(77, &slm, 0.5), 3);
+    let scorer = Handoff::by(Box::new(Remembers));
+    let traces = run(&slm, &llm, &scorer, policy(0.1, Wait::Whole), &prompts);
+    let handed = prompts.iter().zip(&traces).filter(|(_, trace)| trace.discarded > 0);
+    for (prompt, trace) in handed.clone() {
+        let answer: Vec<TokenId> = trace.ids().collect();
+        let along = teacher_forcing(&slm, &vocabulary, &[(prompt, &answer)], Detail::Full);
+        // The first score is that of the token at which the answer was handed over.
+        let (mut remembered, mut lowest) = (0.0, trace.tokens[0].score);
+        for (i, (token, step)) in
+            trace.tokens.iter().zip(&along.expect("no errors")[0].steps).enumerate()
+        {
+            remembered = Remembers::after(remembered, step);
+            let score = Score::new(remembered).expect("a number").get();
+            lowest = if i > 0 { lowest.min(score) } else { lowest };
+            assert_eq!(token.score, lowest, "token {i}");
+        }
+    }
+    assert!(handed.count() > 3);
 }
 
 #[test]

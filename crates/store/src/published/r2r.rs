@@ -77,7 +77,7 @@ pub(super) fn head(
             name: format!("R2R's head, imported ({blocks} blocks)"),
             operators: stack.operators,
         },
-        features: FeatureSpec { hidden, top_k: 0, token: true, top_logits },
+        features: FeatureSpec { hidden, token: true, top_logits, ..FeatureSpec::default() },
         // Its logit is that of a critical token.
         platt: Platt { scale: -1.0, bias: 0.0 },
         layers: stack.layers,

@@ -63,15 +63,17 @@ impl<'v, S: Clone> SweepBranch<'v, S> {
         max_tokens: usize,
     ) -> Result<bool, BadScore> {
         let waits = scorer.needs_llm();
-        if !waits {
+        let scored = if waits {
+            None
+        } else {
             let position = self.path.position(id, &step, None);
-            let score = scorer
-                .score(&position)
+            let scored = scorer
+                .scored(&position)
                 .map_err(|source| BadScore { index: position.index, source })?;
-            self.scores.push(score.get());
-        }
-        let score = self.scores.get(self.path.index()).copied();
-        let token = self.path.commit(step.token, &step, score);
+            self.scores.push(scored.score.get());
+            Some(scored)
+        };
+        let token = self.path.commit(step.token, &step, scored.as_ref());
         self.pending.clear();
         self.pending.push(token);
         if waits {

@@ -1,7 +1,7 @@
 //! A policy with τ restricted to a few values, so that a question has few
 //! trajectories. For pairs that differ at nearly every token.
 
-use tokenroute_core::{Position, Score, ScoreError, Scorer, Tau};
+use tokenroute_core::{Position, Score, ScoreError, Scored, Scorer, Tau};
 
 /// A scorer with every score lowered to the greatest of some values of τ that it
 /// reaches, or to 0. At those values it offloads the same tokens as `scorer`. A
@@ -24,9 +24,14 @@ impl<'a> Restricted<'a> {
 
 impl Scorer for Restricted<'_> {
     fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError> {
-        let score = self.scorer.score(position)?.get();
-        let reached = self.taus.partition_point(|&tau| tau <= score);
-        Score::new(if reached == 0 { 0.0 } else { self.taus[reached - 1] })
+        Ok(self.scored(position)?.score)
+    }
+
+    fn scored(&self, position: &Position<'_>) -> Result<Scored, ScoreError> {
+        let Scored { score, state } = self.scorer.scored(position)?;
+        let reached = self.taus.partition_point(|&tau| tau <= score.get());
+        let score = Score::new(if reached == 0 { 0.0 } else { self.taus[reached - 1] })?;
+        Ok(Scored { score, state })
     }
 
     fn needs_llm(&self) -> bool {

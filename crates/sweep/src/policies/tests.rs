@@ -57,6 +57,7 @@ fn scored(
         sentence_entropy: 2.0,
         paragraph_entropy: 0.5,
         lowest: 0.3,
+        state: None,
         llm,
     };
     scorer.score(&position).map(Score::get)

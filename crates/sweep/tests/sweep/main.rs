@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use tokenroute_core::{
     Ask, Curve, Handoff, LanguageModel, Llm, LlmError, Origin, Position, Reply, Score, ScoreError,
-    Scorer, Silent, Tau, TokenId, Trace, stable_hash, unit_hash,
+    Scored, Scorer, ScorerState, Silent, Tau, TokenId, Trace, stable_hash, unit_hash,
 };
 use tokenroute_llm::{InProcess, Metered, Scripted, ToyModel};
 use tokenroute_runtime::{Pair, Request, decode};
@@ -35,6 +35,22 @@ struct Coarse;
 impl Scorer for Coarse {
     fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError> {
         Score::new(f64::from((position.step.hidden[1] * 5.0).floor() / 4.0))
+    }
+}
+
+/// Remembers: every score depends on all steps so far, and a wrong one shows in all later scores.
+struct Remembers;
+
+impl Scorer for Remembers {
+    fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError> {
+        Ok(self.scored(position)?.score)
+    }
+
+    fn scored(&self, position: &Position<'_>) -> Result<Scored, ScoreError> {
+        let before = position.state.and_then(ScorerState::get::<f64>).copied().unwrap_or_default();
+        assert_eq!(position.state.is_none(), position.index == 0, "a state after the first step");
+        let now = (5.3 * before + f64::from(position.step.hidden[0])).rem_euclid(1.0);
+        Ok(Scored { score: Score::new(now)?, state: Some(ScorerState::new(now)) })
     }
 }
 
@@ -159,6 +175,8 @@ fn the_sweep_is_exact_for_every_kind_of_policy() {
                 &SpeculativeCascade,
                 &Handoff::by(Box::new(Hidden)),
                 &Handoff::by(Box::new(Coarse)),
+                &Remembers,
+                &Handoff::by(Box::new(Remembers)),
             ] {
                 check_against_brute_force(seed, scorer, share);
             }
@@ -218,7 +236,7 @@ fn results_do_not_depend_on_batch_or_company() {
     let prompts = prompts(12);
     let requests = requests(&prompts);
     let oracle = DifferenceOracle { seed: 1 };
-    for scorer in [&Hidden as &dyn Scorer, &oracle] {
+    for scorer in [&Hidden as &dyn Scorer, &oracle, &Remembers] {
         let run = |batch, range: std::ops::Range<usize>| {
             let start = range.start;
             let grade = |i: usize, tokens: &[TokenId]| grade(start + i, tokens);

@@ -10,9 +10,9 @@ use std::fmt::Debug;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokenroute_core::Architecture;
+use tokenroute_core::registry::{self, Kind};
 
 use crate::layer::{Layer, operators};
-use crate::registry::{self, Kind};
 use crate::{FeatureSet, TrainError};
 pub use citer::Citer;
 pub use linear::Linear;

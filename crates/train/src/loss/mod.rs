@@ -14,8 +14,8 @@ use std::fmt::Debug;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use tokenroute_core::registry::{self, Kind};
 
-use crate::registry::{self, Kind};
 use crate::{Rows, TrainError};
 pub use focal::Focal;
 pub use pos_weight::PosWeight;

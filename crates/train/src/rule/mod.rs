@@ -13,9 +13,9 @@ use std::fmt::Debug;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokenroute_core::LabelRow;
+use tokenroute_core::registry::{self, Kind};
 
 use crate::TrainError;
-use crate::registry::{self, Kind};
 pub use agreement::Agreement;
 pub use cost_aware::CostAware;
 pub use difference::Difference;

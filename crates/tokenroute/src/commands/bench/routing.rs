@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
-use tokenroute_core::{Detail, Features, Feed, LanguageModel, Step, TokenId};
+use tokenroute_core::{Detail, Feed, LanguageModel, Step, TokenId};
 use tokenroute_model::{Decoder, KvState, RouterScorer};
 
 use super::{Spread, prompts};
@@ -32,11 +32,11 @@ pub(super) fn measure(decoder: &Decoder, file: &Path, args: &Bench) -> Result<Ro
     router.share_threads(decoder);
     let (spec, info) = (&router.header().features, decoder.info());
     ensure!(
-        spec.hidden == info.hidden && spec.top() <= info.top_k,
+        spec.reads_hidden() == info.hidden && spec.top() <= info.top_k,
         "{} reads a hidden state of {} and the {} likeliest tokens; expected {} and at most {}, \
          those of {}",
         file.display(),
-        spec.hidden,
+        spec.reads_hidden(),
         spec.top(),
         info.hidden,
         info.top_k,
@@ -69,7 +69,7 @@ fn run(decoder: &Decoder, router: &RouterScorer, tokens: usize) -> Result<[f64; 
         let begun = Instant::now();
         let full = step(decoder, &mut state, &[next], Detail::Full)?;
         let stepped = begun.elapsed().as_secs_f64();
-        router.score_features(&Features::of(&router.header().features, &full).0)?;
+        router.score_step(&full)?;
         let both = begun.elapsed().as_secs_f64();
         next = full.token;
         routed.push(both);

@@ -4,30 +4,39 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 /// A kind, and how its settings become a value.
-pub(crate) struct Kind<T: ?Sized> {
+pub struct Kind<T: ?Sized> {
     /// Its name.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// Reads its settings, all keys but `kind`.
-    pub(crate) parse: fn(Value) -> Result<Box<T>, serde_json::Error>,
+    pub parse: fn(Value) -> Result<Box<T>, serde_json::Error>,
     /// The schema of its settings.
     #[cfg(feature = "schema")]
-    pub(crate) schema: fn(&mut schemars::SchemaGenerator) -> schemars::Schema,
+    pub schema: fn(&mut schemars::SchemaGenerator) -> schemars::Schema,
 }
 
 /// A type whose settings are described where schemas are built.
 #[cfg(feature = "schema")]
-pub(crate) trait Settings: DeserializeOwned + schemars::JsonSchema {}
+pub trait Settings: DeserializeOwned + schemars::JsonSchema {}
 #[cfg(feature = "schema")]
 impl<T: DeserializeOwned + schemars::JsonSchema> Settings for T {}
 /// A type whose settings are read from a file.
 #[cfg(not(feature = "schema"))]
-pub(crate) trait Settings: DeserializeOwned {}
+pub trait Settings: DeserializeOwned {}
 #[cfg(not(feature = "schema"))]
 impl<T: DeserializeOwned> Settings for T {}
 
+impl<T: ?Sized> Clone for Kind<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: ?Sized> Copy for Kind<T> {}
+
 impl<T: ?Sized> Kind<T> {
     /// A kind whose settings are the fields of `S`. `parse` puts it into a box.
-    pub(crate) const fn of<S: Settings>(
+    #[must_use]
+    pub const fn of<S: Settings>(
         name: &'static str,
         parse: fn(Value) -> Result<Box<T>, serde_json::Error>,
     ) -> Self {
@@ -40,11 +49,27 @@ impl<T: ?Sized> Kind<T> {
     }
 }
 
+impl<T: ?Sized> Kind<T> {
+    /// A kind of another program. No schema describes its settings.
+    #[must_use]
+    pub const fn own(
+        name: &'static str,
+        parse: fn(Value) -> Result<Box<T>, serde_json::Error>,
+    ) -> Self {
+        Kind {
+            name,
+            parse,
+            #[cfg(feature = "schema")]
+            schema: |_| schemars::json_schema!({ "type": "object" }),
+        }
+    }
+}
+
 /// Finds the kind of a table and reads its settings.
 ///
 /// # Errors
 /// The key and what is wrong with it.
-pub(crate) fn read<T: ?Sized>(
+pub fn read<T: ?Sized>(
     kinds: &[Kind<T>],
     table: &Map<String, Value>,
 ) -> Result<Box<T>, (String, String)> {
@@ -62,8 +87,9 @@ pub(crate) fn read<T: ?Sized>(
 }
 
 /// The schema of all kinds.
+#[must_use]
 #[cfg(feature = "schema")]
-pub(crate) fn schema<T: ?Sized>(
+pub fn schema<T: ?Sized>(
     kinds: &[Kind<T>],
     generator: &mut schemars::SchemaGenerator,
 ) -> schemars::Schema {
