@@ -49,6 +49,17 @@ pub enum Operator {
         /// Numbers given.
         width: usize,
     },
+    /// A gated recurrent unit over the steps of an answer (Cho et al. 2014, as in PyTorch). It gives
+    /// its state after the step. The state before the first step is 0.
+    ///
+    /// r = σ(W_r x + b_r + U_r h + c_r), z = σ(W_z x + b_z + U_z h + c_z),
+    /// n = tanh(W_n x + b_n + r · (U_n h + c_n)), h ← (1 − z) · n + z · h.
+    Gru {
+        /// Numbers read.
+        inputs: usize,
+        /// Numbers of the state.
+        width: usize,
+    },
     /// Consecutive parts of x, each through operators of its own, one after another.
     Parts {
         /// The parts, first to last.
@@ -79,7 +90,8 @@ pub enum WeightKind {
 
 /// The tensors of an operator that has weights: `layers.{i}.weight` and `layers.{i}.bias`, where
 /// i counts such operators from the first to the last. Those of a residual (first those of s) and
-/// of parts count in their place.
+/// of parts count in their place. A recurrent unit has two: W `[3 width, inputs]` with b, and U
+/// `[3 width, width]` with c, in the order r, z, n.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WeightShape {
     /// What they are.
@@ -107,6 +119,7 @@ impl Operator {
                 Operator::Linear { .. }
                 | Operator::Affine { .. }
                 | Operator::LayerNorm { .. }
+                | Operator::Gru { .. }
                 | Operator::Embedding { .. } => of(operator),
                 Operator::Activation { .. } | Operator::Softmax => {}
                 Operator::Residual { operators, skip } => {
@@ -135,11 +148,27 @@ impl Operator {
                     (WeightKind::Scale, vec![width], width)
                 }
                 Operator::Embedding { rows, width } => (WeightKind::Table, vec![rows, width], 0),
+                Operator::Gru { inputs, width } => {
+                    let gates = width.saturating_mul(3);
+                    let weight = vec![gates, inputs];
+                    shapes.push(WeightShape { kind: WeightKind::Linear, weight, bias: gates });
+                    (WeightKind::Linear, vec![gates, width], gates)
+                }
                 _ => return,
             };
             shapes.push(WeightShape { kind, weight, bias });
         });
         shapes
+    }
+
+    /// Whether some operator keeps a state from step to step.
+    #[must_use]
+    pub fn remembers(operators: &[Operator]) -> bool {
+        let mut found = false;
+        Operator::each_with_weights(operators, &mut |operator| {
+            found |= matches!(operator, Operator::Gru { .. });
+        });
+        found
     }
 
     /// How many numbers the operators make of `width`.
@@ -169,6 +198,10 @@ impl Operator {
                 Err(format!("is a layer norm over {width} numbers; expected {now}"))
             }
             Operator::Activation { .. } | Operator::Softmax => Ok(now),
+            Operator::Gru { inputs, width } if *inputs == now && *width > 0 => Ok(*width),
+            Operator::Gru { inputs, width } => Err(format!(
+                "is a recurrent unit from {inputs} to {width} numbers; expected from {now}, to 1 at least"
+            )),
             Operator::Residual { operators, skip } => {
                 let within = |error| format!("is a residual: {error}");
                 let given = Operator::width_after(operators, now).map_err(within)?;
@@ -224,11 +257,31 @@ mod tests {
                 "adds 2 numbers to 7",
             ),
             (vec![Operator::Embedding { rows: 9, width: 3 }], 2, "for 2 numbers; expected 1"),
+            (
+                vec![Operator::Gru { inputs: 6, width: 3 }],
+                7,
+                "from 6 to 3 numbers; expected from 7",
+            ),
             (vec![Operator::LayerNorm { width: 3 }], 7, "layer norm over 3 numbers; expected 7"),
         ] {
             let error = Operator::width_after(&operators, width).expect_err(cause);
             assert!(error.contains(cause), "{error}");
         }
+    }
+
+    #[test]
+    fn a_recurrent_unit_has_two_matrices_and_a_state() {
+        let head =
+            [Operator::Gru { inputs: 7, width: 2 }, Operator::Linear { inputs: 2, outputs: 1 }];
+        assert_eq!(Operator::width_after(&head, 7), Ok(1));
+        let shapes: Vec<_> =
+            Operator::weights(&head).into_iter().map(|shape| (shape.weight, shape.bias)).collect();
+        assert_eq!(shapes, [(vec![6, 7], 6), (vec![6, 2], 6), (vec![1, 2], 1)]);
+        assert!(Operator::remembers(&head) && !Operator::remembers(&head[1..]));
+        let within = Operator::Residual { operators: vec![head[0].clone()], skip: vec![] };
+        assert!(Operator::remembers(&[within]));
+        let json = serde_json::to_string(&head[0]).expect("JSON");
+        assert_eq!(json, r#"{"op":"gru","inputs":7,"width":2}"#);
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub struct RouterScorer {
     header: RouterHeader,
     reader: FeatureReader,
     operators: Vec<Operator>,
+    /// Whether a score depends on earlier steps.
+    remembers: bool,
     /// Of the operators that have some, in their order.
     weights: Vec<Weights>,
     pool: Arc<Pool>,
@@ -41,6 +43,8 @@ pub struct RouterScorer {
 #[derive(Debug, Clone, Default)]
 struct Memory {
     history: History,
+    /// The state of each recurrent unit, in the order of their use.
+    recurrent: Vec<Vec<f32>>,
 }
 
 /// The weights of an operator.
@@ -111,7 +115,9 @@ impl RouterScorer {
             return Err(LoadError::Router { path: path.to_owned(), message });
         }
         let reader = FeatureReader::new(&header.features);
-        Ok(RouterScorer { path: path.to_owned(), header, reader, operators, weights, pool })
+        let remembers = reader.remembers() || Operator::remembers(&operators);
+        let path = path.to_owned();
+        Ok(RouterScorer { path, header, reader, operators, remembers, weights, pool })
     }
 
     /// The file's header.
@@ -179,29 +185,40 @@ impl RouterScorer {
         self.pool = Arc::clone(slm.pool());
     }
 
-    /// The uncalibrated logit of features `[width]`: ln P(keep) / P(offload), or for two
-    /// rewards r_keep − r_offload. NaN if the width is not the router's.
+    /// The uncalibrated logit of features `[width]` at an answer's begin: ln P(keep) / P(offload), or
+    /// for two rewards r_keep − r_offload. NaN if the width is not the router's.
     #[must_use]
     pub fn logit(&self, features: &[f32]) -> f32 {
+        self.run(features, &[]).0
+    }
+
+    /// The logit, and the states of the recurrent units after this step.
+    fn run(&self, features: &[f32], before: &[Vec<f32>]) -> (f32, Vec<Vec<f32>>) {
         let normalisation = &self.header.normalisation;
         if features.len() != normalisation.mean.len() {
-            return f32::NAN;
+            return (f32::NAN, Vec::new());
         }
         let mut x: Vec<f32> = features
             .iter()
             .zip(normalisation.mean.iter().zip(&normalisation.scale))
             .map(|(x, (mean, scale))| (x - mean) * scale)
             .collect();
-        let mut run =
-            Run { pool: &self.pool, weights: self.weights.iter(), buffer: Activations::default() };
+        let mut run = Run {
+            pool: &self.pool,
+            weights: self.weights.iter(),
+            buffer: Activations::default(),
+            before,
+            after: Vec::new(),
+        };
         if run.operators(&self.operators, &mut x).is_none() {
-            return f32::NAN;
+            return (f32::NAN, Vec::new());
         }
-        match x.as_slice() {
+        let logit = match x.as_slice() {
             [keep, offload] => keep - offload,
             [logit] => *logit,
             _ => f32::NAN,
-        }
+        };
+        (logit, run.after)
     }
 
     /// The uncalibrated logits of label rows. Those of an answer follow each other from its begin.
@@ -221,9 +238,9 @@ impl RouterScorer {
 
     /// The logit of a position, and what is remembered from then on.
     fn logit_at(&self, now: &Seen<'_>, memory: &Memory) -> (f32, Memory) {
-        let Memory { history } = memory;
-        let logit = self.logit(&self.reader.read(now, history).0);
-        (logit, Memory { history: self.reader.after(now, history) })
+        let Memory { history, recurrent } = memory;
+        let (logit, recurrent) = self.run(&self.reader.read(now, history).0, recurrent);
+        (logit, Memory { history: self.reader.after(now, history), recurrent })
     }
 
     /// The calibrated score of a step that begins an answer.
@@ -240,11 +257,6 @@ impl RouterScorer {
     /// A score that is not a number.
     pub fn score_features(&self, features: &[f32]) -> Result<Score, ScoreError> {
         self.header.platt.score(self.logit(features))
-    }
-
-    /// Whether a score depends on earlier steps.
-    fn remembers(&self) -> bool {
-        self.reader.remembers()
     }
 
     fn mismatch(&self, what: &'static str, router: &str, model: &str) -> LoadError {
@@ -266,7 +278,7 @@ impl Scorer for RouterScorer {
         let begin = Memory::default();
         let memory = position.state.and_then(ScorerState::get).unwrap_or(&begin);
         let (logit, memory) = self.logit_at(&Seen::of_step(position.index, position.step), memory);
-        let state = self.remembers().then(|| ScorerState::new(memory));
+        let state = self.remembers.then(|| ScorerState::new(memory));
         Ok(Scored { score: self.header.platt.score(logit)?, state })
     }
 }
@@ -277,6 +289,10 @@ struct Run<'r> {
     /// Those that are not used yet.
     weights: slice::Iter<'r, Weights>,
     buffer: Activations,
+    /// The states of the recurrent units before this step. Empty at an answer's begin.
+    before: &'r [Vec<f32>],
+    /// Those after it, as far as they are computed.
+    after: Vec<Vec<f32>>,
 }
 
 impl Run<'_> {
@@ -285,12 +301,7 @@ impl Run<'_> {
     fn operators(&mut self, operators: &[Operator], x: &mut Vec<f32>) -> Option<()> {
         for operator in operators {
             match operator {
-                Operator::Linear { .. } => {
-                    let Weights::Linear(matrix) = self.weights.next()? else { return None };
-                    let mut y = vec![0.0; matrix.outputs()];
-                    matrix.apply(self.pool, &mut self.buffer, x, &mut y).ok()?;
-                    *x = y;
-                }
+                Operator::Linear { .. } => *x = self.linear(x)?,
                 Operator::Affine { .. } => self.scale(x)?,
                 Operator::LayerNorm { .. } => {
                     normalise(x);
@@ -311,6 +322,15 @@ impl Run<'_> {
                     let row = Some(id as usize).filter(|&row| row as f32 == id)?;
                     *x = rows.chunks_exact(*width).nth(row)?.to_vec();
                 }
+                Operator::Gru { width, .. } => {
+                    let unit = self.after.len();
+                    let mut state =
+                        self.before.get(unit).cloned().unwrap_or_else(|| vec![0.0; *width]);
+                    let (input, recurrent) = (self.linear(x)?, self.linear(&state)?);
+                    gru(&input, &recurrent, &mut state);
+                    x.clone_from(&state);
+                    self.after.push(state);
+                }
                 Operator::Parts { parts } => {
                     let (mut rest, mut joined) = (x.as_slice(), Vec::new());
                     for part in parts {
@@ -325,6 +345,14 @@ impl Run<'_> {
             }
         }
         Some(())
+    }
+
+    /// W · x + b, with the next weights.
+    fn linear(&mut self, x: &[f32]) -> Option<Vec<f32>> {
+        let Weights::Linear(matrix) = self.weights.next()? else { return None };
+        let mut y = vec![0.0; matrix.outputs()];
+        matrix.apply(self.pool, &mut self.buffer, x, &mut y).ok()?;
+        Some(y)
     }
 
     /// w · x + b, with the next weights.
@@ -345,6 +373,20 @@ fn normalise(x: &mut [f32]) {
     let scale = 1.0 / (variance + 1e-5).sqrt();
     for x in x {
         *x = ((f64::from(*x) - mean) * scale) as f32;
+    }
+}
+
+/// A step of a recurrent unit. `input` is W x + b and `recurrent` U h + c, `[3 width]` each in the
+/// order r, z, n.
+fn gru(input: &[f32], recurrent: &[f32], state: &mut [f32]) {
+    let width = state.len();
+    let sigmoid = |x: f32| 1.0 / (1.0 + (-x).exp());
+    for (i, h) in state.iter_mut().enumerate() {
+        let [reset, update, new] = [i, width + i, 2 * width + i];
+        let r = sigmoid(input[reset] + recurrent[reset]);
+        let z = sigmoid(input[update] + recurrent[update]);
+        let n = (input[new] + r * recurrent[new]).tanh();
+        *h = (1.0 - z) * n + z * *h;
     }
 }
 

@@ -8,8 +8,9 @@ use tokenroute_core::{
     FeatureReader, FeatureSpec, History, LabelRow, Normalisation, Relation, Seen, unit_hash,
 };
 
+use crate::layer::is_recurrent;
 use crate::rule::{LabelRule, Target};
-use crate::{FeatureSet, TrainConfig, TrainError};
+use crate::{FeatureSet, Steps, TrainConfig, TrainError};
 
 /// Least standard deviation to divide a feature by, so that a constant feature does no
 /// harm.
@@ -34,6 +35,8 @@ pub struct Rows {
     pub answers: Vec<u32>,
     /// The SLM's greatest probability and its entropy in nats `[len]`, as they were.
     pub uncertainty: Vec<[f32; 2]>,
+    /// All steps of the rows' answers, if the head is recurrent.
+    pub steps: Option<Steps>,
 }
 
 impl Rows {
@@ -49,7 +52,24 @@ impl Rows {
         self.targets.is_empty()
     }
 
-    fn push(&mut self, features: &[f32], row: &LabelRow, target: Target, answer: u32) {
+    fn new(recurrent: bool) -> Self {
+        Rows { steps: recurrent.then(Steps::default), ..Rows::default() }
+    }
+
+    /// Takes in a row. One that does not count is a step alone.
+    fn push(
+        &mut self,
+        features: &[f32],
+        row: &LabelRow,
+        (counts, target): (bool, Target),
+        answer: u32,
+    ) {
+        if let Some(steps) = &mut self.steps {
+            steps.push(features, answer, counts);
+        }
+        if !counts {
+            return;
+        }
         self.answers.push(answer);
         self.features.extend_from_slice(features);
         self.targets.push(target.keep);
@@ -88,6 +108,8 @@ pub struct TrainingData {
     /// Features `[positions, width]` of every position of the split that calibrates, unjudged
     /// ones included. τ ↔ offload is measured on them.
     pub positions: Vec<f32>,
+    /// Number of positions of each answer there.
+    pub lengths: Vec<usize>,
 }
 
 impl TrainingData {
@@ -110,6 +132,17 @@ impl TrainingData {
         config: &TrainConfig,
         rule: &dyn LabelRule,
         rows: &[LabelRow],
+    ) -> Result<Self, TrainError> {
+        let recurrent = config.head()?.is_some_and(|head| is_recurrent(&head.layers(1)));
+        Self::of(config, rule, rows, recurrent)
+    }
+
+    /// The same, for a head that may go along the steps of an answer.
+    pub(crate) fn of(
+        config: &TrainConfig,
+        rule: &dyn LabelRule,
+        rows: &[LabelRow],
+        recurrent: bool,
     ) -> Result<Self, TrainError> {
         let no_rows = |split: &str, field| TrainError::NoRows {
             split: split.to_owned(),
@@ -134,15 +167,17 @@ impl TrainingData {
 
         let mut data = TrainingData {
             normalisation: Normalisation { mean: Vec::new(), scale: Vec::new() },
-            train: Rows::default(),
-            validation: Rows::default(),
-            calibration: calibrated.then(Rows::default),
+            train: Rows::new(recurrent),
+            validation: Rows::new(recurrent),
+            calibration: calibrated.then(|| Rows::new(recurrent)),
             positions: Vec::new(),
+            lengths: Vec::new(),
             spec,
         };
         let taken = taken(config, rows, hashed, calibrated);
         let mut answers: BTreeMap<(&str, u32), u32> = BTreeMap::new();
-        let mut along = Along::default();
+        let mut along = Along::new(&reader, recurrent);
+        let mut last = None;
         for row in rows {
             let Some(part) = part(config, row, hashed, calibrated) else { continue };
             let next = answers.len() as u32;
@@ -153,7 +188,7 @@ impl TrainingData {
             }
             let target = rule.target(row);
             check_row(&data.spec, row, target)?;
-            let features = along.features(&reader, row)?;
+            let features = along.features(row)?;
             if let Some(i) = features.iter().position(|x| !x.is_finite()) {
                 return Err(bad_row(
                     row,
@@ -166,19 +201,23 @@ impl TrainingData {
             let calibrates = if calibrated { Part::Calibration } else { Part::Validation };
             if part == calibrates {
                 data.positions.extend_from_slice(&features);
+                match data.lengths.last_mut().filter(|_| last == Some(answer)) {
+                    Some(length) => *length += 1,
+                    None => data.lengths.push(1),
+                }
+                last = Some(answer);
             }
-            if target.weight <= 0.0 {
-                continue;
-            }
+            let counts = target.weight > 0.0;
             match part {
                 Part::Train => {
                     let weight = target.weight * factor(config, row.relation);
-                    data.train.push(&features, row, Target { weight, ..target }, answer);
+                    let target = Target { weight, ..target };
+                    data.train.push(&features, row, (counts, target), answer);
                 }
-                Part::Validation => data.validation.push(&features, row, target, answer),
+                Part::Validation => data.validation.push(&features, row, (counts, target), answer),
                 Part::Calibration => {
                     let rows = data.calibration.get_or_insert_default();
-                    rows.push(&features, row, target, answer);
+                    rows.push(&features, row, (counts, target), answer);
                 }
             }
         }
@@ -193,11 +232,13 @@ impl TrainingData {
         data.normalisation = normalisation(&data.train, data.spec.width());
         let TrainingData { normalisation: by, train, validation, calibration, positions, .. } =
             &mut data;
-        let calibration = calibration.as_mut().map(|rows| &mut rows.features);
-        [&mut train.features, &mut validation.features, positions]
-            .into_iter()
-            .chain(calibration)
-            .for_each(|features| normalise(by, features));
+        normalise(by, positions);
+        for rows in [train, validation].into_iter().chain(calibration) {
+            normalise(by, &mut rows.features);
+            if let Some(steps) = &mut rows.steps {
+                normalise(by, &mut steps.features);
+            }
+        }
         Ok(data)
     }
 
@@ -238,6 +279,11 @@ impl TrainingData {
             gains: rows.gains.clone(),
             answers: rows.answers.clone(),
             uncertainty: rows.uncertainty.clone(),
+            steps: rows.steps.as_ref().map(|steps| Steps {
+                features: narrow(&steps.features),
+                answers: steps.answers.clone(),
+                of_rows: steps.of_rows.clone(),
+            }),
         };
         Cow::Owned(TrainingData {
             spec: spec.clone(),
@@ -249,6 +295,7 @@ impl TrainingData {
             validation: rows(&self.validation),
             calibration: self.calibration.as_ref().map(rows),
             positions: narrow(&self.positions),
+            lengths: self.lengths.clone(),
         })
     }
 
@@ -260,27 +307,30 @@ impl TrainingData {
 }
 
 /// The way along the answers of a table.
-#[derive(Default)]
 struct Along<'r> {
-    /// Of the row before.
+    reader: &'r FeatureReader,
+    /// Whether features or head read earlier steps, which need every position of an answer in
+    /// order.
+    ordered: bool,
+    /// The row before.
     before: Option<&'r LabelRow>,
     history: History,
 }
 
 impl<'r> Along<'r> {
-    /// The features of the next row. Features of earlier steps need every position of an answer,
-    /// in order.
-    fn features(
-        &mut self,
-        reader: &FeatureReader,
-        row: &'r LabelRow,
-    ) -> Result<Vec<f32>, TrainError> {
-        if reader.remembers() {
+    fn new(reader: &'r FeatureReader, recurrent: bool) -> Self {
+        let ordered = recurrent || reader.remembers();
+        Along { reader, ordered, before: None, history: History::default() }
+    }
+
+    /// The features of the next row.
+    fn features(&mut self, row: &'r LabelRow) -> Result<Vec<f32>, TrainError> {
+        if self.ordered {
             self.follow(row)?;
         }
         let now = Seen::of_row(row);
-        let features = reader.read(&now, &self.history).0;
-        self.history = reader.after(&now, &self.history);
+        let features = self.reader.read(&now, &self.history).0;
+        self.history = self.reader.after(&now, &self.history);
         Ok(features)
     }
 

@@ -9,11 +9,12 @@ use tokenroute_core::{Platt, Progress};
 use tokenroute_store::RouterLayer;
 
 use crate::batches::Batches;
-use crate::layer::{Running, dropout_widths, initial, operators};
+use crate::layer::{Running, dropout_widths, initial, is_recurrent, operators};
 use crate::logistic::{Fit, Objective, STEPS};
 use crate::metrics::weighted_cross_entropy;
 use crate::model::values;
 use crate::router::scores;
+use crate::steps::Packed;
 use crate::{
     Epoch, Layer, Loss, LossRows, RouterHead, Rows, Settings, TrainConfig, TrainError,
     TrainingData, fit_platt, rank_metrics,
@@ -134,7 +135,8 @@ fn fit_layers(
     let mut optimizer =
         AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(config.weight_decay as f32).init();
 
-    let mut batches = Batches::new(rows, config.batch_rows, loss.compares_rows());
+    let whole_answers = loss.compares_rows() || is_recurrent(layers);
+    let mut batches = Batches::new(rows, config.batch_rows, whole_answers);
     let steps = u64::from(config.epochs) * batches.most();
     let widths = dropout_widths(layers, width);
     let mut step = 0;
@@ -144,13 +146,19 @@ fn fit_layers(
     for epoch in 1..=config.epochs {
         let (mut train_loss, mut rate) = (0.0, 0.0);
         for batch in batches.shuffled(&mut rng) {
+            let taken = Taken::of(rows, batch, is_recurrent(layers));
             let masks: Vec<_> = widths
                 .iter()
                 .filter(|_| dropout > 0.0)
-                .map(|&w| mask(dropout, batch.len(), w, &mut rng, &training))
+                .map(|&w| mask(dropout, taken.positions.len(), w, &mut rng, &training))
                 .collect();
-            let features = gather(rows, width, batch, &training);
-            let (logits, statistics) = head.training_logits(features, &masks);
+            let features = gather(taken.features, width, &taken.positions, &training);
+            let (mut logits, statistics) = head.training_logits(features, &masks, &taken.sizes);
+            if let Some(places) = taken.places {
+                let count = places.len();
+                let places = Tensor::from_data(TensorData::new(places, [count]), &training);
+                logits = logits.select(0, places);
+            }
             let loss = loss.tensor(logits, &labels.pick(batch), &training)?;
             running.add(read(statistics)?);
             let value: f32 = loss.clone().into_scalar();
@@ -206,11 +214,39 @@ fn coefficients(config: &TrainConfig, rows: &Rows) -> (Vec<[f32; 2]>, f64) {
     (rows.weights.iter().zip(&rows.targets).map(of_row).collect(), factor.ln())
 }
 
-/// The batch's features `[batch, width]`.
-fn gather(rows: &Rows, width: usize, batch: &[usize], device: &Device) -> Tensor<2> {
+/// What a pass takes for a batch: its rows, or all steps of its answers.
+struct Taken<'r> {
+    features: &'r [f32],
+    /// Places in `features`.
+    positions: Vec<usize>,
+    sizes: Vec<usize>,
+    /// The batch's rows among the positions; `None` if they are the positions.
+    places: Option<Vec<i64>>,
+}
+
+impl<'r> Taken<'r> {
+    fn of(rows: &'r Rows, batch: &[usize], recurrent: bool) -> Self {
+        match rows.steps.as_ref().filter(|_| recurrent) {
+            Some(steps) => {
+                let (packed, places) = steps.pack(batch, &rows.answers);
+                let Packed { positions, sizes } = packed;
+                Taken { features: &steps.features, positions, sizes, places: Some(places) }
+            }
+            None => Taken {
+                features: &rows.features,
+                positions: batch.to_vec(),
+                sizes: vec![batch.len()],
+                places: None,
+            },
+        }
+    }
+}
+
+/// The features `[batch, width]` of some rows.
+fn gather(features: &[f32], width: usize, batch: &[usize], device: &Device) -> Tensor<2> {
     let mut values = Vec::with_capacity(batch.len() * width);
     for &row in batch {
-        values.extend_from_slice(&rows.features[row * width..(row + 1) * width]);
+        values.extend_from_slice(&features[row * width..(row + 1) * width]);
     }
     Tensor::from_data(TensorData::new(values, [batch.len(), width]), device)
 }
@@ -277,8 +313,8 @@ fn validated(
     shift: f64,
     loss: &dyn Loss,
 ) -> Result<Validated, TrainError> {
-    let Rows { features, targets, weights, .. } = &data.validation;
-    let logits = head.score(features)?;
+    let Rows { targets, weights, .. } = &data.validation;
+    let logits = head.score_rows(&data.validation)?;
     // A loss that is no number is an error of the caller's, with more to say.
     let ranked = scores(&logits, Platt { scale: 1.0, bias: 0.0 }).ok();
     let auroc = ranked.and_then(|scores| rank_metrics(&scores, targets, weights));

@@ -37,6 +37,14 @@ pub enum Layer {
     Dropout,
     /// x + f(x).
     Residual(Vec<Layer>),
+    /// A gated recurrent unit over the steps of an answer, as [`Operator::Gru`]. Training unrolls it
+    /// over whole answers, and mini-batches hold whole answers.
+    Gru {
+        /// Numbers read.
+        inputs: usize,
+        /// Numbers of the state.
+        width: usize,
+    },
 }
 
 impl TryFrom<&Operator> for Layer {
@@ -48,6 +56,7 @@ impl TryFrom<&Operator> for Layer {
             &Operator::Linear { inputs, outputs } => Ok(Layer::Linear { inputs, outputs }),
             &Operator::Affine { width } => Ok(Layer::Affine { width }),
             &Operator::Activation { activation } => Ok(Layer::Activation(activation)),
+            &Operator::Gru { inputs, width } => Ok(Layer::Gru { inputs, width }),
             Operator::Residual { operators, skip } if skip.is_empty() => {
                 let inner: Result<_, _> = operators.iter().map(Layer::try_from).collect();
                 Ok(Layer::Residual(inner?))
@@ -68,6 +77,7 @@ pub(crate) fn operators(layers: &[Layer]) -> Vec<Operator> {
         &Layer::Affine { width } | &Layer::BatchNorm { width } => Some(Operator::Affine { width }),
         &Layer::Activation(activation) => Some(Operator::Activation { activation }),
         Layer::Dropout => None,
+        &Layer::Gru { inputs, width } => Some(Operator::Gru { inputs, width }),
         Layer::Residual(inner) => {
             Some(Operator::Residual { operators: operators(inner), skip: Vec::new() })
         }
@@ -86,7 +96,15 @@ pub(crate) fn each(layers: &[Layer], of: &mut dyn FnMut(&Layer)) {
     }
 }
 
-/// Random weights, uniform in ±1/√inputs as in PyTorch's `nn.Linear`. The same on every device.
+/// Whether some layer goes along the steps of an answer.
+pub(crate) fn is_recurrent(layers: &[Layer]) -> bool {
+    let mut found = false;
+    each(layers, &mut |layer| found |= matches!(layer, Layer::Gru { .. }));
+    found
+}
+
+/// Random weights, uniform in ±1/√inputs as in PyTorch's `nn.Linear`, and in ±1/√width as in its
+/// `nn.GRU`. The same on every device.
 /// Affine layers and batch norm begin as they are read.
 pub(crate) fn initial(layers: &[Layer], rng: &mut ChaCha8Rng) -> Vec<RouterLayer> {
     let mut weights = Vec::new();
@@ -95,6 +113,14 @@ pub(crate) fn initial(layers: &[Layer], rng: &mut ChaCha8Rng) -> Vec<RouterLayer
             let bound = 1.0 / (inputs as f32).sqrt();
             let mut draw = |n: usize| (0..n).map(|_| rng.random_range(-bound..bound)).collect();
             weights.push(RouterLayer { weight: draw(inputs * outputs), bias: draw(outputs) });
+        }
+        Layer::Gru { inputs, width } => {
+            let bound = 1.0 / (width as f32).sqrt();
+            let mut draw = |n: usize| (0..n).map(|_| rng.random_range(-bound..bound)).collect();
+            for inputs in [inputs, width] {
+                let (weight, bias) = (draw(3 * width * inputs), draw(3 * width));
+                weights.push(RouterLayer { weight, bias });
+            }
         }
         Layer::Affine { width } | Layer::BatchNorm { width } => {
             weights.push(RouterLayer { weight: vec![1.0; width], bias: vec![0.0; width] });
@@ -109,6 +135,7 @@ pub(crate) fn dropout_widths(layers: &[Layer], features: usize) -> Vec<usize> {
     let (mut widths, mut now) = (Vec::new(), features);
     each(layers, &mut |layer| match *layer {
         Layer::Linear { outputs, .. } => now = outputs,
+        Layer::Gru { width, .. } => now = width,
         Layer::Dropout => widths.push(now),
         _ => {}
     });
@@ -163,6 +190,7 @@ impl Running {
                 (at, norm) = (at + 1, norm + 1);
             }
             Layer::Linear { .. } | Layer::Affine { .. } => at += 1,
+            Layer::Gru { .. } => at += 2,
             Layer::Activation(_) | Layer::Dropout | Layer::Residual(_) => {}
         });
         folded

@@ -37,6 +37,7 @@ mod rule;
 mod seeds;
 mod select;
 mod settings;
+mod steps;
 
 pub use calibration::tau_points;
 pub use config::{ClassRule, ClassWeight, TrainConfig};
@@ -45,7 +46,7 @@ pub use device::{backends, device};
 pub use error::TrainError;
 pub use feature_set::{FeatureList, FeatureSet};
 pub use fit::{Fitted, fit};
-pub use head::{Citer, Head, HeadConfig, Linear, Mlp};
+pub use head::{Citer, Gru, Head, HeadConfig, Linear, Mlp};
 pub use history::Epoch;
 pub use layer::Layer;
 pub use loss::{Focal, Loss, LossConfig, LossRows, PosWeight, Preference, Ranking, Regression};
@@ -60,3 +61,4 @@ pub use rule::{
 pub use seeds::Seeds;
 pub use select::select;
 pub use settings::Settings;
+pub use steps::Steps;

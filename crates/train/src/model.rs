@@ -4,13 +4,14 @@ use std::slice;
 
 use burn::module::{Module, Param};
 use burn::nn::Linear;
-use burn::tensor::activation::{gelu, relu, silu};
+use burn::tensor::activation::{gelu, relu, sigmoid, silu, tanh};
 use burn::tensor::{Device, Tensor, TensorData};
 use tokenroute_core::{Activation, Architecture};
 use tokenroute_store::RouterLayer;
 
-use crate::TrainError;
-use crate::layer::{EPSILON, Layer, each};
+use crate::layer::{EPSILON, Layer, each, is_recurrent};
+use crate::steps::Packed;
+use crate::{Rows, TrainError};
 
 /// Rows per batch when scoring.
 const SCORE_ROWS: usize = 4096;
@@ -43,6 +44,8 @@ struct Pass<'p> {
     scales: slice::Iter<'p, Scale>,
     masks: slice::Iter<'p, Tensor<2>>,
     statistics: BatchStatistics,
+    /// How many rows are at the first step of their answer, at the second, …: [`Packed`].
+    sizes: &'p [usize],
 }
 
 impl RouterHead {
@@ -69,13 +72,20 @@ impl RouterHead {
         let row = |values: &[f32]| -> Param<Tensor<1>> {
             Param::from_data(TensorData::new(values.to_vec(), [values.len()]), device)
         };
+        let linear = |layer: &RouterLayer, inputs: usize, outputs: usize| {
+            let weight = transpose(&layer.weight, outputs, inputs);
+            let weight = TensorData::new(weight, [inputs, outputs]);
+            let weight = Param::from_data(weight, device);
+            Linear { weight, bias: Some(row(&layer.bias)) }
+        };
         each(&layers, &mut |layer| match *layer {
             Layer::Linear { inputs, outputs } => {
-                let Some(RouterLayer { weight, bias }) = weights.next() else { return };
-                let weight = transpose(weight, outputs, inputs);
-                let weight = TensorData::new(weight, [inputs, outputs]);
-                let weight = Param::from_data(weight, device);
-                linears.push(Linear { weight, bias: Some(row(bias)) });
+                linears.extend(weights.next().map(|layer| linear(layer, inputs, outputs)));
+            }
+            Layer::Gru { inputs, width } => {
+                for inputs in [inputs, width] {
+                    linears.extend(weights.next().map(|layer| linear(layer, inputs, 3 * width)));
+                }
             }
             Layer::Affine { .. } | Layer::BatchNorm { .. } => {
                 let Some(RouterLayer { weight, bias }) = weights.next() else { return };
@@ -87,23 +97,28 @@ impl RouterHead {
     }
 
     /// Logits f(h) `[rows]` of normalised features `[rows, features]`. Each dropout multiplies
-    /// the activations `[rows, width]` by one of `masks`. Scoring passes none.
+    /// the activations `[rows, width]` by one of `masks`. Scoring passes none. For a recurrent head,
+    /// every row begins an answer.
     #[must_use]
     pub fn logits(&self, features: Tensor<2>, masks: &[Tensor<2>]) -> Tensor<1> {
-        self.training_logits(features, masks).0
+        let rows = features.dims()[0];
+        self.training_logits(features, masks, &[rows]).0
     }
 
-    /// The same, with the mean and the variance of the batch for each batch norm.
+    /// The same, with the mean and the variance of the batch for each batch norm. A recurrent head
+    /// takes the rows as [`Packed`] has them.
     pub(crate) fn training_logits(
         &self,
         features: Tensor<2>,
         masks: &[Tensor<2>],
+        sizes: &[usize],
     ) -> (Tensor<1>, BatchStatistics) {
         let mut pass = Pass {
             linears: self.linears.iter(),
             scales: self.scales.iter(),
             masks: masks.iter(),
             statistics: Vec::new(),
+            sizes,
         };
         let mut x = pass.run(&self.layers, features);
         let [rows, rewards] = x.dims();
@@ -129,6 +144,47 @@ impl RouterHead {
         Ok(logits)
     }
 
+    /// Logits of normalised features `[positions, features]` of whole answers, one after another, of
+    /// these lengths.
+    ///
+    /// # Errors
+    /// The backend's failure.
+    pub fn score_answers(
+        &self,
+        features: &[f32],
+        lengths: &[usize],
+    ) -> Result<Vec<f32>, TrainError> {
+        if !is_recurrent(&self.layers) {
+            return self.score(features);
+        }
+        let Some(first) = self.linears.first() else { return Ok(Vec::new()) };
+        let weight = first.weight.val();
+        let (width, device) = (weight.dims()[0], weight.device());
+        let mut logits = vec![0.0; features.len() / width];
+        for answers in Packed::chunks(lengths, SCORE_ROWS) {
+            let packed = Packed::of(&answers);
+            let rows = |&at: &usize| &features[at * width..(at + 1) * width];
+            let values: Vec<f32> = packed.positions.iter().flat_map(rows).copied().collect();
+            let data = TensorData::new(values, [packed.positions.len(), width]);
+            let data = Tensor::from_data(data, &device);
+            let found = self::values(self.training_logits(data, &[], &packed.sizes).0)?;
+            packed.positions.iter().zip(found).for_each(|(&at, logit)| logits[at] = logit);
+        }
+        Ok(logits)
+    }
+
+    /// Logits of some rows, whose steps are known where the head is recurrent.
+    ///
+    /// # Errors
+    /// The backend's failure.
+    pub fn score_rows(&self, rows: &Rows) -> Result<Vec<f32>, TrainError> {
+        let Some(steps) = rows.steps.as_ref().filter(|_| is_recurrent(&self.layers)) else {
+            return self.score(&rows.features);
+        };
+        let all = self.score_answers(&steps.features, &steps.lengths())?;
+        Ok(steps.of_rows.iter().map(|&at| all[at]).collect())
+    }
+
     /// Copies the weights out.
     ///
     /// # Errors
@@ -138,6 +194,7 @@ impl RouterHead {
         let mut found = Vec::new();
         each(&self.layers, &mut |layer| match layer {
             Layer::Linear { .. } => found.extend(linears.next().map(of_linear)),
+            Layer::Gru { .. } => found.extend(linears.by_ref().take(2).map(of_linear)),
             Layer::Affine { .. } | Layer::BatchNorm { .. } => {
                 found.extend(scales.next().map(of_scale));
             }
@@ -168,9 +225,35 @@ impl Pass<'_> {
                     None => x,
                 },
                 Layer::Residual(inner) => x.clone() + self.run(inner, x),
+                &Layer::Gru { width, .. } => match (self.linears.next(), self.linears.next()) {
+                    (Some(input), Some(state)) => self.unrolled(input, state, width, x),
+                    _ => x,
+                },
             };
         }
         x
+    }
+
+    /// A recurrent unit along the steps of all answers. An answer that has ended leaves the others,
+    /// which stand before it.
+    fn unrolled(&self, input: &Linear, state: &Linear, width: usize, x: Tensor<2>) -> Tensor<2> {
+        let given = input.forward(x); // [rows, 3 width]
+        let answers = self.sizes.first().copied().unwrap_or_default();
+        let mut h = Tensor::zeros([answers, width], &given.device());
+        let part = |of: &Tensor<2>, i: usize| of.clone().narrow(1, i * width, width);
+        let (mut from, mut states) = (0, Vec::with_capacity(self.sizes.len()));
+        for &size in self.sizes {
+            let x = given.clone().narrow(0, from, size); // [size, 3 width]
+            from += size;
+            h = h.narrow(0, 0, size);
+            let u = state.forward(h.clone()); // [size, 3 width]
+            let r = sigmoid(part(&x, 0) + part(&u, 0));
+            let z = sigmoid(part(&x, 1) + part(&u, 1));
+            let n = tanh(part(&x, 2) + r * part(&u, 2));
+            h = n.clone() + z * (h - n);
+            states.push(h.clone());
+        }
+        Tensor::cat(states, 0)
     }
 
     /// w · x + b, with the next weights.

@@ -9,6 +9,7 @@ use tokenroute_core::{
 use tokenroute_store::RouterFile;
 
 use crate::fit::fit_with;
+use crate::layer::is_recurrent;
 use crate::select::{choose, select};
 use crate::{
     Epoch, Fitted, Head, LabelRule, Loss, RouterHead, Rows, Settings, TrainConfig, TrainError,
@@ -128,7 +129,8 @@ pub fn train_head(
     progress: &dyn Progress,
 ) -> Result<Trained, TrainError> {
     config.check()?;
-    let data = TrainingData::new(config, rows)?;
+    let recurrent = is_recurrent(&head.layers(1));
+    let data = TrainingData::of(config, &*config.rule()?, rows, recurrent)?;
     let candidates = Settings::of_head(head, config, data.spec.hidden);
     let (settings, selection) = choose(config, candidates, loss, &data, device, progress)?;
     let data = data.reading(&settings.features);
@@ -150,8 +152,8 @@ fn router(
     let architecture = settings.head.architecture(data.spec.width());
     let head = RouterHead::new(&architecture, data.spec.width(), &fitted.layers, device)?;
     let measured = data.measured();
-    let Rows { features, targets, weights, .. } = measured;
-    let logits = head.score(features)?;
+    let Rows { targets, weights, .. } = measured;
+    let logits = head.score_rows(measured)?;
     let platt = fit_platt(&logits, targets, weights)?;
     let before = scores(&logits, Platt { scale: 1.0, bias: 0.0 })?;
     let after = scores(&logits, platt)?;
@@ -184,7 +186,7 @@ fn router(
     };
     let words = settings.trial(fitted.loss, Ranks::default()).settings();
     report(&words, &training, progress);
-    let positions = head.score(&data.positions)?;
+    let positions = head.score_answers(&data.positions, &data.lengths)?;
     let header = RouterHeader {
         format: RouterHeader::FORMAT,
         architecture,

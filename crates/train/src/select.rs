@@ -71,8 +71,8 @@ fn trial(
     let data = &*data.reading(&settings.features);
     let architecture = settings.head.architecture(data.spec.width());
     let head = RouterHead::new(&architecture, data.spec.width(), &fitted.layers, device)?;
-    let Rows { features, targets, weights, .. } = &data.validation;
-    let logits = head.score(features)?;
+    let Rows { targets, weights, .. } = &data.validation;
+    let logits = head.score_rows(&data.validation)?;
     // Two parameters undo what class weights and overfitting do to the logits' scale, which
     // calibration undoes in the router as well.
     let platt = fit_platt(&logits, targets, weights)?;

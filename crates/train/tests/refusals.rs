@@ -62,6 +62,10 @@ fn rows_that_cannot_be_trained_on() {
     let earlier = TrainConfig { features, top_k: 0, ..config() };
     let gap = spoil(&|r| r.position = 40);
     check(&earlier, &gap, &["question \"router-train-2\", position 40", "the row before it"]);
+    let architecture =
+        Some(serde_json::from_str(r#"{"kind": "gru", "width": 3}"#).expect("a head"));
+    let recurrent = TrainConfig { architecture, dropout: None, ..config() };
+    check(&recurrent, &gap, &["question \"router-train-2\", position 40", "the row before it"]);
     let few = spoil(&|r| r.top.truncate(1));
     check(&earlier, &few, &[place, "1 top probabilities", "at least 2, which train.features"]);
 }
@@ -86,7 +90,8 @@ fn configurations_out_of_range() {
     check(&of(&|c| c.architecture.clone_from(&three)), &table(), &["rewards = 3", "1 (a logit)"]);
     let head = |json: &str| Some(serde_json::from_str(json).expect("a table"));
     for (json, parts) in [
-        (r#"{"kind": "forest"}"#, ["head `forest`", "`linear`, `mlp`, `citer`"]),
+        (r#"{"kind": "forest"}"#, ["head `forest`", "`linear`, `mlp`, `citer`, `gru`"]),
+        (r#"{"kind": "gru"}"#, ["head `gru`", "missing field `width`"]),
         (r#"{"widths": [4]}"#, ["head without `kind`", "`mlp`"]),
         (r#"{"kind": "citer", "rewards": 2}"#, ["head `citer`", "unknown field `rewards`"]),
     ] {
@@ -97,6 +102,7 @@ fn configurations_out_of_range() {
     assert!(error.to_string().contains("loss `hinge`: expected one of `preference`"), "{error}");
     for (json, parts) in [
         (r#"{"kind": "citer", "widths": [0]}"#, ["architecture.widths = [0]", "above 0"]),
+        (r#"{"kind": "gru", "width": 0}"#, ["architecture.width = 0", "above 0"]),
         (r#"{"kind": "citer"}"#, ["train.features = \"both\"", "reads \"hidden\" alone"]),
     ] {
         let set = |c: &mut TrainConfig| {

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use candle_core::{D, Device, Tensor};
+use candle_core::{D, DType, Device, Tensor};
+use candle_nn::VarBuilder;
+use candle_nn::rnn::{GRUConfig, RNN};
 use safetensors::Dtype;
 use serde_json::{Value, json};
 use tokenroute_core::{
@@ -104,6 +106,21 @@ fn step() -> Step {
     }
 }
 
+/// The position of a step that begins an answer.
+fn at(step: &Step) -> Position<'_> {
+    Position {
+        question: "q",
+        index: 0,
+        previous: 0,
+        step,
+        sentence_entropy: 0.0,
+        paragraph_entropy: 0.0,
+        lowest: 1.0,
+        state: None,
+        llm: None,
+    }
+}
+
 #[test]
 fn scores_match_candle() {
     let step = step();
@@ -114,18 +131,7 @@ fn scores_match_candle() {
         let router = file.open().expect("a sound router");
         let (ours, theirs) = (router.logit(&x), file.reference(&x, activation));
         assert!((ours - theirs).abs() < 1e-5 * theirs.abs().max(1.0), "{ours} against {theirs}");
-        let position = Position {
-            question: "q",
-            index: 0,
-            previous: 0,
-            step: &step,
-            sentence_entropy: 0.0,
-            paragraph_entropy: 0.0,
-            lowest: 1.0,
-            state: None,
-            llm: None,
-        };
-        let score = router.score(&position).expect("a number");
+        let score = router.score(&at(&step)).expect("a number");
         assert_eq!(score, Platt { scale: 0.7, bias: -0.2 }.score(ours).expect("a number"));
     };
     for activation in [Activation::Relu, Activation::Gelu, Activation::Silu] {
@@ -134,6 +140,60 @@ fn scores_match_candle() {
     }
     check(Architecture::Linear { rewards: 1 }, Activation::Relu);
     check(Architecture::Linear { rewards: 2 }, Activation::Relu);
+}
+
+#[test]
+fn a_recurrent_head_is_that_of_candle() {
+    let (inputs, width) = (25, 6);
+    let operators =
+        vec![Operator::Gru { inputs, width }, Operator::Linear { inputs: width, outputs: 1 }];
+    let file = RouterFile::new(Architecture::Operators { name: "gru".into(), operators });
+    let router = file.open().expect("a sound router");
+
+    let device = Device::Cpu;
+    let tensor = |name: &str| {
+        let (shape, values) = &file.tensors[name];
+        Tensor::from_slice(values, shape.as_slice(), &device).expect("a tensor")
+    };
+    let named = [
+        ("weight_ih_l0", "layers.0.weight"),
+        ("bias_ih_l0", "layers.0.bias"),
+        ("weight_hh_l0", "layers.1.weight"),
+        ("bias_hh_l0", "layers.1.bias"),
+    ]
+    .map(|(theirs, ours)| (theirs.to_owned(), tensor(ours)));
+    let weights = VarBuilder::from_tensors(HashMap::from(named), DType::F32, &device);
+    let unit = candle_nn::rnn::gru(inputs, width, GRUConfig::default(), weights).expect("a unit");
+    let last = candle_nn::Linear::new(tensor("layers.2.weight"), Some(tensor("layers.2.bias")));
+    let mut theirs = unit.zero_state(1).expect("zeros");
+
+    let mut state = None;
+    let mut scores = Vec::new();
+    for index in 0..5 {
+        let step =
+            Step { hidden: (0..20).map(|i| ((i * 7 + index) as f32).sin()).collect(), ..step() };
+        let x = Features::of(&router.header().features, &step).0;
+        let normalisation = &router.header().normalisation;
+        let of = |i: usize| (x[i] - normalisation.mean[i]) * normalisation.scale[i];
+        let normalised: Vec<f32> = (0..inputs).map(of).collect();
+        let row = Tensor::from_slice(&normalised, (1, inputs), &device).expect("a row");
+        theirs = unit.step(&row, &theirs).expect("a step");
+        let logit = candle_core::Module::forward(&last, theirs.h()).expect("a layer");
+        let logit = logit.flatten_all().expect("one").to_vec1::<f32>().expect("a number")[0];
+
+        let position = Position { index, state: state.as_ref(), ..at(&step) };
+        let scored = router.scored(&position).expect("a number");
+        let expected = Platt { scale: 0.7, bias: -0.2 }.score(logit).expect("a number").get();
+        assert!((scored.score.get() - expected).abs() < 1e-6, "step {index}");
+        // The state of the step before is still what it was.
+        assert_eq!(router.score(&position), Ok(scored.score));
+        if index == 0 {
+            assert!((router.logit(&x) - logit).abs() < 1e-5, "an answer's begin");
+        }
+        state = scored.state;
+        scores.push(scored.score.get());
+    }
+    assert!(scores.windows(2).all(|pair| pair[0] != pair[1]), "{scores:?}");
 }
 
 #[test]

@@ -121,6 +121,8 @@ impl<'l> Builder<'l> {
                 let id = self.node("Squeeze", &[&id, &axis]); // [rows]
                 (self.node("Gather", &[&table, &id]), width)
             }
+            // Refused before.
+            Operator::Gru { .. } => return None,
             Operator::Parts { parts } => {
                 let axis = self.integers(&[1]);
                 let (mut from, mut joined, mut total) = (0, Vec::new(), 0);

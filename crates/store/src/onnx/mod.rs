@@ -5,7 +5,7 @@ mod graph;
 mod message;
 
 use prost::Message;
-use tokenroute_core::{RouterHeader, Score};
+use tokenroute_core::{Operator, RouterHeader, Score};
 
 use crate::{RouterFile, StoreError};
 use graph::Builder;
@@ -30,7 +30,7 @@ impl RouterFile {
     /// `[rows]` is f64, as in [`Score`]. The metadata has the router's header.
     ///
     /// # Errors
-    /// Layers that do not fit the header, or too many weights for a message.
+    /// Layers that do not fit the header, a head that keeps a state, or too many weights for a message.
     pub fn to_onnx(&self) -> Result<Vec<u8>, StoreError> {
         let failed = |what: String| StoreError::Encode { kind: KIND, what };
         self.check().map_err(failed)?;
@@ -41,6 +41,10 @@ impl RouterFile {
             )));
         }
         let header = &self.header;
+        if Operator::remembers(&header.architecture.operators(header.features.width())) {
+            let what = "its head has the operator `gru`, which keeps a state from step to step; an ONNX model here has none, so export another head";
+            return Err(failed(what.to_owned()));
+        }
         let graph = self.graph().ok_or_else(|| failed("its layers are incomplete".to_owned()))?;
         let json = serde_json::to_string(header).map_err(|e| failed(e.to_string()))?;
         let entry = |key: &str, value| Entry { key: key.to_owned(), value };

@@ -142,6 +142,17 @@ fn compare(name: &str, scorer: &RouterScorer, rows: &[Vec<f32>], theirs: &Value)
 }
 
 #[test]
+fn a_head_that_keeps_a_state_is_refused_by_name() {
+    let features = FeatureSpec { hidden: 6, ..FeatureSpec::default() };
+    let operators =
+        vec![Operator::Gru { inputs: 6, width: 3 }, Operator::Linear { inputs: 3, outputs: 1 }];
+    let gru = Architecture::Operators { name: "gru".into(), operators };
+    let error = router(gru, features).to_onnx().expect_err("a state").to_string();
+    assert!(error.contains("the operator `gru`, which keeps a state"), "{error}");
+    assert!(!error.contains('\n'), "one line: {error}");
+}
+
+#[test]
 fn onnxruntime_gives_our_scores() {
     let folder = tempfile::tempdir().expect("a folder");
     let update = std::env::var_os("UPDATE_ONNX").is_some();

@@ -2,6 +2,7 @@
 //! [`Head`], named in [`KINDS`].
 
 mod citer;
+mod gru;
 mod linear;
 mod mlp;
 
@@ -15,6 +16,7 @@ use tokenroute_core::registry::{self, Kind};
 use crate::layer::{Layer, operators};
 use crate::{FeatureSet, TrainError};
 pub use citer::Citer;
+pub use gru::Gru;
 pub use linear::Linear;
 pub use mlp::Mlp;
 
@@ -47,12 +49,13 @@ pub trait Head: Debug + Send + Sync {
 }
 
 /// All heads that an experiment file can name. A new one is a line here.
-pub(crate) const KINDS: [Kind<dyn Head>; 3] = [
+pub(crate) const KINDS: [Kind<dyn Head>; 4] = [
     Kind::of::<Linear>("linear", |settings| {
         Ok(Box::new(serde_json::from_value::<Linear>(settings)?))
     }),
     Kind::of::<Mlp>("mlp", |settings| Ok(Box::new(serde_json::from_value::<Mlp>(settings)?))),
     Kind::of::<Citer>("citer", |settings| Ok(Box::new(serde_json::from_value::<Citer>(settings)?))),
+    Kind::of::<Gru>("gru", |settings| Ok(Box::new(serde_json::from_value::<Gru>(settings)?))),
 ];
 
 /// A head as an experiment file names it: `{ kind = "mlp", widths = [16], … }`.
