@@ -85,6 +85,8 @@ pub struct LabelRow {
     pub slm_token: TokenId,
     /// The LLM's greedy token.
     pub llm_token: TokenId,
+    /// The LLM's probability of it; `None` if labelling did not ask for it.
+    pub llm_probability: Option<f32>,
     /// The SLM's most probable tokens with probabilities, best first.
     pub top: Vec<(TokenId, f32)>,
     /// Entropy of the SLM's distribution, in nats.

@@ -351,6 +351,7 @@ mod tests {
             previous: 1,
             slm_token: 2,
             llm_token: 2,
+            llm_probability: None,
             top: vec![(2, 1.0)],
             entropy: 0.0,
             sentence_entropy: 0.0,

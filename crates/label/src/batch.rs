@@ -52,6 +52,12 @@ impl<S: LanguageModel, L: Llm + ?Sized> Labeller<'_, S, L> {
                 on_policy::label(&context, items, *number, *scorer, *tau)
             }
         };
+        let rows = rows.and_then(|mut rows| {
+            if self.config.llm_probabilities {
+                context.fill_probabilities(items, &mut rows)?;
+            }
+            Ok(rows)
+        });
         // A batch that is made again costs what it costs the first time.
         items.iter().for_each(|item| self.llm.forget(&item.prompt));
         let rows = rows?;

@@ -39,6 +39,10 @@ pub struct LabelConfig {
     /// Whether an engine computed the SLM's hidden states along the path of round 0.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub states: bool,
+    /// Whether the LLM's probability of its own token is asked for, along every path. This takes
+    /// one more pass of the LLM.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub llm_probabilities: bool,
 }
 
 fn one() -> usize {
@@ -148,6 +152,7 @@ impl Default for LabelConfig {
             samples: 1,
             temperature: 0.0,
             states: false,
+            llm_probabilities: false,
         }
     }
 }

@@ -40,6 +40,14 @@ pub enum LabelError {
         /// Id of the question.
         question: String,
     },
+    /// The LLM gives no probabilities, and the run asks for them.
+    #[error(
+        "question {question:?}: the LLM gave no probability of its token, which label.llm_probabilities asks for; leave that out, or label with an LLM that gives log-probabilities"
+    )]
+    NoProbabilities {
+        /// Id of the question.
+        question: String,
+    },
     /// An answer could not be graded.
     #[error("{what}")]
     Ungraded {

@@ -214,6 +214,7 @@ impl Judged {
                     previous: position.previous,
                     slm_token: step.token,
                     llm_token: track.llm[i],
+                    llm_probability: None,
                     entropy: step.entropy,
                     sentence_entropy: position.sentence_entropy,
                     hidden: step.hidden.to_vec(),

@@ -28,6 +28,7 @@ mod labeller;
 mod merge;
 mod metered;
 mod on_policy;
+mod probabilities;
 mod reference;
 mod rollouts;
 mod shards;

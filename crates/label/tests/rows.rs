@@ -11,7 +11,7 @@ use tokenroute_core::{
     LabelRow, LlmStep, Origin, Relation, Scorer, Tau, TokenId, grade, prefix_hash, soft_target,
 };
 use tokenroute_label::{Item, LabelConfig, LabelError, Reference, Round};
-use tokenroute_llm::{InProcess, ToyModel};
+use tokenroute_llm::{InProcess, Scripted, ToyModel};
 use tokenroute_runtime::{Pair, Path, Request};
 
 /// The routed choice after a prefix of prompt and answer.
@@ -284,6 +284,44 @@ fn thinning_does_not_bias_shares() {
     let variance = thinned.iter().map(|s| (s - mean).powi(2)).sum::<f64>() / 999.0;
     let error = (variance / 1000.0).sqrt();
     assert!(error > 0.0 && (mean - full).abs() < 4.0 * error, "{mean} ± {error}, not {full}");
+}
+
+#[test]
+fn the_llms_probability_of_its_own_token_is_kept_where_it_is_asked_for() {
+    let (slm, llm) = models();
+    let vocabulary = ToyModel::vocabulary();
+    let questions = questions(12);
+    let items = items(&questions);
+    let in_process = InProcess::new(models().1);
+    let tau = Tau::new(0.6).expect("in range");
+    for round in
+        [Round::Reference, Round::OnPolicy { number: 1, scorer: &Sure, tau, router_hash: "toy" }]
+    {
+        let with = |llm_probabilities| {
+            let config = LabelConfig { llm_probabilities, ..config() };
+            labeller(&slm, &in_process, &vocabulary, config).label(&items, &round).expect("labels")
+        };
+        let (plain, rows) = (with(false), with(true));
+        assert!(plain.iter().all(|row| row.llm_probability.is_none()));
+        let without = |row: &LabelRow| LabelRow { llm_probability: None, ..row.clone() };
+        let bare: Vec<LabelRow> = rows.iter().map(without).collect();
+        assert_eq!(format!("{bare:?}"), format!("{plain:?}"), "nothing else changes");
+        for answer in rows.chunk_by(|a, b| a.question == b.question) {
+            let item = items.iter().find(|i| i.question.id == answer[0].question).expect("an item");
+            let mut tokens = item.prompt.clone();
+            for (i, row) in answer.iter().enumerate() {
+                let expected = says(&llm, &tokens).max_probability() as f32;
+                let found = row.llm_probability.expect("asked for");
+                assert!((found - expected).abs() < 1e-6, "{found} {expected}");
+                tokens.extend(answer.get(i + 1).map(|next| next.previous));
+            }
+        }
+    }
+    let silent = Scripted::new(|context: &[TokenId]| Ok(says(&models().1, context).token));
+    let config = LabelConfig { llm_probabilities: true, ..config() };
+    let error = labeller(&slm, &silent, &vocabulary, config).label(&items, &Round::Reference);
+    let error = error.expect_err("no probabilities").to_string();
+    assert!(error.contains("q0") && error.contains("label.llm_probabilities"), "{error}");
 }
 
 #[test]

@@ -9,6 +9,7 @@
 //! | top_ids, top_probabilities | fixed-size list `[top_k]` of u32, f32 |
 //! | hidden | fixed-size list `[hidden]` of f32 |
 //! | margin, entropy, sentence_entropy, keep_grade, offload_grade, target, weight | f32 |
+//! | llm_probability, only where labelling asked for it | f32, NaN where it is not known |
 
 use std::path::{Path, PathBuf};
 
@@ -48,6 +49,8 @@ const SCALARS: [&str; 16] = [
     "weight",
     "rollouts",
 ];
+/// A column that a table may lack.
+const PROBABILITY: &str = "llm_probability";
 const LISTS: [&str; 3] = ["top_ids", "top_probabilities", "hidden"];
 
 /// Encodes one shard. Equal rows give equal bytes.
@@ -89,7 +92,7 @@ fn scalar_columns(rows: &[LabelRow]) -> Vec<Column> {
         Column::new(name.into(), rows.iter().map(of).collect::<Vec<_>>())
     };
     let hashes: Vec<u64> = rows.iter().map(|r| r.prefix_hash).collect();
-    vec![
+    let mut columns = vec![
         strings("question", |r| &r.question),
         strings("split", |r| &r.split),
         whole("round", |r| r.round),
@@ -106,7 +109,12 @@ fn scalar_columns(rows: &[LabelRow]) -> Vec<Column> {
         whole("rollouts", |r| r.rollouts),
         float("entropy", |r| r.entropy),
         float("sentence_entropy", |r| r.sentence_entropy),
-    ]
+    ];
+    // Left out where no row has it, so that tables without it have the bytes of earlier versions.
+    if rows.iter().any(|r| r.llm_probability.is_some()) {
+        columns.push(float(PROBABILITY, |r| r.llm_probability.unwrap_or(f32::NAN)));
+    }
+    columns
 }
 
 /// Writes one shard.
@@ -159,8 +167,13 @@ fn parse_labels(path: &Path, bytes: &[u8], columns: Columns) -> Result<Vec<Label
     if columns == Columns::All {
         names.extend(LISTS);
     }
-    let table = Table::parse(path, bytes, KIND, &names)?;
+    let table = Table::parse_with(path, bytes, KIND, &names, PROBABILITY)?;
     let mut rows = scalars(&table)?;
+    if table.has(PROBABILITY) {
+        for (row, &p) in rows.iter_mut().zip(table.f32s(PROBABILITY)?) {
+            row.llm_probability = (!p.is_nan()).then_some(p);
+        }
+    }
     if columns == Columns::All {
         let (ids, k) = table.u32_arrays("top_ids")?;
         let (probabilities, p) = table.f32_arrays("top_probabilities")?;
@@ -238,6 +251,7 @@ fn scalars(table: &Table) -> Result<Vec<LabelRow>, StoreError> {
             previous: previous.next().unwrap_or_default(),
             slm_token: slm.next().unwrap_or_default(),
             llm_token: llm.next().unwrap_or_default(),
+            llm_probability: None,
             top: Vec::new(),
             entropy: entropies.next().unwrap_or_default(),
             sentence_entropy: sentence.next().unwrap_or_default(),

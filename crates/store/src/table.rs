@@ -84,6 +84,29 @@ impl Table {
         Ok(Table { columns, path: path.to_owned(), kind })
     }
 
+    /// As [`Table::parse`], with a column that the file may lack.
+    pub(crate) fn parse_with(
+        path: &Path,
+        bytes: &[u8],
+        kind: &'static str,
+        columns: &[&str],
+        optional: &str,
+    ) -> Result<Self, StoreError> {
+        let there = parquet::has_column(bytes, optional).map_err(|what| StoreError::Format {
+            path: path.to_owned(),
+            kind,
+            what,
+        })?;
+        let optional = there.then_some(optional);
+        let columns: Vec<&str> = columns.iter().copied().chain(optional).collect();
+        Table::parse(path, bytes, kind, &columns)
+    }
+
+    /// Whether a column was read.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.columns.iter().any(|(known, _)| known == name)
+    }
+
     /// An error about this file.
     pub(crate) fn error(&self, what: String) -> StoreError {
         StoreError::Format { path: self.path.clone(), kind: self.kind, what }

@@ -43,6 +43,7 @@ fn row(i: u32, relation: Relation) -> LabelRow {
         previous: i,
         slm_token: i + 1,
         llm_token: i + 2,
+        llm_probability: None,
         top: vec![(i + 1, 0.5), (i + 2, 0.25 + x / 1e4), (i + 3, 0.125)],
         entropy: 0.1 * x,
         sentence_entropy: 0.2 * x,
@@ -115,6 +116,25 @@ fn label_tables_round_trip_with_equal_bytes() {
         assert_eq!(*scalar, bare);
     }
     assert_eq!(scalars.len(), 4);
+}
+
+#[test]
+fn the_llms_probability_is_a_column_where_a_row_has_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("a.parquet");
+    let plain = encode_labels(&rows()).expect("good rows");
+    let mut rows = rows();
+    rows[1].llm_probability = Some(0.75);
+    let bytes = encode_labels(&rows).expect("good rows");
+    let named = |bytes: &[u8]| bytes.windows(15).any(|at| at == b"llm_probability");
+    assert!(named(&bytes) && !named(&plain), "tables without it stay as they were");
+    for columns in [Columns::All, Columns::Scalars] {
+        write_labels(&path, &rows).expect("a write");
+        let read = read_labels(&path, columns).expect("good");
+        let found: Vec<_> = read.iter().map(|row| row.llm_probability).collect();
+        let expected: Vec<_> = rows.iter().map(|row| row.llm_probability).collect();
+        assert_eq!(found, expected, "{columns:?}");
+    }
 }
 
 #[test]

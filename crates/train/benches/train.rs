@@ -32,6 +32,7 @@ fn rows() -> Vec<LabelRow> {
                 previous: 0,
                 slm_token: 0,
                 llm_token: 0,
+                llm_probability: None,
                 top: (0..8u8).map(|k| (u32::from(k), 0.5f32.powi(i32::from(k) + 1))).collect(),
                 entropy: rng.random_range(0.0..2.0),
                 sentence_entropy: 0.0,

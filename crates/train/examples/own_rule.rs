@@ -41,6 +41,7 @@ fn labels(split: &str, questions: usize) -> Vec<LabelRow> {
             previous: 1,
             slm_token: 2,
             llm_token: if differs { 3 } else { 2 },
+            llm_probability: None,
             top: vec![(2, 0.6), (3, 0.3)],
             entropy: 0.5,
             sentence_entropy: 0.5,

@@ -31,6 +31,9 @@ pub struct Rows {
     pub weights: Vec<f32>,
     /// What keeping gains over offloading `[len]`, as the label rule has it.
     pub gains: Vec<f32>,
+    /// The SLM's and the LLM's probability of the LLM's token `[len]`. The SLM's is 0 where the token
+    /// is not among the listed ones; the LLM's is 0 where the table lacks it.
+    pub probabilities: Vec<[f32; 2]>,
     /// Number of the answer that a row belongs to `[len]`. Rows of one answer follow each other.
     pub answers: Vec<u32>,
     /// The SLM's greatest probability and its entropy in nats `[len]`, as they were.
@@ -75,6 +78,8 @@ impl Rows {
         self.targets.push(target.keep);
         self.weights.push(target.weight);
         self.gains.push(target.gain);
+        let of_slm = row.top.iter().find(|top| top.0 == row.llm_token).map_or(0.0, |top| top.1);
+        self.probabilities.push([of_slm, row.llm_probability.unwrap_or(0.0)]);
         self.uncertainty.push([row.top.first().map_or(f32::NAN, |t| t.1), row.entropy]);
     }
 
@@ -277,6 +282,7 @@ impl TrainingData {
             targets: rows.targets.clone(),
             weights: rows.weights.clone(),
             gains: rows.gains.clone(),
+            probabilities: rows.probabilities.clone(),
             answers: rows.answers.clone(),
             uncertainty: rows.uncertainty.clone(),
             steps: rows.steps.as_ref().map(|steps| Steps {

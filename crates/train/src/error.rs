@@ -48,6 +48,16 @@ pub enum TrainError {
         /// "kept" or "offloaded".
         kept: &'static str,
     },
+    /// The loss reads what the label table lacks.
+    #[error(
+        "train.loss reads the LLM's probability of its token, which {lacking} of {rows} training rows lack; set `label.llm_probabilities = true` and label again, with an LLM that gives log-probabilities"
+    )]
+    NoLlmProbability {
+        /// Rows without it.
+        lacking: usize,
+        /// All rows.
+        rows: usize,
+    },
     /// A row that cannot be used.
     #[error("question {question:?}, position {position}: {what}")]
     Row {

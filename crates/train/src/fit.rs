@@ -64,6 +64,11 @@ pub(crate) fn fit_with(
     progress: &dyn Progress,
 ) -> Result<Fitted, TrainError> {
     let data = &*data.reading(&settings.features);
+    let rows = data.train.len();
+    let lacking = data.train.probabilities.iter().filter(|[_, llm]| *llm <= 0.0).count();
+    if loss.reads_probabilities() && lacking > 0 {
+        return Err(TrainError::NoLlmProbability { lacking, rows });
+    }
     let layers = settings.head.layers(data.spec.width());
     if let &[Layer::Linear { outputs, .. }] = layers.as_slice() {
         return fit_linear(config, loss, settings, outputs, data, device, progress);

@@ -49,7 +49,9 @@ pub use fit::{Fitted, fit};
 pub use head::{Citer, Gru, Head, HeadConfig, Linear, Mlp};
 pub use history::Epoch;
 pub use layer::Layer;
-pub use loss::{Focal, Loss, LossConfig, LossRows, PosWeight, Preference, Ranking, Regression};
+pub use loss::{
+    CoLlm, Focal, Loss, LossConfig, LossRows, PosWeight, Preference, Ranking, Regression,
+};
 pub use metrics::{RankMetrics, expected_calibration_error, rank_metrics, weighted_cross_entropy};
 pub use model::RouterHead;
 pub use platt::fit_platt;

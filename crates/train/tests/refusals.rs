@@ -137,6 +137,8 @@ fn configurations_out_of_range() {
     }
     let dear = |c: &mut TrainConfig| c.rule = rule(r#"{"kind": "cost-aware", "lambda": 1}"#);
     check(&of(&dear), &table(), &["all 1440 training rows should be kept"]);
+    let lacks = of(&|c| c.loss = loss(r#"{"kind": "co-llm"}"#));
+    check(&lacks, &table(), &["1440 of 1440 training rows lack", "label.llm_probabilities"]);
     let both = |c: &mut TrainConfig| {
         (c.loss, c.focal_gamma) = (loss(r#"{"kind": "ranking"}"#), 1.0);
     };

@@ -333,12 +333,18 @@ fn head(json: &str) -> HeadConfig {
 
 #[test]
 fn every_loss_finds_the_divergent_rows_with_either_head() {
+    let mut table = table();
+    for row in &mut table {
+        let differs = row.slm_token != row.llm_token;
+        row.llm_probability = Some(if differs { 0.9 } else { 0.9 * row.top[0].1 });
+    }
     for loss in [
         r#"{"kind": "preference"}"#,
         r#"{"kind": "focal", "gamma": 2}"#,
         r#"{"kind": "pos-weight"}"#,
         r#"{"kind": "regression"}"#,
         r#"{"kind": "ranking"}"#,
+        r#"{"kind": "co-llm"}"#,
     ] {
         let loss = Some(serde_json::from_str(loss).expect("a table"));
         let mlp = TrainConfig { loss: loss.clone(), ..config() };
@@ -349,7 +355,7 @@ fn every_loss_finds_the_divergent_rows_with_either_head() {
             ..config()
         };
         for (config, least) in [(mlp, 0.93), (linear, 0.85)] {
-            let record = run(&config, &table()).expect("trains").header.training;
+            let record = run(&config, &table).expect("trains").header.training;
             assert!(record.auroc > least, "{:?}: {}", config.loss, record.auroc);
             assert!(record.ece_after < 0.08, "{:?}: {record:?}", config.loss);
         }

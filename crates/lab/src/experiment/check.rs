@@ -6,8 +6,17 @@ use tokenroute_llm::http::{Api, HttpConfig, TextApi};
 use tokenroute_sweep::policies::{self, Baseline, Needs};
 use tokenroute_train::{TrainConfig, TrainError};
 
-use super::{DataSection, Experiment, PairSection, SPLITS, SplitFile, graders};
+use super::{DataSection, Experiment, LabelSection, PairSection, SPLITS, SplitFile, graders};
 use crate::{LabError, prompts};
+
+/// Checks that the label table has what training reads.
+pub(crate) fn labelled(train: &TrainConfig, label: &LabelSection) -> Result<(), Fault> {
+    if label.llm_probabilities || !train.loss().is_ok_and(|loss| loss.reads_probabilities()) {
+        return Ok(());
+    }
+    let what = "reads the LLM's probability of its token, which the labels lack; set label.llm_probabilities = true in the experiment, and label again";
+    fault("train.loss", what)
+}
 
 /// A key, and its value with what is expected.
 pub(crate) type Fault = (String, String);
@@ -23,6 +32,22 @@ impl Experiment {
             key,
             what,
         })
+    }
+
+    /// Checks that the LLM gives the probabilities that labelling asks for.
+    fn label_probabilities(&self) -> Result<(), Fault> {
+        let lists = |api: &str| api.parse().is_ok_and(Api::lists_probabilities);
+        let what = match &self.pair.llm_api {
+            _ if !self.label.llm_probabilities => return Ok(()),
+            _ if self.pair.through_text => {
+                "is true; with pair.through_text the LLM gives no probabilities".to_owned()
+            }
+            Some(api) if !lists(api) => format!(
+                "is true; pair.llm_api = {api:?} gives no probabilities by token id (vllm and tokenroute do)"
+            ),
+            _ => return Ok(()),
+        };
+        fault("label.llm_probabilities", what)
     }
 
     fn sections(&self) -> Result<(), Fault> {
@@ -63,6 +88,8 @@ impl Experiment {
             return fault("label.on_policy_offload", format!("is {offload}; expected 0 to 1"));
         }
         train(&self.train)?;
+        labelled(&self.train, &self.label)?;
+        self.label_probabilities()?;
         for name in &self.sweep.baselines {
             if !policies::names().contains(&name.as_str()) {
                 let known = policies::names().join(", ");

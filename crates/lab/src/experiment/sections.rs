@@ -169,6 +169,10 @@ pub struct LabelSection {
     pub on_policy_offload: f64,
     /// Questions per shard of the label table. A killed run resumes at a shard.
     pub questions_per_shard: usize,
+    /// Whether the table has the LLM's probability of its own token, which `train.loss = { kind =
+    /// "co-llm" }` reads. It takes one more pass of the LLM along every labelled answer.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub llm_probabilities: bool,
     /// Folder of judgements kept by `tokenroute label --keep-judgements`, relative to this
     /// file. Shards whose judgements are there take one pass of the SLM and none of the LLM.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -188,6 +192,7 @@ impl Default for LabelSection {
             test: false,
             on_policy_offload: 0.07,
             questions_per_shard: 100,
+            llm_probabilities: false,
             judgements: None,
         }
     }
@@ -210,6 +215,7 @@ impl LabelSection {
             samples: self.samples,
             temperature: self.temperature,
             states: false,
+            llm_probabilities: self.llm_probabilities,
         }
     }
 }

@@ -28,7 +28,7 @@ use self::allowance::Allowance;
 use self::column::{Column, VALUE};
 use self::footer::{Footer, Node, Repetition, RowGroup};
 #[cfg(feature = "tables")]
-pub(crate) use self::typed::{Cells, TypedColumn, columns};
+pub(crate) use self::typed::{Cells, TypedColumn, columns, has_column};
 
 /// Calls `row` with the number (from 1) and the fields of each row. Stops at the first
 /// error. `unreadable` turns an error of the file into an `E`.

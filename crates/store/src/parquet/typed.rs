@@ -34,6 +34,11 @@ pub(crate) fn columns(file: &[u8], names: &[&str]) -> Result<Vec<TypedColumn>, S
     names.iter().map(read).collect()
 }
 
+/// Whether a file has a column of this name.
+pub(crate) fn has_column(file: &[u8], name: &str) -> Result<bool, String> {
+    Ok(Footer::read(file)?.root.children.iter().any(|node| node.name == name))
+}
+
 fn column(
     file: &[u8],
     footer: &Footer,

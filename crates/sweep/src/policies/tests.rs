@@ -16,6 +16,7 @@ fn row(previous: TokenId, slm_token: TokenId, position: u32, target: f32, weight
         previous,
         slm_token,
         llm_token: slm_token,
+        llm_probability: None,
         top: Vec::new(),
         entropy: 0.0,
         sentence_entropy: 0.0,

@@ -330,6 +330,7 @@ fn label(i: u32) -> LabelRow {
         previous: 1,
         slm_token: 2,
         llm_token: 3,
+        llm_probability: None,
         top: vec![(2, 0.75), (3, 0.25)],
         entropy: 0.5,
         sentence_entropy: 0.5,

@@ -3,6 +3,7 @@
 //! A loss states the loss of every row and its derivative by the row's logit, in plain Rust. The
 //! heads' layers are Burn's part.
 
+mod co_llm;
 mod focal;
 mod pos_weight;
 mod preference;
@@ -17,6 +18,7 @@ use serde_json::{Map, Value};
 use tokenroute_core::registry::{self, Kind};
 
 use crate::{Rows, TrainError};
+pub use co_llm::CoLlm;
 pub use focal::Focal;
 pub use pos_weight::PosWeight;
 pub use preference::Preference;
@@ -35,6 +37,9 @@ pub struct LossRows {
     pub weights: Vec<f32>,
     /// What keeping gains over offloading, as the label rule has it. By default Q_keep − Q_offload.
     pub gains: Vec<f32>,
+    /// The SLM's and the LLM's probability of the LLM's token. The SLM's is 0 where the token is not
+    /// among the listed ones; the LLM's is 0 where the table lacks it.
+    pub probabilities: Vec<[f32; 2]>,
     /// Number of the answer that a row belongs to.
     pub answers: Vec<u32>,
     /// Weight of all training rows to keep, over that of all divergent ones.
@@ -53,6 +58,7 @@ impl LossRows {
             targets: rows.targets.clone(),
             weights: rows.weights.clone(),
             gains: rows.gains.clone(),
+            probabilities: rows.probabilities.clone(),
             answers: rows.answers.clone(),
             kept_per_divergent: weight(false) / weight(true).max(f64::MIN_POSITIVE),
         }
@@ -65,6 +71,7 @@ impl LossRows {
             targets: rows.iter().map(|&row| self.targets[row]).collect(),
             weights: rows.iter().map(|&row| self.weights[row]).collect(),
             gains: rows.iter().map(|&row| self.gains[row]).collect(),
+            probabilities: rows.iter().map(|&row| self.probabilities[row]).collect(),
             answers: rows.iter().map(|&row| self.answers[row]).collect(),
             kept_per_divergent: self.kept_per_divergent,
         }
@@ -85,6 +92,11 @@ pub trait Loss: Debug + Send + Sync {
     /// Whether a row's loss depends on other rows of its answer. Mini-batches then hold whole
     /// answers.
     fn compares_rows(&self) -> bool {
+        false
+    }
+
+    /// Whether it reads [`LossRows::probabilities`], which a label table may lack.
+    fn reads_probabilities(&self) -> bool {
         false
     }
 
@@ -121,7 +133,7 @@ pub trait Loss: Debug + Send + Sync {
 }
 
 /// All losses that an experiment file can name. A new one is a line here.
-pub(crate) const KINDS: [Kind<dyn Loss>; 5] = [
+pub(crate) const KINDS: [Kind<dyn Loss>; 6] = [
     Kind::of::<Preference>("preference", |settings| {
         Ok(Box::new(serde_json::from_value::<Preference>(settings)?))
     }),
@@ -134,6 +146,9 @@ pub(crate) const KINDS: [Kind<dyn Loss>; 5] = [
     }),
     Kind::of::<Ranking>("ranking", |settings| {
         Ok(Box::new(serde_json::from_value::<Ranking>(settings)?))
+    }),
+    Kind::of::<CoLlm>("co-llm", |settings| {
+        Ok(Box::new(serde_json::from_value::<CoLlm>(settings)?))
     }),
 ];
 
@@ -207,6 +222,14 @@ mod tests {
             ],
             targets: vec![1.0, 0.0, 0.6, 0.0, 1.0, 1.0],
             gains: vec![0.0, -1.0, -0.4, -1.0, 0.0, 1.0],
+            probabilities: vec![
+                [0.9, 0.8],
+                [0.1, 0.95],
+                [0.0, 0.6],
+                [0.3, 0.3],
+                [1.0, 1.0],
+                [0.5, 0.7],
+            ],
             answers: vec![0, 0, 0, 1, 1, 2],
             weights: vec![1.0, 2.0, 1.0, 1.0, 0.5, 1.0],
             kept_per_divergent: 2.0,
@@ -217,12 +240,13 @@ mod tests {
     /// The derivative of the mean by each logit is that of the sum of all rows.
     #[test]
     fn slopes_are_those_of_the_loss() {
-        let losses: [Box<dyn Loss>; 5] = [
+        let losses: [Box<dyn Loss>; 6] = [
             Box::new(Preference {}),
             Box::new(Focal { gamma: 2.0 }),
             Box::new(PosWeight { pos_weight: Some(3.0) }),
             Box::new(Regression {}),
             Box::new(Ranking {}),
+            Box::new(CoLlm {}),
         ];
         let (logits, rows) = rows();
         for loss in losses {
@@ -259,6 +283,21 @@ mod tests {
                 assert!((f64::from(*slope) - expected / 6.0).abs() < 1e-6, "{loss:?}");
             }
         }
+    }
+
+    #[test]
+    fn co_llm_lowers_the_logit_where_the_llm_is_surer() {
+        let (logits, rows) = rows();
+        let found = CoLlm {}.rows(&logits, &rows);
+        for ([_, slope], [slm, llm]) in found.iter().zip(&rows.probabilities) {
+            assert_eq!(slope.partial_cmp(&0.0), llm.partial_cmp(slm), "{slope}");
+        }
+        // Both keep and defer give the token half its probability.
+        let [value, slope] = CoLlm {}.rows(&[0.0], &rows.pick(&[1]))[0];
+        assert!((value + 2.0 * (0.525f64).ln()).abs() < 1e-6, "{value}");
+        assert!((slope - 2.0 * 0.25 * 0.85 / 0.525).abs() < 1e-6, "{slope}");
+        let far = CoLlm {}.rows(&[800.0, -800.0], &rows.pick(&[2, 2]));
+        assert!(far.iter().flatten().all(|x| x.is_finite()), "{far:?}");
     }
 
     #[test]

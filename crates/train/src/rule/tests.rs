@@ -16,6 +16,7 @@ fn row(grades: Option<[f32; 2]>, position: u32) -> LabelRow {
         previous: 1,
         slm_token: 2,
         llm_token: 3,
+        llm_probability: None,
         top: vec![(2, 0.6), (3, 0.3)],
         entropy: 0.5,
         sentence_entropy: 0.5,

@@ -27,6 +27,7 @@ pub fn rows(split: &str, questions: usize, seed: u64) -> Vec<LabelRow> {
                 previous: 1,
                 slm_token: 2,
                 llm_token: if divergent { 3 } else { 2 },
+                llm_probability: None,
                 top: vec![(2, p), (3, 0.7 * (1.0 - p)), (4, 0.3 * (1.0 - p))],
                 entropy: rng.random_range(0.1..1.0),
                 sentence_entropy: 0.5,

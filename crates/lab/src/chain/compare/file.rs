@@ -215,6 +215,7 @@ fn trained(changed: &Table, experiment: &Experiment) -> Result<TrainConfig, chec
         }
     };
     check::train(&config)?;
+    check::labelled(&config, &experiment.label)?;
     let most = experiment.train.top_k.max(TOP_K);
     if config.top_k > most {
         let what = format!(
