@@ -226,8 +226,11 @@ impl TrainConfig {
             let expected = "expected \"balanced\", \"none\" or a number above 0";
             return bad("class_weight", factor.to_string(), expected);
         }
-        if self.top_k == 0 && self.features.as_ref().is_some_and(FeatureSet::has_probabilities) {
-            let expected = "expected at least 1, because train.features reads the probabilities";
+        let reads = self.head()?.and_then(|head| head.features());
+        let reads = reads.as_ref().or(self.features.as_ref());
+        if self.top_k == 0 && reads.is_some_and(FeatureSet::has_probabilities) {
+            let expected =
+                "expected at least 1, because train.features or the head reads the probabilities";
             return bad("top_k", "0".to_owned(), expected);
         }
         self.seeds.check()?;

@@ -31,6 +31,11 @@ pub enum Layer {
         /// Numbers read and given.
         width: usize,
     },
+    /// Layer norm (Ba et al. 2016).
+    LayerNorm {
+        /// Numbers read and given.
+        width: usize,
+    },
     /// A function of each number.
     Activation(Activation),
     /// Dropout by `train.dropout`. It is no operator.
@@ -55,6 +60,7 @@ impl TryFrom<&Operator> for Layer {
         match operator {
             &Operator::Linear { inputs, outputs } => Ok(Layer::Linear { inputs, outputs }),
             &Operator::Affine { width } => Ok(Layer::Affine { width }),
+            &Operator::LayerNorm { width } => Ok(Layer::LayerNorm { width }),
             &Operator::Activation { activation } => Ok(Layer::Activation(activation)),
             &Operator::Gru { inputs, width } => Ok(Layer::Gru { inputs, width }),
             Operator::Residual { operators, skip } if skip.is_empty() => {
@@ -62,7 +68,6 @@ impl TryFrom<&Operator> for Layer {
                 Ok(Layer::Residual(inner?))
             }
             Operator::Residual { .. } => refuse("residual with a skip of its own"),
-            Operator::LayerNorm { .. } => refuse("layer-norm"),
             Operator::Softmax => refuse("softmax"),
             Operator::Embedding { .. } => refuse("embedding"),
             Operator::Parts { .. } => refuse("parts"),
@@ -75,6 +80,7 @@ pub(crate) fn operators(layers: &[Layer]) -> Vec<Operator> {
     let of = |layer: &Layer| match layer {
         &Layer::Linear { inputs, outputs } => Some(Operator::Linear { inputs, outputs }),
         &Layer::Affine { width } | &Layer::BatchNorm { width } => Some(Operator::Affine { width }),
+        &Layer::LayerNorm { width } => Some(Operator::LayerNorm { width }),
         &Layer::Activation(activation) => Some(Operator::Activation { activation }),
         Layer::Dropout => None,
         &Layer::Gru { inputs, width } => Some(Operator::Gru { inputs, width }),
@@ -105,7 +111,7 @@ pub(crate) fn is_recurrent(layers: &[Layer]) -> bool {
 
 /// Random weights, uniform in ±1/√inputs as in PyTorch's `nn.Linear`, and in ±1/√width as in its
 /// `nn.GRU`. The same on every device.
-/// Affine layers and batch norm begin as they are read.
+/// Affine layers and norms begin as they are read.
 pub(crate) fn initial(layers: &[Layer], rng: &mut ChaCha8Rng) -> Vec<RouterLayer> {
     let mut weights = Vec::new();
     each(layers, &mut |layer| match *layer {
@@ -122,7 +128,7 @@ pub(crate) fn initial(layers: &[Layer], rng: &mut ChaCha8Rng) -> Vec<RouterLayer
                 weights.push(RouterLayer { weight, bias });
             }
         }
-        Layer::Affine { width } | Layer::BatchNorm { width } => {
+        Layer::Affine { width } | Layer::BatchNorm { width } | Layer::LayerNorm { width } => {
             weights.push(RouterLayer { weight: vec![1.0; width], bias: vec![0.0; width] });
         }
         Layer::Activation(_) | Layer::Dropout | Layer::Residual(_) => {}
@@ -189,7 +195,7 @@ impl Running {
                 }
                 (at, norm) = (at + 1, norm + 1);
             }
-            Layer::Linear { .. } | Layer::Affine { .. } => at += 1,
+            Layer::Linear { .. } | Layer::Affine { .. } | Layer::LayerNorm { .. } => at += 1,
             Layer::Gru { .. } => at += 2,
             Layer::Activation(_) | Layer::Dropout | Layer::Residual(_) => {}
         });

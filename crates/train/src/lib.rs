@@ -46,7 +46,7 @@ pub use device::{backends, device};
 pub use error::TrainError;
 pub use feature_set::{FeatureList, FeatureSet};
 pub use fit::{Fitted, fit};
-pub use head::{Citer, Gru, Head, HeadConfig, Linear, Mlp};
+pub use head::{Citer, Gru, Head, HeadConfig, Linear, Mlp, R2r};
 pub use history::Epoch;
 pub use layer::Layer;
 pub use loss::{

@@ -26,7 +26,7 @@ pub struct RouterHead {
     layers: Vec<Layer>,
 }
 
-/// The weights of an affine layer or of batch norm.
+/// The weights of an affine layer or of a norm.
 #[derive(Module, Debug)]
 struct Scale {
     /// `[width]`
@@ -87,7 +87,7 @@ impl RouterHead {
                     linears.extend(weights.next().map(|layer| linear(layer, inputs, 3 * width)));
                 }
             }
-            Layer::Affine { .. } | Layer::BatchNorm { .. } => {
+            Layer::Affine { .. } | Layer::BatchNorm { .. } | Layer::LayerNorm { .. } => {
                 let Some(RouterLayer { weight, bias }) = weights.next() else { return };
                 scales.push(Scale { weight: row(weight), bias: row(bias) });
             }
@@ -195,7 +195,7 @@ impl RouterHead {
         each(&self.layers, &mut |layer| match layer {
             Layer::Linear { .. } => found.extend(linears.next().map(of_linear)),
             Layer::Gru { .. } => found.extend(linears.by_ref().take(2).map(of_linear)),
-            Layer::Affine { .. } | Layer::BatchNorm { .. } => {
+            Layer::Affine { .. } | Layer::BatchNorm { .. } | Layer::LayerNorm { .. } => {
                 found.extend(scales.next().map(of_scale));
             }
             Layer::Activation(_) | Layer::Dropout | Layer::Residual(_) => {}
@@ -216,6 +216,11 @@ impl Pass<'_> {
                 Layer::BatchNorm { .. } => {
                     let normed = self.normalised(x);
                     self.scaled(normed)
+                }
+                Layer::LayerNorm { .. } => {
+                    let centred = x.clone() - x.mean_dim(1); // [rows, width]
+                    let variance = centred.clone().powf_scalar(2.0).mean_dim(1); // [rows, 1]
+                    self.scaled(centred / (variance + EPSILON).sqrt())
                 }
                 Layer::Activation(Activation::Relu) => relu(x),
                 Layer::Activation(Activation::Gelu) => gelu(x),

@@ -90,7 +90,7 @@ fn configurations_out_of_range() {
     check(&of(&|c| c.architecture.clone_from(&three)), &table(), &["rewards = 3", "1 (a logit)"]);
     let head = |json: &str| Some(serde_json::from_str(json).expect("a table"));
     for (json, parts) in [
-        (r#"{"kind": "forest"}"#, ["head `forest`", "`linear`, `mlp`, `citer`, `gru`"]),
+        (r#"{"kind": "forest"}"#, ["head `forest`", "`linear`, `mlp`, `citer`, `gru`, `r2r`"]),
         (r#"{"kind": "gru"}"#, ["head `gru`", "missing field `width`"]),
         (r#"{"widths": [4]}"#, ["head without `kind`", "`mlp`"]),
         (r#"{"kind": "citer", "rewards": 2}"#, ["head `citer`", "unknown field `rewards`"]),
@@ -102,6 +102,7 @@ fn configurations_out_of_range() {
     assert!(error.to_string().contains("loss `hinge`: expected one of `preference`"), "{error}");
     for (json, parts) in [
         (r#"{"kind": "citer", "widths": [0]}"#, ["architecture.widths = [0]", "above 0"]),
+        (r#"{"kind": "r2r", "blocks": 0}"#, ["architecture.blocks = 0", "at least 1"]),
         (r#"{"kind": "gru", "width": 0}"#, ["architecture.width = 0", "above 0"]),
         (r#"{"kind": "citer"}"#, ["train.features = \"both\"", "reads \"hidden\" alone"]),
     ] {

@@ -259,6 +259,7 @@ fn the_edge_scores_the_file_as_burn_does() {
         ("gelu", mlp(Activation::Gelu, 2)),
         ("silu", mlp(Activation::Silu, 1)),
         ("citer", Some(head(r#"{"kind": "citer", "widths": [9, 5]}"#))),
+        ("r2r", Some(head(r#"{"kind": "r2r", "width": 8, "blocks": 3, "expansion": 2}"#))),
     ] {
         // CITER's head reads the hidden state alone.
         let features = if name == "citer" { None } else { config().features };

@@ -5,6 +5,7 @@ mod citer;
 mod gru;
 mod linear;
 mod mlp;
+mod r2r;
 
 use std::fmt::Debug;
 
@@ -19,6 +20,7 @@ pub use citer::Citer;
 pub use gru::Gru;
 pub use linear::Linear;
 pub use mlp::Mlp;
+pub use r2r::R2r;
 
 /// A head, before it is trained.
 pub trait Head: Debug + Send + Sync {
@@ -49,13 +51,14 @@ pub trait Head: Debug + Send + Sync {
 }
 
 /// All heads that an experiment file can name. A new one is a line here.
-pub(crate) const KINDS: [Kind<dyn Head>; 4] = [
+pub(crate) const KINDS: [Kind<dyn Head>; 5] = [
     Kind::of::<Linear>("linear", |settings| {
         Ok(Box::new(serde_json::from_value::<Linear>(settings)?))
     }),
     Kind::of::<Mlp>("mlp", |settings| Ok(Box::new(serde_json::from_value::<Mlp>(settings)?))),
     Kind::of::<Citer>("citer", |settings| Ok(Box::new(serde_json::from_value::<Citer>(settings)?))),
     Kind::of::<Gru>("gru", |settings| Ok(Box::new(serde_json::from_value::<Gru>(settings)?))),
+    Kind::of::<R2r>("r2r", |settings| Ok(Box::new(serde_json::from_value::<R2r>(settings)?))),
 ];
 
 /// A head as an experiment file names it: `{ kind = "mlp", widths = [16], … }`.
