@@ -4,8 +4,8 @@
 mod common;
 
 use common::{
-    MAX_TOKENS, Oracle, Sure, config, decode, finish, graded, items, labeller, models, questions,
-    says,
+    MAX_TOKENS, Oracle, Remembers, Sure, config, decode, finish, graded, items, labeller, models,
+    questions, says,
 };
 use tokenroute_core::{
     LabelRow, LlmStep, Origin, Relation, Scorer, Tau, TokenId, grade, prefix_hash, soft_target,
@@ -26,7 +26,11 @@ fn routed(
     let vocabulary = ToyModel::vocabulary();
     let mut path = Path::new(&vocabulary, &item.prompt);
     for i in item.prompt.len()..tokens.len() {
-        path.commit(tokens[i], &says(slm, &tokens[..i]), None);
+        let step = says(slm, &tokens[..i]);
+        let scored = (!scorer.needs_llm()).then(|| {
+            scorer.scored(&path.position(&item.question.id, &step, None)).expect("a number")
+        });
+        path.commit(tokens[i], &step, scored.as_ref());
     }
     let (small, large) = (says(slm, tokens), says(llm, tokens).token);
     let known = scorer.needs_llm().then_some(LlmStep { token: large, top: None });
@@ -113,7 +117,7 @@ fn on_policy_rounds_follow_the_router() {
     let questions = questions(30);
     let items = items(&questions);
     let tau = Tau::new(0.4).expect("in range");
-    for scorer in [&Sure as &dyn Scorer, &Oracle] {
+    for scorer in [&Sure as &dyn Scorer, &Oracle, &Remembers] {
         let round = Round::OnPolicy { number: 2, scorer, tau, router_hash: "r" };
         let rows = label(&items, &round, config()).expect("good models");
         let server = InProcess::new(models().1);

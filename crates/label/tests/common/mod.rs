@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokenroute_core::{
     Choices, Detail, Feed, LanguageModel, Llm, ModelError, ModelInfo, Position, Question, Score,
-    ScoreError, Scorer, Step, TokenId, Vocabulary, grade,
+    ScoreError, Scored, Scorer, ScorerState, Step, TokenId, Vocabulary, grade,
 };
 use tokenroute_label::{Item, LabelConfig, Labeller};
 use tokenroute_llm::ToyModel;
@@ -113,6 +113,22 @@ pub fn finish(
         answer.push(next(&[&item.prompt[..], &answer].concat()));
     }
     answer
+}
+
+/// Remembers: every score depends on all steps so far, and a wrong one shows in all later scores.
+pub struct Remembers;
+
+impl Scorer for Remembers {
+    fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError> {
+        Ok(self.scored(position)?.score)
+    }
+
+    fn scored(&self, position: &Position<'_>) -> Result<Scored, ScoreError> {
+        let before = position.state.and_then(ScorerState::get::<f64>).copied().unwrap_or_default();
+        assert_eq!(position.state.is_none(), position.index == 0, "a state after the first step");
+        let now = (5.3 * before + f64::from(position.step.hidden[0])).rem_euclid(1.0);
+        Ok(Scored { score: Score::new(now)?, state: Some(ScorerState::new(now)) })
+    }
 }
 
 /// Keeps what the SLM is sure of, in sentences that it began surely.
