@@ -82,6 +82,10 @@ parity-transformers seed="7" folder=(justfile_directory() / "target/fresh-models
     python3 crates/model/tests/fixtures/make.py --fresh {{folder}} --seed {{seed}}
     TOKENROUTE_FRESH_MODELS={{folder}} cargo test --workspace --test model -- --ignored fresh --nocapture
 
+# Labels and scores of the quickstart on candle's device (TOKENROUTE_TEST_DEVICE, else cpu) beside those of the kernels.
+parity-device *options:
+    cargo test --workspace {{options}} --test device -- --ignored --nocapture
+
 # tokenroute and llama.cpp in turns on the same weights; `peer` builds llama.cpp.
 bench-edge *options:
     python3 experiments/llama-cpp/bench.py {{options}}

@@ -43,6 +43,13 @@ pub struct LabelConfig {
     /// one more pass of the LLM.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub llm_probabilities: bool,
+    /// The device of the SLM, if it is another than the kernels. It is only recorded: labels of
+    /// another device are other work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slm_device: Option<String>,
+    /// As `slm_device`, for an LLM that runs here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub llm_device: Option<String>,
 }
 
 fn one() -> usize {
@@ -153,6 +160,8 @@ impl Default for LabelConfig {
             temperature: 0.0,
             states: false,
             llm_probabilities: false,
+            slm_device: None,
+            llm_device: None,
         }
     }
 }

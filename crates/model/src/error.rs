@@ -63,6 +63,34 @@ pub enum LoadError {
     /// Threads or kernels that cannot be started.
     #[error(transparent)]
     Kernels(#[from] tokenroute_kernels::KernelError),
+    /// A device that this program was built without.
+    #[error("this program has no device {device}; build it with `--features {feature}`")]
+    NoDevice {
+        /// The device.
+        device: &'static str,
+        /// The cargo feature that adds it.
+        feature: &'static str,
+    },
+    /// A device that cannot be opened, or that refuses the weights.
+    #[error("the device {device} cannot hold the model: {message}")]
+    Device {
+        /// The device.
+        device: &'static str,
+        /// The reason.
+        message: String,
+    },
+    /// Options that only this crate's kernels have.
+    #[error(
+        "the device {device} holds weights, keys and values in {floats}, not {refused}; leave that out, or run the model on kernels"
+    )]
+    OnlyFloats {
+        /// The device.
+        device: &'static str,
+        /// Its numbers.
+        floats: &'static str,
+        /// What was asked for.
+        refused: String,
+    },
     /// A GGUF file that is damaged or not supported.
     #[error("{}: {source}", path.display())]
     Gguf {

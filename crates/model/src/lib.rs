@@ -6,12 +6,16 @@
 //! crate's own. Weights are f32, or quantised on `tokenroute-kernels`. Everything between
 //! matrices is f32; keys and values may be stored in fewer bits. Equal bits are claimed per build and instruction set.
 //!
+//! With the feature `devices`, a [`Decoder`] may run on a [`Device`] of candle instead: on the CPU,
+//! or with the features `cuda` and `metal` on a GPU. There a row's last bits may depend on its batch.
+//!
 //! Key types:
 //! - [`LoadedModel`]: a decoder with its tokenizer and vocabulary, from [`load_model`].
 //! - [`Decoder`]: one decoder for every [`Family`]; implements [`tokenroute_core::LanguageModel`].
 //! - [`ModelCard`]: configuration and tokenizer, and the identity of weights that are not loaded.
 //! - [`KvState`]: one sequence's keys and values; clones share their prefix.
 //! - [`KvType`]: how they are stored: f32, f16 or q8_0.
+//! - [`Device`]: where a decoder runs: on the kernels, or on one of candle's devices.
 //! - [`Tokenizer`]: text to ids and back; its [`Tokenizer::pair_hash`] identifies a pair.
 //! - [`BytewiseTokenizer`]: a tokenizer byte for byte, for pairs with two of them.
 //! - [`ChatTemplate`]: messages to a prompt, by the template that comes with the model.
@@ -49,8 +53,15 @@
 //! # }
 //! ```
 
+#[cfg(feature = "devices")]
+mod candle_decoder;
+#[cfg(not(feature = "devices"))]
+#[path = "no_candle_decoder.rs"]
+mod candle_decoder;
 mod config;
 mod decoder;
+mod decoders;
+mod device;
 mod error;
 mod export;
 mod hash;
@@ -65,7 +76,9 @@ mod text;
 mod weights;
 
 pub use config::{Config, Family, Rope, RopeScaling};
-pub use decoder::{Decoder, KvState, KvType, Linear, UnknownKvType, continue_greedy};
+pub use decoder::{KvType, Linear, UnknownKvType};
+pub use decoders::{Decoder, KvState, continue_greedy};
+pub use device::{Device, UnknownDevice};
 pub use error::LoadError;
 pub use export::export_directory;
 pub use hash::sha256_of_file;

@@ -14,7 +14,9 @@ use crate::hash::sha256_of_file;
 use crate::model_files::ModelFiles;
 use crate::weights::gguf::WeightCache;
 use crate::weights::{Q8Embedding, Shards, WeightSource};
-use crate::{Config, Decoder, KvType, LoadError, RandomModel, Tokenizer, files_hash, weights_hash};
+use crate::{
+    Config, Decoder, Device, KvType, LoadError, RandomModel, Tokenizer, files_hash, weights_hash,
+};
 
 /// How to load a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +29,9 @@ pub struct LoadOptions {
     pub quantize: Option<Format>,
     /// How keys and values are stored.
     pub kv: KvType,
+    /// Where the decoder runs. A device of candle takes neither `quantize` nor another `kv` than
+    /// f32, and has threads of its own.
+    pub device: Device,
     /// Threads of quantised products; `None` is all of the machine's.
     pub threads: Option<usize>,
     /// The weights' [`files_hash`](crate::files_hash), if it is known; `None` reads the files
@@ -44,10 +49,18 @@ impl Default for LoadOptions {
             top_k: 8,
             quantize: None,
             kv: KvType::F32,
+            device: Device::Kernels,
             threads: None,
             files_hash: None,
             cache: None,
         }
+    }
+}
+
+impl LoadOptions {
+    /// Refuses a device that this program lacks, and what it cannot hold.
+    pub(crate) fn check(&self) -> Result<(), LoadError> {
+        self.device.check(self.quantize, self.kv)
     }
 }
 
@@ -75,8 +88,9 @@ pub struct LoadedModel {
 /// out: [`ModelInfo::vocabulary`] is the tokenizer's.
 ///
 /// # Errors
-/// A missing or damaged file, an unsupported configuration, a tensor that is missing, of
-/// the wrong shape or not finite; each is named. Quantised weights that cannot be written.
+/// A device that this program lacks, before anything is read. A missing or damaged file, an
+/// unsupported configuration, a tensor that is missing, of the wrong shape or not finite; each is
+/// named. Quantised weights that cannot be written.
 pub fn load_model(path: &Path, options: &LoadOptions) -> Result<LoadedModel, LoadError> {
     load_model_hashed(path, options, &sha256_of_file)
 }
@@ -91,6 +105,7 @@ pub fn load_model_hashed(
     options: &LoadOptions,
     sha256: Sha256Of<'_>,
 ) -> Result<LoadedModel, LoadError> {
+    options.check()?;
     start_threads()?;
     let files = ModelFiles::open(path)?;
     thread::scope(|scope| {
@@ -127,6 +142,7 @@ pub fn load_decoder_hashed(
     options: &LoadOptions,
     sha256: Sha256Of<'_>,
 ) -> Result<Decoder, LoadError> {
+    options.check()?;
     start_threads()?;
     let files = ModelFiles::open(path)?;
     decode(&files, options, || Ok(files.config.vocab_size), sha256)
@@ -141,6 +157,7 @@ impl RandomModel {
     /// # Errors
     /// As [`load_decoder`].
     pub fn decoder(self, options: &LoadOptions) -> Result<Decoder, LoadError> {
+        options.check()?;
         let config = self.shape().clone();
         let path = self.path("");
         let info = ModelInfo {
@@ -179,32 +196,35 @@ pub(crate) fn decode(
         None => files_hash(path, |file| sha256(file).map_err(|error| unread(file, error))),
     };
     if let Some(source) = &files.gguf {
-        let decoder = hashed(options, hash, || build(source.clone()))?;
+        let decoder = hashed(path, options, hash, || build(source.clone()))?;
         source.check_all_used()?;
         return Ok(decoder);
     }
     let shards = Shards::open(path)?;
     let Some(format) = options.quantize else {
-        return hashed(options, hash, || build(Arc::new(shards)));
+        return hashed(path, options, hash, || build(Arc::new(shards)));
     };
     let tensors: Vec<_> = shards.tensors().map(|(name, shape)| (name, shape.to_vec())).collect();
     let weights = Arc::new(Q8Embedding(shards));
-    let Some(folder) = &options.cache else { return hashed(options, hash, || build(weights)) };
+    let Some(folder) = &options.cache else {
+        return hashed(path, options, hash, || build(weights));
+    };
     // The hash names the file that keeps the quantised weights.
     let hash = hash()?;
     let cache = WeightCache::new(folder, &hash, format, config, &*weights, tensors)?;
     let hash = || Ok(hash);
     if let Some(found) = cache.open() {
-        return hashed(options, hash, || build(Arc::new(found)));
+        return hashed(path, options, hash, || build(Arc::new(found)));
     }
     // The decoder comes first, since building it checks the weights.
-    let decoder = hashed(options, hash, || build(weights.clone()))?;
+    let decoder = hashed(path, options, hash, || build(weights.clone()))?;
     cache.write()?;
     Ok(decoder)
 }
 
 /// Builds a decoder while another thread takes the hash of its files.
 fn hashed(
+    path: &Path,
     options: &LoadOptions,
     hash: impl FnOnce() -> Result<String, LoadError> + Send,
     build: impl FnOnce() -> Result<Decoder, LoadError>,
@@ -212,7 +232,7 @@ fn hashed(
     thread::scope(|scope| {
         let hash = beside(scope, hash)?;
         let decoder = build()?;
-        Ok(decoder.named(weights_hash(&joined(hash)?, options.quantize, options.kv)))
+        Ok(decoder.named(weights_hash(path, &joined(hash)?, options)))
     })
 }
 
@@ -266,7 +286,7 @@ pub(crate) fn info(
 ) -> ModelInfo {
     ModelInfo {
         name: options.name.clone().unwrap_or_else(|| path.display().to_string()),
-        weights_hash: weights_hash(hash, options.quantize, options.kv),
+        weights_hash: weights_hash(path, hash, options),
         hidden: config.hidden_size,
         vocabulary,
         context: config.max_position_embeddings,

@@ -4,14 +4,13 @@
 use std::path::{Path, PathBuf};
 
 use tokenroute_core::{ModelInfo, Vocabulary};
-use tokenroute_kernels::Format;
 
 use crate::hash::{sha256 as sha256_of, sha256_of_file};
 use crate::load::{check_tokenizers, decode, info};
 use crate::model_files::ModelFiles;
 use crate::weights::gguf::{self, is_gguf};
 use crate::weights::{EMBEDDING, Shards, WeightSource};
-use crate::{Config, Decoder, KvType, LoadError, LoadOptions, LoadedModel, Tokenizer};
+use crate::{Config, Decoder, LoadError, LoadOptions, LoadedModel, Tokenizer};
 
 /// A model without its weights.
 #[derive(Debug)]
@@ -41,6 +40,7 @@ impl ModelCard {
     /// # Errors
     /// As [`crate::load_model`].
     pub fn decoder(&self, options: &LoadOptions) -> Result<Decoder, LoadError> {
+        options.check()?;
         let files = ModelFiles::open(&self.path)?;
         decode(&files, options, || Ok(self.tokenizer.size()), &sha256_of_file)
     }
@@ -98,14 +98,15 @@ pub fn files_hash<E: From<LoadError>>(
     Shards::open(path)?.hash_by(|file| sha256(file.path("")))
 }
 
-/// The hash that names weights in routers and manifests: that of their files, the format
-/// that they are quantised to, and the type of the KV cache, since a model's steps depend on
-/// all three. The usual KV type, f32, adds nothing.
+/// The hash that names the weights of a model in routers and manifests: that of their files, the
+/// format that they are quantised to, the numbers that a device holds them in, and the type of
+/// the KV cache, since a model's steps depend on all of these. What is usual adds nothing: f32 of
+/// floats, on the kernels or on another device, and a KV cache in f32.
 #[must_use]
-pub fn weights_hash(files_hash: &str, quantize: Option<Format>, kv: KvType) -> String {
-    let weights = match quantize {
+pub fn weights_hash(path: &Path, files_hash: &str, options: &LoadOptions) -> String {
+    let weights = match options.quantize {
         None => files_hash.to_owned(),
         Some(format) => format!("{files_hash}+{format}"),
     };
-    kv.identify(weights)
+    options.kv.identify(options.device.identify(weights, is_gguf(path)))
 }

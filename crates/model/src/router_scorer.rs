@@ -12,10 +12,10 @@ use tokenroute_core::{
 };
 use tokenroute_kernels::{Activations, Format, Pool, QuantMatrix};
 
-use crate::decoder::{Decoder, Linear, Matrix};
+use crate::decoder::{Linear, Matrix};
 use crate::load::start_threads;
 use crate::weights::{WeightFile, WeightSource};
-use crate::{KvType, LoadError};
+use crate::{Decoder, KvType, LoadError};
 
 /// Weights from which a layer is held in 8 bits. Reading so large a layer dominates the cost
 /// of a score, and every token needs one.

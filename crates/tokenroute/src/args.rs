@@ -1,5 +1,6 @@
 //! The command line's arguments and help texts.
 
+mod device;
 mod drawing;
 mod kv;
 mod measure;
@@ -23,6 +24,7 @@ use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand};
 use tokenroute_model::Format;
 
+pub use device::OnDevice;
 pub use drawing::Drawing;
 pub use kv::Kv;
 #[cfg(all(feature = "lab", feature = "server"))]
@@ -164,6 +166,9 @@ pub struct StepArgs {
     /// The KV cache.
     #[command(flatten)]
     pub kv: Kv,
+    /// The device.
+    #[command(flatten)]
+    pub place: OnDevice,
     /// Token ids, separated by commas.
     #[arg(long, value_delimiter = ',', group = "input")]
     pub ids: Option<Vec<u32>>,
@@ -265,6 +270,9 @@ pub struct Cloud {
     /// The KV cache.
     #[command(flatten)]
     pub kv: Kv,
+    /// The device.
+    #[command(flatten)]
+    pub place: OnDevice,
     /// Address to listen on. An address other than loopback needs a key: set
     /// TOKENROUTE_CLOUD_KEY on both machines.
     #[arg(long, default_value = "127.0.0.1:8433")]

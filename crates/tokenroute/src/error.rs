@@ -79,6 +79,12 @@ pub enum Error {
         /// The server.
         url: String,
     },
+    /// A device for an LLM that runs elsewhere.
+    #[error("{url} runs where it is served; leave out its device")]
+    ServerDevice {
+        /// The server.
+        url: String,
+    },
     /// A name that reads like a server's.
     #[error("{} is no server's URL, which begins with http:// or https://: {source}", named.display())]
     NotAServer {

@@ -58,7 +58,7 @@ pub use tokenroute_core::{
 };
 pub use tokenroute_llm::ApiKey;
 pub use tokenroute_llm::http::{Api, Bill, SpendLimit, TextApi, TokenPrices};
-pub use tokenroute_model::{Format, KvType, Message};
+pub use tokenroute_model::{Device, Format, KvType, Message};
 pub use tokenroute_runtime::{Budget, Policy, Request, Wait};
 
 #[cfg(feature = "lab")]

@@ -25,7 +25,11 @@ pub fn open(
     separator: Option<&str>,
     progress: &dyn Progress,
 ) -> Result<RoutedPair> {
-    let mut builder = RoutedPair::builder(slm).policy(policy).kv(routing.kv.kv).progress(progress);
+    let mut builder = RoutedPair::builder(slm)
+        .policy(policy)
+        .kv(routing.kv.kv)
+        .device(routing.place.device)
+        .progress(progress);
     if let Some(separator) = separator {
         builder = builder.separator(separator.replace("\\n", "\n"));
     }
@@ -34,6 +38,9 @@ pub fn open(
     }
     if let Some(format) = routing.llm_quantize {
         builder = builder.llm_quantize(format);
+    }
+    if let Some(device) = routing.llm_device {
+        builder = builder.llm_device(device);
     }
     if let Some(llm) = &routing.llm {
         builder = builder.llm(llm).through_text(routing.through_text);

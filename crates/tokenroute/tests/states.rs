@@ -93,7 +93,7 @@ fn shards(lab: &Lab) -> Vec<(String, Vec<u8>)> {
 fn norm(lab: &Lab) -> Vec<f32> {
     let options = LoadOptions::default();
     let slm = load_model(&lab.path("models/word-problems-slm"), &options).expect("a model");
-    slm.decoder.final_norm(&vec![1.0; slm.decoder.info().hidden])
+    slm.decoder.final_norm(&vec![1.0; slm.decoder.info().hidden]).expect("a norm")
 }
 
 #[test]

@@ -125,7 +125,7 @@ impl<'a> GivenStates<'a> {
         };
         let decoder = self.slm.model();
         match norm {
-            Norm::Before => decoder.steps_of(&decoder.final_norm(rows)),
+            Norm::Before => decoder.steps_of(&decoder.final_norm(rows)?),
             Norm::After => decoder.steps_of(rows),
         }
     }
@@ -145,7 +145,7 @@ impl<'a> GivenStates<'a> {
         let hidden = steps.first().and_then(|steps| steps.first()).map(|step| &step.hidden);
         let own = hidden.ok_or_else(|| self.fault("it gave no step".to_owned()))?;
         let after = distance(state, own);
-        let before = distance(&self.slm.model().final_norm(state), own);
+        let before = distance(&self.slm.model().final_norm(state)?, own);
         let nearer = if before < after { Norm::Before } else { Norm::After };
         let norm = known.unwrap_or(nearer);
         let off = if norm == Norm::Before { before } else { after };

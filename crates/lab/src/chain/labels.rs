@@ -12,6 +12,7 @@ use tokenroute_train::{Provenance, TrainConfig};
 
 use super::sweep::PARTIAL;
 use super::{Asked, Chain, LoadedPair, timing};
+use crate::experiment::Experiment;
 
 /// Where the label rounds lie, under `run/`.
 pub const FOLDER: &str = "labels";
@@ -271,9 +272,11 @@ impl Chain<'_> {
     }
 
     pub(super) fn label_config(&self, round: u32) -> LabelConfig {
-        let (max_tokens, seed) = (self.experiment.data.max_tokens, self.experiment.seed);
+        let Experiment { label, data, pair, seed, .. } = &self.experiment;
         let states = round == 0 && self.states.is_some();
-        LabelConfig { states, ..self.experiment.label.config(round, max_tokens, seed) }
+        let [slm_device, llm_device] = pair.other_devices().map(|name| name.map(str::to_owned));
+        let config = label.config(round, data.max_tokens, *seed);
+        LabelConfig { states, slm_device, llm_device, ..config }
     }
 
     pub(super) fn items<'q>(&self, asked: &'q [Asked]) -> Result<Vec<Item<'q>>> {

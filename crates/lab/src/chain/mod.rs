@@ -214,13 +214,20 @@ impl<'a> Chain<'a> {
     }
 
     /// A manifest with the pair's hashes among its inputs. Its configuration names the text
-    /// that ends an answer, where there is one, and a pair that shares text alone.
+    /// that ends an answer, where there is one, a pair that shares text alone, and devices other
+    /// than the kernels.
     pub fn manifest(&self, stage: &str, mut config: Value) -> Manifest {
         if let Some(separator) = self.slm().vocabulary.separator() {
             config["separator"] = separator.into();
         }
         if self.experiment.pair.through_text {
             config["through_text"] = true.into();
+        }
+        let devices = self.experiment.pair.other_devices();
+        for (key, device) in ["slm_device", "llm_device"].into_iter().zip(devices) {
+            if let Some(device) = device {
+                config[key] = device.into();
+            }
         }
         let hashes = self.named.hashes();
         Manifest::new(stage, config, self.experiment.seed)

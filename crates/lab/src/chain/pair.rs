@@ -8,7 +8,7 @@ use tokenroute_hub::reference;
 use tokenroute_label::PairHashes;
 use tokenroute_llm::http::HttpConfig;
 use tokenroute_model::{
-    Decoder, Format, LoadOptions, ModelCard, cache_folder, files_hash, weights_hash,
+    Decoder, Device, Format, LoadOptions, ModelCard, cache_folder, files_hash, weights_hash,
 };
 use tokenroute_store::{self as store, FileHashes};
 
@@ -66,7 +66,8 @@ impl NamedPair {
             slm.vocabulary = slm.tokenizer.separated(slm.vocabulary, separator)?;
         }
         let files = files_hash(&path, |file| anyhow::Ok(hashes.sha256(file)?))?;
-        let slm_options = load_options(experiment, &section.slm, section.slm_quantize, &files);
+        let held = (section.slm_quantize, section.slm_device);
+        let slm_options = load_options(experiment, &section.slm, held, &files);
         let info = slm.info(&slm_options, &files);
         let llm = if HttpConfig::url_of(&section.llm).is_some() {
             let server = NamedServer::find(experiment, &slm, progress)?;
@@ -78,8 +79,9 @@ impl NamedPair {
             let path = experiment.source(&section.llm, progress)?;
             let files = files_hash(&path, |file| anyhow::Ok(hashes.sha256(file)?))
                 .map_err(|error| not_here(&section.llm, error))?;
-            let options = load_options(experiment, &section.llm, section.llm_quantize, &files);
-            let hash = weights_hash(&files, section.llm_quantize, options.kv);
+            let held = (section.llm_quantize, section.llm_device);
+            let options = load_options(experiment, &section.llm, held, &files);
+            let hash = weights_hash(&path, &files, &options);
             NamedLlm::Here { options, hash }
         };
         Ok(NamedPair { slm, info, slm_options, llm })
@@ -120,11 +122,12 @@ impl NamedPair {
     }
 }
 
-/// Options to load a model of the experiment whose files have this hash.
+/// Options to load a model of the experiment whose files have this hash, in a format and on a
+/// device.
 fn load_options(
     experiment: &Experiment,
     named: &Path,
-    quantize: Option<Format>,
+    (quantize, device): (Option<Format>, Option<Device>),
     files_hash: &str,
 ) -> LoadOptions {
     LoadOptions {
@@ -132,6 +135,7 @@ fn load_options(
         top_k: experiment.train.top_k.max(8).max(experiment.top),
         quantize,
         kv: experiment.pair.kv.unwrap_or_default(),
+        device: device.unwrap_or_default(),
         files_hash: Some(files_hash.to_owned()),
         cache: cache_folder(),
         ..LoadOptions::default()

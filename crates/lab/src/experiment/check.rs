@@ -146,6 +146,15 @@ impl Experiment {
 }
 
 fn pair(pair: &PairSection) -> Result<(), Fault> {
+    for (key, device, quantize) in [
+        ("pair.slm_device", pair.slm_device, pair.slm_quantize),
+        ("pair.llm_device", pair.llm_device, pair.llm_quantize),
+    ] {
+        let checked = device.unwrap_or_default().check(quantize, pair.kv.unwrap_or_default());
+        if let Err(error) = checked {
+            return fault(key, format!("is refused: {error}"));
+        }
+    }
     let Some(url) = HttpConfig::url_of(&pair.llm) else {
         let given = [("pair.llm_api", &pair.llm_api), ("pair.llm_model", &pair.llm_model)];
         return match given.into_iter().find(|(_, value)| value.is_some()) {
@@ -155,6 +164,9 @@ fn pair(pair: &PairSection) -> Result<(), Fault> {
     };
     if pair.through_text {
         return fault("pair.through_text", "is for an LLM that runs here; remove it");
+    }
+    if pair.llm_device.is_some() {
+        return fault("pair.llm_device", "is for an LLM that runs here; remove it");
     }
     if pair.llm_quantize.is_some() {
         let what = format!("is for an LLM that runs here; quantise {url} where it is served");

@@ -3,7 +3,7 @@
 use schemars::{Schema, SchemaGenerator, generate::SchemaSettings, json_schema};
 use serde_json::Value;
 use tokenroute_llm::http::{Api, TextApi};
-use tokenroute_model::{Format, KvType};
+use tokenroute_model::{Device, Format, KvType};
 use tokenroute_sweep::policies;
 
 use super::Experiment;
@@ -30,6 +30,11 @@ pub(super) fn format(_: &mut SchemaGenerator) -> Schema {
 /// Names of KV types.
 pub(super) fn kv(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "enum": KvType::ALL.map(KvType::name)})
+}
+
+/// Names of devices.
+pub(super) fn device(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "enum": Device::ALL.map(Device::name)})
 }
 
 /// Names of servers' APIs.

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokenroute_core::{Grader, PromptFormat};
 use tokenroute_label::{ContinuationPolicy, LabelConfig, Reference};
-use tokenroute_model::{Format, KvType};
+use tokenroute_model::{Device, Format, KvType};
 use tokenroute_store::{ColumnMap, Schema};
 use tokenroute_sweep::policies::Baseline;
 
@@ -52,6 +52,23 @@ pub struct PairSection {
     #[serde(default, with = "format_name", skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::kv")]
     pub kv: Option<KvType>,
+    /// Where the SLM runs in all stages. Without it these are tokenroute's own kernels. The others
+    /// are candle's devices; `cuda` and `metal` hold weights in bf16.
+    #[serde(default, with = "format_name", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::device")]
+    pub slm_device: Option<Device>,
+    /// As `slm_device`, for an LLM that runs here.
+    #[serde(default, with = "format_name", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::device")]
+    pub llm_device: Option<Device>,
+}
+
+impl PairSection {
+    /// The names of the devices of SLM and LLM that are others than the kernels.
+    pub(crate) fn other_devices(&self) -> [Option<&'static str>; 2] {
+        [self.slm_device, self.llm_device]
+            .map(|device| device.filter(|device| *device != Device::Kernels).map(Device::name))
+    }
 }
 
 /// The questions and how many each split takes. Name a `dataset`; or `files`, and a `schema` or
@@ -214,8 +231,8 @@ impl LabelSection {
             continuation: (given != usual).then_some(given),
             samples: self.samples,
             temperature: self.temperature,
-            states: false,
             llm_probabilities: self.llm_probabilities,
+            ..LabelConfig::default()
         }
     }
 }

@@ -145,6 +145,15 @@ impl Config {
         self.head_dim * self.num_key_value_heads
     }
 
+    /// Multiply-adds of `rows` tokens with the layers' weights, and of `head_rows` of them with
+    /// an LM head of `vocabulary` rows. Attention is not counted.
+    pub(crate) fn multiply_adds(&self, vocabulary: usize, rows: usize, head_rows: usize) -> usize {
+        let (hidden, inner) = (self.hidden_size, self.intermediate_size);
+        let attention = 2 * hidden * (self.query_size() + self.key_value_size());
+        let layers = self.num_hidden_layers * (attention + 3 * hidden * inner);
+        rows * layers + head_rows * hidden * vocabulary
+    }
+
     /// Checks that the numbers fit together. `path` only appears in errors.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use tokenroute_core::{Detail, Feed, ModelError, Step};
 use tokenroute_kernels::{Activations, KernelError, Pool};
 
 use super::attention::{Attend, AttendRow};
-use super::layers::Layer;
+use super::packing::PackedLayer;
 use super::rotary::rotate;
 use super::row_ops::{geglu, rms_norm, rms_norm_heads, swiglu};
 use super::steps::step;
@@ -121,7 +121,7 @@ impl<'p, 'a> Pass<'p, 'a> {
 
     /// x += O · attention(norm x). Once the last layer's keys and values are written, only
     /// rows whose steps are wanted continue.
-    fn attention(&mut self, index: usize, layer: &Layer) -> Result<(), KernelError> {
+    fn attention(&mut self, index: usize, layer: &PackedLayer) -> Result<(), KernelError> {
         let Transformer { info, config, shape, pool, .. } = self.transformer;
         let Scratch { rows, stream, angles, local_angles, normed, qkv, mixed, activations, .. } =
             &mut *self.scratch;
@@ -204,7 +204,7 @@ impl<'p, 'a> Pass<'p, 'a> {
     }
 
     /// x += down(silu(gate) · up)(norm x), or with GELU and a norm more in Gemma
-    fn mlp(&mut self, layer: &Layer) -> Result<(), KernelError> {
+    fn mlp(&mut self, layer: &PackedLayer) -> Result<(), KernelError> {
         let Transformer { info, config, pool, .. } = self.transformer;
         let Scratch { rows, stream, normed, gate_up, gated, activations, .. } = &mut *self.scratch;
         let (hidden, inner) = (info.hidden, config.intermediate_size);

@@ -3,7 +3,7 @@
 use tokenroute_core::{Detail, ModelError, Step};
 use tokenroute_kernels::Activations;
 
-use super::Decoder;
+use super::KernelDecoder;
 use super::forward::backend;
 use super::row_ops::rms_norm;
 use super::steps::step;
@@ -12,10 +12,9 @@ use super::transformer::Transformer;
 /// Rows whose logits are in memory at the same time.
 const ROWS: usize = 64;
 
-impl Decoder {
+impl KernelDecoder {
     /// The states `[n, hidden]` after the final norm, from those after the last layer.
-    #[must_use]
-    pub fn final_norm(&self, states: &[f32]) -> Vec<f32> {
+    pub(crate) fn final_norm(&self, states: &[f32]) -> Vec<f32> {
         let Transformer { info, config, norm, .. } = &*self.transformer;
         let mut normed = vec![0.0; states.len()];
         let rows = states.chunks_exact(info.hidden).zip(normed.chunks_exact_mut(info.hidden));
@@ -27,10 +26,7 @@ impl Decoder {
 
     /// The steps of states `[n, hidden]` after the final norm, as [`Detail::Full`] has them. A row
     /// of a pass gives the bits of that pass.
-    ///
-    /// # Errors
-    /// Logits that are not finite, or a failure of the kernels.
-    pub fn steps_of(&self, states: &[f32]) -> Result<Vec<Step>, ModelError> {
+    pub(crate) fn steps_of(&self, states: &[f32]) -> Result<Vec<Step>, ModelError> {
         let transformer = &*self.transformer;
         let Transformer { info, head, pool, .. } = transformer;
         let (hidden, vocabulary) = (info.hidden, info.vocabulary);

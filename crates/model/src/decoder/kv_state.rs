@@ -8,26 +8,19 @@ use super::kv_block::{BLOCK, Block, KvShape};
 /// The committed positions of one sequence. A clone (a fork) costs one reference count per
 /// block and never changes its parent.
 #[derive(Debug, Clone, Default)]
-pub struct KvState {
+pub(crate) struct KvState {
     blocks: Vec<Arc<Block>>,
     len: usize,
 }
 
 impl KvState {
     /// Number of positions.
-    #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there are no positions.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     /// Drops every position from `len` on, if there are any.
-    pub fn truncate(&mut self, len: usize) {
+    pub(crate) fn truncate(&mut self, len: usize) {
         if len < self.len {
             self.len = len;
             self.blocks.truncate(len.div_ceil(BLOCK));
@@ -132,6 +125,6 @@ mod tests {
         state.truncate(32);
         assert_eq!((state.len(), state.blocks.len()), (32, 1));
         state.truncate(0);
-        assert!(state.is_empty() && state.blocks.is_empty());
+        assert!(state.len() == 0 && state.blocks.is_empty());
     }
 }

@@ -1,65 +1,71 @@
 //! Reads the layers of a decoder from named tensors. Only this module knows the tensors'
-//! names and decides how each matrix is held.
+//! names. A [`Holder`] decides how weights are held.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use rayon::prelude::*;
-use tokenroute_kernels::{Format, Pool, QuantMatrix};
 
-use super::{Linear, Matrix};
+use super::stack::Stack;
 use crate::weights::{EMBEDDING, HEAD, WeightSource};
 use crate::{Config, Family, LoadError};
 
-/// The source of the matrices and the format to hold them in.
-#[derive(Clone, Copy)]
-pub(crate) struct Loading<'a> {
-    pub(crate) source: &'a dyn WeightSource,
-    /// Threads that pack the matrices and later multiply by them.
-    pub(crate) pool: &'a Pool,
-    /// Format that floats are quantised to.
-    pub(crate) quantize: Option<Format>,
+/// How a decoder holds its weights.
+pub(crate) trait Holder {
+    /// A linear layer.
+    type Matrix;
+    /// The weights of a norm.
+    type Norm;
+
+    /// The source of the weights.
+    fn source(&self) -> &dyn WeightSource;
+
+    /// Reads a stack of matrices as one.
+    fn matrix(&self, stack: &Stack<'_>) -> Result<Self::Matrix, LoadError>;
+
+    /// Holds the weights of a norm.
+    fn norm(&self, weights: Vec<f32>) -> Result<Self::Norm, LoadError>;
 }
 
 /// One decoder layer.
 #[derive(Debug)]
-pub(crate) struct Layer {
-    pub(crate) attention_norm: Vec<f32>,
+pub(crate) struct Layer<M, N> {
+    pub(crate) attention_norm: N,
     /// hidden → queries, keys and values, stacked
-    pub(crate) qkv: Matrix,
+    pub(crate) qkv: M,
     /// Weights `[head_dim]` of the norms of query and key heads, in models that have them.
-    pub(crate) qk_norm: Option<(Vec<f32>, Vec<f32>)>,
-    pub(crate) output: Matrix,
-    pub(crate) mlp_norm: Vec<f32>,
+    pub(crate) qk_norm: Option<(N, N)>,
+    pub(crate) output: M,
+    pub(crate) mlp_norm: N,
     /// hidden → gate and up, stacked
-    pub(crate) gate_up: Matrix,
-    pub(crate) down: Matrix,
+    pub(crate) gate_up: M,
+    pub(crate) down: M,
     /// Weights `[hidden]` of the norms after attention and MLP, in models that have them.
-    pub(crate) post_norms: Option<(Vec<f32>, Vec<f32>)>,
+    pub(crate) post_norms: Option<(N, N)>,
     /// Whether queries and keys are rotated.
     pub(crate) rotates: bool,
     /// Positions that a row sees, its own included; `None` is all.
     pub(crate) window: Option<usize>,
 }
 
-impl Layer {
+impl<M, N> Layer<M, N> {
     /// Reads layer `index`.
     pub(crate) fn read(
-        loading: Loading<'_>,
+        holder: &impl Holder<Matrix = M, Norm = N>,
         config: &Config,
         index: usize,
     ) -> Result<Self, LoadError> {
-        let source = loading.source;
+        let source = holder.source();
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         let (queries, key_value) = (config.query_size(), config.key_value_size());
         let name = |part: &str| format!("model.layers.{index}.{part}");
         let linear = |inputs, bias, parts: &[(&str, usize)]| {
-            let mut stack = Stack::new(loading, inputs, bias);
+            let mut stack = Stack::new(source, inputs, bias);
             for &(part, outputs) in parts {
                 stack.push(&name(part), outputs)?;
             }
-            stack.matrix(loading.quantize)
+            holder.matrix(&stack)
         };
-        let norm = |part: &str, width: usize| source.tensor(&name(part), &[width]);
+        let norm = |part: &str, width| holder.norm(source.tensor(&name(part), &[width])?);
         let qkv = [
             ("self_attn.q_proj", queries),
             ("self_attn.k_proj", key_value),
@@ -98,22 +104,6 @@ impl Layer {
     }
 }
 
-impl Layer {
-    fn matrices(&self) -> [&Matrix; 4] {
-        [&self.qkv, &self.output, &self.gate_up, &self.down]
-    }
-
-    /// Bytes of the matrices.
-    pub(crate) fn bytes(&self) -> usize {
-        self.matrices().iter().map(|m| m.bytes()).sum()
-    }
-
-    /// Whether a matrix is quantised.
-    pub(crate) fn is_quantised(&self) -> bool {
-        self.matrices().iter().any(|m| m.format().is_some())
-    }
-}
-
 /// Weight of the final norm `[hidden]`.
 pub(crate) fn final_norm(
     source: &dyn WeightSource,
@@ -122,18 +112,17 @@ pub(crate) fn final_norm(
     source.tensor("model.norm.weight", &[config.hidden_size])
 }
 
-/// The first `vocabulary` rows of the LM head: hidden → logits. As in llama.cpp, it never
-/// has fewer than 8 bits, since a token's logit depends on a single row.
-pub(crate) fn head(
-    loading: Loading<'_>,
+/// The first `vocabulary` rows of the LM head: hidden → logits.
+pub(crate) fn head_stack<'a>(
+    source: &'a dyn WeightSource,
     config: &Config,
     vocabulary: usize,
-) -> Result<Matrix, LoadError> {
+) -> Result<Stack<'a>, LoadError> {
     let tensor = if config.tie_word_embeddings { EMBEDDING } else { HEAD };
-    loading.source.check(tensor, &[config.vocab_size, config.hidden_size])?;
-    let mut stack = Stack::new(loading, config.hidden_size, false);
-    stack.parts.push((tensor.to_owned(), vocabulary));
-    stack.matrix(loading.quantize.map(|_| Format::Q8_0))
+    source.check(tensor, &[config.vocab_size, config.hidden_size])?;
+    let mut stack = Stack::new(source, config.hidden_size, false);
+    stack.push_rows(tensor, vocabulary);
+    Ok(stack)
 }
 
 /// The input embedding. Its rows stay in the file and are read one by one, so a large
@@ -167,120 +156,5 @@ impl Embedding {
     /// Writes a token's row `[hidden]`.
     pub(crate) fn row(&self, token: usize, out: &mut [f32]) -> Result<(), LoadError> {
         self.source.rows(EMBEDDING, token, self.hidden, out)
-    }
-}
-
-/// Several matrices stacked by rows and read as one.
-struct Stack<'a> {
-    loading: Loading<'a>,
-    inputs: usize,
-    /// Checked tensors and the number of rows that each adds.
-    parts: Vec<(String, usize)>,
-    bias: Option<Vec<f32>>,
-}
-
-impl<'a> Stack<'a> {
-    fn new(loading: Loading<'a>, inputs: usize, bias: bool) -> Self {
-        Stack { loading, inputs, parts: Vec::new(), bias: bias.then(Vec::new) }
-    }
-
-    /// Adds `{module}.weight` `[outputs, inputs]` and, with biases, `{module}.bias`.
-    fn push(&mut self, module: &str, outputs: usize) -> Result<(), LoadError> {
-        let weight = format!("{module}.weight");
-        self.loading.source.check(&weight, &[outputs, self.inputs])?;
-        if let Some(bias) = &mut self.bias {
-            bias.extend(self.loading.source.tensor(&format!("{module}.bias"), &[outputs])?);
-        }
-        self.parts.push((weight, outputs));
-        Ok(())
-    }
-
-    /// Reads rows of the stack from `first` on.
-    fn rows(&self, mut first: usize, mut out: &mut [f32]) -> Result<(), LoadError> {
-        for (tensor, outputs) in &self.parts {
-            if first >= *outputs {
-                first -= outputs;
-                continue;
-            }
-            let here = (outputs - first).min(out.len() / self.inputs);
-            let (rows, rest) = out.split_at_mut(here * self.inputs);
-            self.loading.source.finite_rows(tensor, first, self.inputs, rows)?;
-            out = rest;
-            first = 0;
-            if out.is_empty() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// The tensor that holds row `row` of the stack, and the row's index there.
-    fn part(&self, mut row: usize) -> Option<(&str, usize)> {
-        for (tensor, outputs) in &self.parts {
-            if row < *outputs {
-                return Some((tensor, row));
-            }
-            row -= outputs;
-        }
-        None
-    }
-
-    /// The format that the stack is held in: `quantize` if given, else the format that all
-    /// parts are stored in. Parts of different formats become Q8_0.
-    fn format(&self, quantize: Option<Format>) -> Option<Format> {
-        quantize.or_else(|| {
-            let formats: Option<Vec<_>> =
-                self.parts.iter().map(|(tensor, _)| self.loading.source.format(tensor)).collect();
-            let (first, rest) = formats?.split_first().map(|(f, rest)| (*f, rest.to_vec()))?;
-            Some(if rest.iter().all(|f| *f == first) { first } else { Format::Q8_0 })
-        })
-    }
-
-    fn matrix(&self, quantize: Option<Format>) -> Result<Matrix, LoadError> {
-        let outputs = self.parts.iter().map(|part| part.1).sum();
-        let Some(format) = self.format(quantize) else {
-            let read = |first: usize, out: &mut [f32]| self.rows(first, out);
-            return Linear::pack(self.inputs, outputs, self.bias.as_deref(), read)
-                .map(Matrix::Plain);
-        };
-        let weights = self.quantised(format, outputs)?;
-        Ok(Matrix::Quantised { weights, bias: self.bias.clone().unwrap_or_default() })
-    }
-
-    fn quantised(&self, format: Format, outputs: usize) -> Result<QuantMatrix, LoadError> {
-        let Loading { source, pool, .. } = self.loading;
-        let blocks = |row: usize| {
-            let (tensor, row) = self.part(row)?;
-            source.blocks(tensor, row, format)
-        };
-        let failed = OnceLock::new();
-        let mut first = 0;
-        let stored = self.parts.iter().all(|(_, outputs)| {
-            first += outputs;
-            blocks(first - outputs).is_some()
-        });
-        let packed = if stored {
-            let row = |o| blocks(o).unwrap_or_default();
-            QuantMatrix::from_block_rows(pool, format, outputs, self.inputs, row)
-        } else {
-            QuantMatrix::from_rows(pool, format, outputs, self.inputs, |o, out| {
-                if let Err(error) = self.rows(o, out) {
-                    // One error is enough; any of several will do.
-                    let _ = failed.set(error);
-                    out.fill(0.0);
-                }
-            })
-        };
-        match failed.into_inner() {
-            Some(error) => Err(error),
-            None => packed.map_err(|error| {
-                let tensor = self.parts.first().map_or("", |part| &part.0);
-                LoadError::Pack {
-                    path: source.path(tensor).to_owned(),
-                    tensor: tensor.to_owned(),
-                    message: error.to_string(),
-                }
-            }),
-        }
     }
 }

@@ -1,5 +1,5 @@
-//! The decoder. A ragged batch is flattened to rows without padding; a row's bits are a
-//! function of its own prefix.
+//! The decoder on this crate's own kernels. A ragged batch is flattened to rows without
+//! padding; a row's bits are a function of its own prefix.
 
 mod attention;
 mod forward;
@@ -11,8 +11,10 @@ mod kv_type;
 mod layers;
 mod linear;
 mod matrix;
+mod packing;
 mod rotary;
 mod row_ops;
+mod stack;
 mod steps;
 mod transformer;
 mod weigh;
@@ -20,21 +22,29 @@ mod weigh;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
-use tokenroute_core::{Detail, Feed, LanguageModel, ModelError, ModelInfo, Step, TokenId};
+use tokenroute_core::{Detail, Feed, ModelInfo};
 use tokenroute_kernels::{Isa, Pool};
 
 use crate::weights::WeightSource;
 use crate::{Config, LoadError, LoadOptions};
-use forward::{FeedSteps, Pass, Scratch};
+use forward::{Pass, Scratch};
 use transformer::Transformer;
 
-pub use kv_state::KvState;
 pub use kv_type::{KvType, UnknownKvType};
 pub use linear::Linear;
 
+pub(crate) use forward::FeedSteps;
 pub(crate) use kv_block::KvShape;
+pub(crate) use kv_state::KvState;
 pub(crate) use linear::arch;
 pub(crate) use matrix::Matrix;
+#[cfg(feature = "devices")]
+pub(crate) use {
+    layers::{Embedding, Holder, Layer, final_norm, head_stack},
+    rotary::Rotary,
+    stack::Stack,
+    steps::step,
+};
 
 /// Multiply-adds that are worth a thread of their own: about a tenth of a millisecond.
 /// Waking a thread for less costs more than it gains, most of all on a shared machine.
@@ -44,7 +54,7 @@ const PART_WORK: usize = 8 << 20;
 /// norms and windows, `rotate_half` RoPE, SwiGLU, tied or untied LM head). Weights are
 /// f32 or quantised; everything between the matrices is f32. Clones share the weights.
 #[derive(Debug)]
-pub struct Decoder {
+pub(crate) struct KernelDecoder {
     transformer: Arc<Transformer>,
     /// Approximate multiply-adds of one row.
     work: usize,
@@ -52,7 +62,7 @@ pub struct Decoder {
     scratch: Mutex<Vec<Scratch>>,
 }
 
-impl Decoder {
+impl KernelDecoder {
     /// Builds a decoder from a checked configuration and its weights. Only the first
     /// `info.vocabulary` rows of embedding and LM head are used: rows beyond the
     /// tokenizer's vocabulary are padding and can never win.
@@ -64,55 +74,48 @@ impl Decoder {
         options: &LoadOptions,
     ) -> Result<Self, LoadError> {
         let transformer = Transformer::read(info, config, weights, options)?;
-        let work = transformer.multiply_adds(1, 1);
-        Ok(Decoder { work, transformer: Arc::new(transformer), scratch: Mutex::default() })
+        let Transformer { config, info, .. } = &transformer;
+        let work = config.multiply_adds(info.vocabulary, 1, 1);
+        Ok(KernelDecoder { work, transformer: Arc::new(transformer), scratch: Mutex::default() })
     }
 
-    /// The decoder with the hash of its weights.
-    pub(crate) fn named(mut self, weights_hash: String) -> Self {
+    /// Sets the hash of its weights.
+    pub(crate) fn rename(&mut self, weights_hash: String) {
         // A decoder that was just built has no clones.
         if let Some(transformer) = Arc::get_mut(&mut self.transformer) {
             transformer.info.weights_hash = weights_hash;
         }
-        self
     }
 
     /// The model's configuration.
-    #[must_use]
-    pub fn config(&self) -> &Config {
+    pub(crate) fn config(&self) -> &Config {
         &self.transformer.config
     }
 
     /// Bytes of weights that a step of one token reads, LM head included.
-    #[must_use]
-    pub fn bytes_per_token(&self) -> usize {
+    pub(crate) fn bytes_per_token(&self) -> usize {
         self.transformer.bytes()
     }
 
-    /// Multiply-adds of `rows` tokens with the layers' weights, and of `head_rows` of them with
-    /// the LM head's. Attention is not counted.
-    #[must_use]
-    pub fn multiply_adds(&self, rows: usize, head_rows: usize) -> usize {
-        self.transformer.multiply_adds(rows, head_rows)
+    /// Facts about the model.
+    pub(crate) fn info(&self) -> &ModelInfo {
+        &self.transformer.info
     }
 
     /// The type of the KV cache.
-    #[must_use]
-    pub fn kv_type(&self) -> KvType {
+    pub(crate) fn kv_type(&self) -> KvType {
         self.transformer.shape.kind
     }
 
     /// Bytes that a position takes in a [`KvState`]. A state reserves blocks of 32 positions;
     /// clones share whole blocks.
-    #[must_use]
-    pub fn kv_bytes_per_position(&self) -> usize {
+    pub(crate) fn kv_bytes_per_position(&self) -> usize {
         self.transformer.shape.bytes_per_position()
     }
 
     /// Instruction set and number of threads of the quantised products; `None` if all
     /// weights are f32.
-    #[must_use]
-    pub fn kernels(&self) -> Option<(Isa, usize)> {
+    pub(crate) fn kernels(&self) -> Option<(Isa, usize)> {
         let Transformer { pool, quantised, .. } = &*self.transformer;
         quantised.then(|| (pool.isa(), pool.threads()))
     }
@@ -134,32 +137,13 @@ impl Decoder {
     }
 
     /// Passes over checked feeds, on several threads where that is faster.
-    fn passes(&self, feeds: &mut [Feed<'_, KvState>], detail: Detail) -> Vec<FeedSteps> {
+    pub(crate) fn passes(&self, feeds: &mut [Feed<'_, KvState>], detail: Detail) -> Vec<FeedSteps> {
         let mut parts = self.split(feeds);
         if let [only] = parts.as_mut_slice() {
             return self.pass(only, detail);
         }
         let results: Vec<_> = parts.into_par_iter().map(|part| self.pass(part, detail)).collect();
         results.into_iter().flatten().collect()
-    }
-
-    fn check(&self, feed: &Feed<'_, KvState>) -> Result<(), ModelError> {
-        let ModelInfo { name, context, vocabulary, .. } = &self.transformer.info;
-        let (context, vocabulary) = (*context, *vocabulary);
-        let tokens = feed.tokens.len();
-        if feed.from >= tokens {
-            return Err(ModelError::BadFeed { tokens, from: feed.from });
-        }
-        let positions = feed.state.len() + tokens;
-        if positions > context {
-            return Err(ModelError::ContextOverrun { positions, context, model: name.clone() });
-        }
-        match feed.tokens.iter().find(|&&t| t as usize >= vocabulary) {
-            Some(&token) => {
-                Err(ModelError::TokenOutOfRange { token, vocabulary, model: name.clone() })
-            }
-            None => Ok(()),
-        }
     }
 
     /// Splits the feeds into runs of about equal work, one per thread. Sequences share
@@ -192,88 +176,9 @@ impl Decoder {
     }
 }
 
-impl Clone for Decoder {
+impl Clone for KernelDecoder {
     fn clone(&self) -> Self {
         let (transformer, work) = (Arc::clone(&self.transformer), self.work);
-        Decoder { transformer, work, scratch: Mutex::default() }
+        KernelDecoder { transformer, work, scratch: Mutex::default() }
     }
-}
-
-impl LanguageModel for Decoder {
-    type State = KvState;
-
-    fn info(&self) -> &ModelInfo {
-        &self.transformer.info
-    }
-
-    fn start(&self) -> KvState {
-        KvState::default()
-    }
-
-    fn positions(&self, state: &KvState) -> usize {
-        state.len()
-    }
-
-    fn position_bytes(&self) -> usize {
-        self.kv_bytes_per_position()
-    }
-
-    fn truncate(&self, state: &mut KvState, len: usize) {
-        state.truncate(len);
-    }
-
-    fn advance(
-        &self,
-        feeds: &mut [Feed<'_, KvState>],
-        detail: Detail,
-    ) -> Result<Vec<Vec<Step>>, ModelError> {
-        feeds.iter().try_for_each(|feed| self.check(feed))?;
-        self.passes(feeds, detail).into_iter().collect()
-    }
-
-    fn advance_each(&self, feeds: &mut [Feed<'_, KvState>], detail: Detail) -> Vec<FeedSteps> {
-        let checks: Vec<_> = feeds.iter().map(|feed| self.check(feed)).collect();
-        let good = feeds.iter_mut().zip(&checks).filter(|(_, check)| check.is_ok());
-        let mut good: Vec<Feed<'_, KvState>> = good
-            .map(|(feed, _)| Feed { state: &mut *feed.state, tokens: feed.tokens, from: feed.from })
-            .collect();
-        let mut made = match good.is_empty() {
-            true => Vec::new(),
-            false => self.passes(&mut good, detail),
-        }
-        .into_iter();
-        // A feed that passed its check has a result.
-        checks
-            .into_iter()
-            .map(|check| check.and_then(|()| made.next().unwrap_or(Ok(vec![]))))
-            .collect()
-    }
-}
-
-/// Continues one state greedily: feeds `tokens`, then the model's own tokens, until `stop`
-/// is true of a token or `limit` tokens are there.
-///
-/// # Errors
-/// As [`LanguageModel::advance`].
-pub fn continue_greedy(
-    model: &Decoder,
-    state: &mut KvState,
-    tokens: &[TokenId],
-    limit: usize,
-    stop: impl Fn(TokenId) -> bool,
-) -> Result<Vec<TokenId>, ModelError> {
-    let mut answer: Vec<TokenId> = Vec::new();
-    let mut next = tokens.to_vec();
-    while answer.len() < limit {
-        let from = next.len().saturating_sub(1);
-        let mut feeds = [Feed { state: &mut *state, tokens: &next, from }];
-        let steps = model.advance(&mut feeds, Detail::Token)?;
-        let Some(token) = steps.first().and_then(|s| s.first()).map(|s| s.token) else { break };
-        answer.push(token);
-        if stop(token) {
-            break;
-        }
-        next = vec![token];
-    }
-    Ok(answer)
 }

@@ -8,7 +8,8 @@ use tokenroute_kernels::Pool;
 
 use super::Matrix;
 use super::kv_block::KvShape;
-use super::layers::{Embedding, Layer, Loading, final_norm, head};
+use super::layers::{Embedding, Layer, final_norm};
+use super::packing::{PackedLayer, Packing};
 use super::rotary::Rotary;
 use crate::weights::WeightSource;
 use crate::{Config, LoadError, LoadOptions};
@@ -20,7 +21,7 @@ pub(super) struct Transformer {
     pub(super) config: Config,
     pub(super) shape: KvShape,
     pub(super) embedding: Embedding,
-    pub(super) layers: Vec<Layer>,
+    pub(super) layers: Vec<PackedLayer>,
     pub(super) norm: Vec<f32>,
     pub(super) head: Matrix,
     pub(super) rotary: Rotary,
@@ -47,13 +48,13 @@ impl Transformer {
             Ok(NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN))
         });
         let mut pool = Pool::new(threads.map_or(1, NonZeroUsize::get))?;
-        let loading = Loading { source, pool: &pool, quantize };
+        let packing = Packing { source, pool: &pool, quantize };
         let layers: Result<Vec<_>, _> =
-            (0..config.num_hidden_layers).map(|i| Layer::read(loading, &config, i)).collect();
+            (0..config.num_hidden_layers).map(|i| Layer::read(&packing, &config, i)).collect();
         let layers = layers?;
         let info = info()?;
-        let head = head(loading, &config, info.vocabulary)?;
-        let quantised = head.format().is_some() || layers.iter().any(Layer::is_quantised);
+        let head = packing.head(&config, info.vocabulary)?;
+        let quantised = head.format().is_some() || layers.iter().any(PackedLayer::is_quantised);
         if !quantised {
             pool = Pool::new(1)?;
         }
@@ -84,18 +85,8 @@ impl Transformer {
         })
     }
 
-    /// Multiply-adds of `rows` rows with the weights of all layers, and of `head_rows` rows
-    /// with those of the LM head.
-    pub(super) fn multiply_adds(&self, rows: usize, head_rows: usize) -> usize {
-        let Transformer { info, config, layers, .. } = self;
-        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
-        let attention = 2 * hidden * (config.query_size() + config.key_value_size());
-        let layers = layers.len() * (attention + 3 * hidden * inner);
-        rows * layers + head_rows * hidden * info.vocabulary
-    }
-
     /// Bytes of weights that a step of one token reads, LM head included.
     pub(super) fn bytes(&self) -> usize {
-        self.layers.iter().map(Layer::bytes).sum::<usize>() + self.head.bytes()
+        self.layers.iter().map(PackedLayer::bytes).sum::<usize>() + self.head.bytes()
     }
 }

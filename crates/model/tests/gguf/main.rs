@@ -2,6 +2,8 @@
 //! models loaded from them.
 
 mod cache;
+#[cfg(feature = "devices")]
+mod candle;
 mod gemma;
 mod hostile;
 mod layouts;

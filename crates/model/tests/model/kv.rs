@@ -96,7 +96,7 @@ fn a_type_says_its_memory_and_is_part_of_the_weights_identity() {
     let files = ModelFiles::new(1);
     let plain = load(&files, KvType::F32, None, 1);
     let half = load(&files, KvType::F16, None, 1);
-    assert_eq!((plain.kv_type(), half.kv_type()), (KvType::F32, KvType::F16));
+    assert_eq!((plain.kv_type(), half.kv_type()), ("f32", "f16"));
     // Two layers of two heads: keys of 12 numbers, values padded to 16.
     assert_eq!(plain.kv_bytes_per_position(), 2 * 2 * (12 + 16) * 4);
     assert_eq!(half.kv_bytes_per_position(), 2 * 2 * (12 + 16) * 2);

@@ -1,5 +1,7 @@
 //! The crate's public interface, on tiny random models.
 
+#[cfg(feature = "devices")]
+mod candle;
 mod chat;
 mod chat_stack;
 mod config;

@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use clap::Args;
 #[cfg(all(feature = "lab", feature = "server"))]
 use tokenroute_core::Tau;
-use tokenroute_model::Format;
+use tokenroute_model::{Device, Format};
 
-use super::Kv;
 #[cfg(all(feature = "lab", feature = "server"))]
 use super::stages::ExperimentFile;
+use super::{Kv, OnDevice};
 
 /// Arguments of `latency`.
 #[cfg(all(feature = "lab", feature = "server"))]
@@ -80,6 +80,12 @@ pub struct Bench {
     /// The KV cache.
     #[command(flatten)]
     pub kv: Kv,
+    /// The device.
+    #[command(flatten)]
+    pub place: OnDevice,
+    /// Measure the model on this device too, in turns, and print the ratio of the rates.
+    #[arg(long, value_name = "DEVICE")]
+    pub beside: Option<Device>,
     /// Threads of quantised products. Default: one per processor.
     #[arg(long)]
     pub threads: Option<usize>,

@@ -6,8 +6,8 @@ use clap::{Args, Subcommand};
 use tokenroute_model::Format;
 use tokenroute_store::Publisher;
 
-use super::Kv;
 use super::stages::ExperimentFile;
+use super::{Kv, OnDevice};
 
 /// What to do with a router file.
 #[derive(Debug, Subcommand)]
@@ -49,6 +49,9 @@ pub struct RouterImport {
     /// The KV cache.
     #[command(flatten)]
     pub kv: Kv,
+    /// The device.
+    #[command(flatten)]
+    pub place: OnDevice,
     /// Run layers of 2^20 weights and more in 8 bits. Without it all run in f32, as in PyTorch.
     #[arg(long)]
     pub eight_bits: bool,

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use clap::{Args, value_parser};
 use tokenroute_core::Tau;
 use tokenroute_llm::http::TokenPrices;
-use tokenroute_model::Format;
+use tokenroute_model::{Device, Format};
 
-use super::Kv;
+use super::{Kv, OnDevice};
 
 /// Longest wait that an option may name: a day.
 const MOST_MS: u64 = 24 * 60 * 60 * 1000;
@@ -58,6 +58,12 @@ pub struct Routing {
     /// The KV cache.
     #[command(flatten)]
     pub kv: Kv,
+    /// The device of the local model.
+    #[command(flatten)]
+    pub place: OnDevice,
+    /// Where --llm runs, if it is local: as --device.
+    #[arg(long, value_name = "DEVICE", requires = "llm")]
+    pub llm_device: Option<Device>,
     /// How to reach the large model on a server.
     #[command(flatten)]
     pub remote: Remote,

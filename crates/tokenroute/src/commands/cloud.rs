@@ -18,10 +18,11 @@ use crate::signal::Stop;
 pub fn run(args: &Cloud, progress: &dyn Progress) -> Result<()> {
     let key = ApiKey::from_env(CLOUD_KEY)?;
     check_bind(args.bind, key.as_ref())?;
-    let weights =
-        memory::check(args.memory, &[(&args.model, args.quantize)], args.kv.kv, progress)?;
+    let device = args.place.device;
+    let models = [(args.model.as_path(), args.quantize, device)];
+    let weights = memory::check(args.memory, &models, args.kv.kv, progress)?;
     let options = load_options(&args.model, LoadOptions::default().top_k, args.quantize);
-    let options = LoadOptions { kv: args.kv.kv, ..options };
+    let options = LoadOptions { kv: args.kv.kv, device, ..options };
     let model = load_named(&args.model, &options, progress)?;
     // Clients cache answers under this name, so it must change with the weights.
     let hash = &model.decoder.info().weights_hash;

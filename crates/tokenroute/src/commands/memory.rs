@@ -5,20 +5,20 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use tokenroute_core::Progress;
 use tokenroute_hub::local;
-use tokenroute_model::{Format, KvType, least_memory, process_memory};
+use tokenroute_model::{Device, Format, KvType, least_memory, process_memory};
 use tokenroute_server::net::{MemoryLimit, ONE_REQUEST};
 
 /// Refuses a limit that is too small for these models' weights and one request, before they are
-/// loaded. Returns the bytes of weights at least.
+/// loaded. Returns the bytes of weights at least. The memory of a GPU does not count.
 pub fn check(
     limit: Option<usize>,
-    models: &[(&Path, Option<Format>)],
+    models: &[(&Path, Option<Format>, Device)],
     kv: KvType,
     progress: &dyn Progress,
 ) -> Result<usize> {
     let Some(total) = limit else { return Ok(0) };
     let (mut weights, mut all) = (0_usize, 0_usize);
-    for (model, format) in models {
+    for (model, format, _) in models.iter().filter(|(.., device)| !device.is_gpu()) {
         let path = local(model, progress)?;
         weights = weights.saturating_add(least_memory(&path, *format, kv, 0)?);
         all = all.saturating_add(least_memory(&path, *format, kv, ONE_REQUEST)?);

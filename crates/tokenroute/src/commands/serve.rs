@@ -24,9 +24,10 @@ pub fn run(args: &Serve, progress: &dyn Progress) -> Result<()> {
     let key = ApiKey::from_env(KEY)?;
     check_bind(args.bind, key.as_ref())?;
     let policy = policy(&args.routing, None)?;
-    let mut models = vec![(args.slm.as_path(), args.routing.quantize)];
+    let (place, llm_place) = (args.routing.place.device, args.routing.llm_device);
+    let mut models = vec![(args.slm.as_path(), args.routing.quantize, place)];
     let llm = args.routing.llm.as_deref().filter(|llm| HttpConfig::url_of(llm).is_none());
-    models.extend(llm.map(|llm| (llm, args.routing.llm_quantize)));
+    models.extend(llm.map(|llm| (llm, args.routing.llm_quantize, llm_place.unwrap_or_default())));
     let weights = memory::check(args.memory, &models, args.routing.kv.kv, progress)?;
     let pair = open(&args.slm, &args.routing, policy, args.separator.as_deref(), progress)?;
     let policy = pair.decoding().policy;

@@ -27,7 +27,7 @@ struct Position {
 pub fn run(args: &StepArgs, progress: &dyn Progress) -> Result<()> {
     ensure!(args.top_k > 0, "--top-k is 0; expected at least 1");
     let options = load_options(&args.model, args.top_k, args.quantize);
-    let options = LoadOptions { kv: args.kv.kv, ..options };
+    let options = LoadOptions { kv: args.kv.kv, device: args.place.device, ..options };
     let model = load_named(&args.model, &options, progress)?;
     let ids = match (&args.ids, &args.text) {
         (Some(ids), _) => ids.clone(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokenroute_core::{Progress, Sampling, Scorer, Silent, Tau};
 use tokenroute_llm::ApiKey;
 use tokenroute_llm::http::{Api, HttpConfig, SpendLimit, TextApi};
-use tokenroute_model::{Format, KvType};
+use tokenroute_model::{Device, Format, KvType};
 use tokenroute_runtime::{Budget, Policy, Wait};
 
 use super::{CONNECTIONS, Decoding};
@@ -24,10 +24,12 @@ pub struct RoutedPairBuilder<'p> {
     pub(super) quantize: Option<Format>,
     pub(super) separator: Option<String>,
     pub(super) kv: KvType,
+    pub(super) device: Device,
     pub(super) threads: Option<usize>,
     pub(super) top_k: usize,
     pub(super) llm: Option<PathBuf>,
     pub(super) llm_quantize: Option<Format>,
+    pub(super) llm_device: Option<Device>,
     pub(super) through_text: bool,
     pub(super) router: Option<PathBuf>,
     pub(super) scorer: Option<Box<dyn Scorer + Send>>,
@@ -53,10 +55,12 @@ impl RoutedPairBuilder<'static> {
             quantize: None,
             separator: None,
             kv: KvType::F32,
+            device: Device::Kernels,
             threads: None,
             top_k: 8,
             llm: None,
             llm_quantize: None,
+            llm_device: None,
             through_text: false,
             router: None,
             scorer: None,
@@ -148,6 +152,21 @@ impl<'p> RoutedPairBuilder<'p> {
     #[must_use]
     pub fn kv(mut self, kind: KvType) -> Self {
         self.kv = kind;
+        self
+    }
+
+    /// Where the SLM runs: on this workspace's kernels unless set. A router that was trained with
+    /// weights in f32 runs with f32 on every device.
+    #[must_use]
+    pub fn device(mut self, device: Device) -> Self {
+        self.device = device;
+        self
+    }
+
+    /// Where an LLM that runs here does so: on this workspace's kernels unless set.
+    #[must_use]
+    pub fn llm_device(mut self, device: Device) -> Self {
+        self.llm_device = Some(device);
         self
     }
 

@@ -11,7 +11,7 @@ use tokenroute_llm::http::{
     WholeAnswers, identity,
 };
 use tokenroute_llm::{InProcess, LlmText, LocalWriter, TextLlm, Writer};
-use tokenroute_model::{ChatTemplate, Format, LoadOptions, LoadedModel, RouterScorer, check_pair};
+use tokenroute_model::{ChatTemplate, LoadOptions, LoadedModel, RouterScorer, check_pair};
 use tokenroute_runtime::Wait;
 
 use super::{LlmPrompts, Partner, RoutedPair, RoutedPairBuilder};
@@ -73,7 +73,7 @@ impl RoutedPairBuilder<'_> {
         let needed = router.as_ref().map_or(0, |router| router.header().features.top());
         let top_k = self.top_k.max(needed);
         let path = local(&self.slm, self.progress)?;
-        let mut slm = load_found(&path, &self.load_options(&self.slm, top_k, self.quantize))?;
+        let mut slm = load_found(&path, &self.slm_options(top_k))?;
         if let Some(separator) = &self.separator {
             slm.vocabulary = slm.tokenizer.separated(slm.vocabulary, separator)?;
         }
@@ -101,6 +101,13 @@ impl RoutedPairBuilder<'_> {
 
     /// Whether the options go together.
     fn check(&self) -> Result<(), Error> {
+        self.device.check(self.quantize, self.kv)?;
+        if let (Some(llm), Some(device)) = (&self.llm, self.llm_device) {
+            if let Some(url) = HttpConfig::url_of(llm) {
+                return Err(Error::ServerDevice { url: url.to_owned() });
+            }
+            device.check(self.llm_quantize, self.kv)?;
+        }
         match (&self.llm, &self.router, &self.scorer) {
             (None, None, None) => Ok(()),
             (None, ..) => Err(Error::NoLlm),
@@ -112,8 +119,15 @@ impl RoutedPairBuilder<'_> {
         }
     }
 
-    fn load_options(&self, named: &Path, top_k: usize, quantize: Option<Format>) -> LoadOptions {
-        LoadOptions { kv: self.kv, threads: self.threads, ..load_options(named, top_k, quantize) }
+    fn slm_options(&self, top_k: usize) -> LoadOptions {
+        let (kv, threads, device) = (self.kv, self.threads, self.device);
+        LoadOptions { kv, threads, device, ..load_options(&self.slm, top_k, self.quantize) }
+    }
+
+    fn llm_options(&self, llm: &Path, top_k: usize) -> LoadOptions {
+        let (kv, threads) = (self.kv, self.threads);
+        let device = self.llm_device.unwrap_or_default();
+        LoadOptions { kv, threads, device, ..load_options(llm, top_k, self.llm_quantize) }
     }
 
     fn open_llm(&mut self, llm: &Path, top_k: usize, slm: &LoadedModel) -> Result<Opened, Error> {
@@ -124,7 +138,7 @@ impl RoutedPairBuilder<'_> {
                 None => self.over_http(url, slm),
             };
         }
-        let options = self.load_options(llm, top_k, self.llm_quantize);
+        let options = self.llm_options(llm, top_k);
         let model =
             load_named(llm, &options, self.progress).map_err(
                 |error| match HttpConfig::lacks_scheme(llm) {

@@ -11,7 +11,9 @@ use tokenroute::load_named_decoder;
 use tokenroute_core::{Detail, Feed, LanguageModel, Progress, TokenId};
 use tokenroute_hub::reference;
 use tokenroute_kernels::Pool;
-use tokenroute_model::{Decoder, KvState, LoadOptions, RandomModel, process_memory as memory};
+use tokenroute_model::{
+    Decoder, Device, KvState, LoadOptions, RandomModel, process_memory as memory,
+};
 
 use crate::args::Bench;
 use crate::output;
@@ -24,6 +26,10 @@ const LONGER: usize = 7;
 #[derive(Debug, Serialize)]
 struct Report {
     model: String,
+    /// Where the model ran.
+    device: &'static str,
+    /// Where it ran in turns with that, if anywhere.
+    beside: Option<&'static str>,
     /// Number type that the weights were quantised to. `null` means as stored.
     quantize: Option<String>,
     /// Kernels of quantised products. `null` if all weights are f32.
@@ -32,7 +38,7 @@ struct Report {
     load_seconds: f64,
     bytes_per_token: usize,
     /// Number type of the KV cache.
-    kv: String,
+    kv: &'static str,
     kv_bytes_per_position: usize,
     /// Bytes per second, measured in this run.
     read_bandwidth: f64,
@@ -56,6 +62,10 @@ struct Case {
     /// Measured tokens of each sequence.
     tokens: usize,
     tokens_per_second: Spread,
+    /// Those of the device beside it, measured in turns.
+    beside: Option<Spread>,
+    /// Its median, as a share of that of the device beside it.
+    ratio: Option<f64>,
     /// Bytes of weights read, as a share of the memory bandwidth. `null` if weights are
     /// read once for many tokens.
     of_bandwidth: Option<f64>,
@@ -114,19 +124,28 @@ pub fn run(args: &Bench, progress: &dyn Progress) -> Result<()> {
     ensure!(args.decode > 0, "--decode is 0; expected at least 1");
     ensure!(args.repeat > 0, "--repeat is 0; expected at least 1");
     ensure!(args.threads != Some(0), "--threads is 0; expected at least 1");
+    let device = args.place.device;
+    if let Some(beside) = args.beside {
+        ensure!(beside != device, "--beside is {beside}, as --device; expected another device");
+        beside.check(args.quantize, args.kv.kv)?;
+    }
     let begun = Instant::now();
-    let (decoder, loading) = memory::most_anonymous(|| open(args, progress));
+    let (decoder, loading) = memory::most_anonymous(|| open(args, device, progress));
     let decoder = decoder?;
     let load_seconds = begun.elapsed().as_secs_f64();
     let loading = (memory::peak(), loading);
+    let beside = args.beside.map(|device| open(args, device, progress)).transpose()?;
+    let turns = Turns { decoder: &decoder, beside: beside.as_ref(), times: args.repeat };
     let mut cases = Vec::new();
     let bytes = decoder.bytes_per_token();
     for (case, sequences) in [("decode", 1), ("sequences", args.sequences)] {
         if sequences > 0 {
             let prompts = prompts(&decoder, sequences);
-            let rates = repeat(args.repeat, || decode(&decoder, &prompts, args.decode))?;
+            let (rates, beside) =
+                turns.measure(|decoder| decode(decoder, &prompts, args.decode))?;
             // Bytes per second for now. The bandwidth is not known yet.
-            let of_bandwidth = Some(bytes as f64 * rates.median / sequences as f64);
+            let of_bandwidth =
+                (!device.is_gpu()).then(|| bytes as f64 * rates.median / sequences as f64);
             let prompt = prompts.last().map_or(0, Vec::len);
             let of_product_limit =
                 (sequences > 1).then(|| operations(&decoder, 1, 1) * rates.median);
@@ -136,7 +155,9 @@ pub fn run(args: &Bench, progress: &dyn Progress) -> Result<()> {
                 sequences,
                 prompt,
                 tokens,
+                ratio: beside.as_ref().map(|beside| tokens_per_second.median / beside.median),
                 tokens_per_second,
+                beside,
                 of_bandwidth,
                 of_product_limit,
             });
@@ -144,7 +165,7 @@ pub fn run(args: &Bench, progress: &dyn Progress) -> Result<()> {
     }
     if args.prefill > 0 {
         let prompt = [ids(&decoder, args.prefill, 0)];
-        let tokens_per_second = repeat(args.repeat, || prefill(&decoder, &prompt))?;
+        let (tokens_per_second, beside) = turns.measure(|decoder| prefill(decoder, &prompt))?;
         let prompts_per_second = tokens_per_second.median / args.prefill as f64;
         let of_product_limit = Some(operations(&decoder, args.prefill, 1) * prompts_per_second);
         cases.push(Case {
@@ -152,7 +173,9 @@ pub fn run(args: &Bench, progress: &dyn Progress) -> Result<()> {
             sequences: 1,
             prompt: 0,
             tokens: args.prefill,
+            ratio: beside.as_ref().map(|beside| tokens_per_second.median / beside.median),
             tokens_per_second,
+            beside,
             of_bandwidth: None,
             of_product_limit,
         });
@@ -163,7 +186,7 @@ pub fn run(args: &Bench, progress: &dyn Progress) -> Result<()> {
     let kernels = decoder.kernels();
     let model = decoder.info().name.clone();
     let (kv, kv_bytes_per_position) = (decoder.kv_type(), decoder.kv_bytes_per_position());
-    drop(decoder);
+    drop((decoder, beside));
     let threads = args.threads.or(kernels.map(|k| k.1));
     let threads =
         threads.map_or_else(|| std::thread::available_parallelism().map(Into::into), Ok)?;
@@ -178,12 +201,14 @@ pub fn run(args: &Bench, progress: &dyn Progress) -> Result<()> {
     }
     let report = Report {
         model,
+        device: device.name(),
+        beside: args.beside.map(Device::name),
         quantize: args.quantize.map(|format| format.to_string()),
         isa: kernels.map(|k| k.0.to_string()),
         threads,
         load_seconds,
         bytes_per_token: bytes,
-        kv: kv.to_string(),
+        kv,
         kv_bytes_per_position,
         read_bandwidth,
         product_limit,
@@ -194,10 +219,11 @@ pub fn run(args: &Bench, progress: &dyn Progress) -> Result<()> {
     if args.json { output::json(&report) } else { show(&report) }
 }
 
-fn open(args: &Bench, progress: &dyn Progress) -> Result<Decoder> {
+/// Loads the model onto a device.
+fn open(args: &Bench, device: Device, progress: &dyn Progress) -> Result<Decoder> {
     let (quantize, kv, threads) = (args.quantize, args.kv.kv, args.threads);
     if let Some(shape) = &args.random {
-        let options = LoadOptions { quantize, kv, threads, ..LoadOptions::default() };
+        let options = LoadOptions { quantize, kv, device, threads, ..LoadOptions::default() };
         return Ok(RandomModel::named(shape, 0)?.decoder(&options)?);
     }
     let named = args.model.as_ref().context("give --model or --random")?;
@@ -205,6 +231,7 @@ fn open(args: &Bench, progress: &dyn Progress) -> Result<Decoder> {
         name: reference(named).map(str::to_owned),
         quantize,
         kv,
+        device,
         threads,
         ..Default::default()
     };
@@ -232,10 +259,27 @@ fn ids(decoder: &Decoder, len: usize, seed: u64) -> Vec<TokenId> {
     (0..len).map(id).collect()
 }
 
-/// Measures `times` runs, after one warm-up run.
-fn repeat(times: usize, mut run: impl FnMut() -> Result<f64>) -> Result<Spread> {
-    run()?;
-    Ok(Spread::of((0..times).map(|_| run()).collect::<Result<Vec<f64>>>()?))
+/// Measures a model, and the same one on another device in turns with it.
+struct Turns<'d> {
+    decoder: &'d Decoder,
+    beside: Option<&'d Decoder>,
+    times: usize,
+}
+
+impl Turns<'_> {
+    /// The rates of all runs, after one warm-up run of each.
+    fn measure(&self, run: impl Fn(&Decoder) -> Result<f64>) -> Result<(Spread, Option<Spread>)> {
+        let (mut rates, mut others) = (Vec::new(), Vec::new());
+        for turn in 0..=self.times {
+            let rate = run(self.decoder)?;
+            let other = self.beside.map(&run).transpose()?;
+            if turn > 0 {
+                rates.push(rate);
+                others.extend(other);
+            }
+        }
+        Ok((Spread::of(rates), self.beside.map(|_| Spread::of(others))))
+    }
 }
 
 /// Greedy tokens per second of all sequences together, without prompts.
@@ -274,8 +318,9 @@ fn advance(
 fn show(report: &Report) -> Result<()> {
     let mega = |bytes: f64| bytes / 1e6;
     output::line(&format!(
-        "{}, {}, {} threads, {}",
+        "{}, {}, {}, {} threads, {}",
         report.model,
+        report.device,
         report.quantize.as_deref().unwrap_or("weights as stored"),
         report.threads,
         report.isa.as_deref().unwrap_or("f32"),
@@ -318,6 +363,15 @@ fn show(report: &Report) -> Result<()> {
             share(case.of_bandwidth),
             share(case.of_product_limit)
         ))?;
+    }
+    if let Some(device) = report.beside {
+        for case in &report.cases {
+            let (Some(rate), Some(ratio)) = (&case.beside, case.ratio) else { continue };
+            output::line(&format!(
+                "{:10}  on {} {:.1} ({:.1} to {:.1}) tokens/s; {} has {ratio:.2} times as many",
+                case.case, device, rate.median, rate.least, rate.most, report.device
+            ))?;
+        }
     }
     if let Some(routing) = &report.routing {
         output::line(&routing.to_string())?;

@@ -26,7 +26,8 @@ pub fn run(args: &RouterImport, progress: &dyn Progress) -> Result<()> {
         args.file.display(),
         args.slm.display(),
     );
-    let options = LoadOptions { kv: args.kv.kv, ..load_options(&args.slm, 8, args.quantize) };
+    let options = load_options(&args.slm, 8, args.quantize);
+    let options = LoadOptions { kv: args.kv.kv, device: args.place.device, ..options };
     let hashes = FileHashes::default();
     let hash = files_hash(&path, |file| anyhow::Ok(hashes.sha256(file)?))?;
     let info = card.info(&options, &hash);
