@@ -11,6 +11,7 @@ pub(crate) fn kind_name(kind: PolicyKind) -> &'static str {
         PolicyKind::Lookup => "lookup table",
         PolicyKind::QueryLevel => "query-level",
         PolicyKind::Handoff => "handoff, once an answer",
+        PolicyKind::Relay => "relay, runs of tokens",
         PolicyKind::Speculative => "LLM checks every token",
         PolicyKind::Oracle => "oracle",
     }

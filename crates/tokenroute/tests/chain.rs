@@ -103,11 +103,12 @@ fn the_chain_runs_skips_and_answers_questions_about_itself() {
     // Exact sweep = brute force at 21 values of τ, token for token.
     let checked = succeed(&["check-sweep", &experiment, "--questions", "8"]);
     assert!(checked.contains("8 questions at 21 values of τ"), "{checked}");
-    let named =
-        "sweep.baselines=[\"random\", \"handoff\", \"speculative-cascade\", \"glimp-router\"]";
+    let named = "sweep.baselines=[\"random\", \"handoff\", \"router-relay\", \"speculative-cascade\", \"glimp-router\"]";
     let all = ["check-sweep", &experiment, "--questions", "2", "--baselines", "--set", named];
     let checked = succeed(&all);
-    for policy in ["router", "random", "handoff", "speculative-cascade", "glimp-router"] {
+    for policy in
+        ["router", "random", "handoff", "router-relay", "speculative-cascade", "glimp-router"]
+    {
         let line = format!("{policy}: 2 questions at 21 values of τ");
         assert!(checked.contains(&line), "{checked}");
     }

@@ -113,8 +113,8 @@ impl Chain<'_> {
         let phrasing = self.phrasing_tokens()?;
         let seed = self.experiment.seed;
         let mut routers = Vec::new();
-        if baselines.iter().any(|b| b.needs().router) {
-            routers = self.routers(1)?;
+        for _ in baselines.iter().filter(|b| b.needs().router) {
+            routers.extend(self.routers(1)?);
         }
         let routers = RefCell::new(routers);
         let router = || {

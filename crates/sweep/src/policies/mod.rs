@@ -13,6 +13,7 @@ mod max_probability;
 mod oracle;
 mod phrasing;
 mod random;
+mod relay;
 mod sentence_entropy;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ pub use max_probability::MaxProbability;
 pub use oracle::DifferenceOracle;
 pub use phrasing::EntropyButPhrasing;
 pub use random::Random;
+pub use relay::RouterRelay;
 pub use sentence_entropy::SentenceEntropy;
 
 /// The sort of a policy.
@@ -49,6 +51,8 @@ pub enum PolicyKind {
     QueryLevel,
     /// The SLM begins, and the LLM makes the rest of the answer in one call.
     Handoff,
+    /// The LLM makes runs of tokens, whose length the router chooses.
+    Relay,
     /// The LLM checks every token of the SLM. It reads the whole answer, and its tokens are
     /// those of the drafts that it rejects.
     Speculative,
@@ -126,7 +130,7 @@ pub struct Baseline {
 
 impl Baseline {
     /// All that an experiment can name, in the order of reports. A new one is a line here.
-    pub const ALL: [Baseline; 12] = [
+    pub const ALL: [Baseline; 13] = [
         Baseline::of::<Random>(),
         Baseline::of::<MaxProbability>(),
         Baseline::of::<Margin>(),
@@ -137,6 +141,7 @@ impl Baseline {
         Baseline::of::<LookupTokens>(),
         Baseline::of::<LookupPosition>(),
         Baseline::of::<Handoff>(),
+        Baseline::of::<RouterRelay>(),
         Baseline::of::<SpeculativeCascade>(),
         Baseline::of::<DifferenceOracle>(),
     ];

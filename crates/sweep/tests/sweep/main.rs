@@ -1,6 +1,7 @@
 //! The exact sweep against brute force: decoding at one τ after another.
 
 mod cascade;
+mod relay;
 
 use std::collections::BTreeSet;
 
