@@ -110,6 +110,27 @@ fn a_policy_that_needs_the_llms_probabilities_is_refused_where_the_api_gives_non
 }
 
 #[test]
+fn a_server_of_whole_answers_and_a_limit_for_ids_are_refused() {
+    let prices =
+        "report.prices={ input = 1.0, cached_input = 1.0, output = 1.0, currency = \"USD\" }";
+    let url = "pair.llm=http://127.0.0.1:1";
+    for (sets, cause) in [
+        (&[url, "pair.llm_api=chat"][..], Some("whole answers")),
+        (&[url, "pair.max_spend=1.0", prices, "pair.llm_api=vllm"], Some("behind an API of text")),
+        (&["pair.max_spend=1.0", prices], Some("behind an API of text")),
+        (&[url, "pair.max_spend=1.0"], Some("prices")),
+        // What the server takes is found later.
+        (&[url, "pair.max_spend=1.0", prices], None),
+    ] {
+        let error = load(sets).map(|_| ()).err().map(|error| error.to_string());
+        match (&error, cause) {
+            (Some(error), Some(cause)) => assert!(error.contains(cause), "{sets:?}: {error}"),
+            _ => assert_eq!(error.as_deref(), cause, "{sets:?}"),
+        }
+    }
+}
+
+#[test]
 fn a_key_that_the_file_lacks_may_come_later() {
     let dir = tempfile::tempdir().expect("a folder");
     let path = dir.path().join("experiment.toml");

@@ -10,7 +10,7 @@ use support::{Lab, python, root};
 #[test]
 fn the_harness_gives_the_figures_of_the_sweep() {
     let lab = Lab::new(30, 8, 6);
-    let all = r#"["random", "entropy", "lookup-tokens", "handoff", "query-cascade", "query-head", "query-agreement", "rollout-oracle"]"#;
+    let all = r#"["random", "entropy", "lookup-tokens", "handoff", "query-cascade", "handoff-whole", "query-head", "query-agreement", "rollout-oracle"]"#;
     lab.replace("experiments/e/experiment.toml", all, "[]");
     let [work, report] = ["work", "report"].map(|name| lab.path(name).display().to_string());
     let experiment = lab.experiment();

@@ -45,7 +45,7 @@ impl Chain<'_> {
 
     /// Whether policies are named that read facts.
     pub(super) fn reads_facts(&self) -> bool {
-        self.query_policies().into_iter().any(QueryBaseline::is_named)
+        self.query_policies().into_iter().any(|policy| policy.fact().is_some())
     }
 
     /// The policy of the report that reads a fact.

@@ -18,6 +18,10 @@ const IDS: [u32; 3] = [5, 6, 7];
 /// What a server does with a request besides listing its models.
 type Serves = fn(&str, &Value) -> Result<String, u16>;
 
+/// Owner and tokenizer that a server lists, what it does, the end of its URL, what is found, and the
+/// number of requests.
+type Case = (&'static str, Option<&'static str>, Serves, &'static str, &'static str, usize);
+
 /// Three more words after a text that counts.
 fn goes_on(text: &str) -> String {
     let rest = COUNTED.strip_prefix(text).unwrap_or("I cannot help with that");
@@ -165,7 +169,7 @@ fn each_kind_of_server_is_found() {
     let ours = ToyModel::vocabulary().hash().to_owned();
     let ours: &'static str = Box::leak(ours.into_boxed_str());
     let whole = "chats alone, and answers them whole (API chat)";
-    let cases: [(&'static str, Option<&'static str>, Serves, &str, &str, usize); 14] = [
+    let cases: [Case; 14] = [
         ("tokenroute", Some(ours), same_tokens, "", "token ids (API tokenroute)", 1),
         ("tokenroute", Some("other"), same_tokens, "", "text alone (API text)", 1),
         ("vllm", None, same_tokens, "", "token ids (API vllm)", 3),

@@ -9,3 +9,4 @@ mod sampling;
 mod stream;
 mod stub;
 mod texts;
+mod whole;

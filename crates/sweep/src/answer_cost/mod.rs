@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokenroute_core::{Piece, QuestionCurve, Tau};
 
 use crate::policies::PolicyKind;
-use crate::query::{QueryCascade, QueryPolicy};
+use crate::query::{HandoffWhole, QueryCascade, QueryPolicy};
 pub use price::{AssumedNetwork, Prices};
 pub use speculative::speculative_decoding;
 pub use table::{AnswerCosts, DRAFTS, PricedPoint, PricedPolicy, PricedWay};
@@ -70,7 +70,9 @@ impl Decoding {
         match kind {
             PolicyKind::Oracle => None,
             PolicyKind::Speculative => Some(Decoding::Checked),
-            PolicyKind::QueryLevel if name == QueryCascade::NAME => Some(Decoding::AfterSlm),
+            PolicyKind::QueryLevel if [QueryCascade::NAME, HandoffWhole::NAME].contains(&name) => {
+                Some(Decoding::AfterSlm)
+            }
             PolicyKind::QueryLevel => Some(Decoding::Whole),
             PolicyKind::Handoff => Some(Decoding::Handoff),
             _ => Some(Decoding::Blocking),

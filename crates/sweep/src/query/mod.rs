@@ -5,6 +5,7 @@
 mod agreement;
 mod cascade;
 mod facts;
+mod handoff_whole;
 mod head;
 mod oracle;
 mod random;
@@ -20,6 +21,7 @@ use crate::policies::PolicyKind;
 pub use agreement::QueryAgreement;
 pub use cascade::QueryCascade;
 pub use facts::{Fact, QuestionFacts, SlmAnswer, slm_answers};
+pub use handoff_whole::HandoffWhole;
 pub use head::QueryHead;
 pub use oracle::{QueryOracle, oracle};
 pub use random::QueryRandom;
@@ -36,12 +38,14 @@ pub trait QueryPolicy {
     /// Where it takes the LLM, in a line, as the docs have it.
     const TAKES: &'static str;
 
-    /// What it reads beyond both answers. An experiment has to name such a policy, since the fact
-    /// takes more decoding than the sweep.
+    /// What it reads beyond both answers, which takes more decoding than the sweep.
     const FACT: Option<Fact> = None;
 
-    /// The curve of a question; `None` if its fact is missing. `curve` is exact, of any policy
-    /// that decides by token.
+    /// Whether an experiment has to name it. Every report has the others.
+    const NAMED: bool = Self::FACT.is_some();
+
+    /// The curve of a question; `None` if its fact is missing. `curve` is the router's, and
+    /// exact.
     ///
     /// # Errors
     /// A fact that is not a number.
@@ -63,17 +67,19 @@ pub struct QueryBaseline {
     kind: PolicyKind,
     takes: &'static str,
     fact: Option<Fact>,
+    named: bool,
     curve: CurveOf,
 }
 
 impl QueryBaseline {
     /// All of them, in the order of reports. A new one is a line here.
-    pub const ALL: [QueryBaseline; 6] = [
+    pub const ALL: [QueryBaseline; 7] = [
         QueryBaseline::of::<QueryRandom>(),
         QueryBaseline::of::<QueryOracle>(),
         QueryBaseline::of::<QueryCascade>(),
         QueryBaseline::of::<QueryHead>(),
         QueryBaseline::of::<QueryAgreement>(),
+        QueryBaseline::of::<HandoffWhole>(),
         QueryBaseline::of::<RolloutOracle>(),
     ];
 
@@ -85,6 +91,7 @@ impl QueryBaseline {
             kind: P::KIND,
             takes: P::TAKES,
             fact: P::FACT,
+            named: P::NAMED,
             curve: P::curve,
         }
     }
@@ -116,7 +123,7 @@ impl QueryBaseline {
     /// Whether an experiment has to name it.
     #[must_use]
     pub fn is_named(self) -> bool {
-        self.fact.is_some()
+        self.named
     }
 
     /// As [`QueryPolicy::curve`].

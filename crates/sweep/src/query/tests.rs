@@ -91,6 +91,11 @@ fn a_policy_reads_its_own_fact() {
         assert!(policy.is_named());
         assert_eq!(policy.curve(0, &exact, None), Ok(None), "{policy:?}");
     }
+    // The lowest score is where the router's curve leaves the SLM's answer.
+    let whole = QueryBaseline::of::<HandoffWhole>();
+    let found = whole.curve(0, &exact, None).expect("a number").expect("no fact");
+    assert_eq!((found.pieces[0].end, found.pieces[1].end), (0.2, 1.0));
+    assert!(whole.is_named() && whole.fact().is_none());
     // Files of earlier versions know no agreement.
     let earlier = r#"{"question":"q","certainty":null,"keep":0.2,"walked":null}"#;
     let facts: QuestionFacts = serde_json::from_str(earlier).expect("facts");

@@ -2,6 +2,7 @@
 
 mod cascade;
 mod relay;
+mod whole;
 
 use std::collections::BTreeSet;
 

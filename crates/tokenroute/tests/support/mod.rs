@@ -68,7 +68,7 @@ questions_per_shard = 10
 epochs = 3
 
 [sweep]
-baselines = ["random", "entropy", "lookup-tokens", "handoff", "query-cascade", "query-head", "query-agreement", "rollout-oracle"]
+baselines = ["random", "entropy", "lookup-tokens", "handoff", "query-cascade", "handoff-whole", "query-head", "query-agreement", "rollout-oracle"]
 resamples = 50
 chunk = 4
 

@@ -31,6 +31,12 @@ impl WholeAnswers {
         WholeAnswers { http, slm, end, prompts }
     }
 
+    /// The client.
+    #[must_use]
+    pub fn http(&self) -> &Http {
+        &self.http
+    }
+
     fn answer(
         &self,
         context: &[TokenId],
