@@ -72,6 +72,12 @@ fn a_server_of_text_serves_the_whole_chain() {
     assert!(
         took["text"]["calls"].as_u64() > Some(0) && took["paid"]["requests"].as_u64() > Some(0)
     );
+    // Without its name the API is found, so that nothing is made again.
+    let before = lab.bytes("experiments/e/run/sweep/took.json");
+    succeed(&["run", &experiment, "--set", &url]);
+    assert_eq!(lab.bytes("experiments/e/run/sweep/took.json"), before);
+    let wrong = ["run", &experiment, "--set", &url, "--set", "data.prompt.chat=true"];
+    fail(&wrong, &["pair.llm_api", "takes plain prompts"]);
 }
 
 #[test]
