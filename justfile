@@ -35,7 +35,8 @@ reports:
     cargo run --release -- report {{quickstart}} --out reports/quickstart
     cargo run --release -- report {{full}} --out reports/word-problems
 
-# Several routers on the labels of the quickstart: reports/router-comparison.
+# Several routers on the labels of the quickstart: reports/router-comparison. Published heads, losses and label
+# rules: just compare experiments/router-comparison/losses.toml reports/router-losses
 compare file="experiments/router-comparison/compare.toml" out="reports/router-comparison":
     cargo run --release -- compare {{file}} --out {{out}}
 
