@@ -23,7 +23,7 @@ pub fn lab(grader: &str) -> Lab {
     lab
 }
 
-/// Accuracies of both models alone.
+/// Accuracies of both models and of every policy that goes by right and wrong alone.
 pub fn accuracies(lab: &Lab) -> String {
     let csv = lab.bytes("reports/e/summary.json");
     let summary: serde_json::Value = serde_json::from_slice(&csv).expect("JSON");
@@ -41,8 +41,8 @@ fn collect(value: &serde_json::Value, path: &str, found: &mut Vec<String>) {
         serde_json::Value::Array(list) => {
             list.iter().for_each(|value| collect(value, &format!("{path}[]"), found));
         }
-        // The walk asks whether two answers are the same. Of a program it knows only their texts.
-        _ if path.contains("rollout-oracle") => {}
+        // Both ask whether two answers are the same. Of a program's verdicts they know only the texts.
+        _ if path.contains("rollout-oracle") || path.contains("query-agreement") => {}
         value if path.contains("accuracy") => found.push(format!("{path} {value}")),
         _ => {}
     }
