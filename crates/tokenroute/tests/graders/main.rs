@@ -33,16 +33,20 @@ pub fn accuracies(lab: &Lab) -> String {
     found.join("\n")
 }
 
+/// Policies that ask whether two answers are the same. Of a program's verdicts they know only the
+/// texts.
+const SAME_ANSWER: [&str; 2] = ["rollout-oracle", "query-agreement"];
+
 fn collect(value: &serde_json::Value, path: &str, found: &mut Vec<String>) {
     match value {
+        _ if SAME_ANSWER.iter().any(|policy| path.ends_with(policy)) => {}
+        value if SAME_ANSWER.iter().any(|policy| value["name"] == *policy) => {}
         serde_json::Value::Object(map) => {
             map.iter().for_each(|(key, value)| collect(value, &format!("{path}.{key}"), found));
         }
         serde_json::Value::Array(list) => {
             list.iter().for_each(|value| collect(value, &format!("{path}[]"), found));
         }
-        // Both ask whether two answers are the same. Of a program's verdicts they know only the texts.
-        _ if path.contains("rollout-oracle") || path.contains("query-agreement") => {}
         value if path.contains("accuracy") => found.push(format!("{path} {value}")),
         _ => {}
     }
