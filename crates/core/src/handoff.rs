@@ -26,4 +26,8 @@ impl Scorer for Handoff {
         let Scored { score, state } = self.router.scored(position)?;
         Ok(Scored { score: Score::new(score.get().min(position.lowest))?, state })
     }
+
+    fn state_bytes(&self) -> usize {
+        self.router.state_bytes()
+    }
 }

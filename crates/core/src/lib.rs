@@ -58,7 +58,8 @@ pub use features::{
     Feature, FeatureConfig, FeatureReader, FeatureSpec, Features, History, Seen, register_feature,
 };
 pub use grading::{
-    Grader, after_thinking, answer_letter, grade, is_number, last_boxed, same_answer, yes_or_no,
+    Grader, after_thinking, answer_letter, grade, is_number, last_boxed, same_answer,
+    within_thinking, yes_or_no,
 };
 pub use handoff::Handoff;
 pub use hash::{prefix_hash, stable_hash, unit_hash};

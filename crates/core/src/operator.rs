@@ -171,6 +171,19 @@ impl Operator {
         found
     }
 
+    /// Bytes of the states that recurrent units keep from step to step.
+    #[must_use]
+    pub fn state_bytes(operators: &[Operator]) -> usize {
+        let mut bytes = 0_usize;
+        Operator::each_with_weights(operators, &mut |operator| {
+            if let Operator::Gru { width, .. } = operator {
+                let state = width.saturating_mul(size_of::<f32>());
+                bytes = bytes.saturating_add(state).saturating_add(size_of::<Vec<f32>>());
+            }
+        });
+        bytes
+    }
+
     /// How many numbers the operators make of `width`.
     ///
     /// # Errors
@@ -278,6 +291,8 @@ mod tests {
             Operator::weights(&head).into_iter().map(|shape| (shape.weight, shape.bias)).collect();
         assert_eq!(shapes, [(vec![6, 7], 6), (vec![6, 2], 6), (vec![1, 2], 1)]);
         assert!(Operator::remembers(&head) && !Operator::remembers(&head[1..]));
+        let bytes = |head: &[Operator]| Operator::state_bytes(head);
+        assert_eq!((bytes(&head), bytes(&head[1..])), (2 * 4 + size_of::<Vec<f32>>(), 0));
         let within = Operator::Residual { operators: vec![head[0].clone()], skip: vec![] };
         assert!(Operator::remembers(&[within]));
         let json = serde_json::to_string(&head[0]).expect("JSON");

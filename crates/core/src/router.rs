@@ -289,6 +289,16 @@ impl RouterHeader {
     /// The key of the header's JSON in the safetensors metadata.
     pub const METADATA_KEY: &'static str = "tokenroute.router";
 
+    /// Checks that the features are within bounds, and that the head gives a logit or two rewards
+    /// of them.
+    ///
+    /// # Errors
+    /// What does not fit, in words.
+    pub fn check(&self) -> Result<(), String> {
+        self.features.check()?;
+        self.architecture.check(self.features.width())
+    }
+
     /// Number of weights and biases.
     #[must_use]
     pub fn parameters(&self) -> usize {

@@ -208,6 +208,12 @@ pub trait Scorer: Sync {
         false
     }
 
+    /// Most bytes of [`Scored::state`]. An answer under way holds one, and one for each branch of
+    /// speculation. 0 for a scorer that remembers nothing.
+    fn state_bytes(&self) -> usize {
+        0
+    }
+
     /// Length of [`LlmStep::top`], of a scorer that needs it.
     fn llm_top(&self) -> usize {
         0

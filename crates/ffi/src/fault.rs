@@ -39,6 +39,11 @@ pub(crate) enum Fault {
     #[error(transparent)]
     #[cfg(feature = "http")]
     Http(#[from] tokenroute_llm::http::HttpError),
+    #[error(
+        "{what}; this library needs a server that goes on with the small model's token ids, or set `ask`"
+    )]
+    #[cfg(feature = "http")]
+    NoIds { what: String },
     #[error(transparent)]
     #[cfg(feature = "http")]
     Key(#[from] tokenroute_llm::BadKey),

@@ -139,15 +139,18 @@ fn over_http(
 ) -> Result<Box<dyn Llm + Send>, Fault> {
     use tokenroute_core::LlmError;
     use tokenroute_llm::ApiKey;
-    use tokenroute_llm::http::{Http, HttpConfig, HttpError, Spelling};
+    use tokenroute_llm::http::{Found, Http, HttpConfig, HttpError, PROBE, Spelling, Takes};
     let key = key.map(ApiKey::new).transpose()?;
     let config = HttpConfig { key, ..HttpConfig::new(url) };
     let spelling = Spelling::new(slm.tokenizer.token_texts()?);
     let http = Http::new(config, slm.vocabulary.clone(), Some(spelling))?;
-    match http.server() {
+    match http.find(&slm.tokenizer.encode_prompt(PROBE)?) {
+        Ok(Found { takes: Takes::Ids(_), .. }) => Ok(Box::new(http)),
+        Ok(found) => Err(Fault::NoIds { what: found.to_string() }),
         // A server that is away may come back.
-        Ok(_) | Err(HttpError::Llm(LlmError::Unavailable(_) | LlmError::Late(_))) => {
-            Ok(Box::new(http))
+        Err(HttpError::Llm(LlmError::Unavailable(_) | LlmError::Late(_))) => Ok(Box::new(http)),
+        Err(HttpError::NotFound { url, why }) => {
+            Err(Fault::NoIds { what: format!("the LLM's server {url}: {why}") })
         }
         Err(error) => Err(error.into()),
     }

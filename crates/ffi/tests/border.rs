@@ -211,6 +211,40 @@ fn a_program_s_own_large_model_gives_the_tokens_of_one_in_process() {
     }
 }
 
+/// A server that lists a model and refuses all else.
+#[cfg(feature = "http")]
+fn refusing_server() -> String {
+    use std::io::{BufRead, BufReader, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    thread::spawn(move || {
+        for mut client in listener.incoming().map_while(Result::ok) {
+            let mut first = String::new();
+            let reader = BufReader::new(client.try_clone().expect("a clone"));
+            for line in reader.lines().map_while(Result::ok).take_while(|line| !line.is_empty()) {
+                first = if first.is_empty() { line } else { first };
+            }
+            let (status, said) = match first.starts_with("GET /v1/models") {
+                true => (200, r#"{"data": [{"id": "hosted", "owned_by": "someone"}]}"#),
+                false => (400, r#"{"error": {"message": "no ids"}}"#),
+            };
+            let size = said.len();
+            let head = format!("HTTP/1.1 {status} Said\r\nconnection: close\r\n");
+            drop(write!(client, "{head}content-length: {size}\r\n\r\n{said}"));
+        }
+    });
+    url
+}
+
+#[test]
+#[cfg(feature = "http")]
+fn a_server_that_takes_no_token_ids_is_refused() {
+    let (slm, router, url) = (file(SLM), file(ROUTER), c(&refusing_server()));
+    let mut options = tr_options_default();
+    (options.slm, options.llm, options.router) = (slm.as_ptr(), url.as_ptr(), router.as_ptr());
+    refused(&options, "goes on with the small model's token ids");
+}
+
 /// Cancels after three tokens.
 unsafe extern "C" fn three(user: *mut c_void, _: *const TrToken) -> i32 {
     // SAFETY: `user` is the test's count.

@@ -281,6 +281,17 @@ impl Scorer for RouterScorer {
         let state = self.remembers.then(|| ScorerState::new(memory));
         Ok(Scored { score: self.header.platt.score(logit)?, state })
     }
+
+    fn state_bytes(&self) -> usize {
+        if !self.remembers {
+            return 0;
+        }
+        // A list for each feature.
+        let lists = self.header.features.features().len() * size_of::<Vec<Arc<[f32]>>>();
+        let kept = self.header.features.history_bytes().saturating_add(lists);
+        let recurrent = Operator::state_bytes(&self.operators);
+        kept.saturating_add(recurrent).saturating_add(size_of::<Memory>())
+    }
 }
 
 /// One pass over a head.
@@ -428,8 +439,8 @@ fn header(path: &Path, file: &WeightFile) -> Result<RouterHeader, LoadError> {
     let header: RouterHeader =
         serde_json::from_value(json).map_err(|e| bad(format!("`{key}`: {e}")))?;
     let header = header.widened();
+    header.check().map_err(bad)?;
     let width = header.features.width();
-    header.architecture.check(width).map_err(bad)?;
     let normalisation = &header.normalisation;
     for (name, values) in [("mean", &normalisation.mean), ("scale", &normalisation.scale)] {
         if width == 0 || values.len() != width {

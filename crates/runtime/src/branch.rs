@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use tokenroute_core::{LogProbability, Scored, Scorer, Step, TokenId, TraceToken};
+use tokenroute_core::{Cause, LogProbability, Scored, Scorer, Step, TokenId, TraceToken};
 
 use crate::calls::CallId;
 use crate::lookahead::Lookahead;
@@ -61,6 +61,8 @@ pub(crate) struct Branch<'v, S> {
     pub(crate) start: Option<Box<Start<'v, S>>>,
     /// Whether the LLM has made the whole answer.
     pub(crate) whole: bool,
+    /// Why the LLM will not make the whole answer. It is not asked for it again.
+    pub(crate) declined: Option<Cause>,
     /// Number of tokens of the path that were requested from the LLM.
     pub(crate) asked: usize,
     /// The SLM's probability of this branch.
@@ -185,6 +187,7 @@ impl<'v, S: Clone> Branch<'v, S> {
             made: Vec::new(),
             start: None,
             whole: false,
+            declined: None,
             asked: 0,
             likelihood: 1.0,
             spent: Spent::default(),
@@ -235,6 +238,9 @@ impl<'v, S: Clone> Branch<'v, S> {
         for (token, p) in candidates {
             let mut path = self.path.clone();
             path.commit(token, &routed.step, routed.scored.as_ref());
+            if !rules.records {
+                path.keep_last_state();
+            }
             let branch = Branch {
                 head: if path.closed(rules.max_tokens) { Head::Closed } else { Head::Open },
                 path,
@@ -244,6 +250,7 @@ impl<'v, S: Clone> Branch<'v, S> {
                 made: Vec::new(),
                 start: None,
                 whole: false,
+                declined: None,
                 asked: self.asked + 1,
                 likelihood: self.likelihood * p,
                 spent: Spent::default(),

@@ -62,16 +62,13 @@ impl<'v, S: Clone> Branch<'v, S> {
         if let Some(scored) = &scored {
             let score = scored.score;
             let keeps = !policy.tau.offloads(score);
-            if keeps || !policy.budget.allows(score, index, self.asked) {
-                let made = TraceToken {
-                    token: own,
-                    origin: Origin::Slm,
-                    slm_token: own,
-                    score: score.get(),
-                    cause: None,
-                    speculated: false,
-                };
-                self.append(Made::new(made, !keeps, false), &step, scored, rules);
+            let held = !keeps && !policy.budget.allows(score, index, self.asked);
+            let cause = self.declined.filter(|_| !keeps && !held);
+            if keeps || held || cause.is_some() {
+                let origin = cause.map_or(Origin::Slm, |_| Origin::Degraded);
+                let (slm_token, score, speculated) = (own, score.get(), false);
+                let made = TraceToken { token: own, origin, slm_token, score, cause, speculated };
+                self.append(Made::new(made, held, false), &step, scored, rules);
                 return Ok(());
             }
         }
@@ -113,6 +110,9 @@ impl<'v, S: Clone> Branch<'v, S> {
     fn append(&mut self, mut made: Made, step: &Step, scored: &Scored, rules: &Rules<'_>) {
         let known = (!rules.scorer.needs_llm()).then_some(scored);
         made.token.token = self.path.commit(made.token.token, step, known);
+        if !rules.records {
+            self.path.keep_last_state();
+        }
         let token = made.token.token;
         let logits = step.logits.as_deref().filter(|logits| (token as usize) < logits.len());
         let listed = rules.policy.listed.zip(logits);
@@ -133,6 +133,18 @@ impl<'v, S: Clone> Branch<'v, S> {
         (self.path, self.state, self.asked) = (start.path, start.state, 0);
         self.whole = true;
         (start.step, start.own)
+    }
+
+    /// Keeps the SLM's answer if a later request for the whole answer would fail alike.
+    fn decline(&mut self, cause: Cause) {
+        match cause {
+            // The server may come back.
+            Cause::Unavailable | Cause::Late => {}
+            Cause::Refused | Cause::BadReply | Cause::Model => {
+                self.declined = Some(cause);
+                self.start = None;
+            }
+        }
     }
 
     /// Continues with the LLM's tokens, or without them after a failure. `top` holds its most
@@ -172,6 +184,9 @@ impl<'v, S: Clone> Branch<'v, S> {
             Ok(run) => run.pop_front().ok_or(Cause::BadReply),
             Err(cause) => Err(*cause),
         };
+        if let Some(cause) = first.err().filter(|_| rules.policy.begins_anew()) {
+            self.decline(cause);
+        }
         let llm = first.ok().map(|token| LlmStep { token, top });
         let scored = match scored.map_or_else(|| self.score(&step, llm, rules), Ok) {
             Ok(scored) => scored,
@@ -183,8 +198,7 @@ impl<'v, S: Clone> Branch<'v, S> {
         // Only a scorer that needs the LLM's token can receive it and keep the SLM's.
         let score = scored.score;
         let routes = rules.policy.tau.offloads(score);
-        let granted =
-            self.whole || rules.policy.budget.allows(score, self.path.index(), self.asked);
+        let granted = rules.policy.budget.allows(score, self.path.index(), self.asked);
         let (token, origin, cause) = match first {
             Err(cause) => (own, Origin::Degraded, Some(cause)),
             Ok(token) if routes && granted => (token, Origin::Llm, None),

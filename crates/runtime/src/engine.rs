@@ -138,13 +138,14 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
     /// Adds a session. Its first step is in the next turn.
     ///
     /// # Errors
-    /// An empty prompt, a token outside the SLM's vocabulary, or a prompt longer
-    /// than its context.
+    /// An empty prompt, a token outside the SLM's vocabulary, a prompt longer than its context, or
+    /// a policy that does not go together.
     pub fn add(&mut self, session: Session) -> Result<SessionId, RuntimeError> {
         let Session { question, prompt, max_tokens, mut policy } = session;
         if prompt.is_empty() {
             return Err(RuntimeError::EmptyPrompt { question });
         }
+        policy.check(self.scorer)?;
         let info = self.pair.slm.info();
         if let Some(&token) = prompt.iter().find(|&&t| t as usize >= info.vocabulary) {
             let (vocabulary, model) = (info.vocabulary, info.name.clone());
@@ -161,7 +162,7 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
     /// trace and the budget do not.
     ///
     /// # Errors
-    /// More tokens than the SLM's context.
+    /// More tokens than the SLM's context, or a policy that does not go together.
     pub fn resume(
         &mut self,
         from: Committed<'a, S::State>,
@@ -169,6 +170,7 @@ impl<'a, S: LanguageModel, L: Llm + ?Sized> Engine<'a, S, L> {
         policy: Policy,
     ) -> Result<SessionId, RuntimeError> {
         let Committed { question, path, mut state, .. } = from;
+        policy.check(self.scorer)?;
         self.fits(path.tokens().len())?;
         self.pair.slm.truncate(&mut state, path.tokens().len() - 1);
         let held = self.pair.slm.positions(&state);

@@ -2,8 +2,10 @@
 
 use tokenroute_core::{LlmError, ModelError, ScoreError};
 
+use crate::PolicyError;
+
 /// The cause that stopped routed decoding.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum RuntimeError {
     /// The SLM failed.
     #[error("the SLM failed: {0}")]
@@ -28,4 +30,7 @@ pub enum RuntimeError {
         /// Id of the question.
         question: String,
     },
+    /// A policy whose parts do not go together.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
 }

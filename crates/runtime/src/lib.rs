@@ -73,6 +73,7 @@ pub use event::{Event, Session, SessionId};
 pub use greedy::greedy;
 pub use pair::{Pair, advance_canonical};
 pub use path::Path;
-pub use policy::{Policy, Wait};
+pub use policy::{Policy, PolicyError, Wait};
 pub use slm_only::{Absent, KeepAll};
+pub use step::RUN;
 pub use teacher_forcing::{TeacherForced, teacher_forcing};

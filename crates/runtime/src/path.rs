@@ -13,8 +13,8 @@ pub struct Path<'v> {
     opening: Vec<Opening>,
     /// The lowest score up to every committed token, its own included.
     lowest: Vec<f64>,
-    /// What the scorer remembers after the step of every committed token. Empty as long as it
-    /// remembers nothing.
+    /// What the scorer remembers after the step of every committed token, or of the last one alone
+    /// ([`Path::keep_last_state`]). Empty as long as it remembers nothing.
     states: Vec<Option<ScorerState>>,
 }
 
@@ -150,6 +150,14 @@ impl<'v> Path<'v> {
         self.opening.push(opening);
         self.tokens.push(token);
         token
+    }
+
+    /// Drops what the scorer remembered before the last committed token. The path must not be
+    /// forked at an earlier position afterwards.
+    pub(crate) fn keep_last_state(&mut self) {
+        if let [.., before, _] = &mut self.states[..] {
+            *before = None;
+        }
     }
 
     /// Number of tokens of a run up to the one that would end the answer, if one does.

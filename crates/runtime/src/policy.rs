@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use tokenroute_core::{Sampling, Tau};
+use tokenroute_core::{Sampling, Scorer, Tau};
 
 use crate::Budget;
 
@@ -29,7 +29,10 @@ pub enum Wait {
         tokens: NonZeroUsize,
     },
     /// The LLM makes the whole answer in one call, and the SLM's tokens until then are discarded.
-    /// So tokens are committed when the answer is complete.
+    /// So tokens are committed when the answer is complete. If the LLM refuses or its reply cannot
+    /// be used, it is not asked again in this answer.
+    ///
+    /// It goes with no budget and with no scorer that needs the LLM ([`Policy::check`]).
     Whole,
 }
 
@@ -90,6 +93,22 @@ impl Policy {
 }
 
 impl Policy {
+    /// Checks that the policy goes together, and with this scorer.
+    ///
+    /// # Errors
+    /// Whole answers with a budget, or with a scorer that needs the LLM.
+    pub fn check(&self, scorer: &dyn Scorer) -> Result<(), PolicyError> {
+        if !self.begins_anew() {
+            Ok(())
+        } else if self.budget.share() < 1.0 {
+            Err(PolicyError::WholeWithinBudget { share: self.budget.share() })
+        } else if scorer.needs_llm() {
+            Err(PolicyError::WholeNeedsLlm)
+        } else {
+            Ok(())
+        }
+    }
+
     /// Whether the LLM is never called.
     pub(crate) fn alone(&self) -> bool {
         self.tau == Tau::SLM_ONLY || self.budget.share() == 0.0
@@ -109,4 +128,22 @@ impl Policy {
     pub(crate) fn begins_anew(&self) -> bool {
         self.wait == Wait::Whole
     }
+}
+
+/// Parts of a policy that do not go together.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+pub enum PolicyError {
+    /// A budget of tokens, and whole answers.
+    #[error(
+        "a budget (max_offload) of {share} counts tokens, and the LLM makes whole answers alone; leave it out"
+    )]
+    WholeWithinBudget {
+        /// The budget's share.
+        share: f64,
+    },
+    /// A scorer that needs the LLM's tokens, and whole answers.
+    #[error(
+        "the scorer needs the LLM's token at every position, and the LLM makes whole answers alone; use a scorer that does not need it"
+    )]
+    WholeNeedsLlm,
 }

@@ -94,7 +94,8 @@ impl<S: Clone> RunningSession<'_, S> {
         let (Some(every), Head::Open) = (self.rules.policy.warm, &self.root.head) else { return };
         // An answer that the LLM makes anew shares no prefix with the SLM's.
         let useless = self.rules.policy.alone() || self.rules.policy.begins_anew();
-        if useless || !self.may_waste() {
+        // The LLM has named the tokens of a run.
+        if useless || !self.root.relayed.is_empty() || !self.may_waste() {
             return;
         }
         let length = self.root.path.index();

@@ -10,6 +10,10 @@ use crate::engine::Engine;
 use crate::pair::advance_each_canonical;
 use crate::session::RunningSession;
 
+/// Most tokens of the LLM's run that one step of the SLM processes. Each brings a step, with its
+/// logits if a session reads them.
+pub const RUN: usize = 16;
+
 /// A branch in a step, and how many of its tokens are processed.
 struct Part<'t, 'a, S> {
     rules: &'t Rules<'a>,
@@ -29,7 +33,7 @@ impl<S: LanguageModel, L: Llm + ?Sized> Engine<'_, S, L> {
             let mut branches = Vec::new();
             root.open(&mut branches);
             for branch in branches {
-                let tokens = if share > 0 { share } else { branch.pending.len() };
+                let tokens = if share > 0 { share } else { branch.pending.len().min(RUN) };
                 trace.slm_positions += tokens as u64;
                 if !committed {
                     trace.speculated += tokens as u64;
@@ -60,8 +64,16 @@ impl<S: LanguageModel, L: Llm + ?Sized> Engine<'_, S, L> {
             match made {
                 Err(error) => branch.head = Head::Broken(error.into()),
                 // The token after this part of the prompt is known.
-                Ok(_) if tokens < branch.pending.len() => drop(branch.pending.drain(..tokens)),
-                Ok(steps) => branch.hear(steps, rules),
+                Ok(_) if branch.relayed.is_empty() && tokens < branch.pending.len() => {
+                    drop(branch.pending.drain(..tokens));
+                }
+                Ok(steps) => {
+                    let later = branch.pending.split_off(tokens);
+                    branch.hear(steps, rules);
+                    if !later.is_empty() {
+                        branch.pending = later;
+                    }
+                }
             }
         }
         self.sessions = sessions;

@@ -109,7 +109,7 @@ impl RouterFile {
         let header: RouterHeader = serde_json::from_str(json).map_err(|e| e.to_string())?;
         let header = header.widened();
         let tensors = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
-        header.architecture.check(header.features.width())?;
+        header.check()?;
         let shapes = header.architecture.weights(header.features.width());
         let mut layers = Vec::with_capacity(shapes.len());
         for (i, shape) in shapes.into_iter().enumerate() {
@@ -136,7 +136,7 @@ impl RouterFile {
                 norm.scale.len()
             ));
         }
-        self.header.architecture.check(width)?;
+        self.header.check()?;
         let shapes = self.header.architecture.weights(width);
         if self.layers.len() != shapes.len() {
             let (found, expected) = (self.layers.len(), shapes.len());

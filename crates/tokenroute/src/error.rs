@@ -7,7 +7,7 @@ use tokenroute_hub::HubError;
 use tokenroute_llm::BadKey;
 use tokenroute_llm::http::{AnswersError, HttpError, TextApi};
 use tokenroute_model::{ChatError, LoadError};
-use tokenroute_runtime::{BudgetError, RuntimeError};
+use tokenroute_runtime::{BudgetError, PolicyError, RuntimeError};
 
 /// Why a pair cannot be opened, or an answer cannot be decoded. Each message names the
 /// value, the expectation and the remedy.
@@ -64,6 +64,9 @@ pub enum Error {
     /// A temperature or a share that cannot be drawn with.
     #[error(transparent)]
     Sampling(#[from] SamplingError),
+    /// A policy whose parts do not go together.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// A key that no header can carry.
     #[error(transparent)]
     Key(#[from] BadKey),

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tokenroute::{
-    Error, Message, Origin, Position, RoutedPair, RoutedPairBuilder, Score, ScoreError, Scorer,
-    Tau, Wait,
+    Budget, Decoding, Error, Message, Origin, Policy, Position, RoutedPair, RoutedPairBuilder,
+    Score, ScoreError, Scorer, Tau, Wait,
 };
 
 const QUESTION: &str = "The picnic is on Saturday. The picnic is 5 days before the party. The \
@@ -89,6 +89,26 @@ fn an_answer_is_handed_over_once_and_in_one_call() {
     let relayed = answer(pair().handoff(true).relay(60));
     assert_eq!(relayed.trace.ids().collect::<Vec<_>>(), blocking.trace.ids().collect::<Vec<_>>());
     assert_eq!((relayed.trace.llm_calls, relayed.trace.waits), (1, 1));
+}
+
+#[test]
+fn whole_answers_go_with_no_budget_and_no_scorer_that_needs_the_llm() {
+    let whole = Policy { wait: Wait::Whole, ..Policy::new(Tau::LLM_ONLY) };
+    let refused = |builder: RoutedPairBuilder<'_>| match builder.open() {
+        Err(error) => error.to_string(),
+        Ok(pair) => panic!("{pair:?}"),
+    };
+    let error = refused(pair().policy(whole).budget(0.3));
+    assert!(error.contains("budget (max_offload) of 0.3"), "{error}");
+    let needy = slm().llm(bundled("word-problems-llm")).scorer(Needy).policy(whole);
+    let error = refused(needy);
+    assert!(error.contains("the scorer needs the LLM's token at every position"), "{error}");
+    // A policy that comes later is checked too.
+    let mut open = pair().policy(whole).open().expect("the bundled pair");
+    let budget = Budget::new(0.3).expect("a share");
+    open.set_decoding(Decoding { policy: Policy { budget, ..whole }, ..open.decoding() });
+    let error = open.generate(QUESTION, |_| ()).expect_err("a budget").to_string();
+    assert!(error.contains("budget (max_offload) of 0.3"), "{error}");
 }
 
 #[test]

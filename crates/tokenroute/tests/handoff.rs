@@ -222,6 +222,13 @@ fn a_server_streams_a_whole_answer_in_one_piece() {
     let usage = &whole["usage"]["tokenroute"];
     assert_eq!((&usage["llm_calls"], &usage["offload_ratio"]), (&json!(1), &json!(1.0)));
     assert!(usage["discarded_positions"].as_u64() > Some(0), "{usage}");
+    // A budget counts tokens.
+    let body = json!({"model": server.name, "messages": [{"role": "user", "content": QUESTION}],
+        "max_offload": 0.5});
+    let refused: Value = serde_json::from_str(&post(&server.url, &body.to_string())).expect("JSON");
+    assert_eq!(refused["error"]["param"], "max_offload", "{refused}");
+    let message = refused["error"]["message"].as_str().expect("a message");
+    assert!(message.contains("makes whole answers"), "{message}");
     let pieces: String = ask(true)
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line.strip_prefix("data: ")?).ok())

@@ -11,6 +11,7 @@ use serde_json::Value;
 use support::{Lab, fail, root, tokenroute, write_router};
 use tempfile::TempDir;
 use tokenroute_model::gguf::{Kind, NewTensor, export};
+use tokenroute_model::{Device, KvType, least_memory};
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
@@ -80,6 +81,22 @@ fn a_folder_a_file_and_a_reference_say_the_same() {
         assert_eq!(says(command, &shown(&file)), expected);
         assert_eq!(says(command, "hf:owner/name:slm.gguf"), expected);
     }
+}
+
+#[test]
+fn the_least_memory_of_a_gguf_file_is_what_its_device_holds() {
+    let lab = TempDir::new().expect("a temporary folder");
+    let file = lab.path().join("slm.gguf");
+    write_gguf(&file);
+    let least = |path: &Path, device, positions| {
+        least_memory(path, None, KvType::F32, device, positions).expect("a model")
+    };
+    let floats = least(&folder(), Device::Kernels, 0);
+    assert_eq!(least(&file, Device::Cpu, 0), floats);
+    let halves = least(&file, Device::Kernels, 0);
+    assert!((0.45..0.6).contains(&(halves as f64 / floats as f64)), "{halves} of {floats}");
+    let states = |device| least(&file, device, 100) - least(&file, device, 0);
+    assert_eq!(states(Device::Cpu), states(Device::Kernels));
 }
 
 #[test]

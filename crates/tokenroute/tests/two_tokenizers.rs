@@ -3,6 +3,11 @@
 
 mod support;
 
+#[cfg(feature = "server")]
+use std::io::{BufRead, BufReader};
+#[cfg(feature = "server")]
+use std::process::Stdio;
+
 use serde_json::Value;
 use support::{Lab, fail, succeed};
 #[cfg(feature = "server")]
@@ -78,6 +83,41 @@ fn a_server_of_text_serves_the_whole_chain() {
     assert_eq!(lab.bytes("experiments/e/run/sweep/took.json"), before);
     let wrong = ["run", &experiment, "--set", &url, "--set", "data.prompt.chat=true"];
     fail(&wrong, &["pair.llm_api", "takes plain prompts"]);
+}
+
+/// A server that starts after the command.
+#[test]
+#[cfg(feature = "server")]
+fn a_server_that_starts_late_is_asked_again() {
+    for (lab, same) in [(Lab::new(4, 4, 4), true), (lab(), false)] {
+        let llm = lab.path("models/word-problems-llm").display().to_string();
+        let cloud =
+            |bind: &str| Server::start(tokenroute(&["cloud", "--model", &llm, "--bind", bind]));
+        let first = cloud("127.0.0.1:0");
+        let (url, name) = (first.url.clone(), format!("pair.llm_model={}", first.name));
+        first.stop();
+        let (experiment, named) = (lab.experiment(), format!("pair.llm={url}"));
+        let label = ["label", &experiment, "--set", &named, "--set", &name];
+        let mut command = tokenroute(&label);
+        let spawned = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+        let mut child = spawned.expect("a process");
+        let mut lines = BufReader::new(child.stderr.take().expect("its notes")).lines();
+        let away = lines.by_ref().map_while(Result::ok).find(|l| l.contains("does not answer"));
+        assert!(away.is_some_and(|line| line.contains(&url)));
+        let started = cloud(url.trim_start_matches("http://"));
+        let rest: Vec<String> = lines.map_while(Result::ok).collect();
+        let (rest, ended) = (rest.join("\n"), child.wait().expect("an end"));
+        assert_eq!(ended.success(), same, "{rest}");
+        started.stop();
+        if same {
+            assert!(rest.contains("takes token ids"), "{rest}");
+            // What is done needs no server.
+            succeed(&label);
+        } else {
+            assert!(rest.contains("takes text alone (API text)"), "{rest}");
+            assert!(rest.contains("start the command again"), "{rest}");
+        }
+    }
 }
 
 #[test]

@@ -168,6 +168,10 @@ impl TrainingData {
             rows.iter().find(|r| r.split == config.train_split).map_or(0, |r| r.hidden.len());
         let more = config.features.as_ref().map_or(&[][..], FeatureSet::more);
         let spec = FeatureSet::Both.spec(hidden, config.top_k).with(more, hidden);
+        spec.check().map_err(|expected| {
+            let value = config.features.as_ref().map_or(String::new(), FeatureSet::name);
+            TrainError::Config { field: "features", value, expected }
+        })?;
         let reader = FeatureReader::new(&spec);
 
         let mut data = TrainingData {

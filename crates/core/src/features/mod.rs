@@ -66,6 +66,11 @@ pub trait Feature: Debug + Send + Sync {
         Vec::new()
     }
 
+    /// Most numbers that it keeps of a step: its width unless set.
+    fn kept_width(&self, hidden: usize) -> usize {
+        self.width(hidden)
+    }
+
     /// Checks its settings.
     ///
     /// # Errors

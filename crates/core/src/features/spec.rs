@@ -12,6 +12,13 @@ use super::token::Token;
 use super::top_logits::TopLogits;
 use super::{Feature, FeatureConfig};
 
+/// Most bytes that features keep of the earlier steps of one answer: the mean of a hidden state of
+/// 4096 numbers over 64 steps fits.
+const HISTORY: usize = 1 << 20;
+
+/// Bytes of the kept numbers of a step, beside the numbers.
+const KEPT: usize = size_of::<Arc<[f32]>>() + 2 * size_of::<usize>();
+
 /// Which features a router reads. Stored in the router file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -72,6 +79,46 @@ impl FeatureSpec {
         }
         all.extend(self.more.iter().map(|config| Arc::clone(config.feature())));
         all
+    }
+
+    /// Checks what features of any program or file ask for.
+    ///
+    /// # Errors
+    /// What does not fit, in words.
+    pub fn check(&self) -> Result<(), String> {
+        let Self { hidden, hidden_width, .. } = *self;
+        let reads = |config: &&FeatureConfig| config.feature().reads_hidden();
+        if let Some(config) = self.more.iter().find(reads) {
+            let what = config.feature().describe();
+            if hidden_width == 0 {
+                return Err(format!(
+                    "features.hidden_width is 0, and a feature reads the hidden state ({what}); expected its width"
+                ));
+            }
+            if hidden != 0 && hidden != hidden_width {
+                return Err(format!(
+                    "features.hidden_width is {hidden_width} and features.hidden {hidden}; expected one width"
+                ));
+            }
+        }
+        let bytes = self.history_bytes();
+        if bytes > HISTORY {
+            return Err(format!(
+                "features keep {bytes} bytes of earlier steps for each answer; expected at most {HISTORY}, so take means over fewer steps"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Most bytes that the features keep of the earlier steps of one answer.
+    #[must_use]
+    pub fn history_bytes(&self) -> usize {
+        let hidden = self.reads_hidden();
+        let bytes = |feature: Arc<dyn Feature>| {
+            let numbers = feature.kept_width(hidden).saturating_mul(size_of::<f32>());
+            feature.earlier().saturating_mul(numbers.saturating_add(KEPT))
+        };
+        self.features().into_iter().map(bytes).fold(0, usize::saturating_add)
     }
 
     /// Width of the SLM's hidden state. 0 if no feature reads it.

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::Question;
 use latex::Expression;
 use numbers::Number;
-pub use thinking::after_thinking;
+pub use thinking::{after_thinking, within_thinking};
 
 /// How an answer is graded. Each question carries its grader, so every stage grades alike.
 /// A text that commits to no answer is wrong. A model's thinking is no part of its answer

@@ -1,12 +1,13 @@
 //! The LLM of an experiment: loaded here, or behind a URL.
 
 use std::path::Path;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use tokenroute_core::{Ask, CommonPrefix, Llm, LlmError, Progress, TokenId};
 use tokenroute_llm::http::{
-    Answers, Bill, Http, HttpConfig, HttpError, PROBE, Spelling, SpendLimit, Takes, TextApi,
+    Answers, Bill, Found, Http, HttpConfig, HttpError, PROBE, Spelling, SpendLimit, Takes, TextApi,
     TokenPrices, identity,
 };
 use tokenroute_llm::{ApiKey, CLOUD_KEY, InProcess, Metered, Patient};
@@ -57,16 +58,22 @@ pub(super) fn not_here(llm: &Path, error: anyhow::Error) -> anyhow::Error {
     error
 }
 
+/// Pause before a server that does not answer is asked again.
+const PAUSE: Duration = Duration::from_millis(500);
+
 /// A server that an experiment names, and how it is asked.
 pub(super) struct NamedServer {
     http: Http,
     /// The API of text; `None` for token ids.
     text: Option<TextApi>,
+    /// Whether that is known. Else the server did not answer.
+    known: bool,
 }
 
 impl NamedServer {
-    /// Makes a client. Where no API is named, the server is asked what it takes; it takes ids
-    /// while it cannot be reached.
+    /// Makes a client. Where no API is named, the server is asked what it takes. One that does not
+    /// answer is identified as one of token ids, so that finished stages need no server.
+    /// [`ExperimentLlm::there`] asks it again.
     pub(super) fn find(
         experiment: &Experiment,
         slm: &ModelCard,
@@ -74,24 +81,52 @@ impl NamedServer {
     ) -> Result<Self> {
         let http = connect(experiment, slm)?;
         if let Some(api) = &experiment.pair.llm_api {
-            return Ok(NamedServer { http, text: TextApi::named(api) });
+            return Ok(NamedServer { http, text: TextApi::named(api), known: true });
         }
-        let found = match http.find(&slm.tokenizer.encode_prompt(PROBE)?) {
+        match http.find(&slm.tokenizer.encode_prompt(PROBE)?) {
             Err(HttpError::Llm(LlmError::Unavailable(_) | LlmError::Late(_))) => {
-                return Ok(NamedServer { http, text: None });
+                progress.note(&format!(
+                    "{} does not answer; a stage that needs the LLM asks it again",
+                    experiment.pair.llm.display()
+                ));
+                Ok(NamedServer { http, text: None, known: false })
             }
-            found => found?,
+            found => {
+                let text = takes(&found?, experiment, progress)?;
+                Ok(NamedServer { http, text, known: true })
+            }
+        }
+    }
+
+    /// Asks a server that did not answer before, until it does. It must take what the stages were
+    /// identified by.
+    fn check_known(
+        &self,
+        experiment: &Experiment,
+        slm: &ModelCard,
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        if self.known {
+            return Ok(());
+        }
+        let until = Instant::now() + PATIENCE;
+        let ids = slm.tokenizer.encode_prompt(PROBE)?;
+        let found = loop {
+            match self.http.find(&ids) {
+                Err(HttpError::Llm(LlmError::Unavailable(_) | LlmError::Late(_)))
+                    if Instant::now() < until =>
+                {
+                    thread::sleep(PAUSE);
+                }
+                found => break found?,
+            }
         };
-        progress.note(&format!("{found}; name it in pair.llm_api to ask no more"));
-        let Takes::Text(apis) = found.takes else { return Ok(NamedServer { http, text: None }) };
-        ensure!(
-            !apis.is_whole(),
-            "{}: {found}; a stage needs an LLM that goes on with a begun answer",
-            experiment.pair.llm.display()
-        );
-        // Of another form it refuses every prompt, in words.
-        let text = apis.get(experiment.data.prompt.chat).unwrap_or(apis.first());
-        Ok(NamedServer { http, text: Some(text) })
+        match takes(&found, experiment, progress)? {
+            None => Ok(()),
+            Some(api) => bail!(
+                "{found}, and it did not answer when the command started; start the command again, or set pair.llm_api = \"{api}\""
+            ),
+        }
     }
 
     /// Identifies its model: the name, the form in which it is asked, and the tokens of its
@@ -106,6 +141,23 @@ impl NamedServer {
             Some(api) => identity(&format!("{model} through {api}"), &slm.vocabulary),
         })
     }
+}
+
+/// The API of text by which stages ask a server; `None` for token ids.
+fn takes(
+    found: &Found,
+    experiment: &Experiment,
+    progress: &dyn Progress,
+) -> Result<Option<TextApi>> {
+    progress.note(&format!("{found}; name it in pair.llm_api to ask no more"));
+    let Takes::Text(apis) = found.takes else { return Ok(None) };
+    ensure!(
+        !apis.is_whole(),
+        "{}: {found}; a stage needs an LLM that goes on with a begun answer",
+        experiment.pair.llm.display()
+    );
+    // Of another form it refuses every prompt, in words.
+    Ok(Some(apis.get(experiment.data.prompt.chat).unwrap_or(apis.first())))
 }
 
 /// A client of the server that `pair.llm` names.
@@ -154,7 +206,9 @@ impl ExperimentLlm {
         named: &NamedServer,
         folder: &Path,
         (slm, decoder): (&ModelCard, &Decoder),
+        progress: &dyn Progress,
     ) -> Result<Self> {
+        named.check_known(experiment, slm, progress)?;
         // Its tokenizer is checked here.
         named.http.server()?;
         let identity = named.identity(experiment, slm)?;

@@ -1,9 +1,10 @@
 //! Grades answers for the stages: by core's graders, or by the experiment's program or judge.
 
-use std::sync::{Mutex, PoisonError};
+use std::borrow::Cow;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use anyhow::{Context, Error, Result, ensure};
-use tokenroute_core::{Grader, Question, after_thinking, grade};
+use tokenroute_core::{Grader, Question, after_thinking, grade, within_thinking};
 
 use super::Chain;
 use crate::command_grader::CommandGrader;
@@ -22,6 +23,8 @@ pub(super) struct Grading {
     allowed: bool,
     /// The model on a server, if the experiment has one.
     judge: Option<JudgeGrader>,
+    /// The end of the prompts' text, once there are prompts.
+    prompt_end: OnceLock<String>,
 }
 
 impl Grading {
@@ -30,7 +33,17 @@ impl Grading {
         let command = command.map(|c| CommandGrader::new(c, experiment.folder())).transpose()?;
         let judge = experiment.data.judge.as_ref();
         let judge = judge.map(|j| JudgeGrader::new(j, experiment.run(VERDICTS))).transpose()?;
-        Ok(Grading { command, allowed: false, judge })
+        Ok(Grading { command, allowed: false, judge, prompt_end: OnceLock::new() })
+    }
+
+    /// Takes in the end of the prompts' text, which is the same for all.
+    pub(super) fn follow(&self, prompt_end: String) {
+        self.prompt_end.get_or_init(|| prompt_end);
+    }
+
+    /// An answer as graders read it.
+    pub(super) fn read<'t>(&self, answer: &'t str) -> Cow<'t, str> {
+        within_thinking(self.prompt_end.get().map_or("", String::as_str), answer)
     }
 
     /// Whether an answer is right. An answer that was cut at its greatest length is given to no
@@ -39,10 +52,11 @@ impl Grading {
     /// # Errors
     /// A program or a judge that does not say.
     pub(super) fn grade(&self, question: &Question, answer: &str, ended: bool) -> Result<bool> {
+        let answer = self.read(answer);
         if !question.grader.is_asked() {
-            return Ok(grade(question, answer, ended));
+            return Ok(grade(question, &answer, ended));
         }
-        let Some(answer) = after_thinking(answer).filter(|_| ended) else { return Ok(false) };
+        let Some(answer) = after_thinking(&answer).filter(|_| ended) else { return Ok(false) };
         match (question.grader, &self.command, &self.judge) {
             (Grader::Command, Some(command), _) => command.judge(question, answer),
             (Grader::Judge, _, Some(judge)) => judge.judge(question, answer),

@@ -78,6 +78,9 @@ pub struct Asked {
     pub prompts: Vec<Vec<TokenId>>,
 }
 
+/// Tokens at the end of a prompt that show whether it ends within a model's thinking.
+const PROMPT_END: usize = 16;
+
 /// File under `run/` that remembers hashes of files.
 const HASHES: &str = "file-hashes.json";
 
@@ -181,7 +184,10 @@ impl<'a> Chain<'a> {
         let prompts = questions
             .iter()
             .map(|q| prompter.prompt(q, &self.slm().tokenizer))
-            .collect::<Result<_>>()?;
+            .collect::<Result<Vec<_>>>()?;
+        if let Some(first) = prompts.first() {
+            self.grading.follow(self.text(&first[first.len().saturating_sub(PROMPT_END)..]));
+        }
         Ok(Asked { split, questions, prompts })
     }
 

@@ -154,7 +154,9 @@ impl Chain<'_> {
                 let grade =
                     |(text, ended): &(String, bool)| self.grading.grade(question, text, *ended);
                 let loses_nothing = graded && grade(&small)? >= grade(&large)?;
-                let agree = same_answer(question, (&small.0, small.1), (&large.0, large.1));
+                let texts = [&small, &large].map(|(text, ended)| (self.grading.read(text), *ended));
+                let [small, large] = texts.each_ref().map(|(text, ended)| (&**text, *ended));
+                let agree = same_answer(question, small, large);
                 let keep = [loses_nothing, agree];
                 examples.push(HeadExample { hidden: slm.hidden.to_vec(), keep });
             }

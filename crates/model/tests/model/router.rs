@@ -228,6 +228,27 @@ fn spoilt_router_files_are_refused_by_name() {
         );
     }
     check(&|f| f.header["platt"]["scale"] = json!(1e39), &["platt.scale"]);
+    let mean = |of: &str, steps: usize| json!({ "kind": "mean", "of": of, "steps": steps });
+    let asks = |f: &mut RouterFile, hidden: u64, more: Vec<serde_json::Value>| {
+        f.header["features"] =
+            json!({ "hidden": 0, "top_k": 0, "hidden_width": hidden, "more": more });
+    };
+    check(
+        &|f| asks(f, 0, vec![mean("hidden", 8)]),
+        &["hidden_width is 0", "mean over the last 8 steps"],
+    );
+    check(
+        &|f| {
+            asks(f, 21, vec![mean("hidden", 8)]);
+            f.header["features"]["hidden"] = json!(20);
+        },
+        &["hidden_width is 21", "hidden 20"],
+    );
+    let refused = ["bytes of earlier steps", "expected at most 1048576", "fewer steps"];
+    check(&|f| asks(f, u64::MAX, vec![mean("hidden", 256)]), &refused);
+    check(&|f| asks(f, 1 << 12, vec![mean("hidden", 66)]), &refused);
+    check(&|f| asks(f, 1 << 12, vec![mean("hidden", 64)]), &["mean has 25 ", "expected 4096"]);
+    check(&|f| asks(f, 0, vec![mean("entropy", 256); 200]), &refused);
     check(&|f| drop(f.tensors.remove("layers.1.bias")), &["layers.1.bias", "[17]"]);
     check(
         &|f| f.tensors.get_mut("layers.0.weight").expect("a tensor").0 = vec![25, 33],
@@ -280,6 +301,24 @@ fn a_router_of_another_pair_is_refused_with_both_hashes() {
     check(&info, "unknown", ["tokenizer-hash", "unknown"]);
     check(&other(&|i| i.hidden = 24), "tokenizer-hash", ["20", "24"]);
     check(&other(&|i| i.top_k = 2), "tokenizer-hash", ["3", "2"]);
+}
+
+#[test]
+fn what_a_router_remembers_of_an_answer_is_counted() {
+    let operators =
+        vec![Operator::Gru { inputs: 20, width: 5 }, Operator::Linear { inputs: 5, outputs: 1 }];
+    let mut file = RouterFile::new(Architecture::Operators { name: "gru".into(), operators });
+    file.header["normalisation"] = json!({ "mean": [0.0; 20], "scale": [1.0; 20] });
+    file.header["features"] = json!({
+        "hidden": 0, "top_k": 0, "hidden_width": 20,
+        "more": [{ "kind": "mean", "of": "hidden", "steps": 8 }],
+    });
+    let bytes = file.open().expect("a recurrent router").state_bytes();
+    // Seven hidden states, and the unit's state.
+    let numbers = 4 * (7 * 20 + 5);
+    assert!((numbers..2 * numbers).contains(&bytes), "{bytes}");
+    let linear = RouterFile::new(Architecture::Linear { rewards: 1 });
+    assert_eq!(linear.open().expect("a router").state_bytes(), 0);
 }
 
 /// A head of every operator, and its weights by hand: batch norm folded, a residual block.

@@ -3,6 +3,7 @@
 
 mod forks;
 mod lab;
+mod memory;
 mod policies;
 mod prompts;
 mod sampling;

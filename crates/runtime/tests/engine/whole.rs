@@ -1,17 +1,20 @@
 //! Whole answers of the LLM: the SLM's tokens are discarded when its answer is handed over.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokenroute_core::{
-    Ask, Continuation, Detail, Handoff, Llm, LlmError, Origin, Position, Reply, Score, ScoreError,
-    Scorer, Tau, TokenId, Vocabulary,
+    Ask, Continuation, Detail, Handoff, Llm, LlmError, ModelError, Origin, Position, Reply, Score,
+    ScoreError, Scorer, Tau, TokenId, Vocabulary,
 };
 use tokenroute_llm::{InProcess, Scripted, ToyModel};
 use tokenroute_runtime::{
-    Engine, Event, Pair, Policy, RoutedDecoding, Session, Wait, greedy, teacher_forcing,
+    Budget, Engine, Event, Pair, Policy, RoutedDecoding, Session, Wait, greedy, teacher_forcing,
 };
 
-use crate::lab::{Distant, Hidden, MAX_TOKENS, Remembers, check, policy, prompts, requests, run};
+use crate::lab::{
+    Distant, Hidden, MAX_TOKENS, Oracle, Remembers, check, policy, prompts, requests, run,
+};
 
 fn handoff() -> Handoff {
     Handoff::by(Box::new(Hidden))
@@ -191,4 +194,86 @@ fn an_answer_that_the_llm_cut_is_cut_there() {
         assert!(trace.ended || trace.tokens.len() == MAX_TOKENS);
         check(prompt, &trace);
     }
+}
+
+/// Fails every request for a whole answer, and counts them.
+struct Failing {
+    error: LlmError,
+    calls: AtomicU64,
+}
+
+impl Llm for Failing {
+    fn ask(&self, asks: &[Ask<'_>]) -> Vec<Result<Reply, LlmError>> {
+        unreachable!("asked for single tokens: {asks:?}")
+    }
+
+    fn continuations(
+        &self,
+        wanted: &[Continuation<'_>],
+        _: &Vocabulary,
+    ) -> Vec<Result<Reply, LlmError>> {
+        self.calls.fetch_add(wanted.len() as u64, Ordering::Relaxed);
+        vec![Err(self.error.clone()); wanted.len()]
+    }
+
+    fn forget(&self, _: &[TokenId]) {}
+}
+
+#[test]
+fn what_will_not_change_is_asked_once_in_an_answer() {
+    let (slm, vocabulary, prompts) = (ToyModel::new(5), ToyModel::vocabulary(), prompts(12));
+    let own = greedy(&slm, &vocabulary, &prompts, MAX_TOKENS).expect("no errors");
+    let scorer = Handoff::by(Box::new(From(2)));
+    for (error, once) in [
+        (LlmError::Refused("400".to_owned()), true),
+        (LlmError::BadReply("a reply without text".to_owned()), true),
+        (LlmError::Model(ModelError::BadFeed { tokens: 0, from: 0 }), true),
+        (LlmError::Late("4 s".to_owned()), false),
+        (LlmError::Unavailable("no connection".to_owned()), false),
+    ] {
+        let cause = error.cause();
+        let llm = Failing { error, calls: AtomicU64::new(0) };
+        let policy = Policy { wait: Wait::Whole, ..Policy::new(Tau::LLM_ONLY) };
+        let pair = Pair::new(&slm, &llm, &vocabulary);
+        let traces = RoutedDecoding::new(pair, &scorer, policy).run(&requests(&prompts));
+        let mut expected = 0;
+        for ((prompt, trace), own) in prompts.iter().zip(traces.expect("traces")).zip(&own) {
+            check(prompt, &trace);
+            assert!(trace.ids().eq(own.iter().copied()), "{cause:?}");
+            for (index, token) in trace.tokens.iter().enumerate() {
+                assert_eq!(token.cause, (index >= 2).then_some(cause), "token {index}");
+            }
+            let degraded = trace.degraded() as u64;
+            let asked = if once { degraded.min(1) } else { degraded };
+            assert_eq!(trace.llm_calls, asked, "{cause:?}");
+            expected += asked;
+        }
+        assert_eq!(llm.calls.load(Ordering::Relaxed), expected, "{cause:?}");
+        assert!(expected > 10);
+    }
+}
+
+#[test]
+fn whole_answers_go_with_no_budget_and_no_scorer_that_needs_the_llm() {
+    let (slm, vocabulary) = (ToyModel::new(5), ToyModel::vocabulary());
+    let llm = InProcess::new(ToyModel::new(9));
+    let pair = Pair::new(&slm, &llm, &vocabulary);
+    let whole = policy(0.5, Wait::Whole);
+    let budget = Budget::new(0.2).expect("a share");
+    let refused = |scorer: &dyn Scorer, policy| {
+        let prompt = vec![1, 2];
+        let (question, max_tokens) = (String::new(), MAX_TOKENS);
+        let mut engine = Engine::inline(pair, scorer);
+        let added = engine.add(Session { question, prompt, max_tokens, policy });
+        added.err().map(|error| error.to_string()).unwrap_or_default()
+    };
+    assert_eq!(refused(&handoff(), whole), "");
+    for budget in [budget, budget.over_answers()] {
+        let error = refused(&handoff(), Policy { budget, ..whole });
+        assert!(error.contains("budget (max_offload) of 0.2"), "{error}");
+        assert_eq!(refused(&handoff(), Policy { wait: Wait::Block, budget, ..whole }), "");
+    }
+    let error = refused(&Oracle, whole);
+    assert!(error.contains("the scorer needs the LLM's token at every position"), "{error}");
+    assert_eq!(refused(&Oracle, policy(0.5, Wait::Block)), "");
 }

@@ -48,7 +48,8 @@ impl CompletionService {
         let info = model.info().clone();
         let tokenizer_hash = vocabulary.hash().to_owned();
         let (position_bytes, steps) = (model.position_bytes(), step_bytes(&info, STEP));
-        let memory = ServiceMemory { limit: config.memory, steps, position_bytes };
+        let memory =
+            ServiceMemory { limit: config.memory, steps, position_bytes, sequence_bytes: 0 };
         config.kept_positions = memory.kept_positions(position_bytes, config.kept_positions);
         let room = memory.room(kept_bytes(position_bytes, config.kept_positions));
         let batcher = Batcher::start(model, vocabulary, config);

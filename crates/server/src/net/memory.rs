@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::response::Response;
-use tokenroute_core::ModelInfo;
+use tokenroute_core::{ModelInfo, Step, TokenId};
 
 use crate::net::refusal::Refusal;
 use crate::net::server::ServerError;
@@ -46,6 +46,8 @@ pub(crate) struct ServiceMemory {
     pub(crate) steps: usize,
     /// Bytes of the states of a sequence, for each position.
     pub(crate) position_bytes: usize,
+    /// Bytes of a sequence beside them.
+    pub(crate) sequence_bytes: usize,
 }
 
 impl ServiceMemory {
@@ -90,7 +92,7 @@ impl ServiceMemory {
     }
 
     fn one(&self) -> usize {
-        state_bytes(self.position_bytes, ONE_REQUEST)
+        state_bytes(self.position_bytes, ONE_REQUEST).saturating_add(self.sequence_bytes)
     }
 }
 
@@ -232,6 +234,14 @@ pub(crate) fn step_bytes(info: &ModelInfo, positions: usize) -> usize {
     activations.saturating_add(LOGIT_ROWS * size_of::<f32>() * info.vocabulary)
 }
 
+/// Bytes of what a model says at one position, without the logits.
+pub(crate) fn said_bytes(info: &ModelInfo) -> usize {
+    // Its most probable tokens, and their logits.
+    let top = info.top_k.saturating_mul(size_of::<(TokenId, f32)>() + size_of::<f32>());
+    let hidden = info.hidden.saturating_mul(size_of::<f32>());
+    size_of::<Step>().saturating_add(hidden).saturating_add(top)
+}
+
 /// Bytes of kept positions. Short sequences fill half of their blocks at worst.
 pub(crate) fn kept_bytes(position_bytes: usize, kept: usize) -> usize {
     kept.saturating_mul(position_bytes).saturating_mul(2)
@@ -242,7 +252,8 @@ mod tests {
     use super::*;
 
     fn service(total: usize, loaded: usize, steps: usize, position_bytes: usize) -> ServiceMemory {
-        ServiceMemory { limit: Some(MemoryLimit { total, loaded }), steps, position_bytes }
+        let limit = Some(MemoryLimit { total, loaded });
+        ServiceMemory { limit, steps, position_bytes, sequence_bytes: 0 }
     }
 
     #[test]

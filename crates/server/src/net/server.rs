@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use tokenroute_llm::ApiKey;
+use tokenroute_runtime::PolicyError;
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::net::connection::answer;
@@ -50,6 +51,9 @@ pub enum ServerError {
         /// The least limit.
         least: usize,
     },
+    /// A policy whose parts do not go together.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// The socket or its threads failed.
     #[error("cannot serve on {address}: {source}")]
     Io {

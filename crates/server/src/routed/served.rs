@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokenroute_core::Vocabulary;
 use tokenroute_model::{ChatTemplate, Tokenizer};
-use tokenroute_runtime::{Policy, Wait};
+use tokenroute_runtime::{Policy, RUN, Wait};
 
 use super::Announce;
 use crate::net::openai::reply::model;
@@ -31,6 +31,10 @@ pub(crate) struct ServedPair {
     pub(crate) body: usize,
     /// Bytes of a position in the KV caches of both models.
     pub(crate) position_bytes: usize,
+    /// Bytes of what the small model says at a position, without the logits.
+    pub(crate) said_bytes: usize,
+    /// Bytes that the router remembers of an answer.
+    pub(crate) remembered_bytes: usize,
     /// Longest time for an answer.
     pub(crate) time: Duration,
     pub(crate) tokenizer: Arc<Tokenizer>,
@@ -40,6 +44,30 @@ pub(crate) struct ServedPair {
 }
 
 impl ServedPair {
+    /// Most bytes of a session beside its states: what the small model says and the router
+    /// remembers, in a turn and while it waits.
+    pub(crate) fn beside_bytes(&self, policy: &Policy, max_tokens: usize) -> usize {
+        let (branches, made, waiting) = match policy.wait {
+            Wait::Block => (1, 1, 1),
+            Wait::Relay { tokens } => (1, RUN.min(tokens.get()).min(max_tokens), 1),
+            // The state after the prompt is kept, with the step there.
+            Wait::Whole => (1, RUN.min(max_tokens), 2),
+            Wait::Speculate { branches, max_ahead } => {
+                let ahead = max_ahead.saturating_add(1).saturating_mul(branches.get());
+                let all = ahead.saturating_add(1);
+                (all, all, all)
+            }
+        };
+        let logits = size_of::<f32>() * self.vocabulary;
+        let waiting_logits = policy.listed.map_or(0, |_| waiting);
+        let said = made.saturating_add(waiting).saturating_mul(self.said_bytes);
+        // A turn makes the logits of all sessions if one of them reads them.
+        let logits = made.saturating_add(waiting_logits).saturating_mul(logits);
+        // A branch holds the state of its last step while the next one is scored.
+        let states = branches.saturating_mul(2).saturating_mul(self.remembered_bytes);
+        said.saturating_add(logits).saturating_add(states)
+    }
+
     /// The pair as `/v1/models` lists it.
     pub(crate) fn listed(&self) -> Value {
         let mut listed = model(&self.name, self.context);

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use tokenroute_core::{LanguageModel, Tau};
 use tokenroute_llm::ApiKey;
+use tokenroute_runtime::PolicyError;
 
 use crate::net::long_work::LongWork;
-use crate::net::memory::{ServiceMemory, kept_bytes, step_bytes};
+use crate::net::memory::{ONE_REQUEST, ServiceMemory, kept_bytes, said_bytes, step_bytes};
 use crate::net::{ConnectionLimits, Server, ServerError};
 use crate::routed::config::ServeConfig;
 use crate::routed::metrics::Metrics;
@@ -30,6 +31,8 @@ pub struct RoutedService {
     key: Option<ApiKey>,
     connections: ConnectionLimits,
     memory: ServiceMemory,
+    /// Why the policy cannot be served.
+    fault: Option<PolicyError>,
 }
 
 impl fmt::Debug for RoutedService {
@@ -56,14 +59,8 @@ impl RoutedService {
         }
         let slm_bytes = slm.position_bytes();
         let large = llm.as_ref().map(|llm| llm.memory).unwrap_or_default();
-        let positions = config.prefill.get().saturating_add(config.sessions);
-        let memory = ServiceMemory {
-            limit: config.memory,
-            steps: step_bytes(info, positions).saturating_add(large.step_bytes),
-            position_bytes: slm_bytes + large.position_bytes,
-        };
-        config.kept_positions = memory.kept_positions(slm_bytes, config.kept_positions);
-        let room = memory.room(kept_bytes(slm_bytes, config.kept_positions));
+        let remembered_bytes = llm.as_ref().map_or(0, |llm| llm.scorer.state_bytes());
+        let fault = llm.as_ref().and_then(|llm| policy.check(&*llm.scorer).err());
         let pair = ServedPair {
             name,
             policy,
@@ -75,13 +72,24 @@ impl RoutedService {
             longest_token: tokenizer.longest_token(),
             most_tokens: config.max_tokens,
             body: config.body,
-            position_bytes: memory.position_bytes,
+            position_bytes: slm_bytes + large.position_bytes,
+            said_bytes: said_bytes(info),
+            remembered_bytes,
             time: config.time.min(LONGEST),
             tokenizer: Arc::new(tokenizer),
             template,
             ends: Arc::new(vocabulary.clone()),
             announce,
         };
+        let positions = config.prefill.get().saturating_add(config.sessions);
+        let memory = ServiceMemory {
+            limit: config.memory,
+            steps: step_bytes(info, positions).saturating_add(large.step_bytes),
+            position_bytes: pair.position_bytes,
+            sequence_bytes: pair.beside_bytes(&policy, ONE_REQUEST),
+        };
+        config.kept_positions = memory.kept_positions(slm_bytes, config.kept_positions);
+        let room = memory.room(kept_bytes(slm_bytes, config.kept_positions));
         let bytes = llm.as_mut().and_then(|llm| llm.bytes.take());
         let metrics = Arc::new(Metrics::default());
         let worker =
@@ -90,16 +98,17 @@ impl RoutedService {
         let reading = LongWork::new();
         let shared =
             Arc::new(Shared { pair, metrics, bytes, worker, memory: room, reading, replies });
-        RoutedService { shared, key, connections: config.connections, memory }
+        RoutedService { shared, key, connections: config.connections, memory, fault }
     }
 
     /// Binds and serves over plain HTTP. Over open networks, put it behind a proxy that
     /// speaks TLS.
     ///
     /// # Errors
-    /// An address beyond loopback without a key; a limit of memory without room for a request; a
-    /// port that cannot be bound.
+    /// An address beyond loopback without a key; a policy that does not go together; a limit of
+    /// memory without room for a request; a port that cannot be bound.
     pub fn start(&self, address: SocketAddr) -> Result<Server, ServerError> {
+        self.fault.map_or(Ok(()), |fault| Err(fault.into()))?;
         self.memory.check()?;
         let router = router(&self.shared, self.key.clone());
         let worker = self.shared.worker.liveness.clone();

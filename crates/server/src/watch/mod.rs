@@ -38,7 +38,7 @@ pub fn start(address: SocketAddr, state: State) -> Result<Server, ServerError> {
     let open = open.route("/", get(async || page(PAGE)));
     let worker = Liveness::default();
     let router = guarded(keyed, open, None, worker.clone());
-    let memory = ServiceMemory { limit: None, steps: 0, position_bytes: 0 };
+    let memory = ServiceMemory { limit: None, steps: 0, position_bytes: 0, sequence_bytes: 0 };
     let bodies = memory.room(0).for_bodies(BODY);
     Server::open(address, None, router, ConnectionLimits::default(), worker, bodies)
 }

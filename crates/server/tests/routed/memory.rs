@@ -1,16 +1,21 @@
-//! Memory: sessions beyond the process's limit are refused, and bodies that do not end share a
-//! limit on their connection and in all.
+//! Memory: sessions beyond the process's limit are refused, with what their router remembers, and
+//! bodies that do not end share a limit on their connection and in all.
 
 use std::cell::Cell;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use serde_json::json;
+use tokenroute_core::{Position, Score, ScoreError, Scorer, Tau};
+use tokenroute_runtime::{Budget, Policy, RUN, Wait};
 use tokenroute_server::net::{ConnectionLimits, MemoryLimit, ServerError};
-use tokenroute_server::routed::{RoutedService, ServeConfig};
+use tokenroute_server::routed::{RoutedService, ServeConfig, ServerLlm};
 
-use crate::support::{Client, Gate, Script, alone, loopback, saying, served, until};
+use crate::support::{
+    Client, FirstNumber, Gate, Script, alone, large, loopback, saying, served, until,
+};
 
 const TEXT: &str = "/v1/completions";
 
@@ -50,6 +55,80 @@ fn a_session_beyond_the_limit_waits_for_no_one_and_comes_back_later() {
     assert_eq!(client.post(TEXT, &small).status, 200);
     assert_eq!(read_until(socket, |text| text.matches("completion_tokens").count() == 1), 1);
     until("room", || client.post(TEXT, &body).status == 200);
+}
+
+/// A toy router that says how much it remembers of an answer.
+struct Remembering(usize);
+
+impl Scorer for Remembering {
+    fn score(&self, position: &Position<'_>) -> Result<Score, ScoreError> {
+        FirstNumber.score(position)
+    }
+
+    fn state_bytes(&self) -> usize {
+        self.0
+    }
+}
+
+/// A service of this limit and policy, whose router remembers this many bytes.
+fn remembering(total: usize, bytes: usize, policy: Policy, gate: &Gate) -> RoutedService {
+    let door = gate.clone();
+    let model = Script::new(move |tokens| {
+        door.pass();
+        tokens.len() as u32 % 8
+    });
+    let large = ServerLlm { scorer: Box::new(Remembering(bytes)), ..large() };
+    let memory = Some(MemoryLimit { total, loaded: 0 });
+    let config = ServeConfig { memory, policy, ..ServeConfig::default() };
+    RoutedService::new(served(model, Some(large)), None, config)
+}
+
+/// The least limit with room for one request.
+fn least(bytes: usize, policy: Policy) -> usize {
+    match remembering(1, bytes, policy, &Gate::default()).start(loopback()) {
+        Err(ServerError::NoMemory { least, .. }) => least,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_session_reserves_what_its_router_remembers_and_the_steps_of_a_run() {
+    let policy = Policy::new(Tau::new(0.0).expect("in range"));
+    let waiting = |wait| Policy { wait, ..policy };
+    assert_eq!(least(1000, policy) - least(0, policy), 2 * 1000);
+    let relay = |tokens| waiting(Wait::Relay { tokens });
+    let (one, many) = (NonZeroUsize::MIN, NonZeroUsize::new(1 << 16).expect("positive"));
+    assert_eq!(least(9, relay(one)), least(9, policy));
+    // A step of the toy has sixteen logits.
+    for wait in [relay(many), waiting(Wait::Whole)] {
+        assert!(least(0, wait) - least(0, policy) > 4 * 16 * (RUN - 1), "{wait:?}");
+    }
+    let ahead = Wait::Speculate { branches: NonZeroUsize::new(2).expect("positive"), max_ahead: 3 };
+    let [none, some] = [0, 1000].map(|bytes| least(bytes, waiting(ahead)));
+    assert_eq!(some - none, 2 * 1000 * (1 + 2 * 4));
+
+    // Two sessions do not fit.
+    const BYTES: usize = 300_000;
+    let gate = Gate::default();
+    let service = remembering(least(BYTES, policy) + BYTES, BYTES, policy, &gate);
+    let client = Client::of(&service);
+    let body = json!({"prompt": [1], "max_tokens": 4}).to_string();
+    let socket = begin(&client, &body, body.len());
+    until("the first", || client.metric("tokenroute_requests_under_way") == 1.0);
+    let refused = client.post(TEXT, &body);
+    assert_eq!(refused.status, 503, "{}", refused.text);
+    gate.open();
+    assert_eq!(read_until(socket, |text| text.matches("completion_tokens").count() == 1), 1);
+    until("room", || client.post(TEXT, &body).status == 200);
+}
+
+#[test]
+fn whole_answers_within_a_budget_are_not_served() {
+    let budget = Budget::new(0.5).expect("a share");
+    let policy = Policy { wait: Wait::Whole, budget, ..Policy::new(Tau::LLM_ONLY) };
+    let service = remembering(usize::MAX, 0, policy, &Gate::default());
+    let error = service.start(loopback()).expect_err("a budget").to_string();
+    assert!(error.contains("budget (max_offload) of 0.5"), "{error}");
 }
 
 /// Begins a request with this part of its body.

@@ -38,6 +38,10 @@ impl Scorer for Restricted<'_> {
         self.scorer.needs_llm()
     }
 
+    fn state_bytes(&self) -> usize {
+        self.scorer.state_bytes()
+    }
+
     fn llm_top(&self) -> usize {
         self.scorer.llm_top()
     }

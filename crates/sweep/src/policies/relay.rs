@@ -69,4 +69,8 @@ impl Scorer for RouterRelay {
         let run = Run { score, left, router: here.state };
         Ok(Scored { score, state: Some(ScorerState::new(run)) })
     }
+
+    fn state_bytes(&self) -> usize {
+        self.router.state_bytes() + size_of::<Run>()
+    }
 }

@@ -18,10 +18,11 @@ pub fn check(
 ) -> Result<usize> {
     let Some(total) = limit else { return Ok(0) };
     let (mut weights, mut all) = (0_usize, 0_usize);
-    for (model, format, _) in models.iter().filter(|(.., device)| !device.is_gpu()) {
+    for (model, format, device) in models.iter().filter(|(.., device)| !device.is_gpu()) {
         let path = local(model, progress)?;
-        weights = weights.saturating_add(least_memory(&path, *format, kv, 0)?);
-        all = all.saturating_add(least_memory(&path, *format, kv, ONE_REQUEST)?);
+        let least = |positions| least_memory(&path, *format, kv, *device, positions);
+        weights = weights.saturating_add(least(0)?);
+        all = all.saturating_add(least(ONE_REQUEST)?);
     }
     if total < all {
         bail!(

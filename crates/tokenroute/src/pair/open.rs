@@ -96,7 +96,9 @@ impl RoutedPairBuilder<'_> {
             _ => None,
         };
         let (template, decoding) = (OnceLock::new(), self.decoding);
-        Ok(RoutedPair { named: self.slm, path, slm, template, partner, decoding })
+        let pair = RoutedPair { named: self.slm, path, slm, template, partner, decoding };
+        decoding.policy.check(pair.parts().1)?;
+        Ok(pair)
     }
 
     /// Whether the options go together.
@@ -221,7 +223,6 @@ impl RoutedPairBuilder<'_> {
             _ if !self.handoff => Err(Error::NeedsHandoff),
             _ if self.answers.is_some() => refuse("a cache of its answers keeps tokens"),
             policy if policy.warm.is_some() => refuse("a warm-up prefills tokens"),
-            policy if policy.budget.share() < 1.0 => refuse("a budget counts tokens"),
             _ => Ok(()),
         }
     }

@@ -5,6 +5,7 @@ mod command;
 mod judge;
 #[path = "../support/mod.rs"]
 mod support;
+mod thinking;
 
 use support::Lab;
 

@@ -63,6 +63,11 @@ impl GgufSource {
         self.file.tensors().map(|(_, tensor)| self.file.bytes(tensor).len()).sum()
     }
 
+    /// Shapes of all tensors.
+    pub(crate) fn shapes(&self) -> impl Iterator<Item = &[usize]> {
+        self.file.tensors().map(|(_, tensor)| tensor.shape.as_slice())
+    }
+
     /// The model's configuration.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use tokenroute_core::{Sampling, Tau};
-use tokenroute_runtime::{Budget, Policy};
+use tokenroute_runtime::{Budget, Policy, Wait};
 
 use crate::net::openai::fields::RequestFields;
 use crate::net::openai::request::{
@@ -109,6 +109,10 @@ pub(super) fn policy(fields: &RequestFields, pair: &ServedPair) -> Result<Policy
             Budget::new(share).map_err(|e| Refusal::field("max_offload", e.to_string()))?;
         if !pair.routed && share > 0.0 {
             return Err(no_llm("max_offload"));
+        }
+        if policy.wait == Wait::Whole && share < 1.0 {
+            let message = "`max_offload` counts tokens, and the large model makes whole answers here; leave it out";
+            return Err(Refusal::field("max_offload", message.to_owned()));
         }
     }
     Ok(policy)

@@ -141,24 +141,21 @@ impl RoutedRequest {
         self.max_tokens.saturating_mul(each).saturating_mul(self.answers)
     }
 
-    /// Most bytes of an answer's session: its states, speculated ones included, and the logits
-    /// that wait with them.
+    /// Most bytes of an answer's session: its states, speculated ones included, and what is made
+    /// and waits with them.
     pub(crate) fn session_bytes(&self, pair: &ServedPair) -> usize {
         let tokens = self.prompt.len().saturating_add(self.max_tokens);
         let session = state_bytes(pair.position_bytes, tokens);
-        let (ahead, waiting) = match self.policy.wait {
+        let ahead = match self.policy.wait {
             Wait::Speculate { branches, max_ahead } => {
-                let branch = state_bytes(pair.position_bytes, max_ahead);
-                let steps = max_ahead.saturating_mul(branches.get());
-                (branch.saturating_mul(branches.get()), steps.saturating_add(1))
+                state_bytes(pair.position_bytes, max_ahead).saturating_mul(branches.get())
             }
-            Wait::Block | Wait::Relay { .. } => (0, 1),
-            // The state after the prompt is kept, with the step there.
-            Wait::Whole => (state_bytes(pair.position_bytes, self.prompt.len()), 2),
+            Wait::Block | Wait::Relay { .. } => 0,
+            // The state after the prompt is kept.
+            Wait::Whole => state_bytes(pair.position_bytes, self.prompt.len()),
         };
-        let logits = size_of::<f32>() * pair.vocabulary;
-        let logits = self.policy.listed.map_or(0, |_| waiting.saturating_mul(logits));
-        session.saturating_add(ahead).saturating_add(logits)
+        let beside = pair.beside_bytes(&self.policy, self.max_tokens);
+        session.saturating_add(ahead).saturating_add(beside)
     }
 
     /// Most bytes of the prompt's and all answers' tokens and of the reply.
