@@ -19,7 +19,7 @@ use wait_timeout::ChildExt;
 
 use crate::experiment::CommandSection;
 
-/// A program that judges answers. Each answer to a question is judged once in a process.
+/// A program that judges answers. Each key with an answer is judged once in a process.
 #[derive(Debug)]
 pub(crate) struct CommandGrader {
     program: PathBuf,
@@ -28,7 +28,8 @@ pub(crate) struct CommandGrader {
     limit: Duration,
     /// Hash of the command and of the files that it names.
     identity: String,
-    /// Verdicts by question and answer.
+    /// Verdicts by what the program gets, the key and the answer. Questions of several splits may
+    /// have one id.
     known: Mutex<HashMap<(String, String), bool>>,
 }
 
@@ -86,7 +87,7 @@ impl CommandGrader {
     /// A program that cannot be started, ends otherwise than with 0 or 1, or exceeds its time
     /// limit.
     pub(crate) fn judge(&self, question: &Question, answer: &str) -> Result<bool> {
-        let place = (question.id.clone(), answer.to_owned());
+        let place = (question.answer_key.clone(), answer.to_owned());
         if let Some(known) = self.known().get(&place) {
             return Ok(*known);
         }
@@ -124,6 +125,25 @@ impl CommandGrader {
             Some(0) => Ok(true),
             Some(1) => Ok(false),
             _ => bail!("it ended with {status}; expected exit status 0 (right) or 1 (wrong)"),
+        }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions_of_two_splits_with_one_id_are_judged_by_their_own_keys() {
+        let program = ["sh", "-c", "grep -q '\"key\":\"A\"'"].map(str::to_owned).to_vec();
+        let section = CommandSection { program, seconds: 10.0 };
+        let grader = CommandGrader::new(&section, Path::new("")).expect("a program");
+        let question = |key: &str| -> Question {
+            let json = format!(r#"{{"id": "0", "question": "Which?", "answerKey": "{key}"}}"#);
+            serde_json::from_str(&json).expect("a question")
+        };
+        for (key, right) in [("A", true), ("B", false), ("A", true)] {
+            assert_eq!(grader.judge(&question(key), "A it is").expect("a verdict"), right, "{key}");
         }
     }
 }

@@ -86,24 +86,38 @@ fn what_does_not_fit_is_refused_with_key_and_value() {
 
 #[test]
 fn a_policy_that_needs_the_llms_probabilities_is_refused_where_the_api_gives_none() {
-    let sets = |api| {
-        let llm = "pair.llm=http://127.0.0.1:1";
-        [
-            llm.to_owned(),
-            format!("pair.llm_api={api}"),
-            "sweep.baselines=[\"speculative-cascade\"]".to_owned(),
-        ]
-    };
-    for (api, refused) in [("sglang", true), ("llama-cpp", true), ("openai", true), ("vllm", false)]
-    {
-        let sets = sets(api);
-        let loaded = load(&sets.each_ref().map(String::as_str)).map(|_| ());
-        match loaded {
-            Ok(()) => assert!(!refused, "{api}"),
-            Err(error) => {
-                let error = error.to_string();
-                let named = ["speculative-cascade", "probabilities", api];
-                assert!(refused && named.iter().all(|n| error.contains(n)), "{api}: {error}");
+    const LABEL: &str = "label.llm_probabilities is true";
+    const SWEEP: &str = "sweep.baselines has \"speculative-cascade\"";
+    for (label, policies, asks) in [
+        (true, "[\"speculative-cascade\"]", &[LABEL, SWEEP][..]),
+        (false, "[\"random\", \"speculative-cascade\"]", &[SWEEP]),
+        (true, "[\"random\"]", &[LABEL]),
+        (false, "[\"random\"]", &[]),
+    ] {
+        for (api, gives) in [
+            ("sglang", false),
+            ("llama-cpp", false),
+            ("openai", false),
+            ("text", false),
+            ("vllm", true),
+            ("tokenroute", true),
+        ] {
+            let sets = [
+                "pair.llm=http://127.0.0.1:1".to_owned(),
+                format!("pair.llm_api={api}"),
+                format!("label.llm_probabilities={label}"),
+                format!("sweep.baselines={policies}"),
+            ];
+            let case = format!("{api} {label} {policies}");
+            match load(&sets.each_ref().map(String::as_str)).map(|_| ()) {
+                Ok(()) => assert!(gives || asks.is_empty(), "{case}"),
+                Err(error) => {
+                    let error = error.to_string();
+                    let named = [LABEL, SWEEP].map(|key| error.contains(key));
+                    assert_eq!(named, [LABEL, SWEEP].map(|key| asks.contains(&key)), "{error}");
+                    assert!(!gives && error.contains("probabilities;"), "{case}: {error}");
+                    assert!(error.contains(api), "{case}: {error}");
+                }
             }
         }
     }

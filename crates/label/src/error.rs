@@ -70,6 +70,21 @@ pub enum LabelError {
         /// The problem and what was expected.
         what: String,
     },
+    /// An unfinished run of the same round took the SLM's hidden states from elsewhere.
+    #[error(
+        "{} has {shards} finished shards {} `--states`; go on {} it, or delete that folder to label anew",
+        folder.display(),
+        if *given { "that were made with" } else { "that were made without" },
+        if *given { "with" } else { "without" }
+    )]
+    States {
+        /// The folder of the unfinished run.
+        folder: PathBuf,
+        /// Its finished shards.
+        shards: usize,
+        /// Whether an engine gave their states.
+        given: bool,
+    },
     /// A part of a round that cannot be joined with the others.
     #[error("part {part} in {}: {what}", folder.display())]
     Part {

@@ -10,7 +10,7 @@ use tokenroute_runtime::{Path as TokenPath, teacher_forcing};
 use tokenroute_store::{self as store, Columns, Manifest};
 
 use crate::batch::Batch;
-use crate::shards::{Records, ShardRecord, begun, records_in, records_json};
+use crate::recorded::{Records, ShardRecord, begun, records_in, records_json};
 use crate::{Item, LabelError, Labeller, SHARDS};
 
 /// Copies the judgements of a round's finished shards from `dir` to `into`. Returns their

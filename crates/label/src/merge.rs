@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 use tokenroute_core::Part;
 use tokenroute_store::{self as store, FileHashes, Manifest};
 
-use crate::shards::{
-    FoundShards, PARTIAL, begun, finish, resume, save_progress, shard_names, work,
-};
+use crate::recorded::{FoundShards, PARTIAL, begun, resume, save_progress};
+use crate::shards::{finish, shard_names, work};
 use crate::{Item, LabelConfig, LabelError, PairHashes, Round};
 
 /// A part and the folder of its round.

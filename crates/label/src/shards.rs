@@ -4,77 +4,17 @@
 //! `progress.json` with their hashes. Then the shards move up. `shards.json` and the manifest
 //! are written last. Earlier files stay whole until then.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::Path;
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use tokenroute_core::{LanguageModel, Llm, Part, Progress};
-use tokenroute_store::{self as store, FileHashes, Manifest, StoreError};
+use tokenroute_store::{self as store, FileHashes, Manifest};
 
 use crate::judgements::Kept;
+use crate::recorded::{
+    PARTIAL, Records, SHARDS, ShardRecord, json, records_json, replaced, resume, save_progress,
+};
 use crate::{Item, LabelConfig, LabelError, Labeller, Round};
-
-/// File beside the manifest with one [`ShardRecord`] per shard.
-pub const SHARDS: &str = "shards.json";
-pub(crate) const PARTIAL: &str = "partial";
-const PROGRESS: &str = "progress.json";
-
-/// The record of one finished shard.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ShardRecord {
-    /// SHA-256 of the file.
-    pub sha256: String,
-    /// Number of questions.
-    pub questions: u64,
-    /// Number of rows.
-    pub rows: u64,
-    /// Positions that the SLM processed for it.
-    pub slm_positions: u64,
-    /// Positions that the LLM processed for it.
-    pub llm_positions: u64,
-}
-
-pub(crate) type Records = BTreeMap<String, ShardRecord>;
-
-/// The records of a round's finished shards. Empty if the folder has no records.
-///
-/// # Errors
-/// A record that cannot be read.
-pub fn shard_records(dir: &Path) -> Result<Vec<ShardRecord>, LabelError> {
-    Ok(records_in(dir)?.into_values().collect())
-}
-
-/// The records of finished shards in a folder. Empty without the file.
-pub(crate) fn records_in(dir: &Path) -> Result<Records, LabelError> {
-    let path = dir.join(SHARDS);
-    if store::exists(&path) { parse(&path) } else { Ok(Records::new()) }
-}
-
-/// Each finished shard's file and record, by name.
-pub(crate) type FoundShards = BTreeMap<String, (PathBuf, ShardRecord)>;
-
-/// The work of an unfinished or finished round, and its shards that are whole.
-pub(crate) fn begun(dir: &Path) -> Result<Option<(Manifest, FoundShards)>, LabelError> {
-    match recorded(dir)?.into_iter().next() {
-        Some((work, records)) => Ok(Some((work, whole(records, dir)?))),
-        None => Ok(None),
-    }
-}
-
-/// `shards.json`
-pub(crate) fn records_json(records: &Records) -> Result<Vec<u8>, LabelError> {
-    let mut table = json(serde_json::to_vec_pretty(records))?;
-    table.push(b'\n');
-    Ok(table)
-}
-
-/// `partial/progress.json`
-#[derive(Serialize, Deserialize)]
-struct Saved {
-    work: Manifest,
-    shards: Records,
-}
 
 /// One shard to make.
 struct Planned<'i, 'q> {
@@ -133,6 +73,25 @@ pub fn work(
     })
 }
 
+/// The items that [`Labeller::run`], or [`Labeller::run_part`] of a part, has yet to label in
+/// `dir`: those of shards of `size` questions that are not finished there. `work` is the round's.
+///
+/// # Errors
+/// A file that cannot be read, and finished shards that [`LabelError::States`] keeps from being
+/// made anew.
+pub fn due<'i, 'q>(
+    work: &Manifest,
+    size: usize,
+    items: &'i [Item<'q>],
+    round: u32,
+    part: Option<Part>,
+    dir: &Path,
+) -> Result<Vec<&'i Item<'q>>, LabelError> {
+    let done = resume(work, dir)?;
+    let shards = planned(size, items, round, part).into_iter();
+    Ok(shards.filter(|shard| !done.contains_key(&shard.name)).flat_map(|s| s.items).collect())
+}
+
 impl<S: LanguageModel, L: Llm + ?Sized> Labeller<'_, S, L> {
     /// [`work`] of this labeller.
     fn work(&self, items: &[Item<'_>], round: &Round<'_>) -> Result<Manifest, LabelError> {
@@ -183,9 +142,7 @@ impl<S: LanguageModel, L: Llm + ?Sized> Labeller<'_, S, L> {
     ) -> Result<u64, LabelError> {
         self.check(items, round.number())?;
         let work = self.work(items, round)?;
-        let shards = plan(self.config.questions_per_shard, items, round.number());
-        let own = shards.into_iter().enumerate().filter(|(i, _)| part.takes(*i));
-        let own: Vec<Planned<'_, '_>> = own.map(|(_, shard)| shard).collect();
+        let own = planned(self.config.questions_per_shard, items, round.number(), Some(part));
         let records = self.make(&work, &own, round, dir, progress)?;
         // A part without shards is one as well.
         save_progress(&work, &records, &dir.join(PARTIAL))?;
@@ -207,6 +164,9 @@ impl<S: LanguageModel, L: Llm + ?Sized> Labeller<'_, S, L> {
         store::remove_leftovers(dir)?;
         store::remove_leftovers(&partial)?;
         let mut records = resume(work, dir)?;
+        if let Some(note) = replaced(work, dir)? {
+            progress.note(&note);
+        }
         let kept = self.kept.map(|kept| kept.join(format!("round-{}", round.number())));
         let kept = match &kept {
             Some(kept) => Kept::open(kept, work)?,
@@ -267,66 +227,20 @@ fn plan<'i, 'q>(size: usize, items: &'i [Item<'q>], round: u32) -> Vec<Planned<'
     shards
 }
 
+/// The shards of a round, or those that a part takes.
+fn planned<'i, 'q>(
+    size: usize,
+    items: &'i [Item<'q>],
+    round: u32,
+    part: Option<Part>,
+) -> Vec<Planned<'i, 'q>> {
+    let shards = plan(size, items, round).into_iter().enumerate();
+    shards.filter(|(i, _)| part.is_none_or(|part| part.takes(*i))).map(|(_, shard)| shard).collect()
+}
+
 /// The names of all shards of a round, in the order in which parts take them.
 pub(crate) fn shard_names(size: usize, items: &[Item<'_>], round: u32) -> Vec<String> {
     plan(size, items, round).into_iter().map(|shard| shard.name).collect()
-}
-
-/// Records the shards that are finished in `partial`.
-pub(crate) fn save_progress(
-    work: &Manifest,
-    records: &Records,
-    partial: &Path,
-) -> Result<(), LabelError> {
-    let saved = Saved { work: work.clone(), shards: records.clone() };
-    let bytes = json(serde_json::to_vec_pretty(&saved))?;
-    Ok(store::write(&partial.join(PROGRESS), &bytes)?)
-}
-
-/// Finished shards of an earlier run of the same work, if they are whole.
-pub(crate) fn resume(work: &Manifest, dir: &Path) -> Result<Records, LabelError> {
-    let known = recorded(dir)?.into_iter().find(|(found, _)| found.matches(work));
-    let found = whole(known.map(|(_, records)| records).unwrap_or_default(), dir)?;
-    Ok(found.into_iter().map(|(name, (_, record))| (name, record)).collect())
-}
-
-/// The recorded shards whose files have the recorded hashes.
-fn whole(records: Records, dir: &Path) -> Result<FoundShards, LabelError> {
-    let mut found = FoundShards::new();
-    for (name, record) in records {
-        // A run killed at its very end has moved some shards up already.
-        for home in [dir.join(PARTIAL), dir.to_owned()] {
-            let path = home.join(&name);
-            if store::exists(&path) && store::sha256_file(&path)? == record.sha256 {
-                found.insert(name, (path, record));
-                break;
-            }
-        }
-    }
-    Ok(found)
-}
-
-/// The works that a folder records, without their outputs: an unfinished one, then a finished
-/// one.
-fn recorded(dir: &Path) -> Result<Vec<(Manifest, Records)>, LabelError> {
-    let mut found = Vec::new();
-    let path = dir.join(PARTIAL).join(PROGRESS);
-    if store::exists(&path) {
-        let Saved { work, shards } = parse(&path)?;
-        found.push((work, shards));
-    }
-    if let Some(mut done) = Manifest::load(dir)? {
-        done.outputs.clear();
-        found.push((done, records_in(dir)?));
-    }
-    Ok(found)
-}
-
-fn parse<T: DeserializeOwned>(path: &Path) -> Result<T, LabelError> {
-    serde_json::from_slice(&store::read(path)?).map_err(|e| {
-        let what = format!("{e}; delete it to start over");
-        StoreError::Format { path: path.to_owned(), kind: "progress file", what }.into()
-    })
 }
 
 /// Moves the shards of these names up and writes the manifest.
@@ -357,9 +271,4 @@ pub(crate) fn finish(
     store::write_all(dir, &[(SHARDS, &table), (Manifest::NAME, &work.to_json()?)])?;
     store::remove(&partial)?;
     Ok(work)
-}
-
-fn json<T>(result: serde_json::Result<T>) -> Result<T, LabelError> {
-    result
-        .map_err(|e| StoreError::Encode { kind: "label configuration", what: e.to_string() }.into())
 }

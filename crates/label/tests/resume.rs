@@ -178,6 +178,58 @@ fn finished_work_is_skipped_and_changed_work_replaces_it() {
     );
 }
 
+/// The notes of a run.
+#[derive(Default)]
+struct Notes(Mutex<Vec<String>>);
+
+impl Progress for Notes {
+    fn begin(&self, _: &str, _: u64, _: &str) {}
+    fn advance(&self, _: u64) {}
+    fn note(&self, text: &str) {
+        self.0.lock().expect("not poisoned").push(text.to_owned());
+    }
+}
+
+#[test]
+fn shards_of_an_unfinished_run_are_not_replaced_in_silence() {
+    let (_, llm) = models();
+    let questions = questions(20);
+    let items = items(&questions);
+    for given in [false, true] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let dir = dir.path();
+        let begun = LabelConfig { states: given, ..config() };
+        let stopped = Failing::after(&llm, 150);
+        let run = |config: &LabelConfig, progress: &dyn Progress| {
+            run(&llm, &items, &Round::Reference, config.clone(), dir, progress)
+        };
+        crate::run(&stopped, &items, &Round::Reference, begun.clone(), dir, &Silent)
+            .expect_err("it stops");
+        let shards = || {
+            let mut found = files(&dir.join("partial"));
+            found.retain(|name, _| name.ends_with(".parquet"));
+            found
+        };
+        let before = shards();
+        assert!(!before.is_empty() && before.len() < 6, "{}", before.len());
+
+        // The same work, but for the source of the hidden states.
+        let other = LabelConfig { states: !given, ..begun.clone() };
+        let error = run(&other, &Silent).expect_err("they would be lost").to_string();
+        let made = if given { "made with `--states`" } else { "made without `--states`" };
+        let count = format!("{} finished shards", before.len());
+        assert!(error.contains(made) && error.contains(&count), "{error}");
+        assert_eq!(shards(), before);
+
+        // Other work replaces them, and says so.
+        let notes = Notes::default();
+        run(&LabelConfig { seed: 99, ..begun.clone() }, &notes).expect("good models");
+        let notes = notes.0.into_inner().expect("not poisoned");
+        let [note] = &notes[..] else { panic!("{notes:?}") };
+        assert!(note.contains(&count) && note.contains("the setting `seed` is 0"), "{note}");
+    }
+}
+
 /// Remembers what it was told.
 #[derive(Default)]
 struct Told(Mutex<(u64, u64)>);

@@ -46,7 +46,7 @@ fn tokenizers_that_do_not_match() {
 }
 
 #[test]
-fn an_llm_without_the_probabilities_that_a_policy_needs() {
+fn an_llm_without_the_probabilities_that_labels_or_a_policy_need() {
     let lab = Lab::new(4, 4, 4);
     // llama.cpp's server, as its list of models tells.
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -60,12 +60,20 @@ fn an_llm_without_the_probabilities_that_a_policy_needs() {
             drop(client.write_all(format!("{head}\r\n\r\n{body}").as_bytes()));
         }
     });
-    let baselines = "sweep.baselines=[\"speculative-cascade\"]";
-    let experiment = lab.experiment();
-    let run = ["run", &experiment, "--set", &llm, "--set", baselines];
-    fail(&run, &["speculative-cascade", "llama-cpp", "no log-probabilities"]);
-    let labels = std::path::Path::new(&experiment).with_file_name("run").join("labels");
-    assert!(!labels.join("round-0").exists(), "it fails before it labels");
+    let policy = "sweep.baselines=[\"speculative-cascade\"]";
+    let (labels, experiment) = ("label.llm_probabilities=true", lab.experiment());
+    for (command, sets, names) in [
+        ("run", &[policy][..], &["speculative-cascade"][..]),
+        ("label", &[labels], &["label.llm_probabilities is true"]),
+        ("label", &[labels, policy], &["label.llm_probabilities is true", "speculative-cascade"]),
+    ] {
+        let sets = sets.iter().flat_map(|set| ["--set", set]);
+        let command: Vec<&str> =
+            [command, &experiment, "--set", &llm].into_iter().chain(sets).collect();
+        fail(&command, &[names, &["llama-cpp", "no log-probabilities"]].concat());
+        let labels = std::path::Path::new(&experiment).with_file_name("run").join("labels");
+        assert!(!labels.join("round-0").exists(), "it fails before it labels");
+    }
 }
 
 #[test]

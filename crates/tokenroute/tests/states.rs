@@ -135,8 +135,14 @@ fn states_of_something_else_are_refused_by_name() {
     write_states(&folder, &rows, &lines, |hidden| hidden[1..].to_vec());
     complain(&label(&lab, &folder), &["request-", "numbers; the SLM's have"]);
     write_states(&folder, &rows, &lines, <[f32]>::to_vec);
-    std::fs::remove_file(folder.join("request-4.safetensors")).expect("removed");
+    // A path of the same prompt and another answer is found when the LLM has answered.
+    let mut other = lines.clone();
+    let ids = other[4]["token_ids"].as_array_mut().expect("ids");
+    let last = ids.last_mut().expect("an id");
+    *last = (last.as_i64().expect("an id") - 1).abs().into();
+    write_states(&folder, &rows, &other, <[f32]>::to_vec);
     complain(&label(&lab, &folder), &["has the states of a path of", "--paths"]);
+    write_states(&folder, &rows, &lines, <[f32]>::to_vec);
     std::fs::write(folder.join("request-4.safetensors"), "{}").expect("a file");
     complain(&label(&lab, &folder), &["request-4.safetensors", "2 bytes"]);
 
@@ -144,9 +150,65 @@ fn states_of_something_else_are_refused_by_name() {
     let experiment = lab.experiment();
     let refused = |more: &[&str], parts: &[&str]| {
         fail(&[&["label", &experiment, "--states", &states], more].concat(), parts);
+        let paths = lab.path("refused.jsonl").display().to_string();
+        fail(&[&["label", &experiment, "--paths", &paths], more].concat(), parts);
+        assert!(!lab.path("refused.jsonl").exists());
     };
     refused(&["--set", "label.continuation=slm"], &["\"slm\"", "without --states"]);
     refused(&["--set", "label.reference=walk"], &["\"walk\"", "without --states"]);
     let empty = lab.path("empty").display().to_string();
     fail(&["label", &lab.experiment(), "--states", &empty], &["empty", "*.safetensors"]);
+}
+
+#[test]
+fn questions_without_states_are_named_before_the_first_shard() {
+    let (lab, rows, lines) = labelled();
+    let folder = lab.path("states");
+    write_states(&folder, &rows, &lines, <[f32]>::to_vec);
+    // Both are of the second shard.
+    for file in ["request-7.safetensors", "request-8.safetensors"] {
+        std::fs::remove_file(folder.join(file)).expect("removed");
+    }
+    let first = lines[7]["question"].as_str().expect("an id");
+    complain(&label(&lab, &folder), &["2 of 9 questions", first, "validation", "--paths"]);
+    assert!(!lab.path(LABELS).exists(), "it fails before it labels");
+    // A part needs the states of its own questions alone.
+    let part = |part: &str| {
+        let states = folder.display().to_string();
+        let part = ["label", &lab.experiment(), "--states", &states, "--part", part];
+        Command::new(env!("CARGO_BIN_EXE_tokenroute")).args(part).args(ROUND).output()
+    };
+    let first_part = part("1/2").expect("a process");
+    assert!(first_part.status.success(), "{}", String::from_utf8_lossy(&first_part.stderr));
+    complain(&part("2/2").expect("a process"), &["2 of 3 questions", first]);
+}
+
+#[test]
+fn an_interrupted_round_goes_on_with_states_of_the_same_source() {
+    let (lab, rows, lines) = labelled();
+    let own = shards(&lab);
+    let folder = lab.path("states");
+    // The states of the second shard are of something else, so that the run ends after the first.
+    write_states(&folder, &rows, &lines[6..], |hidden| hidden[1..].to_vec());
+    for (i, line) in lines.iter().enumerate().skip(6) {
+        let name = |i: usize| folder.join(format!("request-{i}.safetensors"));
+        std::fs::rename(name(i - 6), name(i)).expect("renamed");
+        assert_eq!(line["split"], "validation");
+    }
+    write_states(&folder, &rows, &lines[..6], <[f32]>::to_vec);
+    complain(&label(&lab, &folder), &["numbers; the SLM's have"]);
+    let partial = lab.path(LABELS).join("partial");
+    let kept = || std::fs::read(partial.join("round0-router-train-00000.parquet")).expect("kept");
+    let before = kept();
+
+    let experiment = lab.experiment();
+    for command in ["label", "run"] {
+        let without = [&[command, &experiment], &ROUND[..]].concat();
+        fail(&without, &["1 finished shards that were made with `--states`", "go on with it"]);
+    }
+    assert!(kept() == before, "nothing is lost");
+    write_states(&folder, &rows, &lines, <[f32]>::to_vec);
+    let states = folder.display().to_string();
+    succeed(&[&["label", &experiment, "--states", &states], &ROUND[..]].concat());
+    assert!(shards(&lab) == own);
 }

@@ -69,7 +69,8 @@ pub struct TrainConfig {
     pub average: f64,
     /// Weight of divergent rows relative to the others.
     pub class_weight: ClassWeight,
-    /// Factor on the weight of neutral rows, whose tokens differ without loss.
+    /// Factor on the weight of neutral rows, whose tokens differ without loss, where the label rule
+    /// keeps them. `difference` keeps none of them.
     pub neutral_weight: f64,
     /// Exponent γ of the focal loss (Lin et al. 2017). 0 is cross-entropy.
     pub focal_gamma: f64,

@@ -1,15 +1,14 @@
 //! Turns label rows into normalised features, targets and weights, split by question.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::Range;
 
-use tokenroute_core::{
-    FeatureReader, FeatureSpec, History, LabelRow, Normalisation, Relation, Seen, unit_hash,
-};
+use tokenroute_core::{FeatureReader, FeatureSpec, LabelRow, Normalisation, Relation, unit_hash};
 
+use crate::along::{Along, bad_row};
 use crate::layer::is_recurrent;
-use crate::rule::{LabelRule, Target};
+use crate::rule::{LabelRule, Target, keeps};
 use crate::{FeatureSet, Steps, TrainConfig, TrainError};
 
 /// Least standard deviation to divide a feature by, so that a constant feature does no
@@ -85,7 +84,7 @@ impl Rows {
 
     /// Checks that both classes occur.
     fn check(&self, part: &'static str) -> Result<(), TrainError> {
-        let divergent = self.targets.iter().filter(|&&y| y < 0.5).count();
+        let divergent = self.targets.iter().filter(|&&y| !keeps(y)).count();
         match divergent {
             0 => Err(TrainError::OneClass { part, rows: self.len(), kept: "kept" }),
             n if n == self.len() => {
@@ -184,13 +183,11 @@ impl TrainingData {
             spec,
         };
         let taken = taken(config, rows, hashed, calibrated);
-        let mut answers: BTreeMap<(&str, u32), u32> = BTreeMap::new();
         let mut along = Along::new(&reader, recurrent);
         let mut last = None;
         for row in rows {
             let Some(part) = part(config, row, hashed, calibrated) else { continue };
-            let next = answers.len() as u32;
-            let answer = *answers.entry((row.question.as_str(), row.round)).or_insert(next);
+            let answer = along.answer(row)?;
             let left_out = |taken: &BTreeSet<&str>| !taken.contains(row.question.as_str());
             if part == Part::Train && taken.as_ref().is_some_and(left_out) {
                 continue;
@@ -219,7 +216,7 @@ impl TrainingData {
             let counts = target.weight > 0.0;
             match part {
                 Part::Train => {
-                    let weight = target.weight * factor(config, row.relation);
+                    let weight = target.weight * factor(config, row.relation, target);
                     let target = Target { weight, ..target };
                     data.train.push(&features, row, (counts, target), answer);
                 }
@@ -316,53 +313,6 @@ impl TrainingData {
     }
 }
 
-/// The way along the answers of a table.
-struct Along<'r> {
-    reader: &'r FeatureReader,
-    /// Whether features or head read earlier steps, which need every position of an answer in
-    /// order.
-    ordered: bool,
-    /// The row before.
-    before: Option<&'r LabelRow>,
-    history: History,
-}
-
-impl<'r> Along<'r> {
-    fn new(reader: &'r FeatureReader, recurrent: bool) -> Self {
-        let ordered = recurrent || reader.remembers();
-        Along { reader, ordered, before: None, history: History::default() }
-    }
-
-    /// The features of the next row.
-    fn features(&mut self, row: &'r LabelRow) -> Result<Vec<f32>, TrainError> {
-        if self.ordered {
-            self.follow(row)?;
-        }
-        let now = Seen::of_row(row);
-        let features = self.reader.read(&now, &self.history).0;
-        self.history = self.reader.after(&now, &self.history);
-        Ok(features)
-    }
-
-    /// Checks that a row follows the one before, or begins an answer.
-    fn follow(&mut self, row: &'r LabelRow) -> Result<(), TrainError> {
-        let before = self.before.replace(row);
-        if row.position == 0 {
-            self.history = History::default();
-            return Ok(());
-        }
-        let same =
-            |before: &&LabelRow| (&before.question, before.round) == (&row.question, row.round);
-        match before.filter(same) {
-            Some(before) if before.position + 1 == row.position => Ok(()),
-            _ => {
-                let what = "the row before it is missing, which this router reads; label this question again";
-                Err(bad_row(row, what.to_owned()))
-            }
-        }
-    }
-}
-
 /// Where the rows of a question go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
@@ -405,9 +355,11 @@ fn taken<'r>(
     Some(order.into_iter().take(count.max(1)).map(|(_, question)| question).collect())
 }
 
-fn factor(config: &TrainConfig, relation: Relation) -> f32 {
+/// The factor on the weight of a row. A neutral row has one of its own where the label rule keeps
+/// it. A rule that offloads it sees no harmless difference in it.
+fn factor(config: &TrainConfig, relation: Relation, target: Target) -> f32 {
     match relation {
-        Relation::Neutral | Relation::BothWrong => config.neutral_weight as f32,
+        Relation::Neutral | Relation::BothWrong if target.keeps() => config.neutral_weight as f32,
         _ => 1.0,
     }
 }
@@ -418,10 +370,6 @@ fn splits(rows: &[LabelRow]) -> String {
         return "none".to_owned();
     }
     names.into_iter().collect::<Vec<_>>().join(", ")
-}
-
-fn bad_row(row: &LabelRow, what: String) -> TrainError {
-    TrainError::Row { question: row.question.clone(), position: row.position, what }
 }
 
 fn check_row(spec: &FeatureSpec, row: &LabelRow, target: Target) -> Result<(), TrainError> {

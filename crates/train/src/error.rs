@@ -58,6 +58,14 @@ pub enum TrainError {
         /// All rows.
         rows: usize,
     },
+    /// The head goes along whole answers, and the rows were read without the steps between them.
+    #[error(
+        "{head} goes along whole answers, and these rows came without their steps; read them with a configuration whose train.architecture is this head"
+    )]
+    NoSteps {
+        /// The head.
+        head: String,
+    },
     /// A row that cannot be used.
     #[error("question {question:?}, position {position}: {what}")]
     Row {

@@ -43,7 +43,7 @@ pub struct Fitted {
 /// validation loss are kept.
 ///
 /// # Errors
-/// A loss that is not a number, or a failure of the backend.
+/// A loss that is not a number, a recurrent head on rows without steps, or a failure of the backend.
 pub fn fit(
     config: &TrainConfig,
     settings: &Settings,
@@ -70,6 +70,9 @@ pub(crate) fn fit_with(
         return Err(TrainError::NoLlmProbability { lacking, rows });
     }
     let layers = settings.head.layers(data.spec.width());
+    if is_recurrent(&layers) && [&data.train, &data.validation].iter().any(|r| r.steps.is_none()) {
+        return Err(TrainError::NoSteps { head: settings.head.name() });
+    }
     if let &[Layer::Linear { outputs, .. }] = layers.as_slice() {
         return fit_linear(config, loss, settings, outputs, data, device, progress);
     }

@@ -15,6 +15,7 @@
 //! 2. Call [`train`] with the hashes of the rows' sources.
 //! 3. Write the [`tokenroute_store::RouterFile`] it returns.
 
+mod along;
 mod batches;
 mod calibration;
 mod config;

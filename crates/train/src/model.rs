@@ -173,14 +173,16 @@ impl RouterHead {
         Ok(logits)
     }
 
-    /// Logits of some rows, whose steps are known where the head is recurrent.
+    /// Logits of some rows.
     ///
     /// # Errors
-    /// The backend's failure.
+    /// A recurrent head on rows without steps, or the backend's failure.
     pub fn score_rows(&self, rows: &Rows) -> Result<Vec<f32>, TrainError> {
-        let Some(steps) = rows.steps.as_ref().filter(|_| is_recurrent(&self.layers)) else {
+        if !is_recurrent(&self.layers) {
             return self.score(&rows.features);
-        };
+        }
+        let head = || "a recurrent head".to_owned();
+        let steps = rows.steps.as_ref().ok_or_else(|| TrainError::NoSteps { head: head() })?;
         let all = self.score_answers(&steps.features, &steps.lengths())?;
         Ok(steps.of_rows.iter().map(|&at| all[at]).collect())
     }

@@ -7,7 +7,7 @@ use tokenroute_core::{LabelRow, Operator, Relation, Silent};
 use tokenroute_model::RouterScorer;
 use tokenroute_store::RouterFile;
 use tokenroute_train::{
-    FeatureSet, Provenance, RouterHead, TrainConfig, TrainingData, device, train,
+    FeatureSet, Provenance, RouterHead, Settings, TrainConfig, TrainingData, device, fit, train,
 };
 
 fn config(head: &str) -> TrainConfig {
@@ -53,6 +53,48 @@ fn it_learns_from_the_steps_before() {
     let mlp = run(&config(mlp), &rows);
     let auroc = |file: &RouterFile| file.header.training.auroc;
     assert!(auroc(&gru) > 0.95 && auroc(&mlp) < 0.65, "{} {}", auroc(&gru), auroc(&mlp));
+}
+
+#[test]
+fn a_ranking_learns_from_the_steps_before() {
+    let mut rows = remembered();
+    // Steps that are not judged are steps too.
+    rows.iter_mut().filter(|row| row.position % 5 == 3).for_each(|row| row.weight = 0.0);
+    let ranking = |head: &str| {
+        let loss = Some(serde_json::from_str(r#"{"kind": "ranking"}"#).expect("a loss"));
+        run(&TrainConfig { loss, ..config(head) }, &rows).header.training.auroc
+    };
+    let gru = ranking(r#"{"kind": "gru", "width": 6}"#);
+    let mlp = ranking(r#"{"kind": "mlp", "widths": [8], "activation": "relu", "rewards": 1}"#);
+    assert!(gru > 0.95 && mlp < 0.65, "{gru} {mlp}");
+}
+
+#[test]
+fn questions_of_two_splits_may_have_one_id() {
+    let rows = remembered();
+    let config = TrainConfig { epochs: 3, ..config(r#"{"kind": "gru", "width": 5}"#) };
+    let apart = TrainingData::new(&config, &rows).expect("both classes");
+    // Validation questions have ids of training questions, in another order.
+    let mut shared = rows.clone();
+    for row in shared.iter_mut().filter(|row| row.split == "validation") {
+        let number: usize = row.question["validation-".len()..].parse().expect("a number");
+        row.question = format!("router-train-{}", 100 - 2 * number);
+    }
+    let together = TrainingData::new(&config, &shared).expect("both classes");
+    assert_eq!(together, apart);
+    assert_eq!(run(&config, &shared).layers, run(&config, &rows).layers);
+}
+
+#[test]
+fn rows_without_steps_are_refused_by_name() {
+    let gru = config(r#"{"kind": "gru", "width": 5}"#);
+    let rows = remembered();
+    let linear = config(r#"{"kind": "linear", "rewards": 1}"#);
+    let data = TrainingData::new(&linear, &rows).expect("both classes");
+    let settings = Settings::candidates(&gru, data.spec.hidden).expect("a head").remove(0);
+    let cpu = device("flex").expect("the default backend");
+    let error = fit(&gru, &settings, &data, &cpu, &Silent).expect_err("no steps").to_string();
+    assert!(error.contains("GRU (width 5)") && error.contains("without their steps"), "{error}");
 }
 
 #[test]

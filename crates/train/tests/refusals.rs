@@ -66,6 +66,10 @@ fn rows_that_cannot_be_trained_on() {
         Some(serde_json::from_str(r#"{"kind": "gru", "width": 3}"#).expect("a head"));
     let recurrent = TrainConfig { architecture, dropout: None, ..config() };
     check(&recurrent, &gap, &["question \"router-train-2\", position 40", "the row before it"]);
+    // An answer in two places of the table is two answers to a ranking or to a recurrent head.
+    let mut apart = table();
+    apart[20..1440].rotate_left(1);
+    check(&config(), &apart, &["question \"router-train-1\", position 8", "several places"]);
     let few = spoil(&|r| r.top.truncate(1));
     check(&earlier, &few, &[place, "1 top probabilities", "at least 2, which train.features"]);
 }
@@ -172,6 +176,40 @@ fn one_table_serves_every_rule() {
 }
 
 #[test]
+fn neutral_rows_weigh_otherwise_where_the_rule_keeps_them() {
+    let mut rows = table();
+    // Of every three rows that need not be offloaded, one is neutral with equal grades, one with
+    // unequal ones.
+    let kept = rows.iter_mut().filter(|row| row.relation == Relation::Identical);
+    for (i, row) in kept.enumerate() {
+        row.relation = [Relation::Identical, Relation::BothWrong, Relation::Neutral][i % 3];
+        let won = f32::from(u8::from(i % 3 == 2));
+        (row.keep_grade, row.offload_grade) = (won, 0.0);
+    }
+    let [plain, light] = [1.0, 0.25].map(|neutral_weight| {
+        move |json: &str, rows: &[LabelRow]| {
+            let rule = Some(serde_json::from_str(json).expect("a rule"));
+            let config = TrainConfig { neutral_weight, rule, ..config() };
+            TrainingData::new(&config, rows).expect("both classes").train
+        }
+    });
+    let of_train: Vec<&LabelRow> = rows.iter().filter(|r| r.split == "router-train").collect();
+    for (rule, lighter) in [
+        (r#"{"kind": "preference"}"#, &[Relation::BothWrong, Relation::Neutral][..]),
+        (r#"{"kind": "cost-aware", "lambda": 0.2}"#, &[Relation::BothWrong, Relation::Neutral]),
+        (r#"{"kind": "agreement"}"#, &[Relation::BothWrong]),
+        (r#"{"kind": "difference"}"#, &[]),
+    ] {
+        let (plain, light) = (plain(rule, &rows), light(rule, &rows));
+        assert_eq!((&plain.targets, plain.len()), (&light.targets, of_train.len()));
+        for ((before, after), row) in plain.weights.iter().zip(&light.weights).zip(&of_train) {
+            let expected = if lighter.contains(&row.relation) { 0.25 } else { 1.0 };
+            assert_eq!(after / before, expected, "{rule}: {:?}", row.relation);
+        }
+    }
+}
+
+#[test]
 fn devices_this_build_lacks() {
     let error = device("abacus").expect_err("no backend").to_string();
     assert!(error.contains("\"abacus\"") && error.contains("this build has flex"), "{error}");
@@ -198,7 +236,9 @@ fn splits_never_share_a_question() {
     more.extend(common::rows("test", 10, 6));
     assert_eq!(TrainingData::new(&config(), &more).expect("both classes"), before);
     let mut unjudged = common::rows("validation", 1, 7);
-    unjudged.iter_mut().for_each(|r| r.weight = 0.0);
+    for row in &mut unjudged {
+        (row.weight, row.question) = (0.0, "validation-unjudged".into());
+    }
     more.extend(unjudged);
     let after = TrainingData::new(&config(), &more).expect("both classes");
     assert_eq!((&after.train, &after.validation), (&before.train, &before.validation));

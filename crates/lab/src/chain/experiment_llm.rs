@@ -218,17 +218,29 @@ impl ExperimentLlm {
         Ok(ExperimentLlm::There(Box::new(Patient::new(answers, PATIENCE, CONNECTIONS))))
     }
 
-    /// Fails if a policy needs the `top` most probable tokens and the LLM does not give them.
-    /// One ask for the token after `token` shows it. With `top` 0 nothing is sent.
-    pub(super) fn check_probabilities(&self, top: usize, token: TokenId) -> Result<()> {
-        if top == 0 {
+    /// Fails if labels or policies need the LLM's probabilities and the LLM does not give them.
+    /// One ask for the tokens after one and two of `token` shows it. Without such a need nothing is
+    /// sent.
+    pub(super) fn check_probabilities(
+        &self,
+        experiment: &Experiment,
+        token: TokenId,
+    ) -> Result<()> {
+        let keys = experiment.probability_keys();
+        if keys.is_empty() {
             return Ok(());
         }
-        let reply = self.called(0).ask(&[Ask::greedy(&[token], 1).with_top(top)]).pop();
+        let top = experiment.sweep.llm_top().max(1);
+        let reply = self.called(0).ask(&[Ask::greedy(&[token; 2], 1).with_top(top)]).pop();
         let none = || Err(LlmError::BadReply("no reply to an ask".to_owned()));
-        reply.unwrap_or_else(none).map(drop).context(
-            "\"speculative-cascade\" in sweep.baselines needs the LLM's probabilities; leave it out, or use another LLM",
-        )
+        reply.unwrap_or_else(none).map(drop).with_context(|| {
+            let keys: Vec<String> =
+                keys.into_iter().map(|(key, what)| format!("{key} {what}")).collect();
+            format!(
+                "{}, which needs the LLM's probabilities; change that, or use another LLM",
+                keys.join(", and ")
+            )
+        })
     }
 
     /// The LLM as it is called, with nothing read yet. It keeps `prompts` prompts at

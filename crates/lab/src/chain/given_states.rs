@@ -5,12 +5,13 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde::Serialize;
 use tokenroute_core::{
-    CommonPrefix, Detail, Feed, LanguageModel, ModelError, ModelInfo, Progress, Step, TokenId,
-    prefix_hash,
+    CommonPrefix, Detail, Feed, LanguageModel, ModelError, ModelInfo, Part, Progress, Step,
+    TokenId, prefix_hash,
 };
+use tokenroute_label::{Item, LabelConfig, Round, due, work};
 use tokenroute_model::{Decoder, KvState};
 use tokenroute_store::{self as store, EngineStates};
 
@@ -224,6 +225,47 @@ impl Chain<'_> {
         Ok(chain)
     }
 
+    /// Checks, before a model is loaded, that the first round can go on in `folder`: an unfinished
+    /// run took the states from the same source, and where an engine gave them, every question
+    /// that is not labelled yet has some. Paths are known only once the LLM has answered, so a
+    /// file counts that begins with the question's prompt.
+    ///
+    /// # Errors
+    /// States of another source, and questions without states.
+    pub(super) fn check_states(
+        &self,
+        items: &[Item<'_>],
+        part: Option<Part>,
+        folder: &Path,
+    ) -> Result<()> {
+        let (pair, separator) = (self.named.hashes(), self.slm().vocabulary.separator());
+        let config = self.label_config(0);
+        let work = work(&config, pair, separator, items, &Round::Reference)?;
+        let due = due(&work, config.questions_per_shard, items, 0, part, folder)?;
+        let Some(states) = &self.states else { return Ok(()) };
+        let files = EngineStates::files(states)?;
+        let mut given: Vec<Vec<TokenId>> =
+            files.iter().map(|file| EngineStates::tokens(file)).collect::<Result<_, _>>()?;
+        given.sort_unstable();
+        // Tokens that begin with a prompt stand together, and nothing between the prompt and them.
+        let has = |prompt: &[TokenId]| {
+            let first = given.partition_point(|tokens| tokens.as_slice() < prompt);
+            given.get(first).is_some_and(|tokens| tokens.starts_with(prompt))
+        };
+        let lacking: Vec<&Item<'_>> = due.iter().copied().filter(|i| !has(&i.prompt)).collect();
+        if let Some(first) = lacking.first() {
+            bail!(
+                "{} of {} questions have no states in {}, {:?} of {} first; write the paths with `tokenroute label --paths`, and compute all of them",
+                lacking.len(),
+                due.len(),
+                states.display(),
+                first.question.id,
+                first.split
+            );
+        }
+        Ok(())
+    }
+
     /// The SLM of a label round.
     pub(super) fn labelled_slm<'s>(
         &'s self,
@@ -239,7 +281,11 @@ impl Chain<'_> {
     /// Writes the token ids along which the first round needs the SLM's states, one line of JSON
     /// for each question. The LLM answers first, unless a rationale is the path. Returns their
     /// number.
+    ///
+    /// # Errors
+    /// Settings that need more of the SLM than states, and what labelling fails at.
     pub fn write_paths(&self, file: &Path) -> Result<usize> {
+        LabelConfig { states: true, ..self.label_config(0) }.check(0)?;
         let asked = self.label_questions()?;
         let items = self.items(&asked)?;
         self.lock()?;

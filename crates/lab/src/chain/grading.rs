@@ -93,6 +93,11 @@ impl Chain<'_> {
         self
     }
 
+    /// Whether the program of the grader `command` may run.
+    pub(super) fn allows_commands(&self) -> bool {
+        self.grading.allowed
+    }
+
     /// Grades answers for a labeller.
     pub(super) fn grade(&self) -> impl Fn(&Question, &str, bool) -> Result<bool, String> {
         |question, text, ended| {

@@ -37,6 +37,10 @@ impl Chain<'_> {
             return Ok(false);
         }
         self.lock()?;
+        let items = self.items(&asked)?;
+        if self.first_round(&items)?.is_none() {
+            self.check_states(&items, None, &self.round_folder(0))?;
+        }
         if !self.round_folder(0).join(Manifest::NAME).exists()
             && !self.round_folder(0).join(PARTIAL).exists()
         {
@@ -44,7 +48,6 @@ impl Chain<'_> {
         }
         let pair = self.pair()?;
         self.timed(&folder, || {
-            let items = self.items(&asked)?;
             let trained: Vec<Item<'_>> = trained(&items);
             let (llm, decode) = (self.labelled_by(pair), |ids: &[TokenId]| self.text(ids));
             let grade = self.grade();

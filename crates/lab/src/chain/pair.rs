@@ -114,7 +114,7 @@ impl NamedPair {
             NamedLlm::There { server, .. } => {
                 let small = (&self.slm, slm.model());
                 let llm = ExperimentLlm::there(experiment, server, folder, small, progress)?;
-                llm.check_probabilities(experiment.sweep.llm_top(), self.slm.vocabulary.end())?;
+                llm.check_probabilities(experiment, self.slm.vocabulary.end())?;
                 llm
             }
         };

@@ -22,7 +22,7 @@ use super::{Chain, labels, router};
 /// Where the report's manifest lies, under `run/`.
 pub const FOLDER: &str = "report";
 /// Goes up when figures of the same curves change, so that older reports are rendered anew.
-const STATISTICS: u32 = 6;
+const STATISTICS: u32 = 7;
 /// A figure that only a report with a network study has.
 const LATENCY_FIGURE: &str = "latency.svg";
 

@@ -3,7 +3,7 @@
 use tokenroute_core::Tau;
 use tokenroute_label::LabelError;
 use tokenroute_llm::http::{Api, HttpConfig, TextApi};
-use tokenroute_sweep::policies::{self, Baseline, Needs};
+use tokenroute_sweep::policies::{self, Baseline};
 use tokenroute_train::{TrainConfig, TrainError};
 
 use super::{DataSection, Experiment, LabelSection, PairSection, SPLITS, SplitFile, graders};
@@ -34,20 +34,34 @@ impl Experiment {
         })
     }
 
-    /// Checks that the LLM gives the probabilities that labelling asks for.
-    fn label_probabilities(&self) -> Result<(), Fault> {
+    /// The keys that ask for the LLM's probabilities, and what they are. The one place that
+    /// knows them.
+    pub(crate) fn probability_keys(&self) -> Vec<Fault> {
+        let label = ("label.llm_probabilities".to_owned(), "is true".to_owned());
+        let needs = |baseline: &Baseline| baseline.needs().llm_top > 0;
+        let mut named = self.sweep.baselines.iter().filter_map(|name| Baseline::from_name(name));
+        let sweep = |baseline: Baseline| {
+            ("sweep.baselines".to_owned(), format!("has {:?}", baseline.name()))
+        };
+        let label = self.label.llm_probabilities.then_some(label);
+        label.into_iter().chain(named.find(needs).map(sweep)).collect()
+    }
+
+    /// Checks that the LLM gives the probabilities that labelling and policies ask for, where the
+    /// file alone tells.
+    fn probabilities(&self) -> Result<(), Fault> {
         let lists = |api: &str| api.parse().is_ok_and(Api::lists_probabilities);
-        let what = match &self.pair.llm_api {
-            _ if !self.label.llm_probabilities => return Ok(()),
-            _ if self.pair.through_text => {
-                "is true; with pair.through_text the LLM gives no probabilities".to_owned()
+        let none = match &self.pair.llm_api {
+            _ if self.pair.through_text => "with pair.through_text there are none".to_owned(),
+            Some(api) if !lists(api) => {
+                format!("pair.llm_api = {api:?} gives none by token id (vllm and tokenroute do)")
             }
-            Some(api) if !lists(api) => format!(
-                "is true; pair.llm_api = {api:?} gives no probabilities by token id (vllm and tokenroute do)"
-            ),
             _ => return Ok(()),
         };
-        fault("label.llm_probabilities", what)
+        let mut keys = self.probability_keys().into_iter();
+        let Some((key, what)) = keys.next() else { return Ok(()) };
+        let more: String = keys.map(|(key, what)| format!(", and {key} {what}")).collect();
+        fault(&key, format!("{what}{more}, which needs the LLM's probabilities; {none}"))
     }
 
     fn sections(&self) -> Result<(), Fault> {
@@ -89,40 +103,20 @@ impl Experiment {
         }
         train(&self.train)?;
         labelled(&self.train, &self.label)?;
-        self.label_probabilities()?;
         for name in &self.sweep.baselines {
             if !policies::names().contains(&name.as_str()) {
                 let known = policies::names().join(", ");
                 return fault("sweep.baselines", format!("has {name:?}; expected some of {known}"));
             }
         }
-        let named = self.sweep.baselines.iter().filter_map(|name| Baseline::from_name(name));
-        let first = |wanted: fn(Needs) -> bool| {
-            named.clone().find(|baseline| wanted(baseline.needs())).map(Baseline::name)
-        };
-        if let Some(name) = first(|needs| needs.phrasing)
+        let mut named = self.sweep.baselines.iter().filter_map(|name| Baseline::from_name(name));
+        if let Some(policy) = named.find(|baseline| baseline.needs().phrasing)
             && self.sweep.phrasing.is_empty()
         {
+            let name = policy.name();
             return fault("sweep.phrasing", format!("is empty; {name:?} needs its words"));
         }
-        let probabilities = first(|needs| needs.llm_top > 0);
-        if let Some(name) = probabilities
-            && self.pair.through_text
-        {
-            let what = format!(
-                "has {name:?}, which needs the LLM's probabilities of the SLM's tokens; with pair.through_text there are none"
-            );
-            return fault("sweep.baselines", what);
-        }
-        if let Some(name) = probabilities
-            && let Some(api) = &self.pair.llm_api
-            && !api.parse().is_ok_and(Api::lists_probabilities)
-        {
-            let what = format!(
-                "has {name:?}, which needs the LLM's probabilities; pair.llm_api = {api:?} gives none by token id (vllm and tokenroute do)"
-            );
-            return fault("sweep.baselines", what);
-        }
+        self.probabilities()?;
         let prices = self.report.prices.iter().flat_map(|prices| prices.values());
         let network = self.report.network.iter().flat_map(|network| network.values());
         for (key, value) in prices.chain(network) {

@@ -7,10 +7,12 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use serde::{Deserialize, Serialize};
-use tokenroute_core::{Piece, QuestionCurve, Tau};
+use std::collections::BTreeMap;
 
-use crate::policies::PolicyKind;
+use serde::{Deserialize, Serialize};
+use tokenroute_core::{Handoff, Piece, QuestionCurve, Tau};
+
+use crate::policies::{Policy, PolicyKind};
 use crate::query::{HandoffWhole, QueryCascade, QueryPolicy};
 pub use price::{AssumedNetwork, Prices};
 pub use speculative::speculative_decoding;
@@ -49,29 +51,39 @@ pub struct AnswerCost {
 }
 
 /// How a policy's answer is decoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Decoding {
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Decoding<'c> {
     /// One blocking call for each offloaded token. The LLM keeps its KV cache.
     Blocking,
     /// One model makes the whole answer. The LLM streams it.
     Whole,
     /// As [`Decoding::Whole`], but the SLM has answered first.
     AfterSlm,
+    /// As [`Decoding::Whole`], but the SLM has begun, up to the first token below τ. The curves are
+    /// those of the policy `handoff`, by question: its answers have the SLM's tokens until there.
+    BegunAnew(&'c [QuestionCurve]),
     /// The LLM checks drafts of [`DRAFTS`]'s first length, as speculative decoding does.
     Checked,
     /// The SLM begins. The LLM reads what there is and streams the rest.
     Handoff,
 }
 
-impl Decoding {
-    /// How a policy decodes. `None` for an oracle, which has no price of its own.
+impl<'c> Decoding<'c> {
+    /// How a policy decodes. `curves` holds the questions' curves by policy. `None` for an oracle,
+    /// which has no price of its own, and for `handoff-whole` without the curves of `handoff`, which
+    /// tell where the SLM stops.
     #[must_use]
-    pub fn of(name: &str, kind: PolicyKind) -> Option<Self> {
+    pub fn of(
+        name: &str,
+        kind: PolicyKind,
+        curves: &BTreeMap<String, &'c [QuestionCurve]>,
+    ) -> Option<Self> {
         match kind {
             PolicyKind::Oracle => None,
             PolicyKind::Speculative => Some(Decoding::Checked),
-            PolicyKind::QueryLevel if [QueryCascade::NAME, HandoffWhole::NAME].contains(&name) => {
-                Some(Decoding::AfterSlm)
+            PolicyKind::QueryLevel if name == QueryCascade::NAME => Some(Decoding::AfterSlm),
+            PolicyKind::QueryLevel if name == HandoffWhole::NAME => {
+                curves.get(Handoff::NAME).copied().map(Decoding::BegunAnew)
             }
             PolicyKind::QueryLevel => Some(Decoding::Whole),
             PolicyKind::Handoff => Some(Decoding::Handoff),
@@ -87,9 +99,9 @@ impl AnswerCost {
         curves: &[QuestionCurve],
         prompts: &[u32],
         tau: Tau,
-        decoding: Decoding,
+        decoding: Decoding<'_>,
     ) -> AnswerCost {
-        let costs = curves.iter().zip(prompts).map(|(curve, &prompt)| {
+        let costs = curves.iter().zip(prompts).enumerate().map(|(i, (curve, &prompt))| {
             let piece = curve.at(tau);
             match decoding {
                 Decoding::Blocking => Self::blocking(prompt, &piece),
@@ -97,10 +109,12 @@ impl AnswerCost {
                 _ if piece.offloaded == 0 => Self::slm_alone(piece.generated),
                 Decoding::Whole => Self::streamed(prompt, piece.generated),
                 Decoding::Handoff => {
-                    let kept = piece.generated - piece.offloaded;
-                    // The token at which it is handed over was scored too.
-                    let slm_tokens = f64::from(kept) + 1.0;
+                    let (kept, slm_tokens) = begun(&piece);
                     AnswerCost { slm_tokens, ..Self::streamed(prompt + kept, piece.offloaded) }
+                }
+                Decoding::BegunAnew(handoff) => {
+                    let slm_tokens = handoff.get(i).map_or(0.0, |curve| begun(&curve.at(tau)).1);
+                    AnswerCost { slm_tokens, ..Self::streamed(prompt, piece.generated) }
                 }
                 Decoding::AfterSlm => {
                     let discarded = curve.at(Tau::SLM_ONLY).generated;
@@ -198,6 +212,13 @@ impl AnswerCost {
             bytes_down: f(self.bytes_down, other.bytes_down),
         }
     }
+}
+
+/// Of an answer that the SLM began and the LLM took over: the SLM's tokens in it, and those that the
+/// SLM decoded. The token at which it was handed over was scored too.
+fn begun(piece: &Piece) -> (u32, f64) {
+    let kept = piece.generated - piece.offloaded;
+    (kept, f64::from(kept) + 1.0)
 }
 
 /// The length of a question's prompt, from an exact curve of a policy that offloads all

@@ -89,7 +89,7 @@ impl AnswerCosts {
             if policy.kind == PolicyKind::Router && routers > 1 {
                 continue;
             }
-            let Some(decoding) = Decoding::of(&policy.name, policy.kind) else { continue };
+            let Some(decoding) = Decoding::of(&policy.name, policy.kind, curves) else { continue };
             let Some(curves) = curves.get(&policy.name) else { continue };
             let sum = Curve::of(curves);
             let priced = |target: f64, tau: Tau| {

@@ -61,7 +61,8 @@ fn a_cascade_costs_what_speculative_decoding_does() {
     // Nothing is rejected, but everything is checked.
     assert_eq!(checked(0), speculative_decoding(10, &[true; 8], 4));
     assert_eq!(checked(8), speculative_decoding(10, &[false; 8], 4));
-    assert_eq!(Decoding::of("cascade", PolicyKind::Speculative), Some(Decoding::Checked));
+    let none = BTreeMap::new();
+    assert_eq!(Decoding::of("cascade", PolicyKind::Speculative, &none), Some(Decoding::Checked));
     let none = Piece { generated: 0, offloaded: 0, ..piece(1.0, 0, 0, 0) };
     assert_eq!(AnswerCost::checked(10, &none, 4), AnswerCost::default());
 }
@@ -84,8 +85,17 @@ fn query_level_answers_cost_a_stream_and_discarded_tokens() {
     assert_eq!(handed, AnswerCost { slm_tokens: 2.0, ..AnswerCost::streamed(11, 3) });
     assert_eq!(mean(0.9, Decoding::AfterSlm).slm_tokens, 6.0);
     assert_eq!(mean(0.5, Decoding::AfterSlm), AnswerCost::slm_alone(6));
-    assert_eq!(Decoding::of(QueryCascade::NAME, PolicyKind::QueryLevel), Some(Decoding::AfterSlm));
-    assert_eq!(Decoding::of("x", PolicyKind::Oracle), None);
+    // The LLM begins anew, and the SLM's one token and the next one are discarded.
+    let begun = [begun];
+    let whole = Decoding::BegunAnew(&begun);
+    assert_eq!(mean(0.9, whole), AnswerCost { slm_tokens: 2.0, ..AnswerCost::streamed(10, 4) });
+    assert_eq!(mean(0.5, whole), AnswerCost::slm_alone(6));
+    let (level, none) = (PolicyKind::QueryLevel, BTreeMap::new());
+    assert_eq!(Decoding::of(QueryCascade::NAME, level, &none), Some(Decoding::AfterSlm));
+    assert_eq!(Decoding::of(HandoffWhole::NAME, level, &none), None, "an unknown last token");
+    let handoff = BTreeMap::from([("handoff".to_owned(), begun.as_slice())]);
+    assert_eq!(Decoding::of(HandoffWhole::NAME, level, &handoff), Some(whole));
+    assert_eq!(Decoding::of("x", PolicyKind::Oracle, &none), None);
 }
 
 #[test]

@@ -1,10 +1,11 @@
-//! Handoff of whole answers: its curve against decoding at one τ after another.
+//! Handoff of whole answers: its curve and its price against decoding at one τ after another.
 
-use tokenroute_core::{Handoff, Silent};
+use tokenroute_core::{Handoff, QuestionCurve, Silent};
 use tokenroute_llm::{InProcess, ToyModel};
 use tokenroute_runtime::{Pair, Policy, RoutedDecoding, Wait};
+use tokenroute_sweep::answer_cost::{AnswerCost, Decoding};
 use tokenroute_sweep::query::{HandoffWhole, QueryBaseline};
-use tokenroute_sweep::sweep;
+use tokenroute_sweep::{SweptQuestion, sweep};
 
 use crate::{Coarse, Hidden, KEEP, grade, prompts, requests, taus};
 
@@ -29,6 +30,12 @@ fn a_curve_of_whole_answers_follows_from_the_router_s() {
                 true => Handoff::by(Box::new(Coarse)),
                 false => Handoff::by(Box::new(Hidden)),
             };
+            let begun = sweep(pair, &handoff, &requests, &grade, &KEEP, &Silent);
+            let begun = begun.expect("no errors");
+            let curve = |question: &SweptQuestion| {
+                policy.curve(0, &question.curve, None).expect("a score").expect("a curve")
+            };
+            let curves: Vec<QuestionCurve> = swept.iter().map(curve).collect();
             let values = match coarse {
                 true => [0.0, 0.25, 0.5, 0.75, 1.0]
                     .map(|t| tokenroute_core::Tau::new(t).expect("in range"))
@@ -38,20 +45,32 @@ fn a_curve_of_whole_answers_follows_from_the_router_s() {
             for tau in values {
                 let decoding = Policy { wait: Wait::Whole, ..Policy::new(tau) };
                 let traces = RoutedDecoding::new(pair, &handoff, decoding).run(&requests);
-                for (i, (question, trace)) in swept.iter().zip(traces.expect("traces")).enumerate()
-                {
-                    let curve = policy.curve(0, &question.curve, None).expect("a score");
-                    let piece = curve.expect("a curve").at(tau);
+                for (i, trace) in traces.expect("traces").into_iter().enumerate() {
+                    let piece = curves[i].at(tau);
                     let tokens: Vec<_> = trace.ids().collect();
                     assert_eq!(piece.offloaded as usize, trace.offloaded(), "{seed} {i} {tau}");
                     assert_eq!(piece.generated as usize, tokens.len(), "{seed} {i} {tau}");
                     assert_eq!(piece.correct, grade(i, &tokens), "{seed} {i} {tau}");
                     assert_eq!(piece.cut, !trace.ended, "{seed} {i} {tau}");
+                    let curve = std::slice::from_ref(&begun[i].curve);
+                    let prompt = prompts[i].1.len() as u32;
+                    let (question, decoding) = (curves[i].clone(), Decoding::BegunAnew(curve));
+                    let price = AnswerCost::mean(&[question], &[prompt], tau, decoding);
                     match trace.offloaded() {
-                        0 => kept += 1,
+                        0 => {
+                            kept += 1;
+                            assert_eq!(price, AnswerCost::slm_alone(tokens.len() as u32));
+                        }
                         all => {
                             assert_eq!(all, tokens.len());
                             handed += 1;
+                            // The SLM stops at the first token below τ, which it made too.
+                            assert_eq!(price.slm_tokens, trace.discarded as f64 + 1.0, "{i} {tau}");
+                            assert_eq!(
+                                price.llm_positions, trace.llm_positions as f64,
+                                "{i} {tau}"
+                            );
+                            assert_eq!(price.calls, 1.0);
                         }
                     }
                 }

@@ -32,6 +32,19 @@ pub struct Target {
     pub gain: f32,
 }
 
+impl Target {
+    /// Whether the rule keeps the SLM's token: soft targets are rounded.
+    #[must_use]
+    pub fn keeps(&self) -> bool {
+        keeps(self.keep)
+    }
+}
+
+/// [`Target::keeps`] of a preference.
+pub(crate) fn keeps(preference: f32) -> bool {
+    preference >= 0.5
+}
+
 /// A rule.
 pub trait LabelRule: Debug + Send + Sync {
     /// The target of a row.

@@ -73,6 +73,21 @@ fn a_cost_keeps_what_gains_too_little() {
 }
 
 #[test]
+fn rounding_decides_no_tie() {
+    // Grades of 5 samples differ by a fifth, which no binary number is.
+    let fifths = |count: u8| f32::from(count) / 5.0;
+    for (keep, offload, lambda) in [(2, 3, 0.2), (3, 4, 0.2), (0, 1, 0.2), (1, 4, 0.6), (0, 3, 0.6)]
+    {
+        let row = row(Some([fifths(keep), fifths(offload)]), 0);
+        let rule = |lambda| CostAware { lambda, per_position: 0.0 };
+        let found = rule(lambda).target(&row);
+        assert_eq!((found.keep, found.gain), (1.0, 0.0), "{keep} {offload} {lambda}");
+        assert_eq!(rule(lambda - 1e-4).target(&row).keep, 0.0, "less than it gains");
+        assert_eq!(rule(lambda + 1e-4).target(&row).keep, 1.0, "more than it gains");
+    }
+}
+
+#[test]
 fn a_gold_token_without_grades_has_its_target() {
     let gold = LabelRow { target: 0.0, weight: 1.0, ..row(None, 0) };
     check(&SoftPreference {}, &gold, [0.0, 1.0, -1.0]);

@@ -1,5 +1,6 @@
 //! The report of a comparison: figures of all routers and what they cost.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -212,7 +213,10 @@ fn priced(router: &ComparedRouter, curves: &[SweptCurves], prompts: &[u32]) -> V
     let (Some(first), Some(curves)) = (router.seeds.first(), curves.first()) else {
         return Vec::new();
     };
-    let Some(decoding) = Decoding::of(&first.name, first.kind) else { return Vec::new() };
+    // A comparison has no policy whose price needs another's curve.
+    let Some(decoding) = Decoding::of(&first.name, first.kind, &BTreeMap::new()) else {
+        return Vec::new();
+    };
     let point = |point: &tokenroute_sweep::study::Point| PricedPoint {
         target: point.target,
         offload: point.offload,

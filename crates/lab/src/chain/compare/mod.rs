@@ -29,8 +29,6 @@ pub struct Compare<'a> {
     title: String,
     candidates: Vec<Candidate>,
     baselines: Vec<Baseline>,
-    /// Whether the program of the grader `command` may run.
-    allowed: bool,
 }
 
 impl<'a> Compare<'a> {
@@ -50,13 +48,13 @@ impl<'a> Compare<'a> {
         // A router of another pair is refused before anything is labelled.
         taken.iter().try_for_each(|scorer| chain.check_router(scorer))?;
         let (path, title) = (path.to_owned(), file.title);
-        Ok(Compare { chain, path, title, candidates, baselines, allowed: false })
+        Ok(Compare { chain, path, title, candidates, baselines })
     }
 
     /// The same comparison, with leave to run the program of the grader `command`.
     #[must_use]
     pub fn allowing_commands(self, allowed: bool) -> Self {
-        Compare { chain: self.chain.allowing_commands(allowed), allowed, ..self }
+        Compare { chain: self.chain.allowing_commands(allowed), ..self }
     }
 
     /// Labels what is not labelled, then trains, sweeps and reports. What has not changed is
@@ -82,7 +80,7 @@ impl<'a> Compare<'a> {
         // The table is the same whether or not a router of this comparison reads more of a step.
         let experiment = Experiment { top: 0, ..self.chain.experiment.clone() };
         let plain = Chain::of(experiment, self.chain.progress)?;
-        plain.allowing_commands(self.allowed).label(device)
+        plain.allowing_commands(self.chain.allows_commands()).label(device)
     }
 
     /// Where the report lies.

@@ -28,6 +28,10 @@ impl Chain<'_> {
         let number = self.unfinished_round(&items, None)?.context("all rounds are finished")?;
         let items = if number == 0 { items } else { trained(&items) };
         let folder = self.workplace().join(FOLDER);
+        let into = self.workplace().join(round_of_part(number));
+        if number == 0 {
+            self.check_states(&items, Some(part), &into)?;
+        }
         self.with_round(number, None, |round| {
             let pair = self.pair()?;
             self.timed(&folder, || {
@@ -36,7 +40,6 @@ impl Chain<'_> {
                 let slm = self.labelled_slm(&pair.slm, number)?;
                 let mut labeller = self.labeller(&slm, &*llm, &decode, &grade);
                 labeller.config = self.label_config(number);
-                let into = self.workplace().join(round_of_part(number));
                 labeller.run_part(&items, round, part, &into, self.progress)?;
                 Ok(())
             })
