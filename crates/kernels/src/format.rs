@@ -184,19 +184,30 @@ fn q8_0(block: &[f32; BLOCK], out: &mut Vec<u8>) {
     let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
     out.extend(f16::from_f32(scale).to_le_bytes());
     let mut quants = [0; BLOCK];
-    for (quant, w) in quants.iter_mut().zip(block) {
-        *quant = rounded(w * inverse);
+    if scale.is_finite() && inverse.is_finite() {
+        for (quant, w) in quants.iter_mut().zip(block) {
+            let x = from_half(w * inverse);
+            // SAFETY: the weight is finite and at most 127 scales, so `x` is below 128. A
+            // conversion that allows for other numbers would take several times as long.
+            #[allow(unsafe_code)]
+            let whole: i32 = unsafe { x.to_int_unchecked() };
+            *quant = whole as u8;
+        }
+    } else {
+        // Weights that are not finite, or too small for their scale's inverse.
+        for (quant, w) in quants.iter_mut().zip(block) {
+            *quant = (from_half(w * inverse) as i32).clamp(i8::MIN.into(), i8::MAX.into()) as u8;
+        }
     }
     out.extend_from_slice(&quants);
 }
 
-/// `x.round() as i8`, which would be a call for each weight. The number before 0.5 is added,
-/// so that what is just below a half stays below.
+/// A number whose integer part is `x.round()`, which would be a call for each weight. The number
+/// before 0.5 is added, so that what is just below a half stays below.
 #[inline(always)]
-fn rounded(x: f32) -> u8 {
+fn from_half(x: f32) -> f32 {
     const HALF: f32 = 0.499_999_97;
-    let whole = (x + HALF.copysign(x)) as i32;
-    whole.clamp(i8::MIN.into(), i8::MAX.into()) as u8
+    x + HALF.copysign(x)
 }
 
 /// The scale at which the weight of greatest magnitude is `level`, and its inverse.

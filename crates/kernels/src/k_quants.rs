@@ -1,6 +1,7 @@
 //! ggml's Q4_K and Q5_K: quantises rows to Q4_K, and turns blocks of both into the kernels'.
 
 use half::f16;
+use half::slice::HalfFloatSliceExt;
 
 use crate::BLOCK as PART;
 use crate::format::put_five_bits;
@@ -16,6 +17,8 @@ pub const BYTES: usize = 2 + 2 + SCALES + BLOCK / 2;
 pub const BYTES_5: usize = BYTES + BLOCK / 8;
 
 const SCALES: usize = 12;
+/// Bytes of a part's scale and minimum in f16.
+const HEAD: usize = 4;
 const PARTS: usize = BLOCK / PART;
 /// Greatest scale or minimum in 6 bits.
 const MOST: f32 = 63.0;
@@ -78,19 +81,31 @@ pub fn quantise(row: &[f32], out: &mut Vec<u8>) {
 /// Appends a block of [`Format::Q4K`](crate::Format::Q4K) for each part of Q4_K blocks:
 /// scale and minimum in f16, weight = scale · q + minimum.
 pub fn flatten(blocks: &[u8], out: &mut Vec<u8>) {
-    for block in blocks.chunks_exact(BYTES) {
+    for block in blocks.as_chunks::<BYTES>().0 {
         let half = |at: usize| f16::from_le_bytes([block[at], block[at + 1]]).to_f32();
         let (scale, min) = (half(0), half(2));
         let (scales, quants) = block[4..].split_at(SCALES);
-        for (j, quants) in quants.as_chunks::<PART>().0.iter().enumerate() {
+        let mut flat = [[0; HEAD + PART / 2]; PARTS];
+        for (parts, quants) in flat.as_chunks_mut().0.iter_mut().zip(quants.as_chunks::<PART>().0) {
+            let [low, high] = parts;
             let (first, second) = quants.split_at(PART / 2);
-            let low = std::array::from_fn(|i| first[i] & 15 | second[i] << 4);
-            let high = std::array::from_fn(|i| first[i] >> 4 | second[i] & 240);
-            for (part, levels) in [(2 * j, low), (2 * j + 1, high)] {
-                let (s, m) = scale_min(part, scales);
-                append_4(scale * s, -(min * m), levels, out);
+            for (i, (first, second)) in first.iter().zip(second).enumerate() {
+                low[HEAD + i] = first & 15 | second << 4;
+                high[HEAD + i] = first >> 4 | second & 240;
             }
         }
+        // All are rounded at once, since each rounding alone is a call.
+        let (mut heads, mut halves) = ([0.0; 2 * PARTS], [f16::ZERO; 2 * PARTS]);
+        for (part, head) in heads.as_chunks_mut().0.iter_mut().enumerate() {
+            let (s, m) = scale_min(part, scales);
+            *head = [scale * s, -(min * m)];
+        }
+        halves.convert_from_f32_slice(&heads);
+        for (part, [scale, min]) in flat.iter_mut().zip(halves.as_chunks().0) {
+            part[..2].copy_from_slice(&scale.to_le_bytes());
+            part[2..HEAD].copy_from_slice(&min.to_le_bytes());
+        }
+        out.extend_from_slice(flat.as_flattened());
     }
 }
 
@@ -143,10 +158,10 @@ fn append<const TOP: u8>(scale: f32, min: f32, level: impl Fn(usize) -> u8, out:
 
 /// Appends a block in Q4_1's layout.
 fn append_4(scale: f32, min: f32, levels: [u8; PART / 2], out: &mut Vec<u8>) {
-    let mut block = [0; 4 + PART / 2];
+    let mut block = [0; HEAD + PART / 2];
     block[..2].copy_from_slice(&f16::from_f32(scale).to_le_bytes());
-    block[2..4].copy_from_slice(&f16::from_f32(min).to_le_bytes());
-    block[4..].copy_from_slice(&levels);
+    block[2..HEAD].copy_from_slice(&f16::from_f32(min).to_le_bytes());
+    block[HEAD..].copy_from_slice(&levels);
     out.extend_from_slice(&block);
 }
 

@@ -59,6 +59,7 @@ mod isa;
 pub mod k_quants;
 mod matrix;
 mod memory;
+mod packed_memory;
 mod pool;
 mod product;
 mod product_limit;

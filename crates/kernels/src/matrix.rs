@@ -15,9 +15,8 @@ use std::ops::Range;
 use std::sync::OnceLock;
 
 use half::f16;
-use memmap2::MmapMut;
 
-use crate::memory::zeroed;
+use crate::packed_memory::{PackedBytes, fill_chunks};
 use crate::product::layout::{Layout, Q4, Q4K, Q5, Q5K, Q8};
 use crate::{BLOCK, Format, KernelError, Pool};
 
@@ -34,7 +33,7 @@ pub struct QuantMatrix {
     outputs: usize,
     inputs: usize,
     blocks: usize,
-    packed: MmapMut,
+    packed: PackedBytes,
 }
 
 impl QuantMatrix {
@@ -146,9 +145,9 @@ impl QuantMatrix {
         let Some(bytes) = bytes.filter(|&b| b > 0 && b <= isize::MAX as usize) else {
             return Err(KernelError::Size { outputs, inputs });
         };
-        let mut packed = zeroed(bytes)?;
+        let mut packed = pool.memory().zeroed(bytes)?;
         let failed = OnceLock::new();
-        pool.chunks_mut(&mut packed[..bytes], bytes / panels, |panel, tiles| {
+        fill_chunks(pool, &mut packed, bytes / panels, |panel, tiles| {
             let outputs = panel * PANEL..outputs.min((panel + 1) * PANEL);
             if failed.get().is_none()
                 && let Err(error) = fill(outputs, tiles)
@@ -200,7 +199,7 @@ impl QuantMatrix {
     }
 
     pub(crate) fn packed(&self) -> &[u8] {
-        &self.packed[..self.bytes()]
+        &self.packed
     }
 
     /// Appends the ggml blocks of a row to `out`, as [`QuantMatrix::from_blocks`] takes

@@ -1,21 +1,7 @@
-//! Memory for packed weights, and slices that several threads write part by part.
+//! Slices that several threads write part by part.
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;
-
-use memmap2::MmapMut;
-
-use crate::KernelError;
-
-/// Zeroed memory on huge pages where the system has them.
-pub(crate) fn zeroed(bytes: usize) -> Result<MmapMut, KernelError> {
-    let map = MmapMut::map_anon(bytes.max(1))
-        .map_err(|source| KernelError::System { what: "memory for a weight matrix", source })?;
-    // Huge pages only make reading faster, so a refusal is no error.
-    #[cfg(target_os = "linux")]
-    let _ = map.advise(memmap2::Advice::HugePage);
-    Ok(map)
-}
 
 /// A mutable slice whose disjoint parts several threads write.
 pub(crate) struct Parts<'a, T> {

@@ -11,6 +11,7 @@ use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use crate::memory::Parts;
+use crate::packed_memory::PackedMemory;
 use crate::{Isa, KernelError};
 
 /// Time that an idle thread spins before it parks: several times the gap between two
@@ -38,6 +39,8 @@ pub struct Pool {
     workers: Vec<Worker>,
     /// Held by the caller whose job runs. Other callers run their jobs on their own thread.
     busy: Mutex<()>,
+    /// Where the matrices lie that the pool has packed.
+    memory: PackedMemory,
 }
 
 #[derive(Debug)]
@@ -98,7 +101,8 @@ impl Pool {
             waiting: AtomicBool::new(false),
             caller: Mutex::new(None),
         });
-        let mut pool = Pool { isa, shared, workers: Vec::new(), busy: Mutex::new(()) };
+        let (busy, memory) = (Mutex::new(()), PackedMemory::default());
+        let mut pool = Pool { isa, shared, workers: Vec::new(), busy, memory };
         for _ in 1..threads.min(ACTIVE as usize) {
             let (shared, parked) = (pool.shared.clone(), Arc::new(AtomicBool::new(false)));
             let flag = parked.clone();
@@ -115,6 +119,10 @@ impl Pool {
     #[must_use]
     pub fn isa(&self) -> Isa {
         self.isa
+    }
+
+    pub(crate) fn memory(&self) -> &PackedMemory {
+        &self.memory
     }
 
     /// Threads, the calling one included.

@@ -323,3 +323,51 @@ fn weights_are_rounded_half_away_from_zero() {
         }
     }
 }
+
+#[test]
+fn weights_of_every_magnitude_are_rounded_to_their_scale() {
+    // The smallest scales have no finite inverse. The largest ones are beyond f16.
+    let steps: Vec<f32> = numbers(BLOCK, 21);
+    for exponent in -149..120 {
+        let weights: Vec<f32> = steps.iter().map(|w| w * 2f32.powi(exponent)).collect();
+        let mut blocks = Vec::new();
+        Format::Q8_0.quantise(&weights, &mut blocks);
+        let scale = weights.iter().fold(0.0f32, |most, w| most.max(w.abs())) / 127.0;
+        let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
+        assert_eq!(blocks[..2], half::f16::from_f32(scale).to_le_bytes());
+        for (j, w) in weights.iter().enumerate() {
+            let expected = (w * inverse).round().clamp(-128.0, 127.0) as i32;
+            assert_eq!(integer(Format::Q8_0, &blocks, j), expected, "{w}");
+        }
+    }
+}
+
+#[test]
+fn matrices_of_one_pool_keep_their_weights_when_others_go() {
+    let pool = pool(Isa::Portable);
+    // Some are larger than a huge page, and all together than a region.
+    let matrix = |seed: usize| {
+        let (outputs, inputs) = (16 + 1000 * (seed % 4), 1024);
+        let weights = numbers(outputs * inputs, seed as u64);
+        let packed = QuantMatrix::from_f32(&pool, Format::Q8_0, outputs, inputs, &weights);
+        (packed.expect("finite"), weights)
+    };
+    let mut kept: Vec<_> = (0..12).map(matrix).collect();
+    let mut number = 0;
+    kept.retain(|_| {
+        number += 1;
+        number % 3 > 0
+    });
+    kept.extend((12..16).map(matrix));
+    drop(pool);
+    for (packed, weights) in kept {
+        let (mut row, mut blocks, mut expected) = (vec![0.0; 1024], Vec::new(), vec![0.0; 1024]);
+        for (o, weights) in weights.chunks(1024).enumerate() {
+            packed.dequantise_row(o, &mut row);
+            blocks.clear();
+            Format::Q8_0.quantise(weights, &mut blocks);
+            Format::Q8_0.dequantise(&blocks, &mut expected);
+            assert!(row == expected, "row {o}");
+        }
+    }
+}

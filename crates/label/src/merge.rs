@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use tokenroute_core::Part;
-use tokenroute_store::{self as store, FileHashes, Manifest};
+use tokenroute_store::{self as store, Manifest, ReadAnew};
 
 use crate::recorded::{FoundShards, PARTIAL, begun, resume, save_progress};
 use crate::shards::{finish, shard_names, work};
@@ -30,7 +30,7 @@ pub fn merge(
     dir: &Path,
 ) -> Result<Manifest, LabelError> {
     let work = work(config, pair, separator, items, round)?;
-    if let Some(done) = work.finished(dir, &FileHashes::default())? {
+    if let Some(done) = work.finished(dir, &ReadAnew)? {
         store::remove(&dir.join(PARTIAL))?;
         return Ok(done);
     }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use tokenroute_core::{LanguageModel, Llm, Part, Progress};
-use tokenroute_store::{self as store, FileHashes, Manifest};
+use tokenroute_store::{self as store, Manifest, ReadAnew};
 
 use crate::judgements::Kept;
 use crate::recorded::{
@@ -115,7 +115,7 @@ impl<S: LanguageModel, L: Llm + ?Sized> Labeller<'_, S, L> {
     ) -> Result<Manifest, LabelError> {
         self.check(items, round.number())?;
         let work = self.work(items, round)?;
-        if let Some(done) = work.finished(dir, &FileHashes::default())? {
+        if let Some(done) = work.finished(dir, &ReadAnew)? {
             // A run killed between its manifest and its end leaves this behind.
             store::remove(&dir.join(PARTIAL))?;
             return Ok(done);

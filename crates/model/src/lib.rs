@@ -22,6 +22,7 @@
 //! - [`Detokeniser`]: a stream of tokens to text, always in whole characters.
 //! - [`RouterScorer`]: a router file as a [`tokenroute_core::Scorer`].
 //! - [`RandomModel`]: random weights in a real model's shape, to measure speed.
+//! - [`FileHashes`]: hashes of files, remembered while the files stay as they are.
 //! - [`Linear`]: the row-stable linear layer.
 //!
 //! Usage:
@@ -64,6 +65,7 @@ mod decoders;
 mod device;
 mod error;
 mod export;
+mod file_hashes;
 mod hash;
 mod json_fields;
 mod least_memory;
@@ -81,6 +83,7 @@ pub use decoders::{Decoder, KvState, continue_greedy};
 pub use device::{Device, UnknownDevice};
 pub use error::LoadError;
 pub use export::export_directory;
+pub use file_hashes::FileHashes;
 pub use hash::sha256_of_file;
 pub use least_memory::least_memory;
 pub use load::{

@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, Scope, ScopedJoinHandle};
 
 use tokenroute_core::{LanguageModel, ModelInfo, Vocabulary};
@@ -96,7 +96,8 @@ pub fn load_model(path: &Path, options: &LoadOptions) -> Result<LoadedModel, Loa
 }
 
 /// [`load_model`] with hashes of files that the caller may remember. While matrices are
-/// packed, one thread makes the tokenizer and one asks for the hashes.
+/// packed, one thread makes the tokenizer and one asks for the hashes. The LM head is packed once the
+/// number of tokens is known, which is before the tokenizer is made.
 ///
 /// # Errors
 /// As [`load_model`], and those of `sha256`.
@@ -109,16 +110,21 @@ pub fn load_model_hashed(
     start_threads()?;
     let files = ModelFiles::open(path)?;
     thread::scope(|scope| {
-        let text = beside(scope, || files.text())?;
+        let (announce, announced) = mpsc::channel();
+        let text = || {
+            // Nobody listens once loading has failed.
+            files.text(move |size| announce.send(size).unwrap_or_default())
+        };
+        let mut text = Some(beside(scope, text)?);
+        let finish = |text: Option<_>| text.map_or_else(|| files.text(|_| ()), joined);
         let mut made = None;
-        let vocabulary = || {
-            let (tokenizer, vocabulary) = joined(text)?;
-            let size = tokenizer.size();
-            made = Some((tokenizer, vocabulary));
-            Ok(size)
+        let vocabulary = || match announced.recv() {
+            Ok(size) => Ok(size),
+            // It has ended without a size, so with an error.
+            Err(_) => Ok(made.insert(finish(text.take())?).0.size()),
         };
         let decoder = decode(&files, options, vocabulary, sha256)?;
-        let (tokenizer, vocabulary) = made.map_or_else(|| files.text(), Ok)?;
+        let (tokenizer, vocabulary) = made.map_or_else(|| finish(text), Ok)?;
         Ok(LoadedModel { decoder, tokenizer, vocabulary })
     })
 }

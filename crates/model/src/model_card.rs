@@ -31,7 +31,7 @@ impl ModelCard {
     /// As [`crate::load_model`], weights apart.
     pub fn read(path: &Path) -> Result<Self, LoadError> {
         let files = ModelFiles::open(path)?;
-        let (tokenizer, vocabulary) = files.text()?;
+        let (tokenizer, vocabulary) = files.text(|_| ())?;
         Ok(ModelCard { path: path.to_owned(), config: files.config, tokenizer, vocabulary })
     }
 

@@ -51,14 +51,22 @@ impl ModelFiles {
         if self.gguf.is_some() { self.path.clone() } else { self.path.join("config.json") }
     }
 
-    /// Makes the tokenizer and the vocabulary.
+    /// Makes the tokenizer and the vocabulary. `sized` gets the number of token ids as soon as it
+    /// is known.
     ///
     /// # Errors
     /// A tokenizer or end tokens that are missing or damaged.
-    pub(crate) fn text(&self) -> Result<(Tokenizer, Vocabulary), LoadError> {
+    pub(crate) fn text(
+        &self,
+        sized: impl FnOnce(usize),
+    ) -> Result<(Tokenizer, Vocabulary), LoadError> {
         let (tokenizer, ends) = match &self.gguf {
-            Some(file) => (Tokenizer::of_gguf(file)?, file.end_tokens()?),
-            None => (Tokenizer::of_model(&self.path)?, end_tokens(&self.path, &self.json)?),
+            Some(file) => (Tokenizer::of_gguf(file, sized)?, file.end_tokens()?),
+            None => {
+                let tokenizer = Tokenizer::of_model(&self.path)?;
+                sized(tokenizer.size());
+                (tokenizer, end_tokens(&self.path, &self.json)?)
+            }
         };
         let vocabulary = tokenizer.vocabulary(&ends)?;
         Ok((tokenizer, vocabulary))

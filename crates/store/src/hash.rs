@@ -33,6 +33,25 @@ pub fn sha256_file(path: &Path) -> Result<String, StoreError> {
     }
 }
 
+/// Gives the SHA-256 of files. It may remember them.
+pub trait FileHash {
+    /// SHA-256 of a file's content.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    fn sha256(&self, path: &Path) -> Result<String, StoreError>;
+}
+
+/// Reads every file anew.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadAnew;
+
+impl FileHash for ReadAnew {
+    fn sha256(&self, path: &Path) -> Result<String, StoreError> {
+        sha256_file(path)
+    }
+}
+
 fn hex(digest: &[u8]) -> String {
     digest.iter().fold(String::with_capacity(2 * digest.len()), |mut text, byte| {
         // Writing into a String cannot fail.

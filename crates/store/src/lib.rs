@@ -11,7 +11,7 @@
 //! - [`RouterFile`]: a router's header and layers; also as an ONNX model.
 //! - [`PolicyCurves`]: the exact step functions of one policy on one split.
 //! - [`PublishedHead`]: a head that others trained, from a PyTorch state dict.
-//! - [`FileHashes`]: hashes of files, remembered while the files stay as they are.
+//! - [`FileHash`]: hashes of files, read anew or remembered.
 //! - [`Manifest`]: the inputs, configuration and outputs of a finished stage.
 //! - [`StoreError`]: every failure, with the file and the cause.
 //!
@@ -24,7 +24,6 @@ mod curves;
 mod dataset;
 mod engine_states;
 mod error;
-mod file_hashes;
 mod floats;
 mod folder_lock;
 mod hash;
@@ -50,9 +49,8 @@ pub use curves::{PolicyCurves, curve_csv, read_curves, write_curves};
 pub use dataset::{Dataset, DatasetCard, Split, questions_jsonl, read_questions, write_questions};
 pub use engine_states::EngineStates;
 pub use error::StoreError;
-pub use file_hashes::FileHashes;
 pub use folder_lock::FolderLock;
-pub use hash::{sha256, sha256_file};
+pub use hash::{FileHash, ReadAnew, sha256, sha256_file};
 #[cfg(feature = "tables")]
 pub use labels::{
     Columns, encode_judgements, encode_labels, label_shards, read_labels, read_labels_dir,

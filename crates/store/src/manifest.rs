@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{FileHashes, StoreError, atomic, hash};
+use crate::{FileHash, StoreError, atomic, hash};
 
 /// The record of one stage, saved as `manifest.json` beside its outputs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -148,7 +148,7 @@ impl Manifest {
     ///
     /// # Errors
     /// A file that exists but cannot be read.
-    pub fn is_whole(&self, dir: &Path, hashes: &FileHashes) -> Result<bool, StoreError> {
+    pub fn is_whole(&self, dir: &Path, hashes: &dyn FileHash) -> Result<bool, StoreError> {
         for name in self.outputs.keys() {
             if !self.holds(dir, name, hashes)? {
                 return Ok(false);
@@ -161,7 +161,7 @@ impl Manifest {
     ///
     /// # Errors
     /// A file that exists but cannot be read.
-    pub fn holds(&self, dir: &Path, name: &str, hashes: &FileHashes) -> Result<bool, StoreError> {
+    pub fn holds(&self, dir: &Path, name: &str, hashes: &dyn FileHash) -> Result<bool, StoreError> {
         let path = dir.join(name);
         Ok(match self.outputs.get(name) {
             Some(expected) => atomic::exists(&path) && hashes.sha256(&path)? == *expected,
@@ -174,7 +174,7 @@ impl Manifest {
     ///
     /// # Errors
     /// A manifest or output that cannot be read.
-    pub fn finished(&self, dir: &Path, hashes: &FileHashes) -> Result<Option<Self>, StoreError> {
+    pub fn finished(&self, dir: &Path, hashes: &dyn FileHash) -> Result<Option<Self>, StoreError> {
         match Self::load(dir)? {
             Some(found) if found.matches(self) && found.is_whole(dir, hashes)? => Ok(Some(found)),
             _ => Ok(None),

@@ -9,7 +9,7 @@ use tokenroute_core::{
     Question, QuestionCurve, Relation, RouterHeader, Tau, TauPoint, TrainingRecord,
 };
 use tokenroute_store::{
-    Columns, Dataset, DatasetCard, FileHashes, FolderLock, Manifest, PolicyCurves, RouterFile,
+    Columns, Dataset, DatasetCard, FolderLock, Manifest, PolicyCurves, ReadAnew, RouterFile,
     RouterLayer, curve_csv, encode_labels, read_curves, read_labels, read_labels_dir,
     read_questions, read_recorded_labels, sha256, write_curves, write_labels,
 };
@@ -298,15 +298,14 @@ fn a_manifest_tells_finished_work_from_changed() {
         Manifest::new("label", serde_json::json!({"max_tokens": 128}), seed)
             .with_input("questions", &sha256(b"questions"))
     };
-    let finished =
-        |m: Manifest| m.finished(dir, &FileHashes::default()).expect("readable").is_some();
+    let finished = |m: Manifest| m.finished(dir, &ReadAnew).expect("readable").is_some();
     assert!(!finished(work(1)));
     fs::write(dir.join("out.bin"), b"out").expect("a write");
     let mut done = work(1);
     done.add_output(dir, "out.bin").expect("the file is there");
     done.save(dir).expect("a write");
     assert!(finished(work(1)));
-    let holds = |name| done.holds(dir, name, &FileHashes::default()).expect("readable");
+    let holds = |name| done.holds(dir, name, &ReadAnew).expect("readable");
     assert!(holds("out.bin") && !holds("other.bin"));
     assert!(!finished(work(2)), "another seed is other work");
     assert!(!finished(work(1).with_input("questions", "changed")));
@@ -316,7 +315,7 @@ fn a_manifest_tells_finished_work_from_changed() {
     assert!(!finished(work(1)), "an output is gone");
     assert!(!holds("out.bin"));
     fs::write(dir.join(Manifest::NAME), "{").expect("a write");
-    assert!(message(work(1).finished(dir, &FileHashes::default())).contains("manifest.json"));
+    assert!(message(work(1).finished(dir, &ReadAnew)).contains("manifest.json"));
     assert!(!exists_partial(dir));
 }
 

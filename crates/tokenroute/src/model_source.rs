@@ -5,7 +5,7 @@ use std::path::Path;
 use tokenroute_core::Progress;
 use tokenroute_hub::{local, reference};
 use tokenroute_model::{
-    Decoder, Format, LoadError, LoadOptions, LoadedModel, Sha256Of, cache_folder,
+    Decoder, FileHashes, Format, LoadError, LoadOptions, LoadedModel, Sha256Of, cache_folder,
     load_decoder_hashed, load_model_hashed,
 };
 
@@ -51,26 +51,13 @@ pub(crate) fn load_found(path: &Path, options: &LoadOptions) -> Result<LoadedMod
 }
 
 /// Runs `load` with hashes of files that the user's cache remembers by path, size and times.
-#[cfg(feature = "lab")]
 fn with_hashes<T>(load: impl FnOnce(Sha256Of<'_>) -> T) -> T {
-    use tokenroute_store::{FileHashes, StoreError, make_dir};
     // Without a folder to write to, nothing is remembered.
-    let folder = cache_folder().filter(|folder| make_dir(folder).is_ok());
+    let folder = cache_folder().filter(|folder| std::fs::create_dir_all(folder).is_ok());
     let hashes = folder.map_or_else(FileHashes::default, |folder| {
         FileHashes::open(&folder.join("file-hashes.json"))
     });
-    load(&|file| {
-        hashes.sha256(file).map_err(|error| match error {
-            StoreError::Read { source, .. } => source,
-            other => std::io::Error::other(other),
-        })
-    })
-}
-
-/// Runs `load` with hashes that are taken anew. A build without stages has no memory of them.
-#[cfg(not(feature = "lab"))]
-fn with_hashes<T>(load: impl FnOnce(Sha256Of<'_>) -> T) -> T {
-    load(&tokenroute_model::sha256_of_file)
+    load(&|file| hashes.sha256(file))
 }
 
 /// The last part of a model's path or reference, without `.gguf`. Links of folders are

@@ -11,6 +11,7 @@ mod examples;
 mod experiment_llm;
 mod given_states;
 mod grading;
+mod hashes;
 pub mod labels;
 pub mod latency;
 mod llm_server;
@@ -33,7 +34,7 @@ use serde_json::Value;
 use tokenroute_core::{Part, Progress, Question, TokenId, common_prefix};
 use tokenroute_llm::http::HttpConfig;
 use tokenroute_model::{ModelCard, process_memory as memory};
-use tokenroute_store::{self as store, Dataset, FileHashes, FolderLock, Manifest};
+use tokenroute_store::{self as store, Dataset, FolderLock, Manifest};
 
 use crate::experiment::{Experiment, Override, SPLITS};
 use crate::llm_usage::{LlmUsage, TextUsage};
@@ -41,6 +42,7 @@ use crate::prompts::Prompter;
 pub use estimate::LabelEstimate;
 pub use experiment_llm::ExperimentLlm;
 use grading::Grading;
+use hashes::Hashes;
 pub use pair::LoadedPair;
 use pair::NamedPair;
 pub use parts::Merged;
@@ -52,7 +54,7 @@ pub struct Chain<'a> {
     pub experiment: Experiment,
     /// Receives the progress of long work.
     pub progress: &'a dyn Progress,
-    hashes: FileHashes,
+    hashes: Hashes,
     named: NamedPair,
     grading: Grading,
     /// Where an engine's hidden states of the SLM lie, for the first label round, if anywhere.
@@ -81,9 +83,6 @@ pub struct Asked {
 /// Tokens at the end of a prompt that show whether it ends within a model's thinking.
 const PROMPT_END: usize = 16;
 
-/// File under `run/` that remembers hashes of files.
-const HASHES: &str = "file-hashes.json";
-
 impl<'a> Chain<'a> {
     /// Reads the experiment and what names its pair. No model is loaded.
     pub fn open(path: &Path, overrides: &[Override], progress: &'a dyn Progress) -> Result<Self> {
@@ -92,7 +91,7 @@ impl<'a> Chain<'a> {
 
     /// Reads what names the pair of an experiment. No model is loaded.
     pub fn of(experiment: Experiment, progress: &'a dyn Progress) -> Result<Self> {
-        let hashes = FileHashes::open(&experiment.run(HASHES));
+        let hashes = Hashes::of(&experiment);
         let named = NamedPair::read(&experiment, &hashes, progress)?;
         let (loaded, lock, splits) = (OnceLock::new(), OnceLock::new(), Default::default());
         let judgements = experiment.label.judgements.as_ref().map(|kept| experiment.path(kept));

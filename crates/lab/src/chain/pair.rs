@@ -10,7 +10,7 @@ use tokenroute_llm::http::HttpConfig;
 use tokenroute_model::{
     Decoder, Device, Format, LoadOptions, ModelCard, cache_folder, files_hash, weights_hash,
 };
-use tokenroute_store::{self as store, FileHashes};
+use tokenroute_store::{self as store, FileHash};
 
 use super::experiment_llm::{ExperimentLlm, NamedServer, not_here};
 use crate::experiment::Experiment;
@@ -56,7 +56,7 @@ impl NamedPair {
     /// Reads configurations and hashes, but no weights.
     pub(super) fn read(
         experiment: &Experiment,
-        hashes: &FileHashes,
+        hashes: &dyn FileHash,
         progress: &dyn Progress,
     ) -> Result<Self> {
         let section = &experiment.pair;

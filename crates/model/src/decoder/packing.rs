@@ -1,6 +1,7 @@
 //! Holds the weights of a decoder for the kernels: decides the format of each matrix, and
 //! packs it.
 
+use std::borrow::Cow;
 use std::sync::OnceLock;
 
 use tokenroute_kernels::{Format, Pool, QuantMatrix};
@@ -8,7 +9,7 @@ use tokenroute_kernels::{Format, Pool, QuantMatrix};
 use super::layers::{Holder, Layer, head_stack};
 use super::stack::Stack;
 use super::{Linear, Matrix};
-use crate::weights::WeightSource;
+use crate::weights::{BlockRows, WeightSource};
 use crate::{Config, LoadError};
 
 /// The source of the matrices and the format to hold them in.
@@ -90,18 +91,16 @@ impl Packing<'_> {
     fn quantised(&self, stack: &Stack<'_>, format: Format) -> Result<QuantMatrix, LoadError> {
         let Packing { source, pool, .. } = *self;
         let (inputs, outputs) = (stack.inputs(), stack.outputs());
-        let blocks = |row: usize| {
-            let (tensor, row) = stack.part(row)?;
-            source.blocks(tensor, row, format)
-        };
+        let parts = stack.parts().iter();
+        let parts: Option<Vec<_>> = parts
+            .map(|(tensor, outputs)| {
+                let rows = source.block_rows(tensor, format)?;
+                rows(0).is_some().then_some((rows, *outputs))
+            })
+            .collect();
         let failed = OnceLock::new();
-        let mut first = 0;
-        let stored = stack.parts().iter().all(|(_, outputs)| {
-            first += outputs;
-            blocks(first - outputs).is_some()
-        });
-        let packed = if stored {
-            let row = |o| blocks(o).unwrap_or_default();
+        let packed = if let Some(parts) = parts {
+            let row = |o| row_of(&parts, o).unwrap_or_default();
             QuantMatrix::from_block_rows(pool, format, outputs, inputs, row)
         } else {
             QuantMatrix::from_rows(pool, format, outputs, inputs, |o, out| {
@@ -124,4 +123,15 @@ impl Packing<'_> {
             }),
         }
     }
+}
+
+/// A row of a stack, from the rows of its parts and their numbers.
+fn row_of<'a>(parts: &[(BlockRows<'a>, usize)], mut row: usize) -> Option<Cow<'a, [u8]>> {
+    for (rows, outputs) in parts {
+        if row < *outputs {
+            return rows(row);
+        }
+        row -= outputs;
+    }
+    None
 }

@@ -70,15 +70,4 @@ impl<'a> Stack<'a> {
         }
         Ok(())
     }
-
-    /// The tensor that holds row `row` of the stack, and the row's index there.
-    pub(crate) fn part(&self, mut row: usize) -> Option<(&str, usize)> {
-        for (tensor, outputs) in &self.parts {
-            if row < *outputs {
-                return Some((tensor, row));
-            }
-            row -= outputs;
-        }
-        None
-    }
 }

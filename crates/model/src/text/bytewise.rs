@@ -9,6 +9,7 @@ use tokenizers::NormalizerWrapper;
 use tokenroute_core::{ModelError, Spelled, Speller, TokenId};
 
 use super::Tokenizer;
+use super::byte_names::byte_names;
 use super::tokenizer::BROKEN;
 use crate::LoadError;
 
@@ -171,17 +172,4 @@ fn only_composes(normalizer: &Value) -> bool {
 fn byte_of(name: &str) -> Option<u8> {
     let digits = name.strip_prefix("<0x")?.strip_suffix('>')?;
     (digits.len() == 2).then(|| u8::from_str_radix(digits, 16).ok()).flatten()
-}
-
-/// The characters that stand for bytes 0 to 255 in byte-level BPE (GPT-2's
-/// `bytes_to_unicode`): printable ones for themselves, others from U+0100 on.
-pub(crate) fn byte_names() -> impl Iterator<Item = char> {
-    let mut next = 0x100;
-    (0..=255u8).map(move |byte| {
-        if matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..) {
-            return char::from(byte);
-        }
-        next += 1;
-        char::from_u32(next - 1).unwrap_or(char::REPLACEMENT_CHARACTER)
-    })
 }

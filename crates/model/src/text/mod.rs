@@ -1,11 +1,14 @@
 //! Text to tokens and back: tokenizer, chat templates, and the text of streamed tokens.
 
+mod byte_names;
 mod bytewise;
 pub(crate) mod chat;
 mod detokenise;
+mod listed;
+mod parts;
 mod tokenizer;
 
+pub(crate) use byte_names::byte_names;
 pub use bytewise::BytewiseTokenizer;
-pub(crate) use bytewise::byte_names;
 pub use detokenise::Detokeniser;
 pub use tokenizer::Tokenizer;

@@ -7,11 +7,13 @@ use serde_json::Value;
 use tokenizers::{OffsetReferential, OffsetType};
 use tokenroute_core::{Breaks, TokenId, Vocabulary};
 
-use super::BytewiseTokenizer;
+use super::byte_names::ByteLevelTexts;
+use super::parts::PARTS;
+use super::{BytewiseTokenizer, listed, parts};
 use crate::LoadError;
 use crate::hash::sha256;
 use crate::weights::WeightSource;
-use crate::weights::gguf::{GgufSource, is_gguf};
+use crate::weights::gguf::{GgufSource, ListedTokenizer, is_gguf};
 
 /// A `tokenizer.json`.
 #[derive(Debug, Clone)]
@@ -31,9 +33,6 @@ const ENCODING: usize = 512;
 /// the greatest is visited, whether or not it has a token.
 const MOST_IDS: usize = 4 << 20;
 
-/// The parts of a tokenizer that the models of a pair must share, in order of comparison.
-const PARTS: [&str; 4] = ["vocabularies", "merges", "added tokens", "pre-tokenizers"];
-
 /// What a panic of `tokenizers` means.
 pub(super) const BROKEN: &str =
     "its parts contradict one another, so that the library `tokenizers` fails";
@@ -45,29 +44,45 @@ impl Tokenizer {
     /// A file that cannot be read or that holds no tokenizer.
     pub fn of_model(path: &Path) -> Result<Self, LoadError> {
         if is_gguf(path) {
-            return Tokenizer::of_gguf(&GgufSource::open(path)?);
+            return Tokenizer::of_gguf(&GgufSource::open(path)?, |_| ());
         }
         Tokenizer::read(&path.join("tokenizer.json"))
     }
 
-    /// The `tokenizer.json` beside a GGUF file if there is one, else the file's own.
+    /// The `tokenizer.json` beside a GGUF file if there is one, else the file's own. `sized` gets
+    /// the number of token ids as soon as it is known.
     ///
     /// # Errors
     /// A tokenizer that is damaged or of an unsupported kind.
-    pub(crate) fn of_gguf(file: &GgufSource) -> Result<Self, LoadError> {
+    pub(crate) fn of_gguf(file: &GgufSource, sized: impl FnOnce(usize)) -> Result<Self, LoadError> {
         let path = file.path("");
         let beside = path.with_file_name("tokenizer.json");
         if beside.exists() {
-            return Tokenizer::read(&beside);
+            let tokenizer = Tokenizer::read(&beside)?;
+            sized(tokenizer.size);
+            return Ok(tokenizer);
         }
-        let mut json = file.tokenizer_json()?;
-        let (parts, text) = (part_hashes(&json), json.to_string());
-        // Large vocabularies take much memory in each form, so only one is held at a time.
-        let added = json.get_mut("added_tokens").map(Value::take);
-        drop(json);
-        let tokenizer = Tokenizer::of_parts(path, parts, text.as_bytes())?;
+        let (tokenizer, added) = match file.tokenizer()? {
+            ListedTokenizer::Lists(mut lists) => {
+                let size = checked_size(path, lists.last())?;
+                sized(size);
+                let parts = parts::of_lists(&lists);
+                let added = lists.rest["added_tokens"].take();
+                let inner = inner(path, || listed::tokenizer(lists, &added))?;
+                (Tokenizer { path: path.to_owned(), inner, parts, size }, added)
+            }
+            ListedTokenizer::Whole(mut json) => {
+                let (parts, text) = (parts::of_json(&json), json.to_string());
+                // Large vocabularies take much memory in each form, so only one is held at a time.
+                let added = json.get_mut("added_tokens").map_or(Value::Null, Value::take);
+                drop(json);
+                let tokenizer = Tokenizer::of_parts(path, parts, text.as_bytes())?;
+                sized(tokenizer.size);
+                (tokenizer, added)
+            }
+        };
         // The library ignores the ids of added tokens and numbers them on from the others.
-        for token in added.as_ref().and_then(Value::as_array).into_iter().flatten() {
+        for token in added.as_array().into_iter().flatten() {
             let content = token["content"].as_str().unwrap_or("");
             if tokenizer.inner.token_to_id(content).map(u64::from) != token["id"].as_u64() {
                 return Err(file.misnumbered(content, &token["id"]));
@@ -98,31 +113,17 @@ impl Tokenizer {
             path: path.to_owned(),
             message: error.to_string(),
         })?;
-        let parts = part_hashes(&json);
+        let parts = parts::of_json(&json);
         drop(json);
         Tokenizer::of_parts(path, parts, bytes)
     }
 
     /// [`Tokenizer::parse`] of bytes whose hashes are known.
     fn of_parts(path: &Path, parts: [String; 4], bytes: &[u8]) -> Result<Self, LoadError> {
-        let bad = |error: tokenizers::Error| LoadError::Tokenizer {
-            path: path.to_owned(),
-            message: error.to_string(),
-        };
-        // `tokenizers` panics at some damaged files.
-        let inner = catch_unwind(|| tokenizers::Tokenizer::from_bytes(bytes));
-        let mut inner = inner.unwrap_or_else(|_| Err(BROKEN.into())).map_err(bad)?;
-        // A file may ask for truncation and padding. transformers ignores both unless its
-        // caller asks, and so must every encoding here.
-        inner.with_truncation(None).map_err(bad)?;
-        inner.with_padding(None);
+        let inner = inner(path, || tokenizers::Tokenizer::from_bytes(bytes))?;
         let vocabulary = inner.get_vocab(true);
         let last = vocabulary.iter().max_by_key(|(_, id)| **id);
-        let size = last.map_or(0, |(_, &id)| id as usize + 1);
-        if let Some((token, id)) = last.filter(|_| size > MOST_IDS) {
-            let what = format!("token {token:?} has id {id}; expected ids below {MOST_IDS}");
-            return Err(bad(what.into()));
-        }
+        let size = checked_size(path, last.map(|(token, &id)| (token.as_str(), id as usize)))?;
         Ok(Tokenizer { path: path.to_owned(), inner, parts, size })
     }
 
@@ -244,8 +245,13 @@ impl Tokenizer {
                 ),
             });
         }
+        let mut texts = ByteLevelTexts::of(&self.inner);
+        let breaks = |id: TokenId| match texts.as_mut().and_then(|texts| texts.text(id)) {
+            Some(text) => Ok(Breaks::of(&text)),
+            None => self.token_text(id).map(|text| Breaks::of(&text)),
+        };
         let breaks: Result<Vec<Breaks>, LoadError> =
-            (0..self.size as TokenId).map(|id| Ok(Breaks::of(&self.token_text(id)?))).collect();
+            (0..self.size as TokenId).map(breaks).collect();
         Ok(Vocabulary::new(ends.to_vec(), breaks?, self.pair_hash()))
     }
 
@@ -278,74 +284,33 @@ impl Tokenizer {
     }
 }
 
-/// Hashes of [`PARTS`], each over a canonical form of its JSON.
-fn part_hashes(json: &Value) -> [String; 4] {
-    let null = Value::Null;
-    let model = json.get("model").unwrap_or(&null);
-    let part = |object: &Value, key: &str, write: fn(&Value, &mut Vec<u8>)| {
-        let mut text = Vec::new();
-        write(object.get(key).unwrap_or(&Value::Null), &mut text);
-        sha256(text)
-    };
-    [
-        part(model, "vocab", canonical),
-        part(model, "merges", canonical_merges),
-        part(json, "added_tokens", canonical),
-        part(json, "pre_tokenizer", canonical),
-    ]
+/// Makes the library's tokenizer. `path` only appears in errors.
+fn inner(
+    path: &Path,
+    make: impl FnOnce() -> tokenizers::Result<tokenizers::Tokenizer>,
+) -> Result<tokenizers::Tokenizer, LoadError> {
+    let bad = |error: tokenizers::Error| unusable(path, error.to_string());
+    // `tokenizers` panics at some damaged files.
+    let inner = catch_unwind(AssertUnwindSafe(make));
+    let mut inner = inner.unwrap_or_else(|_| Err(BROKEN.into())).map_err(bad)?;
+    // A file may ask for truncation and padding. transformers ignores both unless its
+    // caller asks, and so must every encoding here.
+    inner.with_truncation(None).map_err(bad)?;
+    inner.with_padding(None);
+    Ok(inner)
 }
 
-/// [`canonical`] of merges, which older versions write "a b" and newer ones ["a", "b"].
-fn canonical_merges(merges: &Value, out: &mut Vec<u8>) {
-    let Value::Array(list) = merges else { return canonical(merges, out) };
-    out.push(b'[');
-    for merge in list {
-        match merge.as_str().and_then(|text| text.split_once(' ')) {
-            Some((left, right)) => {
-                out.push(b'[');
-                for side in [left, right] {
-                    quoted(side, out);
-                    out.push(b',');
-                }
-                out.push(b']');
-            }
-            None => canonical(merge, out),
+/// The number of token ids, from the token with the greatest one.
+fn checked_size(path: &Path, last: Option<(&str, usize)>) -> Result<usize, LoadError> {
+    match last {
+        Some((token, id)) if id >= MOST_IDS => {
+            let what = format!("token {token:?} has id {id}; expected ids below {MOST_IDS}");
+            Err(unusable(path, what))
         }
-        out.push(b',');
-    }
-    out.push(b']');
-}
-
-/// Writes JSON without spaces and with sorted keys, for any map type of serde_json.
-fn canonical(value: &Value, out: &mut Vec<u8>) {
-    match value {
-        Value::Object(map) => {
-            let mut entries: Vec<_> = map.iter().collect();
-            entries.sort_by_key(|entry| entry.0);
-            out.push(b'{');
-            for (key, value) in entries {
-                quoted(key, out);
-                out.push(b':');
-                canonical(value, out);
-                out.push(b',');
-            }
-            out.push(b'}');
-        }
-        Value::Array(list) => {
-            out.push(b'[');
-            for value in list {
-                canonical(value, out);
-                out.push(b',');
-            }
-            out.push(b']');
-        }
-        Value::String(text) => quoted(text, out),
-        other => out.extend(other.to_string().as_bytes()),
+        last => Ok(last.map_or(0, |(_, id)| id + 1)),
     }
 }
 
-/// Writes a text as JSON does.
-fn quoted(text: &str, out: &mut Vec<u8>) {
-    // A vector takes every byte.
-    let _ = serde_json::to_writer(out, text);
+fn unusable(path: &Path, message: String) -> LoadError {
+    LoadError::Tokenizer { path: path.to_owned(), message }
 }

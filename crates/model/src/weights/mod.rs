@@ -18,4 +18,4 @@ pub(crate) use mapped_file::MappedFile;
 pub(crate) use q8_embedding::Q8Embedding;
 pub(crate) use safetensors::WeightFile;
 pub(crate) use shards::Shards;
-pub(crate) use source::{EMBEDDING, HEAD, WeightSource};
+pub(crate) use source::{BlockRows, EMBEDDING, HEAD, WeightSource};

@@ -12,6 +12,9 @@ pub(crate) const EMBEDDING: &str = "model.embed_tokens.weight";
 /// The LM head where they are not tied.
 pub(crate) const HEAD: &str = "lm_head.weight";
 
+/// Gives the blocks of a row; `None` if there are none, or no such row.
+pub(crate) type BlockRows<'a> = Box<dyn Fn(usize) -> Option<Cow<'a, [u8]>> + Sync + 'a>;
+
 /// Tensors by their Hugging Face names. Rows are read as f32, so that a reader holds no more
 /// than it asks for.
 pub(crate) trait WeightSource: std::fmt::Debug + Send + Sync {
@@ -38,9 +41,8 @@ pub(crate) trait WeightSource: std::fmt::Debug + Send + Sync {
         None
     }
 
-    /// The blocks of row `row` of a checked tensor, if it is stored in blocks whose values
-    /// `format` has too.
-    fn blocks(&self, _tensor: &str, _row: usize, _format: Format) -> Option<Cow<'_, [u8]>> {
+    /// The rows of a checked tensor, if it is stored in blocks whose values `format` has too.
+    fn block_rows(&self, _tensor: &str, _format: Format) -> Option<BlockRows<'_>> {
         None
     }
 

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokenroute_core::{LanguageModel, Step};
-use tokenroute_model::gguf::Kind;
+use tokenroute_model::gguf::{Gguf, Kind};
 use tokenroute_model::{
     ChatOptions, ChatTemplate, Format, LoadOptions, LoadedModel, Message, Tokenizer,
     continue_greedy, load_decoder, load_model,
@@ -112,6 +112,32 @@ fn a_tokenizer_made_from_metadata_gives_the_same_ids() {
         Tokenizer::of_model(&path).expect("a tokenizer"),
     ] {
         assert_eq!(tokenizer.encode("and").expect("known characters").len(), 3);
+    }
+}
+
+/// Byte-level BPE, ours and llama.cpp's, and SentencePiece.
+#[test]
+fn a_files_lists_give_the_tokenizer_that_their_json_gives() {
+    let mut ours = exported(&model("qwen2"), Kind::F32, &[]).expect("a file");
+    replace(&mut ours, WHOLE, "tokenizer.huggingface.jsox");
+    let gemma = std::fs::read(crate::here("tiny-gemma3.gguf")).expect("the file");
+    for bytes in [ours, crate::tiny(), gemma] {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let (file, json) = (dir.path().join("model.gguf"), dir.path().join("elsewhere.json"));
+        std::fs::write(&file, &bytes).expect("a writable directory");
+        let listed = Tokenizer::of_model(&file).expect("a sound file");
+        let text = Gguf::parse(bytes).expect("a sound file").tokenizer().expect("a tokenizer");
+        std::fs::write(&json, text.to_string()).expect("a writable directory");
+        let given = Tokenizer::read(&json).expect("a sound tokenizer");
+        assert_eq!(listed.difference(&given), None);
+        assert_eq!(listed.pair_hash(), given.pair_hash());
+        assert_eq!(listed.token_texts().expect("texts"), given.token_texts().expect("texts"));
+        for text in ["sand and ab a<|end|>b.\n\n x<end>", "", "The sum of 3 and 4 is 7"] {
+            // The smallest vocabularies lack most characters.
+            let ids = |tokenizer: &Tokenizer| tokenizer.encode_prompt(text).expect("ids");
+            assert_eq!(ids(&listed), ids(&given), "{text:?}");
+            assert_eq!(listed.special_token_in(text), given.special_token_in(text));
+        }
     }
 }
 

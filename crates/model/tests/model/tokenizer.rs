@@ -3,6 +3,7 @@
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokenroute_core::{Breaks, Vocabulary};
 use tokenroute_model::Tokenizer;
 
 const TOKENIZER: &str = include_str!("../tokenizer/tokenizer.json");
@@ -54,6 +55,27 @@ fn truncation_and_padding_of_a_file_change_no_ids() {
         let section = json!({"strategy": strategy, "direction": "Left",
             "pad_to_multiple_of": 64, "pad_id": 264, "pad_type_id": 0, "pad_token": "<pad>"});
         check(&spoilt("padding", section));
+    }
+}
+
+#[test]
+fn a_vocabulary_has_the_breaks_of_the_tokens_texts() {
+    let mut json: Value = serde_json::from_str(TOKENIZER).expect("JSON");
+    // A text of several bytes a character, parts of such, and tokens that spell no bytes.
+    let tokens =
+        ["yes.Ċ", "ĊĊ", "aĊĊb", "no!", "Ċb", "æĹ¥.", "æĹ", "日\n\n", "?\u{ad}", "a b?", "\n"];
+    for (token, id) in tokens.iter().zip(262..) {
+        json["model"]["vocab"][token] = json!(id);
+    }
+    let tokens = [json!("ByteLevel"), json!("Fuse")].map(|decoder| {
+        json["decoder"]["type"] = decoder;
+        tokenizer(&json.to_string())
+    });
+    for tokenizer in tokens {
+        let texts = tokenizer.token_texts().expect("texts");
+        let breaks = texts.iter().map(|text| Breaks::of(text)).collect();
+        let expected = Vocabulary::new(vec![3], breaks, tokenizer.pair_hash());
+        assert_eq!(tokenizer.vocabulary(&[3]).expect("a vocabulary"), expected);
     }
 }
 

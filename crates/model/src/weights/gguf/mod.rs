@@ -7,6 +7,7 @@
 //! - [`Weight`]: a tensor's rows in Hugging Face's order, as stored or as f32.
 //! - [`export`]: writes a model in Hugging Face's terms as a GGUF file.
 
+mod bpe_lists;
 mod config;
 mod container;
 mod error;
@@ -30,6 +31,7 @@ pub use value::{Array, Value};
 pub use weight::Weight;
 pub use writer::{NewTensor, export};
 
+pub(crate) use bpe_lists::{BpeLists, ListedTokenizer};
 pub(crate) use source::{GgufSource, is_gguf};
 pub(crate) use split::files;
 pub(crate) use weight_cache::WeightCache;

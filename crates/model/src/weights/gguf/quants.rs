@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use half::f16;
+use pulp::{Simd, WithSimd};
 use tokenroute_kernels::k_quants::{self, scale_min};
 use tokenroute_kernels::{BLOCK, Format};
 
@@ -210,7 +211,9 @@ impl Kind {
             Kind::Q6K => &[208],
         };
         let mut blocks = bytes.chunks_exact(self.block_bytes());
-        blocks.all(|block| halves.iter().all(|&at| half(&block[at..]).is_finite()))
+        blocks.all(|block| {
+            halves.iter().all(|&at| f16::from_le_bytes([block[at], block[at + 1]]).is_finite())
+        })
     }
 
     /// Converts stored blocks to f32, as many as `out` holds.
@@ -226,7 +229,7 @@ impl Kind {
             Kind::Q8_0 => q8_0,
             Kind::Q4K => q4_k,
             Kind::Q5K => q5_k,
-            Kind::Q6K => q6_k,
+            Kind::Q6K => return arch().dispatch(SixBits { bytes, out }),
             Kind::Q2K => low_bits::q2_k,
             Kind::Q3K => low_bits::q3_k,
             Kind::Iq4Nl => low_bits::iq4_nl,
@@ -234,10 +237,6 @@ impl Kind {
             Kind::Mxfp4 => low_bits::mxfp4,
         };
         let blocks = bytes.chunks_exact(self.block_bytes()).zip(out.chunks_mut(self.block()));
-        if self == Kind::Q6K {
-            // In the vectors of this machine. Nothing is fused, so the bits are the same.
-            return arch().dispatch(|| blocks.for_each(|(bytes, out)| q6_k(bytes, out)));
-        }
         blocks.for_each(|(bytes, out)| block(bytes, out));
     }
 
@@ -357,23 +356,57 @@ fn q5_k(b: &[u8], y: &mut [f32]) {
     }
 }
 
+/// Blocks of Q6_K, converted in the vectors of this machine. Nothing is fused, so the bits are those
+/// of other machines.
+struct SixBits<'a> {
+    bytes: &'a [u8],
+    out: &'a mut [f32],
+}
+
+impl WithSimd for SixBits<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let (blocks, out) = (self.bytes.as_chunks().0, self.out.as_chunks_mut().0);
+        blocks.iter().zip(out).for_each(|(block, out)| q6_k(block, out));
+    }
+}
+
 #[inline(always)]
-fn q6_k(b: &[u8], y: &mut [f32]) {
+fn q6_k(b: &[u8; 210], y: &mut [f32; 256]) {
     let d = half(&b[208..]);
-    for n in 0..2 {
-        let (low, high) = (&b[64 * n..][..64], &b[128 + 32 * n..][..32]);
-        let scales = &b[192 + 8 * n..][..8];
-        let y = &mut y[128 * n..][..128];
-        // Runs of 16 weights have a scale.
-        for (run, (y, scale)) in y.as_chunks_mut::<16>().0.iter_mut().zip(scales).enumerate() {
-            let (i, first) = (run / 2, run % 2 * 16);
-            let (low, high) = (&low[first + 32 * (i % 2)..][..16], &high[first..][..16]);
-            let scale = d * f32::from(*scale as i8);
-            for (y, (low, high)) in y.iter_mut().zip(low.iter().zip(high)) {
-                let low = low >> (4 * (i / 2)) & 15;
-                let q = (low | (high >> (2 * i) & 3) << 4) as i8 - 32;
-                *y = scale * f32::from(q);
-            }
+    let low = b[..128].as_chunks::<64>().0.iter();
+    let high = b[128..192].as_chunks::<32>().0.iter();
+    let scales = b[192..208].as_chunks::<8>().0.iter();
+    for (y, (low, (high, scales))) in
+        y.as_chunks_mut::<128>().0.iter_mut().zip(low.zip(high.zip(scales)))
+    {
+        let scales = scales.map(|scale| d * f32::from(scale as i8));
+        let [first, second, third, fourth] = y.as_chunks_mut().0 else { return };
+        *first = six_bits::<0>(low, high, &scales);
+        *second = six_bits::<1>(low, high, &scales);
+        *third = six_bits::<2>(low, high, &scales);
+        *fourth = six_bits::<3>(low, high, &scales);
+    }
+}
+
+/// Part `I` of four: each run of 16 weights has a scale. The shifts are constants, and the weights
+/// have no other place than the result, so that all steps run in vectors.
+#[inline(always)]
+fn six_bits<const I: usize>(low: &[u8; 64], high: &[u8; 32], scales: &[f32; 8]) -> [f32; 32] {
+    let low = &low[32 * (I % 2)..][..32];
+    let mut integers = [0; 32];
+    for (q, (low, high)) in integers.iter_mut().zip(low.iter().zip(high)) {
+        let low = low >> (4 * (I / 2)) & 15;
+        *q = (low | (high >> (2 * I) & 3) << 4) as i8 - 32;
+    }
+    let mut weights = [0.0; 32];
+    for (run, (weights, integers)) in
+        weights.as_chunks_mut::<16>().0.iter_mut().zip(integers.as_chunks::<16>().0).enumerate()
+    {
+        for (weight, q) in weights.iter_mut().zip(integers) {
+            *weight = scales[2 * I + run] * f32::from(*q);
         }
     }
+    weights
 }

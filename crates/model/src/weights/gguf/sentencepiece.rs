@@ -10,6 +10,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value as Json, json};
 
+use super::bpe_lists::BpeLists;
 use super::tokenizer::{NORMAL, TOKENS};
 use super::{Gguf, GgufError, Value};
 
@@ -24,8 +25,8 @@ const LEAST_WAYS: usize = 1 << 12;
 const SPACE: &str = "\u{2581}";
 
 impl Gguf {
-    /// The file's `tokenizer.json`, from its scores.
-    pub(super) fn sentencepiece(&self) -> Result<Json, GgufError> {
+    /// The file's tokenizer, from its scores.
+    pub(super) fn sentencepiece(&self) -> Result<BpeLists<'_>, GgufError> {
         let (tokens, kinds) = self.token_list()?;
         let scores: Vec<f64> = self.list(SCORES)?.iter().filter_map(|s| s.as_f64()).collect();
         if scores.len() != tokens.len() {
@@ -72,7 +73,7 @@ impl Gguf {
         });
         let unknown = self.get("tokenizer.ggml.unknown_token_id").and_then(|id| id.as_u64());
         let unknown = unknown.and_then(|id| tokens.get(usize::try_from(id).ok()?));
-        Ok(json!({
+        let rest = json!({
             "version": "1.0", "truncation": null, "padding": null, "added_tokens": added,
             "normalizer": normalizer, "pre_tokenizer": null, "post_processor": around(ends),
             "decoder": {"type": "Sequence", "decoders": decoders},
@@ -80,9 +81,9 @@ impl Gguf {
                 "type": "BPE", "dropout": null, "unk_token": unknown,
                 "continuing_subword_prefix": null, "end_of_word_suffix": null,
                 "fuse_unk": true, "byte_fallback": true, "ignore_merges": false,
-                "vocab": vocabulary, "merges": merges(&ordinary, &scores)?,
             },
-        }))
+        });
+        Ok(BpeLists { rest, vocabulary, merges: merges(&ordinary, &scores)? })
     }
 }
 
@@ -112,12 +113,16 @@ fn around(ends: [Option<(&str, u64)>; 2]) -> Json {
 /// # Errors
 /// A token, or a number of ways, beyond what real vocabularies have: Gemma's have 48 bytes and 2
 /// ways for each token. A small file could ask for a table of any size.
-fn merges(ordinary: &HashMap<&str, usize>, scores: &[f64]) -> Result<Vec<Json>, GgufError> {
+fn merges<'a>(
+    ordinary: &HashMap<&'a str, usize>,
+    scores: &[f64],
+) -> Result<Vec<(&'a str, &'a str)>, GgufError> {
     if let Some(token) = ordinary.keys().find(|token| token.len() > LONGEST) {
         let value = format!("a token of {} bytes", token.len());
         return Err(GgufError::value(TOKENS, value, format!("at most {LONGEST}")));
     }
-    let mut order: Vec<(&str, usize)> = ordinary.iter().map(|(&token, &id)| (token, id)).collect();
+    let mut order: Vec<(&'a str, usize)> =
+        ordinary.iter().map(|(&token, &id)| (token, id)).collect();
     order.sort_by(|a, b| scores[b.1].total_cmp(&scores[a.1]).then(a.1.cmp(&b.1)));
     let most = LEAST_WAYS + WAYS * order.len();
     let mut merges = Vec::new();
@@ -127,7 +132,7 @@ fn merges(ordinary: &HashMap<&str, usize>, scores: &[f64]) -> Result<Vec<Json>, 
         for at in cuts.into_iter().rev() {
             let (left, right) = token.split_at(at);
             if ordinary.contains_key(left) && ordinary.contains_key(right) {
-                merges.push(json!([left, right]));
+                merges.push((left, right));
             }
         }
         if merges.len() > most {

@@ -1,6 +1,5 @@
 //! A GGUF file as a model to load: weights, configuration, tokenizer and end tokens.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,10 +8,11 @@ use serde_json::Value as Json;
 use tokenroute_core::TokenId;
 use tokenroute_kernels::Format;
 
+use super::bpe_lists::ListedTokenizer;
 use super::names::to_gguf;
 use super::tokenizer::{ENDS, TOKENS};
 use super::{Gguf, GgufError, Tensor, Weight};
-use crate::weights::{MappedFile, WeightSource};
+use crate::weights::{BlockRows, MappedFile, WeightSource};
 use crate::{Config, LoadError};
 
 /// Whether a path names a GGUF file, by its extension.
@@ -77,12 +77,12 @@ impl GgufSource {
         Config::parse(&self.path, &json)
     }
 
-    /// The file's `tokenizer.json`, as [`Gguf::tokenizer`] makes it.
+    /// The file's tokenizer, as [`Gguf::tokenizer`] has it.
     ///
     /// # Errors
     /// A tokenizer that is damaged or of an unsupported kind.
-    pub(crate) fn tokenizer_json(&self) -> Result<Json, LoadError> {
-        self.file.tokenizer().map_err(|error| self.named(error))
+    pub(crate) fn tokenizer(&self) -> Result<ListedTokenizer<'_>, LoadError> {
+        self.file.listed_tokenizer().map_err(|error| self.named(error))
     }
 
     /// The error for an added token whose id another token has, as `tokenizers` numbers them.
@@ -220,10 +220,16 @@ impl WeightSource for GgufSource {
         self.places.get(tensor)?.tensor.kind.held_in()
     }
 
-    fn blocks(&self, tensor: &str, row: usize, format: Format) -> Option<Cow<'_, [u8]>> {
-        let weight = self.weight(tensor).filter(|w| w.shape().len() > 1 && row < w.rows())?;
-        self.done(weight.row_size());
-        weight.kind().packed(weight.row_bytes(row), format)
+    fn block_rows(&self, tensor: &str, format: Format) -> Option<BlockRows<'_>> {
+        let weight = self.weight(tensor).filter(|weight| weight.shape().len() > 1)?;
+        let (kind, rows, size) = (weight.kind(), weight.rows(), weight.row_size());
+        Some(Box::new(move |row| {
+            if row >= rows {
+                return None;
+            }
+            self.done(size);
+            kind.packed(weight.row_bytes(row), format)
+        }))
     }
 
     fn give_back(&self) {

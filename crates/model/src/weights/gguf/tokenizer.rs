@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, json};
 
+use super::bpe_lists::{BpeLists, ListedTokenizer, sorted};
 use super::config::{GEMMA3, PHI3};
 use super::{Array, Gguf, GgufError, Value};
 
@@ -87,8 +88,14 @@ impl Gguf {
     /// A tokenizer of another kind than byte-level BPE and SentencePiece BPE; an unknown
     /// pre-tokenizer; lists that do not fit together. A `tokenizer.json` beside the file avoids all of these.
     pub fn tokenizer(&self) -> Result<Json, GgufError> {
+        self.listed_tokenizer().map(Json::from)
+    }
+
+    /// [`Gguf::tokenizer`] with vocabulary and merges as the file lists them.
+    pub(super) fn listed_tokenizer(&self) -> Result<ListedTokenizer<'_>, GgufError> {
         if let Some(text) = self.get(WHOLE).and_then(|value| value.as_str()) {
             return serde_json::from_str(text)
+                .map(ListedTokenizer::Whole)
                 .map_err(|error| GgufError::value(WHOLE, error, "a tokenizer.json"));
         }
         let text = |key: &str, expected: &str| {
@@ -98,7 +105,7 @@ impl Gguf {
         let beside = "; else put the model's tokenizer.json beside the file";
         let model = text("tokenizer.ggml.model", "\"gpt2\" or \"llama\"")?;
         if model == "llama" {
-            return self.sentencepiece();
+            return self.sentencepiece().map(ListedTokenizer::Lists);
         }
         if model != "gpt2" {
             let expected =
@@ -111,15 +118,10 @@ impl Gguf {
             GgufError::value("tokenizer.ggml.pre", format!("{pre:?}"), expected)
         })?;
         let (vocabulary, added) = self.vocabulary()?;
-        let mut merges = Vec::new();
-        for merge in texts(self.list("tokenizer.ggml.merges")?, "tokenizer.ggml.merges")? {
-            let (left, right) = merge.split_once(' ').ok_or_else(|| {
-                GgufError::value("tokenizer.ggml.merges", format!("{merge:?}"), "two tokens")
-            })?;
-            merges.push(json!([left, right]));
-        }
+        let merges = texts(self.list("tokenizer.ggml.merges")?, "tokenizer.ggml.merges")?;
+        let merges: Result<Vec<_>, _> = merges.into_iter().map(two_tokens).collect();
         let nfc = matches!(pre, "qwen2" | "deepseek-r1-qwen");
-        Ok(json!({
+        let rest = json!({
             "version": "1.0", "truncation": null, "padding": null, "added_tokens": added,
             "normalizer": nfc.then(|| json!({"type": "NFC"})),
             "pre_tokenizer": pre_json, "post_processor": null,
@@ -129,9 +131,9 @@ impl Gguf {
                 "continuing_subword_prefix": null, "end_of_word_suffix": null,
                 "fuse_unk": false, "byte_fallback": false,
                 "ignore_merges": matches!(pre, "llama-bpe" | "llama3"),
-                "vocab": vocabulary, "merges": merges,
             },
-        }))
+        });
+        Ok(ListedTokenizer::Lists(BpeLists { rest, vocabulary, merges: merges? }))
     }
 
     /// The tokens and their types, in order of ids.
@@ -148,14 +150,14 @@ impl Gguf {
         Ok((tokens, kinds))
     }
 
-    /// Ordinary tokens with their ids, and the list of added ones.
-    pub(super) fn vocabulary(&self) -> Result<(Map<String, Json>, Vec<Json>), GgufError> {
+    /// Ordinary tokens with their ids, in alphabetical order, and the list of added ones.
+    pub(super) fn vocabulary(&self) -> Result<(Vec<(&str, usize)>, Vec<Json>), GgufError> {
         let (tokens, kinds) = self.token_list()?;
         let is_added = |kind: i32| matches!(kind, CONTROL | USER_DEFINED);
         // Unused tokens are padding of the embedding.
         let is_ordinary = |kind: i32| !is_added(kind) && kind != UNUSED;
         let last = kinds.iter().rposition(|&kind| is_ordinary(kind));
-        let (mut vocabulary, mut added) = (Map::new(), Vec::new());
+        let (mut vocabulary, mut added) = (Vec::with_capacity(tokens.len()), Vec::new());
         for (id, (token, &kind)) in tokens.into_iter().zip(&kinds).enumerate() {
             if is_added(kind) {
                 added.push(json!({
@@ -166,13 +168,11 @@ impl Gguf {
             // `tokenizers` numbers added tokens on from the ordinary ones. An added token in
             // between gets its id from the vocabulary.
             let within = is_added(kind) && Some(id) < last;
-            let twice = (within || is_ordinary(kind))
-                && vocabulary.insert(token.to_owned(), json!(id)).is_some();
-            if twice {
-                return Err(GgufError::value(TOKENS, format!("{token:?} twice"), "once each"));
+            if within || is_ordinary(kind) {
+                vocabulary.push((token, id));
             }
         }
-        Ok((vocabulary, added))
+        Ok((sorted(vocabulary)?, added))
     }
 
     /// Tokens that end an answer: those named by metadata, in order. In files that this
@@ -233,6 +233,13 @@ fn texts<'a>(array: Array<'a>, key: &str) -> Result<Vec<&'a str>, GgufError> {
         value.as_str().ok_or_else(|| GgufError::value(key, value, "an array of texts"))
     };
     array.iter().map(text).collect()
+}
+
+/// The two tokens that a merge joins.
+fn two_tokens(merge: &str) -> Result<(&str, &str), GgufError> {
+    merge.split_once(' ').ok_or_else(|| {
+        GgufError::value("tokenizer.ggml.merges", format!("{merge:?}"), "two tokens")
+    })
 }
 
 /// The first `size` tokens of a `tokenizer.json` and their types. Ids without a token are

@@ -5,7 +5,7 @@ use tokenroute::load_options;
 use tokenroute_core::Progress;
 use tokenroute_hub::local;
 use tokenroute_model::{LoadOptions, ModelCard, files_hash};
-use tokenroute_store::{FileHashes, PublishedHead, TokenEmbedding};
+use tokenroute_store::{PublishedHead, TokenEmbedding, sha256_file};
 
 use crate::args::RouterImport;
 use crate::output;
@@ -28,8 +28,7 @@ pub fn run(args: &RouterImport, progress: &dyn Progress) -> Result<()> {
     );
     let options = load_options(&args.slm, 8, args.quantize);
     let options = LoadOptions { kv: args.kv.kv, device: args.place.device, ..options };
-    let hashes = FileHashes::default();
-    let hash = files_hash(&path, |file| anyhow::Ok(hashes.sha256(file)?))?;
+    let hash = files_hash(&path, |file| anyhow::Ok(sha256_file(file)?))?;
     let info = card.info(&options, &hash);
     let mut router = head.router(&info, card.vocabulary.hash());
     router.header.full_precision = !args.eight_bits;

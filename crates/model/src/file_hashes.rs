@@ -2,17 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{StoreError, atomic, sha256_file};
+use crate::sha256_of_file;
 
 /// A file that changed this recently may change again without a new time, so its hash is
 /// not remembered.
 const SETTLED: Duration = Duration::from_secs(2);
+
+/// Name prefix of a file that is being written.
+const PARTIAL: &str = ".partial-";
 
 /// SHA-256 of files, by path, size and time of modification. A file with another size or
 /// time is read again.
@@ -82,19 +86,18 @@ impl FileHashes {
     /// SHA-256 of a file's content, read only if it is not remembered.
     ///
     /// # Errors
-    /// [`StoreError::Read`].
-    pub fn sha256(&self, path: &Path) -> Result<String, StoreError> {
-        let failed = |source| StoreError::Read { path: path.to_owned(), source };
-        let path = fs::canonicalize(path).map_err(failed)?;
-        let stamp = Stamp::of(&fs::metadata(&path).map_err(failed)?);
+    /// A file that cannot be read.
+    pub fn sha256(&self, path: &Path) -> io::Result<String> {
+        let path = fs::canonicalize(path)?;
+        let stamp = Stamp::of(&fs::metadata(&path)?);
         if let Some(stamp) = &stamp
             && let Some(found) = self.known().files.get(&path)
             && found.stamp == *stamp
         {
             return Ok(found.sha256.clone());
         }
-        let sha256 = sha256_file(&path)?;
-        let after = Stamp::of(&fs::metadata(&path).map_err(failed)?);
+        let sha256 = sha256_of_file(&path)?;
+        let after = Stamp::of(&fs::metadata(&path)?);
         if let Some(stamp) =
             stamp.filter(|stamp| stamp.is_settled() && after.as_ref() == Some(stamp))
         {
@@ -108,18 +111,19 @@ impl FileHashes {
     /// Writes the file, without entries of files that are gone, if anything is new.
     ///
     /// # Errors
-    /// [`StoreError::Write`].
-    pub fn save(&self) -> Result<(), StoreError> {
+    /// A file that cannot be written. Its earlier content is unchanged.
+    pub fn save(&self) -> io::Result<()> {
         let Some(memory) = &self.memory else { return Ok(()) };
         let mut known = self.known();
-        if !known.changed || !memory.parent().is_some_and(Path::is_dir) {
+        let Some(folder) = memory.parent().filter(|folder| known.changed && folder.is_dir()) else {
             return Ok(());
-        }
+        };
         known.files.retain(|path, _| path.exists());
-        let json = serde_json::to_vec(&known.files)
-            .map_err(|e| StoreError::Encode { kind: "hashes", what: e.to_string() })?;
-        // Paths of files are the user's own affair.
-        atomic::write_private(memory, &json)?;
+        // Only the user may read a temporary file: paths of files are the user's own affair.
+        let mut file = tempfile::Builder::new().prefix(PARTIAL).tempfile_in(folder)?;
+        file.write_all(&serde_json::to_vec(&known.files)?)?;
+        file.as_file().sync_all()?;
+        file.persist(memory)?;
         known.changed = false;
         Ok(())
     }
@@ -169,10 +173,10 @@ mod tests {
         put(&path, "12345", old());
         assert_eq!(hash_beside(&memory, &path, || {}), "remembered");
         let longer = hash_beside(&memory, &path, || put(&path, "123456", old()));
-        assert_eq!(longer, sha256_file(&path).expect("a hash"));
+        assert_eq!(longer, sha256_of_file(&path).expect("a hash"));
         put(&path, "12345", old());
         let later = hash_beside(&memory, &path, || put(&path, "54321", SystemTime::now()));
-        assert_eq!(later, sha256_file(&path).expect("a hash"));
+        assert_eq!(later, sha256_of_file(&path).expect("a hash"));
         #[cfg(unix)]
         {
             let time = old();
@@ -181,7 +185,7 @@ mod tests {
                 std::thread::sleep(Duration::from_millis(20));
                 put(&path, "54321", time);
             });
-            assert_eq!(same_time, sha256_file(&path).expect("a hash"));
+            assert_eq!(same_time, sha256_of_file(&path).expect("a hash"));
         }
     }
 
@@ -215,6 +219,6 @@ mod tests {
         assert!(!memory.exists());
         fs::write(&memory, "{").expect("a write");
         let hash = FileHashes::open(&memory).sha256(&path).expect("a hash");
-        assert_eq!(hash, sha256_file(&path).expect("a hash"));
+        assert_eq!(hash, sha256_of_file(&path).expect("a hash"));
     }
 }
