@@ -146,7 +146,7 @@ docs:
     mdbook build docs
 
 # A nightly compiler is used where rustup has one; else the stable one is made to take nightly's flags.
-# Fuzz a reader of what others send: gguf, config, safetensors, chat, questions, router, labels, answers, serve, cloud or replies; needs cargo-fuzz.
+# Fuzz a reader of what others send: gguf, config, safetensors, tokenizer, chat, questions, router, heads, labels, curves, states, outcomes, answers, serve, cloud, replies, texts or grades; needs cargo-fuzz.
 fuzz target seconds="600":
     mkdir -p fuzz/corpus/{{target}}
     cp Cargo.lock fuzz/Cargo.lock
@@ -164,4 +164,4 @@ sanitize target="x86_64-unknown-linux-gnu":
 
 # Fuzz every reader, one after the other.
 fuzz-all seconds="600":
-    for target in gguf config safetensors chat questions router labels answers serve cloud replies; do just fuzz $target {{seconds}} || exit 1; done
+    for target in gguf config safetensors tokenizer chat questions router heads labels curves states outcomes answers serve cloud replies texts grades; do just fuzz $target {{seconds}} || exit 1; done

@@ -20,7 +20,7 @@ static SOUND: LazyLock<Vec<u8>> = LazyLock::new(|| {
         previous: 1,
         slm_token: 2,
         llm_token: 3,
-        llm_probability: None,
+        llm_probability: (position > 0).then_some(0.5),
         top: vec![(2, 0.75), (3, 0.25)],
         entropy: 0.5,
         sentence_entropy: 0.5,

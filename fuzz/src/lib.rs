@@ -9,6 +9,7 @@ use std::sync::{Mutex, Once, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use tokenroute_core::{Detail, Feed, LanguageModel};
 use tokenroute_model::Decoder;
@@ -45,7 +46,7 @@ impl Folder {
     }
 }
 
-/// Zeros in the shapes of [`CONFIG`], as a safetensors file.
+/// The weights of a model in the shapes of [`CONFIG`], as a safetensors file.
 pub fn weights() -> Vec<u8> {
     let layer = "model.layers.0";
     let shapes: [(String, &[usize]); 11] = [
@@ -61,18 +62,33 @@ pub fn weights() -> Vec<u8> {
         (format!("{layer}.post_attention_layernorm.weight"), &[4]),
         ("model.norm.weight".into(), &[4]),
     ];
-    let (mut header, mut at) = (serde_json::Map::new(), 0);
+    let shapes = shapes.map(|(name, shape)| (name, shape.to_vec()));
+    safetensors(shapes, Value::Null).expect("a small file")
+}
+
+/// A safetensors file with tensors of these shapes, all of whose numbers are 0.25. `None` if they
+/// are many.
+pub fn safetensors(
+    shapes: impl IntoIterator<Item = (String, Vec<usize>)>,
+    metadata: Value,
+) -> Option<Vec<u8>> {
+    const MOST: usize = 1 << 14;
+    let (mut header, mut at) = (Map::new(), 0);
+    if !metadata.is_null() {
+        header.insert("__metadata__".to_owned(), metadata);
+    }
     for (name, shape) in shapes {
-        let end = at + 4 * shape.iter().product::<usize>();
-        let entry = serde_json::json!({"dtype": "F32", "shape": shape, "data_offsets": [at, end]});
+        let numbers = shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n))?;
+        let end = at + 4 * Some(numbers).filter(|&numbers| at / 4 + numbers.min(MOST) < MOST)?;
+        let entry = json!({"dtype": "F32", "shape": shape, "data_offsets": [at, end]});
         header.insert(name, entry);
         at = end;
     }
-    let header = serde_json::Value::Object(header).to_string();
+    let header = Value::Object(header).to_string();
     let mut file = (header.len() as u64).to_le_bytes().to_vec();
     file.extend(header.as_bytes());
-    file.resize(file.len() + at, 0);
-    file
+    file.extend(0.25f32.to_le_bytes().repeat(at / 4));
+    Some(file)
 }
 
 /// Runs a loaded model on one token.
@@ -155,21 +171,25 @@ pub fn replying(reply: &'static Mutex<Vec<u8>>) -> SocketAddr {
     thread::spawn(move || {
         for socket in listener.incoming() {
             let Ok(mut socket) = socket else { continue };
-            read_request(&mut socket);
-            let body = reply.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let head = format!(
-                "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
-                body.len()
-            );
-            let _ = socket.write_all(head.as_bytes());
-            let _ = socket.write_all(&body);
+            let _ = socket.set_nodelay(true);
+            // A client may keep several connections.
+            thread::spawn(move || {
+                while read_request(&mut socket) {
+                    let body = reply.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                    let length = body.len();
+                    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
+                    if socket.write_all(&[head.as_bytes(), &body].concat()).is_err() {
+                        return;
+                    }
+                }
+            });
         }
     });
     address
 }
 
-/// Reads a request to its end.
-fn read_request(socket: &mut TcpStream) {
+/// Reads a request to its end. There is none if the client has left.
+fn read_request(socket: &mut TcpStream) -> bool {
     let (mut request, mut part) = (Vec::new(), [0; 4096]);
     loop {
         let text = String::from_utf8_lossy(&request).to_ascii_lowercase();
@@ -177,11 +197,11 @@ fn read_request(socket: &mut TcpStream) {
             let length = text.split("content-length:").nth(1).and_then(|rest| rest.lines().next());
             let length: usize = length.and_then(|n| n.trim().parse().ok()).unwrap_or(0);
             if request.len() >= head + 4 + length {
-                return;
+                return true;
             }
         }
         match socket.read(&mut part) {
-            Ok(0) | Err(_) => return,
+            Ok(0) | Err(_) => return false,
             Ok(read) => request.extend(&part[..read]),
         }
     }

@@ -199,6 +199,7 @@ impl Operator {
     /// How many numbers the operator makes of `now`.
     fn width_of(&self, now: usize) -> Result<usize, String> {
         match self {
+            _ if now == 0 => Err("reads no numbers; expected 1 at least".to_owned()),
             Operator::Linear { inputs, outputs } if *inputs == now && *outputs > 0 => Ok(*outputs),
             Operator::Linear { inputs, outputs } => Err(format!(
                 "is linear from {inputs} to {outputs} numbers; expected from {now}, to 1 at least"
@@ -276,6 +277,7 @@ mod tests {
                 "from 6 to 3 numbers; expected from 7",
             ),
             (vec![Operator::LayerNorm { width: 3 }], 7, "layer norm over 3 numbers; expected 7"),
+            (vec![linear(0, 3)], 0, "operator 0 reads no numbers"),
         ] {
             let error = Operator::width_after(&operators, width).expect_err(cause);
             assert!(error.contains(cause), "{error}");
@@ -318,6 +320,9 @@ mod tests {
         assert_eq!((shapes[1].kind, &shapes[1].weight), (WeightKind::Linear, &vec![5, 2]));
         let error = Operator::width_after(&parts(1), 8).expect_err("one number too few");
         assert!(error.contains("parts of 7 numbers; expected 8"), "{error}");
+        let nothing = Operator::Parts { parts: vec![part(3, vec![]), part(0, vec![linear(0, 1)])] };
+        let error = Operator::width_after(&[nothing], 3).expect_err("a part of nothing");
+        assert!(error.contains("the part 1: operator 0 reads no numbers"), "{error}");
         let error = Operator::width_after(&parts(2), 8).expect_err("two tokens");
         assert!(error.contains("the part 1: operator 0 looks up"), "{error}");
     }

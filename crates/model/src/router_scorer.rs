@@ -1,6 +1,7 @@
 //! The router's scorer: runs a router file on the decoder's row-stable layers, one position
 //! at a time.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::slice;
 use std::sync::Arc;
@@ -93,21 +94,22 @@ impl RouterScorer {
         start_threads()?;
         let pool = Arc::new(Pool::new(1)?);
         let mut weights = Vec::with_capacity(shapes.len());
+        let mut known = HashSet::with_capacity(2 * shapes.len());
         for (i, shape) in shapes.iter().enumerate() {
-            let weight = file.tensor(&format!("layers.{i}.weight"), &shape.weight)?;
-            let bias = match shape.bias {
+            let [weight, bias] = ["weight", "bias"].map(|part| format!("layers.{i}.{part}"));
+            let numbers = file.tensor(&weight, &shape.weight)?;
+            known.insert(weight);
+            let biases = match shape.bias {
                 0 => Vec::new(),
-                bias => file.tensor(&format!("layers.{i}.bias"), &[bias])?,
+                length => {
+                    let biases = file.tensor(&bias, &[length])?;
+                    known.insert(bias);
+                    biases
+                }
             };
-            weights.push(Weights::new(&pool, shape, header.full_precision, weight, bias)?);
+            weights.push(Weights::new(&pool, shape, header.full_precision, numbers, biases)?);
         }
-        let known = |name: &str| {
-            shapes.iter().enumerate().any(|(i, shape)| {
-                name == format!("layers.{i}.weight")
-                    || (shape.bias > 0 && name == format!("layers.{i}.bias"))
-            })
-        };
-        if let Some(name) = file.names().into_iter().find(|name| !known(name)) {
+        if let Some(name) = file.names().into_iter().find(|name| !known.contains(name)) {
             let message = format!(
                 "tensor `{name}` belongs to no layer of the {} its header describes",
                 shapes.len()

@@ -18,15 +18,7 @@ const PARTIAL: &str = ".partial-";
 /// [`StoreError::Write`]. The earlier file is then unchanged and the temporary file
 /// removed.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    stage(path, bytes, 0o666).and_then(|file| commit(path, file))
-}
-
-/// [`write()`] of a file that only the user may read.
-///
-/// # Errors
-/// As [`write()`].
-pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    stage(path, bytes, 0o600).and_then(|file| commit(path, file))
+    stage(path, bytes).and_then(|file| commit(path, file))
 }
 
 /// Writes several files of one directory in the given order; put a manifest last. All
@@ -39,7 +31,7 @@ pub fn write_all(dir: &Path, files: &[(&str, &[u8])]) -> Result<(), StoreError> 
     let mut staged = Vec::with_capacity(files.len());
     for (name, bytes) in files {
         let path = dir.join(name);
-        let file = stage(&path, bytes, 0o666)?;
+        let file = stage(&path, bytes)?;
         staged.push((path, file));
     }
     staged.into_iter().try_for_each(|(path, file)| commit(&path, file))
@@ -145,7 +137,7 @@ fn parent(path: &Path) -> &Path {
     }
 }
 
-fn stage(path: &Path, bytes: &[u8], mode: u32) -> Result<NamedTempFile, StoreError> {
+fn stage(path: &Path, bytes: &[u8]) -> Result<NamedTempFile, StoreError> {
     let dir = parent(path);
     make_dir(dir)?;
     survive_size_limit();
@@ -153,10 +145,7 @@ fn stage(path: &Path, bytes: &[u8], mode: u32) -> Result<NamedTempFile, StoreErr
         let mut builder = tempfile::Builder::new();
         builder.prefix(PARTIAL);
         #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
-        // Other systems have no such permissions.
-        #[cfg(not(unix))]
-        let _ = mode;
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         let mut file = builder.tempfile_in(dir)?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;

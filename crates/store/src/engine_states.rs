@@ -166,7 +166,12 @@ impl Opened {
         let tokens = self.tokens()?;
         let info = self.info(STATES)?;
         let (layers, width) = match info.shape[..] {
-            [rows, layers, width] if rows == tokens.len() && layers * width > 0 => (layers, width),
+            // Without rows the other sizes may be any numbers.
+            [rows, layers, width]
+                if rows == tokens.len() && layers.checked_mul(width).is_some_and(|n| n > 0) =>
+            {
+                (layers, width)
+            }
             [rows, width] if rows == tokens.len() && width > 0 => (1, width),
             ref other => {
                 let expected =
@@ -241,6 +246,11 @@ mod tests {
         };
         check(&file(folder.path(), |t| t[0].0 = "states"), "no tensor hidden_states");
         check(&file(folder.path(), |t| t[0].2 = vec![3, 4]), "is [3, 4]; expected [2, layers");
+        let no_rows = |t: &mut [Tensor]| {
+            (t[0].2, t[0].3) = (vec![0, usize::MAX, 2], Vec::new());
+            (t[1].2, t[1].3) = (vec![0], Vec::new());
+        };
+        check(&file(folder.path(), no_rows), "expected [0, layers, hidden]");
         check(&file(folder.path(), |t| t[0].1 = Dtype::I16), "is I16; expected F32, F16 or BF16");
         check(&file(folder.path(), |t| t[1].3[7] = 0x80), "expected ids from 0");
         check(

@@ -7,11 +7,14 @@ use std::path::Path;
 use serde_json::Value;
 use tokenroute_core::{Outcome, OutcomeTable, RouterScores};
 
-use crate::rows::{self, Layout, Row, shown};
+use crate::rows::{self, Layout, Row, names, shown};
 use crate::{StoreError, atomic};
 
 /// The kind of file in errors.
 const KIND: &str = "table of outcomes";
+
+/// Most routers of a table. All pairs of them are compared.
+const ROUTERS: usize = 64;
 
 /// Names of a table's columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -169,6 +172,12 @@ fn scores(columns: &OutcomeColumns, first: &Row) -> Result<Vec<(String, f64)>, S
             names(first)
         ));
     }
+    if found.len() > ROUTERS {
+        return Err(format!(
+            "{} columns are scores of routers; expected at most {ROUTERS}, so name those that count",
+            found.len()
+        ));
+    }
     Ok(found)
 }
 
@@ -194,11 +203,6 @@ fn value<'r>(row: &'r Row, column: &str) -> Result<&'r Value, String> {
 
 fn missing(column: &str, row: &Row) -> String {
     format!("`{column}` is missing; the row has {}", names(row))
-}
-
-fn names(row: &Row) -> String {
-    let names: Vec<String> = row.keys().map(|name| shown(name)).collect();
-    names.join(", ")
 }
 
 /// The finite number of a value, if it is one.

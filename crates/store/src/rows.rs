@@ -10,6 +10,9 @@ use crate::{StoreError, parquet};
 /// A row's values by column.
 pub(crate) type Row = Map<String, Value>;
 
+/// Most columns that an error names.
+const NAMED: usize = 40;
+
 /// What the bytes of a file do not say.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Layout<'a> {
@@ -175,5 +178,14 @@ pub(crate) fn shown(text: &str) -> String {
     match text.char_indices().nth(80) {
         Some((at, _)) => format!("{}…", &text[..at]),
         None => text.to_owned(),
+    }
+}
+
+/// The names of a row's columns for an error message.
+pub(crate) fn names(row: &Row) -> String {
+    let named: Vec<String> = row.keys().take(NAMED).map(|name| shown(name)).collect();
+    match row.len() - named.len() {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
     }
 }

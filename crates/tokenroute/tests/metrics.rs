@@ -102,6 +102,12 @@ fn json_lines_are_the_same_table() {
     assert_eq!(named["routers"].as_array().map(Vec::len), Some(2));
 }
 
+/// A table with a hundred columns of this name and a number.
+fn wide(name: &str) -> String {
+    let columns: String = (0..100).map(|i| format!(",{name}{i}")).collect();
+    format!("id,weak,strong{columns}\na,0,1{}\n", ",0.5".repeat(100))
+}
+
 #[test]
 fn tables_that_do_not_fit_are_refused_by_name() {
     let folder = TempDir::new().expect("a folder");
@@ -129,6 +135,8 @@ fn tables_that_do_not_fit_are_refused_by_name() {
         ("id,weak,strong,score,score\na,0,1,1,1\n", &["named \"score\""]),
         ("id,weak,strong,score,cost\na,0,1,1,-3\n", &["line 2", "`cost` is -3"]),
         ("id,weak,strong,score\n", &["routers.csv", "no rows"]),
+        (&wide("score"), &["line 2", "100 columns are scores of routers; expected at most 64"]),
+        (&wide("column"), &["line 2", "`score` or `threshold`", "and 63 more"]),
         ("{\"id\": 1, \"weak\": 0, \"strong\": 1, \"score\": []}\n", &["line 1", "`score` is []"]),
     ] {
         std::fs::write(path, text).expect("a file");

@@ -183,12 +183,15 @@ fn replies_that_do_not_go_on_with_the_text_are_refused() {
         (Completions, "/choices/0/finish_reason", json!("content_filter"), "content_filter"),
         (Completions, "/choices/0/finish_reason", Value::Null, "none"),
         (Completions, "/usage", json!("many"), "JSON"),
+        (Completions, "/usage/prompt_tokens", json!(u64::MAX), "a count of 18446744073709551615"),
+        (Completions, "/usage/completion_tokens", json!(u64::MAX), "expected at most 4294967296"),
         (ChatContinue, "/choices/0/message", Value::Null, "without text"),
         (ChatContinue, "/choices/0/finish_reason", json!("tool_calls"), "tool_calls"),
         (LlamaCppChat, "/choices/0/message/content", json!(" apples"), "does not begin"),
         (Mistral, "/choices/0/message/content", json!(" apples"), "does not begin with the prefix"),
         (Ollama, "/response", json!(7), "JSON"),
         (Ollama, "/done_reason", json!("load"), "load"),
+        (Ollama, "/eval_count", json!(u64::MAX), "expected at most 4294967296"),
     ] {
         let stub = Stub::start(move |_, asked| {
             let mut reply = reply(api, " apples", "length", &asked.body);

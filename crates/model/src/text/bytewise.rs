@@ -1,7 +1,6 @@
 //! A tokenizer byte for byte: what a model with another tokenizer reads and writes.
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 use serde_json::Value;
@@ -10,7 +9,7 @@ use tokenroute_core::{ModelError, Spelled, Speller, TokenId};
 
 use super::Tokenizer;
 use super::byte_names::byte_names;
-use super::tokenizer::BROKEN;
+use super::tokenizer::unbroken;
 use crate::LoadError;
 
 /// Texts that a tokenizer must spell to be used: a space at the start and within, lines,
@@ -88,9 +87,7 @@ impl BytewiseTokenizer {
 
     /// Tokens of a text, and the bytes of its first pre-token.
     fn words(&self, text: &str) -> Result<(Vec<TokenId>, usize), ModelError> {
-        // A damaged tokenizer that loads may still panic here.
-        let encoding = catch_unwind(AssertUnwindSafe(|| self.inner.encode(text, false)));
-        let encoding = encoding.unwrap_or_else(|_| Err(BROKEN.into()));
+        let encoding = unbroken(|| self.inner.encode(text, false));
         let encoding = encoding.map_err(|error| self.fault(error.to_string()))?;
         let tokens = encoding.get_ids().to_vec();
         if self.bytes_of(&tokens) != text.as_bytes() {

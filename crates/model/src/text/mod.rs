@@ -4,6 +4,7 @@ mod byte_names;
 mod bytewise;
 pub(crate) mod chat;
 mod detokenise;
+mod growth;
 mod listed;
 mod parts;
 mod tokenizer;

@@ -9,7 +9,7 @@ use tokenroute_core::{Breaks, TokenId, Vocabulary};
 
 use super::byte_names::ByteLevelTexts;
 use super::parts::PARTS;
-use super::{BytewiseTokenizer, listed, parts};
+use super::{BytewiseTokenizer, growth, listed, parts};
 use crate::LoadError;
 use crate::hash::sha256;
 use crate::weights::WeightSource;
@@ -33,9 +33,11 @@ const ENCODING: usize = 512;
 /// the greatest is visited, whether or not it has a token.
 const MOST_IDS: usize = 4 << 20;
 
-/// What a panic of `tokenizers` means.
-pub(super) const BROKEN: &str =
-    "its parts contradict one another, so that the library `tokenizers` fails";
+/// Runs the library `tokenizers`. It panics at some damaged files, and with some that it loads.
+pub(super) fn unbroken<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> tokenizers::Result<T> {
+    const BROKEN: &str = "its parts contradict one another, so that the library `tokenizers` fails";
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(BROKEN.into()))
+}
 
 impl Tokenizer {
     /// The tokenizer of a model directory or a GGUF file.
@@ -72,7 +74,7 @@ impl Tokenizer {
                 (Tokenizer { path: path.to_owned(), inner, parts, size }, added)
             }
             ListedTokenizer::Whole(mut json) => {
-                let (parts, text) = (parts::of_json(&json), json.to_string());
+                let (parts, text) = (checked_parts(path, &json)?, json.to_string());
                 // Large vocabularies take much memory in each form, so only one is held at a time.
                 let added = json.get_mut("added_tokens").map_or(Value::Null, Value::take);
                 drop(json);
@@ -113,7 +115,7 @@ impl Tokenizer {
             path: path.to_owned(),
             message: error.to_string(),
         })?;
-        let parts = parts::of_json(&json);
+        let parts = checked_parts(path, &json)?;
         drop(json);
         Tokenizer::of_parts(path, parts, bytes)
     }
@@ -152,9 +154,7 @@ impl Tokenizer {
     }
 
     fn ids(&self, text: &str, special: bool) -> Result<Vec<TokenId>, LoadError> {
-        // A damaged tokenizer that loads may still panic here.
-        let encoding = catch_unwind(AssertUnwindSafe(|| self.inner.encode(text, special)));
-        let encoding = encoding.unwrap_or_else(|_| Err(BROKEN.into()));
+        let encoding = unbroken(|| self.inner.encode(text, special));
         Ok(encoding.map_err(|error| self.error(&*error))?.get_ids().to_vec())
     }
 
@@ -171,7 +171,9 @@ impl Tokenizer {
     #[must_use]
     pub fn special_token_in(&self, text: &str) -> Option<String> {
         let added = self.inner.get_added_vocabulary();
-        let split = added.extract_and_normalize(self.inner.get_normalizer(), text);
+        // A normalizer that fails here fails in encoding too.
+        let split = unbroken(|| Ok(added.extract_and_normalize(self.inner.get_normalizer(), text)));
+        let split = split.ok()?;
         let splits = split.get_splits(OffsetReferential::Original, OffsetType::Byte);
         let mut ids = splits.iter().filter_map(|(_, _, tokens)| tokens.as_ref()).flatten();
         let tokens = added.get_added_tokens_decoder();
@@ -183,7 +185,7 @@ impl Tokenizer {
     /// # Errors
     /// The errors of `tokenizers`.
     pub fn decode(&self, ids: &[TokenId]) -> Result<String, LoadError> {
-        self.inner.decode(ids, true).map_err(|error| self.error(&*error))
+        unbroken(|| self.inner.decode(ids, true)).map_err(|error| self.error(&*error))
     }
 
     /// Text of one token, special or not. A token that is part of a character gives a
@@ -192,7 +194,7 @@ impl Tokenizer {
     /// # Errors
     /// The errors of `tokenizers`.
     pub fn token_text(&self, id: TokenId) -> Result<String, LoadError> {
-        self.inner.decode(&[id], false).map_err(|error| self.error(&*error))
+        unbroken(|| self.inner.decode(&[id], false)).map_err(|error| self.error(&*error))
     }
 
     /// [`Tokenizer::token_text`] of every token, in order of ids.
@@ -284,15 +286,19 @@ impl Tokenizer {
     }
 }
 
+/// The hashes of a tokenizer's parts. One whose steps make too much of a text is refused.
+fn checked_parts(path: &Path, json: &Value) -> Result<[String; 4], LoadError> {
+    growth::check(json).map_err(|message| unusable(path, message))?;
+    Ok(parts::of_json(json))
+}
+
 /// Makes the library's tokenizer. `path` only appears in errors.
 fn inner(
     path: &Path,
     make: impl FnOnce() -> tokenizers::Result<tokenizers::Tokenizer>,
 ) -> Result<tokenizers::Tokenizer, LoadError> {
     let bad = |error: tokenizers::Error| unusable(path, error.to_string());
-    // `tokenizers` panics at some damaged files.
-    let inner = catch_unwind(AssertUnwindSafe(make));
-    let mut inner = inner.unwrap_or_else(|_| Err(BROKEN.into())).map_err(bad)?;
+    let mut inner = unbroken(make).map_err(bad)?;
     // A file may ask for truncation and padding. transformers ignores both unless its
     // caller asks, and so must every encoding here.
     inner.with_truncation(None).map_err(bad)?;

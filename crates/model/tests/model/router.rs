@@ -220,6 +220,15 @@ fn spoilt_router_files_are_refused_by_name() {
     check(&|f| f.header["architecture"]["kind"] = json!("tree"), &["tree"]);
     check(&|f| f.header["architecture"]["rewards"] = json!(3), &["rewards is 3", "1 or 2"]);
     check(&|f| f.header["architecture"]["widths"] = json!([33, 0]), &["widths", "[33, 0]"]);
+    let of_nothing = json!({"inputs": 0, "operators": [{"op": "linear", "inputs": 0, "outputs": 1}]});
+    let parts = json!([{"inputs": 25, "operators": []}, of_nothing]);
+    check(
+        &|f| {
+            let operators = json!([{"op": "parts", "parts": parts}]);
+            f.header["architecture"] = json!({"kind": "operators", "name": "", "operators": operators});
+        },
+        &["the part 1: operator 0 reads no numbers"],
+    );
     check(&|f| f.header["normalisation"]["mean"] = json!([0.0]), &["mean has 1 ", "expected 25"]);
     for field in ["hidden", "top_k"] {
         check(

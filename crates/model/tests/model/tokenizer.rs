@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokenroute_core::{Breaks, Vocabulary};
-use tokenroute_model::Tokenizer;
+use tokenroute_model::{Detokeniser, Tokenizer};
 
 const TOKENIZER: &str = include_str!("../tokenizer/tokenizer.json");
 const CASES: &str = include_str!("../tokenizer/cases.json");
@@ -119,4 +119,34 @@ fn a_tokenizer_that_cannot_be_used_is_refused_at_once() {
         json["model"]["continuing_subword_prefix"] = json!("a prefix of many letters");
     };
     refused(&change, &["tokenizer.json", "contradict one another"]);
+    // Each step doubles the text.
+    let doubles = |pattern: Value| json!({"type": "Replace", "pattern": pattern, "content": "aa"});
+    for pattern in [json!({"String": "a"}), json!({"Regex": "a"})] {
+        let steps = json!(vec![doubles(pattern); 12]);
+        let normalizer = json!({"type": "Sequence", "normalizers": steps});
+        let change = |json: &mut Value| json["normalizer"] = normalizer.clone();
+        refused(&change, &["tokenizer.json", "normalizer may make", "of one; expected at most 256"]);
+        let decoder = json!({"type": "Sequence", "decoders": steps});
+        let change = |json: &mut Value| json["decoder"] = decoder.clone();
+        refused(&change, &["tokenizer.json", "decoder may make"]);
+    }
+}
+
+#[test]
+fn a_decoder_that_fails_on_a_token_is_an_error() {
+    let mut json: Value = serde_json::from_str(TOKENIZER).expect("JSON");
+    // The library cuts the one character from both sides, and panics.
+    json["decoder"] = json!({"type": "Strip", "content": "a", "start": 1, "stop": 2});
+    let tokenizer = tokenizer(&json.to_string());
+    let a = tokenizer.encode("a").expect("ids");
+    let errors = [
+        tokenizer.decode(&a).expect_err("a panic"),
+        tokenizer.token_text(a[0]).expect_err("a panic"),
+        tokenizer.token_texts().expect_err("a panic"),
+        tokenizer.vocabulary(&[]).expect_err("a panic"),
+        Detokeniser::new(&tokenizer).push(a[0]).expect_err("a panic"),
+    ];
+    for error in errors.map(|error| error.to_string()) {
+        assert!(error.contains("tokenizer.json") && error.contains("contradict"), "{error}");
+    }
 }

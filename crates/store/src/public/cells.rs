@@ -4,12 +4,9 @@ use serde_json::{Map, Value};
 
 use super::columns::Names;
 use super::schema::choices_of;
-use crate::rows::shown;
+use crate::rows::{names, shown};
 
 type Row = Map<String, Value>;
-
-/// Most columns that an error names.
-const SHOWN: usize = 40;
 
 /// The value of a column, or of a field within one.
 pub(super) fn cell<'r>(row: &'r Row, name: &str) -> Result<&'r Value, String> {
@@ -19,12 +16,7 @@ pub(super) fn cell<'r>(row: &'r Row, name: &str) -> Result<&'r Value, String> {
     let mut parts = name.split('.');
     let first = parts.next().and_then(|part| row.get(part));
     first.and_then(|value| parts.try_fold(value, |value, part| value.get(part))).ok_or_else(|| {
-        let found: Vec<_> = row.keys().take(SHOWN).map(|key| shown(key)).collect();
-        let more = match row.len().saturating_sub(SHOWN) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        format!("`{name}` is missing; the row has {}{more}", found.join(", "))
+        format!("`{name}` is missing; the row has {}", names(row))
     })
 }
 

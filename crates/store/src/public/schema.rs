@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use tokenroute_core::{Choices, Grader, Question};
 
 use super::{Schema, sets};
-use crate::rows::shown;
+use crate::rows::{names, shown};
 
 type Row = Map<String, Value>;
 
@@ -99,10 +99,7 @@ fn id(row: &Row, field: &str) -> Result<String, String> {
 pub(super) fn text(row: &Row, field: &str) -> Result<String, String> {
     match row.get(field) {
         Some(Value::String(text)) => Ok(text.clone()),
-        None => {
-            let found: Vec<_> = row.keys().map(|key| shown(key)).collect();
-            Err(format!("`{field}` is missing; the row has {}", found.join(", ")))
-        }
+        None => Err(format!("`{field}` is missing; the row has {}", names(row))),
         Some(other) => {
             Err(format!("`{field}` is {}; expected a string", shown(&other.to_string())))
         }

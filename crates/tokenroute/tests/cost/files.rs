@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokenroute_core::{LabelRow, Relation};
+use tokenroute_core::{LabelRow, Relation, TrainingRecord};
 use tokenroute_model::gguf::{Gguf, Value as GgufValue};
 use tokenroute_model::{LoadOptions, RouterScorer, Tokenizer, load_model};
 use tokenroute_store::{Columns, RouterFile, Schema, encode_labels, load_questions, read_labels};
@@ -13,7 +13,7 @@ use crate::growth::{Measure, growth};
 
 /// Compares the families of every kind of file.
 pub fn grow(measure: Measure) -> Vec<String> {
-    [gguf(measure), safetensors(measure), tokenizers(measure), rows(measure)].concat()
+    [gguf(measure), safetensors(measure), routers(measure), tokenizers(measure), rows(measure)].concat()
 }
 
 /// A file in a folder of its own.
@@ -170,6 +170,53 @@ fn safetensors(measure: Measure) -> Vec<String> {
     };
     let grow = |(name, n, header): Family<'_>| {
         growth(measure, &format!("safetensors, {name}"), n, |n| make(header, n), read)
+    };
+    families.map(grow).concat()
+}
+
+/// A router file with n operators of these, each with its tensors.
+fn router(operator: &Value, tensors: usize, n: usize) -> File {
+    let last = json!({"op": "linear", "inputs": 1, "outputs": 1});
+    let operators = [vec![operator.clone(); n], vec![last]].concat();
+    let header = json!({
+        "format": 2,
+        "architecture": {"kind": "operators", "name": "many", "operators": operators},
+        "features": {"hidden": 1, "top_k": 0},
+        "normalisation": {"mean": [0.0], "scale": [1.0]},
+        "platt": {"scale": 1.0, "bias": 0.0},
+        "slm_hash": "", "llm_hash": "", "tokenizer_hash": "", "labels_hash": "",
+        "calibration": [],
+        "training": TrainingRecord::default(),
+    });
+    let shape = |i: usize, part: &str| match part {
+        "weight" if i == n * tensors => vec![1, 1],
+        _ => vec![1],
+    };
+    let named = (0..=n * tensors).flat_map(|i| ["weight", "bias"].map(|part| (i, part)));
+    let all = named.enumerate().map(|(at, (i, part))| {
+        let place = [4 * at, 4 * at + 4];
+        let tensor = json!({"dtype": "F32", "shape": shape(i, part), "data_offsets": place});
+        (format!("layers.{i}.{part}"), tensor)
+    });
+    let metadata = json!({"tokenroute.router": header.to_string()});
+    let all = Value::from_iter(all.chain([("__metadata__".to_owned(), metadata)])).to_string();
+    let numbers = vec![0; 8 * (n * tensors + 1)];
+    let file = [&(all.len() as u64).to_le_bytes()[..], all.as_bytes(), &numbers].concat();
+    File::new("router.safetensors", &file)
+}
+
+fn routers(measure: Measure) -> Vec<String> {
+    let families = [
+        ("layers", 400, json!({"op": "affine", "width": 1}), 1),
+        ("activations", 2000, json!({"op": "activation", "activation": "relu"}), 0),
+    ];
+    let read = |file: &File| {
+        RouterScorer::open(&file.path).expect("a router");
+        RouterFile::read(&file.path).expect("a router");
+    };
+    let grow = |(name, n, operator, tensors): (&str, usize, Value, usize)| {
+        let make = |n| router(&operator, tensors, n);
+        growth(measure, &format!("router file, {name}"), n, make, read)
     };
     families.map(grow).concat()
 }

@@ -20,6 +20,12 @@ use crate::LlmPrompt;
 use crate::http::spend::Counted;
 use crate::http::wire::{bad, parse};
 
+/// Most tokens that a reply may count. Sums of greater counts could overflow.
+const COUNTED: u64 = 1 << 32;
+
+/// Most characters of a reason that an error shows.
+const SHOWN: usize = 40;
+
 /// API of a server that goes on with a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TextApi {
@@ -256,13 +262,18 @@ impl TextApi {
             Some("stop") => true,
             Some("length") => false,
             other => {
-                let reason = other.unwrap_or("none");
+                let reason: String = other.unwrap_or("none").chars().take(SHOWN).collect();
                 return bad(format!("a reply that ended for {reason:?}; expected stop or length"));
             }
         };
         if !ended {
             // The limit may have cut a character.
             text.truncate(text.trim_end_matches(char::REPLACEMENT_CHARACTER).len());
+        }
+        if let Some(Counted { input, cached_input, output }) = counted
+            && let Some(tokens) = [input, cached_input, output].into_iter().find(|n| *n > COUNTED)
+        {
+            return bad(format!("a count of {tokens} tokens; expected at most {COUNTED}"));
         }
         let positions = counted.map_or(0, |counted| {
             let read = counted.input.saturating_sub(counted.cached_input);

@@ -6,6 +6,9 @@ use serde_json::Value as Json;
 use super::GgufError;
 use super::tokenizer::TOKENS;
 
+/// Tokens with their ids, in alphabetical order.
+pub(super) type Listed<'a> = Vec<(&'a str, usize)>;
+
 /// The tokenizer of a file.
 #[derive(Debug)]
 pub(crate) enum ListedTokenizer<'a> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value as Json, json};
 
-use super::bpe_lists::{BpeLists, ListedTokenizer, sorted};
+use super::bpe_lists::{BpeLists, Listed, ListedTokenizer, sorted};
 use super::config::{GEMMA3, PHI3};
 use super::{Array, Gguf, GgufError, Value};
 
@@ -151,7 +151,7 @@ impl Gguf {
     }
 
     /// Ordinary tokens with their ids, in alphabetical order, and the list of added ones.
-    pub(super) fn vocabulary(&self) -> Result<(Vec<(&str, usize)>, Vec<Json>), GgufError> {
+    pub(super) fn vocabulary(&self) -> Result<(Listed<'_>, Vec<Json>), GgufError> {
         let (tokens, kinds) = self.token_list()?;
         let is_added = |kind: i32| matches!(kind, CONTROL | USER_DEFINED);
         // Unused tokens are padding of the embedding.
