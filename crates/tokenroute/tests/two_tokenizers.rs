@@ -6,7 +6,7 @@ mod support;
 #[cfg(feature = "server")]
 use std::io::{BufRead, BufReader};
 #[cfg(feature = "server")]
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use support::{Lab, fail, succeed};
@@ -98,8 +98,9 @@ fn a_server_that_starts_late_is_asked_again() {
         first.stop();
         let (experiment, named) = (lab.experiment(), format!("pair.llm={url}"));
         let label = ["label", &experiment, "--set", &named, "--set", &name];
-        let mut command = tokenroute(&label);
-        let spawned = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+        // With its notes.
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tokenroute"));
+        let spawned = command.args(label).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
         let mut child = spawned.expect("a process");
         let mut lines = BufReader::new(child.stderr.take().expect("its notes")).lines();
         let away = lines.by_ref().map_while(Result::ok).find(|l| l.contains("does not answer"));

@@ -28,7 +28,9 @@ fn growth(part: &Value) -> usize {
         all.map(growth).fold(1, |product: usize, bytes| product.saturating_mul(bytes))
     };
     match part {
-        Value::Object(fields) => replacement(fields).unwrap_or_else(|| product(&mut fields.values())),
+        Value::Object(fields) => {
+            replacement(fields).unwrap_or_else(|| product(&mut fields.values()))
+        }
         Value::Array(parts) => product(&mut parts.iter()),
         _ => 1,
     }

@@ -220,12 +220,14 @@ fn spoilt_router_files_are_refused_by_name() {
     check(&|f| f.header["architecture"]["kind"] = json!("tree"), &["tree"]);
     check(&|f| f.header["architecture"]["rewards"] = json!(3), &["rewards is 3", "1 or 2"]);
     check(&|f| f.header["architecture"]["widths"] = json!([33, 0]), &["widths", "[33, 0]"]);
-    let of_nothing = json!({"inputs": 0, "operators": [{"op": "linear", "inputs": 0, "outputs": 1}]});
+    let of_nothing =
+        json!({"inputs": 0, "operators": [{"op": "linear", "inputs": 0, "outputs": 1}]});
     let parts = json!([{"inputs": 25, "operators": []}, of_nothing]);
     check(
         &|f| {
             let operators = json!([{"op": "parts", "parts": parts}]);
-            f.header["architecture"] = json!({"kind": "operators", "name": "", "operators": operators});
+            f.header["architecture"] =
+                json!({"kind": "operators", "name": "", "operators": operators});
         },
         &["the part 1: operator 0 reads no numbers"],
     );
@@ -238,7 +240,7 @@ fn spoilt_router_files_are_refused_by_name() {
     }
     check(&|f| f.header["platt"]["scale"] = json!(1e39), &["platt.scale"]);
     let mean = |of: &str, steps: usize| json!({ "kind": "mean", "of": of, "steps": steps });
-    let asks = |f: &mut RouterFile, hidden: u64, more: Vec<serde_json::Value>| {
+    let asks = |f: &mut RouterFile, hidden: u64, more: Vec<Value>| {
         f.header["features"] =
             json!({ "hidden": 0, "top_k": 0, "hidden_width": hidden, "more": more });
     };
@@ -317,7 +319,7 @@ fn what_a_router_remembers_of_an_answer_is_counted() {
     let operators =
         vec![Operator::Gru { inputs: 20, width: 5 }, Operator::Linear { inputs: 5, outputs: 1 }];
     let mut file = RouterFile::new(Architecture::Operators { name: "gru".into(), operators });
-    file.header["normalisation"] = json!({ "mean": [0.0; 20], "scale": [1.0; 20] });
+    file.header["normalisation"] = json!({ "mean": vec![0.0; 20], "scale": vec![1.0; 20] });
     file.header["features"] = json!({
         "hidden": 0, "top_k": 0, "hidden_width": 20,
         "more": [{ "kind": "mean", "of": "hidden", "steps": 8 }],

@@ -125,7 +125,10 @@ fn a_tokenizer_that_cannot_be_used_is_refused_at_once() {
         let steps = json!(vec![doubles(pattern); 12]);
         let normalizer = json!({"type": "Sequence", "normalizers": steps});
         let change = |json: &mut Value| json["normalizer"] = normalizer.clone();
-        refused(&change, &["tokenizer.json", "normalizer may make", "of one; expected at most 256"]);
+        refused(
+            &change,
+            &["tokenizer.json", "normalizer may make", "of one; expected at most 256"],
+        );
         let decoder = json!({"type": "Sequence", "decoders": steps});
         let change = |json: &mut Value| json["decoder"] = decoder.clone();
         refused(&change, &["tokenizer.json", "decoder may make"]);

@@ -231,25 +231,25 @@ fn what_will_not_change_is_asked_once_in_an_answer() {
         (LlmError::Late("4 s".to_owned()), false),
         (LlmError::Unavailable("no connection".to_owned()), false),
     ] {
-        let cause = error.cause();
+        let (cause, name) = (error.cause(), error.to_string());
         let llm = Failing { error, calls: AtomicU64::new(0) };
-        let policy = Policy { wait: Wait::Whole, ..Policy::new(Tau::LLM_ONLY) };
+        let policy = policy(0.5, Wait::Whole);
         let pair = Pair::new(&slm, &llm, &vocabulary);
         let traces = RoutedDecoding::new(pair, &scorer, policy).run(&requests(&prompts));
         let mut expected = 0;
         for ((prompt, trace), own) in prompts.iter().zip(traces.expect("traces")).zip(&own) {
             check(prompt, &trace);
-            assert!(trace.ids().eq(own.iter().copied()), "{cause:?}");
+            assert!(trace.ids().eq(own.iter().copied()), "{name}");
             for (index, token) in trace.tokens.iter().enumerate() {
                 assert_eq!(token.cause, (index >= 2).then_some(cause), "token {index}");
             }
             let degraded = trace.degraded() as u64;
             let asked = if once { degraded.min(1) } else { degraded };
-            assert_eq!(trace.llm_calls, asked, "{cause:?}");
+            assert_eq!(trace.llm_calls, asked, "{name}");
             expected += asked;
         }
-        assert_eq!(llm.calls.load(Ordering::Relaxed), expected, "{cause:?}");
-        assert!(expected > 10);
+        assert_eq!(llm.calls.load(Ordering::Relaxed), expected, "{name}");
+        assert!(expected > 5);
     }
 }
 

@@ -234,11 +234,12 @@ pub(crate) fn step_bytes(info: &ModelInfo, positions: usize) -> usize {
     activations.saturating_add(LOGIT_ROWS * size_of::<f32>() * info.vocabulary)
 }
 
-/// Bytes of what a model says at one position, without the logits.
+/// Bytes of one position of a session in a step, and of what the model says there, without the
+/// logits.
 pub(crate) fn said_bytes(info: &ModelInfo) -> usize {
     // Its most probable tokens, and their logits.
     let top = info.top_k.saturating_mul(size_of::<(TokenId, f32)>() + size_of::<f32>());
-    let hidden = info.hidden.saturating_mul(size_of::<f32>());
+    let hidden = info.hidden.saturating_mul(size_of::<f32>() + STEP_BYTES);
     size_of::<Step>().saturating_add(hidden).saturating_add(top)
 }
 

@@ -31,7 +31,7 @@ pub(crate) struct ServedPair {
     pub(crate) body: usize,
     /// Bytes of a position in the KV caches of both models.
     pub(crate) position_bytes: usize,
-    /// Bytes of what the small model says at a position, without the logits.
+    /// Bytes of a position in a step of the small model, without the logits.
     pub(crate) said_bytes: usize,
     /// Bytes that the router remembers of an answer.
     pub(crate) remembered_bytes: usize,

@@ -108,7 +108,9 @@ impl RoutedService {
     /// An address beyond loopback without a key; a policy that does not go together; a limit of
     /// memory without room for a request; a port that cannot be bound.
     pub fn start(&self, address: SocketAddr) -> Result<Server, ServerError> {
-        self.fault.map_or(Ok(()), |fault| Err(fault.into()))?;
+        if let Some(fault) = self.fault {
+            return Err(fault.into());
+        }
         self.memory.check()?;
         let router = router(&self.shared, self.key.clone());
         let worker = self.shared.worker.liveness.clone();

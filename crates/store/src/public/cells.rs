@@ -15,9 +15,9 @@ pub(super) fn cell<'r>(row: &'r Row, name: &str) -> Result<&'r Value, String> {
     }
     let mut parts = name.split('.');
     let first = parts.next().and_then(|part| row.get(part));
-    first.and_then(|value| parts.try_fold(value, |value, part| value.get(part))).ok_or_else(|| {
-        format!("`{name}` is missing; the row has {}", names(row))
-    })
+    first
+        .and_then(|value| parts.try_fold(value, |value, part| value.get(part)))
+        .ok_or_else(|| format!("`{name}` is missing; the row has {}", names(row)))
 }
 
 /// A text, number or truth value as text.

@@ -13,7 +13,8 @@ use crate::growth::{Measure, growth};
 
 /// Compares the families of every kind of file.
 pub fn grow(measure: Measure) -> Vec<String> {
-    [gguf(measure), safetensors(measure), routers(measure), tokenizers(measure), rows(measure)].concat()
+    [gguf(measure), safetensors(measure), routers(measure), tokenizers(measure), rows(measure)]
+        .concat()
 }
 
 /// A file in a folder of its own.

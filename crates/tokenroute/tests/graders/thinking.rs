@@ -9,7 +9,8 @@ fn right(end: &str) -> usize {
     let lab = Lab::new(8, 4, 4);
     let template = format!("{{{{ messages[-1]['content'] + '\\n{end}' }}}}");
     lab.write("models/word-problems-slm/chat_template.jinja", &template);
-    succeed(&["label", &lab.experiment(), "--set", "data.prompt.chat=true"]);
+    let sets = ["--set", "data.prompt.chat=true", "--set", "label.rounds=0"];
+    succeed(&[&["label", &lab.experiment()][..], &sets].concat());
     let labels = lab.path("experiments/e/run/labels/round-0");
     let rows = read_labels_dir(&labels, Columns::All).expect("a table");
     assert!(rows.len() > 50, "{} rows", rows.len());
