@@ -5,9 +5,7 @@
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use libfuzzer_sys::fuzz_target;
-use tokenroute_core::{
-    Ask, Continuation, Llm, ModelError, Spelled, Speller, TokenId, Vocabulary,
-};
+use tokenroute_core::{Ask, Continuation, Llm, ModelError, Spelled, Speller, TokenId, Vocabulary};
 use tokenroute_fuzz::replying;
 use tokenroute_llm::http::{
     BreakerConfig, Http, HttpConfig, SpendLimit, TextApi, TextServer, TokenPrices, WholeAnswers,
@@ -73,6 +71,9 @@ static LLMS: LazyLock<Vec<Box<dyn Llm + Send>>> = LazyLock::new(|| {
 
 static JUDGE: LazyLock<Http> = LazyLock::new(|| client(Some(TextApi::ChatContinue)));
 
+/// A client that asks what its server takes. It lists the models each time.
+static PROBING: LazyLock<Http> = LazyLock::new(|| client(None));
+
 static VOCABULARY: LazyLock<Vocabulary> = LazyLock::new(ToyModel::vocabulary);
 
 fuzz_target!(|bytes: &[u8]| {
@@ -83,8 +84,7 @@ fuzz_target!(|bytes: &[u8]| {
         if mode == TextApi::ALL.len() {
             let _ = JUDGE.chat("Is it right?", 4);
         } else {
-            // A client that knows nothing of its server yet.
-            let _ = client(None).find(&[1, 2, 3]);
+            let _ = PROBING.find(&[1, 2, 3]);
         }
         return;
     };

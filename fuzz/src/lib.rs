@@ -114,7 +114,8 @@ pub fn spoilt<'b>(sound: &[u8], input: &'b [u8]) -> Cow<'b, [u8]> {
     let Some((1, changes)) = input.split_first() else { return Cow::Borrowed(input) };
     let mut file = sound.to_vec();
     for change in changes.chunks_exact(4) {
-        let place = usize::from(change[0]) << 16 | usize::from(change[1]) << 8 | usize::from(change[2]);
+        let place =
+            usize::from(change[0]) << 16 | usize::from(change[1]) << 8 | usize::from(change[2]);
         let len = file.len();
         file[place % len] = change[3];
     }

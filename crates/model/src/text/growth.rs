@@ -1,9 +1,10 @@
 //! How much longer a tokenizer's own steps may make a text. A damaged `tokenizer.json` may double
-//! it in each of many steps.
+//! it in each of many steps, or repeat it in a template.
 
 use serde_json::{Map, Value};
 
-/// Most bytes that the steps of a part may make of one. SentencePiece's make three of a space.
+/// Most bytes that the steps of a part may make of one, and most tokens that a template may add.
+/// SentencePiece's steps make three bytes of a space, and BERT's templates have eight pieces.
 const MOST: usize = 256;
 
 /// Refuses a tokenizer with a part that makes too much of a text.
@@ -19,7 +20,34 @@ pub(super) fn check(tokenizer: &Value) -> Result<(), String> {
             ));
         }
     }
-    Ok(())
+    let (pieces, ids) = template(&tokenizer["post_processor"]);
+    let tokens = pieces.saturating_mul(ids.max(1));
+    match tokens > MOST {
+        true => Err(format!(
+            "its post_processor may add {tokens} tokens, or a text as often; expected at most {MOST}"
+        )),
+        false => Ok(()),
+    }
+}
+
+/// Number of pieces in the templates of a part, and of the ids of its longest piece.
+fn template(part: &Value) -> (usize, usize) {
+    let (mut pieces, mut ids) = (0, 0);
+    let mut add = |within: &Value| {
+        let (more, longest) = template(within);
+        (pieces, ids) = (pieces + more, ids.max(longest));
+    };
+    match part {
+        Value::Object(fields) => {
+            fields.values().for_each(&mut add);
+            pieces +=
+                usize::from(["Sequence", "SpecialToken"].iter().any(|k| fields.contains_key(*k)));
+            ids = ids.max(fields.get("ids").and_then(Value::as_array).map_or(0, Vec::len));
+        }
+        Value::Array(parts) => parts.iter().for_each(add),
+        _ => {}
+    }
+    (pieces, ids)
 }
 
 /// Bytes that a part makes of one at most, with all parts within it. Saturates.

@@ -133,6 +133,17 @@ fn a_tokenizer_that_cannot_be_used_is_refused_at_once() {
         let change = |json: &mut Value| json["decoder"] = decoder.clone();
         refused(&change, &["tokenizer.json", "decoder may make"]);
     }
+    // A text for each piece, and tokens for each.
+    let text = json!({"Sequence": {"id": "A", "type_id": 0}});
+    let end = json!({"SpecialToken": {"id": "<end>", "type_id": 0}});
+    for (piece, pieces, ids) in [(&text, 300, 1), (&end, 20, 20)] {
+        let change = |json: &mut Value| {
+            json["post_processor"] = json!({"type": "TemplateProcessing", "pair": [],
+                "single": vec![piece; pieces], "special_tokens": {
+                    "<end>": {"id": "<end>", "ids": vec![0; ids], "tokens": vec!["<end>"; ids]}}});
+        };
+        refused(&change, &["tokenizer.json", "post_processor may add", "at most 256"]);
+    }
 }
 
 #[test]
